@@ -1,0 +1,84 @@
+// Generates src/api/gen from the .proto files that src/api/proto-roots.txt names and what they import.
+// The Envoy v3 API comes from @grpc/grpc-js-xds (its deps/ folder), Istio's few messages from src/api/proto.
+// Runs at install; does nothing when its inputs have not changed. Plain JavaScript, so that any Node can run it.
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const out = join(root, 'src/api/gen')
+const work = join(root, 'node_modules/.cache/outrigger-proto')
+const bin = join(root, 'node_modules/.bin')
+const deps = join(root, 'node_modules/@grpc/grpc-js-xds/deps')
+
+if (!existsSync(deps)) {
+  // A published package ships dist/ and needs no generator.
+  console.log('generate-proto: @grpc/grpc-js-xds is not installed; nothing to generate')
+  process.exit(0)
+}
+
+const searchPath = [join(root, 'src/api/proto'), ...['envoy-api', 'xds', 'googleapis', 'protoc-gen-validate'].map((d) => join(deps, d))]
+const roots = readFileSync(join(root, 'src/api/proto-roots.txt'), 'utf8')
+  .split('\n')
+  .map((line) => line.trim())
+  .filter((line) => line && !line.startsWith('#'))
+
+/** Proto path -> file on disk, for the closure of `roots` under import. */
+function closure() {
+  const files = new Map()
+  const queue = [...roots]
+  for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
+    if (files.has(path) || path.startsWith('google/protobuf/')) continue
+    const file = searchPath.map((dir) => join(dir, path)).find((candidate) => existsSync(candidate))
+    if (!file) throw new Error(`generate-proto: ${path} is in none of ${searchPath.join(', ')}`)
+    const text = patched(path, readFileSync(file, 'utf8'))
+    files.set(path, text)
+    for (const match of text.matchAll(/^import\s+(?:public\s+)?"([^"]+)";/gm)) queue.push(match[1])
+  }
+  return files
+}
+
+/** What the stored protos lack for the rest to compile. */
+function patched(path, text) {
+  if (path === 'validate/validate.proto' && !/ignore_empty = 26/.test(text)) {
+    // StringRules.ignore_empty is used by Envoy's protos but missing from this copy.
+    return text.replace(/(message StringRules \{)/, '$1\n  optional bool ignore_empty = 26;\n')
+  }
+  // This tracer configuration imports protos that are not in the package, and we register no such tracer.
+  if (path === 'envoy/config/trace/v3/trace.proto') {
+    return text.replace(/^import public "envoy\/config\/trace\/v3\/opencensus\.proto";$/m, '')
+  }
+  return text
+}
+
+const files = closure()
+const hash = createHash('sha256')
+for (const path of [...files.keys()].sort()) hash.update(path).update('\0').update(files.get(path))
+hash.update(readFileSync(fileURLToPath(import.meta.url)))
+hash.update(readFileSync(join(root, 'node_modules/@bufbuild/protoc-gen-es/package.json')))
+const digest = hash.digest('hex')
+const stamp = join(out, '.stamp')
+if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) process.exit(0)
+
+rmSync(work, { recursive: true, force: true })
+rmSync(out, { recursive: true, force: true })
+for (const [path, text] of files) {
+  mkdirSync(dirname(join(work, path)), { recursive: true })
+  writeFileSync(join(work, path), text)
+}
+writeFileSync(join(work, 'buf.yaml'), 'version: v2\n')
+// js+dts: the `ts` target writes enums, which type stripping refuses.
+writeFileSync(
+  join(work, 'buf.gen.yaml'),
+  JSON.stringify({
+    version: 'v2',
+    plugins: [{ local: join(bin, 'protoc-gen-es'), out, opt: ['target=js+dts', 'import_extension=js'] }],
+  }),
+)
+const started = Date.now()
+execFileSync(join(bin, 'buf'), ['generate'], { cwd: work, stdio: 'inherit', env: { ...process.env, PATH: `${bin}:${process.env.PATH}` } })
+copyFileSync(join(root, 'src/api/proto-roots.txt'), join(out, 'roots.txt'))
+writeFileSync(stamp, digest)
+console.log(`generate-proto: ${files.size} files in ${((Date.now() - started) / 1000).toFixed(1)} s`)

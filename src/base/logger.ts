@@ -1,0 +1,31 @@
+import { type Logger, pino } from 'pino'
+
+export type { Logger }
+
+/** Envoy's level words and pino's, both accepted by `--log-level` and the admin's `/logging`. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warning', 'warn', 'error', 'critical', 'off'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+const PINO_LEVEL: Record<LogLevel, string> = {
+  trace: 'trace',
+  debug: 'debug',
+  info: 'info',
+  warning: 'warn',
+  warn: 'warn',
+  error: 'error',
+  critical: 'fatal',
+  off: 'silent',
+}
+
+export function isLogLevel(text: string): text is LogLevel {
+  return (LOG_LEVELS as readonly string[]).includes(text)
+}
+
+export function pinoLevel(level: LogLevel): string {
+  return PINO_LEVEL[level]
+}
+
+/** A JSON-lines logger on stderr (stdout belongs to access logs and to command output). */
+export function createLogger(name: string, level: LogLevel = 'info'): Logger {
+  return pino({ name, level: pinoLevel(level) }, pino.destination({ fd: 2, sync: true }))
+}
