@@ -1,0 +1,28 @@
+import { Command, CommanderError } from 'commander'
+import { errorText, UserError } from '../base/errors.ts'
+
+/** Every command: its name and the module that registers it. Modules load only when their word is used. */
+const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {}
+
+/** Runs `outrigger ARGS…`; the exit code follows istioctl (0, 1 error, 64 usage, 65 bad data). */
+async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('outrigger')
+    .description('An Istio-compatible service mesh: data plane, control plane and tools')
+    .exitOverride()
+    .enablePositionalOptions()
+  const word = argv.find((arg) => !arg.startsWith('-'))
+  const wanted = word !== undefined && word in COMMANDS ? [COMMANDS[word]!] : Object.values(COMMANDS)
+  for (const load of wanted) (await load()).register(program)
+  await program.parseAsync(argv as string[], { from: 'user' })
+}
+
+try {
+  await main(process.argv.slice(2))
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 64
+  else {
+    console.error(`error: ${errorText(error)}`)
+    if (!(error instanceof UserError) && process.env.OUTRIGGER_DEBUG) console.error(error)
+    process.exitCode = error instanceof UserError ? error.exitCode : 1
+  }
+}
