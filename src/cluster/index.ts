@@ -1,0 +1,2 @@
+export * from './object.ts'
+export * from './store.ts'
