@@ -1,0 +1,109 @@
+// How extensions are made: parse once on the main thread, create in every worker.
+//
+// parse: protobuf message → plain data that structured clone can carry (no class instance, function or regex).
+//        Throws ConfigError with the field path for anything unsupported. The only place that validates.
+// create: plain data → what runs, in the worker. Never fails for data that parse returned.
+
+import type { DescMessage, Message } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
+import type { HttpFilterFactory } from '../http/filter.ts'
+import type { ReadFilterCallbacks, NetworkFilter } from '../network/filter.ts'
+import type { AccessLog } from '../observe/access-log.ts'
+import type { Scope } from '../observe/stats.ts'
+import type { ClusterManager } from '../upstream/cluster-manager.ts'
+import type { RouteTable } from '../route/route.ts'
+import type { Logger } from '../../base/logger.ts'
+
+/** An extension's parsed configuration, ready for structured clone. */
+export interface ParsedExtension<C = unknown> {
+  /** Instance name in the configuration, e.g. `envoy.filters.http.router`. */
+  readonly name: string
+  /** Without the `type.googleapis.com/` prefix; key of the factory. */
+  readonly typeUrl: string
+  readonly config: C
+}
+
+/** Helps parse functions: nested extensions, and which resources the configuration waits for. */
+export interface ParseContext {
+  /** Field path of the message being parsed, for errors. */
+  readonly path: string
+  at(field: string): ParseContext
+  /** Parses a nested `typed_config` by the registered factory of `category`; an unknown type URL is refused by name. */
+  parseAny(category: ExtensionCategory, any: Any | undefined, name: string): ParsedExtension
+  /** Decodes an Any as `desc` (TypedStruct is converted too) after validate.rules; refuses other types. */
+  unpack<Desc extends DescMessage>(any: Any, desc: Desc): Message
+  /** Named by the configuration and must be there before it may serve (warming). */
+  needsRoute(name: string): void
+  needsSecret(name: string): void
+}
+
+export type ExtensionCategory =
+  | 'listener_filter'
+  | 'network_filter'
+  | 'http_filter'
+  | 'http_route_filter'
+  | 'transport_socket'
+  | 'access_logger'
+  | 'upstream_options'
+  | 'cluster_type'
+  | 'load_balancing_policy'
+  | 'retry_host_predicate'
+  | 'retry_priority'
+  | 'request_id'
+  | 'other'
+
+/** What creation in a worker may use. */
+export interface WorkerContext {
+  readonly workerIndex: number
+  readonly clusters: ClusterManager
+  readonly stats: Scope
+  readonly log: Logger
+  readonly node: NodeInfo
+  /** The current route table of an RDS name; null until the first one is there. */
+  routeTable(name: string): RouteTable | null
+  readonly runtime: RuntimeSnapshot
+  createAccessLog(parsed: ParsedExtension): AccessLog
+  /** Makes the http_filters of a connection manager or of an upgrade. */
+  createHttpFilter(parsed: ParsedExtension, statPrefix: string): HttpFilterFactory
+  readonly drain: DrainState
+}
+
+/** Drain decision of the listener or server (envoy-contract §4.5). */
+export interface DrainState {
+  /** True when the next response should close its connection. */
+  drainClose(): boolean
+}
+
+/** Layered runtime (envoy-contract §21). */
+export interface RuntimeSnapshot {
+  number(key: string, fallback: number): number
+  bool(key: string, fallback: boolean): boolean
+  /** Millionths. */
+  fraction(key: string, fallbackMillionths: number): number
+}
+
+export interface NodeInfo {
+  readonly id: string
+  readonly cluster: string
+  readonly zone: string
+  readonly metadata: Readonly<Record<string, unknown>>
+}
+
+export interface HttpFilterExtension<C = unknown, R = unknown> {
+  readonly name: string
+  readonly desc: DescMessage
+  parse(message: Message, context: ParseContext): C
+  /** typed_per_filter_config of this filter. */
+  readonly routeDesc?: DescMessage
+  parseRoute?(message: Message, context: ParseContext): R
+  create(config: C, context: WorkerContext, statPrefix: string): HttpFilterFactory
+  readonly terminal?: boolean
+}
+
+export interface NetworkFilterExtension<C = unknown> {
+  readonly name: string
+  readonly desc: DescMessage
+  parse(message: Message, context: ParseContext): C
+  create(config: C, context: WorkerContext): (callbacks: ReadFilterCallbacks) => NetworkFilter
+  readonly terminal?: boolean
+}

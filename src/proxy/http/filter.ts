@@ -1,0 +1,123 @@
+// HTTP filters: Envoy's contract (envoy/http/filter.h). A filter returns a status instead of calling a next();
+// the chain stops and resumes without a closure or a promise per hop.
+//
+// Life of an instance: created for a stream → setDecoder/EncoderFilterCallbacks → decode* → encode* → onDestroy, once.
+
+import type { Connection } from '../network/connection.ts'
+import type { StreamInfo } from '../stream-info.ts'
+import type { Route } from '../route/route.ts'
+import type { HeaderMap } from './header-map.ts'
+
+export const FilterHeadersStatus = {
+  Continue: 0,
+  /** Later filters see nothing until continueDecoding/Encoding; data still reaches this filter. */
+  StopIteration: 1,
+  /** Headers pass on but not as the end of the stream: the filter will add a body. */
+  ContinueAndDontEndStream: 2,
+  /** Nothing more is delivered, to this filter either; data is buffered, overflow answers 413/500. */
+  StopAllIterationAndBuffer: 3,
+  /** As above, but overflow pauses reading instead. */
+  StopAllIterationAndWatermark: 4,
+} as const
+export type FilterHeadersStatus = (typeof FilterHeadersStatus)[keyof typeof FilterHeadersStatus]
+
+export const FilterDataStatus = {
+  Continue: 0,
+  StopIterationAndBuffer: 1,
+  StopIterationAndWatermark: 2,
+  StopIterationNoBuffer: 3,
+} as const
+export type FilterDataStatus = (typeof FilterDataStatus)[keyof typeof FilterDataStatus]
+
+export const FilterTrailersStatus = { Continue: 0, StopIteration: 1 } as const
+export type FilterTrailersStatus = (typeof FilterTrailersStatus)[keyof typeof FilterTrailersStatus]
+
+/** Changes a local reply's headers before it goes through the encoder filters. */
+export type ModifyHeaders = (headers: HeaderMap) => void
+
+/** What both directions offer a filter. */
+export interface StreamFilterCallbacks {
+  readonly connection: Connection
+  readonly streamInfo: StreamInfo
+  /** The chosen route, resolved on first use and cached; null = no route. */
+  route(): Route | null
+  /** The next route() chooses again (after a filter changed the headers). */
+  clearRouteCache(): void
+  resetStream(): void
+  /** This filter's most specific typed_per_filter_config (weighted cluster > route > virtual host > route config). */
+  perFilterConfig<T>(): T | undefined
+}
+
+export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
+  continueDecoding(): void
+  /** What StopIterationAndBuffer has kept so far, oldest first. */
+  decodingBuffer(): readonly Buffer[]
+  addDecodedData(chunk: Buffer): void
+  /**
+   * Answers from here: through the encoder filters after the headers were filtered by local_reply_config.
+   * `grpcStatus` overrides the HTTP→gRPC table for gRPC requests; null = use the table.
+   */
+  sendLocalReply(status: number, body: string, modify: ModifyHeaders | null, grpcStatus: number | null, details: string): void
+  /** For the terminal filter: the response, into the encoder filters. */
+  encode1xxHeaders(headers: HeaderMap): void
+  encodeHeaders(headers: HeaderMap, endStream: boolean, details: string): void
+  encodeData(chunk: Buffer, endStream: boolean): void
+  encodeTrailers(trailers: HeaderMap): void
+  /** Counted: the upstream cannot take more; downstream reading pauses until the matching call. */
+  onDecoderFilterAboveWriteBufferHighWatermark(): void
+  onDecoderFilterBelowWriteBufferLowWatermark(): void
+  /** Downstream cannot take more: told to the terminal filter. */
+  setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void
+  /** Most bytes a filter may buffer (per_connection_buffer_limit_bytes). */
+  readonly bufferLimit: number
+  /** Serves the request again as another one (internal redirect): false when that is impossible now. */
+  recreateStream(headers: HeaderMap): boolean
+  /** The request's headers, trailers, as filtered so far. */
+  readonly requestHeaders: HeaderMap
+}
+
+export interface DownstreamWatermarkCallbacks {
+  onAboveWriteBufferHighWatermark(): void
+  onBelowWriteBufferLowWatermark(): void
+}
+
+export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
+  continueEncoding(): void
+  encodingBuffer(): readonly Buffer[]
+  addEncodedData(chunk: Buffer): void
+  sendLocalReply(status: number, body: string, modify: ModifyHeaders | null, grpcStatus: number | null, details: string): void
+  readonly bufferLimit: number
+  readonly requestHeaders: HeaderMap
+}
+
+/** Request direction. Chunks are borrowed. */
+export interface StreamDecoderFilter {
+  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void
+  decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus
+  decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus
+  decodeTrailers(trailers: HeaderMap): FilterTrailersStatus
+  onDestroy(): void
+}
+
+/** Response direction. */
+export interface StreamEncoderFilter {
+  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void
+  encode1xxHeaders?(headers: HeaderMap): FilterHeadersStatus
+  encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus
+  encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus
+  encodeTrailers(trailers: HeaderMap): FilterTrailersStatus
+  onDestroy(): void
+}
+
+/** Both directions; onDestroy is called once for the pair. */
+export interface StreamFilter extends StreamDecoderFilter, StreamEncoderFilter {}
+
+/** Adds the filters of one stream, in configured order. */
+export interface FilterChainFactoryCallbacks {
+  addStreamDecoderFilter(filter: StreamDecoderFilter): void
+  addStreamEncoderFilter(filter: StreamEncoderFilter): void
+  addStreamFilter(filter: StreamFilter): void
+}
+
+/** What a configured filter becomes in a worker: called once per stream, no I/O, no throwing. */
+export type HttpFilterFactory = (callbacks: FilterChainFactoryCallbacks) => void

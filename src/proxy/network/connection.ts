@@ -1,0 +1,126 @@
+// A downstream or upstream connection as filters, codecs and pools see it; the socket is behind it.
+
+import type { DetectedClose } from './close.ts'
+
+/** An address as Envoy prints it: `ip:port`, `[v6]:port`, or a pipe path. */
+export interface Address {
+  readonly ip: string
+  readonly port: number
+  /** Set for Unix sockets; ip is then ''. */
+  readonly pipe?: string
+  /** The printed form, computed once. */
+  readonly text: string
+}
+
+/** TLS facts of a connection, computed once after the handshake and only when asked for. */
+export interface SslInfo {
+  readonly version: string
+  readonly cipher: string
+  readonly sni: string
+  readonly alpn: string
+  readonly peerCertificatePresented: boolean
+  readonly peerCertificateValidated: boolean
+  readonly uriSanPeer: readonly string[]
+  readonly dnsSanPeer: readonly string[]
+  readonly ipSanPeer: readonly string[]
+  readonly emailSanPeer: readonly string[]
+  /** RFC 2253. */
+  readonly subjectPeer: string
+  readonly issuerPeer: string
+  readonly serialPeer: string
+  /** Hex, lower case. */
+  readonly sha256Peer: string
+  readonly sha1Peer: string
+  /** URL-encoded PEM, and the chain of them. */
+  readonly pemPeer: string
+  readonly pemChainPeer: string
+  readonly validFromPeer: string
+  readonly expirationPeer: string
+  readonly uriSanLocal: readonly string[]
+  readonly dnsSanLocal: readonly string[]
+  readonly subjectLocal: string
+  readonly sessionId: string
+}
+
+/** Addresses and handshake results (Envoy's ConnectionInfoProvider). Filters may rewrite what is not readonly. */
+export interface ConnectionInfo {
+  /** Restored original destination where there is one. */
+  localAddress: Address
+  readonly directLocalAddress: Address
+  /** Client address, after PROXY protocol. */
+  remoteAddress: Address
+  readonly directRemoteAddress: Address
+  /** True once original_dst or proxy_protocol replaced localAddress. */
+  localAddressRestored: boolean
+  requestedServerName: string
+  /** `tls` or `raw_buffer`, as detected. */
+  transportProtocol: string
+  applicationProtocols: readonly string[]
+  readonly connectionId: number
+  readonly startTimeMs: number
+  ssl(): SslInfo | null
+  filterChainName: string
+  listenerName: string
+  connectionTerminationDetails: string
+  downstreamTransportFailureReason: string
+}
+
+export const CloseType = {
+  /** Write what is buffered, then close. */
+  FlushWrite: 0,
+  /** Write, half-close, wait up to delayed_close_timeout for the peer. */
+  FlushWriteAndDelay: 1,
+  NoFlush: 2,
+  /** RST. */
+  AbortReset: 3,
+} as const
+export type CloseType = (typeof CloseType)[keyof typeof CloseType]
+
+export const ConnectionEvent = { RemoteClose: 0, LocalClose: 1, Connected: 2 } as const
+export type ConnectionEvent = (typeof ConnectionEvent)[keyof typeof ConnectionEvent]
+
+/** What the owner of a connection is told. */
+export interface ConnectionCallbacks {
+  /** Bytes arrived; BORROWED until return. `endStream`: the peer half-closed after them (chunk may be empty). */
+  onData(chunk: Buffer, endStream: boolean): void
+  onEvent(event: ConnectionEvent): void
+  onAboveWriteBufferHighWatermark(): void
+  onBelowWriteBufferLowWatermark(): void
+}
+
+/** One TCP or TLS connection. */
+export interface Connection {
+  readonly id: number
+  readonly info: ConnectionInfo
+  /**
+   * Queues bytes. They are copied into the connection's write buffer and leave in one write at the end of the current
+   * read callback (see flushPendingWrites); so head and body, or many H2 frames, cost one system call. Chunks of
+   * 16 KiB and more go straight to the socket. Takes borrowed chunks. `endStream` half-closes after them.
+   */
+  write(chunk: Buffer, endStream: boolean): void
+  /**
+   * `size` writable bytes at the end of the write buffer for an encoder to fill in place; call `commit(used)` before
+   * any other write. Avoids a copy for heads and frames.
+   */
+  reserve(size: number): Buffer
+  commit(used: number): void
+  /** Offset in the buffer that reserve() returned at which the encoder starts. */
+  readonly reserveOffset: number
+  flush(): void
+  /** Counted. */
+  readDisable(disable: boolean): void
+  close(type: CloseType, details?: string): void
+  readonly open: boolean
+  /** Bytes not yet taken by the kernel. */
+  readonly bufferedBytes: number
+  readonly aboveHighWatermark: boolean
+  setBufferLimits(bytes: number): void
+  /** Exactly one owner at a time; set before the first byte can arrive. */
+  callbacks: ConnectionCallbacks
+  readonly bytesReceived: number
+  readonly bytesSent: number
+  readonly detectedClose: DetectedClose
+  /** Why the transport failed, in Envoy's words (e.g. `delayed connect error: Connection refused`), or ''. */
+  readonly transportFailureReason: string
+  setNoDelay(on: boolean): void
+}

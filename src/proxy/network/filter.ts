@@ -1,0 +1,53 @@
+// Network filters: Envoy's read and write filters on a connection, in order, the last one terminal.
+
+import type { Connection, ConnectionEvent } from './connection.ts'
+
+export const FilterStatus = { Continue: 0, StopIteration: 1 } as const
+export type FilterStatus = (typeof FilterStatus)[keyof typeof FilterStatus]
+
+/** What a network filter may ask of its connection. */
+export interface ReadFilterCallbacks {
+  readonly connection: Connection
+  /** Resumes after StopIteration: later filters get onNewConnection, then the bytes held back. */
+  continueReading(): void
+  /** Hands bytes on to the filters after this one, e.g. bytes a filter held back. */
+  injectReadData(chunk: Buffer, endStream: boolean): void
+  /** Writes through the write filters before this one. */
+  injectWriteData(chunk: Buffer, endStream: boolean): void
+  /** Filter state shared by the filters of this connection and its streams (peer metadata, SNI override, …). */
+  readonly filterState: FilterState
+  readonly dynamicMetadata: DynamicMetadata
+}
+
+/** One instance per connection. Chunks are borrowed. */
+export interface NetworkFilter {
+  onNewConnection(): FilterStatus
+  onData(chunk: Buffer, endStream: boolean): FilterStatus
+  /** Present on filters that also see what is written downstream. */
+  onWrite?(chunk: Buffer, endStream: boolean): FilterStatus
+  onEvent(event: ConnectionEvent): void
+  onAboveWriteBufferHighWatermark?(): void
+  onBelowWriteBufferLowWatermark?(): void
+}
+
+/** Keyed objects of one connection or stream; a stream's state falls back to its connection's. */
+export class FilterState {
+  private readonly parent: FilterState | null
+  private objects: Map<string, unknown> | null = null
+  constructor(parent: FilterState | null = null) {
+    this.parent = parent
+  }
+  get(key: string): unknown {
+    return this.objects?.get(key) ?? this.parent?.get(key)
+  }
+  set(key: string, value: unknown): void {
+    this.objects ??= new Map()
+    this.objects.set(key, value)
+  }
+  entries(): Iterable<[string, unknown]> {
+    return this.objects ?? []
+  }
+}
+
+/** `envoy.filters.http.rbac` → { key: JSON value }. */
+export type DynamicMetadata = Record<string, Record<string, unknown>>

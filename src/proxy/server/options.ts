@@ -1,0 +1,46 @@
+import type { Bootstrap } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import type { Logger } from '../../base/logger.ts'
+import type { AdsTransport } from '../../xds/index.ts'
+
+/** Secrets given in-process (by the agent) instead of by an SDS gRPC stream. */
+export interface SecretSource {
+  /** Calls back now (when known) and at every rotation; returns the function that ends it. Names: `default`, `ROOTCA`, … */
+  watch(name: string, onSecret: (secret: SecretValue) => void): () => void
+}
+
+/** PEM texts, as in envoy.extensions.transport_sockets.tls.v3.Secret. */
+export interface SecretValue {
+  readonly certificateChain?: string
+  readonly privateKey?: string
+  readonly trustedCa?: string
+}
+
+export interface ProxyOptions {
+  readonly bootstrap: Bootstrap
+  /** Where the bootstrap came from, for messages. */
+  readonly configPath: string
+  /** Worker threads; 1 runs inline on the main thread. */
+  readonly concurrency: number
+  readonly drainTimeS: number
+  readonly drainStrategy: 'gradual' | 'immediate'
+  readonly fileFlushIntervalMs: number
+  readonly fileFlushMinSizeKb: number
+  readonly rejectUnknownDynamicFields: boolean
+  readonly log: Logger
+  /** Replaces the bootstrap's ADS cluster by a ready channel. */
+  readonly adsTransport?: AdsTransport
+  /** Replaces SDS over the bootstrap's `sds-grpc` cluster. */
+  readonly secrets?: SecretSource
+  /** Called by /quitquitquit and fatal ends; default process exit is the command's matter. */
+  readonly onExit?: () => void
+}
+
+/** A running data plane. */
+export interface Proxy {
+  /** `ip:port` of the admin listener, or null. */
+  readonly adminAddress: string | null
+  readonly state: 'PRE_INITIALIZING' | 'INITIALIZING' | 'LIVE' | 'DRAINING'
+  drainListeners(options: { graceful: boolean; inboundOnly: boolean; skipExit: boolean }): void
+  /** Closes everything; resolves when the sockets are closed. */
+  stop(): Promise<void>
+}

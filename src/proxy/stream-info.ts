@@ -1,0 +1,128 @@
+// What is known of one stream (HTTP request or TCP connection): filled along the path, read by access logs, formats,
+// tracing and stats (Envoy's StreamInfo). Every field is set in the constructor, in order: one hidden class.
+
+import type { Protocol } from './http/codec.ts'
+import type { ConnectionInfo } from './network/connection.ts'
+import { type DynamicMetadata, FilterState } from './network/filter.ts'
+import type { Route } from './route/route.ts'
+import type { HostDescription } from './upstream/host.ts'
+
+/** Response flag bits, in the order in which they are printed (envoy-contract §17.3). */
+export const RESPONSE_FLAGS = [
+  ['LH', 'FailedLocalHealthCheck'],
+  ['UH', 'NoHealthyUpstream'],
+  ['UT', 'UpstreamRequestTimeout'],
+  ['LR', 'LocalReset'],
+  ['UR', 'UpstreamRemoteReset'],
+  ['UF', 'UpstreamConnectionFailure'],
+  ['UC', 'UpstreamConnectionTermination'],
+  ['UO', 'UpstreamOverflow'],
+  ['NR', 'NoRouteFound'],
+  ['DI', 'DelayInjected'],
+  ['FI', 'FaultInjected'],
+  ['RL', 'RateLimited'],
+  ['UAEX', 'UnauthorizedExternalService'],
+  ['RLSE', 'RateLimitServiceError'],
+  ['DC', 'DownstreamConnectionTermination'],
+  ['URX', 'UpstreamRetryLimitExceeded'],
+  ['SI', 'StreamIdleTimeout'],
+  ['IH', 'InvalidEnvoyRequestHeaders'],
+  ['DPE', 'DownstreamProtocolError'],
+  ['UMSDR', 'UpstreamMaxStreamDurationReached'],
+  ['RFCF', 'ResponseFromCacheFilter'],
+  ['NFCF', 'NoFilterConfigFound'],
+  ['DT', 'DurationTimeout'],
+  ['UPE', 'UpstreamProtocolError'],
+  ['NC', 'NoClusterFound'],
+  ['OM', 'OverloadManagerTerminated'],
+  ['DF', 'DnsResolutionFailed'],
+  ['DO', 'DropOverload'],
+  ['DR', 'DownstreamRemoteReset'],
+  ['UDO', 'UnconditionalDropOverload'],
+] as const
+export type ResponseFlagName = (typeof RESPONSE_FLAGS)[number][0]
+
+/** Flag name → bit. 30 flags fit a small integer's bits only up to 2^30, so this stays an SMI on 64-bit V8. */
+export const Flag = Object.fromEntries(RESPONSE_FLAGS.map(([short], i) => [short, 1 << i])) as Record<ResponseFlagName, number>
+
+/** Monotonic milliseconds with fraction. */
+export const now: () => number = performance.now.bind(performance)
+
+/** Times are `now()` values, 0 = not reached. */
+export class StreamInfo {
+  /** Wall clock, ms since the epoch, of the first downstream byte. */
+  startTimeMs = 0
+  /** `now()` at the same moment. */
+  start = 0
+  lastDownstreamRxByte = 0
+  firstUpstreamTxByte = 0
+  lastUpstreamTxByte = 0
+  firstUpstreamRxByte = 0
+  lastUpstreamRxByte = 0
+  firstDownstreamTxByte = 0
+  lastDownstreamTxByte = 0
+  upstreamConnectStart = 0
+  upstreamConnectEnd = 0
+  upstreamHandshakeEnd = 0
+  /** `now()` at the end of the stream. */
+  end = 0
+
+  protocol: Protocol | '' = ''
+  upstreamProtocol: Protocol | '' = ''
+  /** 0 = no answer was sent. */
+  responseCode = 0
+  responseCodeDetails = ''
+  responseFlags = 0
+  connectionTerminationDetails = ''
+  /** Body bytes. */
+  bytesReceived = 0
+  bytesSent = 0
+  /** Wire bytes. */
+  upstreamWireBytesReceived = 0
+  upstreamWireBytesSent = 0
+  downstreamWireBytesReceived = 0
+  downstreamWireBytesSent = 0
+  attemptCount = 0
+  streamId = 0
+  /** 53 random bits of this stream: every fraction and weight of one request is decided with it (Envoy: streamId). */
+  random = 0
+
+  downstream: ConnectionInfo
+  route: Route | null = null
+  routeName = ''
+  virtualClusterName = ''
+  upstreamCluster = ''
+  /** Observability name of the cluster: alt_stat_name, else its name. */
+  upstreamClusterStatName = ''
+  upstreamHost: HostDescription | null = null
+  /** `ip:port` texts. */
+  upstreamLocalAddress = ''
+  upstreamRemoteAddress = ''
+  upstreamConnectionId = 0
+  upstreamTransportFailureReason = ''
+  upstreamSsl: ConnectionInfo['ssl'] | null = null
+  hostsAttempted: string[] | null = null
+  requestId = ''
+  traceId = ''
+  spanId = ''
+  isHealthCheck = false
+  /** Reason for tracing, from the request id (envoy-contract §5.3). */
+  traced = false
+  filterState: FilterState
+  dynamicMetadata: DynamicMetadata | null = null
+
+  constructor(downstream: ConnectionInfo, filterState: FilterState | null) {
+    this.downstream = downstream
+    this.filterState = filterState ?? new FilterState()
+  }
+
+  setFlag(name: ResponseFlagName): void {
+    this.responseFlags |= Flag[name]
+  }
+
+  setDynamicMetadata(namespace: string, key: string, value: unknown): void {
+    this.dynamicMetadata ??= {}
+    const values = (this.dynamicMetadata[namespace] ??= {})
+    values[key] = value
+  }
+}
