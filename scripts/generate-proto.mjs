@@ -3,7 +3,7 @@
 // Runs at install; does nothing when its inputs have not changed. Plain JavaScript, so that any Node can run it.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -79,6 +79,14 @@ writeFileSync(
 )
 const started = Date.now()
 execFileSync(join(bin, 'buf'), ['generate'], { cwd: work, stdio: 'inherit', env: { ...process.env, PATH: `${bin}:${process.env.PATH}` } })
-copyFileSync(join(root, 'src/api/proto-roots.txt'), join(out, 'roots.txt'))
+// Full message name -> generated module, for the registry that loads descriptors on first use (src/api/registry.ts).
+const index = {}
+for (const [path, text] of files) {
+  const packageName = /^package\s+([\w.]+);/m.exec(text)?.[1]
+  if (!packageName) continue
+  // Top-level messages start in the first column in every file we use; only these appear in an Any.
+  for (const match of text.matchAll(/^message (\w+)/gm)) index[`${packageName}.${match[1]}`] = path.replace(/\.proto$/, '_pb.js')
+}
+writeFileSync(join(out, 'index.json'), JSON.stringify(index))
 writeFileSync(stamp, digest)
 console.log(`generate-proto: ${files.size} files in ${((Date.now() - started) / 1000).toFixed(1)} s`)

@@ -113,8 +113,6 @@ export class MemoryStore implements Store {
       object.metadata.generation = (previous.metadata.generation ?? 1) + 1
     }
     objects.set(key, object)
-    return previous
-      ? { type: 'modified', kind, object, previous }
-      : { type: 'added', kind, object }
+    return previous ? { type: 'modified', kind, object, previous } : { type: 'added', kind, object }
   }
 }

@@ -4,15 +4,15 @@
 //        Throws ConfigError with the field path for anything unsupported. The only place that validates.
 // create: plain data → what runs, in the worker. Never fails for data that parse returned.
 
-import type { DescMessage, Message } from '@bufbuild/protobuf'
+import type { DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
+import type { Logger } from '../../base/logger.ts'
 import type { HttpFilterFactory } from '../http/filter.ts'
-import type { ReadFilterCallbacks, NetworkFilter } from '../network/filter.ts'
+import type { NetworkFilter, ReadFilterCallbacks } from '../network/filter.ts'
 import type { AccessLog } from '../observe/access-log.ts'
 import type { Scope } from '../observe/stats.ts'
-import type { ClusterManager } from '../upstream/cluster-manager.ts'
 import type { RouteTable } from '../route/route.ts'
-import type { Logger } from '../../base/logger.ts'
+import type { ClusterManager } from '../upstream/cluster-manager.ts'
 
 /** An extension's parsed configuration, ready for structured clone. */
 export interface ParsedExtension<C = unknown> {
@@ -31,7 +31,7 @@ export interface ParseContext {
   /** Parses a nested `typed_config` by the registered factory of `category`; an unknown type URL is refused by name. */
   parseAny(category: ExtensionCategory, any: Any | undefined, name: string): ParsedExtension
   /** Decodes an Any as `desc` (TypedStruct is converted too) after validate.rules; refuses other types. */
-  unpack<Desc extends DescMessage>(any: Any, desc: Desc): Message
+  unpack<Desc extends DescMessage>(any: Any, desc: Desc): MessageShape<Desc>
   /** Named by the configuration and must be there before it may serve (warming). */
   needsRoute(name: string): void
   needsSecret(name: string): void

@@ -1,0 +1,79 @@
+// The bootstrap: read from a file (format by its extension) and/or the command line, as Envoy does (envoy-contract §1.1, §2).
+
+import { readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { parse as parseYaml } from 'yaml'
+import { type Bootstrap, BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import { parseJson } from './json.ts'
+import { checkRules } from './validate-rules.ts'
+
+export interface BootstrapSources {
+  /** `-c`: .json, .yaml, .yml or .pb. */
+  readonly path?: string
+  /** `--config-yaml`: merged over the file; messages merge, scalars replace, lists append. */
+  readonly yaml?: string
+  /** `--allow-unknown-static-fields`. */
+  readonly allowUnknownFields: boolean
+}
+
+/** Throws ConfigError: unreadable file, syntax, unknown field, or a broken rule, with the field's path. */
+export function loadBootstrap(sources: BootstrapSources): Bootstrap {
+  if (sources.path === undefined && !sources.yaml) {
+    throw new ConfigError(
+      '',
+      'At least one of --config-path or --config-yaml or Options::configProto() should be non-empty',
+    )
+  }
+  let bootstrap =
+    sources.path === undefined ? create(BootstrapSchema) : readBootstrap(sources.path, sources.allowUnknownFields)
+  if (sources.yaml) {
+    const overlay = parseJson(BootstrapSchema, yamlToJson(sources.yaml, '--config-yaml'), {
+      path: '',
+      ignoreUnknownFields: sources.allowUnknownFields,
+    })
+    // Protobuf's own merge: decoding a second message into the first.
+    bootstrap = fromBinary(
+      BootstrapSchema,
+      Buffer.concat([toBinary(BootstrapSchema, bootstrap), toBinary(BootstrapSchema, overlay)]),
+    )
+  }
+  checkRules(BootstrapSchema, bootstrap, '')
+  return bootstrap
+}
+
+function readBootstrap(path: string, allowUnknownFields: boolean): Bootstrap {
+  let bytes: Buffer
+  try {
+    bytes = readFileSync(path)
+  } catch (error) {
+    throw new ConfigError('', `unable to read file: ${path} (${errorText(error)})`, { cause: error })
+  }
+  switch (extname(path)) {
+    case '.pb':
+      try {
+        return fromBinary(BootstrapSchema, bytes)
+      } catch (error) {
+        throw new ConfigError('', `${path} is no binary bootstrap: ${errorText(error)}`, { cause: error })
+      }
+    case '.pb_text':
+      throw new ConfigError('', `${path}: text protobuf is not supported; use .json, .yaml or .pb`)
+    default:
+      return parseJson(BootstrapSchema, yamlToJson(bytes.toString('utf8'), path), {
+        path: '',
+        ignoreUnknownFields: allowUnknownFields,
+      })
+  }
+}
+
+/** YAML is a superset of JSON; merge keys and anchors are resolved as Envoy's loader does. */
+function yamlToJson(text: string, source: string): unknown {
+  try {
+    return text.trimStart().startsWith('{') && source.endsWith('.json')
+      ? JSON.parse(text)
+      : parseYaml(text, { merge: true })
+  } catch (error) {
+    throw new ConfigError('', `${source}: ${errorText(error).split('\n')[0]}`, { cause: error })
+  }
+}
