@@ -1,0 +1,124 @@
+// The proxy at the other end of an xDS stream, parsed from its Envoy node.
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { fail, ok, type Result } from '../../base/errors.ts'
+import { type Locality, NO_LOCALITY, type Service, type ServicePort } from './service.ts'
+
+export type ProxyType = 'sidecar' | 'router' | 'waypoint'
+export type InterceptionMode = 'REDIRECT' | 'TPROXY' | 'NONE'
+
+/** One service port served by this very proxy's workload. */
+export interface ServiceInstance {
+  readonly service: Service
+  readonly port: ServicePort
+  readonly address: string
+  readonly targetPort: number
+}
+
+export interface ProxyNode {
+  /** The node id itself: `sidecar~10.0.0.1~pod.ns~ns.svc.cluster.local`. */
+  readonly id: string
+  readonly type: ProxyType
+  /** Instance addresses, the id's first. */
+  readonly ips: readonly string[]
+  readonly ip: string
+  /** Pod name without the namespace. */
+  readonly name: string
+  readonly namespace: string
+  /** `ns.svc.cluster.local`. */
+  readonly dnsDomain: string
+  readonly cluster: string
+  readonly locality: Locality
+  readonly labels: Readonly<Record<string, string>>
+  readonly serviceAccount: string
+  readonly interceptionMode: InterceptionMode
+  readonly clusterId: string
+  readonly network: string
+  readonly nodeName: string
+  readonly istioVersion: string
+  /** The proxy can bind ports below 1024 only when this is false. */
+  readonly unprivileged: boolean
+  /** Generator asked for: `` (Envoy) or `grpc`. */
+  readonly generator: string
+  readonly http10: boolean
+  /** Port of the HTTP proxy listener, 0 when off. */
+  readonly httpProxyPort: number
+  /** Envoy duration text of metadata IDLE_TIMEOUT; empty when not given. */
+  readonly idleTimeout: string
+  /** Everything else the node said, as it said it. */
+  readonly metadata: Readonly<JsonObject>
+  /** Names of the extensions in `node.extensions`; null when the node lists none at all. */
+  readonly extensions: ReadonlySet<string> | null
+}
+
+/**
+ * Whether a proxy can run an extension of Istio's own Envoy build (`istio.alpn`, `istio.metadata_exchange`,
+ * `istio.stats`): only when its node lists it. Envoy always lists what it is built with, so a node without a list is
+ * some other client, and an unknown filter would make it refuse the listener.
+ */
+export function supportsExtension(proxy: ProxyNode, name: string): boolean {
+  return proxy.extensions?.has(name) ?? false
+}
+
+/** Parses the node of a stream's first request; the message says what is wrong with it. */
+export function parseNode(node: Node): Result<ProxyNode> {
+  const parts = node.id.split('~')
+  if (parts.length !== 4) {
+    return fail('node.id', `"${node.id}" must have four parts: type~ip~pod.namespace~domain`)
+  }
+  const [type, ip, podId, dnsDomain] = parts as [string, string, string, string]
+  if (type !== 'sidecar' && type !== 'router' && type !== 'waypoint') {
+    return fail('node.id', `unknown node type "${type}"`, 'use sidecar, router or waypoint')
+  }
+  const metadata = (node.metadata ?? {}) as JsonObject
+  const dot = podId.lastIndexOf('.')
+  const name = dot < 0 ? podId : podId.slice(0, dot)
+  const namespace = text(metadata, 'NAMESPACE') || (dot < 0 ? '' : podId.slice(dot + 1))
+  const instanceIps = text(metadata, 'INSTANCE_IPS').split(',').filter(Boolean)
+  const ips = instanceIps.length > 0 ? instanceIps : ip ? [ip] : []
+  if (ips.length === 0) return fail('node.id', 'no IP address in the id nor in metadata INSTANCE_IPS')
+  const mode = text(metadata, 'INTERCEPTION_MODE')
+  const l = node.locality
+  return ok({
+    id: node.id,
+    type,
+    ips,
+    ip: ips[0]!,
+    name,
+    namespace,
+    dnsDomain,
+    cluster: node.cluster,
+    locality: l ? { region: l.region, zone: l.zone, subzone: l.subZone } : NO_LOCALITY,
+    labels: stringMap(metadata.LABELS),
+    serviceAccount: text(metadata, 'SERVICE_ACCOUNT'),
+    interceptionMode: mode === 'TPROXY' || mode === 'NONE' ? mode : 'REDIRECT',
+    clusterId: text(metadata, 'CLUSTER_ID'),
+    network: text(metadata, 'NETWORK'),
+    nodeName: text(metadata, 'NODE_NAME'),
+    istioVersion: text(metadata, 'ISTIO_VERSION'),
+    unprivileged: flag(metadata, 'UNPRIVILEGED_POD'),
+    generator: text(metadata, 'GENERATOR'),
+    http10: flag(metadata, 'HTTP10'),
+    httpProxyPort: Number(text(metadata, 'HTTP_PROXY_PORT')) || 0,
+    idleTimeout: text(metadata, 'IDLE_TIMEOUT'),
+    metadata,
+    extensions: node.extensions.length > 0 ? new Set(node.extensions.map((e) => e.name)) : null,
+  })
+}
+
+function text(metadata: JsonObject, key: string): string {
+  const value = metadata[key]
+  return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
+}
+
+function flag(metadata: JsonObject, key: string): boolean {
+  const value = metadata[key]
+  return value === true || value === 'true' || value === '1'
+}
+
+function stringMap(value: JsonValue | undefined): Record<string, string> {
+  const out: Record<string, string> = {}
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return out
+  for (const [k, v] of Object.entries(value)) if (typeof v === 'string') out[k] = v
+  return out
+}

@@ -1,0 +1,68 @@
+// The push context: one immutable snapshot of everything that generators read.
+import type {
+  AuthorizationPolicy,
+  DestinationRule,
+  EnvoyFilter,
+  Gateway,
+  PeerAuthentication,
+  RequestAuthentication,
+  ServiceEntry,
+  Sidecar,
+  Telemetry,
+  VirtualService,
+} from '../../config/index.ts'
+import type { ConfigItem } from './config-item.ts'
+import type { MeshConfig } from './mesh-config.ts'
+import type { ServiceInstance } from './node.ts'
+import type { EndpointSet, Service, Workload } from './service.ts'
+import type { ServiceIndex } from './service-index.ts'
+import type { SidecarScope } from './sidecar-scope.ts'
+
+/**
+ * A snapshot. Nothing in it changes after it was built; the next one shares every part that did not change,
+ * so `===` on a part tells whether it did.
+ * Resource lists are in Istio's precedence (oldest first); host names in VirtualServices are already full names,
+ * gateway names already `namespace/name`, and delegates are merged in.
+ */
+export interface PushContext {
+  /** `<RFC 3339 time>/<counter>`: the version of every response made from it. */
+  readonly version: string
+  readonly mesh: MeshConfig
+  /** Cluster domain, `cluster.local`. */
+  readonly domain: string
+  readonly clusterId: string
+  readonly services: ServiceIndex
+  /** By {@link serviceKey}; several registries may add to one service. */
+  readonly endpoints: ReadonlyMap<string, EndpointSet>
+  readonly workloads: WorkloadIndex
+  readonly virtualServices: readonly ConfigItem<VirtualService>[]
+  readonly destinationRules: readonly ConfigItem<DestinationRule>[]
+  readonly gateways: readonly ConfigItem<Gateway>[]
+  readonly sidecars: readonly ConfigItem<Sidecar>[]
+  readonly serviceEntries: readonly ConfigItem<ServiceEntry>[]
+  readonly peerAuthentications: readonly ConfigItem<PeerAuthentication>[]
+  readonly requestAuthentications: readonly ConfigItem<RequestAuthentication>[]
+  readonly authorizationPolicies: readonly ConfigItem<AuthorizationPolicy>[]
+  readonly envoyFilters: readonly ConfigItem<EnvoyFilter>[]
+  readonly telemetries: readonly ConfigItem<Telemetry>[]
+  /** What a proxy may see; memoized per Sidecar resource and namespace, shared by all proxies of equal scope. */
+  sidecarScope(proxy: ScopeSubject): SidecarScope
+  /** Services and ports that the proxy's own workload serves, in the order of their services. */
+  serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[]
+  /** Gateway servers that select the router, in precedence. */
+  gatewaysFor(proxy: ScopeSubject): readonly ConfigItem<Gateway>[]
+}
+
+/** What of a proxy decides its scope. */
+export interface ScopeSubject {
+  readonly type: 'sidecar' | 'router' | 'waypoint'
+  readonly namespace: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly ips: readonly string[]
+}
+
+export interface WorkloadIndex {
+  readonly byAddress: ReadonlyMap<string, Workload>
+  /** Namespace to workloads. */
+  readonly byNamespace: ReadonlyMap<string, readonly Workload[]>
+}

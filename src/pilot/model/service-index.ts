@@ -1,0 +1,55 @@
+// All services, indexed by host and by who may see them.
+import { compareText } from './host.ts'
+import { type Service, serviceKey } from './service.ts'
+
+/** Immutable; visible lists are computed once per namespace. */
+export class ServiceIndex {
+  /** Oldest first, then by name, then by namespace. */
+  readonly all: readonly Service[]
+  readonly byKey: ReadonlyMap<string, Service>
+  /** Host to its services, one per namespace, oldest first. */
+  readonly byHost: ReadonlyMap<string, readonly Service[]>
+  private readonly visible = new Map<string, readonly Service[]>()
+
+  constructor(services: Iterable<Service>) {
+    const all = [...services].sort(compareServices)
+    const byKey = new Map<string, Service>()
+    const byHost = new Map<string, Service[]>()
+    for (const service of all) {
+      const key = serviceKey(service.hostname, service.attributes.namespace)
+      if (!byKey.has(key)) byKey.set(key, service)
+      const same = byHost.get(service.hostname)
+      if (same) same.push(service)
+      else byHost.set(service.hostname, [service])
+    }
+    this.all = all
+    this.byKey = byKey
+    this.byHost = byHost
+  }
+
+  /** Services a proxy of `namespace` may see. */
+  visibleIn(namespace: string): readonly Service[] {
+    let list = this.visible.get(namespace)
+    if (!list) {
+      list = this.all.filter((s) => isVisible(s, namespace))
+      this.visible.set(namespace, list)
+    }
+    return list
+  }
+}
+
+/** `service` is exported to `namespace`. */
+export function isVisible(service: Service, namespace: string): boolean {
+  const { exportTo } = service.attributes
+  return exportTo === 'all' || (exportTo !== 'none' && exportTo.has(namespace))
+}
+
+/** Istio's order of services: creation time, name, namespace. */
+export function compareServices(a: Service, b: Service): number {
+  return (
+    a.creationMs - b.creationMs ||
+    compareText(a.attributes.name, b.attributes.name) ||
+    compareText(a.attributes.namespace, b.attributes.namespace) ||
+    compareText(a.hostname, b.hostname)
+  )
+}

@@ -1,0 +1,160 @@
+// The service model: what proxies can call, whatever registry it comes from. Plain immutable data.
+import type { Protocol } from './protocol.ts'
+
+/** How a client finds the endpoints of a service; Istio's names. */
+export type Resolution =
+  /** Endpoints are sent by EDS. */
+  | 'ClientSideLB'
+  /** Every endpoint name is resolved: STRICT_DNS. */
+  | 'DNSLB'
+  /** One name, one address at a time: LOGICAL_DNS. */
+  | 'DNSRoundRobinLB'
+  /** Forwarded to the address the caller asked for: ORIGINAL_DST. */
+  | 'Passthrough'
+  /** Kubernetes ExternalName: another name for a host. */
+  | 'Alias'
+  /** Wildcard host resolved per request: dynamic forward proxy. */
+  | 'DynamicDNS'
+
+export interface ServicePort {
+  readonly name: string
+  readonly port: number
+  readonly protocol: Protocol
+  /** Container port when the Service fixes it as a number; 0 when named or unknown. For ServiceEntry: `targetPort`. */
+  readonly targetPort: number
+}
+
+/** Namespaces a resource is visible in: `all`, none, or the listed ones (its own under its real name). */
+export type ExportTo = 'all' | 'none' | ReadonlySet<string>
+
+export interface ServiceAttributes {
+  readonly registry: 'Kubernetes' | 'External'
+  /** Name of the Kubernetes Service or, for a ServiceEntry, its first host (Istio's metadata `name`). */
+  readonly name: string
+  readonly namespace: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Pod selector: of the Service, or the ServiceEntry's workloadSelector. Null when there is none. */
+  readonly selector: Readonly<Record<string, string>> | null
+  readonly exportTo: ExportTo
+  /** Kubernetes `spec.type`. */
+  readonly type: string
+  /** Target of an ExternalName Service. */
+  readonly externalName: string
+  readonly nodeLocal: boolean
+  readonly publishNotReadyAddresses: boolean
+  /** `PreferSameZone`, `PreferSameNode` or empty. */
+  readonly trafficDistribution: '' | 'PreferSameZone' | 'PreferSameNode' | 'PreferAnyNode'
+  /** Sessions stick by label `istio.io/persistent-session…`: draining endpoints are still sent. */
+  readonly persistentSession: boolean
+  /** Name and namespace of the ServiceEntry for services of the External registry. */
+  readonly resourceName: string
+  /** True when the resource is a Kubernetes headless Service (clusterIP None). */
+  readonly headless: boolean
+}
+
+export interface Service {
+  readonly hostname: string
+  /** Other host names that mean this service (ExternalName Services that point at it). */
+  readonly aliases: readonly string[]
+  readonly ports: readonly ServicePort[]
+  /** Virtual addresses (cluster IPs, ServiceEntry addresses, also CIDR). Empty: none, as for headless. */
+  readonly addresses: readonly string[]
+  /** Address allocated by the control plane for a ServiceEntry without one; served by DNS capture only. */
+  readonly autoAllocatedAddresses: readonly string[]
+  readonly resolution: Resolution
+  /** Outside the mesh: no mutual TLS, marked external. */
+  readonly meshExternal: boolean
+  /** Names accepted in the server's certificate, beside those of the endpoints' service accounts. */
+  readonly subjectAltNames: readonly string[]
+  /** Milliseconds since the epoch. */
+  readonly creationMs: number
+  /** Changes whenever anything above changes: part of cache keys. */
+  readonly version: string
+  readonly attributes: ServiceAttributes
+}
+
+export type HealthStatus = 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TERMINATING'
+
+export interface Locality {
+  readonly region: string
+  readonly zone: string
+  readonly subzone: string
+}
+
+/** One address of one service port. */
+export interface Endpoint {
+  /** IP, host name (DNS services) or `unix://` path. */
+  readonly address: string
+  /** All addresses of a dual-stack endpoint, the first being `address`. */
+  readonly addresses: readonly string[]
+  /** Service port name this entry serves. */
+  readonly portName: string
+  /** Port at the endpoint; 0 for a Unix path. */
+  readonly port: number
+  readonly labels: Readonly<Record<string, string>>
+  readonly locality: Locality
+  readonly health: HealthStatus
+  /** `spiffe://…` of the workload; empty when unknown. */
+  readonly serviceAccount: string
+  /** `istio` when the workload has a sidecar that accepts mutual TLS, else `disabled`. */
+  readonly tlsMode: 'istio' | 'disabled'
+  readonly workloadName: string
+  readonly namespace: string
+  readonly nodeName: string
+  readonly network: string
+  /** 0 stands for 1, the default. */
+  readonly weight: number
+  readonly hostName: string
+  readonly subDomain: string
+  readonly clusterId: string
+}
+
+/** All endpoints of one service from one registry, replaced as a whole when they change. */
+export interface EndpointSet {
+  readonly hostname: string
+  readonly namespace: string
+  readonly endpoints: readonly Endpoint[]
+  /** Service accounts (SPIFFE URIs) of the endpoints, sorted: the SANs clients accept. */
+  readonly serviceAccounts: readonly string[]
+  readonly version: string
+}
+
+/** Key of a service in maps: one host may exist in several namespaces. */
+export function serviceKey(hostname: string, namespace: string): string {
+  return `${namespace}/${hostname}`
+}
+
+/** A workload as the control plane knows it: pods and WorkloadEntries. */
+export interface Workload {
+  readonly kind: 'Pod' | 'WorkloadEntry'
+  readonly name: string
+  readonly namespace: string
+  readonly address: string
+  readonly addresses: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  readonly serviceAccount: string
+  readonly locality: Locality
+  readonly health: HealthStatus
+  readonly nodeName: string
+  readonly network: string
+  readonly weight: number
+  readonly tlsMode: 'istio' | 'disabled'
+  /** Port by name: container ports of a pod, `ports` of a WorkloadEntry. */
+  readonly ports: Readonly<Record<string, number>>
+  readonly workloadName: string
+  readonly hostName: string
+  readonly subDomain: string
+}
+
+export const NO_LOCALITY: Locality = { region: '', zone: '', subzone: '' }
+
+/** `region/zone/subzone`, missing tails allowed. */
+export function parseLocality(text: string): Locality {
+  const [region = '', zone = '', subzone = ''] = text.split('/')
+  return region || zone || subzone ? { region, zone, subzone } : NO_LOCALITY
+}
+
+export function localityText(l: Locality): string {
+  if (!l.region && !l.zone && !l.subzone) return ''
+  return l.subzone ? `${l.region}/${l.zone}/${l.subzone}` : l.zone ? `${l.region}/${l.zone}` : l.region
+}
