@@ -6,7 +6,7 @@ import { globSync } from 'node:fs'
 const args = process.argv.slice(2)
 const flags = args.filter((a) => a.startsWith('-'))
 const words = args.filter((a) => !a.startsWith('-'))
-const sets = { unit: ['src/**/*.test.ts', 'samples/**/*.test.ts'], system: ['test/system/**/*.test.ts'] }
+const sets = { unit: ['src/**/*.test.ts', 'samples/**/*.test.ts'], system: ['test/system/**/*.test.ts'], interop: ['test/interop/**/*.test.ts'] }
 const patterns = words.length === 0 ? [...sets.unit, ...sets.system] : words.flatMap((w) => sets[w] ?? [w])
 const files = patterns.flatMap((p) => globSync(p)).filter((f) => f.endsWith('.test.ts')).sort()
 if (files.length === 0) {

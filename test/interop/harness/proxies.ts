@@ -1,0 +1,96 @@
+// Starts real Envoy and our proxy on one bootstrap, each with its own ports and access log.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../../..')
+
+/** What differs between the two when they get the same configuration. */
+export interface Ports {
+  readonly listener: number
+  readonly admin: number
+  readonly accessLog: string
+}
+
+export interface RunningProxy {
+  readonly name: 'envoy' | 'outrigger'
+  readonly ports: Ports
+  /** Access log lines so far, oldest first. */
+  logLines(): string[]
+  admin(path: string): Promise<string>
+  stop(): Promise<void>
+}
+
+/** Path of the real Envoy binary, or null where it is not installed. */
+export function envoyBinary(): string | null {
+  for (const dir of (process.env.PATH ?? '').split(':')) {
+    const path = join(dir, 'envoy')
+    if (existsSync(path) && readFileSync(path).subarray(0, 4).toString('latin1') === '\x7fELF') return path
+  }
+  return null
+}
+
+/** Starts one proxy and waits until it says it is LIVE. */
+export async function startProxy(
+  name: 'envoy' | 'outrigger',
+  makeBootstrap: (ports: Ports) => object,
+): Promise<RunningProxy> {
+  const dir = mkdtempSync(join(tmpdir(), `interop-${name}-`))
+  const ports: Ports = { listener: await freePort(), admin: await freePort(), accessLog: join(dir, 'access.log') }
+  const config = join(dir, 'bootstrap.json')
+  writeFileSync(config, JSON.stringify(makeBootstrap(ports)))
+  writeFileSync(ports.accessLog, '')
+  const flags = ['-c', config, '--concurrency', '1', '-l', 'error', '--file-flush-interval-msec', '10']
+  const command: [string, string[]] =
+    name === 'envoy'
+      ? [envoyBinary() ?? 'envoy', [...flags, '--disable-hot-restart', '--use-dynamic-base-id']]
+      : [process.execPath, [join(root, 'bin/outrigger.js'), 'proxy', ...flags]]
+  const child = spawn(command[0], command[1], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  child.stdout.on('data', (d) => (output += d))
+  child.stderr.on('data', (d) => (output += d))
+  const admin = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${ports.admin}${path}`)).text()
+  await waitLive(child, admin, () => output)
+  return {
+    name,
+    ports,
+    admin,
+    logLines: () => readFileSync(ports.accessLog, 'utf8').split('\n').filter(Boolean),
+    stop: async () => {
+      if (child.exitCode === null) {
+        child.kill('SIGTERM')
+        await once(child, 'exit')
+      }
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function waitLive(
+  child: ChildProcess,
+  admin: (path: string) => Promise<string>,
+  output: () => string,
+): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if (child.exitCode !== null) throw new Error(`proxy exited with ${child.exitCode}: ${output().slice(-2000)}`)
+    const state = await admin('/ready').catch(() => '')
+    if (state === 'LIVE\n') return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  child.kill('SIGKILL')
+  throw new Error(`proxy did not become ready: ${output().slice(-2000)}`)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
