@@ -1,15 +1,15 @@
 // The push context: one immutable snapshot of everything that generators read.
 import type {
-  AuthorizationPolicy,
-  DestinationRule,
-  EnvoyFilter,
-  Gateway,
-  PeerAuthentication,
-  RequestAuthentication,
-  ServiceEntry,
-  Sidecar,
-  Telemetry,
-  VirtualService,
+  AuthorizationPolicySpec,
+  DestinationRuleSpec,
+  EnvoyFilterSpec,
+  GatewaySpec,
+  PeerAuthenticationSpec,
+  RequestAuthenticationSpec,
+  ServiceEntrySpec,
+  SidecarSpec,
+  TelemetrySpec,
+  VirtualServiceSpec,
 } from '../../config/index.ts'
 import type { ConfigItem } from './config-item.ts'
 import type { MeshConfig } from './mesh-config.ts'
@@ -35,22 +35,22 @@ export interface PushContext {
   /** By {@link serviceKey}; several registries may add to one service. */
   readonly endpoints: ReadonlyMap<string, EndpointSet>
   readonly workloads: WorkloadIndex
-  readonly virtualServices: readonly ConfigItem<VirtualService>[]
-  readonly destinationRules: readonly ConfigItem<DestinationRule>[]
-  readonly gateways: readonly ConfigItem<Gateway>[]
-  readonly sidecars: readonly ConfigItem<Sidecar>[]
-  readonly serviceEntries: readonly ConfigItem<ServiceEntry>[]
-  readonly peerAuthentications: readonly ConfigItem<PeerAuthentication>[]
-  readonly requestAuthentications: readonly ConfigItem<RequestAuthentication>[]
-  readonly authorizationPolicies: readonly ConfigItem<AuthorizationPolicy>[]
-  readonly envoyFilters: readonly ConfigItem<EnvoyFilter>[]
-  readonly telemetries: readonly ConfigItem<Telemetry>[]
+  readonly virtualServices: readonly ConfigItem<VirtualServiceSpec>[]
+  readonly destinationRules: readonly ConfigItem<DestinationRuleSpec>[]
+  readonly gateways: readonly ConfigItem<GatewaySpec>[]
+  readonly sidecars: readonly ConfigItem<SidecarSpec>[]
+  readonly serviceEntries: readonly ConfigItem<ServiceEntrySpec>[]
+  readonly peerAuthentications: readonly ConfigItem<PeerAuthenticationSpec>[]
+  readonly requestAuthentications: readonly ConfigItem<RequestAuthenticationSpec>[]
+  readonly authorizationPolicies: readonly ConfigItem<AuthorizationPolicySpec>[]
+  readonly envoyFilters: readonly ConfigItem<EnvoyFilterSpec>[]
+  readonly telemetries: readonly ConfigItem<TelemetrySpec>[]
   /** What a proxy may see; memoized per Sidecar resource and namespace, shared by all proxies of equal scope. */
   sidecarScope(proxy: ScopeSubject): SidecarScope
   /** Services and ports that the proxy's own workload serves, in the order of their services. */
   serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[]
   /** Gateway servers that select the router, in precedence. */
-  gatewaysFor(proxy: ScopeSubject): readonly ConfigItem<Gateway>[]
+  gatewaysFor(proxy: ScopeSubject): readonly ConfigItem<GatewaySpec>[]
 }
 
 /** What of a proxy decides its scope. */

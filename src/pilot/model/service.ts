@@ -22,6 +22,8 @@ export interface ServicePort {
   readonly protocol: Protocol
   /** Container port when the Service fixes it as a number; 0 when named or unknown. For ServiceEntry: `targetPort`. */
   readonly targetPort: number
+  /** Container port name when the Service gives a name. */
+  readonly targetPortName: string
 }
 
 /** Namespaces a resource is visible in: `all`, none, or the listed ones (its own under its real name). */
@@ -73,7 +75,8 @@ export interface Service {
   readonly attributes: ServiceAttributes
 }
 
-export type HealthStatus = 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TERMINATING'
+/** `UNKNOWN`: nobody checks it (ServiceEntry, WorkloadEntry); counts as usable, as in Envoy. */
+export type HealthStatus = 'UNKNOWN' | 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TERMINATING'
 
 export interface Locality {
   readonly region: string

@@ -1,5 +1,5 @@
 // What one group of proxies may see: the effect of a Sidecar resource, or of none.
-import type { DestinationRule, Sidecar, VirtualService } from '../../config/index.ts'
+import type { DestinationRuleSpec, SidecarSpec, VirtualServiceSpec } from '../../config/index.ts'
 import type { ConfigItem } from './config-item.ts'
 import type { OutboundMode } from './mesh-config.ts'
 import type { Service } from './service.ts'
@@ -12,20 +12,20 @@ export interface EgressListener {
   readonly bind: string
   readonly captureMode: 'DEFAULT' | 'IPTABLES' | 'NONE'
   readonly services: readonly Service[]
-  readonly virtualServices: readonly ConfigItem<VirtualService>[]
+  readonly virtualServices: readonly ConfigItem<VirtualServiceSpec>[]
 }
 
 /** DestinationRules of one host merged by Istio's rules; `sources` are the resources it came from, first one first. */
 export interface MergedDestinationRule {
-  readonly rule: ConfigItem<DestinationRule>
-  readonly sources: readonly ConfigItem<DestinationRule>[]
+  readonly rule: ConfigItem<DestinationRuleSpec>
+  readonly sources: readonly ConfigItem<DestinationRuleSpec>[]
 }
 
 export interface SidecarScope {
   /** Names every input: equal keys mean equal scopes, also between push contexts. */
   readonly key: string
   readonly namespace: string
-  readonly sidecar: ConfigItem<Sidecar> | null
+  readonly sidecar: ConfigItem<SidecarSpec> | null
   readonly egressListeners: readonly EgressListener[]
   /** All services of all egress listeners, each host once, oldest first. */
   readonly services: readonly Service[]

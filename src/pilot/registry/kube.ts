@@ -1,0 +1,362 @@
+// From Kubernetes objects to the service model: pure conversions, one object (or one service) at a time.
+import type { KubeObject } from '../../cluster/index.ts'
+import { compareText, kubeHostname } from '../model/host.ts'
+import { kubeProtocol } from '../model/protocol.ts'
+import {
+  type Endpoint,
+  type ExportTo,
+  type HealthStatus,
+  type Locality,
+  NO_LOCALITY,
+  type Resolution,
+  type Service,
+  type ServiceAttributes,
+  type ServicePort,
+  type Workload,
+} from '../model/service.ts'
+
+/** What conversions need to know of the mesh. */
+export interface RegistrySettings {
+  readonly domain: string
+  readonly clusterId: string
+  readonly trustDomain: string
+  readonly rootNamespace: string
+  readonly defaultServiceExportTo: readonly string[]
+}
+
+interface ServiceSpec {
+  clusterIP?: string
+  clusterIPs?: string[]
+  type?: string
+  externalName?: string
+  selector?: Record<string, string>
+  ports?: { name?: string; port: number; protocol?: string; targetPort?: number | string; appProtocol?: string }[]
+  internalTrafficPolicy?: string
+  publishNotReadyAddresses?: boolean
+  trafficDistribution?: string
+}
+
+const EXPORT_TO = 'networking.istio.io/exportTo'
+const TRAFFIC_DISTRIBUTION = 'networking.istio.io/traffic-distribution'
+
+export function spiffeId(trustDomain: string, namespace: string, serviceAccount: string): string {
+  return `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
+}
+
+/** Milliseconds of `metadata.creationTimestamp`; 0 when there is none. */
+export function creationMsOf(object: KubeObject): number {
+  const text = object.metadata.creationTimestamp
+  const ms = text ? Date.parse(text) : 0
+  return Number.isNaN(ms) ? 0 : ms
+}
+
+/** `exportTo` entries as written: `*` all, `~` none, `.` the own namespace, else namespace names. */
+export function parseExportTo(entries: readonly string[], namespace: string): ExportTo {
+  if (entries.includes('*')) return 'all'
+  const names = entries.filter((e) => e !== '~').map((e) => (e === '.' ? namespace : e))
+  return names.length === 0 ? 'none' : new Set(names)
+}
+
+/** A Kubernetes Service. `version` is left to the caller's revision of the object. */
+export function convertService(object: KubeObject, settings: RegistrySettings): Service {
+  const spec = (object.spec ?? {}) as ServiceSpec
+  const { name, namespace = '', labels = {}, annotations = {} } = object.metadata
+  const external = spec.type === 'ExternalName'
+  const headless = spec.clusterIP === 'None'
+  const exportTo = annotations[EXPORT_TO]?.split(',').map((s) => s.trim())
+  const attributes: ServiceAttributes = {
+    registry: 'Kubernetes',
+    name,
+    namespace,
+    labels,
+    selector: spec.selector && Object.keys(spec.selector).length > 0 ? spec.selector : null,
+    exportTo: parseExportTo(exportTo ?? settings.defaultServiceExportTo, namespace),
+    type: spec.type ?? 'ClusterIP',
+    externalName: external ? (spec.externalName ?? '') : '',
+    nodeLocal: spec.internalTrafficPolicy === 'Local',
+    publishNotReadyAddresses: spec.publishNotReadyAddresses ?? false,
+    trafficDistribution: trafficDistributionOf(spec.trafficDistribution ?? annotations[TRAFFIC_DISTRIBUTION]),
+    persistentSession: labels['istio.io/persistent-session'] !== undefined,
+    resourceName: name,
+    headless,
+  }
+  return {
+    hostname: kubeHostname(name, namespace, settings.domain),
+    aliases: [],
+    ports: (spec.ports ?? []).map(convertPort),
+    addresses: headless || external ? [] : clusterIps(spec),
+    autoAllocatedAddresses: [],
+    resolution: resolutionOf(external, headless),
+    meshExternal: false,
+    subjectAltNames: [],
+    creationMs: creationMsOf(object),
+    version: object.metadata.resourceVersion ?? '',
+    attributes,
+  }
+}
+
+function resolutionOf(external: boolean, headless: boolean): Resolution {
+  return external ? 'Alias' : headless ? 'Passthrough' : 'ClientSideLB'
+}
+
+function clusterIps(spec: ServiceSpec): string[] {
+  const all = spec.clusterIPs?.filter((ip) => ip && ip !== 'None') ?? []
+  return all.length > 0 ? all : spec.clusterIP ? [spec.clusterIP] : []
+}
+
+function convertPort(port: NonNullable<ServiceSpec['ports']>[number]): ServicePort {
+  return {
+    name: port.name ?? '',
+    port: port.port,
+    protocol: kubeProtocol(port.port, port.name, port.protocol, port.appProtocol),
+    targetPort: typeof port.targetPort === 'number' ? port.targetPort : port.targetPort ? 0 : port.port,
+    targetPortName: typeof port.targetPort === 'string' ? port.targetPort : '',
+  }
+}
+
+function trafficDistributionOf(value: string | undefined): ServiceAttributes['trafficDistribution'] {
+  switch (value) {
+    case 'PreferClose':
+    case 'PreferSameZone':
+      return 'PreferSameZone'
+    case 'PreferSameNode':
+      return 'PreferSameNode'
+    case 'Any':
+      return 'PreferAnyNode'
+    default:
+      return ''
+  }
+}
+
+/** Region, zone and subzone from a Node's topology labels. */
+export function nodeLocality(node: KubeObject | undefined): Locality {
+  const labels = node?.metadata.labels
+  if (!labels) return NO_LOCALITY
+  const region = labels['topology.kubernetes.io/region'] ?? labels['failure-domain.beta.kubernetes.io/region'] ?? ''
+  const zone = labels['topology.kubernetes.io/zone'] ?? labels['failure-domain.beta.kubernetes.io/zone'] ?? ''
+  const subzone = labels['topology.istio.io/subzone'] ?? ''
+  return region || zone || subzone ? { region, zone, subzone } : NO_LOCALITY
+}
+
+interface PodSpec {
+  serviceAccountName?: string
+  nodeName?: string
+  hostname?: string
+  subdomain?: string
+  containers?: { ports?: { name?: string; containerPort: number }[] }[]
+}
+
+interface PodStatus {
+  phase?: string
+  podIP?: string
+  podIPs?: { ip: string }[]
+  conditions?: { type: string; status: string }[]
+}
+
+/** A Pod as a workload; undefined until it has an address, or once it is done. */
+export function convertPod(pod: KubeObject, node: KubeObject | undefined, settings: RegistrySettings): Workload | undefined {
+  const spec = (pod.spec ?? {}) as PodSpec
+  const status = (pod.status ?? {}) as PodStatus
+  if (!status.podIP || status.phase === 'Succeeded' || status.phase === 'Failed') return undefined
+  const { name, namespace = '', labels = {} } = pod.metadata
+  const ports: Record<string, number> = {}
+  for (const container of spec.containers ?? []) {
+    for (const port of container.ports ?? []) if (port.name) ports[port.name] = port.containerPort
+  }
+  const ready = status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false
+  return {
+    kind: 'Pod',
+    name,
+    namespace,
+    address: status.podIP,
+    addresses: status.podIPs?.map((p) => p.ip) ?? [status.podIP],
+    labels,
+    serviceAccount: spiffeId(settings.trustDomain, namespace, spec.serviceAccountName || 'default'),
+    locality: podLocality(labels, node),
+    health: pod.metadata.deletionTimestamp ? 'TERMINATING' : ready ? 'HEALTHY' : 'UNHEALTHY',
+    nodeName: spec.nodeName ?? '',
+    network: labels['topology.istio.io/network'] ?? '',
+    weight: 0,
+    tlsMode: labels['security.istio.io/tlsMode'] === 'istio' ? 'istio' : 'disabled',
+    ports,
+    workloadName: workloadNameOf(pod),
+    hostName: spec.hostname ?? '',
+    subDomain: spec.subdomain ?? '',
+  }
+}
+
+function podLocality(labels: Readonly<Record<string, string>>, node: KubeObject | undefined): Locality {
+  const label = labels['istio-locality']
+  if (!label) return nodeLocality(node)
+  const [region = '', zone = '', subzone = ''] = label.split(label.includes('/') ? '/' : '.')
+  return { region, zone, subzone }
+}
+
+/** The Deployment (or other controller) behind a pod, from its owner and the names that controllers generate. */
+export function workloadNameOf(pod: KubeObject): string {
+  const owner = pod.metadata.ownerReferences?.find((o) => o.controller)
+  if (!owner) return pod.metadata.name
+  const hash = pod.metadata.labels?.['pod-template-hash']
+  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`)) return owner.name.slice(0, -hash.length - 1)
+  return owner.name
+}
+
+export interface EndpointSlice {
+  addressType?: string
+  ports?: { name?: string; port?: number; protocol?: string }[]
+  endpoints?: {
+    addresses?: string[]
+    conditions?: { ready?: boolean; serving?: boolean; terminating?: boolean }
+    nodeName?: string
+    hostname?: string
+    targetRef?: { kind?: string; name?: string; namespace?: string }
+  }[]
+}
+
+/** Name of the Service that an EndpointSlice belongs to; undefined for a slice of no Service. */
+export function serviceNameOfSlice(slice: KubeObject): string | undefined {
+  return slice.metadata.labels?.['kubernetes.io/service-name']
+}
+
+/** `namespace/name` of every pod that a slice's endpoints refer to. */
+export function podsOfSlice(slice: KubeObject): string[] {
+  const pods: string[] = []
+  for (const endpoint of (slice as unknown as EndpointSlice).endpoints ?? []) {
+    if (endpoint.targetRef?.kind !== 'Pod') continue
+    pods.push(`${endpoint.targetRef.namespace ?? slice.metadata.namespace}/${endpoint.targetRef.name}`)
+  }
+  return pods
+}
+
+/** How a conversion finds pods and nodes. */
+export interface WorkloadLookup {
+  pod(namespace: string, name: string): Workload | undefined
+  node(name: string): KubeObject | undefined
+}
+
+/**
+ * Endpoints of a Service from its slices, in the order of slice names. Duplicate addresses count once. An endpoint
+ * whose pod is not known yet is left out; it comes with the pod.
+ */
+export function convertSlices(
+  service: Service,
+  slices: readonly KubeObject[],
+  lookup: WorkloadLookup,
+  settings: RegistrySettings,
+): Endpoint[] {
+  const seen = new Set<string>()
+  const endpoints: Endpoint[] = []
+  for (const object of [...slices].sort((a, b) => compareText(a.metadata.name, b.metadata.name))) {
+    const slice = object as unknown as EndpointSlice
+    if (slice.addressType === 'FQDN') continue
+    for (const entry of slice.endpoints ?? []) {
+      const health = healthOf(entry.conditions, service.attributes.persistentSession)
+      if (health === 'TERMINATING') continue
+      const namespace = object.metadata.namespace ?? ''
+      const isPod = entry.targetRef?.kind === 'Pod'
+      const pod = isPod ? lookup.pod(entry.targetRef!.namespace ?? namespace, entry.targetRef!.name ?? '') : undefined
+      if (isPod && !pod) continue
+      for (const address of entry.addresses ?? []) {
+        for (const port of slice.ports ?? [{ name: '', port: 0 }]) {
+          const key = `${address}|${port.name ?? ''}|${port.port ?? 0}`
+          if (seen.has(key)) continue
+          seen.add(key)
+          endpoints.push(
+            pod
+              ? workloadEndpoint(pod, address, port.name ?? '', port.port ?? 0, health, settings)
+              : bareEndpoint(address, port.name ?? '', port.port ?? 0, health, namespace, nodeLocality(lookup.node(entry.nodeName ?? '')), entry.nodeName ?? '', settings),
+          )
+        }
+      }
+    }
+  }
+  return endpoints
+}
+
+function healthOf(
+  conditions: { ready?: boolean; serving?: boolean; terminating?: boolean } | undefined,
+  persistentSession: boolean,
+): HealthStatus {
+  if (conditions?.ready ?? true) return 'HEALTHY'
+  if (conditions?.terminating) return conditions.serving && persistentSession ? 'DRAINING' : 'TERMINATING'
+  return 'UNHEALTHY'
+}
+
+/** One port of a workload as an endpoint. */
+export function workloadEndpoint(
+  workload: Workload,
+  address: string,
+  portName: string,
+  port: number,
+  health: HealthStatus,
+  settings: RegistrySettings,
+): Endpoint {
+  return {
+    address,
+    addresses: [address],
+    portName,
+    port,
+    labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, settings.clusterId),
+    locality: workload.locality,
+    health,
+    serviceAccount: workload.serviceAccount,
+    tlsMode: workload.tlsMode,
+    workloadName: workload.workloadName,
+    namespace: workload.namespace,
+    nodeName: workload.nodeName,
+    network: workload.network,
+    weight: workload.weight,
+    hostName: workload.hostName || (workload.subDomain ? workload.name : ''),
+    subDomain: workload.subDomain,
+    clusterId: settings.clusterId,
+  }
+}
+
+function bareEndpoint(
+  address: string,
+  portName: string,
+  port: number,
+  health: HealthStatus,
+  namespace: string,
+  locality: Locality,
+  nodeName: string,
+  settings: RegistrySettings,
+): Endpoint {
+  return {
+    address,
+    addresses: [address],
+    portName,
+    port,
+    labels: topologyLabels({}, locality, nodeName, '', settings.clusterId),
+    locality,
+    health,
+    serviceAccount: '',
+    tlsMode: 'disabled',
+    workloadName: '',
+    namespace,
+    nodeName,
+    network: '',
+    weight: 0,
+    hostName: '',
+    subDomain: '',
+    clusterId: settings.clusterId,
+  }
+}
+
+/** Labels plus where the workload runs, so that failoverPriority and subsets can name places. */
+export function topologyLabels(
+  labels: Readonly<Record<string, string>>,
+  locality: Locality,
+  nodeName: string,
+  network: string,
+  clusterId: string,
+): Readonly<Record<string, string>> {
+  const out: Record<string, string> = { ...labels }
+  if (locality.region) out['topology.kubernetes.io/region'] = locality.region
+  if (locality.zone) out['topology.kubernetes.io/zone'] = locality.zone
+  if (locality.subzone) out['topology.istio.io/subzone'] = locality.subzone
+  if (clusterId) out['topology.istio.io/cluster'] = clusterId
+  if (network) out['topology.istio.io/network'] = network
+  if (nodeName) out['kubernetes.io/hostname'] = nodeName
+  return out
+}

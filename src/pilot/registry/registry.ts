@@ -1,0 +1,352 @@
+// Keeps the service model in step with the store: one event in, only the services it touches converted again.
+import { isDeepStrictEqual } from 'node:util'
+import type { ServiceEntrySpec, WorkloadEntrySpec } from '../../config/index.ts'
+import { type KubeObject, objectKey, type StoreEvent } from '../../cluster/index.ts'
+import type { ConfigItem } from '../model/config-item.ts'
+import { kubeHostname } from '../model/host.ts'
+import type { WorkloadIndex } from '../model/push-context.ts'
+import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from '../model/service.ts'
+import { ServiceIndex } from '../model/service-index.ts'
+import { convertPod, convertService, convertSlices, podsOfSlice, type RegistrySettings, serviceNameOfSlice } from './kube.ts'
+import { convertServiceEntry, convertWorkloadEntry, inlineEndpoints, selectedEndpoints } from './service-entry.ts'
+
+/** What one flush changed. Keys are {@link serviceKey}s. */
+export interface RegistryChanges {
+  /** Services that appeared, vanished or changed in themselves. */
+  readonly services: ReadonlySet<string>
+  /** Services whose endpoints changed. */
+  readonly endpoints: ReadonlySet<string>
+  /** Services whose endpoints' service accounts, or mutual TLS ability, changed: their clusters change too. */
+  readonly identities: ReadonlySet<string>
+  /** Addresses of workloads that appeared, vanished or changed labels: proxies on them see themselves anew. */
+  readonly workloads: ReadonlySet<string>
+}
+
+/** Snapshot of the registry, sharing every part that did not change with the one before. */
+export interface RegistrySnapshot {
+  readonly services: ServiceIndex
+  readonly endpoints: ReadonlyMap<string, EndpointSet>
+  readonly workloads: WorkloadIndex
+}
+
+interface Entry {
+  readonly item: ConfigItem<ServiceEntrySpec>
+  readonly services: readonly Service[]
+}
+
+/** Mutable behind immutable snapshots. Feed it events, then take {@link flush}. */
+export class Registry {
+  private readonly settings: RegistrySettings
+  private readonly nodes = new Map<string, KubeObject>()
+  private readonly pods = new Map<string, KubeObject>()
+  private readonly podWorkloads = new Map<string, Workload>()
+  private readonly entryWorkloads = new Map<string, Workload>()
+  private readonly kubeServices = new Map<string, Service>()
+  /** `namespace/service` to slices by name. */
+  private readonly slices = new Map<string, Map<string, KubeObject>>()
+  /** Pod key to `namespace/service` of the slices that name it. */
+  private readonly podServices = new Map<string, Set<string>>()
+  private readonly entries = new Map<string, Entry>()
+  /** Service key to the ServiceEntries (config keys) that define it. */
+  private readonly entriesByService = new Map<string, Set<string>>()
+
+  private dirtyKube = new Set<string>()
+  private dirtyEntries = new Set<string>()
+  private dirtyServices = new Set<string>()
+  private dirtyPods = new Set<string>()
+  private dirtyWorkloads = new Set<string>()
+  private snapshot: RegistrySnapshot
+  private endpointVersion = 0
+
+  constructor(settings: RegistrySettings) {
+    this.settings = settings
+    this.snapshot = {
+      services: new ServiceIndex([]),
+      endpoints: new Map(),
+      workloads: { byAddress: new Map(), byNamespace: new Map() },
+    }
+  }
+
+  current(): RegistrySnapshot {
+    return this.snapshot
+  }
+
+  /** Takes note of a Kubernetes event; false when its kind is none of the registry's. */
+  apply(event: StoreEvent): boolean {
+    const { object, kind } = event
+    const key = objectKey(object.metadata)
+    const gone = event.type === 'deleted'
+    switch (kind) {
+      case 'Node':
+        if (gone) this.nodes.delete(key)
+        else this.nodes.set(key, object)
+        if (!event.previous || !isDeepStrictEqual(event.previous.metadata.labels, object.metadata.labels)) {
+          for (const [podKey, pod] of this.pods) if (nodeOf(pod) === key) this.dirtyPods.add(podKey)
+        }
+        return true
+      case 'Pod':
+        if (gone) this.pods.delete(key)
+        else this.pods.set(key, object)
+        this.dirtyPods.add(key)
+        return true
+      case 'Service':
+        this.setKubeService(key, gone ? undefined : convertService(object, this.settings))
+        return true
+      case 'EndpointSlice.discovery.k8s.io':
+        this.setSlice(object, gone)
+        return true
+      default:
+        return false
+    }
+  }
+
+  /** A ServiceEntry as parsed, or its end. */
+  applyServiceEntry(key: string, item: ConfigItem<ServiceEntrySpec> | undefined): void {
+    const before = this.entries.get(key)
+    for (const service of before?.services ?? []) this.unlinkEntry(service, key)
+    if (item) {
+      const services = convertServiceEntry(item, new Map(), this.settings)
+      this.entries.set(key, { item, services })
+      for (const service of services) this.linkEntry(service, key)
+    } else this.entries.delete(key)
+    this.dirtyEntries.add(key)
+  }
+
+  /** A WorkloadEntry as parsed, or its end. */
+  applyWorkloadEntry(key: string, item: ConfigItem<WorkloadEntrySpec> | undefined): void {
+    const before = this.entryWorkloads.get(key)
+    if (before) this.touchWorkload(before)
+    if (item) {
+      const workload = convertWorkloadEntry(item, this.settings)
+      this.entryWorkloads.set(key, workload)
+      this.touchWorkload(workload)
+    } else this.entryWorkloads.delete(key)
+    this.workloadsChanged = true
+  }
+
+  private workloadsChanged = false
+
+  /** Applies what is pending and returns what it changed; {@link current} is the new snapshot then. */
+  flush(): RegistryChanges {
+    this.flushPods()
+    const endpointKeys = new Set<string>()
+    for (const key of this.dirtyKube) {
+      const service = this.kubeServices.get(key)
+      const slash = key.indexOf('/')
+      const hostname = service?.hostname ?? kubeHostname(key.slice(slash + 1), key.slice(0, slash), this.settings.domain)
+      endpointKeys.add(serviceKey(hostname, key.slice(0, slash)))
+    }
+    for (const key of this.dirtyEntries) {
+      for (const service of this.entries.get(key)?.services ?? []) {
+        endpointKeys.add(serviceKey(service.hostname, service.attributes.namespace))
+      }
+    }
+    for (const key of this.dirtyServices) endpointKeys.add(key)
+
+    const changedEndpoints = new Set<string>()
+    const identities = new Set<string>()
+    let endpoints: Map<string, EndpointSet> | undefined
+    for (const key of endpointKeys) {
+      const before = this.snapshot.endpoints.get(key)
+      const after = this.buildEndpoints(key, before)
+      if (after === before) continue
+      endpoints ??= new Map(this.snapshot.endpoints)
+      if (after) endpoints.set(key, after)
+      else endpoints.delete(key)
+      changedEndpoints.add(key)
+      if (!sameIdentity(before, after)) identities.add(key)
+    }
+    const services = this.dirtyServices
+    const workloads = this.dirtyWorkloads
+    const workloadsChanged = this.workloadsChanged
+    if (services.size > 0 || endpoints || workloadsChanged) {
+      this.snapshot = {
+        services: services.size > 0 ? this.buildServices() : this.snapshot.services,
+        endpoints: endpoints ?? this.snapshot.endpoints,
+        workloads: workloadsChanged ? this.buildWorkloads() : this.snapshot.workloads,
+      }
+    }
+    this.dirtyKube = new Set()
+    this.dirtyEntries = new Set()
+    this.dirtyServices = new Set()
+    this.dirtyWorkloads = new Set()
+    this.workloadsChanged = false
+    return { services, endpoints: changedEndpoints, identities, workloads }
+  }
+
+  private setKubeService(key: string, service: Service | undefined): void {
+    const before = this.kubeServices.get(key)
+    if (service) this.kubeServices.set(key, service)
+    else this.kubeServices.delete(key)
+    const named = service ?? before
+    if (named) this.dirtyServices.add(serviceKey(named.hostname, named.attributes.namespace))
+    this.dirtyKube.add(key)
+  }
+
+  private setSlice(object: KubeObject, gone: boolean): void {
+    const name = serviceNameOfSlice(object)
+    if (name === undefined) return
+    const key = `${object.metadata.namespace}/${name}`
+    let slices = this.slices.get(key)
+    if (!slices) this.slices.set(key, (slices = new Map()))
+    const before = slices.get(object.metadata.name)
+    if (gone) slices.delete(object.metadata.name)
+    else slices.set(object.metadata.name, object)
+    // A pod stays linked as long as any slice of the service still names it.
+    if (before) {
+      const still = new Set([...slices.values()].flatMap(podsOfSlice))
+      for (const pod of podsOfSlice(before)) if (!still.has(pod)) this.podServices.get(pod)?.delete(key)
+    }
+    if (!gone) {
+      for (const pod of podsOfSlice(object)) {
+        let linked = this.podServices.get(pod)
+        if (!linked) this.podServices.set(pod, (linked = new Set()))
+        linked.add(key)
+      }
+    }
+    this.dirtyKube.add(key)
+  }
+
+  private flushPods(): void {
+    for (const key of this.dirtyPods) {
+      const pod = this.pods.get(key)
+      const before = this.podWorkloads.get(key)
+      const after = pod && convertPod(pod, this.nodes.get(nodeOf(pod)), this.settings)
+      if (isDeepStrictEqual(before, after)) continue
+      if (after) this.podWorkloads.set(key, after)
+      else this.podWorkloads.delete(key)
+      this.workloadsChanged = true
+      for (const service of this.podServices.get(key) ?? []) this.dirtyKube.add(service)
+      if (before) this.touchWorkload(before)
+      if (after) this.touchWorkload(after)
+    }
+    this.dirtyPods.clear()
+  }
+
+  /** Marks the selecting ServiceEntries of the workload's namespace, and its proxy. */
+  private touchWorkload(workload: Workload): void {
+    for (const address of workload.addresses) this.dirtyWorkloads.add(address)
+    for (const [key, entry] of this.entries) {
+      if (entry.item.namespace === workload.namespace && entry.item.spec.workloadSelector) this.dirtyEntries.add(key)
+    }
+  }
+
+  private linkEntry(service: Service, key: string): void {
+    const name = serviceKey(service.hostname, service.attributes.namespace)
+    let linked = this.entriesByService.get(name)
+    if (!linked) this.entriesByService.set(name, (linked = new Set()))
+    linked.add(key)
+    this.dirtyServices.add(name)
+  }
+
+  private unlinkEntry(service: Service, key: string): void {
+    const name = serviceKey(service.hostname, service.attributes.namespace)
+    this.entriesByService.get(name)?.delete(key)
+    this.dirtyServices.add(name)
+  }
+
+  private buildServices(): ServiceIndex {
+    const aliases = new Map<string, string[]>()
+    for (const service of this.kubeServices.values()) {
+      if (service.resolution !== 'Alias') continue
+      const list = aliases.get(service.attributes.externalName)
+      if (list) list.push(service.hostname)
+      else aliases.set(service.attributes.externalName, [service.hostname])
+    }
+    const out: Service[] = []
+    const add = (service: Service): void => {
+      const names = aliases.get(service.hostname)
+      out.push(names ? this.withAliases(service, names.sort()) : service)
+    }
+    for (const service of this.kubeServices.values()) add(service)
+    for (const entry of this.entries.values()) for (const service of entry.services) add(service)
+    return new ServiceIndex(out)
+  }
+
+  /** Keeps the object identity of an aliased service while nothing about it changed. */
+  private withAliases(service: Service, names: readonly string[]): Service {
+    const before = this.snapshot.services.byKey.get(serviceKey(service.hostname, service.attributes.namespace))
+    const version = `${service.version}+${names.join(',')}`
+    return before?.version === version ? before : { ...service, aliases: names, version }
+  }
+
+  private buildWorkloads(): WorkloadIndex {
+    const byAddress = new Map<string, Workload>()
+    const byNamespace = new Map<string, Workload[]>()
+    for (const source of [this.podWorkloads, this.entryWorkloads]) {
+      for (const workload of source.values()) {
+        for (const address of workload.addresses) if (!byAddress.has(address)) byAddress.set(address, workload)
+        const list = byNamespace.get(workload.namespace)
+        if (list) list.push(workload)
+        else byNamespace.set(workload.namespace, [workload])
+      }
+    }
+    return { byAddress, byNamespace }
+  }
+
+  private buildEndpoints(key: string, before: EndpointSet | undefined): EndpointSet | undefined {
+    const slash = key.indexOf('/')
+    const namespace = key.slice(0, slash)
+    const hostname = key.slice(slash + 1)
+    const endpoints: Endpoint[] = []
+    let exists = false
+    const kubeKey = `${namespace}/${hostname.slice(0, hostname.indexOf('.'))}`
+    const kube = this.kubeServices.get(kubeKey)
+    if (kube?.hostname === hostname) {
+      exists = true
+      endpoints.push(...convertSlices(kube, [...(this.slices.get(kubeKey)?.values() ?? [])], this.lookup, this.settings))
+    }
+    for (const entryKey of this.entriesByService.get(key) ?? []) {
+      const entry = this.entries.get(entryKey)
+      if (!entry) continue
+      exists = true
+      const own = [
+        ...inlineEndpoints(entry.item, hostname, this.settings),
+        ...selectedEndpoints(entry.item, this.workloadsOf(namespace), this.settings),
+      ]
+      // Every address of a ServiceEntry is a service of its own with the same host: its endpoints count again.
+      for (const service of entry.services) if (service.hostname === hostname) endpoints.push(...own)
+    }
+    if (!exists) return undefined
+    if (before && isDeepStrictEqual(before.endpoints, endpoints)) return before
+    const accounts = new Set<string>()
+    for (const endpoint of endpoints) if (endpoint.serviceAccount) accounts.add(endpoint.serviceAccount)
+    return {
+      hostname,
+      namespace,
+      endpoints,
+      serviceAccounts: [...accounts].sort(),
+      version: String(++this.endpointVersion),
+    }
+  }
+
+  private *workloadsOf(namespace: string): Iterable<Workload> {
+    for (const workload of this.entryWorkloads.values()) if (workload.namespace === namespace) yield workload
+    for (const workload of this.podWorkloads.values()) if (workload.namespace === namespace) yield workload
+  }
+
+  private readonly lookup = {
+    pod: (namespace: string, name: string): Workload | undefined => this.podWorkloads.get(`${namespace}/${name}`),
+    node: (name: string): KubeObject | undefined => this.nodes.get(name),
+  }
+}
+
+function nodeOf(pod: KubeObject): string {
+  return (pod.spec as { nodeName?: string } | undefined)?.nodeName ?? ''
+}
+
+/** What clusters take from endpoints: who they are, and whether all of them speak mutual TLS. */
+function sameIdentity(a: EndpointSet | undefined, b: EndpointSet | undefined): boolean {
+  if (!a || !b) return false
+  return (
+    a.serviceAccounts.length === b.serviceAccounts.length &&
+    a.serviceAccounts.every((account, i) => account === b.serviceAccounts[i]) &&
+    allMutualTls(a) === allMutualTls(b) &&
+    (a.endpoints.length === 0) === (b.endpoints.length === 0)
+  )
+}
+
+/** Every endpoint accepts Istio mutual TLS, and there is at least one. */
+export function allMutualTls(set: EndpointSet): boolean {
+  return set.endpoints.length > 0 && set.endpoints.every((e) => e.tlsMode === 'istio')
+}

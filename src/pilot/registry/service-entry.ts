@@ -1,0 +1,215 @@
+// From ServiceEntry and WorkloadEntry to the service model.
+import type { ServiceEntrySpec, WorkloadEntrySpec } from '../../config/index.ts'
+import type { ConfigItem } from '../model/config-item.ts'
+import { labelsMatch } from '../model/host.ts'
+import { parseProtocol } from '../model/protocol.ts'
+import {
+  type Endpoint,
+  NO_LOCALITY,
+  parseLocality,
+  type Resolution,
+  type Service,
+  type ServiceAttributes,
+  type ServicePort,
+  type Workload,
+} from '../model/service.ts'
+import { parseExportTo, type RegistrySettings, spiffeId, topologyLabels } from './kube.ts'
+
+const RESOLUTION: Readonly<Record<NonNullable<ServiceEntrySpec['resolution']>, Resolution>> = {
+  NONE: 'Passthrough',
+  STATIC: 'ClientSideLB',
+  DNS: 'DNSLB',
+  DNS_ROUND_ROBIN: 'DNSRoundRobinLB',
+  DYNAMIC_DNS: 'DynamicDNS',
+}
+
+/** One service for each host and, with several addresses, each address. `allocated` are addresses from status or allocator. */
+export function convertServiceEntry(
+  item: ConfigItem<ServiceEntrySpec>,
+  allocated: ReadonlyMap<string, readonly string[]>,
+  settings: RegistrySettings,
+): Service[] {
+  const { spec } = item
+  const ports = (spec.ports ?? []).map(convertPort)
+  const addresses = (spec.addresses ?? []).map(normalizeAddress)
+  const services: Service[] = []
+  for (const hostname of spec.hosts) {
+    const attributes: ServiceAttributes = {
+      registry: 'External',
+      name: hostname,
+      namespace: item.namespace,
+      labels: item.labels,
+      selector: spec.workloadSelector?.labels ?? null,
+      exportTo: parseExportTo(spec.exportTo?.length ? spec.exportTo : settings.defaultServiceExportTo, item.namespace),
+      type: '',
+      externalName: '',
+      nodeLocal: false,
+      publishNotReadyAddresses: false,
+      trafficDistribution: '',
+      persistentSession: item.labels['istio.io/persistent-session'] !== undefined,
+      resourceName: item.name,
+      headless: false,
+    }
+    for (const address of addresses.length > 0 ? addresses : [null]) {
+      services.push({
+        hostname,
+        aliases: [],
+        ports,
+        addresses: address === null ? [] : [address],
+        autoAllocatedAddresses: allocated.get(hostname) ?? [],
+        resolution: RESOLUTION[spec.resolution ?? 'NONE'],
+        meshExternal: spec.location !== 'MESH_INTERNAL',
+        subjectAltNames: spec.subjectAltNames ?? [],
+        creationMs: item.creationMs,
+        version: item.version,
+        attributes,
+      })
+    }
+  }
+  return services
+}
+
+/** A CIDR of one address is that address. */
+function normalizeAddress(address: string): string {
+  return address.endsWith('/32') && !address.includes(':') ? address.slice(0, -3) : address.endsWith('/128') ? address.slice(0, -4) : address
+}
+
+function convertPort(port: NonNullable<ServiceEntrySpec['ports']>[number]): ServicePort {
+  return {
+    name: port.name,
+    port: port.number,
+    protocol: parseProtocol(port.protocol ?? ''),
+    targetPort: port.targetPort ?? port.number,
+    targetPortName: '',
+  }
+}
+
+/** A WorkloadEntry as a workload that selectors can pick. */
+export function convertWorkloadEntry(item: ConfigItem<WorkloadEntrySpec>, settings: RegistrySettings): Workload {
+  const { spec } = item
+  const labels = { ...item.labels, ...spec.labels }
+  const address = spec.address ?? ''
+  return {
+    kind: 'WorkloadEntry',
+    name: item.name,
+    namespace: item.namespace,
+    address,
+    addresses: [address],
+    labels,
+    serviceAccount: spec.serviceAccount ? spiffeId(settings.trustDomain, item.namespace, spec.serviceAccount) : '',
+    locality: spec.locality ? parseLocality(spec.locality) : NO_LOCALITY,
+    health: 'UNKNOWN',
+    nodeName: '',
+    network: spec.network ?? labels['topology.istio.io/network'] ?? '',
+    weight: spec.weight ?? 0,
+    tlsMode: tlsModeOf(labels, spec.serviceAccount),
+    ports: spec.ports ?? {},
+    workloadName: item.name,
+    hostName: '',
+    subDomain: '',
+  }
+}
+
+function tlsModeOf(labels: Readonly<Record<string, string>>, serviceAccount: string | undefined): 'istio' | 'disabled' {
+  const label = labels['security.istio.io/tlsMode']
+  if (label !== undefined) return label === 'istio' ? 'istio' : 'disabled'
+  return serviceAccount ? 'istio' : 'disabled'
+}
+
+/** The endpoints that a ServiceEntry lists itself, or its host when DNS has to find them. */
+export function inlineEndpoints(item: ConfigItem<ServiceEntrySpec>, hostname: string, settings: RegistrySettings): Endpoint[] {
+  const { spec } = item
+  if (spec.workloadSelector) return []
+  const endpoints: Endpoint[] = []
+  const listed = spec.endpoints ?? []
+  if (listed.length === 0) {
+    const dns = spec.resolution === 'DNS' || spec.resolution === 'DNS_ROUND_ROBIN'
+    if (!dns || hostname.startsWith('*')) return []
+    return (spec.ports ?? []).map((port) => ({
+      ...entryEndpoint({}, hostname, item.name, item, settings),
+      portName: port.name,
+      port: port.targetPort ?? port.number,
+    }))
+  }
+  for (const port of spec.ports ?? []) {
+    for (const [index, entry] of listed.entries()) {
+      const base = entryEndpoint(entry, entry.address ?? '', `${item.name}-${index}`, item, settings)
+      const unix = base.address.startsWith('unix://')
+      endpoints.push({
+        ...base,
+        portName: port.name,
+        port: unix ? 0 : (entry.ports?.[port.name] ?? port.targetPort ?? port.number),
+      })
+    }
+  }
+  return endpoints
+}
+
+function entryEndpoint(
+  entry: WorkloadEntrySpec,
+  address: string,
+  workloadName: string,
+  item: ConfigItem<ServiceEntrySpec>,
+  settings: RegistrySettings,
+): Endpoint {
+  const locality = entry.locality ? parseLocality(entry.locality) : NO_LOCALITY
+  const labels = entry.labels ?? {}
+  const network = entry.network ?? ''
+  return {
+    address,
+    addresses: [address],
+    portName: '',
+    port: 0,
+    labels: topologyLabels(labels, locality, '', network, ''),
+    locality,
+    health: 'UNKNOWN',
+    serviceAccount: entry.serviceAccount ? spiffeId(settings.trustDomain, item.namespace, entry.serviceAccount) : '',
+    tlsMode: tlsModeOf(labels, entry.serviceAccount),
+    workloadName,
+    namespace: item.namespace,
+    nodeName: '',
+    network,
+    weight: entry.weight ?? 0,
+    hostName: '',
+    subDomain: '',
+    clusterId: settings.clusterId,
+  }
+}
+
+/** The endpoints of a selecting ServiceEntry: every workload of its namespace with the labels. */
+export function selectedEndpoints(
+  item: ConfigItem<ServiceEntrySpec>,
+  workloads: Iterable<Workload>,
+  settings: RegistrySettings,
+): Endpoint[] {
+  const selector = item.spec.workloadSelector?.labels
+  if (!selector) return []
+  const endpoints: Endpoint[] = []
+  for (const workload of workloads) {
+    if (workload.health === 'TERMINATING' || !labelsMatch(selector, workload.labels)) continue
+    const pod = workload.kind === 'Pod'
+    for (const port of item.spec.ports ?? []) {
+      const number = (pod ? undefined : workload.ports[port.name]) ?? port.targetPort ?? port.number
+      endpoints.push({
+        address: workload.address,
+        addresses: [workload.address],
+        portName: port.name,
+        port: workload.address.startsWith('unix://') ? 0 : number,
+        labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, pod ? settings.clusterId : ''),
+        locality: workload.locality,
+        health: workload.health,
+        serviceAccount: workload.serviceAccount,
+        tlsMode: workload.tlsMode,
+        workloadName: workload.workloadName,
+        namespace: workload.namespace,
+        nodeName: workload.nodeName,
+        network: workload.network,
+        weight: workload.weight,
+        hostName: '',
+        subDomain: '',
+        clusterId: settings.clusterId,
+      })
+    }
+  }
+  return endpoints
+}
