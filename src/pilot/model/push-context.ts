@@ -1,20 +1,19 @@
 // The push context: one immutable snapshot of everything that generators read.
 import type {
-  AuthorizationPolicySpec,
-  DestinationRuleSpec,
-  EnvoyFilterSpec,
-  GatewaySpec,
-  PeerAuthenticationSpec,
-  RequestAuthenticationSpec,
-  ServiceEntrySpec,
-  SidecarSpec,
-  TelemetrySpec,
-  VirtualServiceSpec,
+  AuthorizationPolicy,
+  DestinationRule,
+  EnvoyFilter,
+  Gateway,
+  MeshConfig,
+  PeerAuthentication,
+  RequestAuthentication,
+  ServiceEntry,
+  Sidecar,
+  Telemetry,
+  VirtualService,
 } from '../../config/index.ts'
-import type { ConfigItem } from './config-item.ts'
-import type { MeshConfig } from './mesh-config.ts'
 import type { ServiceInstance } from './node.ts'
-import type { EndpointSet, Service, Workload } from './service.ts'
+import type { EndpointSet, Workload } from './service.ts'
 import type { ServiceIndex } from './service-index.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
 
@@ -35,22 +34,22 @@ export interface PushContext {
   /** By {@link serviceKey}; several registries may add to one service. */
   readonly endpoints: ReadonlyMap<string, EndpointSet>
   readonly workloads: WorkloadIndex
-  readonly virtualServices: readonly ConfigItem<VirtualServiceSpec>[]
-  readonly destinationRules: readonly ConfigItem<DestinationRuleSpec>[]
-  readonly gateways: readonly ConfigItem<GatewaySpec>[]
-  readonly sidecars: readonly ConfigItem<SidecarSpec>[]
-  readonly serviceEntries: readonly ConfigItem<ServiceEntrySpec>[]
-  readonly peerAuthentications: readonly ConfigItem<PeerAuthenticationSpec>[]
-  readonly requestAuthentications: readonly ConfigItem<RequestAuthenticationSpec>[]
-  readonly authorizationPolicies: readonly ConfigItem<AuthorizationPolicySpec>[]
-  readonly envoyFilters: readonly ConfigItem<EnvoyFilterSpec>[]
-  readonly telemetries: readonly ConfigItem<TelemetrySpec>[]
+  readonly virtualServices: readonly VirtualService[]
+  readonly destinationRules: readonly DestinationRule[]
+  readonly gateways: readonly Gateway[]
+  readonly sidecars: readonly Sidecar[]
+  readonly serviceEntries: readonly ServiceEntry[]
+  readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly requestAuthentications: readonly RequestAuthentication[]
+  readonly authorizationPolicies: readonly AuthorizationPolicy[]
+  readonly envoyFilters: readonly EnvoyFilter[]
+  readonly telemetries: readonly Telemetry[]
   /** What a proxy may see; memoized per Sidecar resource and namespace, shared by all proxies of equal scope. */
   sidecarScope(proxy: ScopeSubject): SidecarScope
   /** Services and ports that the proxy's own workload serves, in the order of their services. */
   serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[]
   /** Gateway servers that select the router, in precedence. */
-  gatewaysFor(proxy: ScopeSubject): readonly ConfigItem<GatewaySpec>[]
+  gatewaysFor(proxy: ScopeSubject): readonly Gateway[]
 }
 
 /** What of a proxy decides its scope. */

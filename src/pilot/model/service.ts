@@ -70,8 +70,6 @@ export interface Service {
   readonly subjectAltNames: readonly string[]
   /** Milliseconds since the epoch. */
   readonly creationMs: number
-  /** Changes whenever anything above changes: part of cache keys. */
-  readonly version: string
   readonly attributes: ServiceAttributes
 }
 
@@ -119,7 +117,6 @@ export interface EndpointSet {
   readonly endpoints: readonly Endpoint[]
   /** Service accounts (SPIFFE URIs) of the endpoints, sorted: the SANs clients accept. */
   readonly serviceAccounts: readonly string[]
-  readonly version: string
 }
 
 /** Key of a service in maps: one host may exist in several namespaces. */

@@ -1,7 +1,5 @@
 // What one group of proxies may see: the effect of a Sidecar resource, or of none.
-import type { DestinationRuleSpec, SidecarSpec, VirtualServiceSpec } from '../../config/index.ts'
-import type { ConfigItem } from './config-item.ts'
-import type { OutboundMode } from './mesh-config.ts'
+import type { DestinationRule, MeshConfig, Sidecar, VirtualService } from '../../config/index.ts'
 import type { Service } from './service.ts'
 
 /** One egress listener of a Sidecar; without a Sidecar there is exactly one, for all ports. */
@@ -12,25 +10,28 @@ export interface EgressListener {
   readonly bind: string
   readonly captureMode: 'DEFAULT' | 'IPTABLES' | 'NONE'
   readonly services: readonly Service[]
-  readonly virtualServices: readonly ConfigItem<VirtualServiceSpec>[]
+  readonly virtualServices: readonly VirtualService[]
 }
 
 /** DestinationRules of one host merged by Istio's rules; `sources` are the resources it came from, first one first. */
 export interface MergedDestinationRule {
-  readonly rule: ConfigItem<DestinationRuleSpec>
-  readonly sources: readonly ConfigItem<DestinationRuleSpec>[]
+  readonly rule: DestinationRule
+  readonly sources: readonly DestinationRule[]
 }
 
 export interface SidecarScope {
   /** Names every input: equal keys mean equal scopes, also between push contexts. */
   readonly key: string
   readonly namespace: string
-  readonly sidecar: ConfigItem<SidecarSpec> | null
+  readonly sidecar: Sidecar | null
   readonly egressListeners: readonly EgressListener[]
   /** All services of all egress listeners, each host once, oldest first. */
   readonly services: readonly Service[]
   readonly servicesByHost: ReadonlyMap<string, Service>
-  readonly outboundTrafficPolicy: { readonly mode: OutboundMode; readonly egressProxy: EgressProxy | null }
+  readonly outboundTrafficPolicy: {
+    readonly mode: MeshConfig['outboundTrafficPolicy']['mode']
+    readonly egressProxy: EgressProxy | null
+  }
   /** The rule that applies to `service` for a client with these labels, or null. */
   destinationRule(service: Service, clientLabels: Readonly<Record<string, string>>): MergedDestinationRule | null
 }

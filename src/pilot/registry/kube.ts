@@ -57,7 +57,7 @@ export function parseExportTo(entries: readonly string[], namespace: string): Ex
   return names.length === 0 ? 'none' : new Set(names)
 }
 
-/** A Kubernetes Service. `version` is left to the caller's revision of the object. */
+/** A Kubernetes Service; aliases are left to the registry. */
 export function convertService(object: KubeObject, settings: RegistrySettings): Service {
   const spec = (object.spec ?? {}) as ServiceSpec
   const { name, namespace = '', labels = {}, annotations = {} } = object.metadata
@@ -90,7 +90,6 @@ export function convertService(object: KubeObject, settings: RegistrySettings): 
     meshExternal: false,
     subjectAltNames: [],
     creationMs: creationMsOf(object),
-    version: object.metadata.resourceVersion ?? '',
     attributes,
   }
 }
@@ -154,7 +153,11 @@ interface PodStatus {
 }
 
 /** A Pod as a workload; undefined until it has an address, or once it is done. */
-export function convertPod(pod: KubeObject, node: KubeObject | undefined, settings: RegistrySettings): Workload | undefined {
+export function convertPod(
+  pod: KubeObject,
+  node: KubeObject | undefined,
+  settings: RegistrySettings,
+): Workload | undefined {
   const spec = (pod.spec ?? {}) as PodSpec
   const status = (pod.status ?? {}) as PodStatus
   if (!status.podIP || status.phase === 'Succeeded' || status.phase === 'Failed') return undefined
@@ -197,7 +200,8 @@ export function workloadNameOf(pod: KubeObject): string {
   const owner = pod.metadata.ownerReferences?.find((o) => o.controller)
   if (!owner) return pod.metadata.name
   const hash = pod.metadata.labels?.['pod-template-hash']
-  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`)) return owner.name.slice(0, -hash.length - 1)
+  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`))
+    return owner.name.slice(0, -hash.length - 1)
   return owner.name
 }
 
@@ -264,7 +268,16 @@ export function convertSlices(
           endpoints.push(
             pod
               ? workloadEndpoint(pod, address, port.name ?? '', port.port ?? 0, health, settings)
-              : bareEndpoint(address, port.name ?? '', port.port ?? 0, health, namespace, nodeLocality(lookup.node(entry.nodeName ?? '')), entry.nodeName ?? '', settings),
+              : bareEndpoint(
+                  address,
+                  port.name ?? '',
+                  port.port ?? 0,
+                  health,
+                  namespace,
+                  nodeLocality(lookup.node(entry.nodeName ?? '')),
+                  entry.nodeName ?? '',
+                  settings,
+                ),
           )
         }
       }

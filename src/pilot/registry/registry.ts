@@ -1,13 +1,19 @@
 // Keeps the service model in step with the store: one event in, only the services it touches converted again.
 import { isDeepStrictEqual } from 'node:util'
-import type { ServiceEntrySpec, WorkloadEntrySpec } from '../../config/index.ts'
 import { type KubeObject, objectKey, type StoreEvent } from '../../cluster/index.ts'
-import type { ConfigItem } from '../model/config-item.ts'
+import type { ServiceEntry, WorkloadEntry } from '../../config/index.ts'
 import { kubeHostname } from '../model/host.ts'
 import type { WorkloadIndex } from '../model/push-context.ts'
 import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from '../model/service.ts'
 import { ServiceIndex } from '../model/service-index.ts'
-import { convertPod, convertService, convertSlices, podsOfSlice, type RegistrySettings, serviceNameOfSlice } from './kube.ts'
+import {
+  convertPod,
+  convertService,
+  convertSlices,
+  podsOfSlice,
+  type RegistrySettings,
+  serviceNameOfSlice,
+} from './kube.ts'
 import { convertServiceEntry, convertWorkloadEntry, inlineEndpoints, selectedEndpoints } from './service-entry.ts'
 
 /** What one flush changed. Keys are {@link serviceKey}s. */
@@ -30,7 +36,7 @@ export interface RegistrySnapshot {
 }
 
 interface Entry {
-  readonly item: ConfigItem<ServiceEntrySpec>
+  readonly item: ServiceEntry
   readonly services: readonly Service[]
 }
 
@@ -50,13 +56,14 @@ export class Registry {
   /** Service key to the ServiceEntries (config keys) that define it. */
   private readonly entriesByService = new Map<string, Set<string>>()
 
+  private readonly aliased = new WeakMap<Service, Service>()
+
   private dirtyKube = new Set<string>()
   private dirtyEntries = new Set<string>()
   private dirtyServices = new Set<string>()
   private dirtyPods = new Set<string>()
   private dirtyWorkloads = new Set<string>()
   private snapshot: RegistrySnapshot
-  private endpointVersion = 0
 
   constructor(settings: RegistrySettings) {
     this.settings = settings
@@ -101,7 +108,7 @@ export class Registry {
   }
 
   /** A ServiceEntry as parsed, or its end. */
-  applyServiceEntry(key: string, item: ConfigItem<ServiceEntrySpec> | undefined): void {
+  applyServiceEntry(key: string, item: ServiceEntry | undefined): void {
     const before = this.entries.get(key)
     for (const service of before?.services ?? []) this.unlinkEntry(service, key)
     if (item) {
@@ -113,7 +120,7 @@ export class Registry {
   }
 
   /** A WorkloadEntry as parsed, or its end. */
-  applyWorkloadEntry(key: string, item: ConfigItem<WorkloadEntrySpec> | undefined): void {
+  applyWorkloadEntry(key: string, item: WorkloadEntry | undefined): void {
     const before = this.entryWorkloads.get(key)
     if (before) this.touchWorkload(before)
     if (item) {
@@ -133,7 +140,8 @@ export class Registry {
     for (const key of this.dirtyKube) {
       const service = this.kubeServices.get(key)
       const slash = key.indexOf('/')
-      const hostname = service?.hostname ?? kubeHostname(key.slice(slash + 1), key.slice(0, slash), this.settings.domain)
+      const hostname =
+        service?.hostname ?? kubeHostname(key.slice(slash + 1), key.slice(0, slash), this.settings.domain)
       endpointKeys.add(serviceKey(hostname, key.slice(0, slash)))
     }
     for (const key of this.dirtyEntries) {
@@ -227,7 +235,8 @@ export class Registry {
   private touchWorkload(workload: Workload): void {
     for (const address of workload.addresses) this.dirtyWorkloads.add(address)
     for (const [key, entry] of this.entries) {
-      if (entry.item.namespace === workload.namespace && entry.item.spec.workloadSelector) this.dirtyEntries.add(key)
+      if (entry.item.metadata.namespace === workload.namespace && entry.item.spec.workloadSelector)
+        this.dirtyEntries.add(key)
     }
   }
 
@@ -265,9 +274,11 @@ export class Registry {
 
   /** Keeps the object identity of an aliased service while nothing about it changed. */
   private withAliases(service: Service, names: readonly string[]): Service {
-    const before = this.snapshot.services.byKey.get(serviceKey(service.hostname, service.attributes.namespace))
-    const version = `${service.version}+${names.join(',')}`
-    return before?.version === version ? before : { ...service, aliases: names, version }
+    const before = this.aliased.get(service)
+    if (before && isDeepStrictEqual(before.aliases, names)) return before
+    const after = { ...service, aliases: names }
+    this.aliased.set(service, after)
+    return after
   }
 
   private buildWorkloads(): WorkloadIndex {
@@ -294,7 +305,9 @@ export class Registry {
     const kube = this.kubeServices.get(kubeKey)
     if (kube?.hostname === hostname) {
       exists = true
-      endpoints.push(...convertSlices(kube, [...(this.slices.get(kubeKey)?.values() ?? [])], this.lookup, this.settings))
+      endpoints.push(
+        ...convertSlices(kube, [...(this.slices.get(kubeKey)?.values() ?? [])], this.lookup, this.settings),
+      )
     }
     for (const entryKey of this.entriesByService.get(key) ?? []) {
       const entry = this.entries.get(entryKey)
@@ -316,7 +329,6 @@ export class Registry {
       namespace,
       endpoints,
       serviceAccounts: [...accounts].sort(),
-      version: String(++this.endpointVersion),
     }
   }
 

@@ -1,6 +1,5 @@
 // From ServiceEntry and WorkloadEntry to the service model.
-import type { ServiceEntrySpec, WorkloadEntrySpec } from '../../config/index.ts'
-import type { ConfigItem } from '../model/config-item.ts'
+import type { ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadEntrySpec } from '../../config/index.ts'
 import { labelsMatch } from '../model/host.ts'
 import { parseProtocol } from '../model/protocol.ts'
 import {
@@ -25,7 +24,7 @@ const RESOLUTION: Readonly<Record<NonNullable<ServiceEntrySpec['resolution']>, R
 
 /** One service for each host and, with several addresses, each address. `allocated` are addresses from status or allocator. */
 export function convertServiceEntry(
-  item: ConfigItem<ServiceEntrySpec>,
+  item: ServiceEntry,
   allocated: ReadonlyMap<string, readonly string[]>,
   settings: RegistrySettings,
 ): Service[] {
@@ -37,17 +36,20 @@ export function convertServiceEntry(
     const attributes: ServiceAttributes = {
       registry: 'External',
       name: hostname,
-      namespace: item.namespace,
-      labels: item.labels,
+      namespace: item.metadata.namespace,
+      labels: item.metadata.labels,
       selector: spec.workloadSelector?.labels ?? null,
-      exportTo: parseExportTo(spec.exportTo?.length ? spec.exportTo : settings.defaultServiceExportTo, item.namespace),
+      exportTo: parseExportTo(
+        spec.exportTo?.length ? spec.exportTo : settings.defaultServiceExportTo,
+        item.metadata.namespace,
+      ),
       type: '',
       externalName: '',
       nodeLocal: false,
       publishNotReadyAddresses: false,
       trafficDistribution: '',
-      persistentSession: item.labels['istio.io/persistent-session'] !== undefined,
-      resourceName: item.name,
+      persistentSession: item.metadata.labels['istio.io/persistent-session'] !== undefined,
+      resourceName: item.metadata.name,
       headless: false,
     }
     for (const address of addresses.length > 0 ? addresses : [null]) {
@@ -60,8 +62,7 @@ export function convertServiceEntry(
         resolution: RESOLUTION[spec.resolution ?? 'NONE'],
         meshExternal: spec.location !== 'MESH_INTERNAL',
         subjectAltNames: spec.subjectAltNames ?? [],
-        creationMs: item.creationMs,
-        version: item.version,
+        creationMs: item.metadata.creationMs,
         attributes,
       })
     }
@@ -71,7 +72,11 @@ export function convertServiceEntry(
 
 /** A CIDR of one address is that address. */
 function normalizeAddress(address: string): string {
-  return address.endsWith('/32') && !address.includes(':') ? address.slice(0, -3) : address.endsWith('/128') ? address.slice(0, -4) : address
+  return address.endsWith('/32') && !address.includes(':')
+    ? address.slice(0, -3)
+    : address.endsWith('/128')
+      ? address.slice(0, -4)
+      : address
 }
 
 function convertPort(port: NonNullable<ServiceEntrySpec['ports']>[number]): ServicePort {
@@ -85,18 +90,20 @@ function convertPort(port: NonNullable<ServiceEntrySpec['ports']>[number]): Serv
 }
 
 /** A WorkloadEntry as a workload that selectors can pick. */
-export function convertWorkloadEntry(item: ConfigItem<WorkloadEntrySpec>, settings: RegistrySettings): Workload {
+export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySettings): Workload {
   const { spec } = item
-  const labels = { ...item.labels, ...spec.labels }
+  const labels = { ...item.metadata.labels, ...spec.labels }
   const address = spec.address ?? ''
   return {
     kind: 'WorkloadEntry',
-    name: item.name,
-    namespace: item.namespace,
+    name: item.metadata.name,
+    namespace: item.metadata.namespace,
     address,
     addresses: [address],
     labels,
-    serviceAccount: spec.serviceAccount ? spiffeId(settings.trustDomain, item.namespace, spec.serviceAccount) : '',
+    serviceAccount: spec.serviceAccount
+      ? spiffeId(settings.trustDomain, item.metadata.namespace, spec.serviceAccount)
+      : '',
     locality: spec.locality ? parseLocality(spec.locality) : NO_LOCALITY,
     health: 'UNKNOWN',
     nodeName: '',
@@ -104,7 +111,7 @@ export function convertWorkloadEntry(item: ConfigItem<WorkloadEntrySpec>, settin
     weight: spec.weight ?? 0,
     tlsMode: tlsModeOf(labels, spec.serviceAccount),
     ports: spec.ports ?? {},
-    workloadName: item.name,
+    workloadName: item.metadata.name,
     hostName: '',
     subDomain: '',
   }
@@ -117,7 +124,7 @@ function tlsModeOf(labels: Readonly<Record<string, string>>, serviceAccount: str
 }
 
 /** The endpoints that a ServiceEntry lists itself, or its host when DNS has to find them. */
-export function inlineEndpoints(item: ConfigItem<ServiceEntrySpec>, hostname: string, settings: RegistrySettings): Endpoint[] {
+export function inlineEndpoints(item: ServiceEntry, hostname: string, settings: RegistrySettings): Endpoint[] {
   const { spec } = item
   if (spec.workloadSelector) return []
   const endpoints: Endpoint[] = []
@@ -126,14 +133,14 @@ export function inlineEndpoints(item: ConfigItem<ServiceEntrySpec>, hostname: st
     const dns = spec.resolution === 'DNS' || spec.resolution === 'DNS_ROUND_ROBIN'
     if (!dns || hostname.startsWith('*')) return []
     return (spec.ports ?? []).map((port) => ({
-      ...entryEndpoint({}, hostname, item.name, item, settings),
+      ...entryEndpoint({}, hostname, item.metadata.name, item, settings),
       portName: port.name,
       port: port.targetPort ?? port.number,
     }))
   }
   for (const port of spec.ports ?? []) {
     for (const [index, entry] of listed.entries()) {
-      const base = entryEndpoint(entry, entry.address ?? '', `${item.name}-${index}`, item, settings)
+      const base = entryEndpoint(entry, entry.address ?? '', `${item.metadata.name}-${index}`, item, settings)
       const unix = base.address.startsWith('unix://')
       endpoints.push({
         ...base,
@@ -149,7 +156,7 @@ function entryEndpoint(
   entry: WorkloadEntrySpec,
   address: string,
   workloadName: string,
-  item: ConfigItem<ServiceEntrySpec>,
+  item: ServiceEntry,
   settings: RegistrySettings,
 ): Endpoint {
   const locality = entry.locality ? parseLocality(entry.locality) : NO_LOCALITY
@@ -163,10 +170,12 @@ function entryEndpoint(
     labels: topologyLabels(labels, locality, '', network, ''),
     locality,
     health: 'UNKNOWN',
-    serviceAccount: entry.serviceAccount ? spiffeId(settings.trustDomain, item.namespace, entry.serviceAccount) : '',
+    serviceAccount: entry.serviceAccount
+      ? spiffeId(settings.trustDomain, item.metadata.namespace, entry.serviceAccount)
+      : '',
     tlsMode: tlsModeOf(labels, entry.serviceAccount),
     workloadName,
-    namespace: item.namespace,
+    namespace: item.metadata.namespace,
     nodeName: '',
     network,
     weight: entry.weight ?? 0,
@@ -178,7 +187,7 @@ function entryEndpoint(
 
 /** The endpoints of a selecting ServiceEntry: every workload of its namespace with the labels. */
 export function selectedEndpoints(
-  item: ConfigItem<ServiceEntrySpec>,
+  item: ServiceEntry,
   workloads: Iterable<Workload>,
   settings: RegistrySettings,
 ): Endpoint[] {
@@ -195,7 +204,13 @@ export function selectedEndpoints(
         addresses: [workload.address],
         portName: port.name,
         port: workload.address.startsWith('unix://') ? 0 : number,
-        labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, pod ? settings.clusterId : ''),
+        labels: topologyLabels(
+          workload.labels,
+          workload.locality,
+          workload.nodeName,
+          workload.network,
+          pod ? settings.clusterId : '',
+        ),
         locality: workload.locality,
         health: workload.health,
         serviceAccount: workload.serviceAccount,
