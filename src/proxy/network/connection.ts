@@ -111,6 +111,10 @@ export interface Connection {
   readDisable(disable: boolean): void
   close(type: CloseType, details?: string): void
   readonly open: boolean
+  /** TCP connect or TLS handshake is not done yet. Bytes written meanwhile wait. */
+  readonly connecting: boolean
+  /** The connect timeout ended it (its event is LocalClose). */
+  readonly connectTimedOut: boolean
   /** Bytes not yet taken by the kernel. */
   readonly bufferedBytes: number
   readonly aboveHighWatermark: boolean
@@ -123,4 +127,6 @@ export interface Connection {
   /** Why the transport failed, in Envoy's words (e.g. `delayed connect error: Connection refused`), or ''. */
   readonly transportFailureReason: string
   setNoDelay(on: boolean): void
+  /** For CloseType.FlushWriteAndDelay; 1000 ms unless set, 0 = close as soon as all is written. */
+  setDelayedCloseTimeoutMs(timeoutMs: number): void
 }

@@ -1,0 +1,50 @@
+// Addresses and handshake results of one connection.
+
+import type { Address, ConnectionInfo, SslInfo } from './connection.ts'
+
+let lastId = 0
+let idStep = 1
+
+/** Keeps connection ids unique across workers: worker `index` of `concurrency` counts index + 1, index + 1 + concurrency, … */
+export function setConnectionIdRange(index: number, concurrency: number): void {
+  lastId = index + 1 - concurrency
+  idStep = concurrency
+}
+
+function nextConnectionId(): number {
+  lastId += idStep
+  return lastId
+}
+
+/** Every field is set here, in order: one hidden class for all connections. */
+export class SocketConnectionInfo implements ConnectionInfo {
+  localAddress: Address
+  readonly directLocalAddress: Address
+  remoteAddress: Address
+  directRemoteAddress: Address
+  localAddressRestored = false
+  requestedServerName = ''
+  transportProtocol = 'raw_buffer'
+  applicationProtocols: readonly string[] = []
+  readonly connectionId: number
+  readonly startTimeMs: number
+  filterChainName = ''
+  listenerName = ''
+  connectionTerminationDetails = ''
+  downstreamTransportFailureReason = ''
+  /** Set by the transport socket; computes on first call. */
+  sslSource: (() => SslInfo | null) | null = null
+
+  constructor(localAddress: Address, remoteAddress: Address) {
+    this.localAddress = localAddress
+    this.directLocalAddress = localAddress
+    this.remoteAddress = remoteAddress
+    this.directRemoteAddress = remoteAddress
+    this.connectionId = nextConnectionId()
+    this.startTimeMs = Date.now()
+  }
+
+  ssl(): SslInfo | null {
+    return this.sslSource === null ? null : this.sslSource()
+  }
+}

@@ -1,0 +1,489 @@
+// A Connection over a net.Socket or a tls.TLSSocket.
+//
+// Reading: raw sockets read into one buffer that all connections of the thread share (see READ_BUFFER), so chunks are
+// borrowed. Writing: small writes gather in a borrowed write buffer and leave in one system call at the end of the read
+// callback. The system call is write(2) on the descriptor itself as long as nothing is queued in the stream: it takes
+// the bytes before it returns, so the buffer can be used again at once, and it skips the stream machinery, which costs
+// more than the call. What the kernel does not take is copied and queued in the stream.
+
+import { writeSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { DetectedClose } from './close.ts'
+import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
+import type { SocketConnectionInfo } from './connection-info.ts'
+import { connectFailureText, tlsFailureText } from './transport-error.ts'
+import {
+  acquireWriteBuffer,
+  enterRead,
+  leaveRead,
+  markDirty,
+  releaseWriteBuffer,
+  WRITE_BUFFER_BYTES,
+} from './write-buffer.ts'
+
+/** Chunks of this size go to the socket without a copy. */
+const DIRECT_WRITE_BYTES = 16 * 1024
+const DEFAULT_BUFFER_LIMIT = 1024 * 1024
+const DEFAULT_DELAYED_CLOSE_MS = 1000
+const EMPTY = Buffer.alloc(0)
+
+/** libuv reads a socket and hands the bytes on before it reads the next one: one buffer serves all of a thread. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024)
+
+const OWNER = Symbol('connection')
+interface OwnedSocket extends Socket {
+  [OWNER]: SocketConnection
+}
+interface NativeHandle {
+  readonly fd?: number
+}
+
+/** Pass as `onread` when the socket is made; the connection attaches itself afterwards. */
+export const sharedOnRead = { buffer: READ_BUFFER, callback: onRead }
+
+/** What is done with a fault of our own while handling a peer's bytes: the connection ends, the process does not. */
+let reportFault: (error: unknown, connection: Connection) => void = (error) => {
+  throw error
+}
+
+export function setFaultReporter(report: (error: unknown, connection: Connection) => void): void {
+  reportFault = report
+}
+
+/** Descriptor of a socket's handle, or -1. Node has no public access to it. */
+export function socketFd(socket: Socket): number {
+  const handle = (socket as unknown as { _handle: NativeHandle | null })._handle
+  return handle?.fd ?? -1
+}
+
+function hasHandle(socket: Socket): boolean {
+  return (socket as unknown as { _handle: NativeHandle | null })._handle !== null
+}
+
+const State = { Connecting: 0, Open: 1, Closing: 2, Closed: 3 } as const
+type State = (typeof State)[keyof typeof State]
+
+const IGNORE: ConnectionCallbacks = {
+  onData() {},
+  onEvent() {},
+  onAboveWriteBufferHighWatermark() {},
+  onBelowWriteBufferLowWatermark() {},
+}
+
+export class SocketConnection implements Connection {
+  readonly id: number
+  readonly info: SocketConnectionInfo
+  callbacks: ConnectionCallbacks = IGNORE
+  bytesReceived = 0
+  bytesSent = 0
+  detectedClose: DetectedClose = DetectedClose.Normal
+  transportFailureReason = ''
+  connectTimedOut = false
+  reserveOffset = 0
+  aboveHighWatermark = false
+
+  private readonly socket: Socket
+  private readonly tls: boolean
+  private state: State
+  /** -1 for TLS and while connecting: then bytes go through the stream. */
+  private fd = -1
+  private buffer: Buffer | null = null
+  private used = 0
+  private dirty = false
+  private endAfterFlush = false
+  private readEnded = false
+  private writeEnded = false
+  private disabledReads = 0
+  private bufferLimit = DEFAULT_BUFFER_LIMIT
+  private delayedCloseMs = DEFAULT_DELAYED_CLOSE_MS
+  private timer: NodeJS.Timeout | null = null
+  private onQueuedWritten: (() => void) | null = null
+
+  /**
+   * Takes over `socket`. A raw socket must have been made with `onread: sharedOnRead`; it is open, or `connecting`.
+   * A TLS socket counts as connecting until its handshake is done.
+   */
+  constructor(socket: Socket, info: SocketConnectionInfo, connecting: boolean) {
+    this.id = info.connectionId
+    this.info = info
+    this.socket = socket
+    this.tls = 'encrypted' in socket
+    this.state = connecting ? State.Connecting : State.Open
+    ;(socket as OwnedSocket)[OWNER] = this
+    socket.on('end', onEnd)
+    socket.on('error', onError)
+    socket.on('close', onClose)
+    if (this.tls) {
+      socket.on('data', onTlsData)
+      socket.on('_tlsError', onTlsError)
+    } else if (!connecting) this.fd = socketFd(socket)
+  }
+
+  get open(): boolean {
+    return this.state <= State.Open
+  }
+
+  get connecting(): boolean {
+    return this.state === State.Connecting
+  }
+
+  get bufferedBytes(): number {
+    return this.used + this.socket.writableLength
+  }
+
+  /** The TCP connection stands and, with TLS, the handshake is done and the peer accepted. */
+  markConnected(): void {
+    if (this.state !== State.Connecting) return
+    this.clearTimer()
+    this.state = State.Open
+    if (!this.tls) this.fd = socketFd(this.socket)
+    enterRead()
+    try {
+      this.callbacks.onEvent(ConnectionEvent.Connected)
+    } catch (error) {
+      this.fault(error)
+    }
+    if (this.used > 0 || this.endAfterFlush) this.flush()
+    leaveRead()
+  }
+
+  /** Closes with LocalClose and `connectTimedOut` unless markConnected comes first. */
+  startConnectTimer(timeoutMs: number): void {
+    this.timer = setTimeout(onConnectTimeout, timeoutMs, this)
+  }
+
+  /** The peer is refused by what the transport socket checks after the handshake. */
+  failTransport(reason: string): void {
+    this.transportFailureReason = reason
+    this.info.downstreamTransportFailureReason = reason
+    this.finish(ConnectionEvent.LocalClose)
+    this.socket.destroy()
+  }
+
+  /** Hands on bytes that were read before the connection existed (peeked by listener filters). Borrowed as ever. */
+  receive(chunk: Buffer): void {
+    if (this.state > State.Open) return
+    this.bytesReceived += chunk.length
+    enterRead()
+    try {
+      this.callbacks.onData(chunk, false)
+    } catch (error) {
+      this.fault(error)
+    }
+    leaveRead()
+  }
+
+  /** The peer has half-closed (or has said close_notify). */
+  receiveEnd(): void {
+    if (this.state === State.Closed) return
+    this.readEnded = true
+    if (this.state === State.Closing) {
+      this.socket.destroy()
+      return
+    }
+    enterRead()
+    try {
+      this.callbacks.onData(EMPTY, true)
+    } catch (error) {
+      this.fault(error)
+    }
+    leaveRead()
+    if (this.writeEnded) this.closeWhenWritten(ConnectionEvent.RemoteClose)
+  }
+
+  write(chunk: Buffer, endStream: boolean): void {
+    if (this.state > State.Open || this.writeEnded) return
+    const length = chunk.length
+    this.bytesSent += length
+    if (length >= DIRECT_WRITE_BYTES && this.state === State.Open) {
+      if (this.used > 0) this.flushBuffer()
+      this.send(chunk, 0, length)
+      this.checkHighWatermark()
+    } else if (length > 0) {
+      chunk.copy(this.room(length), this.used)
+      this.used += length
+      this.schedule()
+    }
+    if (endStream) {
+      this.writeEnded = true
+      this.endAfterFlush = true
+      this.schedule()
+    }
+  }
+
+  reserve(size: number): Buffer {
+    const buffer = this.room(size)
+    this.reserveOffset = this.used
+    return buffer
+  }
+
+  commit(used: number): void {
+    if (this.state > State.Open || this.writeEnded) return
+    this.bytesSent += used
+    this.used += used
+    this.schedule()
+  }
+
+  flush(): void {
+    this.dirty = false
+    if (this.state === State.Connecting) {
+      if (this.used > this.bufferLimit) this.checkHighWatermark()
+      return
+    }
+    if (this.state === State.Closed) return
+    if (this.used > 0) this.flushBuffer()
+    if (this.endAfterFlush) {
+      this.endAfterFlush = false
+      this.socket.end()
+      if (this.readEnded) this.closeWhenWritten(ConnectionEvent.LocalClose)
+    }
+    this.checkHighWatermark()
+  }
+
+  readDisable(disable: boolean): void {
+    if (disable) {
+      if (this.disabledReads++ === 0) this.socket.pause()
+    } else if (--this.disabledReads === 0) this.socket.resume()
+    else if (this.disabledReads < 0) throw new Error('readDisable(false) without its readDisable(true)')
+  }
+
+  close(type: CloseType, details = ''): void {
+    if (this.state === State.Closed || (this.state === State.Closing && type < CloseType.NoFlush)) return
+    if (details !== '' && this.info.connectionTerminationDetails === '')
+      this.info.connectionTerminationDetails = details
+    const connecting = this.state === State.Connecting
+    if (!connecting && type < CloseType.NoFlush && this.used > 0) this.flushBuffer()
+    if (type === CloseType.FlushWriteAndDelay && !connecting && !this.readEnded && this.delayedCloseMs > 0) {
+      this.state = State.Closing
+      this.socket.end()
+      this.socket.resume()
+      this.timer = setTimeout(onDelayedCloseTimeout, this.delayedCloseMs, this)
+      return
+    }
+    if (type < CloseType.NoFlush && !connecting) {
+      this.state = State.Closing
+      this.closeWhenWritten(ConnectionEvent.LocalClose)
+      return
+    }
+    if (type === CloseType.AbortReset) {
+      this.detectedClose = DetectedClose.LocalReset
+      resetSocket(this.socket)
+    } else this.socket.destroy()
+    this.finish(ConnectionEvent.LocalClose)
+  }
+
+  setBufferLimits(bytes: number): void {
+    this.bufferLimit = bytes > 0 ? bytes : Number.POSITIVE_INFINITY
+  }
+
+  setDelayedCloseTimeoutMs(timeoutMs: number): void {
+    this.delayedCloseMs = timeoutMs
+  }
+
+  setNoDelay(on: boolean): void {
+    this.socket.setNoDelay(on)
+  }
+
+  /** Called by the socket's listeners below. */
+  onSocketError(error: NodeJS.ErrnoException): void {
+    if (this.state === State.Closed) return
+    if (this.state === State.Connecting && this.transportFailureReason === '') {
+      this.transportFailureReason =
+        this.tls && !this.socket.connecting && error.syscall !== 'connect'
+          ? tlsFailureText(error)
+          : connectFailureText(error, this.info.remoteAddress.pipe !== undefined)
+    } else if (this.tls && error.code?.startsWith('ERR_SSL')) this.transportFailureReason = tlsFailureText(error)
+    if (error.code === 'ECONNRESET' && this.state === State.Open) this.detectedClose = DetectedClose.RemoteReset
+    this.info.downstreamTransportFailureReason = this.transportFailureReason
+  }
+
+  onSocketClosed(): void {
+    this.finish(ConnectionEvent.RemoteClose)
+  }
+
+  onConnectTimeout(): void {
+    if (this.state !== State.Connecting) return
+    this.connectTimedOut = true
+    this.close(CloseType.NoFlush)
+  }
+
+  onDelayedCloseTimeout(): void {
+    if (this.state !== State.Closing) return
+    this.socket.destroy()
+    this.finish(ConnectionEvent.LocalClose)
+  }
+
+  private fault(error: unknown): void {
+    reportFault(error, this)
+    this.close(CloseType.NoFlush, 'internal_error')
+  }
+
+  /** The event is the last thing the owner hears. */
+  private finish(event: ConnectionEvent): void {
+    if (this.state === State.Closed) return
+    this.state = State.Closed
+    this.fd = -1
+    this.clearTimer()
+    if (this.buffer !== null) {
+      releaseWriteBuffer(this.buffer)
+      this.buffer = null
+      this.used = 0
+    }
+    enterRead()
+    try {
+      this.callbacks.onEvent(event)
+    } catch (error) {
+      reportFault(error, this)
+    }
+    leaveRead()
+  }
+
+  private closeWhenWritten(event: ConnectionEvent): void {
+    if (this.tls || this.socket.writableLength > 0) {
+      // The stream flushes what it has and, for TLS, says close_notify; 'close' follows.
+      this.socket.destroySoon()
+      if (this.socket.writableLength > 0) return
+    } else this.socket.destroy()
+    this.finish(event)
+  }
+
+  /** The write buffer with at least `size` free bytes after `used`. */
+  private room(size: number): Buffer {
+    const buffer = this.buffer
+    if (buffer !== null) {
+      if (buffer.length - this.used >= size) return buffer
+      if (this.state === State.Open && this.used > 0) {
+        this.flushBuffer()
+        return this.room(size)
+      }
+      return this.grow(buffer, this.used + size)
+    }
+    this.buffer = size <= WRITE_BUFFER_BYTES ? acquireWriteBuffer() : Buffer.allocUnsafeSlow(size)
+    return this.buffer
+  }
+
+  /** While connecting nothing can leave: the buffer grows with what is written (bounded by the owner's watermarks). */
+  private grow(buffer: Buffer, needed: number): Buffer {
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, buffer.length * 2))
+    buffer.copy(larger, 0, 0, this.used)
+    releaseWriteBuffer(buffer)
+    this.buffer = larger
+    return larger
+  }
+
+  private schedule(): void {
+    if (this.dirty) return
+    this.dirty = true
+    markDirty(this)
+  }
+
+  private flushBuffer(): void {
+    const buffer = this.buffer!
+    const used = this.used
+    this.buffer = null
+    this.used = 0
+    this.send(buffer, 0, used)
+    releaseWriteBuffer(buffer)
+  }
+
+  /** Gives bytes to the kernel; refers to `buffer` no more when it returns. */
+  private send(buffer: Buffer, from: number, to: number): void {
+    const socket = this.socket
+    if (socket.writableLength > 0) {
+      this.enqueue(buffer, from, to)
+      return
+    }
+    // A destroyed socket's descriptor may belong to another connection already.
+    if (this.fd >= 0 && hasHandle(socket)) {
+      let taken = 0
+      try {
+        taken = writeSync(this.fd, buffer, from, to - from)
+      } catch {
+        // EAGAIN: queue it. Anything else: the stream meets the same error and reports it the ordinary way.
+      }
+      if (from + taken < to) this.enqueue(buffer, from + taken, to)
+      return
+    }
+    // TLS encrypts before write() returns when nothing is queued.
+    socket.write(from === 0 && to === buffer.length ? buffer : buffer.subarray(from, to))
+  }
+
+  private enqueue(buffer: Buffer, from: number, to: number): void {
+    const copy = Buffer.allocUnsafeSlow(to - from)
+    buffer.copy(copy, 0, from, to)
+    this.socket.write(copy, this.queuedWritten())
+  }
+
+  private checkHighWatermark(): void {
+    if (this.aboveHighWatermark || this.bufferedBytes <= this.bufferLimit || this.state > State.Open) return
+    this.aboveHighWatermark = true
+    if (this.tls) this.socket.write(EMPTY, this.queuedWritten())
+    this.callbacks.onAboveWriteBufferHighWatermark()
+  }
+
+  private checkLowWatermark(): void {
+    if (!this.aboveHighWatermark || this.bufferedBytes > this.bufferLimit / 2 || this.state > State.Open) return
+    this.aboveHighWatermark = false
+    enterRead()
+    this.callbacks.onBelowWriteBufferLowWatermark()
+    leaveRead()
+  }
+
+  /** Called when a queued chunk has left; made once, and only for connections that ever queue. */
+  private queuedWritten(): () => void {
+    this.onQueuedWritten ??= () => this.checkLowWatermark()
+    return this.onQueuedWritten
+  }
+
+  private clearTimer(): void {
+    if (this.timer === null) return
+    clearTimeout(this.timer)
+    this.timer = null
+  }
+}
+
+/** RST instead of FIN. Node offers it for TCP handles only, so TLS resets the socket below. */
+function resetSocket(socket: Socket): void {
+  const below = (socket as TLSSocket & { _parent?: Socket })._parent
+  if (!('encrypted' in socket)) socket.resetAndDestroy()
+  else {
+    if (below) below.resetAndDestroy()
+    socket.destroy()
+  }
+}
+
+// Module-level listeners: `this` is the socket, no closure for each connection.
+
+function onRead(this: unknown, length: number, _buffer: Uint8Array): boolean {
+  ;(this as OwnedSocket)[OWNER].receive(READ_BUFFER.subarray(0, length))
+  return true
+}
+
+function onTlsData(this: Socket, chunk: Buffer): void {
+  ;(this as OwnedSocket)[OWNER].receive(chunk)
+}
+
+function onEnd(this: Socket): void {
+  ;(this as OwnedSocket)[OWNER].receiveEnd()
+}
+
+function onError(this: Socket, error: NodeJS.ErrnoException): void {
+  ;(this as OwnedSocket)[OWNER].onSocketError(error)
+}
+
+function onTlsError(this: Socket, error: NodeJS.ErrnoException): void {
+  ;(this as OwnedSocket)[OWNER].onSocketError(error)
+}
+
+function onClose(this: Socket): void {
+  ;(this as OwnedSocket)[OWNER].onSocketClosed()
+}
+
+function onConnectTimeout(connection: SocketConnection): void {
+  connection.onConnectTimeout()
+}
+
+function onDelayedCloseTimeout(connection: SocketConnection): void {
+  connection.onDelayedCloseTimeout()
+}

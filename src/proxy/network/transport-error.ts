@@ -1,0 +1,116 @@
+// Why a transport failed, in Envoy's words: access logs, local replies and alerts are matched against these texts.
+
+/** Linux's strerror for what sockets report. */
+const ERRNO_TEXT: Readonly<Record<string, string>> = {
+  EACCES: 'Permission denied',
+  EADDRINUSE: 'Address already in use',
+  EADDRNOTAVAIL: 'Cannot assign requested address',
+  EAGAIN: 'Resource temporarily unavailable',
+  ECONNABORTED: 'Software caused connection abort',
+  ECONNREFUSED: 'Connection refused',
+  ECONNRESET: 'Connection reset by peer',
+  EHOSTUNREACH: 'No route to host',
+  EINVAL: 'Invalid argument',
+  EMFILE: 'Too many open files',
+  ENETDOWN: 'Network is down',
+  ENETUNREACH: 'Network is unreachable',
+  ENOENT: 'No such file or directory',
+  ENOTSOCK: 'Socket operation on non-socket',
+  EPERM: 'Operation not permitted',
+  EPIPE: 'Broken pipe',
+  ETIMEDOUT: 'Connection timed out',
+}
+
+/** Errors that connect(2) itself returns; the others come later, with the socket's error state. */
+const IMMEDIATE: ReadonlySet<string> = new Set([
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'EACCES',
+  'EPERM',
+  'EINVAL',
+  'ENOENT',
+  'EMFILE',
+  'EADDRINUSE',
+])
+
+export function errnoText(error: NodeJS.ErrnoException): string {
+  return ERRNO_TEXT[error.code ?? ''] ?? error.message
+}
+
+/** `delayed connect error: Connection refused`, or `immediate connect error: …`. */
+export function connectFailureText(error: NodeJS.ErrnoException, pipe: boolean): string {
+  const immediate = pipe || IMMEDIATE.has(error.code ?? '')
+  return `${immediate ? 'immediate' : 'delayed'} connect error: ${errnoText(error)}`
+}
+
+/**
+ * BoringSSL's numbers for the reasons that OpenSSL reports under the same names (openssl/ssl.h of BoringSSL; alerts are
+ * 1000 + the alert's number of RFC 8446 §6). 16 is the SSL library.
+ */
+const BORINGSSL_REASON: Readonly<Record<string, number>> = {
+  CERTIFICATE_VERIFY_FAILED: 125,
+  HTTPS_PROXY_REQUEST: 155,
+  HTTP_REQUEST: 156,
+  NO_SHARED_CIPHER: 178,
+  PEER_DID_NOT_RETURN_A_CERTIFICATE: 192,
+  UNEXPECTED_MESSAGE: 225,
+  UNKNOWN_PROTOCOL: 236,
+  UNSUPPORTED_PROTOCOL: 240,
+  WRONG_VERSION_NUMBER: 247,
+}
+const ALERTS: Readonly<Record<string, number>> = {
+  SSLV3_ALERT_CLOSE_NOTIFY: 0,
+  SSLV3_ALERT_UNEXPECTED_MESSAGE: 10,
+  SSLV3_ALERT_BAD_RECORD_MAC: 20,
+  SSLV3_ALERT_HANDSHAKE_FAILURE: 40,
+  SSLV3_ALERT_NO_CERTIFICATE: 41,
+  SSLV3_ALERT_BAD_CERTIFICATE: 42,
+  SSLV3_ALERT_UNSUPPORTED_CERTIFICATE: 43,
+  SSLV3_ALERT_CERTIFICATE_REVOKED: 44,
+  SSLV3_ALERT_CERTIFICATE_EXPIRED: 45,
+  SSLV3_ALERT_CERTIFICATE_UNKNOWN: 46,
+  SSLV3_ALERT_ILLEGAL_PARAMETER: 47,
+  TLSV1_ALERT_UNKNOWN_CA: 48,
+  TLSV1_ALERT_ACCESS_DENIED: 49,
+  TLSV1_ALERT_DECODE_ERROR: 50,
+  TLSV1_ALERT_DECRYPT_ERROR: 51,
+  TLSV1_ALERT_PROTOCOL_VERSION: 70,
+  TLSV1_ALERT_INSUFFICIENT_SECURITY: 71,
+  TLSV1_ALERT_INTERNAL_ERROR: 80,
+  TLSV1_ALERT_NO_RENEGOTIATION: 100,
+  TLSV1_UNRECOGNIZED_NAME: 112,
+  TLSV1_ALERT_UNRECOGNIZED_NAME: 112,
+  TLSV1_ALERT_UNKNOWN_PSK_IDENTITY: 115,
+  TLSV1_ALERT_CERTIFICATE_REQUIRED: 116,
+  TLSV1_ALERT_NO_APPLICATION_PROTOCOL: 120,
+}
+
+/** OpenSSL 3 spells newer alerts `TLSV13_…`; BoringSSL has one spelling. */
+function boringsslName(reason: string): string {
+  const name = reason.toUpperCase().replaceAll(/[^A-Z0-9]+/g, '_')
+  if (name === 'TLSV13_ALERT_CERTIFICATE_REQUIRED') return 'TLSV1_ALERT_CERTIFICATE_REQUIRED'
+  if (name === 'SSL_TLS_ALERT_HANDSHAKE_FAILURE' || name === 'TLS_ALERT_HANDSHAKE_FAILURE')
+    return 'SSLV3_ALERT_HANDSHAKE_FAILURE'
+  return name.replace(/^SSL\/TLS_ALERT_|^SSL_TLS_ALERT_/, 'SSLV3_ALERT_')
+}
+
+/** One BoringSSL error as Envoy prints it: `TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end`. */
+export function tlsErrorText(reason: string, suffix = ''): string {
+  const name = boringsslName(reason)
+  const alert = ALERTS[name]
+  const number = alert === undefined ? (BORINGSSL_REASON[name] ?? 68) : 1000 + alert
+  return `TLS_error:|${(16 << 24) + number}:SSL routines:OPENSSL_internal:${name}:${suffix}TLS_error_end`
+}
+
+interface OpenSslError extends NodeJS.ErrnoException {
+  readonly reason?: string
+  readonly library?: string
+}
+
+/** A failure of the handshake or of a TLS record, from what node:tls reports. */
+export function tlsFailureText(error: OpenSslError): string {
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return 'TLS_error_end:connection reset'
+  if (error.reason) return tlsErrorText(error.reason)
+  const code = error.code?.startsWith('ERR_SSL_') ? error.code.slice('ERR_SSL_'.length) : undefined
+  return code ? tlsErrorText(code) : errnoText(error)
+}
