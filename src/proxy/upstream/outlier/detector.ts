@@ -1,0 +1,254 @@
+// Outlier detection (envoy-contract §15): counts what each host answers and ejects the ones that stand out.
+// No clock and no timer of its own: the cluster calls onInterval() every `intervalMs`, tests call it when they like.
+
+import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
+import type { OutlierConfig } from './config.ts'
+
+/** What can eject a host; the words are those of the stats. */
+const KINDS = [
+  'consecutive_5xx',
+  'consecutive_gateway_failure',
+  'consecutive_local_origin_failure',
+  'success_rate',
+  'local_origin_success_rate',
+  'failure_percentage',
+  'local_origin_failure_percentage',
+] as const
+type Kind = (typeof KINDS)[number]
+
+/** Successes and failures of one interval. */
+interface Tally {
+  success: number
+  total: number
+}
+
+/** One host's state. The owner keeps it beside the host and asks `ejected` when it chooses. */
+export class HostMonitor {
+  ejected = false
+  /** Percent of the last interval, -1 = too few requests. */
+  successRate = -1
+  localOriginSuccessRate = -1
+  /** Ejections so far minus healthy intervals since: the multiplier of the ejection time. */
+  ejectTimeBackoff = 0
+  ejectedAtMs = 0
+  jitterMs = 0
+  consecutive5xx = 0
+  consecutiveGatewayFailure = 0
+  consecutiveLocalOriginFailure = 0
+  readonly external: Tally = { success: 0, total: 0 }
+  readonly local: Tally = { success: 0, total: 0 }
+}
+
+export interface DetectorHooks {
+  readonly nowMs: () => number
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  /** A host was ejected or may serve again. */
+  readonly onChange: (monitor: HostMonitor) => void
+}
+
+export class OutlierDetector {
+  readonly monitors = new Set<HostMonitor>()
+  /** Thresholds of the last interval for `/clusters`, -1 = none. */
+  successRateAverage = -1
+  successRateEjectionThreshold = -1
+  localOriginSuccessRateAverage = -1
+  localOriginSuccessRateEjectionThreshold = -1
+  private readonly config: OutlierConfig
+  private readonly hooks: DetectorHooks
+  private readonly enforcedTotal: Counter
+  private readonly overflow: Counter
+  private readonly active: Gauge
+  private readonly enforced: Record<Kind, Counter>
+  private readonly detected: Record<Kind, Counter>
+
+  constructor(config: OutlierConfig, scope: Scope, hooks: DetectorHooks) {
+    this.config = config
+    this.hooks = hooks
+    const stats = scope.scope('outlier_detection')
+    this.enforcedTotal = stats.counter('ejections_enforced_total')
+    this.overflow = stats.counter('ejections_overflow')
+    this.active = stats.gauge('ejections_active')
+    const counters = (prefix: string): Record<Kind, Counter> =>
+      Object.fromEntries(KINDS.map((kind) => [kind, stats.counter(`${prefix}_${kind}`)])) as Record<Kind, Counter>
+    this.enforced = counters('ejections_enforced')
+    this.detected = counters('ejections_detected')
+  }
+
+  addHost(): HostMonitor {
+    const monitor = new HostMonitor()
+    this.monitors.add(monitor)
+    return monitor
+  }
+
+  removeHost(monitor: HostMonitor): void {
+    if (this.monitors.delete(monitor) && monitor.ejected) this.active.dec()
+  }
+
+  /** A host answered with HTTP `status` (gRPC failures mapped by the caller). */
+  onResponse(monitor: HostMonitor, status: number): void {
+    monitor.external.total++
+    if (status < 500) {
+      monitor.external.success++
+      monitor.consecutive5xx = 0
+      monitor.consecutiveGatewayFailure = 0
+      return
+    }
+    if (status === 502 || status === 503 || status === 504) {
+      if (++monitor.consecutiveGatewayFailure === this.config.consecutiveGatewayFailure) {
+        monitor.consecutiveGatewayFailure = 0
+        this.offend(monitor, 'consecutive_gateway_failure')
+      }
+    } else monitor.consecutiveGatewayFailure = 0
+    if (++monitor.consecutive5xx === this.config.consecutive5xx) {
+      monitor.consecutive5xx = 0
+      this.offend(monitor, 'consecutive_5xx')
+    }
+  }
+
+  /** The proxy could not connect, timed out, or was cut off. Unsplit, it counts as the 5xx the client sees. */
+  onLocalOriginFailure(monitor: HostMonitor, status: 503 | 504): void {
+    if (!this.config.splitExternalLocalOriginErrors) {
+      this.onResponse(monitor, status)
+      return
+    }
+    monitor.local.total++
+    if (++monitor.consecutiveLocalOriginFailure === this.config.consecutiveLocalOriginFailure) {
+      monitor.consecutiveLocalOriginFailure = 0
+      this.offend(monitor, 'consecutive_local_origin_failure')
+    }
+  }
+
+  /** A connection was made. Only split mode cares: otherwise the answer decides. */
+  onLocalOriginSuccess(monitor: HostMonitor): void {
+    if (!this.config.splitExternalLocalOriginErrors) return
+    monitor.local.total++
+    monitor.local.success++
+    monitor.consecutiveLocalOriginFailure = 0
+  }
+
+  /** An active health check passed: an ejected host may serve at once if so configured. */
+  onActiveHealthCheckSuccess(monitor: HostMonitor): void {
+    if (monitor.ejected && this.config.successfulActiveHealthCheckUnejectHost) this.uneject(monitor)
+  }
+
+  /** Unejects whose time is over, then judges the interval's rates. */
+  onInterval(): void {
+    const now = this.hooks.nowMs()
+    for (const monitor of this.monitors) {
+      if (monitor.ejected) {
+        if (now - monitor.ejectedAtMs >= this.ejectionTimeMs(monitor) + monitor.jitterMs) this.uneject(monitor)
+      } else if (monitor.ejectTimeBackoff > 0) monitor.ejectTimeBackoff--
+    }
+    this.judgeRates('external')
+    if (this.config.splitExternalLocalOriginErrors) this.judgeRates('local')
+  }
+
+  private ejectionTimeMs(monitor: HostMonitor): number {
+    return Math.min(this.config.baseEjectionTimeMs * monitor.ejectTimeBackoff, this.config.maxEjectionTimeMs)
+  }
+
+  private judgeRates(origin: 'external' | 'local'): void {
+    const { config } = this
+    const hosts: { monitor: HostMonitor; rate: number; volume: number }[] = []
+    for (const monitor of this.monitors) {
+      const tally = monitor[origin]
+      const rate = tally.total > 0 ? (100 * tally.success) / tally.total : -1
+      const shown = tally.total >= config.successRateRequestVolume ? rate : -1
+      if (origin === 'external') monitor.successRate = shown
+      else monitor.localOriginSuccessRate = shown
+      if (tally.total > 0 && !monitor.ejected) hosts.push({ monitor, rate, volume: tally.total })
+      tally.success = 0
+      tally.total = 0
+    }
+    const counted = hosts.filter((h) => h.volume >= config.successRateRequestVolume)
+    const threshold = successRateThreshold(
+      counted.map((h) => h.rate),
+      config,
+    )
+    if (origin === 'external') {
+      this.successRateAverage = threshold?.average ?? -1
+      this.successRateEjectionThreshold = threshold?.threshold ?? -1
+    } else {
+      this.localOriginSuccessRateAverage = threshold?.average ?? -1
+      this.localOriginSuccessRateEjectionThreshold = threshold?.threshold ?? -1
+    }
+    if (threshold) {
+      const kind = origin === 'external' ? 'success_rate' : 'local_origin_success_rate'
+      for (const { monitor, rate } of counted) if (rate < threshold.threshold) this.offend(monitor, kind)
+    }
+    const busy = hosts.filter((h) => h.volume >= config.failurePercentageRequestVolume)
+    if (busy.length < config.failurePercentageMinimumHosts) return
+    const kind = origin === 'external' ? 'failure_percentage' : 'local_origin_failure_percentage'
+    for (const { monitor, rate } of busy)
+      if (100 - rate >= config.failurePercentageThreshold) this.offend(monitor, kind)
+  }
+
+  private enforcingPercent(kind: Kind): number {
+    const { config } = this
+    switch (kind) {
+      case 'consecutive_5xx':
+        return config.enforcingConsecutive5xx
+      case 'consecutive_gateway_failure':
+        return config.enforcingConsecutiveGatewayFailure
+      case 'consecutive_local_origin_failure':
+        return config.enforcingConsecutiveLocalOriginFailure
+      case 'success_rate':
+        return config.enforcingSuccessRate
+      case 'local_origin_success_rate':
+        return config.enforcingLocalOriginSuccessRate
+      case 'failure_percentage':
+        return config.enforcingFailurePercentage
+      case 'local_origin_failure_percentage':
+        return config.enforcingFailurePercentageLocalOrigin
+    }
+  }
+
+  private offend(monitor: HostMonitor, kind: Kind): void {
+    if (monitor.ejected) return
+    this.detected[kind].inc()
+    const { config } = this
+    const share = (100 * (this.active.value + 1)) / this.monitors.size
+    const allowed = (config.alwaysEjectOneHost && this.active.value === 0) || share <= config.maxEjectionPercent
+    if (!allowed) {
+      this.overflow.inc()
+      return
+    }
+    if (this.hooks.random() * 100 >= this.enforcingPercent(kind)) return
+    monitor.ejected = true
+    monitor.ejectedAtMs = this.hooks.nowMs()
+    monitor.jitterMs = this.hooks.random() * config.maxEjectionTimeJitterMs
+    // The multiplier stops growing once the cap is reached, so that it also shrinks again in time.
+    if (config.baseEjectionTimeMs * monitor.ejectTimeBackoff < config.maxEjectionTimeMs + config.baseEjectionTimeMs) {
+      monitor.ejectTimeBackoff++
+    }
+    this.active.inc()
+    this.enforcedTotal.inc()
+    this.enforced[kind].inc()
+    this.hooks.onChange(monitor)
+  }
+
+  private uneject(monitor: HostMonitor): void {
+    monitor.ejected = false
+    monitor.consecutive5xx = 0
+    monitor.consecutiveGatewayFailure = 0
+    monitor.consecutiveLocalOriginFailure = 0
+    this.active.dec()
+    this.hooks.onChange(monitor)
+  }
+}
+
+/** Mean − stdev × factor over hosts with enough requests; null when there are too few of them. */
+function successRateThreshold(
+  rates: readonly number[],
+  config: Pick<OutlierConfig, 'successRateMinimumHosts' | 'successRateStdevFactor'>,
+): { average: number; threshold: number } | null {
+  if (rates.length === 0 || rates.length < config.successRateMinimumHosts) return null
+  let sum = 0
+  for (const rate of rates) sum += rate
+  const average = sum / rates.length
+  let variance = 0
+  for (const rate of rates) variance += (rate - average) ** 2
+  const deviation = Math.sqrt(variance / rates.length)
+  return { average, threshold: average - deviation * (config.successRateStdevFactor / 1000) }
+}
