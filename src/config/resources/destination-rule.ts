@@ -1,0 +1,150 @@
+import {
+  bool,
+  double,
+  duration,
+  type Infer,
+  integer,
+  list,
+  map,
+  message,
+  oneOfNames,
+  required,
+  string,
+} from '../schema.ts'
+import { clientTlsMode, policySelector } from './common.ts'
+
+const tcpKeepalive = message({ probes: integer({ min: 0 }), time: duration(), interval: duration() })
+export type TcpKeepalive = Infer<typeof tcpKeepalive>
+export { tcpKeepalive }
+
+export const connectionPool = message({
+  tcp: message({
+    maxConnections: integer(),
+    connectTimeout: duration({ min: 1 }),
+    tcpKeepalive,
+    maxConnectionDuration: duration({ min: 1 }),
+    idleTimeout: duration(),
+  }),
+  http: message({
+    http1MaxPendingRequests: integer(),
+    http2MaxRequests: integer(),
+    maxRequestsPerConnection: integer(),
+    maxRetries: integer(),
+    idleTimeout: duration(),
+    h2UpgradePolicy: oneOfNames('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'),
+    useClientProtocol: bool,
+    maxConcurrentStreams: integer(),
+    http2KeepAlive: message({ interval: duration(), timeout: duration() }),
+  }),
+})
+export type ConnectionPool = Infer<typeof connectionPool>
+
+export const outlierDetection = message({
+  consecutiveErrors: integer(),
+  splitExternalLocalOriginErrors: bool,
+  consecutiveLocalOriginFailures: integer({ min: 0 }),
+  consecutiveGatewayErrors: integer({ min: 0 }),
+  consecutive5xxErrors: integer({ min: 0 }),
+  interval: duration({ min: 1 }),
+  baseEjectionTime: duration({ min: 1 }),
+  maxEjectionPercent: integer(),
+  minHealthPercent: integer(),
+  outlierDetectionHttpErrorCodes: list(integer({ min: 0 })),
+})
+export type OutlierDetection = Infer<typeof outlierDetection>
+
+export const localityLbSetting = message({
+  distribute: list(message({ from: string(), to: map(integer({ min: 0 })) })),
+  failover: list(message({ from: string(), to: string() })),
+  failoverPriority: list(string()),
+  enabled: bool,
+})
+export type LocalityLbSetting = Infer<typeof localityLbSetting>
+
+const consistentHash = message(
+  {
+    httpHeaderName: string(),
+    httpCookie: message({
+      name: required(string()),
+      path: string(),
+      ttl: duration(),
+      attributes: list(message({ name: required(string()), value: string() })),
+    }),
+    useSourceIp: bool,
+    httpQueryParameterName: string(),
+    ringHash: message({ minimumRingSize: integer({ min: 0 }) }),
+    maglev: message({ tableSize: integer({ min: 0 }) }),
+    minimumRingSize: integer({ min: 0 }),
+  },
+  {
+    oneof: [
+      ['httpHeaderName', 'httpCookie', 'useSourceIp', 'httpQueryParameterName'],
+      ['ringHash', 'maglev'],
+    ],
+  },
+)
+export type ConsistentHash = Infer<typeof consistentHash>
+
+const loadBalancer = message(
+  {
+    simple: oneOfNames('UNSPECIFIED', 'LEAST_CONN', 'RANDOM', 'PASSTHROUGH', 'ROUND_ROBIN', 'LEAST_REQUEST'),
+    consistentHash,
+    localityLbSetting,
+    warmupDurationSecs: duration(),
+    warmup: message({
+      duration: required(duration()),
+      minimumPercent: double({ min: 0, max: 100 }),
+      aggression: double({ min: 1 }),
+    }),
+  },
+  { oneof: [['simple', 'consistentHash']] },
+)
+export type LoadBalancer = Infer<typeof loadBalancer>
+
+const clientTls = message({
+  mode: clientTlsMode,
+  clientCertificate: string(),
+  privateKey: string(),
+  caCertificates: string(),
+  credentialName: string(),
+  subjectAltNames: list(string()),
+  sni: string(),
+  insecureSkipVerify: bool,
+  caCrl: string(),
+})
+export type ClientTls = Infer<typeof clientTls>
+export { clientTls }
+
+const policyBlocks = { loadBalancer, connectionPool, outlierDetection, tls: clientTls }
+
+const portTrafficPolicy = message({ port: message({ number: integer({ min: 0 }) }), ...policyBlocks })
+export type PortTrafficPolicy = Infer<typeof portTrafficPolicy>
+
+export const trafficPolicy = message({
+  ...policyBlocks,
+  portLevelSettings: list(portTrafficPolicy, { max: 4096 }),
+  tunnel: message({
+    protocol: string(),
+    targetHost: required(string()),
+    targetPort: required(integer({ min: 0 })),
+  }),
+  proxyProtocol: message({ version: oneOfNames('V1', 'V2') }),
+  retryBudget: message({
+    percent: double({ min: 0, max: 100 }),
+    minRetryConcurrency: integer({ min: 0 }),
+    budgetInterval: duration(),
+  }),
+})
+export type TrafficPolicy = Infer<typeof trafficPolicy>
+
+const subset = message({ name: required(string()), labels: map(string()), trafficPolicy })
+export type Subset = Infer<typeof subset>
+
+export const destinationRule = message({
+  host: required(string()),
+  trafficPolicy,
+  subsets: list(subset),
+  exportTo: list(string()),
+  workloadSelector: policySelector,
+})
+export type DestinationRuleSpec = Infer<typeof destinationRule>

@@ -1,0 +1,131 @@
+// Rules that several resources share: host names, ports, weights, header names, selectors.
+import { isIP } from 'node:net'
+import type { PolicySelector, TargetReference } from '../resources/common.ts'
+import type { Problems } from '../schema.ts'
+
+const LABEL = /^[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
+const DNS_LABEL = /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
+const HEADER_NAME = /^[-_A-Za-z0-9]+$/
+
+/** A fully qualified or short DNS name; labels may hold underscores, as Envoy's hosts may. */
+export function checkFqdn(host: string, path: string, problems: Problems): boolean {
+  const name = host.endsWith('.') ? host.slice(0, -1) : host
+  if (name === '' || name.length > 255) {
+    problems.error(path, `"${host}" is not a domain name`)
+    return false
+  }
+  for (const label of name.split('.')) {
+    if (LABEL.test(label)) continue
+    problems.error(path, `"${host}" is not a domain name: label "${label}" is invalid`)
+    return false
+  }
+  return true
+}
+
+/** `*`, `*.example.com`, `*-a.example.com`, or a domain name. */
+export function checkWildcardDomain(host: string, path: string, problems: Problems): boolean {
+  if (host === '*') return true
+  const star = host.indexOf('*')
+  if (star < 0) return checkFqdn(host, path, problems)
+  if (star > 0 || host.indexOf('*', 1) > 0) {
+    problems.error(path, `"${host}": a wildcard may stand only at the start, once`)
+    return false
+  }
+  if (host.startsWith('*.')) return checkFqdn(host.slice(2), path, problems)
+  if (host.startsWith('*-')) return checkFqdn(`a${host.slice(1)}`, path, problems)
+  return checkFqdn(host.slice(1), path, problems)
+}
+
+export function isIpAddress(text: string): boolean {
+  return isIP(text) !== 0
+}
+
+export function isIpOrCidr(text: string): boolean {
+  const slash = text.indexOf('/')
+  if (slash < 0) return isIP(text) !== 0
+  const version = isIP(text.slice(0, slash))
+  const bits = text.slice(slash + 1)
+  return version !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)
+}
+
+export function checkPort(port: number, path: string, problems: Problems): void {
+  if (port < 1 || port > 65535) problems.error(path, `port must be in range 1..65535, is ${port}`)
+}
+
+export function checkHeaderName(name: string, path: string, problems: Problems): void {
+  if (name === '') problems.error(path, 'header name must not be empty')
+  else if (!HEADER_NAME.test(name)) problems.error(path, `"${name}" is not a valid header name`)
+}
+
+export function checkExportTo(exportTo: readonly string[] | undefined, path: string, problems: Problems): void {
+  if (!exportTo) return
+  const seen = new Set<string>()
+  exportTo.forEach((namespace, i) => {
+    const at = `${path}[${i}]`
+    if (seen.has(namespace)) problems.error(at, `"${namespace}" is listed twice`)
+    seen.add(namespace)
+    if (namespace === '.' || namespace === '*') return
+    if (namespace === '~') {
+      if (exportTo.length > 1) problems.error(path, '"~" (no namespace) cannot stand beside others')
+      return
+    }
+    if (!DNS_LABEL.test(namespace)) problems.error(at, `"${namespace}" is neither ".", "*", "~" nor a namespace`)
+  })
+  if (exportTo.includes('*') && exportTo.length > 1)
+    problems.error(path, '"*" (all namespaces) cannot stand beside others')
+}
+
+/** `selector.matchLabels`: no wildcard, no empty key. */
+export function checkSelector(selector: PolicySelector | undefined, path: string, problems: Problems): void {
+  if (!selector) return
+  const labels = selector.matchLabels
+  if (!labels || Object.keys(labels).length === 0) {
+    problems.warning(`${path}.matchLabels`, 'workload selector specified without labels')
+    return
+  }
+  checkLabels(labels, `${path}.matchLabels`, problems)
+}
+
+export function checkLabels(labels: Readonly<Record<string, string>>, path: string, problems: Problems): void {
+  for (const [key, value] of Object.entries(labels)) {
+    if (key === '') problems.error(path, 'empty key is not supported in a selector')
+    if (key.includes('*') || value.includes('*')) {
+      problems.error(`${path}[${JSON.stringify(key)}]`, `wildcard is not supported in a selector: "${key}=${value}"`)
+    }
+  }
+}
+
+interface Targeted {
+  readonly selector?: PolicySelector
+  readonly targetRef?: TargetReference
+  readonly targetRefs?: readonly TargetReference[]
+}
+
+const TARGET_KINDS = new Set([
+  '/Service',
+  'core/Service',
+  'networking.istio.io/ServiceEntry',
+  'gateway.networking.k8s.io/Gateway',
+  'gateway.networking.k8s.io/GatewayClass',
+])
+
+/** A policy attaches by selector or by target reference, never both; a reference stays in its namespace. */
+export function checkTargets(spec: Targeted, problems: Problems): void {
+  const ways = ['selector', 'targetRef', 'targetRefs'] as const
+  const used = ways.filter((way) => spec[way] !== undefined && (way !== 'targetRefs' || spec.targetRefs!.length > 0))
+  if (used.length > 1) problems.error('spec', `only one of ${used.join(' or ')} can be set`)
+  checkSelector(spec.selector, 'spec.selector', problems)
+  if (spec.targetRef) checkTarget(spec.targetRef, 'spec.targetRef', problems)
+  spec.targetRefs?.forEach((ref, i) => {
+    checkTarget(ref, `spec.targetRefs[${i}]`, problems)
+  })
+}
+
+function checkTarget(ref: TargetReference, path: string, problems: Problems): void {
+  if (ref.namespace)
+    problems.error(`${path}.namespace`, 'must not be set: cross namespace referencing is not supported')
+  const target = `${ref.group ?? ''}/${ref.kind}`
+  if (!TARGET_KINDS.has(target)) {
+    problems.error(path, `must be a Service, ServiceEntry, Gateway or GatewayClass, is "${target}"`)
+  }
+}

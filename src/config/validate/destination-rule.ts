@@ -1,0 +1,185 @@
+import type { DestinationRule } from '../resource.ts'
+import type {
+  ClientTls,
+  ConnectionPool,
+  ConsistentHash,
+  LoadBalancer,
+  LocalityLbSetting,
+  OutlierDetection,
+  PortTrafficPolicy,
+  TrafficPolicy,
+} from '../resources/destination-rule.ts'
+import type { Problems } from '../schema.ts'
+import { checkExportTo, checkFqdn, checkPort, checkSelector, checkWildcardDomain } from './common.ts'
+
+export function validateDestinationRule({ spec }: DestinationRule, problems: Problems): void {
+  checkWildcardDomain(spec.host, 'spec.host', problems)
+  if (spec.trafficPolicy) validateTrafficPolicy(spec.trafficPolicy, 'spec.trafficPolicy', problems)
+  const seen = new Set<string>()
+  spec.subsets?.forEach((subset, i) => {
+    const path = `spec.subsets[${i}]`
+    if (subset.name === '') problems.error(`${path}.name`, 'must not be empty')
+    else checkFqdn(subset.name, `${path}.name`, problems)
+    if (seen.has(subset.name)) problems.error(`${path}.name`, `"${subset.name}" is defined twice`)
+    seen.add(subset.name)
+    if (subset.trafficPolicy) validateTrafficPolicy(subset.trafficPolicy, `${path}.trafficPolicy`, problems)
+    for (const [key, value] of Object.entries(subset.labels ?? {})) {
+      if (!/^([a-zA-Z0-9.-]+\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(key) || key.length > 317) {
+        problems.error(`${path}.labels`, `"${key}" is not a label name`)
+      }
+      if (!/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/.test(value)) {
+        problems.error(`${path}.labels[${JSON.stringify(key)}]`, `"${value}" is not a label value`)
+      }
+    }
+  })
+  checkExportTo(spec.exportTo, 'spec.exportTo', problems)
+  checkSelector(spec.workloadSelector, 'spec.workloadSelector', problems)
+}
+
+function validateTrafficPolicy(policy: TrafficPolicy, path: string, problems: Problems): void {
+  if (Object.keys(policy).length === 0) problems.error(path, 'must have at least one field')
+  validateBlocks(policy, path, problems)
+  policy.portLevelSettings?.forEach((port, i) => {
+    const at = `${path}.portLevelSettings[${i}]`
+    if (port.port?.number === undefined) problems.error(`${at}.port.number`, 'is required')
+    else checkPort(port.port.number, `${at}.port.number`, problems)
+    validateBlocks(port, at, problems)
+  })
+  const { tunnel } = policy
+  if (tunnel) {
+    const at = `${path}.tunnel`
+    if (tunnel.protocol && tunnel.protocol !== 'CONNECT' && tunnel.protocol !== 'POST') {
+      problems.error(`${at}.protocol`, 'must be CONNECT or POST')
+    }
+    checkFqdn(tunnel.targetHost, `${at}.targetHost`, problems)
+    checkPort(tunnel.targetPort, `${at}.targetPort`, problems)
+  }
+}
+
+function validateBlocks(policy: TrafficPolicy | PortTrafficPolicy, path: string, problems: Problems): void {
+  if (policy.outlierDetection) validateOutlier(policy.outlierDetection, `${path}.outlierDetection`, problems)
+  if (policy.connectionPool) validateConnectionPool(policy.connectionPool, `${path}.connectionPool`, problems)
+  if (policy.loadBalancer) validateLoadBalancer(policy.loadBalancer, `${path}.loadBalancer`, problems)
+  if (policy.tls) validateClientTls(policy.tls, `${path}.tls`, problems)
+}
+
+function validateOutlier(outlier: OutlierDetection, path: string, problems: Problems): void {
+  for (const name of ['maxEjectionPercent', 'minHealthPercent'] as const) {
+    const value = outlier[name]
+    if (value !== undefined && (value < 0 || value > 100)) problems.error(`${path}.${name}`, 'must be in range 0..100')
+  }
+  if (outlier.consecutiveErrors !== undefined) {
+    problems.warning(
+      `${path}.consecutiveErrors`,
+      'is deprecated',
+      'use consecutiveGatewayErrors or consecutive5xxErrors',
+    )
+  }
+  if (outlier.consecutiveLocalOriginFailures !== undefined && !outlier.splitExternalLocalOriginErrors) {
+    problems.error(`${path}.consecutiveLocalOriginFailures`, 'needs splitExternalLocalOriginErrors: true')
+  }
+}
+
+export function validateConnectionPool(pool: ConnectionPool, path: string, problems: Problems): void {
+  const { http, tcp } = pool
+  if (!http && !tcp) problems.error(path, 'must have http or tcp')
+  if (http) {
+    for (const name of [
+      'http1MaxPendingRequests',
+      'http2MaxRequests',
+      'maxRequestsPerConnection',
+      'maxRetries',
+      'maxConcurrentStreams',
+    ] as const) {
+      if ((http[name] ?? 0) < 0) problems.error(`${path}.http.${name}`, 'must not be negative')
+    }
+    if (http.idleTimeout !== undefined && http.idleTimeout < 1)
+      problems.error(`${path}.http.idleTimeout`, 'must be at least 1ms')
+    if (http.h2UpgradePolicy === 'UPGRADE' && http.useClientProtocol) {
+      problems.error(`${path}.http`, 'useClientProtocol cannot be true when h2UpgradePolicy is UPGRADE')
+    }
+  }
+  if (tcp && (tcp.maxConnections ?? 0) < 0) problems.error(`${path}.tcp.maxConnections`, 'must not be negative')
+}
+
+function validateLoadBalancer(lb: LoadBalancer, path: string, problems: Problems): void {
+  const hash = lb.consistentHash
+  if (hash) validateHash(hash, `${path}.consistentHash`, problems)
+  if (lb.localityLbSetting) validateLocalityLb(lb.localityLbSetting, `${path}.localityLbSetting`, problems)
+  if (lb.warmup && lb.warmupDurationSecs !== undefined)
+    problems.error(path, 'warmup and warmupDurationSecs cannot both be set')
+  if (lb.warmupDurationSecs !== undefined && lb.warmupDurationSecs < 1) {
+    problems.error(`${path}.warmupDurationSecs`, 'must be at least 1ms')
+  }
+}
+
+function validateHash(hash: ConsistentHash, path: string, problems: Problems): void {
+  const keys = ['httpHeaderName', 'httpCookie', 'useSourceIp', 'httpQueryParameterName'] as const
+  if (!keys.some((key) => hash[key] !== undefined)) problems.error(path, `must set one of ${keys.join(', ')}`)
+  if (hash.httpHeaderName === '') problems.error(`${path}.httpHeaderName`, 'must not be empty')
+  if (hash.httpQueryParameterName === '') problems.error(`${path}.httpQueryParameterName`, 'must not be empty')
+  if (hash.httpCookie?.name === '') problems.error(`${path}.httpCookie.name`, 'must not be empty')
+  const size = hash.maglev?.tableSize
+  if (size !== undefined && (size > 5_000_011 || !isPrime(size))) {
+    problems.error(`${path}.maglev.tableSize`, 'must be a prime number of at most 5000011')
+  }
+}
+
+function isPrime(n: number): boolean {
+  if (n < 2) return false
+  for (let i = 2; i * i <= n; i++) if (n % i === 0) return false
+  return true
+}
+
+export function validateLocalityLb(setting: LocalityLbSetting, path: string, problems: Problems): void {
+  if (setting.distribute?.length && (setting.failover?.length || setting.failoverPriority?.length)) {
+    problems.error(path, 'cannot have both distribute and failover or failoverPriority')
+  }
+  const from = new Set<string>()
+  setting.distribute?.forEach((entry, i) => {
+    const at = `${path}.distribute[${i}]`
+    if (entry.from !== undefined) {
+      if (from.has(entry.from)) problems.error(`${at}.from`, `"${entry.from}" is listed twice`)
+      from.add(entry.from)
+    }
+    const weights = Object.values(entry.to ?? {})
+    if (weights.some((weight) => weight === 0)) problems.error(`${at}.to`, 'a weight must be in range 1..100')
+    const total = weights.reduce((sum, weight) => sum + weight, 0)
+    if (total !== 100) problems.error(`${at}.to`, `the weights must add up to 100, they are ${total}`)
+  })
+  setting.failover?.forEach((entry, i) => {
+    const at = `${path}.failover[${i}]`
+    if (entry.from === entry.to) problems.error(at, 'from and to must differ')
+    if (entry.from?.includes('*') || entry.to?.includes('*')) problems.error(at, 'a region must not contain *')
+    if (entry.from?.includes('/') || entry.to?.includes('/'))
+      problems.error(at, 'must name a region only, without zone')
+  })
+}
+
+export function validateClientTls(tls: ClientTls, path: string, problems: Problems): void {
+  const mode = tls.mode ?? 'DISABLE'
+  if (tls.insecureSkipVerify) {
+    if (mode === 'SIMPLE' || mode === 'MUTUAL') {
+      if (tls.caCertificates || tls.caCrl)
+        problems.error(`${path}.insecureSkipVerify`, 'cannot stand beside caCertificates or caCrl')
+      if (tls.subjectAltNames?.length)
+        problems.error(`${path}.insecureSkipVerify`, 'cannot stand beside subjectAltNames')
+    } else problems.error(`${path}.insecureSkipVerify`, `has no effect in mode ${mode}`)
+  }
+  const files = ['clientCertificate', 'privateKey', 'caCertificates'] as const
+  if (mode === 'ISTIO_MUTUAL') {
+    for (const name of [...files, 'credentialName'] as const) {
+      if (tls[name])
+        problems.error(`${path}.${name}`, 'must not be set in mode ISTIO_MUTUAL: the mesh certificate is used')
+    }
+    return
+  }
+  if (mode === 'MUTUAL') {
+    if (tls.credentialName) {
+      for (const name of files) if (tls[name]) problems.error(`${path}.${name}`, 'cannot stand beside credentialName')
+      return
+    }
+    if (!tls.clientCertificate) problems.error(`${path}.clientCertificate`, 'is required in mode MUTUAL')
+    if (!tls.privateKey) problems.error(`${path}.privateKey`, 'is required in mode MUTUAL')
+  }
+}

@@ -1,0 +1,139 @@
+import type { ServiceEntry, WorkloadEntry, WorkloadGroup } from '../resource.ts'
+import type { WorkloadEntrySpec } from '../resources/service-entry.ts'
+import type { Problems } from '../schema.ts'
+import { checkExportTo, checkFqdn, checkLabels, checkWildcardDomain, isIpAddress, isIpOrCidr } from './common.ts'
+
+const OPAQUE = new Set(['TCP', 'TLS', 'MONGO', 'REDIS', 'MYSQL', ''])
+
+export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems): void {
+  const resolution = spec.resolution ?? 'NONE'
+  spec.hosts.forEach((host, i) => {
+    const path = `spec.hosts[${i}]`
+    if (host === '*') {
+      problems.error(path, 'a ServiceEntry cannot have host *')
+      return
+    }
+    if (!checkWildcardDomain(host, path, problems)) return
+    if (host.startsWith('*') && !host.startsWith('*.')) {
+      problems.warning(path, `partial wildcard "${host}" not allowed`, 'use *.example.com')
+    }
+    if (host.startsWith('*') && (resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN')) {
+      problems.error(path, `a wildcard host cannot be resolved with resolution ${resolution}`)
+    }
+    if (!host.startsWith('*') && resolution === 'DYNAMIC_DNS') {
+      problems.error(path, 'resolution DYNAMIC_DNS needs a wildcard host')
+    }
+  })
+  const cidr = spec.addresses?.some((address) => address.includes('/')) ?? false
+  spec.addresses?.forEach((address, i) => {
+    if (!isIpOrCidr(address)) problems.error(`spec.addresses[${i}]`, `"${address}" is not an address or CIDR`)
+  })
+  if (cidr && resolution !== 'NONE' && resolution !== 'STATIC') {
+    problems.error(
+      'spec.addresses',
+      `CIDR addresses are allowed only with resolution NONE or STATIC, not ${resolution}`,
+    )
+  }
+  validatePorts({ spec }, problems)
+  const endpoints = spec.endpoints ?? []
+  if (spec.workloadSelector) {
+    if (endpoints.length > 0) problems.error('spec', 'only one of workloadSelector and endpoints can be set')
+    if (resolution === 'NONE') problems.warning('spec.workloadSelector', 'should not be set with resolution NONE')
+    const { labels } = spec.workloadSelector
+    if (labels) checkLabels(labels, 'spec.workloadSelector.labels', problems)
+    if (!labels || Object.keys(labels).length === 0) {
+      problems.warning('spec.workloadSelector', 'without labels selects every workload of the namespace')
+    }
+  }
+  if (resolution === 'NONE' && endpoints.length > 0 && !spec.workloadSelector) {
+    problems.error('spec.endpoints', 'must be empty with resolution NONE')
+  }
+  if ((resolution === 'DYNAMIC_DNS' || resolution === 'STATIC') && endpoints.length === 0 && !spec.workloadSelector) {
+    if (resolution === 'STATIC')
+      problems.warning('spec.endpoints', 'resolution STATIC without endpoints reaches nothing')
+  }
+  if (resolution === 'DNS_ROUND_ROBIN' && endpoints.length > 1) {
+    problems.error('spec.endpoints', 'resolution DNS_ROUND_ROBIN allows one endpoint at most')
+  }
+  const portNames = new Set(spec.ports?.map((port) => port.name))
+  endpoints.forEach((endpoint, i) => {
+    const path = `spec.endpoints[${i}]`
+    validateWorkload(endpoint, path, resolution === 'STATIC', problems)
+    for (const name of Object.keys(endpoint.ports ?? {})) {
+      if (!portNames.has(name)) problems.error(`${path}.ports`, `port "${name}" is not one of spec.ports`)
+    }
+    if (endpoint.address === '' || endpoint.address === undefined) {
+      if (!endpoint.network) problems.error(`${path}.address`, 'is required')
+      return
+    }
+    if (resolution === 'STATIC' && !endpoint.address.startsWith('unix://') && !isIpAddress(endpoint.address)) {
+      problems.error(`${path}.address`, `"${endpoint.address}" must be an IP address with resolution STATIC`)
+    }
+    if (resolution.startsWith('DNS') && endpoint.address.startsWith('unix://')) {
+      problems.error(`${path}.address`, `a Unix socket cannot be used with resolution ${resolution}`)
+    }
+  })
+  checkExportTo(spec.exportTo, 'spec.exportTo', problems)
+}
+
+function validatePorts({ spec }: Pick<ServiceEntry, 'spec'>, problems: Problems): void {
+  const names = new Set<string>()
+  const numbers = new Set<number>()
+  spec.ports?.forEach((port, i) => {
+    const path = `spec.ports[${i}]`
+    if (names.has(port.name)) problems.error(`${path}.name`, `port name "${port.name}" is defined twice`)
+    if (numbers.has(port.number)) problems.error(`${path}.number`, `port ${port.number} is defined twice`)
+    names.add(port.name)
+    numbers.add(port.number)
+    const protocol = port.protocol?.toUpperCase() ?? ''
+    const wildcardAddress = !spec.addresses?.length
+    if (OPAQUE.has(protocol) && wildcardAddress && spec.resolution === 'NONE' && protocol !== 'TLS') {
+      problems.warning(
+        'spec.addresses',
+        `are needed for port ${port.number}, which serves ${protocol || 'an undeclared protocol'}`,
+      )
+    }
+  })
+}
+
+const UNIX = 'unix://'
+
+/** The rules of one workload: address, Unix sockets, ports. */
+function validateWorkload(workload: WorkloadEntrySpec, path: string, ipOnly: boolean, problems: Problems): void {
+  const { address = '' } = workload
+  const at = `${path}.address`
+  if (address.startsWith(UNIX)) {
+    const socket = address.slice(UNIX.length)
+    const abstract = socket.startsWith('@')
+    if (!abstract && !socket.startsWith('/'))
+      problems.error(at, `"${socket}" must be an absolute path or an abstract socket (@name)`)
+    else if (socket.endsWith('/')) problems.error(at, `"${socket}" is a directory, not a socket`)
+    if (workload.ports && Object.keys(workload.ports).length > 0) {
+      problems.error(`${path}.ports`, 'must not be set for a Unix socket')
+    }
+    return
+  }
+  if (address !== '' && !isIpAddress(address) && !ipOnly) checkFqdn(address, at, problems)
+}
+
+export function validateWorkloadEntry({ spec }: WorkloadEntry, problems: Problems): void {
+  if (!spec.address) {
+    if (!spec.network) problems.error('spec.address', 'is required')
+    else problems.warning('spec.address', `is unset with network "${spec.network}"`)
+    return
+  }
+  validateWorkload(spec, 'spec', false, problems)
+}
+
+export function validateWorkloadGroup({ spec }: WorkloadGroup, problems: Problems): void {
+  const { template, probe } = spec
+  if (template.address) validateWorkload(template, 'spec.template', false, problems)
+  if (!probe) return
+  if (!probe.httpGet && !probe.tcpSocket && !probe.exec && !probe.grpc) {
+    problems.error('spec.probe', 'must set httpGet, tcpSocket, exec or grpc')
+  }
+  const { scheme } = probe.httpGet ?? {}
+  if (scheme && scheme !== 'HTTP' && scheme !== 'HTTPS')
+    problems.error('spec.probe.httpGet.scheme', 'must be HTTP or HTTPS')
+  if (probe.exec?.command.length === 0) problems.error('spec.probe.exec.command', 'must not be empty')
+}

@@ -1,0 +1,424 @@
+import type { VirtualService } from '../resource.ts'
+import type { Destination, Percent, StringMatch } from '../resources/common.ts'
+import type {
+  CorsPolicy,
+  HeaderOperations,
+  HttpFaultInjection,
+  HttpMatchRequest,
+  HttpRetry,
+  HttpRoute,
+  L4MatchAttributes,
+  RouteDestination,
+  TlsMatchAttributes,
+} from '../resources/virtual-service.ts'
+import type { Problems } from '../schema.ts'
+import {
+  checkExportTo,
+  checkFqdn,
+  checkHeaderName,
+  checkPort,
+  checkWildcardDomain,
+  isIpAddress,
+  isIpOrCidr,
+} from './common.ts'
+import { checkRegex } from './regex.ts'
+
+export function validateVirtualService({ spec }: VirtualService, problems: Problems): void {
+  const hosts = spec.hosts ?? []
+  const isDelegate = hosts.length === 0
+  const routes = (spec.http?.length ?? 0) + (spec.tls?.length ?? 0) + (spec.tcp?.length ?? 0)
+  if (routes === 0) problems.error('spec', 'must have at least one http, tls or tcp route')
+  if (isDelegate) {
+    if (spec.gateways?.length)
+      problems.error('spec.gateways', 'must be empty for a delegate (a VirtualService without hosts)')
+    if (spec.tls?.length || spec.tcp?.length)
+      problems.error('spec', 'a delegate VirtualService can have only http routes')
+  }
+  const appliesToMesh = !spec.gateways?.length || spec.gateways.includes('mesh')
+  const seen = new Set<string>()
+  hosts.forEach((host, i) => {
+    const path = `spec.hosts[${i}]`
+    if (seen.has(host)) problems.error(path, `"${host}" is listed twice`)
+    seen.add(host)
+    if (isIpAddress(host)) return
+    if (checkWildcardDomain(host, path, problems) && appliesToMesh && host === '*') {
+      problems.error(path, 'wildcard host * is not allowed for virtual services bound to the mesh gateway')
+    }
+  })
+  checkGatewayNames(spec.gateways, 'spec.gateways', problems)
+  spec.http?.forEach((route, i) => {
+    validateHttpRoute(route, `spec.http[${i}]`, isDelegate, problems)
+  })
+  warnUnreachable(spec.http ?? [], problems)
+  spec.tls?.forEach((route, i) => {
+    const path = `spec.tls[${i}]`
+    if (route.match.length === 0) problems.error(`${path}.match`, 'must have at least one match')
+    route.match.forEach((match, j) => {
+      validateTlsMatch(match, hosts, `${path}.match[${j}]`, problems)
+    })
+    validateWeights(route.route, `${path}.route`, problems)
+  })
+  spec.tcp?.forEach((route, i) => {
+    const path = `spec.tcp[${i}]`
+    route.match?.forEach((match, j) => {
+      validateL4Match(match, `${path}.match[${j}]`, problems)
+    })
+    validateWeights(route.route, `${path}.route`, problems)
+  })
+  checkExportTo(spec.exportTo, 'spec.exportTo', problems)
+}
+
+function checkGatewayNames(names: readonly string[] | undefined, path: string, problems: Problems): void {
+  names?.forEach((name, i) => {
+    const parts = name.split('/')
+    if (
+      parts.length > 2 ||
+      parts.some((part) => !/^[a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(part) && part !== '.')
+    ) {
+      problems.error(`${path}[${i}]`, `"${name}" is not a gateway name`, 'use name, namespace/name or mesh')
+    }
+  })
+}
+
+function validateHttpRoute(route: HttpRoute, path: string, isDelegate: boolean, problems: Problems): void {
+  const actions = (['redirect', 'directResponse', 'delegate'] as const).filter((name) => route[name] !== undefined)
+  if (route.route?.length) actions.unshift('route' as never)
+  if (actions.length === 0) problems.error(path, 'must have a route, redirect, directResponse or delegate')
+  if (actions.length > 1) problems.error(path, `can have only one of ${actions.join(', ')}`)
+  if (route.delegate) {
+    if (isDelegate) problems.error(`${path}.delegate`, 'a delegate cannot delegate again')
+    for (const name of [
+      'rewrite',
+      'timeout',
+      'retries',
+      'fault',
+      'mirror',
+      'mirrors',
+      'corsPolicy',
+      'headers',
+    ] as const) {
+      if (route[name] !== undefined) problems.error(`${path}.${name}`, 'must not be set beside delegate')
+    }
+  }
+  if (route.redirect) {
+    if (route.fault) problems.error(`${path}.fault`, 'a redirect cannot have a fault')
+    if (route.rewrite) problems.error(`${path}.rewrite`, 'a redirect cannot have a rewrite')
+    validateRedirect(route, path, problems)
+  }
+  if (route.directResponse) {
+    if (route.fault) problems.error(`${path}.fault`, 'a direct response cannot have a fault')
+    if (route.rewrite) problems.error(`${path}.rewrite`, 'a direct response cannot have a rewrite')
+    const { status, body } = route.directResponse
+    if (status < 200 || status > 599)
+      problems.error(`${path}.directResponse.status`, `must be in range 200..599, is ${status}`)
+    const size = body?.string?.length ?? (body?.bytes ? Buffer.byteLength(body.bytes, 'base64') : 0)
+    if (size > 1024 * 1024) problems.error(`${path}.directResponse.body`, 'must have at most 1048576 bytes')
+    else if (size > 100 * 1024) problems.warning(`${path}.directResponse.body`, 'is large: it is sent to every proxy')
+  }
+  route.match?.forEach((match, i) => {
+    validateMatch(match, `${path}.match[${i}]`, problems)
+  })
+  if (route.name?.includes(';')) problems.error(`${path}.name`, 'must not contain ;')
+  validateRewrite(route, path, problems)
+  validateHttpDestinations(route, path, problems)
+  checkHeaders(route.headers?.request, `${path}.headers.request`, problems)
+  checkHeaders(route.headers?.response, `${path}.headers.response`, problems)
+  if (route.timeout !== undefined && route.timeout < 0) problems.error(`${path}.timeout`, 'must not be negative')
+  if (route.retries) validateRetries(route.retries, `${path}.retries`, problems)
+  if (route.fault) validateFault(route.fault, `${path}.fault`, problems)
+  if (route.mirror && route.mirrors?.length) problems.error(`${path}.mirrors`, 'cannot stand beside mirror')
+  if (route.mirror) checkDestination(route.mirror, `${path}.mirror`, problems)
+  checkPercent(route.mirrorPercentage, `${path}.mirrorPercentage`, problems)
+  route.mirrors?.forEach((mirror, i) => {
+    checkDestination(mirror.destination, `${path}.mirrors[${i}].destination`, problems)
+    checkPercent(mirror.percentage, `${path}.mirrors[${i}].percentage`, problems)
+  })
+  if (route.corsPolicy) validateCors(route.corsPolicy, `${path}.corsPolicy`, problems)
+}
+
+function validateRedirect({ redirect }: HttpRoute, path: string, problems: Problems): void {
+  if (!redirect) return
+  const at = `${path}.redirect`
+  if (
+    !redirect.uri &&
+    !redirect.authority &&
+    !redirect.scheme &&
+    !redirect.prefixRewrite &&
+    redirect.port === undefined
+  ) {
+    if (!redirect.derivePort) problems.error(at, 'must set uri, authority, scheme or port')
+  }
+  if (redirect.uri && redirect.prefixRewrite) problems.error(at, 'can have only one of uri and prefixRewrite')
+  const code = redirect.redirectCode
+  if (code !== undefined && code !== 0 && (code < 300 || code > 399)) {
+    problems.error(`${at}.redirectCode`, `must be in range 300..399, is ${code}`)
+  }
+  if (redirect.scheme && redirect.scheme !== 'http' && redirect.scheme !== 'https') {
+    problems.error(`${at}.scheme`, 'must be http or https')
+  }
+  if (redirect.port !== undefined) checkPort(redirect.port, `${at}.port`, problems)
+}
+
+function validateRewrite({ rewrite, match }: HttpRoute, path: string, problems: Problems): void {
+  if (!rewrite) return
+  const at = `${path}.rewrite`
+  const regex = rewrite.uriRegexRewrite
+  if (!rewrite.uri && !rewrite.authority && !regex) problems.error(at, 'must set uri, authority or uriRegexRewrite')
+  if (rewrite.uri && regex) problems.error(at, 'can have only one of uri and uriRegexRewrite')
+  if (regex) {
+    if (!regex.match || regex.rewrite === undefined)
+      problems.error(`${at}.uriRegexRewrite`, 'must set match and rewrite')
+    else checkRegex(regex.match, `${at}.uriRegexRewrite.match`, problems)
+  }
+  if (rewrite.uri && match?.some((one) => one.uri?.regex !== undefined)) {
+    problems.warning(`${at}.uri`, 'replaces the whole path on a match by regex', 'use uriRegexRewrite')
+  }
+}
+
+function validateHttpDestinations(route: HttpRoute, path: string, problems: Problems): void {
+  let total = 0
+  const list = route.route ?? []
+  list.forEach((one, i) => {
+    const at = `${path}.route[${i}]`
+    checkDestination(one.destination, `${at}.destination`, problems)
+    checkHeaders(one.headers?.request, `${at}.headers.request`, problems)
+    checkHeaders(one.headers?.response, `${at}.headers.response`, problems)
+    total += one.weight ?? 0
+  })
+  if (list.length > 1 && total === 0) problems.error(`${path}.route`, 'the sum of weights must be more than 0')
+}
+
+function validateWeights(routes: readonly RouteDestination[] | undefined, path: string, problems: Problems): void {
+  if (!routes?.length) {
+    problems.error(path, 'must have at least one destination')
+    return
+  }
+  routes.forEach((one, i) => {
+    checkDestination(one.destination, `${path}[${i}].destination`, problems)
+  })
+  if (routes.length > 1 && routes.every((one) => !one.weight)) {
+    problems.error(path, 'the sum of weights must be more than 0')
+  }
+}
+
+function checkDestination(destination: Destination, path: string, problems: Problems): void {
+  if (destination.host === '*') problems.error(`${path}.host`, 'must be one host, not *')
+  else checkWildcardDomain(destination.host, `${path}.host`, problems)
+  if (destination.subset !== undefined && destination.subset !== '')
+    checkFqdn(destination.subset, `${path}.subset`, problems)
+  if (destination.port?.number !== undefined) checkPort(destination.port.number, `${path}.port.number`, problems)
+}
+
+function validateMatch(match: HttpMatchRequest, path: string, problems: Problems): void {
+  for (const name of ['uri', 'scheme', 'method', 'authority'] as const) {
+    const value = match[name]
+    if (value) checkStringMatch(value, `${path}.${name}`, false, problems)
+  }
+  for (const name of ['headers', 'withoutHeaders'] as const) {
+    for (const [header, value] of Object.entries(match[name] ?? {})) {
+      const at = `${path}.${name}[${JSON.stringify(header)}]`
+      if (!header.startsWith('@')) checkHeaderName(header, at, problems)
+      checkStringMatch(value, at, true, problems)
+    }
+  }
+  for (const [name, value] of Object.entries(match.queryParams ?? {})) {
+    checkStringMatch(value, `${path}.queryParams[${JSON.stringify(name)}]`, true, problems)
+  }
+  if (match.uri?.regex !== undefined && match.ignoreUriCase) {
+    problems.warning(`${path}.ignoreUriCase`, 'has no effect on a regex')
+  }
+  if (match.port !== undefined) checkPort(match.port, `${path}.port`, problems)
+  checkGatewayNames(match.gateways, `${path}.gateways`, problems)
+}
+
+function checkStringMatch(match: StringMatch, path: string, emptyMeansPresent: boolean, problems: Problems): void {
+  if (match.regex !== undefined) {
+    if (match.regex === '*')
+      problems.error(`${path}.regex`, '"*" is not a regular expression', 'use ".*", or an empty match for presence')
+    else if (match.regex === '') problems.error(`${path}.regex`, 'must not be empty')
+    else checkRegex(match.regex, `${path}.regex`, problems)
+  }
+  if (emptyMeansPresent) return
+  if (match.prefix === '') problems.error(`${path}.prefix`, 'must not be empty')
+  else if (match.exact === undefined && match.prefix === undefined && match.regex === undefined) {
+    problems.error(path, 'must set exact, prefix or regex')
+  }
+}
+
+function checkHeaders(operations: HeaderOperations | undefined, path: string, problems: Problems): void {
+  if (!operations) return
+  for (const name of ['set', 'add'] as const) {
+    for (const header of Object.keys(operations[name] ?? {})) {
+      checkMutableHeader(header, `${path}.${name}[${JSON.stringify(header)}]`, name === 'set', problems)
+    }
+  }
+  operations.remove?.forEach((header, i) => {
+    checkMutableHeader(header, `${path}.remove[${i}]`, false, problems)
+  })
+}
+
+/** Envoy refuses to mutate pseudo headers; `:authority` may be set, and becomes a host rewrite. */
+function checkMutableHeader(header: string, path: string, authorityAllowed: boolean, problems: Problems): void {
+  if (authorityAllowed && (header.toLowerCase() === ':authority' || header.toLowerCase() === 'host')) return
+  checkHeaderName(header, path, problems)
+}
+
+const RETRY_ON = new Set([
+  '5xx',
+  'gateway-error',
+  'reset',
+  'reset-before-request',
+  'connect-failure',
+  'retriable-4xx',
+  'refused-stream',
+  'retriable-status-codes',
+  'retriable-headers',
+  'envoy-ratelimited',
+  'http3-post-connect-failure',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+])
+
+function validateRetries(retries: HttpRetry, path: string, problems: Problems): void {
+  const { attempts = 0 } = retries
+  if (attempts < 0) problems.error(`${path}.attempts`, 'must not be negative')
+  if (attempts === 0 && (retries.perTryTimeout || retries.retryOn || retries.retryRemoteLocalities)) {
+    problems.error(path, 'cannot configure retries with attempts 0')
+  }
+  for (const name of ['perTryTimeout', 'backoff'] as const) {
+    const value = retries[name]
+    if (value !== undefined && value !== 0 && value < 1) problems.error(`${path}.${name}`, 'must be at least 1ms')
+  }
+  for (const word of retries.retryOn?.split(',') ?? []) {
+    const condition = word.trim()
+    if (RETRY_ON.has(condition)) continue
+    const status = Number(condition)
+    if (Number.isInteger(status) && status >= 100 && status <= 599) continue
+    problems.error(`${path}.retryOn`, `"${condition}" is not a retry condition`)
+  }
+}
+
+function validateFault(fault: HttpFaultInjection, path: string, problems: Problems): void {
+  if (!fault.delay && !fault.abort) problems.error(path, 'must have a delay or an abort')
+  const { delay, abort } = fault
+  if (delay) {
+    const { percent } = delay
+    if (percent !== undefined && (percent < 0 || percent > 100))
+      problems.error(`${path}.delay.percent`, 'must be in range 0..100')
+    checkPercent(delay.percentage, `${path}.delay.percentage`, problems)
+    const time = delay.fixedDelay ?? delay.exponentialDelay
+    if (time === undefined || time < 1) problems.error(`${path}.delay.fixedDelay`, 'must be at least 1ms')
+    if (delay.exponentialDelay !== undefined) problems.error(`${path}.delay.exponentialDelay`, 'is not supported')
+  }
+  if (abort) {
+    checkPercent(abort.percentage, `${path}.abort.percentage`, problems)
+    const { httpStatus, grpcStatus } = abort
+    if (httpStatus === undefined && grpcStatus === undefined) {
+      problems.error(
+        `${path}.abort`,
+        abort.http2Error !== undefined ? 'http2Error is not supported' : 'must set httpStatus or grpcStatus',
+      )
+    }
+    if (httpStatus !== undefined && (httpStatus < 200 || httpStatus > 600)) {
+      problems.error(`${path}.abort.httpStatus`, `must be in range 200..600, is ${httpStatus}`)
+    }
+    if (grpcStatus !== undefined && !GRPC_STATUS.has(grpcStatus)) {
+      problems.error(`${path}.abort.grpcStatus`, `"${grpcStatus}" is not a gRPC status`)
+    }
+  }
+}
+
+const GRPC_STATUS = new Set([
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+])
+
+function checkPercent(percent: Percent | undefined, path: string, problems: Problems): void {
+  if (!percent) return
+  const { value = 0 } = percent
+  if (value < 0 || value > 100) problems.error(`${path}.value`, `must be in range 0..100, is ${value}`)
+  else if (value > 0 && value < 0.0001) problems.error(`${path}.value`, 'is below the smallest share, 0.0001')
+}
+
+function validateCors(cors: CorsPolicy, path: string, problems: Problems): void {
+  cors.allowOrigins?.forEach((origin, i) => {
+    checkStringMatch(origin, `${path}.allowOrigins[${i}]`, false, problems)
+  })
+  cors.allowMethods?.forEach((method, i) => {
+    if (!/^(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|\*)$/.test(method)) {
+      problems.error(`${path}.allowMethods[${i}]`, `"${method}" is not a method`)
+    }
+  })
+  for (const name of ['allowHeaders', 'exposeHeaders'] as const) {
+    cors[name]?.forEach((header, i) => {
+      if (header !== '*') checkHeaderName(header, `${path}.${name}[${i}]`, problems)
+    })
+  }
+  if (cors.maxAge !== undefined && (cors.maxAge < 0 || cors.maxAge % 1000 !== 0)) {
+    problems.error(`${path}.maxAge`, 'must be whole seconds')
+  }
+}
+
+function validateTlsMatch(match: TlsMatchAttributes, hosts: readonly string[], path: string, problems: Problems): void {
+  if (match.sniHosts.length === 0) problems.error(`${path}.sniHosts`, 'must have at least one host')
+  match.sniHosts.forEach((sni, i) => {
+    const at = `${path}.sniHosts[${i}]`
+    if (!checkWildcardDomain(sni, at, problems)) return
+    if (!hosts.some((host) => within(sni, host))) {
+      problems.error(at, `"${sni}" is not one of the hosts of this VirtualService`)
+    }
+  })
+  validateL4Match(match, path, problems)
+}
+
+function within(sni: string, host: string): boolean {
+  if (!host.startsWith('*')) return sni === host || (sni.endsWith(host) && sni.startsWith('*') && sni.slice(1) === host)
+  return sni.replace(/^\*/, '').endsWith(host.slice(1))
+}
+
+function validateL4Match(match: L4MatchAttributes | TlsMatchAttributes, path: string, problems: Problems): void {
+  match.destinationSubnets?.forEach((subnet, i) => {
+    if (!isIpOrCidr(subnet)) problems.error(`${path}.destinationSubnets[${i}]`, `"${subnet}" is not an address or CIDR`)
+  })
+  if (match.port !== undefined) checkPort(match.port, `${path}.port`, problems)
+  checkGatewayNames(match.gateways, `${path}.gateways`, problems)
+}
+
+/** A rule after one that matches everything is never reached. */
+function warnUnreachable(routes: readonly HttpRoute[], problems: Problems): void {
+  let catchAll = -1
+  routes.forEach((route, i) => {
+    if (catchAll >= 0) {
+      problems.warning(`spec.http[${i}]`, `is unreachable: spec.http[${catchAll}] matches every request`)
+      return
+    }
+    if (!route.match?.length || route.match.some(matchesAll)) catchAll = i
+  })
+}
+
+function matchesAll(match: HttpMatchRequest): boolean {
+  const { uri } = match
+  const anyPath = !uri || uri.prefix === '/' || uri.regex === '*' || uri.regex === '.*'
+  const keys = Object.keys(match).filter(
+    (key) => key !== 'uri' && key !== 'name' && key !== 'ignoreUriCase' && key !== 'statPrefix',
+  )
+  return anyPath && keys.length === 0
+}
