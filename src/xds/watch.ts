@@ -89,8 +89,7 @@ export class Watch implements WatchedResource {
     const explicitWildcard = names.delete('*')
     if (request.errorDetail !== undefined && !first)
       return this.#refused(request.responseNonce, request.errorDetail.message, null)
-    if (names.size === 0 && !explicitWildcard && isNamedType(this.typeUrl))
-      return first ? NONE : { kind: 'unsubscribe' }
+    if (names.size === 0 && !explicitWildcard && isNamedType(this.typeUrl)) return this.#emptied()
     // Once names were sent, an empty list no longer means "all" but "nothing" (Envoy contract 3.2).
     const wildcard = explicitWildcard || (names.size === 0 && (first || this.wildcard))
     if (names.size === 0 && !wildcard) return this.#emptied()
@@ -99,15 +98,15 @@ export class Watch implements WatchedResource {
       return this.#subscribed([...names], [], first, false)
     }
     if (request.responseNonce !== this.nonceSent) return STALE
-    this.#acknowledged()
+    const acked = this.#acknowledged()
     const added = [...names].filter((name) => !this.names.has(name))
     const removed = [...this.names].filter((name) => !names.has(name))
     const widened = wildcard && !this.wildcard
     this.#replaceNames(names, wildcard)
     for (const name of removed) this.#forget(name)
-    if (this.#answerNext) return this.#subscribed([...names], removed, false, true)
-    if (added.length > 0 || widened) return this.#subscribed(added, removed, false, true)
-    return ACK
+    if (this.#answerNext) return this.#subscribed([...names], removed, false, acked)
+    if (added.length > 0 || widened) return this.#subscribed(added, removed, false, acked)
+    return acked ? ACK : NONE
   }
 
   /**
@@ -119,14 +118,15 @@ export class Watch implements WatchedResource {
     const nonce = request.responseNonce
     if (request.errorDetail !== undefined && !first) return this.#refused(nonce, request.errorDetail.message, change)
     const spontaneous = first || nonce === ''
-    if (!spontaneous && nonce === this.nonceSent) this.#acknowledged()
+    const current = !spontaneous && nonce === this.nonceSent
+    const acked = current && this.#acknowledged()
     if (!this.active && request.resourceNamesUnsubscribe.length > 0) {
       this.#emptied()
       return { kind: 'unsubscribe' }
     }
-    if (change !== null) return { kind: 'subscribe', change, acked: !spontaneous && nonce === this.nonceAcked }
-    if (spontaneous) return NONE
-    return nonce === this.nonceAcked ? ACK : STALE
+    if (change !== null) return { kind: 'subscribe', change, acked }
+    if (spontaneous || current) return acked ? ACK : NONE
+    return STALE
   }
 
   #applyDelta(request: DeltaDiscoveryRequest, first: boolean): SubscriptionChange | null {
@@ -193,10 +193,13 @@ export class Watch implements WatchedResource {
     return { kind: 'subscribe', change: { added, removed, first, wildcard: this.wildcard }, acked }
   }
 
-  #acknowledged(): void {
+  /** True when this response had not been acknowledged before. */
+  #acknowledged(): boolean {
+    const fresh = this.nonceAcked !== this.nonceSent
     this.nonceAcked = this.nonceSent
     this.versionAcked = this.versionSent
     this.lastError = null
+    return fresh
   }
 
   #refused(nonce: string, reason: string, change: SubscriptionChange | null): Verdict {
