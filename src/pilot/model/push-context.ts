@@ -1,21 +1,21 @@
 // The push context: one immutable snapshot of everything that generators read.
 import type {
   AuthorizationPolicy,
-  DestinationRule,
   EnvoyFilter,
   Gateway,
   MeshConfig,
-  PeerAuthentication,
   RequestAuthentication,
   ServiceEntry,
   Sidecar,
   Telemetry,
-  VirtualService,
 } from '../../config/index.ts'
+import type { DestinationRuleIndex } from './destination-rules.ts'
 import type { ServiceInstance } from './node.ts'
+import type { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { EndpointSet, Workload } from './service.ts'
 import type { ServiceIndex } from './service-index.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
+import type { VirtualServiceIndex } from './virtual-service.ts'
 
 /**
  * A snapshot. Nothing in it changes after it was built; the next one shares every part that did not change,
@@ -34,12 +34,12 @@ export interface PushContext {
   /** By {@link serviceKey}; several registries may add to one service. */
   readonly endpoints: ReadonlyMap<string, EndpointSet>
   readonly workloads: WorkloadIndex
-  readonly virtualServices: readonly VirtualService[]
-  readonly destinationRules: readonly DestinationRule[]
+  readonly virtualServices: VirtualServiceIndex
+  readonly destinationRules: DestinationRuleIndex
   readonly gateways: readonly Gateway[]
   readonly sidecars: readonly Sidecar[]
   readonly serviceEntries: readonly ServiceEntry[]
-  readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly peerAuthentications: PeerAuthenticationIndex
   readonly requestAuthentications: readonly RequestAuthentication[]
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly envoyFilters: readonly EnvoyFilter[]

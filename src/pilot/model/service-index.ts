@@ -27,21 +27,28 @@ export class ServiceIndex {
     this.byHost = byHost
   }
 
-  /** Services a proxy of `namespace` may see. */
+  /**
+   * Services a proxy of `namespace` may see, in Istio's order: those only its namespace sees, those exported to it by
+   * name, then the public ones.
+   */
   visibleIn(namespace: string): readonly Service[] {
     let list = this.visible.get(namespace)
     if (!list) {
-      list = this.all.filter((s) => isVisible(s, namespace))
+      const own: Service[] = []
+      const named: Service[] = []
+      const open: Service[] = []
+      for (const service of this.all) {
+        const { exportTo } = service.attributes
+        if (exportTo === 'all') open.push(service)
+        else if (exportTo === 'none' || !exportTo.has(namespace)) continue
+        else if (exportTo.size === 1 && service.attributes.namespace === namespace) own.push(service)
+        else named.push(service)
+      }
+      list = [...own, ...named, ...open]
       this.visible.set(namespace, list)
     }
     return list
   }
-}
-
-/** `service` is exported to `namespace`. */
-export function isVisible(service: Service, namespace: string): boolean {
-  const { exportTo } = service.attributes
-  return exportTo === 'all' || (exportTo !== 'none' && exportTo.has(namespace))
 }
 
 /** Istio's order of services: creation time, name, namespace. */

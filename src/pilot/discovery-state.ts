@@ -1,0 +1,153 @@
+// From the store to push contexts: parses what changed, keeps the last good version of what does not parse.
+import { errorText, type Problem } from '../base/errors.ts'
+import { type KubeObject, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
+import {
+  type AnyResource,
+  ISTIO_KINDS,
+  type IstioKind,
+  isIstioApiVersion,
+  istioGroupKind,
+  type MeshConfig,
+  parseResource,
+} from '../config/index.ts'
+import { buildPushContext, listResources, type ResourceLists } from './model/build-push-context.ts'
+import type { PushContext } from './model/push-context.ts'
+import { resourceKey } from './model/resource.ts'
+import { Registry, type RegistryChanges } from './registry/registry.ts'
+
+/** What a new push context differs in from the one before. */
+export interface Changes extends RegistryChanges {
+  /** Istio kinds with a changed resource. */
+  readonly kinds: ReadonlySet<IstioKind>
+  /** {@link resourceKey}s of changed resources. */
+  readonly resources: ReadonlySet<string>
+  /** Generate everything anew: first snapshot, mesh configuration, forced push. */
+  readonly all: boolean
+}
+
+/** A resource that was refused, or accepted with something to say. */
+export type ReportProblems = (object: KubeObject, problems: readonly Problem[]) => void
+
+export interface DiscoverySettings {
+  readonly domain: string
+  readonly clusterId: string
+  readonly mesh: MeshConfig
+  /** Told of every resource with problems; errors mean that the last good version stays. */
+  readonly report: ReportProblems
+}
+
+const KUBE_KINDS = ['Node', 'Pod', 'Service', 'EndpointSlice.discovery.k8s.io'] as const
+
+/** Mutable holder of the current {@link PushContext}. Not thread of its own: `apply` then `commit`, both synchronous. */
+export class DiscoveryState {
+  private readonly settings: DiscoverySettings
+  private readonly registry: Registry
+  private readonly resources = new Map<string, AnyResource>()
+  private changedKinds = new Set<IstioKind>()
+  private changedResources = new Set<string>()
+  private lists: ResourceLists | null = null
+  private push: PushContext | null = null
+  private counter = 0
+
+  constructor(settings: DiscoverySettings) {
+    this.settings = settings
+    const { mesh, domain, clusterId } = settings
+    this.registry = new Registry({
+      domain,
+      clusterId,
+      trustDomain: mesh.trustDomain,
+      rootNamespace: mesh.rootNamespace,
+      defaultServiceExportTo: mesh.defaultServiceExportTo,
+    })
+  }
+
+  /** Reads everything of interest that a store holds now. */
+  load(store: Store): void {
+    const kinds: string[] = [...KUBE_KINDS, ...ISTIO_KINDS.map(istioGroupKind)]
+    this.apply(
+      kinds.flatMap((kind) => store.list(kind).map((object): StoreEvent => ({ type: 'added', kind, object }))),
+      store,
+    )
+  }
+
+  /** Takes note of events; nothing is visible before {@link commit}. True when any of them matters to proxies. */
+  apply(events: readonly StoreEvent[], store?: Pick<Store, 'origin'>): boolean {
+    let relevant = false
+    for (const event of events) {
+      if (this.registry.apply(event)) relevant = true
+      else if (isIstioApiVersion(event.object.apiVersion)) relevant = this.applyIstio(event, store) || relevant
+    }
+    return relevant
+  }
+
+  /** The new push context and what changed since the last one. */
+  commit(force = false): { readonly push: PushContext; readonly changes: Changes } {
+    const registryChanges = this.registry.flush()
+    const first = this.push === null
+    this.lists = listResources(this.resources.values(), first ? null : this.changedKinds, this.lists, ISTIO_KINDS)
+    this.push = buildPushContext(
+      {
+        version: `${new Date().toISOString()}/${++this.counter}`,
+        mesh: this.settings.mesh,
+        domain: this.settings.domain,
+        clusterId: this.settings.clusterId,
+        registry: this.registry.current(),
+        resources: this.lists,
+      },
+      this.push,
+    )
+    const changes: Changes = {
+      ...registryChanges,
+      kinds: this.changedKinds,
+      resources: this.changedResources,
+      all: first || force,
+    }
+    this.changedKinds = new Set()
+    this.changedResources = new Set()
+    return { push: this.push, changes }
+  }
+
+  /** Every accepted resource, as it is served. */
+  accepted(): Iterable<AnyResource> {
+    return this.resources.values()
+  }
+
+  private applyIstio(event: StoreEvent, store: Pick<Store, 'origin'> | undefined): boolean {
+    const { object } = event
+    if (event.type === 'deleted') return this.remove(object)
+    let parsed: ReturnType<typeof parseResource>
+    try {
+      parsed = parseResource(object, store?.origin(object))
+    } catch (error) {
+      // A fault of the parser must cost one resource, not the control plane.
+      parsed = { ok: false, problems: [{ path: '', message: errorText(error), level: 'error' }] }
+    }
+    if (!parsed.ok) {
+      this.settings.report(object, parsed.problems)
+      return false
+    }
+    const resource = parsed.value
+    if (resource.warnings.length > 0) this.settings.report(object, resource.warnings)
+    this.set(resourceKey(resource), resource.kind, resource)
+    return true
+  }
+
+  private remove(object: KubeObject): boolean {
+    const namespaced = { ...object.metadata, namespace: object.metadata.namespace || 'default' }
+    const key = `${object.kind}/${objectKey(namespaced)}`
+    const known = this.resources.get(key)
+    if (!known) return false
+    this.set(key, known.kind, undefined)
+    return true
+  }
+
+  private set(key: string, kind: IstioKind, resource: AnyResource | undefined): void {
+    if (resource) this.resources.set(key, resource)
+    else this.resources.delete(key)
+    this.changedKinds.add(kind)
+    this.changedResources.add(key)
+    if (kind === 'ServiceEntry') this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined)
+    else if (kind === 'WorkloadEntry')
+      this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined)
+  }
+}

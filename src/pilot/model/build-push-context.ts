@@ -1,0 +1,226 @@
+// Builds push contexts: the first from a whole store, the next ones from the last and what changed.
+import {
+  type AnyResource,
+  compareByAge,
+  type Gateway,
+  type IstioKind,
+  type MeshConfig,
+  type Resource,
+  type Sidecar,
+} from '../../config/index.ts'
+import { parseExportTo } from '../registry/kube.ts'
+import type { RegistrySnapshot } from '../registry/registry.ts'
+import { buildSidecarScope } from './build-sidecar-scope.ts'
+import { mergeDelegates } from './delegates.ts'
+import { DestinationRuleIndex } from './destination-rules.ts'
+import { labelsMatch } from './host.ts'
+import type { ServiceInstance } from './node.ts'
+import { PeerAuthenticationIndex } from './peer-authentication.ts'
+import type { PushContext, ScopeSubject } from './push-context.ts'
+import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from './service.ts'
+import type { SidecarScope } from './sidecar-scope.ts'
+import { resolveVirtualService, VirtualServiceIndex } from './virtual-service.ts'
+
+/** Parsed resources by kind; each list oldest first. */
+export type ResourceLists = { readonly [K in IstioKind]: readonly Resource<K>[] }
+
+export interface PushInputs {
+  readonly version: string
+  readonly mesh: MeshConfig
+  readonly domain: string
+  readonly clusterId: string
+  readonly registry: RegistrySnapshot
+  readonly resources: ResourceLists
+}
+
+/** Sorts parsed resources into lists. Lists of kinds that did not change are taken over from `before`. */
+export function listResources(
+  resources: Iterable<AnyResource>,
+  changed: ReadonlySet<IstioKind> | null,
+  before: ResourceLists | null,
+  kinds: readonly IstioKind[],
+): ResourceLists {
+  const lists = {} as Record<IstioKind, Resource[]>
+  for (const kind of kinds) if (!before || !changed || changed.has(kind)) lists[kind] = []
+  for (const resource of resources) lists[resource.kind]?.push(resource)
+  for (const kind of kinds) {
+    if (lists[kind]) lists[kind].sort(compareByAge)
+    else lists[kind] = before![kind] as Resource[]
+  }
+  return lists as unknown as ResourceLists
+}
+
+/** Builds a snapshot. Indexes whose inputs are the same objects as in `before` are shared with it, scopes included. */
+export function buildPushContext(inputs: PushInputs, before: PushContext | null): PushContext {
+  return new Snapshot(inputs, before instanceof Snapshot ? before : null)
+}
+
+class Snapshot implements PushContext {
+  readonly version: string
+  readonly mesh: MeshConfig
+  readonly domain: string
+  readonly clusterId: string
+  readonly services: PushContext['services']
+  readonly endpoints: PushContext['endpoints']
+  readonly workloads: PushContext['workloads']
+  readonly virtualServices: VirtualServiceIndex
+  readonly destinationRules: DestinationRuleIndex
+  readonly peerAuthentications: PeerAuthenticationIndex
+  readonly gateways: readonly Gateway[]
+  readonly sidecars: readonly Sidecar[]
+  readonly serviceEntries: PushContext['serviceEntries']
+  readonly requestAuthentications: PushContext['requestAuthentications']
+  readonly authorizationPolicies: PushContext['authorizationPolicies']
+  readonly envoyFilters: PushContext['envoyFilters']
+  readonly telemetries: PushContext['telemetries']
+  private readonly inputs: PushInputs
+  /** Shared with the snapshots before and after while nothing that scopes are made of changes. */
+  private readonly scopes: Map<string, SidecarScope>
+  private readonly servedBy: Map<string, readonly Service[]>
+  private endpointsByAddress: ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> | null = null
+
+  constructor(inputs: PushInputs, before: Snapshot | null) {
+    const { mesh, domain, resources, registry } = inputs
+    const was = before?.inputs
+    const sameMesh = was !== undefined && was.mesh === mesh && was.domain === domain
+    const same = (kind: IstioKind): boolean => sameMesh && was.resources[kind] === resources[kind]
+    this.inputs = inputs
+    this.version = inputs.version
+    this.mesh = mesh
+    this.domain = domain
+    this.clusterId = inputs.clusterId
+    this.services = registry.services
+    this.endpoints = registry.endpoints
+    this.workloads = registry.workloads
+    this.gateways = resources.Gateway
+    this.sidecars = resources.Sidecar
+    this.serviceEntries = resources.ServiceEntry
+    this.requestAuthentications = resources.RequestAuthentication
+    this.authorizationPolicies = resources.AuthorizationPolicy
+    this.envoyFilters = resources.EnvoyFilter
+    this.telemetries = resources.Telemetry
+    this.virtualServices = same('VirtualService')
+      ? before!.virtualServices
+      : new VirtualServiceIndex(
+          mergeDelegates(resources.VirtualService.map((vs) => resolveVirtualService(vs, domain))),
+          (vs) =>
+            parseExportTo(
+              vs.spec.exportTo?.length ? vs.spec.exportTo : mesh.defaultVirtualServiceExportTo,
+              vs.metadata.namespace,
+            ),
+        )
+    this.destinationRules = same('DestinationRule')
+      ? before!.destinationRules
+      : new DestinationRuleIndex(
+          resources.DestinationRule,
+          mesh.rootNamespace,
+          mesh.defaultDestinationRuleExportTo,
+          domain,
+        )
+    this.peerAuthentications = same('PeerAuthentication')
+      ? before!.peerAuthentications
+      : new PeerAuthenticationIndex(resources.PeerAuthentication, mesh.rootNamespace)
+    const sameScopes =
+      before !== null &&
+      sameMesh &&
+      before.services === this.services &&
+      before.virtualServices === this.virtualServices &&
+      before.destinationRules === this.destinationRules &&
+      before.sidecars === this.sidecars
+    this.scopes = sameScopes ? before.scopes : new Map()
+    this.servedBy = before?.services === this.services ? before.servedBy : new Map()
+    if (before && before.endpoints === this.endpoints) this.endpointsByAddress = before.endpointsByAddress
+  }
+
+  sidecarScope(proxy: ScopeSubject): SidecarScope {
+    const sidecar = proxy.type === 'sidecar' ? this.sidecarFor(proxy) : null
+    const key = sidecar ? `${proxy.namespace}|${sidecar.metadata.namespace}/${sidecar.metadata.name}` : proxy.namespace
+    let scope = this.scopes.get(key)
+    if (!scope) this.scopes.set(key, (scope = buildSidecarScope(this, proxy.namespace, sidecar)))
+    return scope
+  }
+
+  /** Istio's choice: selecting Sidecar of the namespace, its general one, the general one of the root namespace. */
+  private sidecarFor(proxy: ScopeSubject): Sidecar | null {
+    let general: Sidecar | null = null
+    let root: Sidecar | null = null
+    for (const sidecar of this.sidecars) {
+      const selector = sidecar.spec.workloadSelector?.labels
+      const selecting = selector !== undefined && Object.keys(selector).length > 0
+      if (sidecar.metadata.namespace === proxy.namespace) {
+        if (!selecting) general ??= sidecar
+        else if (labelsMatch(selector, proxy.labels)) return sidecar
+      }
+      if (sidecar.metadata.namespace === this.mesh.rootNamespace && !selecting) root ??= sidecar
+    }
+    return general ?? root
+  }
+
+  serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[] {
+    const workload = this.workloads.byAddress.get(proxy.ips[0] ?? '')
+    const labels = workload?.labels ?? proxy.labels
+    const address = proxy.ips[0] ?? ''
+    const instances: ServiceInstance[] = []
+    const seen = new Set<string>()
+    const add = (service: Service, portName: string, targetPort: number): void => {
+      const port = service.ports.find((p) => p.name === portName)
+      const key = `${serviceKey(service.hostname, service.attributes.namespace)}|${portName}|${targetPort}`
+      if (!port || seen.has(key)) return
+      seen.add(key)
+      instances.push({ service, port, address, targetPort })
+    }
+    for (const service of this.servicesOf(proxy.namespace)) {
+      const { selector } = service.attributes
+      if (service.resolution === 'Alias' && service.attributes.registry === 'Kubernetes') continue
+      if (selector) {
+        if (!labelsMatch(selector, labels)) continue
+        for (const port of service.ports) add(service, port.name, targetPortOn(service, port.name, workload))
+        continue
+      }
+      for (const { set, endpoint } of this.addressIndex().get(address) ?? []) {
+        if (set.hostname === service.hostname && set.namespace === service.attributes.namespace) {
+          add(service, endpoint.portName, endpoint.port)
+        }
+      }
+    }
+    return instances
+  }
+
+  gatewaysFor(proxy: ScopeSubject): readonly Gateway[] {
+    return this.gateways.filter((g) => labelsMatch(g.spec.selector, proxy.labels))
+  }
+
+  private servicesOf(namespace: string): readonly Service[] {
+    let list = this.servedBy.get(namespace)
+    if (!list) {
+      list = this.services.all.filter((s) => s.attributes.namespace === namespace)
+      this.servedBy.set(namespace, list)
+    }
+    return list
+  }
+
+  private addressIndex(): ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> {
+    if (!this.endpointsByAddress) {
+      const index = new Map<string, { set: EndpointSet; endpoint: Endpoint }[]>()
+      for (const set of this.endpoints.values()) {
+        for (const endpoint of set.endpoints) {
+          const list = index.get(endpoint.address)
+          if (list) list.push({ set, endpoint })
+          else index.set(endpoint.address, [{ set, endpoint }])
+        }
+      }
+      this.endpointsByAddress = index
+    }
+    return this.endpointsByAddress
+  }
+}
+
+/** The port that a service's port means on one workload: by name from the workload's ports, else the number. */
+function targetPortOn(service: Service, portName: string, workload: Workload | undefined): number {
+  const port = service.ports.find((p) => p.name === portName)!
+  if (port.targetPortName) return workload?.ports[port.targetPortName] ?? port.port
+  if (service.attributes.registry === 'External' && workload?.kind === 'WorkloadEntry') {
+    return workload.ports[portName] ?? port.targetPort
+  }
+  return port.targetPort
+}
