@@ -9,6 +9,10 @@ export interface Counter {
   add(amount: number): void
 }
 
+/**
+ * A current level. What several threads count up and down (`inc`, `dec`, `add`, `sub`) is summed when the stores are
+ * merged; what is `set` is a fact that every thread knows alike (`membership_total`), and the latest one holds.
+ */
 export interface Gauge {
   readonly name: string
   value: number
@@ -22,6 +26,7 @@ export interface Gauge {
 export interface Histogram {
   readonly name: string
   readonly unit: 'ms' | 'bytes' | 'unspecified'
+  /** Whole numbers, as in Envoy: fractions are cut off, negative values count as 0. */
   record(value: number): void
 }
 
@@ -30,13 +35,21 @@ export interface TextReadout {
   value: string
 }
 
-/** Names are joined with '.'; the same name gives the same object. */
+/** Labels that are given with the stat instead of being cut out of its name. */
+export type StatTags = readonly (readonly [name: string, value: string])[]
+
+/**
+ * Names are joined with '.'; the same name (and tags) gives the same object. The full name of a stat with tags has
+ * `.tag.value` of each appended.
+ */
 export interface Scope {
   readonly prefix: string
   /** A scope below this one: `cluster.foo` + `.` + name. */
   scope(name: string): Scope
-  counter(name: string): Counter
-  gauge(name: string): Gauge
-  histogram(name: string, unit: 'ms' | 'bytes' | 'unspecified'): Histogram
+  counter(name: string, tags?: StatTags): Counter
+  gauge(name: string, tags?: StatTags): Gauge
+  histogram(name: string, unit: 'ms' | 'bytes' | 'unspecified', tags?: StatTags): Histogram
   textReadout(name: string): TextReadout
+  /** Gives this scope back; its stats vanish when every holder of the same prefix has (a removed cluster or listener). */
+  release(): void
 }
