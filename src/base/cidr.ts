@@ -1,71 +1,89 @@
-// IP addresses and prefixes as numbers, for longest-prefix decisions.
+// IP addresses and ranges as 32-bit words, for matches on every connection or request. v4-mapped v6 addresses are v4.
 
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
 
-/** An address: its family and its bits as 32-bit words, most significant first (one word for IPv4, four for IPv6). */
+/** An address: one word for v4, four for v6, most significant first. Plain data: structured clone carries it. */
 export interface IpBits {
   readonly v6: boolean
   readonly words: readonly number[]
 }
 
-/** A prefix. `length` is at most 32 or 128; bits beyond it are zero. */
+/** A range: the network address and the number of leading bits that count. */
 export interface Cidr extends IpBits {
   readonly length: number
 }
 
-/** null for anything that is no address (brackets and zones are not accepted). */
+/** null when `text` is no IP address. A zone (`fe80::1%eth0`) is ignored. */
 export function parseIp(text: string): IpBits | null {
-  if (isIPv4(text)) return { v6: false, words: [ipv4Word(text)] }
-  if (!isIPv6(text) || text.includes('%')) return null
-  const tail = text.lastIndexOf(':') + 1
-  const embedded = isIPv4(text.slice(tail)) ? ipv4Word(text.slice(tail)) : null
-  const full =
-    embedded === null
-      ? text
-      : `${text.slice(0, tail)}${(embedded >>> 16).toString(16)}:${(embedded & 0xffff).toString(16)}`
-  const [head = '', rest] = full.split('::')
+  switch (isIP(text)) {
+    case 4:
+      return { v6: false, words: [parseV4(text)] }
+    case 6:
+      return parseV6(text)
+    default:
+      return null
+  }
+}
+
+function parseV4(text: string): number {
+  let value = 0
+  let part = 0
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === 46) {
+      value = value * 256 + part
+      part = 0
+    } else part = part * 10 + (c - 48)
+  }
+  return (value * 256 + part) >>> 0
+}
+
+function parseV6(text: string): IpBits {
+  const zone = text.indexOf('%')
+  let plain = zone < 0 ? text : text.slice(0, zone)
+  if (plain.includes('.')) {
+    // Embedded IPv4: its 32 bits as two groups.
+    const lastColon = plain.lastIndexOf(':')
+    const v4 = parseV4(plain.slice(lastColon + 1))
+    plain = `${plain.slice(0, lastColon + 1)}${(v4 >>> 16).toString(16)}:${(v4 & 0xffff).toString(16)}`
+  }
+  const [head = '', tail] = plain.split('::')
+  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'))
   const left = groups(head)
-  const right = rest === undefined ? [] : groups(rest)
-  const all = [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right]
-  const words: number[] = []
-  for (let i = 0; i < 8; i += 2) words.push(((all[i]! << 16) | all[i + 1]!) >>> 0)
-  return { v6: true, words }
+  const right = tail === undefined ? [] : groups(tail)
+  const all = [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right]
+  const words = [0, 2, 4, 6].map((i) => ((Number.parseInt(all[i]!, 16) << 16) | Number.parseInt(all[i + 1]!, 16)) >>> 0)
+  const mapped = words[0] === 0 && words[1] === 0 && words[2] === 0xffff
+  return mapped ? { v6: false, words: [words[3]!] } : { v6: true, words }
 }
 
-function ipv4Word(text: string): number {
-  const [a, b, c, d] = text.split('.').map(Number)
-  return ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0
+/** The range of `address` with `length` leading bits; null for a bad address or length. */
+export function parseCidr(address: string, length: number): Cidr | null {
+  const ip = parseIp(address)
+  if (!ip || length < 0 || length > ip.words.length * 32) return null
+  return { v6: ip.v6, length, words: ip.words.map((word, i) => (word & maskOf(length - i * 32)) >>> 0) }
 }
 
-function groups(text: string): number[] {
-  return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16))
+/** The top `bits` bits of a word. */
+function maskOf(bits: number): number {
+  if (bits >= 32) return 0xffff_ffff
+  return bits <= 0 ? 0 : (0xffff_ffff << (32 - bits)) >>> 0
 }
 
-/** null when `text` is no address or `length` is out of range. Bits beyond `length` are cleared. */
-export function parseCidr(text: string, length: number): Cidr | null {
-  const ip = parseIp(text)
-  if (ip === null || length < 0 || length > (ip.v6 ? 128 : 32)) return null
-  return { v6: ip.v6, length, words: ip.words.map((word, i) => (word & wordMask(length - 32 * i)) >>> 0) }
-}
-
-export function cidrContains(cidr: Cidr, ip: IpBits): boolean {
-  if (cidr.v6 !== ip.v6) return false
-  for (let i = 0, left = cidr.length; left > 0; i++, left -= 32) {
-    if (((cidr.words[i]! ^ ip.words[i]!) & wordMask(left)) !== 0) return false
+export function cidrContains(range: Cidr, ip: IpBits): boolean {
+  if (range.v6 !== ip.v6) return false
+  for (let i = 0, bits = range.length; bits > 0; i++, bits -= 32) {
+    if (((ip.words[i]! ^ range.words[i]!) & maskOf(bits)) !== 0) return false
   }
   return true
 }
 
-function wordMask(bits: number): number {
-  return bits >= 32 ? -1 : bits <= 0 ? 0 : -1 << (32 - bits)
+export function sameIp(a: IpBits, b: IpBits): boolean {
+  return a.v6 === b.v6 && a.words.every((word, i) => word === b.words[i])
 }
 
-/** 127.0.0.0/8 and ::1. */
+/** 127.0.0.0/8 or ::1. */
 export function isLoopback(ip: IpBits): boolean {
   if (!ip.v6) return ip.words[0]! >>> 24 === 127
   return ip.words[0] === 0 && ip.words[1] === 0 && ip.words[2] === 0 && ip.words[3] === 1
-}
-
-export function sameIp(a: IpBits, b: IpBits): boolean {
-  return a.v6 === b.v6 && a.words.every((word, i) => word === b.words[i])
 }
