@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type FilterChainInput, type FilterChainMatch, indexFilterChains, matchFilterChain } from './filter-chain-match.ts'
+import {
+  type FilterChainInput,
+  type FilterChainMatch,
+  indexFilterChains,
+  matchFilterChain,
+} from './filter-chain-match.ts'
 
 const ANY: FilterChainMatch = {
   destinationPort: 0,
@@ -27,7 +32,10 @@ const CALL: FilterChainInput = {
 function choose(matches: Partial<FilterChainMatch>[], call: Partial<FilterChainInput>): number {
   const full = matches.map((match) => ({ ...ANY, ...match }))
   return matchFilterChain(
-    indexFilterChains(full, full.map((_, i) => `chain-${i}`)),
+    indexFilterChains(
+      full,
+      full.map((_, i) => `chain-${i}`),
+    ),
     { ...CALL, ...call },
   )
 }
@@ -53,7 +61,12 @@ test('the longest prefix wins in both families', () => {
 })
 
 test('server names: exact, then the longest wildcard, then none', () => {
-  const chains = [{ serverNames: ['a.b.example.com'] }, { serverNames: ['*.b.example.com'] }, { serverNames: ['*.example.com'] }, {}]
+  const chains = [
+    { serverNames: ['a.b.example.com'] },
+    { serverNames: ['*.b.example.com'] },
+    { serverNames: ['*.example.com'] },
+    {},
+  ]
   assert.equal(choose(chains, { serverName: 'a.b.example.com' }), 0)
   assert.equal(choose(chains, { serverName: 'x.y.b.example.com' }), 1)
   assert.equal(choose(chains, { serverName: 'x.example.com' }), 2)

@@ -37,7 +37,10 @@ export interface FilterChainInput {
   readonly sourcePort: number
 }
 
-const NO_RANGE: CidrRange[] = [{ addressPrefix: '0.0.0.0', prefixLen: 0 }, { addressPrefix: '::', prefixLen: 0 }]
+const NO_RANGE: CidrRange[] = [
+  { addressPrefix: '0.0.0.0', prefixLen: 0 },
+  { addressPrefix: '::', prefixLen: 0 },
+]
 const NO_NAME = ['']
 const NO_PORT = [0]
 
@@ -89,7 +92,12 @@ function addSources(
   for (const direct of orAny(match.directSourcePrefixRanges, NO_RANGE)) {
     const types = rangeChild(directSources, direct, `${path}.direct_source_prefix_ranges`, newSourceTypes)
     for (const range of orAny(match.sourcePrefixRanges, NO_RANGE)) {
-      const sourcePorts = rangeChild(types[match.sourceType], range, `${path}.source_prefix_ranges`, newMap<number, number>)
+      const sourcePorts = rangeChild(
+        types[match.sourceType],
+        range,
+        `${path}.source_prefix_ranges`,
+        newMap<number, number>,
+      )
       for (const port of orAny(match.sourcePorts, NO_PORT)) {
         const other = sourcePorts.get(port)
         if (other === chain) continue
@@ -197,7 +205,11 @@ function byApplicationProtocol(map: Protocols, offered: readonly string[]): Dire
   return map.get('')
 }
 
-function bySourceType(types: SourceTypes, source: IpBits | null, destination: IpBits | null): RangeMap<Ports> | undefined {
+function bySourceType(
+  types: SourceTypes,
+  source: IpBits | null,
+  destination: IpBits | null,
+): RangeMap<Ports> | undefined {
   const local = source === null || isLoopback(source) || (destination !== null && sameIp(source, destination))
   const specific = local ? types.SAME_IP_OR_LOOPBACK : types.EXTERNAL
   return specific.length > 0 ? specific : types.ANY

@@ -1,0 +1,46 @@
+// The secrets that one worker knows, by name; contexts are rebuilt when one changes.
+
+import type { CertificateConfig, ValidationConfig } from './tls-config.ts'
+
+/** A secret in a worker. Plain data: it crosses to the worker as it is. */
+export interface Secret {
+  readonly name: string
+  readonly certificate: CertificateConfig | null
+  readonly validation: ValidationConfig | null
+  readonly ticketKeys: readonly Uint8Array[] | null
+}
+
+export class SecretStore {
+  private readonly secrets = new Map<string, Secret>()
+  private readonly watchers = new Map<string, Set<() => void>>()
+
+  get(name: string): Secret | undefined {
+    return this.secrets.get(name)
+  }
+
+  /** Replaces a secret; whoever watches it is told. */
+  set(secret: Secret): void {
+    this.secrets.set(secret.name, secret)
+    for (const onChange of this.watchers.get(secret.name) ?? []) onChange()
+  }
+
+  delete(name: string): void {
+    if (!this.secrets.delete(name)) return
+    for (const onChange of this.watchers.get(name) ?? []) onChange()
+  }
+
+  /** Returns the function that ends the watch. */
+  watch(name: string, onChange: () => void): () => void {
+    let set = this.watchers.get(name)
+    if (set === undefined) {
+      set = new Set()
+      this.watchers.set(name, set)
+    }
+    const watchers = set
+    watchers.add(onChange)
+    return () => {
+      watchers.delete(onChange)
+      if (watchers.size === 0) this.watchers.delete(name)
+    }
+  }
+}

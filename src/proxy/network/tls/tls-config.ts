@@ -1,0 +1,345 @@
+// DownstreamTlsContext and UpstreamTlsContext → plain data (envoy-contract §16). Files are read here, on the main thread.
+
+import { createHash, randomBytes } from 'node:crypto'
+import { getCiphers } from 'node:tls'
+import {
+  type CertificateValidationContext,
+  CertificateValidationContext_TrustChainVerification,
+  CertificateValidationContextSchema,
+  SubjectAltNameMatcher_SanType,
+  type TlsCertificate,
+  TlsCertificateSchema,
+  type TlsParameters,
+  TlsParameters_TlsProtocol,
+  TlsParametersSchema,
+  type TlsSessionTicketKeys,
+} from '../../../api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
+import {
+  type CommonTlsContext,
+  CommonTlsContextSchema,
+  type DownstreamTlsContext,
+  DownstreamTlsContext_OcspStaplePolicy,
+  DownstreamTlsContextSchema,
+  type UpstreamTlsContext,
+  UpstreamTlsContextSchema,
+} from '../../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
+import { ConfigError } from '../../../base/errors.ts'
+import { readDataSource } from '../../config/data-source.ts'
+import { durationMsOr } from '../../config/duration.ts'
+import type { ParseContext } from '../../config/extension.ts'
+import { refuseUnsupported } from '../../config/supported-fields.ts'
+import { parseStringMatcher, type StringMatcherData } from '../../route/string-matcher.ts'
+
+/** PEM texts. */
+export interface CertificateConfig {
+  readonly certificateChain: string
+  readonly privateKey: string
+  readonly password: string
+}
+
+export type SanType = 'URI' | 'DNS' | 'EMAIL' | 'IP_ADDRESS' | 'ANY'
+
+export interface SanMatcherConfig {
+  readonly type: SanType
+  readonly matcher: StringMatcherData
+}
+
+/** What a peer certificate must satisfy. Lists: one entry must match; empty = not checked. */
+export interface ValidationConfig {
+  /** PEM, or '' = the chain is not verified. */
+  readonly trustedCa: string
+  readonly crl: string
+  readonly sanMatchers: readonly SanMatcherConfig[]
+  /** Base64 SHA-256 of the SubjectPublicKeyInfo. */
+  readonly spki: readonly string[]
+  /** Lower-case hex SHA-256 of the certificate. */
+  readonly hashes: readonly string[]
+  readonly allowExpired: boolean
+  readonly acceptUntrusted: boolean
+}
+
+export interface CommonTlsConfig {
+  readonly minVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
+  readonly maxVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
+  /** OpenSSL lists. */
+  readonly ciphers: string
+  readonly curves: string
+  /** '' = OpenSSL's default. */
+  readonly signatureAlgorithms: string
+  readonly certificates: readonly CertificateConfig[]
+  /** Secret names; not mixed with `certificates`. */
+  readonly certificateSecrets: readonly string[]
+  /** Static, or what the secret is merged into; null = peers are not asked about. */
+  readonly validation: ValidationConfig | null
+  /** '' = none. */
+  readonly validationSecret: string
+  readonly alpnProtocols: readonly string[]
+}
+
+export interface DownstreamTlsConfig {
+  readonly common: CommonTlsConfig
+  readonly requireClientCertificate: boolean
+  readonly requireSni: boolean
+  /** 48 bytes each: name, HMAC key, AES key; the first one encrypts. Empty = no session tickets. */
+  readonly ticketKeys: readonly Uint8Array[]
+  readonly ticketKeysSecret: string
+  readonly statefulResumption: boolean
+  /** Seconds; null = OpenSSL's default. */
+  readonly sessionTimeoutS: number | null
+}
+
+export interface UpstreamTlsConfig {
+  readonly common: CommonTlsConfig
+  readonly sni: string
+  /** Sessions kept for resumption; 0 = never resume. */
+  readonly maxSessionKeys: number
+}
+
+const VERSION = {
+  [TlsParameters_TlsProtocol.TLSv1_0]: 'TLSv1',
+  [TlsParameters_TlsProtocol.TLSv1_1]: 'TLSv1.1',
+  [TlsParameters_TlsProtocol.TLSv1_2]: 'TLSv1.2',
+  [TlsParameters_TlsProtocol.TLSv1_3]: 'TLSv1.3',
+} as const
+
+const TLS13_CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256'
+const DEFAULT_CIPHERS =
+  'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:' +
+  'ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384'
+const DEFAULT_CURVES = 'X25519:P-256'
+
+/** Shared by all listeners and workers of this process, so that a session resumes whichever worker accepts it. */
+const processTicketKey = randomBytes(48)
+
+const DOWNSTREAM_FIELDS = new Set([
+  'common_tls_context',
+  'require_client_certificate',
+  'require_sni',
+  'session_ticket_keys',
+  'session_ticket_keys_sds_secret_config',
+  'disable_stateless_session_resumption',
+  'disable_stateful_session_resumption',
+  'session_timeout',
+  'ocsp_staple_policy',
+  'full_scan_certs_on_sni_mismatch',
+])
+
+/** Throws ConfigError. Secrets named in it are reported to `context`. */
+export function parseDownstreamTls(message: DownstreamTlsContext, context: ParseContext): DownstreamTlsConfig {
+  refuseUnsupported(DownstreamTlsContextSchema, message, DOWNSTREAM_FIELDS, context.path)
+  if (message.ocspStaplePolicy !== DownstreamTlsContext_OcspStaplePolicy.LENIENT_STAPLING) {
+    throw new ConfigError(context.at('ocsp_staple_policy').path, 'only LENIENT_STAPLING is supported by this proxy')
+  }
+  const common = parseCommon(message.commonTlsContext, context.at('common_tls_context'), 'TLSv1.3')
+  if (common.certificates.length === 0 && common.certificateSecrets.length === 0) {
+    throw new ConfigError(
+      context.at('common_tls_context').path,
+      'No TLS certificates found for server context; set tls_certificates or tls_certificate_sds_secret_configs',
+    )
+  }
+  const tickets = message.sessionTicketKeysType
+  let ticketKeys: Uint8Array[] = [processTicketKey]
+  let ticketKeysSecret = ''
+  if (tickets.case === 'sessionTicketKeys')
+    ticketKeys = parseTicketKeys(tickets.value, context.at('session_ticket_keys').path)
+  else if (tickets.case === 'sessionTicketKeysSdsSecretConfig') {
+    ticketKeysSecret = tickets.value.name
+    context.needsSecret(ticketKeysSecret)
+  } else if (tickets.case === 'disableStatelessSessionResumption' && tickets.value) ticketKeys = []
+  const timeoutMs = durationMsOr(message.sessionTimeout, null)
+  return {
+    common,
+    requireClientCertificate: message.requireClientCertificate ?? false,
+    requireSni: message.requireSni ?? false,
+    ticketKeys,
+    ticketKeysSecret,
+    statefulResumption: !message.disableStatefulSessionResumption,
+    sessionTimeoutS: timeoutMs === null ? null : Math.floor(timeoutMs / 1000),
+  }
+}
+
+/** Envoy's keys are 80 bytes, OpenSSL's in Node 48: a digest keeps them equal on every proxy that shares the secret. */
+export function parseTicketKeys(message: TlsSessionTicketKeys, path: string): Uint8Array[] {
+  return message.keys.map((source, i) => {
+    const key = readDataSource(source, `${path}.keys[${i}]`)
+    if (key.length !== 80)
+      throw new ConfigError(
+        `${path}.keys[${i}]`,
+        `Incorrect TLS session ticket key length. Length ${key.length}, expected length 80.`,
+      )
+    return createHash('sha384').update(key).digest()
+  })
+}
+
+const UPSTREAM_FIELDS = new Set(['common_tls_context', 'sni', 'max_session_keys', 'enforce_rsa_key_usage'])
+
+/** Throws ConfigError. */
+export function parseUpstreamTls(message: UpstreamTlsContext, context: ParseContext): UpstreamTlsConfig {
+  refuseUnsupported(UpstreamTlsContextSchema, message, UPSTREAM_FIELDS, context.path)
+  if (Buffer.byteLength(message.sni) > 255) throw new ConfigError(context.at('sni').path, 'longer than 255 bytes')
+  const common = parseCommon(message.commonTlsContext, context.at('common_tls_context'), 'TLSv1.2')
+  if (common.certificates.length > 1 || common.certificateSecrets.length > 1) {
+    throw new ConfigError(
+      context.at('common_tls_context').path,
+      'Multiple TLS certificates are not supported for client contexts',
+    )
+  }
+  return { common, sni: message.sni, maxSessionKeys: message.maxSessionKeys ?? 1 }
+}
+
+const COMMON_FIELDS = new Set([
+  'tls_params',
+  'tls_certificates',
+  'tls_certificate_sds_secret_configs',
+  'validation_context',
+  'validation_context_sds_secret_config',
+  'combined_validation_context',
+  'alpn_protocols',
+])
+const PARAMS_FIELDS = new Set([
+  'tls_minimum_protocol_version',
+  'tls_maximum_protocol_version',
+  'cipher_suites',
+  'ecdh_curves',
+  'signature_algorithms',
+])
+
+function parseCommon(
+  message: CommonTlsContext | undefined,
+  context: ParseContext,
+  defaultMax: CommonTlsConfig['maxVersion'],
+): CommonTlsConfig {
+  if (message) refuseUnsupported(CommonTlsContextSchema, message, COMMON_FIELDS, context.path)
+  const certificates = (message?.tlsCertificates ?? []).map((c, i) =>
+    parseCertificate(c, context.at(`tls_certificates[${i}]`).path),
+  )
+  const certificateSecrets = (message?.tlsCertificateSdsSecretConfigs ?? []).map((s) => s.name)
+  if (certificates.length > 0 && certificateSecrets.length > 0) {
+    throw new ConfigError(context.path, 'SDS and non-SDS TLS certificates may not be mixed in server contexts')
+  }
+  for (const name of certificateSecrets) context.needsSecret(name)
+  const { validation, validationSecret } = parseValidationChoice(message, context)
+  if (validationSecret !== '') context.needsSecret(validationSecret)
+  return {
+    ...parseParams(message?.tlsParams, context.at('tls_params').path, defaultMax),
+    certificates,
+    certificateSecrets,
+    validation,
+    validationSecret,
+    alpnProtocols: message?.alpnProtocols ?? [],
+  }
+}
+
+function parseParams(
+  params: TlsParameters | undefined,
+  path: string,
+  defaultMax: CommonTlsConfig['maxVersion'],
+): Pick<CommonTlsConfig, 'minVersion' | 'maxVersion' | 'ciphers' | 'curves' | 'signatureAlgorithms'> {
+  if (params) refuseUnsupported(TlsParametersSchema, params, PARAMS_FIELDS, path)
+  const min = params?.tlsMinimumProtocolVersion ?? TlsParameters_TlsProtocol.TLS_AUTO
+  const max = params?.tlsMaximumProtocolVersion ?? TlsParameters_TlsProtocol.TLS_AUTO
+  const minVersion = min === TlsParameters_TlsProtocol.TLS_AUTO ? 'TLSv1.2' : VERSION[min]
+  const maxVersion = max === TlsParameters_TlsProtocol.TLS_AUTO ? defaultMax : VERSION[max]
+  const listed = (params?.cipherSuites ?? []).flatMap((entry) => entry.replaceAll(/[[\]]/g, '').split('|'))
+  const known = getCiphers()
+  for (const cipher of listed) {
+    if (!known.includes(cipher.toLowerCase())) {
+      throw new ConfigError(
+        `${path}.cipher_suites`,
+        `unknown cipher ${cipher}; \`openssl ciphers\` lists the known ones`,
+      )
+    }
+  }
+  const old = listed.length > 0 ? listed.join(':') : DEFAULT_CIPHERS
+  return {
+    minVersion,
+    maxVersion,
+    ciphers: maxVersion === 'TLSv1.3' ? `${TLS13_CIPHERS}:${old}` : old,
+    curves: params && params.ecdhCurves.length > 0 ? params.ecdhCurves.join(':') : DEFAULT_CURVES,
+    signatureAlgorithms: (params?.signatureAlgorithms ?? []).join(':'),
+  }
+}
+
+const CERTIFICATE_FIELDS = new Set(['certificate_chain', 'private_key', 'password', 'watched_directory'])
+
+/** Throws ConfigError when a file is missing or a part is absent. */
+export function parseCertificate(message: TlsCertificate, path: string): CertificateConfig {
+  refuseUnsupported(TlsCertificateSchema, message, CERTIFICATE_FIELDS, path)
+  if (!message.certificateChain) throw new ConfigError(`${path}.certificate_chain`, 'is missing')
+  if (!message.privateKey) throw new ConfigError(`${path}.private_key`, 'is missing')
+  return {
+    certificateChain: readDataSource(message.certificateChain, `${path}.certificate_chain`).toString('latin1'),
+    privateKey: readDataSource(message.privateKey, `${path}.private_key`).toString('latin1'),
+    password: message.password ? readDataSource(message.password, `${path}.password`).toString('utf8') : '',
+  }
+}
+
+function parseValidationChoice(
+  message: CommonTlsContext | undefined,
+  context: ParseContext,
+): { validation: ValidationConfig | null; validationSecret: string } {
+  const choice = message?.validationContextType
+  switch (choice?.case) {
+    case 'validationContext':
+      return { validation: parseValidation(choice.value, context.at('validation_context').path), validationSecret: '' }
+    case 'validationContextSdsSecretConfig':
+      return { validation: null, validationSecret: choice.value.name }
+    case 'combinedValidationContext': {
+      const path = context.at('combined_validation_context.default_validation_context').path
+      const fallback = choice.value.defaultValidationContext
+      return {
+        validation: fallback ? parseValidation(fallback, path) : null,
+        validationSecret: choice.value.validationContextSdsSecretConfig?.name ?? '',
+      }
+    }
+    default:
+      return { validation: null, validationSecret: '' }
+  }
+}
+
+const VALIDATION_FIELDS = new Set([
+  'trusted_ca',
+  'watched_directory',
+  'crl',
+  'verify_certificate_spki',
+  'verify_certificate_hash',
+  'match_typed_subject_alt_names',
+  'match_subject_alt_names',
+  'allow_expired_certificate',
+  'trust_chain_verification',
+])
+
+const SAN_TYPE: Readonly<Partial<Record<SubjectAltNameMatcher_SanType, SanType>>> = {
+  [SubjectAltNameMatcher_SanType.EMAIL]: 'EMAIL',
+  [SubjectAltNameMatcher_SanType.DNS]: 'DNS',
+  [SubjectAltNameMatcher_SanType.URI]: 'URI',
+  [SubjectAltNameMatcher_SanType.IP_ADDRESS]: 'IP_ADDRESS',
+}
+
+/** Throws ConfigError. */
+export function parseValidation(message: CertificateValidationContext, path: string): ValidationConfig {
+  refuseUnsupported(CertificateValidationContextSchema, message, VALIDATION_FIELDS, path)
+  const typed = message.matchTypedSubjectAltNames.map((m, i): SanMatcherConfig => {
+    const at = `${path}.match_typed_subject_alt_names[${i}]`
+    const type = SAN_TYPE[m.sanType]
+    if (type === undefined)
+      throw new ConfigError(`${at}.san_type`, 'only EMAIL, DNS, URI and IP_ADDRESS are supported by this proxy')
+    return { type, matcher: parseStringMatcher(m.matcher!, `${at}.matcher`) }
+  })
+  const untyped = message.matchSubjectAltNames.map(
+    (m, i): SanMatcherConfig => ({
+      type: 'ANY',
+      matcher: parseStringMatcher(m, `${path}.match_subject_alt_names[${i}]`),
+    }),
+  )
+  return {
+    trustedCa: message.trustedCa ? readDataSource(message.trustedCa, `${path}.trusted_ca`).toString('latin1') : '',
+    crl: message.crl ? readDataSource(message.crl, `${path}.crl`).toString('latin1') : '',
+    sanMatchers: [...typed, ...untyped],
+    spki: message.verifyCertificateSpki,
+    hashes: message.verifyCertificateHash.map((hash) => hash.replaceAll(':', '').toLowerCase()),
+    allowExpired: message.allowExpiredCertificate,
+    acceptUntrusted:
+      message.trustChainVerification === CertificateValidationContext_TrustChainVerification.ACCEPT_UNTRUSTED,
+  }
+}

@@ -1,0 +1,112 @@
+// Transport sockets: what turns a TCP connection into the bytes that filters see. Plain and TLS.
+
+import type { Message } from '@bufbuild/protobuf'
+import { RawBufferSchema } from '../../api/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js'
+import {
+  type DownstreamTlsContext,
+  DownstreamTlsContextSchema,
+  type UpstreamTlsContext,
+  UpstreamTlsContextSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import type { ParseContext, ParsedExtension } from '../config/extension.ts'
+import type { Scope } from '../observe/stats.ts'
+import type { ClientTls } from './connect.ts'
+import { checkClientTls, UpstreamTlsFactory } from './tls/client-context.ts'
+import type { SecretStore } from './tls/secret-store.ts'
+import { checkServerTls, DownstreamTlsFactory } from './tls/server-context.ts'
+import {
+  type DownstreamTlsConfig,
+  parseDownstreamTls,
+  parseUpstreamTls,
+  type UpstreamTlsConfig,
+} from './tls/tls-config.ts'
+
+/** An upstream transport socket in a worker, shared by the connections of a cluster. */
+export interface UpstreamTransportSocket {
+  /** `tls` or `raw_buffer`. */
+  readonly protocol: 'tls' | 'raw_buffer'
+  /** False while a secret that it needs has not come: connections cannot be made. */
+  readonly ready: boolean
+  /** For openConnection: null = plain. The arguments replace the configured SNI and ALPN list when not null. */
+  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null
+  close(): void
+}
+
+const PLAIN: UpstreamTransportSocket = {
+  protocol: 'raw_buffer',
+  ready: true,
+  clientTls: () => null,
+  close() {},
+}
+
+class TlsUpstream implements UpstreamTransportSocket {
+  readonly protocol = 'tls'
+  private readonly factory: UpstreamTlsFactory
+  constructor(factory: UpstreamTlsFactory) {
+    this.factory = factory
+  }
+  get ready(): boolean {
+    return this.factory.ready
+  }
+  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null {
+    return this.factory.clientTls(sni, alpn)
+  }
+  close(): void {
+    this.factory.close()
+  }
+}
+
+/** `parsed` comes from parseAny('transport_socket', …); null = no transport socket configured = plain. */
+export function createUpstreamTransportSocket(
+  parsed: ParsedExtension | null,
+  secrets: SecretStore,
+  clusterScope: Scope,
+): UpstreamTransportSocket {
+  if (parsed === null || parsed.typeUrl === RawBufferSchema.typeName) return PLAIN
+  return new TlsUpstream(new UpstreamTlsFactory(parsed.config as UpstreamTlsConfig, secrets, clusterScope))
+}
+
+/** null = plain. */
+export function createDownstreamTransportSocket(
+  parsed: ParsedExtension | null,
+  secrets: SecretStore,
+  sslScope: Scope,
+): DownstreamTlsFactory | null {
+  if (parsed === null || parsed.typeUrl === RawBufferSchema.typeName) return null
+  return new DownstreamTlsFactory(parsed.config as DownstreamTlsConfig, secrets, sslScope)
+}
+
+export interface TransportSocketExtension {
+  readonly name: string
+  readonly desc: typeof RawBufferSchema | typeof DownstreamTlsContextSchema | typeof UpstreamTlsContextSchema
+  parse(message: Message, context: ParseContext): unknown
+}
+
+/** For filters/register.ts. */
+export const transportSockets: readonly TransportSocketExtension[] = [
+  { name: 'envoy.transport_sockets.raw_buffer', desc: RawBufferSchema, parse: () => ({}) },
+  {
+    name: 'envoy.transport_sockets.tls',
+    desc: DownstreamTlsContextSchema,
+    parse: (message, context) =>
+      checked(parseDownstreamTls(message as DownstreamTlsContext, context), checkServerTls, context),
+  },
+  {
+    name: 'envoy.transport_sockets.tls',
+    desc: UpstreamTlsContextSchema,
+    parse: (message, context) =>
+      checked(parseUpstreamTls(message as UpstreamTlsContext, context), checkClientTls, context),
+  },
+]
+
+function checked<C>(config: C, check: (config: C) => void, context: ParseContext): C {
+  try {
+    check(config)
+  } catch (error) {
+    throw new ConfigError(context.path, `Failed to load certificates, keys or TLS parameters: ${errorText(error)}`, {
+      cause: error,
+    })
+  }
+  return config
+}
