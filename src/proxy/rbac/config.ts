@@ -16,10 +16,10 @@ import { type Cidr, parseCidr } from '../../base/cidr.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { unpackAs } from '../config/extension-registry.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
-import { uriTemplateRegex } from '../matching/uri-template.ts'
-import { type MetadataMatcherData, parseMetadataMatcher } from '../matching/value-matcher.ts'
 import { type HeaderMatcherData, parseHeaderMatcher } from '../route/header-matcher.ts'
+import { type MetadataMatcherData, parseMetadataMatcher } from '../route/metadata-matcher.ts'
 import { parseStringMatcher, type StringMatcherData } from '../route/string-matcher.ts'
+import { uriTemplateRegex } from '../route/uri-template.ts'
 
 /** A permission or a principal: one tree of conditions over the same facts. */
 export type Condition =

@@ -2,10 +2,10 @@
 
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
 import type { HeaderMap } from '../http/header-map.ts'
-import { compileMetadataMatcher } from '../matching/value-matcher.ts'
 import type { Address, SslInfo } from '../network/connection.ts'
 import type { DynamicMetadata, FilterState } from '../network/filter.ts'
 import { compileHeaderMatcher } from '../route/header-matcher.ts'
+import { compileMetadataMatcher } from '../route/metadata-matcher.ts'
 import { compileFullMatch } from '../route/regex.ts'
 import { compileStringMatcher, type StringMatch } from '../route/string-matcher.ts'
 import type { Condition, RulesData } from './config.ts'

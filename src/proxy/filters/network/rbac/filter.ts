@@ -1,0 +1,93 @@
+// envoy.filters.network.rbac (envoy-contract §9.2): decides on the first byte, or on every read.
+
+import type { WorkerContext } from '../../../config/extension.ts'
+import { CloseType } from '../../../network/connection.ts'
+import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
+import type { Counter } from '../../../observe/stats.ts'
+import { compileRules, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
+import { ConnectionFacts } from '../../../rbac/facts.ts'
+import { deniedDetails } from '../../http/rbac/filter.ts'
+import type { NetworkRbacConfig } from './config.ts'
+
+const METADATA_NAMESPACE = 'envoy.filters.network.rbac'
+
+interface Compiled {
+  readonly config: NetworkRbacConfig
+  readonly rules: RbacEngine | null
+  readonly shadow: RbacEngine | null
+  readonly allowed: Counter
+  readonly denied: Counter
+  readonly shadowAllowed: Counter
+  readonly shadowDenied: Counter
+  readonly logged: Counter
+  readonly notLogged: Counter
+}
+
+export function createNetworkRbac(
+  config: NetworkRbacConfig,
+  context: WorkerContext,
+): (callbacks: ReadFilterCallbacks) => NetworkFilter {
+  const scope = context.stats.scope(`${config.statPrefix}rbac`)
+  const shadow = config.shadowRulesStatPrefix
+  const compiled: Compiled = {
+    config,
+    rules: config.rules && compileRules(config.rules),
+    shadow: config.shadowRules && compileRules(config.shadowRules),
+    allowed: scope.counter('allowed'),
+    denied: scope.counter('denied'),
+    shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
+    shadowDenied: scope.counter(`${shadow}shadow_denied`),
+    logged: scope.counter('logged'),
+    notLogged: scope.counter('not_logged'),
+  }
+  return (callbacks) => new NetworkRbac(compiled, callbacks)
+}
+
+class NetworkRbac implements NetworkFilter {
+  private readonly compiled: Compiled
+  private readonly callbacks: ReadFilterCallbacks
+  private decided = false
+
+  constructor(compiled: Compiled, callbacks: ReadFilterCallbacks) {
+    this.compiled = compiled
+    this.callbacks = callbacks
+  }
+
+  onNewConnection(): FilterStatus {
+    return FilterStatus.Continue
+  }
+
+  onData(): FilterStatus {
+    const { config } = this.compiled
+    if (this.decided && !config.continuous) return FilterStatus.Continue
+    const { connection, filterState, dynamicMetadata } = this.callbacks
+    const facts = new ConnectionFacts(connection.info, filterState, dynamicMetadata)
+    const first = !this.decided
+    this.decided = true
+    if (this.compiled.shadow && first) this.note(this.compiled.shadow(facts))
+    if (!this.compiled.rules) return FilterStatus.Continue
+    const verdict = this.compiled.rules(facts)
+    if (config.rules?.action === 'LOG') {
+      ;(verdict.policy ? this.compiled.logged : this.compiled.notLogged).inc()
+      return FilterStatus.Continue
+    }
+    if (verdict.allowed) {
+      if (first) this.compiled.allowed.inc()
+      return FilterStatus.Continue
+    }
+    this.compiled.denied.inc()
+    connection.info.connectionTerminationDetails = deniedDetails(verdict.policy)
+    connection.close(CloseType.NoFlush, deniedDetails(verdict.policy))
+    return FilterStatus.StopIteration
+  }
+
+  private note(verdict: RbacVerdict): void {
+    const prefix = this.compiled.config.shadowRulesStatPrefix
+    const values = (this.callbacks.dynamicMetadata[METADATA_NAMESPACE] ??= {})
+    if (verdict.policy) values[`${prefix}shadow_effective_policy_id`] = verdict.policy
+    values[`${prefix}shadow_engine_result`] = verdict.allowed ? 'allowed' : 'denied'
+    ;(verdict.allowed ? this.compiled.shadowAllowed : this.compiled.shadowDenied).inc()
+  }
+
+  onEvent(): void {}
+}
