@@ -66,6 +66,18 @@ export interface WorkerContext {
   /** Makes the http_filters of a connection manager or of an upgrade. */
   createHttpFilter(parsed: ParsedExtension, statPrefix: string): HttpFilterFactory
   readonly drain: DrainState
+  /** The listener whose filter chain is being made; null outside listeners. */
+  readonly listener: ListenerFacts | null
+}
+
+/** What filters may know of their listener. */
+export interface ListenerFacts {
+  readonly name: string
+  readonly trafficDirection: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND'
+  /** `listener.<address>`; HCM counts `http.<stat_prefix>.downstream_rq_2xx` and so on below it. */
+  readonly stats: Scope
+  readonly bufferLimitBytes: number
+  readonly metadata: Readonly<Record<string, unknown>>
 }
 
 /** Drain decision of the listener or server (envoy-contract §4.5). */

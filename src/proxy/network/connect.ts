@@ -86,7 +86,8 @@ function onSecureConnect(socket: TLSSocket, connection: SocketConnection, tls: C
   }
   connection.info.sslSource = tlsSslInfo(socket)
   connection.info.requestedServerName = tls.serverName
-  connection.info.applicationProtocols = socket.alpnProtocol ? [socket.alpnProtocol] : []
+  connection.info.applicationProtocols = tls.alpnProtocols
+  connection.info.negotiatedProtocol = socket.alpnProtocol || ''
   connection.markConnected()
 }
 

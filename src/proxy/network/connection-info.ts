@@ -26,6 +26,7 @@ export class SocketConnectionInfo implements ConnectionInfo {
   requestedServerName = ''
   transportProtocol = 'raw_buffer'
   applicationProtocols: readonly string[] = []
+  negotiatedProtocol = ''
   readonly connectionId: number
   readonly startTimeMs: number
   filterChainName = ''

@@ -55,7 +55,10 @@ export interface ConnectionInfo {
   requestedServerName: string
   /** `tls` or `raw_buffer`, as detected. */
   transportProtocol: string
+  /** What the client offers (ALPN), or what the http inspector found. */
   applicationProtocols: readonly string[]
+  /** ALPN's result; '' before the handshake, without TLS and when nothing was in common. */
+  negotiatedProtocol: string
   readonly connectionId: number
   readonly startTimeMs: number
   ssl(): SslInfo | null

@@ -2,6 +2,11 @@
 
 import type { Connection, ConnectionEvent } from './connection.ts'
 
+/**
+ * StopIteration from onNewConnection: the filters after this one wait, and so do bytes that arrive, until
+ * continueReading(). StopIteration from onData: the filter has taken the chunk; what it kept it hands on with
+ * injectReadData().
+ */
 export const FilterStatus = { Continue: 0, StopIteration: 1 } as const
 export type FilterStatus = (typeof FilterStatus)[keyof typeof FilterStatus]
 
