@@ -94,6 +94,8 @@ export class StreamInfo {
   upstreamCluster = ''
   /** Observability name of the cluster: alt_stat_name, else its name. */
   upstreamClusterStatName = ''
+  /** filter_metadata of the cluster, for `%METADATA(CLUSTER:…)%`. */
+  upstreamClusterMetadata: Readonly<Record<string, unknown>> | null = null
   upstreamHost: HostDescription | null = null
   /** `ip:port` texts. */
   upstreamLocalAddress = ''

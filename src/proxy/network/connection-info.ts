@@ -31,6 +31,7 @@ export class SocketConnectionInfo implements ConnectionInfo {
   readonly startTimeMs: number
   filterChainName = ''
   listenerName = ''
+  listenerMetadata: Readonly<Record<string, unknown>> | null = null
   connectionTerminationDetails = ''
   downstreamTransportFailureReason = ''
   /** Set by the transport socket; computes on first call. */

@@ -64,6 +64,8 @@ export interface ConnectionInfo {
   ssl(): SslInfo | null
   filterChainName: string
   listenerName: string
+  /** filter_metadata of the listener, for `%METADATA(LISTENER:…)%`. */
+  listenerMetadata?: Readonly<Record<string, unknown>> | null
   connectionTerminationDetails: string
   downstreamTransportFailureReason: string
 }

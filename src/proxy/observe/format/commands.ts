@@ -1,0 +1,165 @@
+// The commands by name. What Envoy has and this build lacks is refused by name, never printed as `-`.
+
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { ConfigError } from '../../../base/errors.ts'
+import {
+  grpcStatus,
+  grpcStatusNumber,
+  pathOperator,
+  queryParameter,
+  queryParameters,
+  request,
+  requestHeadersBytes,
+  response,
+  responseHeadersBytes,
+  responseTrailersBytes,
+  text,
+  trailer,
+} from './header-operators.ts'
+import { filterState, metadata, metadataOf } from './metadata-operators.ts'
+import { byteString, type Operator, TextOperator } from './operator.ts'
+import {
+  commonDuration,
+  maskedAddress,
+  requestedServerName,
+  responseCodeDetails,
+  STREAM_OPERATORS,
+} from './stream-operators.ts'
+import { compileTime } from './time-format.ts'
+import type { Token } from './tokenizer.ts'
+
+type Command = Extract<Token, { kind: 'command' }>
+type Compile = (args: string, maxLength: number | null, path: string) => Operator
+type CompileOptional = (args: string | null, maxLength: number | null, path: string) => Operator
+
+function constant(value: string, maxLength: number | null): Operator {
+  return text(() => value, maxLength)
+}
+
+function startTime(local: boolean): CompileOptional {
+  return (args, _maxLength, path) => {
+    const format = compileTime(args, local, path)
+    return new TextOperator((context) => format(context.info.startTimeMs))
+  }
+}
+
+function emitTime(local: boolean): CompileOptional {
+  return (args, _maxLength, path) => {
+    const format = compileTime(args, local, path)
+    return new TextOperator(() => format(Date.now()))
+  }
+}
+
+/** Take neither arguments nor length. */
+const PLAIN: Record<string, Operator> = {
+  ...STREAM_OPERATORS,
+  ACCESS_LOG_TYPE: new TextOperator((context) => context.type),
+  UNIQUE_ID: new TextOperator(() => randomUUID()),
+  GRPC_STATUS_NUMBER: grpcStatusNumber,
+  REQUEST_HEADERS_BYTES: requestHeadersBytes,
+  RESPONSE_HEADERS_BYTES: responseHeadersBytes,
+  RESPONSE_TRAILERS_BYTES: responseTrailersBytes,
+}
+
+/** Need arguments. */
+const WITH_ARGUMENTS: Record<string, Compile> = {
+  REQ: request,
+  RESP: response,
+  TRAILER: trailer,
+  QUERY_PARAM: queryParameter,
+  METADATA: metadata,
+  DYNAMIC_METADATA: (args, maxLength) => metadataOf('DYNAMIC', args, maxLength),
+  CLUSTER_METADATA: (args, maxLength) => metadataOf('CLUSTER', args, maxLength),
+  UPSTREAM_METADATA: (args, maxLength) => metadataOf('UPSTREAM_HOST', args, maxLength),
+  FILTER_STATE: filterState,
+  PER_REQUEST_STATE: filterState,
+  ENVIRONMENT: (args, maxLength) => constant(byteString(process.env[args] || '-'), maxLength),
+  COMMON_DURATION: (args, _maxLength, path) => commonDuration(args, path),
+}
+
+/** May have arguments. */
+const OPTIONAL_ARGUMENTS: Record<string, CompileOptional> = {
+  START_TIME: startTime(false),
+  START_TIME_LOCAL: startTime(true),
+  EMIT_TIME: emitTime(false),
+  EMIT_TIME_LOCAL: emitTime(true),
+  PATH: pathOperator,
+  QUERY_PARAMS: queryParameters,
+  GRPC_STATUS: (args, _maxLength, path) => grpcStatus(args, path),
+  RESPONSE_CODE_DETAILS: (args, _maxLength, path) => responseCodeDetails(args, path),
+  REQUESTED_SERVER_NAME: (args, _maxLength, path) => requestedServerName(args, path),
+}
+
+/** Take a length, no arguments. */
+const WITH_LENGTH: Record<string, (maxLength: number | null) => Operator> = {
+  // An empty body is printed as nothing, not as `-`.
+  LOCAL_REPLY_BODY: (maxLength) => text((context) => context.localReplyBody, maxLength),
+  HOSTNAME: (maxLength) => constant(hostname(), maxLength),
+}
+
+/** Envoy's commands that need what this proxy does not record. */
+const LACKING = new Set([
+  'CEL',
+  'TYPED_CEL',
+  'COALESCE',
+  'CUSTOM_FLAGS',
+  'UPSTREAM_FILTER_STATE',
+  'DOWNSTREAM_HANDSHAKE_DURATION',
+  'UPSTREAM_CONNECTION_POOL_READY_DURATION',
+  'UPSTREAM_HEADER_BYTES_RECEIVED',
+  'UPSTREAM_HEADER_BYTES_SENT',
+  'DOWNSTREAM_HEADER_BYTES_RECEIVED',
+  'DOWNSTREAM_HEADER_BYTES_SENT',
+  'UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED',
+  'UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT',
+  'DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED',
+  'DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT',
+  'UPSTREAM_HOST_NAMES_ATTEMPTED',
+  'UPSTREAM_CONNECTION_IDS_ATTEMPTED',
+  'DOWNSTREAM_DETECTED_CLOSE_TYPE',
+  'UPSTREAM_DETECTED_CLOSE_TYPE',
+  'DOWNSTREAM_LOCAL_CLOSE_REASON',
+  'UPSTREAM_LOCAL_CLOSE_REASON',
+  'TLS_JA3_FINGERPRINT',
+  'TLS_JA4_FINGERPRINT',
+  'DOWNSTREAM_PEER_OTHERNAME_SAN',
+  'DOWNSTREAM_LOCAL_IP_SAN',
+  'DOWNSTREAM_LOCAL_EMAIL_SAN',
+  'DOWNSTREAM_LOCAL_OTHERNAME_SAN',
+  'DOWNSTREAM_PEER_CERT_CHAIN',
+  'DOWNSTREAM_PEER_FINGERPRINTS_1_CHAIN',
+  'DOWNSTREAM_PEER_FINGERPRINTS_256_CHAIN',
+  'DOWNSTREAM_PEER_SERIAL_CHAIN',
+  'DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID',
+  'DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID',
+])
+
+/** Throws ConfigError in Envoy's words for unknown names and wrong arguments. */
+export function compileCommand(command: Command, path: string): Operator {
+  const { name, args, maxLength } = command
+  const plain = PLAIN[name]
+  if (plain) {
+    if (args !== null || maxLength !== null) {
+      throw new ConfigError(path, `${name} does not take any parameters or length`)
+    }
+    return plain
+  }
+  const needing = WITH_ARGUMENTS[name]
+  if (needing) {
+    if (args === null || (args === '' && name !== 'FILTER_STATE'))
+      throw new ConfigError(path, `${name} requires parameters`)
+    return needing(args, maxLength, path)
+  }
+  const optional = OPTIONAL_ARGUMENTS[name]
+  if (optional) return optional(args, maxLength, path)
+  const cut = WITH_LENGTH[name]
+  if (cut) {
+    if (args !== null) throw new ConfigError(path, `${name} does not take any parameters`)
+    return cut(maxLength)
+  }
+  const masked = maskedAddress(name, args, path)
+  if (masked) return masked
+  if (LACKING.has(name)) throw new ConfigError(path, `%${name}% is not supported by this proxy`)
+  throw new ConfigError(path, `Not supported field in StreamInfo: ${name}`)
+}

@@ -1,0 +1,212 @@
+// Commands that read headers and trailers: REQ, RESP, TRAILER, PATH, QUERY_PARAM(S), GRPC_STATUS, *_HEADERS_BYTES.
+
+import { ConfigError } from '../../../base/errors.ts'
+import { GRPC_STATUS } from '../../../base/grpc-status.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
+import type { LogContext } from '../access-log.ts'
+import { NumberOperator, type Operator, TextOperator, TruncatedOperator } from './operator.ts'
+
+type Block = (context: LogContext) => HeaderMap | null
+type Text = (context: LogContext) => string | null
+
+const requestHeaders: Block = (context) => context.requestHeaders
+const responseHeaders: Block = (context) => context.responseHeaders
+const responseTrailers: Block = (context) => context.responseTrailers
+
+/** Truncates when a length was given. */
+export function text(get: Text, maxLength: number | null): Operator {
+  return maxLength === null ? new TextOperator(get) : new TruncatedOperator(get, maxLength)
+}
+
+const NAME = /^:?[!#$%&'*+.^_`|~0-9A-Za-z-]*$/
+
+/** `MAIN?ALTERNATIVE` header names. */
+function headerText(block: Block, args: string, path: string): Text {
+  const names = args.toLowerCase().split('?')
+  if (names.length > 2) throw new ConfigError(path, `More than 1 alternative header specified in token: ${args}`)
+  for (const name of names) {
+    if (!NAME.test(name)) {
+      throw new ConfigError(path, 'Invalid header configuration. Format string contains invalid characters.')
+    }
+  }
+  const [main, alternative] = names as [string, string | undefined]
+  if (alternative === undefined) return (context) => block(context)?.get(main) ?? null
+  return (context) => {
+    const headers = block(context)
+    return headers === null ? null : (headers.get(main) ?? headers.get(alternative) ?? null)
+  }
+}
+
+export function request(args: string, maxLength: number | null, path: string): Operator {
+  return text(headerText(requestHeaders, args, path), maxLength)
+}
+
+export function response(args: string, maxLength: number | null, path: string): Operator {
+  return text(headerText(responseHeaders, args, path), maxLength)
+}
+
+export function trailer(args: string, maxLength: number | null, path: string): Operator {
+  return text(headerText(responseTrailers, args, path), maxLength)
+}
+
+/** `%PATH(WQ|NQ:ORIG|PATH|ORIG_OR_PATH)%`: with or without query; original path, current path, or the first there is. */
+export function pathOperator(args: string | null, maxLength: number | null, path: string): Operator {
+  const [query = '', source = ''] = (args ?? '').split(':', 2)
+  if (!['', 'WQ', 'NQ'].includes(query)) {
+    throw new ConfigError(path, `Invalid PATH option: '${query}', only 'WQ'/'NQ' are allowed`)
+  }
+  if (!['', 'ORIG', 'PATH', 'ORIG_OR_PATH'].includes(source)) {
+    throw new ConfigError(path, `Invalid PATH option: '${source}', only 'ORIG'/'PATH'/'ORIG_OR_PATH' are allowed`)
+  }
+  const whole: Text = (context) => {
+    const headers = context.requestHeaders
+    if (headers === null) return null
+    if (source === 'PATH') return headers.path || null
+    const original = headers.get('x-envoy-original-path')
+    if (original !== undefined || source === 'ORIG') return original ?? null
+    return headers.path || null
+  }
+  if (query !== 'NQ') return text(whole, maxLength)
+  return text((context) => {
+    const value = whole(context)
+    const end = value === null ? -1 : value.indexOf('?')
+    return end < 0 ? value : value!.slice(0, end)
+  }, maxLength)
+}
+
+function queryOf(headers: HeaderMap | null): string | null {
+  if (headers === null) return null
+  const start = headers.path.indexOf('?')
+  if (start < 0) return null
+  const end = headers.path.indexOf('#', start)
+  return headers.path.slice(start + 1, end < 0 ? undefined : end)
+}
+
+/** Percent-decoding that leaves what is no escape alone. */
+function decodePercent(value: string): string {
+  if (!value.includes('%')) return value
+  return value.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
+
+/** `%QUERY_PARAM(name)%`: the decoded value of the first parameter of that name. */
+export function queryParameter(args: string, maxLength: number | null): Operator {
+  return text((context) => {
+    const query = queryOf(context.requestHeaders)
+    if (query === null) return null
+    for (const pair of query.split('&')) {
+      const equals = pair.indexOf('=')
+      const name = equals < 0 ? pair : pair.slice(0, equals)
+      if (decodePercent(name) === args) return equals < 0 ? '' : decodePercent(pair.slice(equals + 1))
+    }
+    return null
+  }, maxLength)
+}
+
+/** `%QUERY_PARAMS(ORIG|DECODED)%`: the whole query string. */
+export function queryParameters(args: string | null, maxLength: number | null, path: string): Operator {
+  if (args !== null && !['', 'ORIG', 'DECODED'].includes(args)) {
+    throw new ConfigError(path, `Invalid QUERY_PARAMS option: '${args}', only 'ORIG'/'DECODED' are allowed`)
+  }
+  return text((context) => {
+    const query = queryOf(context.requestHeaders)
+    return query !== null && args === 'DECODED' ? decodePercent(query) : query
+  }, maxLength)
+}
+
+/** Bytes of names and values, pseudo-headers included. */
+function blockBytes(headers: HeaderMap | null): number {
+  if (headers === null) return 0
+  let bytes = 0
+  for (const part of headers.list) bytes += part.length
+  if (headers.method) bytes += 7 + headers.method.length
+  if (headers.path) bytes += 5 + headers.path.length
+  if (headers.authority) bytes += 10 + headers.authority.length
+  if (headers.scheme) bytes += 7 + headers.scheme.length
+  if (headers.protocol) bytes += 9 + headers.protocol.length
+  if (headers.status) bytes += 7 + 3
+  return bytes
+}
+
+export const requestHeadersBytes: Operator = new NumberOperator((context) => blockBytes(context.requestHeaders))
+export const responseHeadersBytes: Operator = new NumberOperator((context) => blockBytes(context.responseHeaders))
+export const responseTrailersBytes: Operator = new NumberOperator((context) => blockBytes(context.responseTrailers))
+
+/** HTTP status → gRPC status, for answers without grpc-status (gRPC's HTTP mapping). */
+function grpcFromHttp(status: number): number {
+  switch (status) {
+    case 400:
+      return GRPC_STATUS.INTERNAL
+    case 401:
+      return GRPC_STATUS.UNAUTHENTICATED
+    case 403:
+      return GRPC_STATUS.PERMISSION_DENIED
+    case 404:
+      return GRPC_STATUS.UNIMPLEMENTED
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return GRPC_STATUS.UNAVAILABLE
+    default:
+      return GRPC_STATUS.UNKNOWN
+  }
+}
+
+function isGrpcRequest(headers: HeaderMap | null): boolean {
+  const type = headers?.get('content-type') ?? ''
+  return type.startsWith('application/grpc') && (type.length === 16 || '+;'.includes(type[16]!))
+}
+
+/** The gRPC status of a gRPC request's answer: trailers, else headers, else from the HTTP status; null for other requests. */
+export function grpcStatusOf(context: LogContext): number | null {
+  if (!isGrpcRequest(context.requestHeaders)) return null
+  const given = context.responseTrailers?.get('grpc-status') ?? context.responseHeaders?.get('grpc-status')
+  if (given !== undefined) return /^\d+$/.test(given) ? Number(given) : null
+  return context.info.responseCode === 0 ? null : grpcFromHttp(context.info.responseCode)
+}
+
+/** By status number; also what grpc_status_filter's words mean. */
+export const GRPC_STATUS_NAMES: readonly string[] = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+]
+
+function camelName(snake: string): string {
+  if (snake === 'OK') return 'OK'
+  return snake
+    .split('_')
+    .map((word) => word[0] + word.slice(1).toLowerCase())
+    .join('')
+}
+const CAMEL_NAMES = GRPC_STATUS_NAMES.map(camelName)
+
+/** `%GRPC_STATUS(CAMEL_STRING|SNAKE_STRING|NUMBER)%`. */
+export function grpcStatus(args: string | null, path: string): Operator {
+  const style = args || 'CAMEL_STRING'
+  if (style === 'NUMBER') return grpcStatusNumber
+  if (style !== 'CAMEL_STRING' && style !== 'SNAKE_STRING') {
+    throw new ConfigError(path, 'GrpcStatusFormatter only supports CAMEL_STRING, SNAKE_STRING or NUMBER.')
+  }
+  const names = style === 'SNAKE_STRING' ? GRPC_STATUS_NAMES : CAMEL_NAMES
+  return new TextOperator((context) => {
+    const status = grpcStatusOf(context)
+    return status === null ? null : (names[status] ?? String(status))
+  })
+}
+
+export const grpcStatusNumber: Operator = new NumberOperator(grpcStatusOf)

@@ -1,0 +1,261 @@
+// Commands that read the stream: times, durations, bytes, codes, flags, names, addresses, TLS.
+
+import { isIPv6 } from 'node:net'
+import { ConfigError } from '../../../base/errors.ts'
+import type { Address, SslInfo } from '../../network/connection.ts'
+import { now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
+import type { LogContext } from '../access-log.ts'
+import { byteString, NumberOperator, type Operator, TextOperator } from './operator.ts'
+
+function string(get: (info: StreamInfo) => string | null | undefined): Operator {
+  return new TextOperator((context) => {
+    const value = get(context.info)
+    return value ? byteString(value) : null
+  })
+}
+
+function number(get: (info: StreamInfo) => number | null): Operator {
+  return new NumberOperator((context) => get(context.info))
+}
+
+/** Text with spaces as `_`, so that a field stays one word. */
+function oneWord(get: (info: StreamInfo) => string): Operator {
+  return string((info) => {
+    const value = get(info)
+    return value.includes(' ') ? value.replaceAll(' ', '_') : value
+  })
+}
+
+/** Whole milliseconds from one moment to another; null when either was not reached. */
+function between(from: number, to: number): number | null {
+  return from === 0 || to === 0 ? null : Math.max(0, Math.floor(to - from))
+}
+
+/** Bits → printed flags; the combinations in use are few. */
+const printedFlags: [short: Map<number, string>, long: Map<number, string>] = [new Map(), new Map()]
+
+/** Response flags joined by commas; `-` for none. */
+export function responseFlags(bits: number, long: boolean): string {
+  const known = printedFlags[long ? 1 : 0]
+  let text = known.get(bits)
+  if (text === undefined) {
+    const names: string[] = []
+    for (const [i, names2] of RESPONSE_FLAGS.entries()) if (bits & (1 << i)) names.push(names2[long ? 1 : 0])
+    text = names.join(',') || '-'
+    known.set(bits, text)
+  }
+  return text
+}
+
+/** Commands without arguments. */
+export const STREAM_OPERATORS: Record<string, Operator> = {
+  DURATION: number((info) => Math.floor((info.end || now()) - info.start)),
+  REQUEST_DURATION: number((info) => between(info.start, info.lastDownstreamRxByte)),
+  REQUEST_TX_DURATION: number((info) => between(info.start, info.lastUpstreamTxByte)),
+  RESPONSE_DURATION: number((info) => between(info.start, info.firstUpstreamRxByte)),
+  RESPONSE_TX_DURATION: number((info) => between(info.firstUpstreamRxByte, info.lastDownstreamTxByte)),
+  // QUIC facts: absent (0) on TCP.
+  ROUNDTRIP_DURATION: number(() => null),
+  BYTES_RETRANSMITTED: number(() => 0),
+  PACKETS_RETRANSMITTED: number(() => 0),
+  BYTES_RECEIVED: number((info) => info.bytesReceived),
+  BYTES_SENT: number((info) => info.bytesSent),
+  UPSTREAM_WIRE_BYTES_RECEIVED: number((info) => info.upstreamWireBytesReceived),
+  UPSTREAM_WIRE_BYTES_SENT: number((info) => info.upstreamWireBytesSent),
+  DOWNSTREAM_WIRE_BYTES_RECEIVED: number((info) => info.downstreamWireBytesReceived),
+  DOWNSTREAM_WIRE_BYTES_SENT: number((info) => info.downstreamWireBytesSent),
+  PROTOCOL: string((info) => info.protocol),
+  UPSTREAM_PROTOCOL: string((info) => info.upstreamProtocol),
+  RESPONSE_CODE: number((info) => info.responseCode),
+  CONNECTION_TERMINATION_DETAILS: string(
+    (info) => info.connectionTerminationDetails || info.downstream.connectionTerminationDetails,
+  ),
+  RESPONSE_FLAGS: string((info) => responseFlags(info.responseFlags, false)),
+  RESPONSE_FLAGS_LONG: string((info) => responseFlags(info.responseFlags, true)),
+  ROUTE_NAME: string((info) => info.routeName),
+  VIRTUAL_CLUSTER_NAME: string((info) => info.virtualClusterName),
+  UPSTREAM_CLUSTER: string((info) => info.upstreamClusterStatName || info.upstreamCluster),
+  UPSTREAM_CLUSTER_RAW: string((info) => info.upstreamCluster),
+  UPSTREAM_REQUEST_ATTEMPT_COUNT: number((info) => info.attemptCount),
+  STREAM_ID: string((info) => info.requestId),
+  CONNECTION_ID: number((info) => info.downstream.connectionId),
+  UPSTREAM_CONNECTION_ID: number((info) => info.upstreamConnectionId),
+  FILTER_CHAIN_NAME: string((info) => info.downstream.filterChainName),
+  TRACE_ID: string((info) => info.traceId),
+  SPAN_ID: string((info) => info.spanId),
+  UPSTREAM_HOST: string((info) => info.upstreamHost?.address.text),
+  UPSTREAM_HOST_NAME: string(
+    (info) => info.upstreamHost && (info.upstreamHost.hostname || info.upstreamHost.address.text),
+  ),
+  UPSTREAM_HOST_NAME_WITHOUT_PORT: string(
+    (info) => info.upstreamHost && (info.upstreamHost.hostname || info.upstreamHost.address.ip),
+  ),
+  UPSTREAM_HOSTS_ATTEMPTED: string((info) => info.hostsAttempted?.join(',')),
+  UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT: string((info) => info.hostsAttempted?.map(hostPart).join(',')),
+  UPSTREAM_LOCAL_ADDRESS: string((info) => info.upstreamLocalAddress),
+  UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: string((info) => hostPart(info.upstreamLocalAddress)),
+  UPSTREAM_LOCAL_PORT: number((info) => portPart(info.upstreamLocalAddress)),
+  UPSTREAM_REMOTE_ADDRESS: string(upstreamRemote),
+  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: string((info) => hostPart(upstreamRemote(info))),
+  UPSTREAM_REMOTE_PORT: number((info) => portPart(upstreamRemote(info))),
+  UPSTREAM_TRANSPORT_FAILURE_REASON: oneWord((info) => info.upstreamTransportFailureReason),
+  DOWNSTREAM_TRANSPORT_FAILURE_REASON: oneWord((info) => info.downstream.downstreamTransportFailureReason),
+  ...addressOperators('DOWNSTREAM_LOCAL', (info) => info.downstream.localAddress),
+  ...addressOperators('DOWNSTREAM_REMOTE', (info) => info.downstream.remoteAddress),
+  ...addressOperators('DOWNSTREAM_DIRECT_LOCAL', (info) => info.downstream.directLocalAddress),
+  ...addressOperators('DOWNSTREAM_DIRECT_REMOTE', (info) => info.downstream.directRemoteAddress),
+  ...tlsOperators('DOWNSTREAM', (info) => info.downstream.ssl()),
+  ...tlsOperators('UPSTREAM', (info) => info.upstreamSsl?.() ?? null),
+}
+
+function upstreamRemote(info: StreamInfo): string {
+  return info.upstreamRemoteAddress || (info.upstreamHost?.address.text ?? '')
+}
+
+/** `10.0.0.1:80` → `10.0.0.1`, `[::1]:80` → `::1`; other texts (pipes) stay. */
+function hostPart(address: string): string {
+  const colon = address.lastIndexOf(':')
+  if (colon < 0) return address
+  return address[0] === '[' ? address.slice(1, colon - 1) : address.slice(0, colon)
+}
+
+function portPart(address: string): number | null {
+  const colon = address.lastIndexOf(':')
+  const port = colon < 0 ? Number.NaN : Number(address.slice(colon + 1))
+  return Number.isInteger(port) ? port : null
+}
+
+function addressOperators(prefix: string, get: (info: StreamInfo) => Address): Record<string, Operator> {
+  return {
+    [`${prefix}_ADDRESS`]: string((info) => get(info).text),
+    [`${prefix}_PORT`]: number((info) => (get(info).ip === '' ? null : get(info).port)),
+  }
+}
+
+/** `DOWNSTREAM_…_ADDRESS_WITHOUT_PORT`, whose optional argument masks the address to that many bits. */
+export function maskedAddress(name: string, args: string | null, path: string): Operator | null {
+  const get = WITHOUT_PORT[name]
+  if (!get) return null
+  if (args === null) return string((info) => get(info).ip || get(info).text)
+  const bits = Number(args)
+  if (!/^\d+$/.test(args) || bits > 128) throw new ConfigError(path, `${name}: "${args}" is no prefix length`)
+  return string((info) => {
+    const { ip, text } = get(info)
+    return ip ? `${maskAddress(ip, bits)}/${isIPv6(ip) ? bits : Math.min(bits, 32)}` : text
+  })
+}
+
+const WITHOUT_PORT: Record<string, (info: StreamInfo) => Address> = {
+  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (info) => info.downstream.localAddress,
+  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (info) => info.downstream.remoteAddress,
+  DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT: (info) => info.downstream.directLocalAddress,
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (info) => info.downstream.directRemoteAddress,
+}
+
+function maskAddress(ip: string, bits: number): string {
+  if (!isIPv6(ip)) {
+    const octets = ip
+      .split('.')
+      .map((octet, i) => Number(octet) & (0xff00 >> Math.min(8, Math.max(0, bits - i * 8))) & 0xff)
+    return octets.join('.')
+  }
+  const groups = expandIPv6(ip).map(
+    (group, i) => group & (0xffff0000 >> Math.min(16, Math.max(0, bits - i * 16))) & 0xffff,
+  )
+  // The URL parser writes IPv6 addresses in their shortest form (RFC 5952).
+  return new URL(`http://[${groups.map((group) => group.toString(16)).join(':')}]`).hostname.slice(1, -1)
+}
+
+function expandIPv6(ip: string): number[] {
+  const [head, tail] = new URL(`http://[${ip}]`).hostname.slice(1, -1).split('::') as [string, string | undefined]
+  const left = head ? head.split(':') : []
+  const right = tail ? tail.split(':') : []
+  const middle = new Array<string>(tail === undefined ? 0 : 8 - left.length - right.length).fill('0')
+  return [...left, ...middle, ...right].map((group) => Number.parseInt(group, 16))
+}
+
+function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): Record<string, Operator> {
+  const tls = (read: (ssl: SslInfo) => string | undefined): Operator =>
+    string((info) => {
+      const ssl = get(info)
+      return ssl === null ? null : read(ssl)
+    })
+  return {
+    [`${side}_TLS_VERSION`]: tls((ssl) => ssl.version),
+    [`${side}_TLS_CIPHER`]: tls((ssl) => ssl.cipher),
+    [`${side}_TLS_SESSION_ID`]: tls((ssl) => ssl.sessionId),
+    [`${side}_PEER_URI_SAN`]: tls((ssl) => ssl.uriSanPeer.join(',')),
+    [`${side}_PEER_DNS_SAN`]: tls((ssl) => ssl.dnsSanPeer.join(',')),
+    [`${side}_PEER_IP_SAN`]: tls((ssl) => ssl.ipSanPeer.join(',')),
+    [`${side}_PEER_EMAIL_SAN`]: tls((ssl) => ssl.emailSanPeer.join(',')),
+    [`${side}_PEER_SUBJECT`]: tls((ssl) => ssl.subjectPeer),
+    [`${side}_PEER_ISSUER`]: tls((ssl) => ssl.issuerPeer),
+    [`${side}_PEER_SERIAL`]: tls((ssl) => ssl.serialPeer),
+    [`${side}_PEER_FINGERPRINT_256`]: tls((ssl) => ssl.sha256Peer),
+    [`${side}_PEER_FINGERPRINT_1`]: tls((ssl) => ssl.sha1Peer),
+    [`${side}_PEER_CERT`]: tls((ssl) => ssl.pemPeer),
+    [`${side}_PEER_CERT_V_START`]: tls((ssl) => ssl.validFromPeer),
+    [`${side}_PEER_CERT_V_END`]: tls((ssl) => ssl.expirationPeer),
+    [`${side}_LOCAL_URI_SAN`]: tls((ssl) => ssl.uriSanLocal.join(',')),
+    [`${side}_LOCAL_DNS_SAN`]: tls((ssl) => ssl.dnsSanLocal.join(',')),
+    [`${side}_LOCAL_SUBJECT`]: tls((ssl) => ssl.subjectLocal),
+  }
+}
+
+const SPACES_ALLOWED = 'ALLOW_WHITESPACES'
+
+/** `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%`; without the argument, spaces become `_`. */
+export function responseCodeDetails(args: string | null, path: string): Operator {
+  if (args === SPACES_ALLOWED) return string((info) => info.responseCodeDetails)
+  if (args) throw new ConfigError(path, `RESPONSE_CODE_DETAILS knows the argument ${SPACES_ALLOWED}, not ${args}`)
+  return oneWord((info) => info.responseCodeDetails)
+}
+
+/** `%REQUESTED_SERVER_NAME(SNI_ONLY|SNI_FIRST|HOST_FIRST)%`: the SNI, with the Host header as second or first choice. */
+export function requestedServerName(args: string | null, path: string): Operator {
+  const choice = args || 'SNI_ONLY'
+  const sni = (context: LogContext) => context.info.downstream.requestedServerName || null
+  const host = (context: LogContext) => context.requestHeaders?.authority.replace(/:\d+$/, '') || null
+  if (choice === 'SNI_ONLY') return new TextOperator(sni)
+  if (choice === 'SNI_FIRST') return new TextOperator((context) => sni(context) ?? host(context))
+  if (choice === 'HOST_FIRST') return new TextOperator((context) => host(context) ?? sni(context))
+  throw new ConfigError(
+    path,
+    `Invalid REQUESTED_SERVER_NAME option: '${choice}', only 'SNI_ONLY'/'SNI_FIRST'/'HOST_FIRST' are allowed`,
+  )
+}
+
+type Moment = (info: StreamInfo) => number
+const MOMENTS: Record<string, Moment> = {
+  DS_RX_BEG: (info) => info.start,
+  DS_RX_END: (info) => info.lastDownstreamRxByte,
+  US_CX_BEG: (info) => info.upstreamConnectStart,
+  US_CX_END: (info) => info.upstreamConnectEnd,
+  US_HS_END: (info) => info.upstreamHandshakeEnd,
+  US_TX_BEG: (info) => info.firstUpstreamTxByte,
+  US_TX_END: (info) => info.lastUpstreamTxByte,
+  US_RX_BEG: (info) => info.firstUpstreamRxByte,
+  US_RX_END: (info) => info.lastUpstreamRxByte,
+  DS_TX_BEG: (info) => info.firstDownstreamTxByte,
+  DS_TX_END: (info) => info.lastDownstreamTxByte,
+}
+const UNITS: Record<string, number> = { ms: 1, us: 1e3, ns: 1e6 }
+
+/** `%COMMON_DURATION(START:END:ms|us|ns)%`. */
+export function commonDuration(args: string, path: string): Operator {
+  const [from, to, unit = 'ms', ...rest] = args.split(':')
+  const start = MOMENTS[from ?? '']
+  const end = MOMENTS[to ?? '']
+  const scale = UNITS[unit]
+  if (!start || !end || scale === undefined || rest.length > 0) {
+    throw new ConfigError(
+      path,
+      `Invalid common duration configuration: ${args}; points are ${Object.keys(MOMENTS).join(', ')}, units ms, us, ns`,
+    )
+  }
+  return number((info) => {
+    const a = start(info)
+    const b = end(info)
+    return a === 0 || b === 0 || b < a ? null : Math.floor((b - a) * scale)
+  })
+}
