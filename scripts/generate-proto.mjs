@@ -40,6 +40,11 @@ function closure() {
   return files
 }
 
+/** Fields of today's Envoy API that the package's protos are too old for: path -> [message, field]. */
+const LATER_FIELDS = {
+  'envoy/config/cluster/v3/cluster.proto': [['Cluster', 'google.protobuf.Duration dns_jitter = 58;']],
+}
+
 /** What the stored protos lack for the rest to compile. */
 function patched(path, text) {
   if (path === 'validate/validate.proto' && !/ignore_empty = 26/.test(text)) {
@@ -49,6 +54,9 @@ function patched(path, text) {
   // This tracer configuration imports protos that are not in the package, and we register no such tracer.
   if (path === 'envoy/config/trace/v3/trace.proto') {
     return text.replace(/^import public "envoy\/config\/trace\/v3\/opencensus\.proto";$/m, '')
+  }
+  for (const [message, field] of LATER_FIELDS[path] ?? []) {
+    text = text.replace(new RegExp(`^message ${message} \\{$`, 'm'), (line) => `${line}\n  ${field}`)
   }
   return text
 }

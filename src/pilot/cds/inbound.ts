@@ -1,0 +1,166 @@
+// Inbound clusters: from the sidecar to its own application.
+import { create } from '@bufbuild/protobuf'
+import {
+  type Cluster,
+  Cluster_DiscoveryType,
+  Cluster_LbPolicy,
+  ClusterSchema,
+} from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { BindConfigSchema } from '../../api/gen/envoy/config/core/v3/address_pb.js'
+import type { ConnectionPool, IstioIngressListener } from '../../config/index.ts'
+import type { ProxyNode, ServiceInstance } from '../model/node.ts'
+import { isHttp2, type Protocol, parseProtocol } from '../model/protocol.ts'
+import type { PushContext } from '../model/push-context.ts'
+import type { Service, ServicePort } from '../model/service.ts'
+import { addressOf, durationOf } from '../xds/messages.ts'
+import { inboundClusterName } from '../xds/names.ts'
+import { type HttpOptions, writeHttpOptions } from './http-options.ts'
+import { serviceMetadata } from './outbound.ts'
+import { clusterPolicy } from './policy.ts'
+import { statName } from './stat-name.ts'
+import { applyConnectionPool, unlimitedCircuitBreakers } from './traffic-policy.ts'
+
+/** Connections from the sidecar to the application come from here, so that iptables lets them pass. */
+const INBOUND_SOURCE_V4 = '127.0.0.6'
+const INBOUND_SOURCE_V6 = '::6'
+/** An original-destination host is never cleaned up: istiod's largest Go duration in whole seconds. */
+const NEVER_CLEANED_MS = 9223372035_000
+
+/** The clusters of a sidecar's own ports, sorted by port. */
+export function inboundClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
+  const scope = push.sidecarScope(proxy)
+  const instances = push.serviceInstances(proxy)
+  const ingress = scope.sidecar?.spec.ingress
+  if (ingress?.length) return ingress.map((listener) => ingressCluster(listener, instances, proxy, push))
+  const byPort = new Map<number, ServiceInstance[]>()
+  for (const instance of instances) {
+    if (instance.port.protocol === 'UDP') continue
+    const same = byPort.get(instance.targetPort)
+    if (same) same.push(instance)
+    else byPort.set(instance.targetPort, [instance])
+  }
+  return [...byPort].sort(([a], [b]) => a - b).map(([port, list]) => portCluster(port, list, proxy, push))
+}
+
+/** Where the bound source address comes from in a capture mode: with TPROXY the client's own address is kept. */
+export function inboundBindConfig(proxy: ProxyNode) {
+  if (proxy.interceptionMode === 'TPROXY') return undefined
+  const address = proxy.ip.includes(':') ? INBOUND_SOURCE_V6 : INBOUND_SOURCE_V4
+  return create(BindConfigSchema, { sourceAddress: { address, portSpecifier: { case: 'portValue', value: 0 } } })
+}
+
+function portCluster(
+  targetPort: number,
+  instances: readonly ServiceInstance[],
+  proxy: ProxyNode,
+  push: PushContext,
+): Cluster {
+  const first = instances[0]!
+  const cluster = baseCluster(targetPort, first.service, first.port, push)
+  if (push.mesh.inboundTrafficPolicy.mode === 'LOCALHOST') {
+    setStatic(cluster, '127.0.0.1', targetPort)
+  } else {
+    cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
+    cluster.lbPolicy = Cluster_LbPolicy.CLUSTER_PROVIDED
+    cluster.cleanupInterval = durationOf(NEVER_CLEANED_MS)
+    cluster.upstreamBindConfig = inboundBindConfig(proxy)
+  }
+  const services = [...new Set(instances.map((i) => i.service))]
+  setServices(cluster, services)
+  const scope = push.sidecarScope(proxy)
+  const rule = scope.destinationRule(first.service, proxy.labels)
+  // The server side must hold what its clients' limits let through, so the service's own rule counts here, too.
+  const own = clusterPolicy(rule, null, first.port.port, push.mesh).connectionPool
+  finish(cluster, first.port.protocol, scope.sidecar?.spec.inboundConnectionPool ?? own, push)
+  return cluster
+}
+
+function ingressCluster(
+  listener: IstioIngressListener,
+  instances: readonly ServiceInstance[],
+  proxy: ProxyNode,
+  push: PushContext,
+): Cluster {
+  const port = listener.port.number ?? 0
+  const instance = instances.find((i) => i.targetPort === port || i.port.port === port)
+  const protocol = parseProtocol(listener.port.protocol ?? '')
+  const named: ServicePort = { name: listener.port.name ?? '', port, protocol, targetPort: port, targetPortName: '' }
+  const cluster = baseCluster(port, instance?.service ?? null, named, push)
+  const endpoint = listener.defaultEndpoint ?? ''
+  if (!endpoint) {
+    cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
+    cluster.lbPolicy = Cluster_LbPolicy.CLUSTER_PROVIDED
+    cluster.upstreamBindConfig = inboundBindConfig(proxy)
+  } else if (endpoint.startsWith('unix://')) setStatic(cluster, endpoint, 0)
+  else {
+    const colon = endpoint.lastIndexOf(':')
+    const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, '')
+    const number = Number(endpoint.slice(colon + 1))
+    // 0.0.0.0 and :: stand for the instance's own address; loopback stays loopback.
+    const own = host === '0.0.0.0' || host === '::'
+    const address = own ? (proxy.ips.find((ip) => ip.includes(':') === (host === '::')) ?? proxy.ip) : host
+    setStatic(cluster, address, number)
+    if (own) cluster.upstreamBindConfig = inboundBindConfig(proxy)
+  }
+  if (instance) setServices(cluster, [instance.service])
+  const pool = listener.connectionPool ?? push.sidecarScope(proxy).sidecar?.spec.inboundConnectionPool
+  finish(cluster, protocol, pool, push)
+  return cluster
+}
+
+function baseCluster(port: number, service: Service | null, servicePort: ServicePort, push: PushContext): Cluster {
+  const name = inboundClusterName(port)
+  const template = push.mesh.inboundClusterStatName
+  const stat = service ? statName(template, { name, service, port: servicePort, subset: null }) : name
+  return create(ClusterSchema, {
+    name,
+    altStatName: `${stat};`,
+    connectTimeout: durationOf(push.mesh.connectTimeout),
+    commonLbConfig: {},
+    circuitBreakers: unlimitedCircuitBreakers(),
+  })
+}
+
+function setStatic(cluster: Cluster, host: string, port: number): void {
+  cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.STATIC }
+  cluster.loadAssignment = {
+    $typeName: 'envoy.config.endpoint.v3.ClusterLoadAssignment',
+    clusterName: cluster.name,
+    namedEndpoints: {},
+    endpoints: [
+      {
+        $typeName: 'envoy.config.endpoint.v3.LocalityLbEndpoints',
+        priority: 0,
+        lbConfig: { case: undefined },
+        lbEndpoints: [
+          {
+            $typeName: 'envoy.config.endpoint.v3.LbEndpoint',
+            healthStatus: 0,
+            hostIdentifier: {
+              case: 'endpoint',
+              value: {
+                $typeName: 'envoy.config.endpoint.v3.Endpoint',
+                hostname: '',
+                additionalAddresses: [],
+                address: addressOf(host, port),
+              },
+            },
+          },
+        ],
+      },
+    ],
+  }
+}
+
+function setServices(cluster: Cluster, services: readonly Service[]): void {
+  const istio = { services: services.map(serviceMetadata) }
+  cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
+}
+
+function finish(cluster: Cluster, protocol: Protocol, pool: ConnectionPool | undefined, push: PushContext): void {
+  const http: HttpOptions = {
+    protocol: isHttp2(protocol) ? 'http2' : protocol === 'Unsupported' ? 'downstream' : 'http1',
+  }
+  applyConnectionPool(cluster, http, pool, push.mesh)
+  writeHttpOptions(cluster, http)
+}

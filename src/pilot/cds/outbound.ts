@@ -1,0 +1,324 @@
+// Outbound clusters: one for each service port, then one for each subset.
+import { create } from '@bufbuild/protobuf'
+import { anyPack } from '@bufbuild/protobuf/wkt'
+import {
+  type Cluster,
+  Cluster_DiscoveryType,
+  Cluster_DnsLookupFamily,
+  ClusterSchema,
+} from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js'
+import { ClusterConfigSchema } from '../../api/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.js'
+import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
+import type { Subset } from '../../config/index.ts'
+import { buildAssignment } from '../eds/endpoints.ts'
+import { type ProxyNode, supportsExtension } from '../model/node.ts'
+import { isHttp, isHttp2, type Protocol } from '../model/protocol.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { resourcePath } from '../model/resource.ts'
+import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
+import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
+import { ADS_WITHOUT_TIMEOUT, durationOf, RAW_BUFFER_SOCKET, typedStruct } from '../xds/messages.ts'
+import { outboundClusterName, outboundSni } from '../xds/names.ts'
+import { type HttpOptions, type UpstreamProtocol, writeHttpOptions } from './http-options.ts'
+import { type ClusterPolicy, clusterPolicy } from './policy.ts'
+import { statName } from './stat-name.ts'
+import { autoTlsMatches, explicitTls, istioMutualContext, type TlsInputs, tlsSocket, withProxyProtocol } from './tls.ts'
+import {
+  applyConnectionPool,
+  applyLoadBalancer,
+  applyOutlierDetection,
+  unlimitedCircuitBreakers,
+} from './traffic-policy.ts'
+
+/** One cluster to be: everything that decides it, before the work is done. */
+export interface OutboundSpec {
+  readonly name: string
+  readonly service: Service
+  readonly port: ServicePort
+  readonly subset: Subset | null
+  readonly rule: MergedDestinationRule | null
+}
+
+/** The clusters a proxy should have, in Istio's order; of equal names the first counts. */
+export function outboundSpecs(proxy: ProxyNode, push: PushContext): OutboundSpec[] {
+  const scope = push.sidecarScope(proxy)
+  const specs: OutboundSpec[] = []
+  const names = new Set<string>()
+  const add = (spec: OutboundSpec): void => {
+    if (names.has(spec.name)) return
+    names.add(spec.name)
+    specs.push(spec)
+  }
+  for (const service of scope.services) {
+    if (service.resolution === 'Alias') continue
+    const rule = scope.destinationRule(service, proxy.labels)
+    for (const port of service.ports) {
+      if (port.protocol === 'UDP') continue
+      const { hostname } = service
+      add({ name: outboundClusterName(port.port, '', hostname), service, port, subset: null, rule })
+      for (const subset of rule?.rule.spec.subsets ?? []) {
+        add({ name: outboundClusterName(port.port, subset.name, hostname), service, port, subset, rule })
+      }
+    }
+  }
+  return specs
+}
+
+type Addressing = 'EDS' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'ORIGINAL_DST' | 'DYNAMIC_DNS'
+
+/** How a proxy reaches a service. Gateways have no original destination to forward to. */
+export function addressingOf(service: Service, proxy: Pick<ProxyNode, 'type'>): Addressing {
+  switch (service.resolution) {
+    case 'DNSLB':
+      return 'STRICT_DNS'
+    case 'DNSRoundRobinLB':
+      return 'LOGICAL_DNS'
+    case 'DynamicDNS':
+      return 'DYNAMIC_DNS'
+    case 'Passthrough':
+      return proxy.type === 'sidecar' ? 'ORIGINAL_DST' : 'EDS'
+    default:
+      return 'EDS'
+  }
+}
+
+/** Builds one cluster; null for a DNS service without any name to resolve. */
+export function buildOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushContext): Cluster | null {
+  const { service, port, name } = spec
+  const { mesh } = push
+  const policy = clusterPolicy(spec.rule, spec.subset, port.port, mesh)
+  const addressing = addressingOf(service, proxy)
+  const cluster = create(ClusterSchema, {
+    name,
+    altStatName: `${statName(mesh.outboundClusterStatName, spec)};`,
+    connectTimeout: durationOf(mesh.connectTimeout),
+    commonLbConfig: { healthyPanicThreshold: {} },
+    circuitBreakers: unlimitedCircuitBreakers(),
+    filters: metadataExchangeFilters(proxy),
+  })
+  if (!setAddressing(cluster, addressing, spec, policy, proxy, push)) return null
+  setMetadata(cluster, spec, policy)
+  const http: HttpOptions = { protocol: upstreamProtocol(port.protocol, policy, proxy, push) }
+  applyConnectionPool(cluster, http, policy.connectionPool, mesh)
+  applyOutlierDetection(cluster, http, policy.outlierDetection)
+  applyLoadBalancer(cluster, policy, mesh)
+  applyRetryBudget(cluster, policy)
+  setTls(cluster, http, spec, policy, proxy, push)
+  writeHttpOptions(cluster, http)
+  return cluster
+}
+
+/** The cluster network filter of Istio's Envoy build that learns who the peer is; only for proxies that have it. */
+export function metadataExchangeFilters(proxy: ProxyNode) {
+  if (
+    !supportsExtension(proxy, 'envoy.filters.network.upstream.metadata_exchange') &&
+    !supportsExtension(proxy, METADATA_EXCHANGE)
+  ) {
+    return []
+  }
+  return [
+    create(FilterSchema, {
+      name: METADATA_EXCHANGE,
+      typedConfig: typedStruct('type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange', {
+        enable_discovery: true,
+        protocol: 'istio-peer-exchange',
+      }),
+    }),
+  ]
+}
+
+const METADATA_EXCHANGE = 'istio.metadata_exchange'
+
+function setAddressing(
+  cluster: Cluster,
+  addressing: Addressing,
+  spec: OutboundSpec,
+  policy: ClusterPolicy,
+  proxy: ProxyNode,
+  push: PushContext,
+): boolean {
+  switch (addressing) {
+    case 'EDS':
+      cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.EDS }
+      cluster.edsClusterConfig = {
+        $typeName: 'envoy.config.cluster.v3.Cluster.EdsClusterConfig',
+        serviceName: spec.name,
+        edsConfig: ADS_WITHOUT_TIMEOUT,
+      }
+      return true
+    case 'ORIGINAL_DST':
+      cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
+      return true
+    case 'DYNAMIC_DNS':
+      cluster.clusterDiscoveryType = {
+        case: 'clusterType',
+        value: {
+          $typeName: 'envoy.config.cluster.v3.Cluster.CustomClusterType',
+          name: 'envoy.clusters.dynamic_forward_proxy',
+          typedConfig: anyPack(ClusterConfigSchema, create(ClusterConfigSchema)),
+        },
+      }
+      return true
+    default: {
+      const assignment = buildAssignment({
+        name: spec.name,
+        service: spec.service,
+        port: spec.port.port,
+        subset: spec.subset,
+        policy,
+        proxy,
+        push,
+      })
+      if (assignment.endpoints.length === 0) return false
+      const type = addressing === 'STRICT_DNS' ? Cluster_DiscoveryType.STRICT_DNS : Cluster_DiscoveryType.LOGICAL_DNS
+      cluster.clusterDiscoveryType = { case: 'type', value: type }
+      cluster.loadAssignment = assignment
+      setDns(cluster, proxy, push)
+      return true
+    }
+  }
+}
+
+/** Spreads the queries of many proxies: istiod's PILOT_DNS_JITTER_DURATION. */
+const DNS_JITTER_MS = 100
+/** A c-ares channel is renewed after so many queries over UDP: istiod's PILOT_DNS_CARES_UDP_MAX_QUERIES. */
+const DNS_UDP_MAX_QUERIES = 100
+
+function setDns(cluster: Cluster, proxy: ProxyNode, push: PushContext): void {
+  cluster.respectDnsTtl = true
+  cluster.dnsRefreshRate = durationOf(push.mesh.dnsRefreshRate)
+  cluster.dnsJitter = durationOf(DNS_JITTER_MS)
+  cluster.dnsLookupFamily = lookupFamily(proxy)
+  cluster.typedDnsResolverConfig = {
+    $typeName: 'envoy.config.core.v3.TypedExtensionConfig',
+    name: 'envoy.network.dns_resolver.cares',
+    typedConfig: anyPack(
+      CaresDnsResolverConfigSchema,
+      create(CaresDnsResolverConfigSchema, { udpMaxQueries: DNS_UDP_MAX_QUERIES }),
+    ),
+  }
+}
+
+function lookupFamily(proxy: ProxyNode): Cluster_DnsLookupFamily {
+  const v6 = proxy.ips.some((ip) => ip.includes(':'))
+  const v4 = proxy.ips.some((ip) => !ip.includes(':'))
+  if (v4 && v6) return Cluster_DnsLookupFamily.ALL
+  return v6 ? Cluster_DnsLookupFamily.V6_ONLY : Cluster_DnsLookupFamily.V4_ONLY
+}
+
+function setMetadata(cluster: Cluster, spec: OutboundSpec, policy: ClusterPolicy): void {
+  const { service, rule } = spec
+  const mode = policy.tls?.mode
+  const istio: { [key: string]: string | boolean | { host: string; name: string; namespace: string }[] } = {
+    services: [serviceMetadata(service)],
+  }
+  if (rule) istio.config = resourcePath(rule.rule)
+  if (spec.subset) istio.subset = spec.subset.name
+  if (mode === 'SIMPLE' || mode === 'MUTUAL') istio.alpn_override = 'false'
+  if (service.meshExternal) istio.external = true
+  cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
+}
+
+/** How Istio names a service in cluster metadata. */
+export function serviceMetadata(service: Service): { host: string; name: string; namespace: string } {
+  return { host: service.hostname, name: service.attributes.name, namespace: service.attributes.namespace }
+}
+
+function upstreamProtocol(
+  protocol: Protocol,
+  policy: ClusterPolicy,
+  proxy: ProxyNode,
+  push: PushContext,
+): UpstreamProtocol {
+  const pool = policy.connectionPool?.http
+  if (isHttp2(protocol)) return 'http2'
+  if (pool?.useClientProtocol) return 'downstream'
+  if (isHttp(protocol)) {
+    const own = pool?.h2UpgradePolicy ?? 'DEFAULT'
+    return (own === 'DEFAULT' ? push.mesh.h2UpgradePolicy : own) === 'UPGRADE' ? 'http2' : 'http1'
+  }
+  // Gateways do not sniff, so they have no downstream protocol to repeat.
+  return protocol === 'Unsupported' && proxy.type === 'sidecar' ? 'downstream' : 'http1'
+}
+
+function applyRetryBudget(cluster: Cluster, policy: ClusterPolicy): void {
+  const budget = policy.retryBudget
+  if (!budget) return
+  cluster.circuitBreakers!.thresholds[0]!.retryBudget = {
+    $typeName: 'envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget',
+    budgetPercent:
+      budget.percent === undefined ? undefined : { $typeName: 'envoy.type.v3.Percent', value: budget.percent },
+    minRetryConcurrency: budget.minRetryConcurrency === undefined ? undefined : budget.minRetryConcurrency,
+  }
+}
+
+function setTls(
+  cluster: Cluster,
+  http: HttpOptions,
+  spec: OutboundSpec,
+  policy: ClusterPolicy,
+  proxy: ProxyNode,
+  push: PushContext,
+): void {
+  const { service, port } = spec
+  const inputs: TlsInputs = {
+    mesh: push.mesh,
+    http2: http.protocol === 'http2',
+    sni: outboundSni(port.port, spec.subset?.name ?? '', service.hostname),
+    subjectAltNames: acceptedNames(service, push),
+    router: proxy.type !== 'sidecar',
+    selecting: spec.rule?.rule.spec.workloadSelector !== undefined,
+  }
+  if (policy.tls) {
+    const tls = explicitTls(policy.tls, inputs)
+    if (tls) {
+      cluster.transportSocket = tls.socket
+      if (tls.autoSni) http.autoSni = true
+      if (tls.autoSan) http.autoSan = true
+    }
+  } else if (autoMutualTls(spec, policy, push)) {
+    const socket = tlsSocket(istioMutualContext(inputs.sni, inputs.subjectAltNames, inputs))
+    const type = cluster.clusterDiscoveryType
+    if (type.case === 'type' && type.value === Cluster_DiscoveryType.ORIGINAL_DST) cluster.transportSocket = socket
+    else cluster.transportSocketMatches = autoTlsMatches(socket)
+  }
+  const version = policy.proxyProtocol?.version
+  if (!policy.proxyProtocol) return
+  if (cluster.transportSocketMatches.length > 0) {
+    for (const match of cluster.transportSocketMatches) {
+      match.transportSocket = withProxyProtocol(match.transportSocket!, version ?? 'V1')
+    }
+  } else cluster.transportSocket = withProxyProtocol(cluster.transportSocket ?? RAW_BUFFER_SOCKET, version ?? 'V1')
+}
+
+/** Automatic mutual TLS may be used to some endpoint of the service. */
+function autoMutualTls(spec: OutboundSpec, policy: ClusterPolicy, push: PushContext): boolean {
+  const { service } = spec
+  if (!push.mesh.enableAutoMtls || service.meshExternal) return false
+  if (service.resolution === 'Passthrough' || policy.loadBalancer?.simple === 'PASSTHROUGH') {
+    // The proxy cannot tell endpoints apart here: all must accept mutual TLS.
+    const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
+    const endpoints = set?.endpoints.filter((e) => e.portName === spec.port.name) ?? []
+    if (endpoints.length === 0) return false
+    return endpoints.every(
+      (e) => e.tlsMode === 'istio' && push.peerAuthentications.forPort(e.namespace, e.labels, e.port) !== 'DISABLE',
+    )
+  }
+  return push.peerAuthentications.namespaceMode(service.attributes.namespace) !== 'DISABLE'
+}
+
+/** Identities of the endpoints, in every trust domain that stands for ours, and what the service itself names. */
+export function acceptedNames(service: Service, push: PushContext): readonly string[] {
+  const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
+  const accounts = set?.serviceAccounts ?? []
+  const aliases = push.mesh.trustDomainAliases
+  if (service.subjectAltNames.length === 0 && aliases.length === 0) return accounts
+  const names = new Set([...accounts, ...service.subjectAltNames])
+  const prefix = `spiffe://${push.mesh.trustDomain}/`
+  for (const account of accounts) {
+    if (account.startsWith(prefix))
+      for (const alias of aliases) names.add(`spiffe://${alias}/${account.slice(prefix.length)}`)
+  }
+  return [...names].sort()
+}

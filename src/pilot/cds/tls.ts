@@ -1,0 +1,204 @@
+// Upstream TLS of outbound clusters: Istio mutual TLS, automatic or asked for, and TLS to others.
+import { create } from '@bufbuild/protobuf'
+import { anyPack } from '@bufbuild/protobuf/wkt'
+import type { Cluster_TransportSocketMatch } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { Cluster_TransportSocketMatchSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { type TransportSocket, TransportSocketSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { ProxyProtocolConfig_Version } from '../../api/gen/envoy/config/core/v3/proxy_protocol_pb.js'
+import { ProxyProtocolUpstreamTransportSchema } from '../../api/gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.js'
+import {
+  type CertificateValidationContext,
+  CertificateValidationContextSchema,
+  TlsParameters_TlsProtocol,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
+import {
+  type SdsSecretConfig,
+  SdsSecretConfigSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import {
+  type CommonTlsContext,
+  CommonTlsContextSchema,
+  type UpstreamTlsContext,
+  UpstreamTlsContextSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
+import { StringMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
+import type { ClientTls, MeshConfig } from '../../config/index.ts'
+import { ADS_SECRETS, agentSds, RAW_BUFFER_SOCKET } from '../xds/messages.ts'
+
+const ISTIO_ALPN = ['istio-peer-exchange', 'istio'] as const
+const ISTIO_ALPN_H2 = ['istio-peer-exchange', 'istio', 'h2'] as const
+
+const CURVES_AND_VERSIONS = {
+  tlsMinimumProtocolVersion: TlsParameters_TlsProtocol.TLSv1_2,
+  tlsMaximumProtocolVersion: TlsParameters_TlsProtocol.TLSv1_3,
+}
+
+/** What decides a cluster's TLS. */
+export interface TlsInputs {
+  readonly mesh: MeshConfig
+  readonly http2: boolean
+  /** Default server name: `outbound_.P_.subset_.host`. */
+  readonly sni: string
+  /** Identities that the endpoints may have; empty: any certificate of the mesh. */
+  readonly subjectAltNames: readonly string[]
+  readonly router: boolean
+  /** The DestinationRule selects workloads: sidecars may then read credentials too. */
+  readonly selecting: boolean
+}
+
+/** TLS of a cluster whose DestinationRule says `tls`; null: none (DISABLE). */
+export function explicitTls(
+  tls: ClientTls,
+  inputs: TlsInputs,
+): { socket: TransportSocket; autoSni: boolean; autoSan: boolean } | null {
+  switch (tls.mode ?? 'DISABLE') {
+    case 'DISABLE':
+      return null
+    case 'ISTIO_MUTUAL':
+      return {
+        socket: tlsSocket(
+          istioMutualContext(
+            tls.sni || inputs.sni,
+            tls.subjectAltNames?.length ? tls.subjectAltNames : inputs.subjectAltNames,
+            inputs,
+          ),
+        ),
+        autoSni: false,
+        autoSan: false,
+      }
+    default: {
+      const verify = !tls.insecureSkipVerify
+      const autoSni = !tls.sni
+      return {
+        socket: tlsSocket(originationContext(tls, inputs)),
+        autoSni,
+        autoSan: autoSni && verify && !tls.subjectAltNames?.length,
+      }
+    }
+  }
+}
+
+/** Istio mutual TLS with the workload's own certificate. */
+export function istioMutualContext(
+  sni: string,
+  subjectAltNames: readonly string[],
+  inputs: TlsInputs,
+): UpstreamTlsContext {
+  return create(UpstreamTlsContextSchema, {
+    sni,
+    commonTlsContext: {
+      tlsParams: CURVES_AND_VERSIONS,
+      alpnProtocols: [...(inputs.http2 ? ISTIO_ALPN_H2 : ISTIO_ALPN)],
+      tlsCertificateSdsSecretConfigs: [{ name: 'default', sdsConfig: agentSds(true) }],
+      validationContextType: {
+        case: 'combinedValidationContext',
+        value: {
+          defaultValidationContext: exactNames(subjectAltNames),
+          validationContextSdsSecretConfig: { name: 'ROOTCA', sdsConfig: agentSds(true) },
+        },
+      },
+    },
+  })
+}
+
+function exactNames(names: readonly string[]): CertificateValidationContext {
+  return create(CertificateValidationContextSchema, {
+    matchSubjectAltNames: names.map((name) =>
+      create(StringMatcherSchema, { matchPattern: { case: 'exact', value: name } }),
+    ),
+  })
+}
+
+function originationContext(tls: ClientTls, inputs: TlsInputs): UpstreamTlsContext {
+  const common = create(CommonTlsContextSchema, {
+    tlsParams: CURVES_AND_VERSIONS,
+    alpnProtocols: inputs.http2 ? ['h2'] : [],
+  })
+  setClientCertificate(common, tls, inputs)
+  setValidation(common, tls, inputs)
+  return create(UpstreamTlsContextSchema, { sni: tls.sni ?? '', commonTlsContext: common })
+}
+
+function setClientCertificate(common: CommonTlsContext, tls: ClientTls, inputs: TlsInputs): void {
+  if (tls.mode !== 'MUTUAL') return
+  if (usesCredential(tls, inputs)) common.tlsCertificateSdsSecretConfigs = [credentialSecret(tls.credentialName!)]
+  else if (tls.clientCertificate) {
+    common.tlsCertificateSdsSecretConfigs = [fileSecret(`file-cert:${tls.clientCertificate}~${tls.privateKey ?? ''}`)]
+  }
+}
+
+function setValidation(common: CommonTlsContext, tls: ClientTls, inputs: TlsInputs): void {
+  const context = exactNames(tls.subjectAltNames ?? [])
+  if (tls.caCrl)
+    context.crl = { $typeName: 'envoy.config.core.v3.DataSource', specifier: { case: 'filename', value: tls.caCrl } }
+  if (tls.insecureSkipVerify) {
+    common.validationContextType = { case: 'validationContext', value: create(CertificateValidationContextSchema) }
+    return
+  }
+  const secret = usesCredential(tls, inputs)
+    ? credentialSecret(`${tls.credentialName!}-cacert`)
+    : fileSecret(`file-root:${tls.caCertificates || 'system'}`)
+  common.validationContextType = {
+    case: 'combinedValidationContext',
+    value: {
+      $typeName: 'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext',
+      defaultValidationContext: context,
+      validationContextSdsSecretConfig: secret,
+    },
+  }
+}
+
+/** Credentials reach gateways by ADS; sidecars only through a rule that selects them, so no secret leaks to a namespace. */
+function usesCredential(tls: ClientTls, inputs: TlsInputs): boolean {
+  if (!tls.credentialName) return false
+  return inputs.router || inputs.selecting || tls.credentialName.startsWith('configmap://')
+}
+
+function credentialSecret(name: string): SdsSecretConfig {
+  const full = name.includes('://') ? name : `kubernetes://${name}`
+  return create(SdsSecretConfigSchema, { name: full, sdsConfig: ADS_SECRETS })
+}
+
+function fileSecret(name: string): SdsSecretConfig {
+  return create(SdsSecretConfigSchema, { name, sdsConfig: agentSds(false) })
+}
+
+export function tlsSocket(context: UpstreamTlsContext): TransportSocket {
+  return create(TransportSocketSchema, {
+    name: 'envoy.transport_sockets.tls',
+    configType: { case: 'typedConfig', value: anyPack(UpstreamTlsContextSchema, context) },
+  })
+}
+
+/** Automatic mutual TLS: per endpoint, by its metadata. */
+export function autoTlsMatches(tls: TransportSocket): Cluster_TransportSocketMatch[] {
+  return [
+    create(Cluster_TransportSocketMatchSchema, {
+      name: 'tlsMode-istio',
+      match: { tlsMode: 'istio' },
+      transportSocket: tls,
+    }),
+    create(Cluster_TransportSocketMatchSchema, {
+      name: 'tlsMode-disabled',
+      match: {},
+      transportSocket: RAW_BUFFER_SOCKET,
+    }),
+  ]
+}
+
+/** Wraps a transport socket so that the PROXY protocol header goes first. */
+export function withProxyProtocol(socket: TransportSocket, version: 'V1' | 'V2'): TransportSocket {
+  return create(TransportSocketSchema, {
+    name: 'envoy.transport_sockets.upstream_proxy_protocol',
+    configType: {
+      case: 'typedConfig',
+      value: anyPack(
+        ProxyProtocolUpstreamTransportSchema,
+        create(ProxyProtocolUpstreamTransportSchema, {
+          config: { version: version === 'V2' ? ProxyProtocolConfig_Version.V2 : ProxyProtocolConfig_Version.V1 },
+          transportSocket: socket,
+        }),
+      ),
+    },
+  })
+}

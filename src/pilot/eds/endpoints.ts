@@ -1,0 +1,166 @@
+// ClusterLoadAssignments: which endpoints of a service one proxy gets, grouped by locality, with priorities.
+import { create } from '@bufbuild/protobuf'
+import { HealthStatus as EnvoyHealth } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
+import {
+  type LbEndpoint,
+  LbEndpointSchema,
+  type LocalityLbEndpoints,
+  LocalityLbEndpointsSchema,
+} from '../../api/gen/envoy/config/endpoint/v3/endpoint_components_pb.js'
+import {
+  type ClusterLoadAssignment,
+  ClusterLoadAssignmentSchema,
+} from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
+import type { Subset } from '../../config/index.ts'
+import type { ClusterPolicy } from '../cds/policy.ts'
+import { localitySetting } from '../cds/traffic-policy.ts'
+import { compareText, labelsMatch } from '../model/host.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { type Endpoint, type HealthStatus, localityText, type Service, serviceKey } from '../model/service.ts'
+import { addressOf } from '../xds/messages.ts'
+import { applyLocality } from './locality.ts'
+
+/** What decides one assignment. */
+export interface AssignmentInputs {
+  readonly name: string
+  readonly service: Service
+  /** Port of the service. */
+  readonly port: number
+  readonly subset: Subset | null
+  readonly policy: ClusterPolicy
+  readonly proxy: Pick<ProxyNode, 'locality' | 'labels' | 'nodeName' | 'clusterId'>
+  readonly push: PushContext
+}
+
+/** Endpoints of one locality, before they are messages. */
+export interface LocalityGroup {
+  readonly region: string
+  readonly zone: string
+  readonly subzone: string
+  readonly endpoints: readonly Endpoint[]
+  weight: number
+  priority: number
+  /** False: the group is kept, its endpoints are not sent (distribute names other localities). */
+  sent: boolean
+}
+
+const HEALTH: Readonly<Record<HealthStatus, EnvoyHealth>> = {
+  UNKNOWN: EnvoyHealth.UNKNOWN,
+  HEALTHY: EnvoyHealth.HEALTHY,
+  UNHEALTHY: EnvoyHealth.UNHEALTHY,
+  DRAINING: EnvoyHealth.DRAINING,
+  TERMINATING: EnvoyHealth.UNHEALTHY,
+}
+
+/** The assignment of one cluster; without endpoints it is empty, never absent. */
+export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
+  const endpoints = selectEndpoints(inputs)
+  const mtls = acceptsMutualTls(inputs)
+  const groups = groupByLocality(endpoints)
+  const out: LocalityLbEndpoints[] = []
+  for (const group of applyLocality(groups, inputs, localitySetting(inputs.policy.loadBalancer, inputs.push.mesh))) {
+    out.push(
+      create(LocalityLbEndpointsSchema, {
+        locality: { region: group.region, zone: group.zone, subZone: group.subzone },
+        priority: group.priority,
+        loadBalancingWeight: group.weight,
+        lbEndpoints: group.sent ? group.endpoints.map((e) => lbEndpoint(e, mtls(e))) : [],
+      }),
+    )
+  }
+  return create(ClusterLoadAssignmentSchema, { clusterName: inputs.name, endpoints: out })
+}
+
+function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
+  const { service, push, proxy } = inputs
+  const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
+  const port = service.ports.find((p) => p.port === inputs.port)
+  if (!set || !port) return []
+  // With a panic threshold of its own the cluster would count unhealthy endpoints: they are left out then.
+  const sendUnhealthy = !inputs.policy.outlierDetection?.minHealthPercent
+  const selected: Endpoint[] = []
+  for (const endpoint of set.endpoints) {
+    if (endpoint.portName !== port.name) continue
+    if (endpoint.health === 'UNHEALTHY' && !sendUnhealthy) continue
+    if (endpoint.health === 'DRAINING' && !service.attributes.persistentSession) continue
+    if (inputs.subset && !labelsMatch(inputs.subset.labels, endpoint.labels)) continue
+    if (service.attributes.nodeLocal && endpoint.nodeName !== proxy.nodeName) continue
+    selected.push(endpoint)
+  }
+  return selected
+}
+
+/** Whether clients use mutual TLS to an endpoint: the rule's mode first, else what endpoint and server say. */
+function acceptsMutualTls(inputs: AssignmentInputs): (endpoint: Endpoint) => boolean {
+  const { push, policy } = inputs
+  const mode = policy.tls?.mode
+  if (policy.tls) {
+    const mutual = mode === 'ISTIO_MUTUAL'
+    return (endpoint) => mutual && endpoint.tlsMode === 'istio'
+  }
+  if (!push.mesh.enableAutoMtls) return () => false
+  return (endpoint) =>
+    endpoint.tlsMode === 'istio' &&
+    push.peerAuthentications.forPort(endpoint.namespace, endpoint.labels, endpoint.port) !== 'DISABLE'
+}
+
+function groupByLocality(endpoints: readonly Endpoint[]): LocalityGroup[] {
+  const groups = new Map<string, Endpoint[]>()
+  for (const endpoint of endpoints) {
+    const key = localityText(endpoint.locality)
+    const group = groups.get(key)
+    if (group) group.push(endpoint)
+    else groups.set(key, [endpoint])
+  }
+  return [...groups]
+    .sort(([a], [b]) => compareText(a, b))
+    .map(([, list]) => {
+      const { region, zone, subzone } = list[0]!.locality
+      return { region, zone, subzone, endpoints: list, weight: weightOf(list), priority: 0, sent: true }
+    })
+}
+
+/** Envoy's weights are 32 bits wide; a sum beyond that would be refused. */
+const MAX_WEIGHT = 4294967295
+
+/** Sum of endpoint weights, each 1 by default. */
+export function weightOf(endpoints: readonly Endpoint[]): number {
+  let sum = 0
+  for (const endpoint of endpoints) sum += endpoint.weight || 1
+  return Math.min(sum, MAX_WEIGHT)
+}
+
+function lbEndpoint(endpoint: Endpoint, mutualTls: boolean): LbEndpoint {
+  const istio = { workload: workloadMetadata(endpoint) }
+  return create(LbEndpointSchema, {
+    hostIdentifier: {
+      case: 'endpoint',
+      value: {
+        address: addressOf(endpoint.address, endpoint.port),
+        additionalAddresses: endpoint.addresses.slice(1).map((a) => ({ address: addressOf(a, endpoint.port) })),
+      },
+    },
+    healthStatus: HEALTH[endpoint.health],
+    loadBalancingWeight: endpoint.weight || 1,
+    metadata: {
+      filterMetadata: mutualTls ? { 'envoy.transport_socket_match': { tlsMode: 'istio' }, istio } : { istio },
+    },
+  })
+}
+
+/** `workload;namespace;canonical name;revision;cluster`: what telemetry of the client says about the server. */
+function workloadMetadata(endpoint: Endpoint): string {
+  const { labels } = endpoint
+  const name =
+    labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels.app ?? endpoint.workloadName
+  const revision =
+    labels['service.istio.io/canonical-revision'] ?? labels['app.kubernetes.io/version'] ?? labels.version ?? ''
+  return [
+    endpoint.workloadName,
+    endpoint.namespace,
+    name,
+    revision === 'latest' ? '' : revision,
+    endpoint.clusterId,
+  ].join(';')
+}

@@ -1,0 +1,127 @@
+// Locality load balancing: distribute, failover and failoverPriority turned into weights and priorities.
+import type { LocalityLbSetting } from '../../config/index.ts'
+import type { Endpoint, Locality } from '../model/service.ts'
+import { type AssignmentInputs, type LocalityGroup, weightOf } from './endpoints.ts'
+
+/** Applies the setting that holds for a cluster (null: none) to its groups, which are in locality order. */
+export function applyLocality(
+  groups: LocalityGroup[],
+  inputs: AssignmentInputs,
+  setting: LocalityLbSetting | null,
+): LocalityGroup[] {
+  const { proxy, service, policy } = inputs
+  const preference = service.attributes.trafficDistribution
+  const own = policy.loadBalancer?.localityLbSetting
+  if (!own && (preference === 'PreferSameZone' || preference === 'PreferSameNode')) {
+    const labels = preference === 'PreferSameNode' ? NODE_PRIORITY : ZONE_PRIORITY
+    return byLabels(groups, labels, placeLabels(inputs))
+  }
+  if (!setting) return groups
+  if (setting.distribute?.length) {
+    if (proxy.locality.region) distribute(groups, proxy.locality, setting.distribute)
+    return groups
+  }
+  // Without outlier detection nothing is ever ejected, so lower priorities would never be used.
+  if (!policy.outlierDetection) return groups
+  if (setting.failoverPriority?.length) return byLabels(groups, setting.failoverPriority, placeLabels(inputs))
+  if (!proxy.locality.region) return groups
+  for (const group of groups) group.priority = failoverPriority(group, proxy.locality, setting.failover ?? [])
+  return compact(groups)
+}
+
+const ZONE_PRIORITY = ['topology.istio.io/network', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']
+const NODE_PRIORITY = [...ZONE_PRIORITY, 'topology.istio.io/subzone', 'kubernetes.io/hostname']
+
+/** The proxy's labels with its place, as endpoints carry theirs. */
+function placeLabels(inputs: AssignmentInputs): Readonly<Record<string, string>> {
+  const { locality, labels, nodeName, clusterId } = inputs.proxy
+  const out: Record<string, string> = { ...labels }
+  if (locality.region) out['topology.kubernetes.io/region'] = locality.region
+  if (locality.zone) out['topology.kubernetes.io/zone'] = locality.zone
+  if (locality.subzone) out['topology.istio.io/subzone'] = locality.subzone
+  if (nodeName) out['kubernetes.io/hostname'] = nodeName
+  if (clusterId) out['topology.istio.io/cluster'] = clusterId
+  return out
+}
+
+/** `region/zone/*` names everything below; a shorter name is a wildcard, too. */
+function localityMatches(locality: Locality, pattern: string): boolean {
+  const [region, zone, subzone] = pattern.split('/')
+  if (region !== '*' && region !== locality.region) return false
+  if (zone === undefined || zone === '*') return true
+  if (zone !== locality.zone) return false
+  return subzone === undefined || subzone === '*' || subzone === locality.subzone
+}
+
+function distribute(
+  groups: readonly LocalityGroup[],
+  from: Locality,
+  rules: NonNullable<LocalityLbSetting['distribute']>,
+): void {
+  const rule = rules.find((r) => localityMatches(from, r.from ?? ''))
+  if (!rule) return
+  const left = new Set(groups)
+  for (const [pattern, percent] of Object.entries(rule.to ?? {})) {
+    const matching = [...left].filter((group) => localityMatches(group, pattern))
+    let total = 0
+    for (const group of matching) {
+      left.delete(group)
+      total += group.weight
+    }
+    for (const group of matching) group.weight = Math.ceil((group.weight * percent) / total)
+  }
+  for (const group of left) {
+    group.sent = false
+    group.weight = 1
+  }
+}
+
+function failoverPriority(
+  group: Locality,
+  from: Locality,
+  failover: NonNullable<LocalityLbSetting['failover']>,
+): number {
+  if (group.region === from.region) {
+    if (group.zone !== from.zone) return 2
+    return group.subzone === from.subzone ? 0 : 1
+  }
+  const rule = failover.find((f) => f.from === from.region)
+  return !rule || rule.to === group.region ? 3 : 4
+}
+
+/** Priorities must be consecutive from 0. */
+function compact(groups: LocalityGroup[]): LocalityGroup[] {
+  const used = [...new Set(groups.map((g) => g.priority))].sort((a, b) => a - b)
+  for (const group of groups) group.priority = used.indexOf(group.priority)
+  return groups
+}
+
+/** The more of the listed labels an endpoint shares with the proxy (from the first on), the higher its priority. */
+function byLabels(
+  groups: readonly LocalityGroup[],
+  names: readonly string[],
+  mine: Readonly<Record<string, string>>,
+): LocalityGroup[] {
+  const wanted = names.map((entry) => {
+    const equals = entry.indexOf('=')
+    return equals < 0
+      ? { key: entry, value: mine[entry] }
+      : { key: entry.slice(0, equals), value: entry.slice(equals + 1) }
+  })
+  const out: LocalityGroup[] = []
+  for (const group of groups) {
+    const byPriority = new Map<number, Endpoint[]>()
+    for (const endpoint of group.endpoints) {
+      let matched = 0
+      while (matched < wanted.length && endpoint.labels[wanted[matched]!.key] === wanted[matched]!.value) matched++
+      const priority = wanted.length - matched
+      const list = byPriority.get(priority)
+      if (list) list.push(endpoint)
+      else byPriority.set(priority, [endpoint])
+    }
+    for (const [priority, endpoints] of [...byPriority].sort(([a], [b]) => a - b)) {
+      out.push({ ...group, endpoints, priority, weight: weightOf(endpoints) })
+    }
+  }
+  return compact(out)
+}

@@ -1,0 +1,34 @@
+// Names that Istio writes into Envoy configuration.
+
+export const BLACK_HOLE_CLUSTER = 'BlackHoleCluster'
+export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
+export const INBOUND_PASSTHROUGH_CLUSTER = 'InboundPassthroughCluster'
+
+/** `outbound|9080|v1|reviews.default.svc.cluster.local` */
+export function outboundClusterName(port: number, subset: string, host: string): string {
+  return `outbound|${port}|${subset}|${host}`
+}
+
+/** `inbound|9080||` */
+export function inboundClusterName(targetPort: number): string {
+  return `inbound|${targetPort}||`
+}
+
+/** The same as a server name: `outbound_.9080_.v1_.reviews.default.svc.cluster.local`. */
+export function outboundSni(port: number, subset: string, host: string): string {
+  return `outbound_.${port}_.${subset}_.${host}`
+}
+
+export interface OutboundCluster {
+  readonly port: number
+  readonly subset: string
+  readonly host: string
+}
+
+/** The parts of an outbound cluster name; null when it is none. */
+export function parseOutboundClusterName(name: string): OutboundCluster | null {
+  const parts = name.split('|')
+  if (parts.length !== 4 || parts[0] !== 'outbound') return null
+  const port = Number(parts[1])
+  return Number.isInteger(port) && port > 0 ? { port, subset: parts[2]!, host: parts[3]! } : null
+}
