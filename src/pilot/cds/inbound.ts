@@ -11,7 +11,9 @@ import type { ConnectionPool, IstioIngressListener } from '../../config/index.ts
 import type { ProxyNode, ServiceInstance } from '../model/node.ts'
 import { isHttp2, type Protocol, parseProtocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { resourcePath } from '../model/resource.ts'
 import type { Service, ServicePort } from '../model/service.ts'
+import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
 import { type HttpOptions, writeHttpOptions } from './http-options.ts'
@@ -65,10 +67,9 @@ function portCluster(
     cluster.cleanupInterval = durationOf(NEVER_CLEANED_MS)
     cluster.upstreamBindConfig = inboundBindConfig(proxy)
   }
-  const services = [...new Set(instances.map((i) => i.service))]
-  setServices(cluster, services)
   const scope = push.sidecarScope(proxy)
   const rule = scope.destinationRule(first.service, proxy.labels)
+  setMetadata(cluster, first.service, rule?.rule.spec.trafficPolicy ? rule : null)
   // The server side must hold what its clients' limits let through, so the service's own rule counts here, too.
   const own = clusterPolicy(rule, null, first.port.port, push.mesh).connectionPool
   finish(cluster, first.port.protocol, scope.sidecar?.spec.inboundConnectionPool ?? own, push)
@@ -102,7 +103,7 @@ function ingressCluster(
     setStatic(cluster, address, number)
     if (own) cluster.upstreamBindConfig = inboundBindConfig(proxy)
   }
-  if (instance) setServices(cluster, [instance.service])
+  if (instance) setMetadata(cluster, instance.service, null)
   const pool = listener.connectionPool ?? push.sidecarScope(proxy).sidecar?.spec.inboundConnectionPool
   finish(cluster, protocol, pool, push)
   return cluster
@@ -152,8 +153,9 @@ function setStatic(cluster: Cluster, host: string, port: number): void {
   }
 }
 
-function setServices(cluster: Cluster, services: readonly Service[]): void {
-  const istio = { services: services.map(serviceMetadata) }
+function setMetadata(cluster: Cluster, service: Service, rule: MergedDestinationRule | null): void {
+  const services = [serviceMetadata(service)]
+  const istio = rule ? { config: resourcePath(rule.rule), services } : { services }
   cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
 }
 

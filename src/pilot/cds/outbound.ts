@@ -166,6 +166,7 @@ function setAddressing(
         service: spec.service,
         port: spec.port.port,
         subset: spec.subset,
+        rule: spec.rule,
         policy,
         proxy,
         push,

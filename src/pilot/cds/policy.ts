@@ -1,5 +1,5 @@
 // The traffic policy of one cluster: DestinationRule, subset, port, and the mesh's baseline.
-import type { MeshConfig, PortTrafficPolicy, Subset, TrafficPolicy } from '../../config/index.ts'
+import type { ClientTlsMode, MeshConfig, Subset, TrafficPolicy } from '../../config/index.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 
 /** The blocks that apply to one cluster after all overrides. */
@@ -15,8 +15,8 @@ export function clusterPolicy(
   port: number,
   mesh: MeshConfig,
 ): ClusterPolicy {
-  const base = forPort(merged?.rule.spec.trafficPolicy, port)
-  const policy = subset?.trafficPolicy ? overlay(base, forPort(subset.trafficPolicy, port)) : base
+  const base = overlay({}, merged?.rule.spec.trafficPolicy, port)
+  const policy = overlay(base, subset?.trafficPolicy, port)
   const baseline = mesh.defaultTrafficPolicy
   if (!baseline) return policy
   return {
@@ -26,28 +26,42 @@ export function clusterPolicy(
   }
 }
 
-function forPort(policy: TrafficPolicy | undefined, port: number): ClusterPolicy {
-  if (!policy) return {}
-  const { portLevelSettings, ...rest } = policy
-  const own = portLevelSettings?.find((p: PortTrafficPolicy) => p.port?.number === port)
-  if (!own) return rest
-  return {
-    ...rest,
-    loadBalancer: own.loadBalancer,
-    connectionPool: own.connectionPool,
-    outlierDetection: own.outlierDetection,
-    tls: own.tls,
-  }
-}
-
-function overlay(base: ClusterPolicy, over: ClusterPolicy): ClusterPolicy {
-  return {
-    connectionPool: over.connectionPool ?? base.connectionPool,
-    outlierDetection: over.outlierDetection ?? base.outlierDetection,
-    loadBalancer: over.loadBalancer ?? base.loadBalancer,
-    tls: over.tls ?? base.tls,
+function overlay(base: ClusterPolicy, over: TrafficPolicy | undefined, port: number): ClusterPolicy {
+  if (!over) return base
+  const policy = {
     tunnel: over.tunnel ?? base.tunnel,
     proxyProtocol: over.proxyProtocol ?? base.proxyProtocol,
     retryBudget: over.retryBudget ?? base.retryBudget,
   }
+  const own = over.portLevelSettings?.find((p) => p.port?.number === port)
+  const blocks = own ?? {
+    connectionPool: over.connectionPool ?? base.connectionPool,
+    outlierDetection: over.outlierDetection ?? base.outlierDetection,
+    loadBalancer: over.loadBalancer ?? base.loadBalancer,
+    tls: over.tls ?? base.tls,
+  }
+  return {
+    ...policy,
+    connectionPool: blocks.connectionPool,
+    outlierDetection: blocks.outlierDetection,
+    loadBalancer: blocks.loadBalancer,
+    tls: blocks.tls,
+  }
+}
+
+/**
+ * The TLS mode that endpoints are marked for: unlike the cluster's own TLS, a port's settings without `tls` inherit it
+ * here, as in istiod. Undefined: no rule says anything, mutual TLS is decided per endpoint.
+ */
+export function endpointTlsMode(
+  merged: MergedDestinationRule | null,
+  subset: Subset | null,
+  port: number,
+): ClientTlsMode | undefined {
+  return modeFor(subset?.trafficPolicy, port) ?? modeFor(merged?.rule.spec.trafficPolicy, port)
+}
+
+function modeFor(policy: TrafficPolicy | undefined, port: number): ClientTlsMode | undefined {
+  const tls = policy?.portLevelSettings?.find((p) => p.port?.number === port)?.tls ?? policy?.tls
+  return tls && (tls.mode ?? 'DISABLE')
 }

@@ -12,12 +12,13 @@ import {
   ClusterLoadAssignmentSchema,
 } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import type { Subset } from '../../config/index.ts'
-import type { ClusterPolicy } from '../cds/policy.ts'
+import { type ClusterPolicy, endpointTlsMode } from '../cds/policy.ts'
 import { localitySetting } from '../cds/traffic-policy.ts'
 import { compareText, labelsMatch } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { type Endpoint, type HealthStatus, localityText, type Service, serviceKey } from '../model/service.ts'
+import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf } from '../xds/messages.ts'
 import { applyLocality } from './locality.ts'
 
@@ -28,6 +29,7 @@ export interface AssignmentInputs {
   /** Port of the service. */
   readonly port: number
   readonly subset: Subset | null
+  readonly rule: MergedDestinationRule | null
   readonly policy: ClusterPolicy
   readonly proxy: Pick<ProxyNode, 'locality' | 'labels' | 'nodeName' | 'clusterId'>
   readonly push: PushContext
@@ -93,12 +95,9 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
 
 /** Whether clients use mutual TLS to an endpoint: the rule's mode first, else what endpoint and server say. */
 function acceptsMutualTls(inputs: AssignmentInputs): (endpoint: Endpoint) => boolean {
-  const { push, policy } = inputs
-  const mode = policy.tls?.mode
-  if (policy.tls) {
-    const mutual = mode === 'ISTIO_MUTUAL'
-    return (endpoint) => mutual && endpoint.tlsMode === 'istio'
-  }
+  const { push } = inputs
+  const mode = endpointTlsMode(inputs.rule, inputs.subset, inputs.port)
+  if (mode !== undefined) return (endpoint) => mode === 'ISTIO_MUTUAL' && endpoint.tlsMode === 'istio'
   if (!push.mesh.enableAutoMtls) return () => false
   return (endpoint) =>
     endpoint.tlsMode === 'istio' &&

@@ -39,6 +39,7 @@ export function assignmentInputs(name: string, proxy: ProxyNode, push: PushConte
     service,
     port: parts.port,
     subset,
+    rule,
     policy: clusterPolicy(rule, subset, parts.port, push.mesh),
     proxy,
     push,
