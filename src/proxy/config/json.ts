@@ -3,6 +3,7 @@
 import { type DescField, type DescMessage, fromJson, type JsonValue, type MessageShape } from '@bufbuild/protobuf'
 import { messageType, typeNameOf, typeRegistry } from '../../api/registry.ts'
 import { ConfigError, errorText } from '../../base/errors.ts'
+import { canonicalSpelling } from './json-spellings.ts'
 
 /** Parses `json` (camelCase or snake_case) as `desc`. Throws ConfigError with the path of the first bad field. */
 export function parseJson<Desc extends DescMessage>(
@@ -11,10 +12,11 @@ export function parseJson<Desc extends DescMessage>(
   options: { path: string; ignoreUnknownFields?: boolean },
 ): MessageShape<Desc> {
   const decode = { registry: typeRegistry, ignoreUnknownFields: options.ignoreUnknownFields ?? false }
+  const canonical = canonicalSpelling(desc, json)
   try {
-    return fromJson(desc, json as JsonValue, decode)
+    return fromJson(desc, canonical as JsonValue, decode)
   } catch (error) {
-    throw locate(desc, json, options.path, decode) ?? new ConfigError(options.path, reason(error), { cause: error })
+    throw locate(desc, canonical, options.path, decode) ?? new ConfigError(options.path, reason(error), { cause: error })
   }
 }
 

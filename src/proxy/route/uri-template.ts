@@ -13,13 +13,15 @@ const MAX_VARIABLES = 5
 
 /** Throws ConfigError for a template that Envoy's grammar refuses. */
 export function templateRegex(template: string, path: string): TemplateRegex {
-  if (!template.startsWith('/')) throw new ConfigError(path, `Invalid path template: ${template} does not start with '/'`)
+  if (!template.startsWith('/'))
+    throw new ConfigError(path, `Invalid path template: ${template} does not start with '/'`)
   const variables: string[] = []
   let regex = ''
   let at = 0
   let last = false
   while (at < template.length) {
-    if (last && template[at] === '/') throw new ConfigError(path, `Invalid path template: "**" must be the last segment`)
+    if (last && template[at] === '/')
+      throw new ConfigError(path, `Invalid path template: "**" must be the last segment`)
     if (template.startsWith('**', at)) {
       regex += '.*'
       at += 2
@@ -33,7 +35,8 @@ export function templateRegex(template: string, path: string): TemplateRegex {
       const variable = parseVariable(template.slice(at + 1, close), path)
       if (variables.includes(variable.name)) throw new ConfigError(path, `Repeated variable name: ${variable.name}`)
       variables.push(variable.name)
-      if (variables.length > MAX_VARIABLES) throw new ConfigError(path, `Exceeded variable count limit of ${MAX_VARIABLES}`)
+      if (variables.length > MAX_VARIABLES)
+        throw new ConfigError(path, `Exceeded variable count limit of ${MAX_VARIABLES}`)
       regex += `(${variable.regex})`
       last ||= variable.multi
       at = close + 1
@@ -62,11 +65,17 @@ function parseVariable(text: string, path: string): { name: string; regex: strin
 export function templateSubstitution(rewrite: string, match: TemplateRegex, path: string): string {
   return rewrite.replaceAll('\\', '\\\\').replace(/\{([^}]*)\}/g, (_, name: string) => {
     const group = match.variables.indexOf(name)
-    if (group < 0) throw new ConfigError(path, `mismatch between variables in path_match_policy and path_rewrite_policy: ${name}`)
+    if (group < 0)
+      throw new ConfigError(path, `mismatch between variables in path_match_policy and path_rewrite_policy: ${name}`)
     return `\\${group + 1}`
   })
 }
 
 function escapeRegex(text: string): string {
   return text.replace(/[\\^$.|?*+()[\]{}]/g, '\\$&')
+}
+
+/** The regex of a template whose variables do not matter. Throws ConfigError for a bad template. */
+export function uriTemplateRegex(template: string, path: string): string {
+  return templateRegex(template, path).regex
 }

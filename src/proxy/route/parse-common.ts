@@ -1,0 +1,162 @@
+// Parts that several route messages share: metadata, fractions, header mutations, per-filter configuration.
+
+import { readFileSync } from 'node:fs'
+import type { Any } from '@bufbuild/protobuf/wkt'
+import {
+  type DataSource,
+  type HeaderValueOption,
+  type Metadata,
+  HeaderValueOption_HeaderAppendAction as ProtoAppend,
+  type RuntimeFractionalPercent,
+} from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { FilterConfigSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import { type FractionalPercent, FractionalPercent_DenominatorType } from '../../api/gen/envoy/type/v3/percent_pb.js'
+import { typeNameOf } from '../../api/registry.ts'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import type { ParseContext } from '../config/extension.ts'
+import { knowsType } from '../config/extension-registry.ts'
+import {
+  AppendAction,
+  type FractionData,
+  type HeaderMutationsData,
+  type HeaderToAddData,
+  type MetadataData,
+  type PerFilterConfigs,
+  type PerFilterData,
+} from './config.ts'
+import { checkHeaderFormat } from './header-mutation.ts'
+
+export function parseMetadata(metadata: Metadata | undefined): MetadataData | null {
+  if (!metadata || Object.keys(metadata.filterMetadata).length === 0) return null
+  return metadata.filterMetadata as MetadataData
+}
+
+/** What a subset balancer reads: the namespace `envoy.lb`. */
+export function parseLbMetadata(metadata: Metadata | undefined): Readonly<Record<string, unknown>> | null {
+  return (metadata?.filterMetadata['envoy.lb'] as Record<string, unknown> | undefined) ?? null
+}
+
+const MILLION: Readonly<Record<FractionalPercent_DenominatorType, number>> = {
+  [FractionalPercent_DenominatorType.HUNDRED]: 10_000,
+  [FractionalPercent_DenominatorType.TEN_THOUSAND]: 100,
+  [FractionalPercent_DenominatorType.MILLION]: 1,
+}
+
+/** A fraction in millionths; absent = `fallback`. */
+export function millionths(percent: FractionalPercent | undefined, fallback: number): number {
+  return percent ? percent.numerator * (MILLION[percent.denominator] ?? 10_000) : fallback
+}
+
+/** Envoy's meaning of a present message without default_value is 0 %. */
+export function parseFraction(fraction: RuntimeFractionalPercent | undefined): FractionData | null {
+  if (!fraction) return null
+  return { millionths: millionths(fraction.defaultValue, 0), runtimeKey: fraction.runtimeKey }
+}
+
+const APPEND: Readonly<Record<ProtoAppend, AppendAction>> = {
+  [ProtoAppend.APPEND_IF_EXISTS_OR_ADD]: AppendAction.AppendIfExistsOrAdd,
+  [ProtoAppend.ADD_IF_ABSENT]: AppendAction.AddIfAbsent,
+  [ProtoAppend.OVERWRITE_IF_EXISTS_OR_ADD]: AppendAction.OverwriteIfExistsOrAdd,
+  [ProtoAppend.OVERWRITE_IF_EXISTS]: AppendAction.OverwriteIfExists,
+}
+
+/** Names that routes may not touch: pseudo-headers and the host (envoy-contract §7.4). */
+function isReserved(name: string): boolean {
+  return name.startsWith(':') || name.toLowerCase() === 'host'
+}
+
+/**
+ * `<what>_headers_to_add` and `<what>_headers_to_remove` of one level; null when both are empty.
+ * Throws ConfigError for reserved names and bad formats.
+ */
+export function parseHeaderMutations(
+  add: readonly HeaderValueOption[],
+  remove: readonly string[],
+  what: 'request' | 'response',
+  context: ParseContext,
+): HeaderMutationsData | null {
+  if (add.length === 0 && remove.length === 0) return null
+  return {
+    add: add.map((option, i) => parseHeaderToAdd(option, context.at(`${what}_headers_to_add[${i}]`))),
+    remove: remove.map((name, i) => {
+      if (isReserved(name)) {
+        throw new ConfigError(
+          context.at(`${what}_headers_to_remove[${i}]`).path,
+          ':-prefixed or host headers may not be removed',
+        )
+      }
+      return name.toLowerCase()
+    }),
+  }
+}
+
+export function parseHeaderToAdd(option: HeaderValueOption, context: ParseContext): HeaderToAddData {
+  const header = option.header
+  if (!header) throw new ConfigError(context.at('header').path, 'is required')
+  if (isReserved(header.key)) {
+    throw new ConfigError(context.at('header.key').path, ':-prefixed or host headers may not be modified')
+  }
+  if (option.append !== undefined && option.appendAction !== ProtoAppend.APPEND_IF_EXISTS_OR_ADD) {
+    throw new ConfigError(context.path, 'both append and append_action are set: keep append_action only')
+  }
+  const value = header.rawValue.length > 0 ? Buffer.from(header.rawValue).toString('latin1') : header.value
+  checkHeaderFormat(value, context.at('header.value').path)
+  return {
+    name: header.key.toLowerCase(),
+    value,
+    action:
+      option.append === false
+        ? AppendAction.OverwriteIfExistsOrAdd
+        : (APPEND[option.appendAction] ?? AppendAction.AppendIfExistsOrAdd),
+    keepEmpty: option.keepEmptyValue,
+  }
+}
+
+/** typed_per_filter_config of one level, FilterConfig wrappers opened. */
+export function parsePerFilter(configs: Readonly<Record<string, Any>>, context: ParseContext): PerFilterConfigs {
+  const out: Record<string, PerFilterData> = {}
+  for (const [name, any] of Object.entries(configs)) {
+    const at = context.at(`typed_per_filter_config["${name}"]`)
+    if (typeNameOf(any.typeUrl) !== FilterConfigSchema.typeName) {
+      out[name] = { config: at.parseAny('http_route_filter', any, name).config, disabled: undefined }
+      continue
+    }
+    const wrapper = at.unpack(any, FilterConfigSchema)
+    if (!wrapper.config) {
+      if (!wrapper.disabled) throw new ConfigError(at.at('config').path, 'is required unless the filter is disabled')
+      out[name] = { config: undefined, disabled: true }
+    } else if (!wrapper.isOptional || knowsType(wrapper.config.typeUrl)) {
+      out[name] = {
+        config: at.at('config').parseAny('http_route_filter', wrapper.config, name).config,
+        disabled: wrapper.disabled,
+      }
+    }
+  }
+  return out
+}
+
+/** Content of a DataSource: inline, a file, or an environment variable. Throws ConfigError when it cannot be read. */
+export function readDataSource(source: DataSource, path: string): Buffer {
+  const specifier = source.specifier
+  switch (specifier.case) {
+    case 'filename':
+      try {
+        return readFileSync(specifier.value)
+      } catch (error) {
+        throw new ConfigError(`${path}.filename`, errorText(error), { cause: error })
+      }
+    case 'inlineBytes':
+      return Buffer.from(specifier.value)
+    case 'inlineString':
+      return Buffer.from(specifier.value, 'utf8')
+    case 'environmentVariable': {
+      const value = process.env[specifier.value]
+      if (value === undefined) {
+        throw new ConfigError(`${path}.environment_variable`, `Environment variable doesn't exist: ${specifier.value}`)
+      }
+      return Buffer.from(value, 'utf8')
+    }
+    default:
+      throw new ConfigError(path, 'one of filename, inline_bytes, inline_string, environment_variable is required')
+  }
+}

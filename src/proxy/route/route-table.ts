@@ -1,0 +1,191 @@
+// Virtual host and route choice: pure functions of the request and the compiled configuration.
+
+import type { RuntimeSnapshot } from '../config/extension.ts'
+import type { HeaderMap } from '../http/header-map.ts'
+import type { StreamInfo } from '../stream-info.ts'
+import type { ClusterSpecifierData, RouteConfigData, RouteData, VirtualHostData } from './config.ts'
+import { type PathCandidates, PathIndex } from './path-index.ts'
+import { tlsRedirectLocation } from './redirect.ts'
+import { pathWithoutQuery, withoutPathParameters } from './request-path.ts'
+import type { DirectAction, Route, RouteTable } from './route.ts'
+import { RouteEntry, VirtualHostEntry } from './route-entry.ts'
+import { RouteMatcher } from './route-match.ts'
+import { DomainIndex } from './virtual-host-match.ts'
+
+/** Compiles what parseRouteConfiguration returned; never fails for that. */
+export function compileRouteTable(data: RouteConfigData, runtime: RuntimeSnapshot): RouteTable {
+  return new CompiledRouteTable(data, runtime)
+}
+
+class CompiledRouteTable implements RouteTable {
+  readonly name: string
+  readonly internalOnlyHeaders: readonly string[]
+  private readonly hosts = new DomainIndex<VirtualHostRoutes>()
+  private readonly ignorePort: boolean
+
+  constructor(data: RouteConfigData, runtime: RuntimeSnapshot) {
+    this.name = data.name
+    this.internalOnlyHeaders = data.internalOnlyHeaders
+    this.ignorePort = data.ignorePortInHostMatching
+    for (const host of data.virtualHosts) {
+      const routes = new VirtualHostRoutes(host, data, runtime)
+      for (const domain of host.domains) this.hosts.add(domain, routes)
+    }
+  }
+
+  route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
+    const host = this.hosts.find(headers.authority, this.ignorePort)
+    return host === null ? null : host.route(headers, info, random)
+  }
+}
+
+/** The routes of one virtual host. The fields below `path` hold one request's data during route(), which never re-enters. */
+class VirtualHostRoutes implements PathCandidates {
+  private readonly requireTls: VirtualHostData['requireTls']
+  private readonly tlsRedirect: Route
+  private readonly ignorePathParameters: boolean
+  private readonly matchers: RouteMatcher[] = []
+  private readonly choices: RouteChoice[] = []
+  private readonly index = new PathIndex()
+  /** Positions that the index cannot hold, ascending. */
+  private readonly others: number[] = []
+  private path = ''
+  private headers: HeaderMap | null = null
+  private info: StreamInfo | null = null
+  private random = 0
+
+  constructor(data: VirtualHostData, config: RouteConfigData, runtime: RuntimeSnapshot) {
+    const host = new VirtualHostEntry(data, config, runtime)
+    this.requireTls = data.requireTls
+    this.tlsRedirect = new TlsRedirectRoute(host)
+    this.ignorePathParameters = config.ignorePathParametersInPathMatching
+    for (const [position, route] of data.routes.entries()) {
+      const matcher = new RouteMatcher(route.match, runtime)
+      this.matchers.push(matcher)
+      this.choices.push(compileChoice(route, host, runtime))
+      const path = route.match.path
+      if (matcher.literal && path.kind !== 'regex' && path.kind !== 'connect')
+        this.index.add(path.value, path.kind, position)
+      else this.others.push(position)
+    }
+  }
+
+  route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
+    if (this.requireTls !== 'NONE' && this.needsTls(headers)) return this.tlsRedirect
+    // CONNECT without a path is matched by connect_matcher alone.
+    this.path = this.ignorePathParameters
+      ? withoutPathParameters(pathWithoutQuery(headers.path))
+      : pathWithoutQuery(headers.path)
+    this.headers = headers
+    this.info = info
+    this.random = random
+    const none = this.matchers.length
+    let best = headers.path === '' ? none : this.index.find(this.path, none, this)
+    for (let i = 0; i < this.others.length; i++) {
+      const position = this.others[i]!
+      if (position >= best) break
+      if (this.accepts(position)) best = position
+    }
+    this.headers = null
+    this.info = null
+    return best === none ? null : this.choices[best]!.choose(headers, random)
+  }
+
+  accepts(position: number): boolean {
+    return this.matchers[position]!.matches(this.headers!, this.path, this.info!, this.random)
+  }
+
+  private needsTls(headers: HeaderMap): boolean {
+    const forwarded = headers.get('x-forwarded-proto')
+    if (forwarded === undefined || forwarded === 'https') return false
+    return this.requireTls === 'ALL' || headers.get('x-envoy-internal') !== 'true'
+  }
+}
+
+/** Draws the weighted cluster, where there is one to draw. */
+interface RouteChoice {
+  choose(headers: HeaderMap, random: number): Route
+}
+
+function compileChoice(data: RouteData, host: VirtualHostEntry, runtime: RuntimeSnapshot): RouteChoice {
+  if (data.action.kind === 'route' && data.action.cluster.kind === 'weighted') {
+    return new WeightedChoice(data, data.action.cluster, host, runtime)
+  }
+  const route = new RouteEntry(data, host, null)
+  return { choose: () => route }
+}
+
+type Weighted = Extract<ClusterSpecifierData, { kind: 'weighted' }>
+
+class WeightedChoice implements RouteChoice {
+  private readonly routes: RouteEntry[]
+  private readonly data: Weighted
+  private readonly runtime: RuntimeSnapshot
+
+  constructor(route: RouteData, data: Weighted, host: VirtualHostEntry, runtime: RuntimeSnapshot) {
+    this.data = data
+    this.runtime = runtime
+    this.routes = data.clusters.map((cluster) => new RouteEntry(route, host, cluster))
+  }
+
+  choose(headers: HeaderMap, random: number): Route {
+    const { clusters, randomValueHeader } = this.data
+    let total = 0
+    for (let i = 0; i < clusters.length; i++) total += this.weight(i)
+    let value = random
+    if (randomValueHeader !== '') {
+      const given = Number(headers.get(randomValueHeader) ?? Number.NaN)
+      if (Number.isSafeInteger(given) && given >= 0) value = given
+    }
+    if (total === 0) return this.routes[0]! // every weight was overridden to nothing at runtime
+    const selected = value % total
+    let end = 0
+    for (let i = 0; i < clusters.length; i++) {
+      end += this.weight(i)
+      if (selected < end) return this.routes[i]!
+    }
+    return this.routes[this.routes.length - 1]!
+  }
+
+  private weight(i: number): number {
+    const cluster = this.data.clusters[i]!
+    const prefix = this.data.runtimeKeyPrefix
+    return prefix === '' ? cluster.weight : this.runtime.number(`${prefix}.${cluster.name}`, cluster.weight)
+  }
+}
+
+/** What require_tls answers plain-text requests with: 301 to the same URL over https. */
+class TlsRedirectRoute extends RouteEntry {
+  override readonly direct: DirectAction = {
+    status: 301,
+    body: '',
+    location: tlsRedirectLocation,
+  }
+
+  constructor(host: VirtualHostEntry) {
+    super(TLS_REDIRECT, host, null)
+  }
+}
+
+const TLS_REDIRECT: RouteData = {
+  name: '',
+  match: {
+    path: { kind: 'prefix', value: '/' },
+    caseSensitive: true,
+    fraction: null,
+    headers: [],
+    queryParameters: [],
+    grpc: false,
+    tls: null,
+    dynamicMetadata: [],
+  },
+  action: { kind: 'direct_response', status: 301, body: '' },
+  metadata: null,
+  decorator: null,
+  requestHeaders: null,
+  responseHeaders: null,
+  perFilter: {},
+  tracing: null,
+  maxRequestBufferBytes: null,
+  statPrefix: '',
+}
