@@ -1,0 +1,87 @@
+// Filter chains before they become protobuf: what decides their match, and how two of them conflict.
+import { create } from '@bufbuild/protobuf'
+import type { TransportSocket } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import {
+  type Filter,
+  type FilterChain,
+  type FilterChainMatch,
+  FilterChainMatchSchema,
+  FilterChainSchema,
+} from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import type { Resource } from '../../config/index.ts'
+import { resourcePath } from '../model/resource.ts'
+import { durationOf } from '../xds/messages.ts'
+
+/** Plaintext HTTP as http_inspector names it. */
+export const PLAINTEXT_HTTP_ALPN: readonly string[] = ['http/1.1', 'h2c']
+/** A peer that shakes hands for so long is gone (PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT). */
+export const TRANSPORT_CONNECT_TIMEOUT = durationOf(15_000)
+
+/** One chain of a listener that several services may share. */
+export interface OutboundChain {
+  readonly serverNames: readonly string[]
+  /** Addresses and CIDR ranges. */
+  readonly destinations: readonly string[]
+  readonly applicationProtocols: readonly string[]
+  readonly transportProtocol: string
+  /** The VirtualService that made it. */
+  readonly source: Resource | null
+  /** An HTTP chain: the route configuration it asks for and whether grpc-web is spoken. */
+  readonly http: { readonly routes: string; readonly grpcWeb: boolean } | null
+  readonly filters: readonly Filter[]
+}
+
+export function matchesAll(chain: OutboundChain): boolean {
+  return (
+    (chain.serverNames.length === 0 || chain.serverNames.includes('*')) &&
+    chain.applicationProtocols.length === 0 &&
+    chain.transportProtocol === '' &&
+    chain.destinations.length === 0
+  )
+}
+
+/** Two chains that Envoy could not tell apart. */
+export function sameMatch(a: OutboundChain, b: OutboundChain): boolean {
+  return (
+    a.transportProtocol === b.transportProtocol &&
+    sameSet(a.applicationProtocols, b.applicationProtocols) &&
+    sameSet(a.serverNames, b.serverNames) &&
+    sameSet(a.destinations, b.destinations)
+  )
+}
+
+function sameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item) => b.includes(item))
+}
+
+export function chainMatch(chain: OutboundChain): FilterChainMatch {
+  const names = chain.serverNames.includes('*') ? [] : [...chain.serverNames].sort()
+  return create(FilterChainMatchSchema, {
+    serverNames: names,
+    applicationProtocols: [...chain.applicationProtocols],
+    transportProtocol: chain.transportProtocol,
+    prefixRanges: [...chain.destinations].sort().map(cidr),
+  })
+}
+
+function cidr(range: string) {
+  const slash = range.indexOf('/')
+  const address = slash < 0 ? range : range.slice(0, slash)
+  const bits = slash < 0 ? (address.includes(':') ? 128 : 32) : Number(range.slice(slash + 1))
+  return { addressPrefix: address, prefixLen: bits }
+}
+
+export function filterChain(
+  filters: readonly Filter[],
+  match: FilterChainMatch | undefined,
+  source: Resource | null,
+  transportSocket?: TransportSocket,
+): FilterChain {
+  return create(FilterChainSchema, {
+    filters: [...filters],
+    filterChainMatch: match,
+    metadata: source ? { filterMetadata: { istio: { config: resourcePath(source) } } } : undefined,
+    transportSocket,
+    transportSocketConnectTimeout: TRANSPORT_CONNECT_TIMEOUT,
+  })
+}

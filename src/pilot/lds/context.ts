@@ -1,0 +1,34 @@
+// What every listener of one proxy is made from, gathered once per generation.
+import type { MeshConfig } from '../../config/index.ts'
+import { type ProxyNode, supportsExtension } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import type { SidecarScope } from '../model/sidecar-scope.ts'
+import { effectiveTelemetry, type WorkloadTelemetry } from '../telemetry/telemetry.ts'
+
+/** Traffic leaving a sidecar, entering one, or through a gateway. */
+export type ListenerClass = 'outbound' | 'inbound' | 'gateway'
+
+export interface ListenerContext {
+  readonly proxy: ProxyNode
+  readonly push: PushContext
+  readonly mesh: MeshConfig
+  readonly scope: SidecarScope
+  readonly telemetry: WorkloadTelemetry
+  /** Which filters of Istio's own Envoy build the proxy can run. */
+  readonly canExchangeMetadata: boolean
+  readonly canOverrideAlpn: boolean
+  readonly canReportIstioStats: boolean
+}
+
+export function listenerContext(proxy: ProxyNode, push: PushContext): ListenerContext {
+  return {
+    proxy,
+    push,
+    mesh: push.mesh,
+    scope: push.sidecarScope(proxy),
+    telemetry: effectiveTelemetry(push, proxy),
+    canExchangeMetadata: supportsExtension(proxy, 'istio.metadata_exchange'),
+    canOverrideAlpn: supportsExtension(proxy, 'istio.alpn'),
+    canReportIstioStats: supportsExtension(proxy, 'istio.stats'),
+  }
+}

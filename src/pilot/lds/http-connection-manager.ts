@@ -1,0 +1,134 @@
+// The HTTP connection manager as Istio configures it for each direction.
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
+import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import type { RouteConfiguration } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import {
+  type HttpConnectionManager,
+  HttpConnectionManager_ForwardClientCertDetails as Forward,
+  HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
+  HttpConnectionManagerSchema,
+} from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
+import type { MeshConfig } from '../../config/index.ts'
+import { buildAccessLogs } from '../telemetry/access-log.ts'
+import { buildTracing } from '../telemetry/tracing.ts'
+import { ADS_WITHOUT_TIMEOUT, durationOf } from '../xds/messages.ts'
+import type { ListenerClass, ListenerContext } from './context.ts'
+import { type HttpSecurityFilters, httpFilters, networkFilter } from './filters.ts'
+
+export interface HttpChainOptions {
+  readonly kind: ListenerClass
+  /** Without the trailing `;` that lets stats tags find its end. */
+  readonly statPrefix: string
+  /** Route configuration name, fetched by RDS, or the configuration itself. */
+  readonly routes: string | RouteConfiguration
+  readonly grpcWeb: boolean
+  readonly security: HttpSecurityFilters
+  /** HTTP proxy port of sidecars: requests name the whole URL. */
+  readonly httpProxy?: boolean
+}
+
+const UUID_REQUEST_ID: Any = anyPack(
+  UuidRequestIdConfigSchema,
+  create(UuidRequestIdConfigSchema, { useRequestIdForTraceSampling: true }),
+)
+const ZERO = durationOf(0)
+
+export function httpConnectionManager(context: ListenerContext, options: HttpChainOptions): Filter {
+  return networkFilter(
+    'envoy.filters.network.http_connection_manager',
+    anyPack(HttpConnectionManagerSchema, build(context, options)),
+  )
+}
+
+function build(context: ListenerContext, options: HttpChainOptions): HttpConnectionManager {
+  const { kind } = options
+  const side = kind === 'inbound' ? context.telemetry.server : context.telemetry.client
+  return create(HttpConnectionManagerSchema, {
+    statPrefix: `${options.statPrefix};`,
+    routeSpecifier:
+      typeof options.routes === 'string'
+        ? { case: 'rds', value: { configSource: ADS_WITHOUT_TIMEOUT, routeConfigName: options.routes } }
+        : { case: 'routeConfig', value: options.routes },
+    httpFilters: httpFilters(context, kind, options.grpcWeb, options.security),
+    streamIdleTimeout: ZERO,
+    ...normalization(context.mesh),
+    proxy100Continue: !options.httpProxy,
+    upgradeConfigs: [{ upgradeType: 'websocket' }],
+    requestIdExtension: { typedConfig: UUID_REQUEST_ID },
+    accessLog: buildAccessLogs(context.mesh, side, 'http'),
+    tracing: buildTracing(context.mesh, context.proxy, side.tracing),
+    ...byDirection(context, options),
+  })
+}
+
+type Init = Exclude<MessageInitShape<typeof HttpConnectionManagerSchema>, HttpConnectionManager>
+
+function byDirection(context: ListenerContext, options: HttpChainOptions): Init {
+  const acceptHttp10 = context.proxy.http10
+  const http1 = acceptHttp10 || options.httpProxy
+  switch (options.kind) {
+    case 'outbound':
+      return {
+        useRemoteAddress: false,
+        httpProtocolOptions: http1
+          ? { acceptHttp10, allowAbsoluteUrl: options.httpProxy ? true : undefined }
+          : undefined,
+      }
+    case 'inbound':
+      return {
+        useRemoteAddress: false,
+        serverName: 'istio-envoy',
+        forwardClientCertDetails: Forward.APPEND_FORWARD,
+        setCurrentClientCertDetails: { subject: true, dns: true, uri: true },
+        httpProtocolOptions: acceptHttp10 ? { acceptHttp10 } : undefined,
+      }
+    case 'gateway':
+      return gatewaySettings(context)
+  }
+}
+
+const FORWARD: Readonly<Record<string, Forward>> = {
+  SANITIZE: Forward.SANITIZE,
+  FORWARD_ONLY: Forward.FORWARD_ONLY,
+  APPEND_FORWARD: Forward.APPEND_FORWARD,
+  SANITIZE_SET: Forward.SANITIZE_SET,
+  ALWAYS_FORWARD_ONLY: Forward.ALWAYS_FORWARD_ONLY,
+}
+
+function gatewaySettings(context: ListenerContext): Init {
+  const topology = context.mesh.defaultConfig.gatewayTopology
+  const forward = FORWARD[topology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
+  const sets = forward === Forward.SANITIZE_SET || forward === Forward.APPEND_FORWARD
+  return {
+    useRemoteAddress: true,
+    xffNumTrustedHops: topology?.numTrustedProxies ?? 0,
+    serverName: 'istio-envoy',
+    forwardClientCertDetails: forward,
+    setCurrentClientCertDetails: sets ? { subject: true, cert: true, dns: true, uri: true } : undefined,
+    httpProtocolOptions: { acceptHttp10: context.proxy.http10 },
+  }
+}
+
+/** MeshConfig.pathNormalization; DEFAULT is BASE. */
+function normalization(mesh: MeshConfig): Init {
+  switch (mesh.pathNormalization?.normalization ?? 'DEFAULT') {
+    case 'NONE':
+      return { normalizePath: false }
+    case 'MERGE_SLASHES':
+      return {
+        normalizePath: true,
+        mergeSlashes: true,
+        pathWithEscapedSlashesAction: Slashes.KEEP_UNCHANGED,
+      }
+    case 'DECODE_AND_MERGE_SLASHES':
+      return {
+        normalizePath: true,
+        mergeSlashes: true,
+        pathWithEscapedSlashesAction: Slashes.UNESCAPE_AND_FORWARD,
+      }
+    default:
+      return { normalizePath: true, pathWithEscapedSlashesAction: Slashes.KEEP_UNCHANGED }
+  }
+}

@@ -1,0 +1,176 @@
+// The filter chains of one inbound port, by mutual TLS mode and protocol class.
+import { create } from '@bufbuild/protobuf'
+import {
+  type Filter,
+  type FilterChain,
+  FilterChainSchema,
+} from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import type { MutualTlsMode } from '../model/peer-authentication.ts'
+import { isGrpc, listenerProtocol, type Protocol } from '../model/protocol.ts'
+import { inboundRouteConfiguration } from '../rds/inbound.ts'
+import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts'
+import { PLAINTEXT_HTTP_ALPN } from './chain.ts'
+import type { ListenerContext } from './context.ts'
+import { mutualTlsSocket } from './downstream-tls.ts'
+import { mongoFilter, tcpMetadataFilters, tcpStatsFilters } from './filters.ts'
+import { httpConnectionManager } from './http-connection-manager.ts'
+import { tcpProxy } from './tcp-proxy.ts'
+import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
+
+/** One port that the workload serves. */
+export interface InboundPort {
+  /** Name of its chains: `<bind>_<port>`. */
+  readonly name: string
+  readonly bind: string
+  readonly bindToPort: boolean
+  /** Service port. */
+  readonly port: number
+  /** Port at the workload. */
+  readonly targetPort: number
+  readonly protocol: Protocol
+  /** Host name that traces show. */
+  readonly host: string
+  readonly cluster: string
+}
+
+const MTLS_ALL = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2']
+const MTLS_HTTP = ['istio-http/1.0', 'istio-http/1.1', 'istio-h2']
+const MTLS_TCP = ['istio-peer-exchange', 'istio']
+
+/** One chain to make: which connections, whether mutual TLS ends here, what runs. */
+interface ChainKind {
+  readonly transport: 'tls' | 'raw_buffer'
+  readonly alpn: readonly string[]
+  readonly terminate: boolean
+  readonly kind: 'http' | 'tcp'
+}
+
+/** The chains of a protocol class under a mode, in Istio's order. */
+function chainKinds(mode: MutualTlsMode, protocol: 'HTTP' | 'TCP' | 'AUTO'): ChainKind[] {
+  const plain = (kind: 'http' | 'tcp', alpn: readonly string[] = []): ChainKind => ({
+    transport: 'raw_buffer',
+    alpn,
+    terminate: false,
+    kind,
+  })
+  const mtls = (kind: 'http' | 'tcp', alpn: readonly string[] = []): ChainKind => ({
+    transport: 'tls',
+    alpn,
+    terminate: true,
+    kind,
+  })
+  const opaqueTls: ChainKind = { transport: 'tls', alpn: [], terminate: false, kind: 'tcp' }
+  switch (protocol) {
+    case 'HTTP':
+      if (mode === 'STRICT') return [mtls('http')]
+      if (mode === 'DISABLE') return [plain('http')]
+      return [mtls('http', MTLS_ALL), plain('http')]
+    case 'TCP':
+      if (mode === 'STRICT') return [mtls('tcp')]
+      if (mode === 'DISABLE') return [plain('tcp')]
+      return [mtls('tcp', MTLS_ALL), opaqueTls, plain('tcp')]
+    case 'AUTO':
+      if (mode === 'STRICT') return [mtls('http', MTLS_HTTP), mtls('tcp')]
+      if (mode === 'DISABLE') return [plain('http', PLAINTEXT_HTTP_ALPN), plain('tcp')]
+      return [
+        mtls('http', MTLS_HTTP),
+        plain('http', PLAINTEXT_HTTP_ALPN),
+        mtls('tcp', MTLS_TCP),
+        plain('tcp'),
+        opaqueTls,
+      ]
+  }
+}
+
+/** A connection made to the inbound listener's own port would come back for ever. */
+export function blackHoleChain(context: ListenerContext, port: number): FilterChain {
+  return create(FilterChainSchema, {
+    name: 'virtualInbound-blackhole',
+    filterChainMatch: { destinationPort: port },
+    filters: [
+      ...tcpMetadataFilters(context),
+      ...tcpStatsFilters(context, 'inbound'),
+      tcpProxy(context, {
+        kind: 'inbound',
+        statPrefix: BLACK_HOLE_CLUSTER,
+        target: { case: 'cluster', value: BLACK_HOLE_CLUSTER },
+        silent: true,
+      }),
+    ],
+  })
+}
+
+/** Chains for ports that no service names; `port` 0 for all of them. */
+export function passthroughChains(context: ListenerContext, port: number, mode: MutualTlsMode): FilterChain[] {
+  const passthrough: InboundPort = {
+    name: 'virtualInbound',
+    bind: '',
+    bindToPort: false,
+    port: 0,
+    targetPort: port,
+    protocol: 'Unsupported',
+    host: '',
+    cluster: INBOUND_PASSTHROUGH_CLUSTER,
+  }
+  return chainKinds(mode, 'AUTO').map((kind) => {
+    const name = kind.kind === 'http' ? 'virtualInbound-catchall-http' : 'virtualInbound'
+    return build(context, passthrough, kind, name, INBOUND_PASSTHROUGH_CLUSTER)
+  })
+}
+
+export function inboundChains(context: ListenerContext, port: InboundPort, mode: MutualTlsMode): FilterChain[] {
+  const protocol = listenerProtocol(port.protocol)
+  if (protocol === 'UNKNOWN') return []
+  return chainKinds(mode, protocol).map((kind) => build(context, port, kind, port.name, `inbound_${port.name}`))
+}
+
+function build(
+  context: ListenerContext,
+  port: InboundPort,
+  kind: ChainKind,
+  name: string,
+  httpStatPrefix: string,
+): FilterChain {
+  return create(FilterChainSchema, {
+    name,
+    filterChainMatch: {
+      destinationPort: port.targetPort === 0 ? undefined : port.targetPort,
+      transportProtocol: kind.transport,
+      applicationProtocols: [...kind.alpn],
+    },
+    transportSocket: kind.terminate ? mutualTlsSocket(context.mesh, kind.kind) : undefined,
+    filters: [
+      ...tcpMetadataFilters(context),
+      ...(kind.kind === 'http' ? [httpFilterOf(context, port, httpStatPrefix)] : tcpFilters(context, port)),
+    ],
+  })
+}
+
+function httpFilterOf(context: ListenerContext, port: InboundPort, statPrefix: string): Filter {
+  return httpConnectionManager(context, {
+    kind: 'inbound',
+    statPrefix,
+    routes: inboundRouteConfiguration({
+      mesh: context.mesh,
+      cluster: port.cluster,
+      port: port.port,
+      host: port.host,
+      grpc: isGrpc(port.protocol),
+    }),
+    grpcWeb: port.protocol === 'GRPC-Web',
+    security: httpSecurity(context.push, context.proxy),
+  })
+}
+
+function tcpFilters(context: ListenerContext, port: InboundPort): Filter[] {
+  return [
+    ...networkSecurity(context.push, context.proxy),
+    ...tcpStatsFilters(context, 'inbound'),
+    ...(port.protocol === 'Mongo' ? [mongoFilter(port.cluster)] : []),
+    tcpProxy(context, {
+      kind: 'inbound',
+      statPrefix: port.cluster,
+      target: { case: 'cluster', value: port.cluster },
+    }),
+  ]
+}

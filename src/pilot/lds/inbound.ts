@@ -1,0 +1,136 @@
+// virtualInbound: what enters a workload, by destination port, TLS and application protocol.
+import { create } from '@bufbuild/protobuf'
+import { TrafficDirection } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { type FilterChain, type ListenerFilter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import type { IstioIngressListener } from '../../config/index.ts'
+import type { ServerMutualTls } from '../model/peer-authentication.ts'
+import { parseProtocol, type Protocol } from '../model/protocol.ts'
+import { buildAccessLogs } from '../telemetry/access-log.ts'
+import { addressOf, durationOf } from '../xds/messages.ts'
+import { inboundClusterName } from '../xds/names.ts'
+import type { ListenerContext } from './context.ts'
+import { httpInspector, inboundTlsInspector, ORIGINAL_DST, ORIGINAL_SRC } from './filters.ts'
+import { blackHoleChain, inboundChains, type InboundPort, passthroughChains } from './inbound-chains.ts'
+import { disabledOn, inspectedPorts } from './inspectors.ts'
+import { WILDCARD } from './outbound.ts'
+
+/** virtualInbound, then listeners that a Sidecar binds itself. */
+export function inboundListeners(context: ListenerContext): Listener[] {
+  const { proxy, push } = context
+  const mtls = push.peerAuthentications.forWorkload(proxy.namespace, proxy.labels)
+  const ports = inboundPorts(context)
+  const captured = ports.filter((port) => !port.bindToPort)
+  const listeners: Listener[] = []
+  if (proxy.interceptionMode !== 'NONE') listeners.push(virtualInbound(context, captured, mtls))
+  for (const port of ports) if (port.bindToPort) listeners.push(ownListener(context, port, mtls))
+  return listeners
+}
+
+function virtualInbound(context: ListenerContext, ports: readonly InboundPort[], mtls: ServerMutualTls): Listener {
+  const { mesh, proxy, telemetry } = context
+  const served = new Set(ports.map((port) => port.targetPort))
+  const otherPorts = [...mtls.ports.keys()].filter((port) => !served.has(port)).sort((a, b) => a - b)
+  const chains = [
+    blackHoleChain(context, mesh.proxyInboundListenPort),
+    ...passthroughChains(context, 0, mtls.mode),
+    ...otherPorts.flatMap((port) => passthroughChains(context, port, mtls.ports.get(port)!)),
+    ...ports.flatMap((port) => inboundChains(context, port, mtls.ports.get(port.targetPort) ?? mtls.mode)),
+  ]
+  const transparent = proxy.interceptionMode === 'TPROXY'
+  return create(ListenerSchema, {
+    name: 'virtualInbound',
+    address: addressOf(WILDCARD, mesh.proxyInboundListenPort),
+    trafficDirection: TrafficDirection.INBOUND,
+    transparent: transparent ? true : undefined,
+    maxConnectionsToAcceptPerSocketEvent: 1,
+    accessLog: buildAccessLogs(mesh, telemetry.server, 'listener'),
+    continueOnListenerFiltersTimeout: true,
+    listenerFiltersTimeout: durationOf(mesh.protocolDetectionTimeout),
+    listenerFilters: [ORIGINAL_DST, ...(transparent ? [ORIGINAL_SRC] : []), ...inspectors(chains)],
+    filterChains: chains,
+  })
+}
+
+/** Inspectors that some chain needs, switched off for the ports whose chains do not. */
+function inspectors(chains: readonly FilterChain[]): ListenerFilter[] {
+  const filters: ListenerFilter[] = []
+  const needs = inspectedPorts(chains)
+  if (needs.tls.size > 0) {
+    const filter = inboundTlsInspector()
+    filter.filterDisabled = disabledOn(needs.ports, needs.tls)
+    filters.push(filter)
+  }
+  if (needs.http.size > 0) {
+    const filter = httpInspector()
+    filter.filterDisabled = disabledOn(needs.ports, needs.http)
+    filters.push(filter)
+  }
+  return filters
+}
+
+/** The ports a workload serves: what its Sidecar's ingress says, else the ports of its services. */
+function inboundPorts(context: ListenerContext): InboundPort[] {
+  const { proxy, push, scope } = context
+  const byPort = new Map<number, InboundPort>()
+  const ingress = scope.sidecar?.spec.ingress ?? []
+  if (ingress.length > 0) {
+    for (const listener of ingress) {
+      const port = ingressPort(context, listener)
+      if (!byPort.has(port.targetPort)) byPort.set(port.targetPort, port)
+    }
+  } else if (proxy.interceptionMode !== 'NONE') {
+    for (const { service, port, targetPort } of push.serviceInstances(proxy)) {
+      // UDP is not proxied; of two services on one port the first one speaks for it.
+      if (port.protocol === 'UDP' || byPort.has(targetPort)) continue
+      byPort.set(targetPort, {
+        name: `${WILDCARD}_${targetPort}`,
+        bind: WILDCARD,
+        bindToPort: false,
+        port: port.port,
+        targetPort,
+        protocol: port.protocol,
+        host: service.hostname,
+        cluster: inboundClusterName(targetPort),
+      })
+    }
+  }
+  return [...byPort.values()].sort((a, b) => a.targetPort - b.targetPort)
+}
+
+function ingressPort(context: ListenerContext, listener: IstioIngressListener): InboundPort {
+  const { proxy, scope } = context
+  const number = listener.port.number ?? 0
+  const bind = listener.bind || proxy.ip
+  const protocol: Protocol = parseProtocol(listener.port.protocol ?? '')
+  const { name, namespace } = scope.sidecar!.metadata
+  return {
+    name: `${bind}_${number}`,
+    bind,
+    bindToPort: listener.captureMode === 'NONE' || proxy.interceptionMode === 'NONE',
+    port: number,
+    targetPort: number,
+    protocol,
+    host: `${name}.${namespace}`,
+    cluster: inboundClusterName(number),
+  }
+}
+
+/** A Sidecar ingress that binds its port itself (captureMode NONE). */
+function ownListener(context: ListenerContext, port: InboundPort, mtls: ServerMutualTls): Listener {
+  const { mesh, telemetry } = context
+  const chains = inboundChains(context, port, mtls.ports.get(port.targetPort) ?? mtls.mode)
+  for (const chain of chains) if (chain.filterChainMatch) chain.filterChainMatch.destinationPort = undefined
+  return create(ListenerSchema, {
+    name: `${port.bind}_${port.targetPort}`,
+    address: addressOf(port.bind, port.targetPort),
+    trafficDirection: TrafficDirection.INBOUND,
+    maxConnectionsToAcceptPerSocketEvent: 1,
+    accessLog: buildAccessLogs(mesh, telemetry.server, 'listener'),
+    continueOnListenerFiltersTimeout: true,
+    listenerFiltersTimeout: durationOf(mesh.protocolDetectionTimeout),
+    listenerFilters: inspectors(chains),
+    filterChains: chains,
+  })
+}
+

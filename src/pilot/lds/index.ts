@@ -1,0 +1,28 @@
+// LDS: every listener of a proxy.
+import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import type { Generator } from '../model/generator.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { listenerContext } from './context.ts'
+import { gatewayListeners } from './gateway.ts'
+import { inboundListeners } from './inbound.ts'
+import { httpProxyListener, outboundListeners } from './outbound.ts'
+import { virtualOutboundListener } from './virtual-outbound.ts'
+
+/** Listeners in Istio's order: outbound services, HTTP proxy, virtualOutbound, virtualInbound and other inbound ones. */
+export function generateListeners(proxy: ProxyNode, push: PushContext): Listener[] {
+  const context = listenerContext(proxy, push)
+  if (proxy.type !== 'sidecar') return gatewayListeners(context)
+  const listeners = outboundListeners(context)
+  const httpProxy = httpProxyListener(context)
+  if (httpProxy) listeners.push(httpProxy)
+  if (proxy.interceptionMode !== 'NONE') listeners.push(virtualOutboundListener(context))
+  listeners.push(...inboundListeners(context))
+  return listeners
+}
+
+export const listenerGenerator: Generator<Listener> = {
+  typeUrl: 'type.googleapis.com/envoy.config.listener.v3.Listener',
+  schema: ListenerSchema,
+  generate: (proxy, push) => generateListeners(proxy, push),
+}

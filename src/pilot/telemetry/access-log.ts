@@ -1,0 +1,154 @@
+// Access logs of listeners, HTTP connection managers and TCP proxies.
+import { create, type JsonObject } from '@bufbuild/protobuf'
+import { anyPack } from '@bufbuild/protobuf/wkt'
+import { type AccessLog, type AccessLogFilter, AccessLogFilterSchema, AccessLogSchema } from '../../api/gen/envoy/config/accesslog/v3/accesslog_pb.js'
+import type { SubstitutionFormatString } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
+import { SubstitutionFormatStringSchema } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
+import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_loggers/file/v3/file_pb.js'
+import {
+  HttpGrpcAccessLogConfigSchema,
+  TcpGrpcAccessLogConfigSchema,
+} from '../../api/gen/envoy/extensions/access_loggers/grpc/v3/als_pb.js'
+import type { ExtensionProvider, MeshConfig } from '../../config/index.ts'
+import { outboundClusterName } from '../xds/names.ts'
+import type { SideTelemetry } from './telemetry.ts'
+
+/** Istio's text line. */
+const TEXT_FORMAT =
+  '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% ' +
+  '%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% ' +
+  '%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" ' +
+  '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% ' +
+  '%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n'
+
+const JSON_FORMAT: JsonObject = {
+  start_time: '%START_TIME%',
+  route_name: '%ROUTE_NAME%',
+  method: '%REQ(:METHOD)%',
+  path: '%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%',
+  protocol: '%PROTOCOL%',
+  response_code: '%RESPONSE_CODE%',
+  response_flags: '%RESPONSE_FLAGS%',
+  response_code_details: '%RESPONSE_CODE_DETAILS%',
+  connection_termination_details: '%CONNECTION_TERMINATION_DETAILS%',
+  bytes_received: '%BYTES_RECEIVED%',
+  bytes_sent: '%BYTES_SENT%',
+  duration: '%DURATION%',
+  upstream_service_time: '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%',
+  x_forwarded_for: '%REQ(X-FORWARDED-FOR)%',
+  user_agent: '%REQ(USER-AGENT)%',
+  request_id: '%REQ(X-REQUEST-ID)%',
+  authority: '%REQ(:AUTHORITY)%',
+  upstream_host: '%UPSTREAM_HOST%',
+  upstream_cluster: '%UPSTREAM_CLUSTER_RAW%',
+  upstream_local_address: '%UPSTREAM_LOCAL_ADDRESS%',
+  downstream_local_address: '%DOWNSTREAM_LOCAL_ADDRESS%',
+  downstream_remote_address: '%DOWNSTREAM_REMOTE_ADDRESS%',
+  requested_server_name: '%REQUESTED_SERVER_NAME%',
+  upstream_transport_failure_reason: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
+}
+
+/** `listener` logs only connections that no filter chain took. */
+export type LogPlace = 'http' | 'tcp' | 'listener'
+
+/** The access logs of one place: what Telemetry says, else what MeshConfig says. */
+export function buildAccessLogs(mesh: MeshConfig, side: SideTelemetry, place: LogPlace): AccessLog[] {
+  if (place === 'listener' && mesh.disableEnvoyListenerLog) return []
+  const filter = place === 'listener' ? NO_ROUTE_ONLY : undefined
+  if (side.accessLogs) {
+    const logs: AccessLog[] = []
+    for (const { provider, filter: expression } of side.accessLogs) {
+      const log = providerLog(provider, place, filter)
+      // A CEL filter needs Envoy's CEL extension, which the descriptors we register do not hold: log everything then.
+      if (log && expression !== undefined) logs.push(log)
+    }
+    return logs
+  }
+  if (mesh.accessLogFile === '') return []
+  const format =
+    mesh.accessLogEncoding === 'JSON'
+      ? jsonFormat(mesh.accessLogFormat === '' ? JSON_FORMAT : (JSON.parse(mesh.accessLogFormat) as JsonObject))
+      : textFormat(mesh.accessLogFormat)
+  return [fileLog(mesh.accessLogFile, format, filter)]
+}
+
+const NO_ROUTE_ONLY: AccessLogFilter = create(AccessLogFilterSchema, {
+  filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['NR'] } },
+})
+
+function textFormat(text: string): SubstitutionFormatString {
+  const line = text === '' ? TEXT_FORMAT : text.endsWith('\n') ? text : `${text}\n`
+  return create(SubstitutionFormatStringSchema, {
+    format: { case: 'textFormatSource', value: { specifier: { case: 'inlineString', value: line } } },
+  })
+}
+
+function jsonFormat(labels: JsonObject): SubstitutionFormatString {
+  return create(SubstitutionFormatStringSchema, {
+    format: { case: 'jsonFormat', value: labels },
+    jsonFormatOptions: { sortProperties: false },
+  })
+}
+
+function fileLog(path: string, logFormat: SubstitutionFormatString, filter: AccessLogFilter | undefined): AccessLog {
+  const config = create(FileAccessLogSchema, { path, accessLogFormat: { case: 'logFormat', value: logFormat } })
+  return create(AccessLogSchema, {
+    name: 'envoy.access_loggers.file',
+    filter,
+    configType: { case: 'typedConfig', value: anyPack(FileAccessLogSchema, config) },
+  })
+}
+
+function providerLog(
+  provider: ExtensionProvider,
+  place: LogPlace,
+  filter: AccessLogFilter | undefined,
+): AccessLog | null {
+  const file = provider.envoyFileAccessLog
+  if (file) {
+    const labels = file.logFormat?.labels
+    const format = labels ? jsonFormat(labels as JsonObject) : textFormat(file.logFormat?.text ?? '')
+    if (file.omitEmptyValues) format.omitEmptyValues = true
+    return fileLog(file.path ?? '/dev/stdout', format, filter)
+  }
+  const http = provider.envoyHttpAls
+  if (http && place === 'http') {
+    const config = create(HttpGrpcAccessLogConfigSchema, {
+      commonConfig: grpcLog(http.service, http.port, http.logName || 'http_envoy_accesslog', http.filterStateObjectsToLog),
+      additionalRequestHeadersToLog: [...(http.additionalRequestHeadersToLog ?? [])],
+      additionalResponseHeadersToLog: [...(http.additionalResponseHeadersToLog ?? [])],
+      additionalResponseTrailersToLog: [...(http.additionalResponseTrailersToLog ?? [])],
+    })
+    return create(AccessLogSchema, {
+      name: 'envoy.access_loggers.http_grpc',
+      filter,
+      configType: { case: 'typedConfig', value: anyPack(HttpGrpcAccessLogConfigSchema, config) },
+    })
+  }
+  const tcp = provider.envoyTcpAls
+  if (tcp && place !== 'http') {
+    const config = create(TcpGrpcAccessLogConfigSchema, {
+      commonConfig: grpcLog(tcp.service, tcp.port, tcp.logName || 'tcp_envoy_accesslog', tcp.filterStateObjectsToLog),
+    })
+    return create(AccessLogSchema, {
+      name: 'envoy.access_loggers.tcp_grpc',
+      filter,
+      configType: { case: 'typedConfig', value: anyPack(TcpGrpcAccessLogConfigSchema, config) },
+    })
+  }
+  return null
+}
+
+function grpcLog(service: string, port: number, logName: string, filterStateObjectsToLog: readonly string[] = []) {
+  return {
+    logName,
+    transportApiVersion: 2,
+    grpcService: {
+      targetSpecifier: {
+        case: 'envoyGrpc' as const,
+        value: { clusterName: outboundClusterName(port, '', service.slice(service.indexOf('/') + 1)), authority: service },
+      },
+    },
+    filterStateObjectsToLog: [...filterStateObjectsToLog],
+  }
+}

@@ -1,0 +1,100 @@
+// The tracing block of HTTP connection managers.
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import {
+  type HttpConnectionManager_Tracing,
+  HttpConnectionManager_TracingSchema,
+} from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { type CustomTag, CustomTagSchema } from '../../api/gen/envoy/type/tracing/v3/custom_tag_pb.js'
+import type { MeshConfig } from '../../config/index.ts'
+import { compareText } from '../model/host.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { SideTelemetry } from './telemetry.ts'
+
+/** Share of requests traced when nobody says otherwise, in percent. */
+const DEFAULT_SAMPLING = 1
+
+/** Null when tracing is off. */
+export function buildTracing(
+  mesh: MeshConfig,
+  proxy: ProxyNode,
+  tracing: SideTelemetry['tracing'],
+): HttpConnectionManager_Tracing | undefined {
+  if (tracing.disabled) return undefined
+  const sampling = tracing.randomSamplingPercentage ?? mesh.defaultConfig.tracing?.sampling ?? DEFAULT_SAMPLING
+  const maxPathTagLength = mesh.defaultConfig.tracing?.maxPathTagLength
+  return create(HttpConnectionManager_TracingSchema, {
+    clientSampling: { value: 100 },
+    overallSampling: { value: 100 },
+    randomSampling: { value: sampling },
+    maxPathTagLength,
+    customTags: customTags(mesh, proxy, tracing),
+  })
+}
+
+const DRY_RUN_TAGS: readonly CustomTag[] = ['allow', 'deny'].flatMap((action) => [
+  dryRunTag(`${action}_policy.name`, `istio_dry_run_${action}_shadow_effective_policy_id`),
+  dryRunTag(`${action}_policy.result`, `istio_dry_run_${action}_shadow_engine_result`),
+])
+
+function dryRunTag(name: string, key: string): CustomTag {
+  return create(CustomTagSchema, {
+    tag: `istio.authorization.dry_run.${name}`,
+    type: {
+      case: 'metadata',
+      value: {
+        kind: { kind: { case: 'request', value: {} } },
+        metadataKey: { key: 'envoy.filters.http.rbac', path: [{ segment: { case: 'key', value: key } }] },
+      },
+    },
+  })
+}
+
+function customTags(mesh: MeshConfig, proxy: ProxyNode, tracing: SideTelemetry['tracing']): CustomTag[] {
+  const tags = [...DRY_RUN_TAGS]
+  if (tracing.enableIstioTags ?? mesh.defaultConfig.tracing?.enableIstioTags ?? true) {
+    const { labels, metadata } = proxy
+    const meshId = metadata.MESH_ID
+    const workload = metadata.WORKLOAD_NAME
+    tags.push(
+      literal('istio.canonical_revision', labels['service.istio.io/canonical-revision'] ?? labels.version ?? 'latest'),
+      literal(
+        'istio.canonical_service',
+        labels['service.istio.io/canonical-name'] ?? labels.app ?? (typeof workload === 'string' ? workload : 'unknown'),
+      ),
+      literal('istio.cluster_id', proxy.clusterId || 'unknown'),
+      literal('istio.mesh_id', typeof meshId === 'string' && meshId !== '' ? meshId : 'unknown'),
+      literal('istio.namespace', proxy.namespace || 'default'),
+    )
+  }
+  const asked = tracing.customTags ?? mesh.defaultConfig.tracing?.customTags ?? {}
+  for (const [tag, value] of Object.entries(asked)) {
+    const type = tagType(value)
+    if (type) tags.push(create(CustomTagSchema, { tag, type }))
+  }
+  return tags.sort((a, b) => compareText(a.tag, b.tag))
+}
+
+function literal(tag: string, value: string): CustomTag {
+  return create(CustomTagSchema, { tag, type: { case: 'literal', value: { value } } })
+}
+
+interface AskedTag {
+  readonly literal?: { readonly value?: string }
+  readonly environment?: { readonly name?: string; readonly defaultValue?: string }
+  readonly header?: { readonly name?: string; readonly defaultValue?: string }
+  readonly formatter?: { readonly value?: string }
+}
+
+function tagType(tag: AskedTag): MessageInitShape<typeof CustomTagSchema>['type'] {
+  if (tag.literal) return { case: 'literal', value: { value: tag.literal.value ?? '' } }
+  if (tag.environment) {
+    const { name = '', defaultValue = '' } = tag.environment
+    return { case: 'environment', value: { name, defaultValue } }
+  }
+  if (tag.header) {
+    const { name = '', defaultValue = '' } = tag.header
+    return { case: 'requestHeader', value: { name, defaultValue } }
+  }
+  // `formatter` is the tag's `value` field in Envoy: descriptors that lack it cannot carry it.
+  return undefined
+}
