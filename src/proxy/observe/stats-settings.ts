@@ -1,9 +1,9 @@
 // stats_config of the bootstrap as plain data, so that every thread can build its matcher from it.
 
-import { RE2JS } from 're2js'
 import type { StatsConfig, StatsMatcher } from '../../api/gen/envoy/config/metrics/v3/stats_pb.js'
 import type { StringMatcher } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
 import { ConfigError } from '../../base/errors.ts'
+import { compileStringMatcher, parseStringMatcher, type StringMatcherData } from '../route/string-matcher.ts'
 import { DEFAULT_TAGS } from './default-tags.ts'
 import type { StatsFilter } from './stats-store.ts'
 
@@ -11,13 +11,6 @@ import type { StatsFilter } from './stats-store.ts'
 export const DEFAULT_BUCKETS: readonly number[] = [
   0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000,
 ]
-
-/** One string pattern; `kind` is the StringMatcher's case. */
-export interface StatPattern {
-  readonly kind: 'exact' | 'prefix' | 'suffix' | 'contains' | 'regex'
-  readonly text: string
-  readonly ignoreCase: boolean
-}
 
 /** A tag: cut out of stat names by `regex` (capture 1 goes, capture 2 or else 1 is the value), or fixed. */
 export interface TagRule {
@@ -28,9 +21,12 @@ export interface TagRule {
 
 /** stats_config; what a thread needs of it. */
 export interface StatsSettings {
-  readonly matcher: { readonly mode: 'all' | 'none' | 'include' | 'exclude'; readonly patterns: readonly StatPattern[] }
+  readonly matcher: {
+    readonly mode: 'all' | 'none' | 'include' | 'exclude'
+    readonly patterns: readonly StringMatcherData[]
+  }
   readonly tags: readonly TagRule[]
-  readonly buckets: readonly { readonly match: StatPattern; readonly bounds: readonly number[] }[]
+  readonly buckets: readonly { readonly match: StringMatcherData; readonly bounds: readonly number[] }[]
 }
 
 /** Parses stats_config (undefined = defaults). Throws ConfigError with the field path. */
@@ -69,27 +65,9 @@ function parseMatcher(matcher: StatsMatcher, path: string): StatsSettings['match
   }
 }
 
-function parsePattern(matcher: StringMatcher | undefined, path: string): StatPattern {
-  const chosen = matcher?.matchPattern
-  const ignoreCase = matcher?.ignoreCase ?? false
-  switch (chosen?.case) {
-    case 'exact':
-    case 'prefix':
-    case 'suffix':
-    case 'contains':
-      return { kind: chosen.case, text: ignoreCase ? chosen.value.toLowerCase() : chosen.value, ignoreCase }
-    case 'safeRegex':
-      try {
-        RE2JS.compile(chosen.value.regex)
-      } catch (error) {
-        throw new ConfigError(`${path}.safe_regex.regex`, `is no RE2 expression: ${chosen.value.regex}`, {
-          cause: error,
-        })
-      }
-      return { kind: 'regex', text: chosen.value.regex, ignoreCase: false }
-    default:
-      throw new ConfigError(path, chosen?.case ? `${chosen.case} matchers are not supported` : 'a pattern is required')
-  }
+function parsePattern(matcher: StringMatcher | undefined, path: string): StringMatcherData {
+  if (!matcher) throw new ConfigError(path, 'is required')
+  return parseStringMatcher(matcher, path)
 }
 
 function parseTags(config: StatsConfig | undefined, path: string): TagRule[] {
@@ -123,38 +101,18 @@ function parseTags(config: StatsConfig | undefined, path: string): TagRule[] {
   return rules
 }
 
-/** Whether a name fits; regexes must match all of it. */
-export function compilePattern(pattern: StatPattern): (name: string) => boolean {
-  const { text, ignoreCase } = pattern
-  const fold = (name: string) => (ignoreCase ? name.toLowerCase() : name)
-  switch (pattern.kind) {
-    case 'exact':
-      return (name) => fold(name) === text
-    case 'prefix':
-      return (name) => fold(name).startsWith(text)
-    case 'suffix':
-      return (name) => fold(name).endsWith(text)
-    case 'contains':
-      return (name) => fold(name).includes(text)
-    case 'regex': {
-      const regex = RE2JS.compile(text)
-      return (name) => regex.matches(name)
-    }
-  }
-}
-
 /** The filter of stats_matcher, for StatsStore. */
 export function compileStatsFilter(settings: StatsSettings): StatsFilter {
   const { mode, patterns } = settings.matcher
   if (mode === 'all') return () => true
   if (mode === 'none') return () => false
-  const tests = patterns.map(compilePattern)
+  const tests = patterns.map(compileStringMatcher)
   const listed = (name: string) => tests.some((test) => test(name))
   return mode === 'include' ? listed : (name) => !listed(name)
 }
 
 /** Bucket bounds of a histogram by its full name; the first setting that matches holds. */
 export function compileBuckets(settings: StatsSettings): (name: string) => readonly number[] {
-  const rules = settings.buckets.map((rule) => ({ test: compilePattern(rule.match), bounds: rule.bounds }))
+  const rules = settings.buckets.map((rule) => ({ test: compileStringMatcher(rule.match), bounds: rule.bounds }))
   return (name) => rules.find((rule) => rule.test(name))?.bounds ?? DEFAULT_BUCKETS
 }

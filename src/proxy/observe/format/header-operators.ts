@@ -157,12 +157,15 @@ function isGrpcRequest(headers: HeaderMap | null): boolean {
   return type.startsWith('application/grpc') && (type.length === 16 || '+;'.includes(type[16]!))
 }
 
-/** The gRPC status of a gRPC request's answer: trailers, else headers, else from the HTTP status; null for other requests. */
-export function grpcStatusOf(context: LogContext): number | null {
-  if (!isGrpcRequest(context.requestHeaders)) return null
+/** The gRPC status of an answer: trailers, else headers, else what its HTTP status means; null without any. */
+export function grpcStatusOfAnswer(context: LogContext): number | null {
   const given = context.responseTrailers?.get('grpc-status') ?? context.responseHeaders?.get('grpc-status')
   if (given !== undefined) return /^\d+$/.test(given) ? Number(given) : null
   return context.info.responseCode === 0 ? null : grpcFromHttp(context.info.responseCode)
+}
+
+function grpcStatusOf(context: LogContext): number | null {
+  return isGrpcRequest(context.requestHeaders) ? grpcStatusOfAnswer(context) : null
 }
 
 /** By status number; also what grpc_status_filter's words mean. */

@@ -1,0 +1,176 @@
+// Files that access logs write to. Lines are gathered and written at 64 KiB or when the flush timer fires, off the
+// event loop, one write at a time and in order. Each thread has its own; O_APPEND keeps lines of several threads whole.
+
+import { close, closeSync, open, openSync, write, writeSync } from 'node:fs'
+import { errorText } from '../../base/errors.ts'
+import type { Counter, Gauge, Scope } from './stats.ts'
+
+/** `filesystem.*` */
+interface FileStats {
+  readonly writeBuffered: Counter
+  readonly writeCompleted: Counter
+  readonly writeFailed: Counter
+  readonly flushedByTimer: Counter
+  readonly reopenFailed: Counter
+  readonly writeTotalBuffered: Gauge
+}
+
+/** Envoy's fixed size of an access log's buffer; --file-flush-min-size-kb may lower or raise it. */
+export const DEFAULT_FLUSH_BYTES = 64 * 1024
+/** How long a full pipe is left alone before the next try. */
+const RETRY_MS = 5
+
+/** One open file. Write failures are counted and drop the chunk, as in Envoy: logging must not stop traffic. */
+export class AccessLogFile {
+  readonly path: string
+  private fd: number
+  private readonly flushBytes: number
+  private readonly stats: FileStats
+  private lines: string[] = []
+  private buffered = 0
+  private writing = false
+
+  constructor(path: string, fd: number, flushBytes: number, stats: FileStats) {
+    this.path = path
+    this.fd = fd
+    this.flushBytes = flushBytes
+    this.stats = stats
+  }
+
+  /** Queues one line: a byte string with its newline. */
+  write(line: string): void {
+    this.lines.push(line)
+    this.buffered += line.length
+    this.stats.writeBuffered.inc()
+    if (this.buffered >= this.flushBytes) this.flush()
+  }
+
+  /** Starts writing what is queued, unless a write runs (which goes on by itself). */
+  flush(): void {
+    if (this.writing || this.buffered === 0) return
+    this.writing = true
+    this.stats.writeTotalBuffered.add(this.buffered)
+    this.writeChunk(this.take(), 0)
+  }
+
+  /** Writes what is queued now, at the end of the process. */
+  flushSync(): void {
+    if (this.buffered === 0) return
+    const chunk = this.take()
+    try {
+      for (let offset = 0; offset < chunk.length; ) offset += writeSync(this.fd, chunk, offset)
+      this.stats.writeCompleted.inc()
+    } catch {
+      this.stats.writeFailed.inc()
+    }
+  }
+
+  /** Goes on in a new file of the same name (log rotation); on failure the old one stays in use. */
+  reopen(): void {
+    if (this.fd <= 2) return
+    open(this.path, 'a', (error, fd) => {
+      if (error) {
+        this.stats.reopenFailed.inc()
+        return
+      }
+      const old = this.fd
+      this.fd = fd
+      // A write of a chunk may still run on the old descriptor.
+      if (this.writing) setTimeout(() => close(old, () => {}), 1000).unref()
+      else close(old, () => {})
+    })
+  }
+
+  closeSync(): void {
+    this.flushSync()
+    if (this.fd > 2) closeSync(this.fd)
+  }
+
+  private take(): Buffer {
+    const chunk = Buffer.from(this.lines.join(''), 'latin1')
+    this.lines = []
+    this.buffered = 0
+    return chunk
+  }
+
+  private writeChunk(chunk: Buffer, offset: number): void {
+    write(this.fd, chunk, offset, (error, written) => {
+      if (error && error.code === 'EAGAIN') {
+        setTimeout(() => this.writeChunk(chunk, offset), RETRY_MS)
+        return
+      }
+      if (!error && offset + written < chunk.length) {
+        this.writeChunk(chunk, offset + written)
+        return
+      }
+      if (error) this.stats.writeFailed.inc()
+      else this.stats.writeCompleted.inc()
+      this.stats.writeTotalBuffered.sub(chunk.length)
+      this.writing = false
+      if (this.buffered >= this.flushBytes) this.flush()
+    })
+  }
+}
+
+/** The access log files of one thread, by path. */
+export class AccessLogFiles {
+  private readonly files = new Map<string, AccessLogFile>()
+  private readonly flushBytes: number
+  private readonly stats: FileStats
+  private readonly timer: NodeJS.Timeout
+
+  /** `flushIntervalMs`: --file-flush-interval-msec; `flushBytes`: write at this size without waiting for the timer. */
+  constructor(flushIntervalMs: number, flushBytes: number, stats: Scope) {
+    this.flushBytes = flushBytes
+    const scope = stats.scope('filesystem')
+    this.stats = {
+      writeBuffered: scope.counter('write_buffered'),
+      writeCompleted: scope.counter('write_completed'),
+      writeFailed: scope.counter('write_failed'),
+      flushedByTimer: scope.counter('flushed_by_timer'),
+      reopenFailed: scope.counter('reopen_failed'),
+      writeTotalBuffered: scope.gauge('write_total_buffered'),
+    }
+    this.timer = setInterval(() => this.flushByTimer(), flushIntervalMs)
+    this.timer.unref()
+  }
+
+  /** The file of this path, opened for appending at first use. Throws when it cannot be opened. */
+  open(path: string): AccessLogFile {
+    let file = this.files.get(path)
+    if (file) return file
+    let fd: number
+    try {
+      fd = openDescriptor(path)
+    } catch (error) {
+      throw new Error(`unable to open file '${path}': ${errorText(error)}`, { cause: error })
+    }
+    file = new AccessLogFile(path, fd, this.flushBytes, this.stats)
+    this.files.set(path, file)
+    return file
+  }
+
+  /** SIGUSR1 and POST /reopen_logs. */
+  reopen(): void {
+    for (const file of this.files.values()) file.reopen()
+  }
+
+  /** Writes everything out and closes; the last thing a thread does. */
+  close(): void {
+    clearInterval(this.timer)
+    for (const file of this.files.values()) file.closeSync()
+    this.files.clear()
+  }
+
+  private flushByTimer(): void {
+    this.stats.flushedByTimer.inc()
+    for (const file of this.files.values()) file.flush()
+  }
+}
+
+/** /dev/stdout cannot be opened by name when it is a socket, and must not be truncated when it is a file. */
+function openDescriptor(path: string): number {
+  if (path === '/dev/stdout') return 1
+  if (path === '/dev/stderr') return 2
+  return openSync(path, 'a')
+}
