@@ -1,0 +1,67 @@
+// Who is calling: a client certificate of the mesh, or a service-account token (istio-contract 10, "Auth").
+import type { PeerCertificate } from 'node:tls'
+import type { Metadata } from '@grpc/grpc-js'
+import type { AuthContext } from '@grpc/grpc-js/build/src/auth-context.js'
+import { errorText } from '../base/errors.ts'
+import { GRPC_STATUS, GrpcStatusError } from '../base/grpc-status.ts'
+import { ISTIO_CA_AUDIENCE, type TokenVerifier } from './service-account-token.ts'
+import { formatSpiffeId } from './spiffe.ts'
+
+/** The part of a gRPC server call that authentication reads. */
+export interface AuthenticatedCall {
+  readonly metadata: Metadata
+  getAuthContext(): AuthContext
+}
+
+export interface AuthenticatorOptions {
+  readonly trustDomain: string
+  readonly tokens: TokenVerifier
+  /** Default `istio-ca`. */
+  readonly audience?: string
+}
+
+/**
+ * Returns the caller's SPIFFE ids: from its client certificate when TLS verified one, else from its bearer token.
+ * Throws GrpcStatusError(UNAUTHENTICATED) when it has neither or the token does not hold.
+ */
+export function createAuthenticator(
+  options: AuthenticatorOptions,
+): (call: AuthenticatedCall) => Promise<readonly string[]> {
+  const { tokens, trustDomain, audience = ISTIO_CA_AUDIENCE } = options
+  return async (call) => {
+    const certificate = call.getAuthContext().sslPeerCertificate
+    const identities = certificate === undefined ? [] : spiffeIdsOf(certificate)
+    if (identities.length > 0) return identities
+    const token = bearerToken(call.metadata)
+    if (token === null)
+      throw new GrpcStatusError(
+        GRPC_STATUS.UNAUTHENTICATED,
+        'neither a client certificate with a SPIFFE id nor a bearer token',
+      )
+    try {
+      return [formatSpiffeId({ trustDomain, ...(await tokens.verify(token, audience)) })]
+    } catch (error) {
+      throw new GrpcStatusError(GRPC_STATUS.UNAUTHENTICATED, `bearer token refused: ${errorText(error)}`, {
+        cause: error,
+      })
+    }
+  }
+}
+
+function bearerToken(metadata: Metadata): string | null {
+  for (const value of metadata.get('authorization')) {
+    const match = /^Bearer (\S+)$/i.exec(value.toString())
+    if (match !== null) return match[1]!
+  }
+  return null
+}
+
+/** The URI SANs that are SPIFFE ids. Node prints SANs as `URI:a, DNS:b`, and quotes (JSON) what holds a comma. */
+function spiffeIdsOf(certificate: PeerCertificate): string[] {
+  const ids: string[] = []
+  for (const match of (certificate.subjectaltname ?? '').matchAll(/URI:("(?:[^"\\]|\\.)*"|[^,]*)/g)) {
+    const value = match[1]!.startsWith('"') ? (JSON.parse(match[1]!) as string) : match[1]!
+    if (value.startsWith('spiffe://')) ids.push(value)
+  }
+  return ids
+}

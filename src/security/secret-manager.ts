@@ -1,0 +1,129 @@
+// The workload's own key and certificate: fetched from the CA, renewed well before they end.
+import { EventEmitter } from 'node:events'
+import { Backoff, type BackoffOptions } from '../base/backoff.ts'
+import { errorText } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { createCertificateRequest } from './csr.ts'
+import { certificatePem, type KeyType, parseCertificates } from './x509.ts'
+
+/** What SDS serves as `default` and `ROOTCA`. */
+export interface WorkloadSecret {
+  /** Leaf, then intermediates. */
+  readonly certChainPem: string
+  readonly keyPem: string
+  readonly rootPem: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+}
+
+/** Signs a CSR; returns PEM blocks leaf, intermediates, root. The agent's is {@link createCertificate} over gRPC. */
+export type SignRequest = (csrPem: string, ttlSeconds: number) => Promise<string[]>
+
+export interface SecretManagerOptions {
+  readonly spiffeId: string
+  readonly sign: SignRequest
+  readonly keyType: KeyType
+  /** Requested lifetime (SECRET_TTL), default 24 h. */
+  readonly ttlSeconds?: number
+  /** Renewal when this share of the lifetime is left (SECRET_GRACE_PERIOD_RATIO), default 0.5. */
+  readonly graceRatio?: number
+  /** Random spread of that share (SECRET_GRACE_PERIOD_RATIO_JITTER), default 0.01, so that a fleet does not renew at once. */
+  readonly graceJitter?: number
+  readonly log: Logger
+  /** Waits between failed attempts; default 1 s doubling to 60 s. */
+  readonly backoff?: BackoffOptions
+}
+
+const DEFAULT_TTL_SECONDS = 86_400
+/** setTimeout counts in signed 32 bits. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** When to renew a certificate: its end minus a (jittered) share of its lifetime. Milliseconds since the epoch. */
+export function renewalTime(
+  secret: { notBefore: Date; notAfter: Date },
+  ratio: number,
+  jitter: number,
+  random: number,
+): number {
+  const lifetime = secret.notAfter.getTime() - secret.notBefore.getTime()
+  const share = Math.min(1, Math.max(0, ratio + (random * 2 - 1) * jitter))
+  return secret.notAfter.getTime() - lifetime * share
+}
+
+/** Keeps one workload secret fresh. A failed renewal keeps the old secret and tries again. */
+export class SecretManager {
+  readonly #options: SecretManagerOptions
+  readonly #events = new EventEmitter<{ secret: [WorkloadSecret] }>()
+  readonly #backoff: Backoff
+  #current: WorkloadSecret | null = null
+  #timer: NodeJS.Timeout | null = null
+  #closed = false
+
+  constructor(options: SecretManagerOptions) {
+    this.#options = options
+    this.#backoff = new Backoff(options.backoff ?? { baseMs: 1000, maxMs: 60_000 })
+  }
+
+  /** The secret in force; null until the first one has come. */
+  get current(): WorkloadSecret | null {
+    return this.#current
+  }
+
+  /** Calls `listener` with the secret in force, if any, and with every later one. Returns the way to stop. */
+  subscribe(listener: (secret: WorkloadSecret) => void): () => void {
+    this.#events.on('secret', listener)
+    if (this.#current !== null) listener(this.#current)
+    return () => this.#events.off('secret', listener)
+  }
+
+  /** Starts fetching; does not wait for the first secret. */
+  start(): void {
+    void this.#fetch()
+  }
+
+  close(): void {
+    this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#events.removeAllListeners()
+  }
+
+  async #fetch(): Promise<void> {
+    const { log, spiffeId } = this.#options
+    try {
+      const secret = await this.#request()
+      if (this.#closed) return
+      this.#current = secret
+      this.#backoff.reset()
+      log.info({ spiffeId, notAfter: secret.notAfter }, 'workload certificate in force')
+      const { graceRatio = 0.5, graceJitter = 0.01 } = this.#options
+      this.#schedule(renewalTime(secret, graceRatio, graceJitter, Math.random()) - Date.now())
+      this.#events.emit('secret', secret)
+    } catch (error) {
+      if (this.#closed) return
+      const waitMs = this.#backoff.next()
+      log.warn({ spiffeId, reason: errorText(error), retryInMs: waitMs }, 'workload certificate request failed')
+      this.#schedule(waitMs)
+    }
+  }
+
+  #schedule(afterMs: number): void {
+    this.#timer = setTimeout(() => void this.#fetch(), Math.min(Math.max(afterMs, 0), MAX_TIMER_MS))
+    this.#timer.unref()
+  }
+
+  async #request(): Promise<WorkloadSecret> {
+    const { spiffeId, keyType, sign, ttlSeconds = DEFAULT_TTL_SECONDS } = this.#options
+    const { csrPem, keyPem } = await createCertificateRequest(spiffeId, keyType)
+    const chain = await sign(csrPem, ttlSeconds)
+    const certificates = chain.flatMap((pem) => parseCertificates(pem, 'CreateCertificate response'))
+    if (certificates.length < 2) throw new Error('the CA answered without a certificate and a root')
+    const leaf = certificates[0]!
+    return {
+      certChainPem: certificates.slice(0, -1).map(certificatePem).join(''),
+      keyPem,
+      rootPem: chain.at(-1)!,
+      notBefore: leaf.notBefore,
+      notAfter: leaf.notAfter,
+    }
+  }
+}
