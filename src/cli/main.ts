@@ -2,7 +2,19 @@ import { Command, CommanderError } from 'commander'
 import { errorText, UserError } from '../base/errors.ts'
 
 /** Every command: its name and the module that registers it. Modules load only when their word is used. */
-const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {}
+const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
+  apply: () => import('./commands/apply.ts'),
+  delete: () => import('./commands/delete.ts'),
+  down: () => import('./commands/down.ts'),
+  exec: () => import('./commands/exec.ts'),
+  get: () => import('./commands/get.ts'),
+  label: () => import('./commands/label.ts'),
+  'local-node': () => import('./commands/local-node.ts'),
+  logs: () => import('./commands/logs.ts'),
+  scale: () => import('./commands/scale.ts'),
+  status: () => import('./commands/status.ts'),
+  up: () => import('./commands/up.ts'),
+}
 
 /** Runs `outrigger ARGS…`; the exit code follows istioctl (0, 1 error, 64 usage, 65 bad data). */
 async function main(argv: readonly string[]): Promise<void> {

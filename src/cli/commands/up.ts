@@ -1,0 +1,15 @@
+import type { Command } from 'commander'
+
+/** `outrigger up DIR`: a mesh on this machine from a folder of manifests. */
+export function register(program: Command): void {
+  program
+    .command('up <dir>')
+    .description('run the manifests of a folder as a mesh on this machine; in the foreground, or with --detach')
+    .option('-d, --detach', 'leave the mesh running in the background when it is ready')
+    .option('--proxy <kind>', 'data plane of the pods: outrigger, envoy or mixed-by-annotation', 'outrigger')
+    .option('--timeout <seconds>', 'how long to wait for every pod to be ready', '120')
+    .action(async (dir: string, options: { detach?: boolean; proxy: string; timeout: string }) => {
+      const { up } = await import('../up.ts')
+      await up(dir, options)
+    })
+}

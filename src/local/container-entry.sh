@@ -1,0 +1,44 @@
+#!/bin/sh
+# First process of a container: runs as root inside the container's fresh mount, PID and UTS namespaces and the pod's
+# network namespace, mounts what the container sees differently, then becomes the container's program.
+# usage: container-entry.sh POD_DIR CONTAINER_DIR HOSTNAME WORKDIR UID GID PROGRAM [ARG...]
+# CONTAINER_DIR/mounts holds one "SOURCE<tab>TARGET<tab>rw|ro" line for each volume mount.
+set -eu
+pod_dir=$1 container_dir=$2 hostname=$3 workdir=$4 uid=$5 gid=$6
+shift 6
+
+echo "$hostname" > /proc/sys/kernel/hostname
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount --bind "$pod_dir/resolv.conf" /etc/resolv.conf
+mount --bind "$pod_dir/hosts" /etc/hosts
+# Service-account tokens and certificates of this container only.
+mount -t tmpfs -o mode=755 tmpfs /run/secrets
+
+# A mount point that this machine lacks is made in a throw-away layer over its nearest parent, never on the host.
+make_mount_point() {
+  parent=$(dirname "$1")
+  while [ ! -d "$parent" ]; do parent=$(dirname "$parent"); done
+  case $parent/ in
+    /run/* | /tmp/*) ;;
+    /) echo "mount path $1: the machine has no such top-level directory, and containers share its root" >&2; exit 126 ;;
+    *)
+      layer=$(mktemp -d "$container_dir/layer.XXXXXX")
+      mkdir "$layer/upper" "$layer/work"
+      chmod --reference="$parent" "$layer/upper"
+      mount -t overlay overlay -o "lowerdir=$parent,upperdir=$layer/upper,workdir=$layer/work" "$parent"
+      ;;
+  esac
+  if [ -d "$2" ]; then mkdir -p "$1"; else mkdir -p "$(dirname "$1")"; : > "$1"; fi
+}
+
+tab=$(printf '\t')
+while IFS="$tab" read -r source target mode; do
+  target=$(readlink -m "$target")
+  [ -e "$target" ] || make_mount_point "$target" "$source"
+  mount --bind "$source" "$target"
+  if [ "$mode" = ro ]; then mount -o remount,bind,ro "$target"; fi
+done < "$container_dir/mounts"
+
+cd "$workdir"
+if [ "$uid" = 0 ]; then exec "$@"; fi
+exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"

@@ -1,0 +1,54 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Logger } from '../base/logger.ts'
+import type { MemoryStore } from '../cluster/index.ts'
+import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
+
+/** The key that signs service-account tokens; kept in `dir`, so that tokens outlive a restart of the mesh. */
+export function loadTokens(dir: string): ServiceAccountTokens {
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const file = join(dir, 'service-account.key')
+  let keyPem: string | undefined
+  try {
+    keyPem = readFileSync(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  const tokens = new ServiceAccountTokens({ keyPem })
+  if (keyPem === undefined) writeFileSync(file, tokens.keyPem(), { mode: 0o600 })
+  return tokens
+}
+
+/** Keeps ConfigMap `istio-ca-root-cert` in every namespace, as istiod does; agents trust the control plane by it. */
+export function distributeRootCertificate(store: MemoryStore, rootPem: string): void {
+  const put = (namespaces: readonly string[]) =>
+    store.put(
+      namespaces.map((namespace) => ({
+        object: {
+          apiVersion: 'v1',
+          kind: 'ConfigMap',
+          metadata: { name: 'istio-ca-root-cert', namespace, labels: { 'istio.io/config': 'true' } },
+          data: { 'root-cert.pem': rootPem },
+        },
+      })),
+    )
+  put(store.list('Namespace').map((o) => o.metadata.name))
+  store.watch((events) => {
+    const added = events.filter((e) => e.kind === 'Namespace' && e.type === 'added').map((e) => e.object.metadata.name)
+    if (added.length > 0) put(added)
+  })
+}
+
+export interface ControlPlaneOptions {
+  readonly store: MemoryStore
+  readonly tokens: ServiceAccountTokens
+  /** Folder that keeps the root certificate and its key. */
+  readonly caDir: string
+  readonly log: Logger
+}
+
+/** Starts the certificate authority and pilot on the node's address. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<{ rootPem: string }> {
+  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: 'cluster.local' })
+  return { rootPem: ca.rootPem }
+}

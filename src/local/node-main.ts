@@ -1,0 +1,76 @@
+import { createLogger } from '../base/logger.ts'
+import { MemoryStore } from '../cluster/index.ts'
+import { NODE_IP } from './addresses.ts'
+import { Admission } from './admission.ts'
+import { ApiServer } from './api-server.ts'
+import { distributeRootCertificate, loadTokens, startControlPlane } from './control-plane.ts'
+import { DeploymentController } from './deployments.ts'
+import { startDnsServer } from './dns-server.ts'
+import { EndpointSliceController } from './endpoint-slices.ts'
+import { EventLog } from './event-log.ts'
+import { startForwardServer } from './forward.ts'
+import { ImageCatalogue } from './images.ts'
+import type { InjectionOptions, ProxyChoice } from './inject.ts'
+import { Kubelet } from './kubelet.ts'
+import { rotateLogs } from './log-rotation.ts'
+import { setUpNode } from './node-setup.ts'
+import { admitPod } from './pod-admission.ts'
+import type { Pod } from './pod-types.ts'
+import { ServiceProxy } from './service-rules.ts'
+import type { StateDir } from './state-dir.ts'
+import { systemObjects } from './system-objects.ts'
+
+/** What the supervisor tells the node process it starts. */
+export interface NodeOptions {
+  readonly state: StateDir
+  readonly proxy: ProxyChoice
+  /** The stock Envoy binary, when `proxy` may call for it. */
+  readonly envoyBinary?: string
+}
+
+/** How long pods get to end by themselves when the mesh goes down. */
+const SHUTDOWN_GRACE_MS = 2_000
+
+/**
+ * The node: first process of the private namespaces, holding the cluster's store, its controllers, the control plane,
+ * DNS and kubelet. When it ends, its namespaces end, and with them every pod, mount, link and rule.
+ */
+export async function runNode(options: NodeOptions): Promise<void> {
+  const log = createLogger('node')
+  const { state } = options
+  await setUpNode({ cacheDir: state.cache, keepVisible: [state.root], envoyBinary: options.envoyBinary })
+  const store = new MemoryStore()
+  const images = new ImageCatalogue()
+  const events = new EventLog()
+  const injection: InjectionOptions = { proxy: options.proxy, meshId: 'cluster.local', clusterId: 'Kubernetes' }
+  const admit = (pod: Pod) => admitPod(store, pod, injection)
+  const admission = new Admission(store, admit)
+  const tokens = loadTokens(state.ca)
+  new EndpointSliceController(store)
+  new DeploymentController(store, { admitPod: admit, event: (object, message) => events.add(object, message) })
+  new ServiceProxy(store, log)
+  await startDnsServer(store, NODE_IP, 53)
+  admission.apply(systemObjects().map((object) => ({ object, origin: { file: 'outrigger up', line: 1 } })))
+  const controlPlane = await startControlPlane({ store, tokens, caDir: state.ca, log })
+  distributeRootCertificate(store, controlPlane.rootPem)
+  const kubelet = new Kubelet({
+    store,
+    images,
+    events,
+    logDir: state.logs,
+    log,
+    signToken: (namespace, serviceAccount, audience, expirationSeconds) =>
+      tokens.sign({ namespace, serviceAccount, audiences: [audience], expirationSeconds }),
+  })
+  rotateLogs(state.logs)
+  await startForwardServer(state.forwardSocket, { store, kubelet })
+  const shutdown = () => {
+    void kubelet.stopAll(SHUTDOWN_GRACE_MS).finally(() => process.exit(0))
+  }
+  process.on('SIGTERM', shutdown)
+  // Control-C reaches the whole foreground process group; the supervisor decides what it means.
+  process.on('SIGINT', () => {})
+  await new ApiServer({ store, admission, images, kubelet, events, info: { proxy: options.proxy }, shutdown }).listen(
+    state.apiSocket,
+  )
+}

@@ -1,0 +1,87 @@
+import { UserError } from '../base/errors.ts'
+import { ISTIO_KINDS, istioGroupKind } from '../config/index.ts'
+import { isClusterScoped } from './kubernetes-schema.ts'
+
+/** A kind as the command line names it. */
+export interface ResourceType {
+  /** Store key: `Deployment.apps`. */
+  readonly kind: string
+  /** `deployments`, as in `get deployments`. */
+  readonly plural: string
+  readonly names: readonly string[]
+  readonly namespaced: boolean
+}
+
+const KUBERNETES: readonly (readonly [kind: string, plural: string, ...shortNames: string[]])[] = [
+  ['Namespace', 'namespaces', 'ns'],
+  ['Node', 'nodes', 'no'],
+  ['Pod', 'pods', 'po'],
+  ['Service', 'services', 'svc'],
+  ['ServiceAccount', 'serviceaccounts', 'sa'],
+  ['Deployment.apps', 'deployments', 'deploy'],
+  ['ReplicaSet.apps', 'replicasets', 'rs'],
+  ['EndpointSlice.discovery.k8s.io', 'endpointslices'],
+  ['ConfigMap', 'configmaps', 'cm'],
+  ['Secret', 'secrets'],
+]
+/** kubectl's short names of Istio's kinds. */
+const ISTIO_SHORT: Record<string, string> = {
+  Gateway: 'gw',
+  VirtualService: 'vs',
+  DestinationRule: 'dr',
+  ServiceEntry: 'se',
+  WorkloadEntry: 'we',
+  WorkloadGroup: 'wg',
+  PeerAuthentication: 'pa',
+  RequestAuthentication: 'ra',
+  AuthorizationPolicy: 'ap',
+  Telemetry: 'telemetry',
+}
+
+function plural(kind: string): string {
+  const word = kind.toLowerCase()
+  return word.endsWith('y') ? (/[aeiou]y$/.test(word) ? `${word}s` : `${word.slice(0, -1)}ies`) : `${word}s`
+}
+
+function entry(kind: string, pluralName: string, short: readonly string[]): ResourceType {
+  const [bare, ...group] = kind.split('.')
+  const singular = bare!.toLowerCase()
+  const suffix = group.length > 0 ? [`${pluralName}.${group.join('.')}`, `${singular}.${group.join('.')}`] : []
+  return {
+    kind,
+    plural: pluralName,
+    names: [singular, pluralName, ...short, ...suffix],
+    namespaced: !isClusterScoped(bare!),
+  }
+}
+
+export const RESOURCE_TYPES: readonly ResourceType[] = [
+  ...KUBERNETES.map(([kind, pluralName, ...short]) => entry(kind, pluralName, short)),
+  ...ISTIO_KINDS.map((kind) =>
+    entry(istioGroupKind(kind), plural(kind), ISTIO_SHORT[kind] ? [ISTIO_SHORT[kind]!] : []),
+  ),
+  // A view of EndpointSlices, as one line for each Service.
+  { kind: 'Endpoints', plural: 'endpoints', names: ['endpoints', 'ep'], namespaced: true },
+]
+
+/** The type a word of the command line means. Throws UserError for an unknown one. */
+export function resourceType(word: string): ResourceType {
+  const lower = word.toLowerCase()
+  const found = RESOURCE_TYPES.find(({ names }) => names.includes(lower))
+  if (!found) {
+    throw new UserError(
+      `the server doesn't have a resource type "${word}"; known: ${RESOURCE_TYPES.map((t) => t.plural).join(', ')}`,
+    )
+  }
+  return found
+}
+
+/** Splits `pods/x` or `pods x y` into the type and the names. */
+export function resourceArguments(words: readonly string[]): { type: ResourceType; names: string[] } {
+  const [first, ...rest] = words
+  if (first === undefined) throw new UserError('name a resource type, for example: pods', 64)
+  const slash = first.indexOf('/')
+  if (slash < 0) return { type: resourceType(first), names: rest }
+  if (rest.length > 0) throw new UserError(`"${first}" already names one resource; leave out "${rest.join(' ')}"`, 64)
+  return { type: resourceType(first.slice(0, slash)), names: [first.slice(slash + 1)] }
+}
