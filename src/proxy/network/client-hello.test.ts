@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { test, type TestContext } from 'node:test'
-import { connect, type ConnectionOptions } from 'node:tls'
+import { type TestContext, test } from 'node:test'
+import { type ConnectionOptions, connect } from 'node:tls'
 import { parseClientHello } from './client-hello.ts'
 
 /** The first flight of a real OpenSSL client. */

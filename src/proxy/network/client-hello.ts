@@ -49,7 +49,8 @@ function readRecords(bytes: Buffer, maxBytes: number): ClientHelloResult {
   for (;;) {
     if (bytes.length - at < 5) return have > maxBytes ? TOO_LARGE : NEED_MORE
     const length = bytes.readUInt16BE(at + 3)
-    if (bytes[at] !== RECORD_HANDSHAKE || bytes[at + 1] !== 3 || length === 0 || length > MAX_RECORD_BYTES) return NOT_TLS
+    if (bytes[at] !== RECORD_HANDSHAKE || bytes[at + 1] !== 3 || length === 0 || length > MAX_RECORD_BYTES)
+      return NOT_TLS
     const record = bytes.subarray(at + 5, at + 5 + length)
     parts.push(record)
     have += record.length

@@ -3,6 +3,7 @@
 
 import { createRequire } from 'node:module'
 import { isIPv6 } from 'node:net'
+import { parseIp } from '../../base/cidr.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { ipAddress } from './address.ts'
 import type { Address } from './connection.ts'
@@ -120,5 +121,40 @@ export function socketWithOptions(ip: string, options: readonly SocketOption[]):
 function int32(value: number): Buffer {
   const buffer = Buffer.alloc(4)
   buffer.writeInt32LE(value)
+  return buffer
+}
+
+const SO_REUSEADDR = 2
+const SO_REUSEPORT = 15
+
+/** A bound TCP socket with options set before bind; listen on the descriptor. Throws ConfigError with the system's reason. */
+export function boundSocket(address: Address, options: readonly SocketOption[], reusePort: boolean): number {
+  const reuse: SocketOption[] = [{ level: SOL_SOCKET, name: SO_REUSEADDR, value: 1 }]
+  if (reusePort) reuse.push({ level: SOL_SOCKET, name: SO_REUSEPORT, value: 1 })
+  const fd = socketWithOptions(address.ip, [...reuse, ...options])
+  const sockaddr = socketAddress(address)
+  if (libc().bind(fd, sockaddr, sockaddr.length) !== 0) {
+    const errno = libc().errno()
+    libc().close(fd)
+    throw new ConfigError('address', `cannot bind '${address.text}': errno ${errno}`)
+  }
+  return fd
+}
+
+/** sockaddr_in or sockaddr_in6. */
+function socketAddress(address: Address): Buffer {
+  const bits = parseIp(address.ip)
+  if (bits === null) throw new ConfigError('address', `malformed IP address: ${address.ip}`)
+  const v6 = isIPv6(address.ip)
+  const buffer = Buffer.alloc(v6 ? 28 : 16)
+  buffer.writeUInt16LE(v6 ? AF_INET6 : AF_INET, 0)
+  buffer.writeUInt16BE(address.port, 2)
+  if (!v6) buffer.writeUInt32BE(bits.words[0]!, 4)
+  else if (bits.v6) for (let i = 0; i < 4; i++) buffer.writeUInt32BE(bits.words[i]!, 8 + 4 * i)
+  else {
+    // v4-mapped: ::ffff:a.b.c.d
+    buffer.writeUInt16BE(0xffff, 18)
+    buffer.writeUInt32BE(bits.words[0]!, 20)
+  }
   return buffer
 }

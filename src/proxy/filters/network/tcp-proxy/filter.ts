@@ -1,0 +1,366 @@
+// envoy.filters.network.tcp_proxy: carries bytes between a downstream connection and one host of a cluster
+// (envoy-contract §9.1).
+
+import { xxh64 } from '../../../../base/hash.ts'
+import type { WorkerContext } from '../../../config/extension.ts'
+import { DetectedClose } from '../../../network/close.ts'
+import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from '../../../network/connection.ts'
+import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
+import type { AccessLog, AccessLogType } from '../../../observe/access-log.ts'
+import type { Counter, Gauge } from '../../../observe/stats.ts'
+import { now, StreamInfo } from '../../../stream-info.ts'
+import {
+  type Cancellable,
+  type LoadBalancerContext,
+  PoolFailureReason,
+  type TcpPoolCallbacks,
+} from '../../../upstream/cluster-manager.ts'
+import type { HostDescription } from '../../../upstream/host.ts'
+import type { TcpClusterConfig, TcpProxyConfig } from './config.ts'
+
+/** Filter state by which an earlier filter chooses the cluster (sni_cluster, set_filter_state). */
+export const TCP_PROXY_CLUSTER = 'envoy.tcp_proxy.cluster'
+
+interface Stats {
+  readonly cxTotal: Counter
+  readonly cxNoRoute: Counter
+  readonly txBytes: Counter
+  readonly rxBytes: Counter
+  readonly pausedReading: Counter
+  readonly resumedReading: Counter
+  readonly idleTimeout: Counter
+  readonly maxDuration: Counter
+  readonly flushTotal: Counter
+  readonly flushActive: Gauge
+}
+
+interface Shared {
+  readonly config: TcpProxyConfig
+  readonly context: WorkerContext
+  readonly stats: Stats
+  readonly accessLogs: readonly AccessLog[]
+}
+
+export function createTcpProxy(
+  config: TcpProxyConfig,
+  context: WorkerContext,
+): (callbacks: ReadFilterCallbacks) => NetworkFilter {
+  const scope = context.stats.scope(`tcp.${config.statPrefix}`)
+  const shared: Shared = {
+    config,
+    context,
+    stats: {
+      cxTotal: scope.counter('downstream_cx_total'),
+      cxNoRoute: scope.counter('downstream_cx_no_route'),
+      txBytes: scope.counter('downstream_cx_tx_bytes_total'),
+      rxBytes: scope.counter('downstream_cx_rx_bytes_total'),
+      pausedReading: scope.counter('downstream_flow_control_paused_reading_total'),
+      resumedReading: scope.counter('downstream_flow_control_resumed_reading_total'),
+      idleTimeout: scope.counter('idle_timeout'),
+      maxDuration: scope.counter('max_downstream_connection_duration'),
+      flushTotal: scope.counter('upstream_flush_total'),
+      flushActive: scope.gauge('upstream_flush_active'),
+    },
+    accessLogs: config.accessLogs.map((log) => context.createAccessLog(log)),
+  }
+  return (callbacks) => new TcpProxyFilter(shared, callbacks)
+}
+
+class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
+  readonly shared: Shared
+  readonly downstream: Connection
+  readonly info: StreamInfo
+  private readonly callbacks: ReadFilterCallbacks
+  private upstream: Connection | null = null
+  private pending: Cancellable | null = null
+  private cluster: TcpClusterConfig | null = null
+  private attempts = 0
+  private lastActivity = 0
+  private idleTimer: NodeJS.Timeout | null = null
+  private durationTimer: NodeJS.Timeout | null = null
+  private logTimer: NodeJS.Timeout | null = null
+  private done = false
+
+  constructor(shared: Shared, callbacks: ReadFilterCallbacks) {
+    this.shared = shared
+    this.callbacks = callbacks
+    this.downstream = callbacks.connection
+    this.info = new StreamInfo(callbacks.connection.info, callbacks.filterState)
+  }
+
+  onNewConnection(): FilterStatus {
+    const { config, stats } = this.shared
+    const { info } = this
+    stats.cxTotal.inc()
+    info.startTimeMs = this.downstream.info.startTimeMs
+    info.start = now()
+    info.dynamicMetadata = this.callbacks.dynamicMetadata
+    // Nothing can be done with bytes before there is somebody to give them to.
+    this.downstream.readDisable(true)
+    if (config.maxConnectionDurationMs !== null)
+      this.durationTimer = setTimeout(onMaxDuration, config.maxConnectionDurationMs, this)
+    if (config.logIntervalMs > 0) this.logTimer = setInterval(onLogInterval, config.logIntervalMs, this)
+    this.cluster = this.chooseCluster()
+    this.connect()
+    return FilterStatus.Continue
+  }
+
+  onData(chunk: Buffer, endStream: boolean): FilterStatus {
+    this.lastActivity = now()
+    this.info.bytesReceived += chunk.length
+    this.shared.stats.rxBytes.add(chunk.length)
+    this.upstream?.write(chunk, endStream)
+    return FilterStatus.StopIteration
+  }
+
+  onEvent(event: ConnectionEvent): void {
+    if (event === ConnectionEvent.Connected) return
+    this.pending?.cancel()
+    this.pending = null
+    const { upstream } = this
+    this.upstream = null
+    if (upstream?.open) this.closeUpstream(upstream, event)
+    if (event === ConnectionEvent.RemoteClose && upstream === null && this.info.responseFlags === 0)
+      this.info.setFlag('DC')
+    this.finish()
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.upstream?.readDisable(true)
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    if (this.upstream?.open) this.upstream.readDisable(false)
+  }
+
+  onPoolReady(upstream: Connection, host: HostDescription): void {
+    const { info } = this
+    this.pending = null
+    this.upstream = upstream
+    upstream.callbacks = new UpstreamCallbacks(this)
+    info.upstreamHost = host
+    info.upstreamLocalAddress = upstream.info.localAddress.text
+    info.upstreamRemoteAddress = host.address.text
+    info.upstreamConnectionId = upstream.id
+    info.upstreamConnectEnd = now()
+    this.lastActivity = now()
+    const { idleTimeoutMs, logOnConnected } = this.shared.config
+    if (idleTimeoutMs > 0) this.idleTimer = setTimeout(onIdleTimeout, idleTimeoutMs, this)
+    if (logOnConnected) this.log('TcpUpstreamConnected')
+    this.downstream.readDisable(false)
+  }
+
+  onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
+    const { info } = this
+    this.pending = null
+    info.upstreamHost = host
+    if (host !== null) info.upstreamRemoteAddress = host.address.text
+    info.upstreamTransportFailureReason = transportFailureReason
+    if (reason === PoolFailureReason.Overflow) {
+      info.setFlag('UO')
+      this.closeDownstream('')
+      return
+    }
+    info.setFlag('UF')
+    if (this.attempts < this.shared.config.maxConnectAttempts) {
+      this.connect()
+      return
+    }
+    info.setFlag('URX')
+    this.closeDownstream('')
+  }
+
+  onUpstreamData(chunk: Buffer, endStream: boolean): void {
+    this.lastActivity = now()
+    this.info.bytesSent += chunk.length
+    this.shared.stats.txBytes.add(chunk.length)
+    this.downstream.write(chunk, endStream)
+  }
+
+  onUpstreamClosed(): void {
+    const { upstream } = this
+    this.upstream = null
+    const reset = upstream?.detectedClose === DetectedClose.RemoteReset
+    this.downstream.close(reset ? CloseType.AbortReset : CloseType.FlushWrite)
+  }
+
+  onUpstreamAboveHighWatermark(): void {
+    this.shared.stats.pausedReading.inc()
+    this.downstream.readDisable(true)
+  }
+
+  onUpstreamBelowLowWatermark(): void {
+    if (!this.downstream.open) return
+    this.shared.stats.resumedReading.inc()
+    this.downstream.readDisable(false)
+  }
+
+  /** The timer is set once for the whole period; activity only moves the mark. */
+  checkIdle(): void {
+    const { idleTimeoutMs } = this.shared.config
+    const idleMs = now() - this.lastActivity
+    if (idleMs < idleTimeoutMs - 1) {
+      this.idleTimer = setTimeout(onIdleTimeout, idleTimeoutMs - idleMs, this)
+      return
+    }
+    this.shared.stats.idleTimeout.inc()
+    this.info.setFlag('SI')
+    this.closeDownstream('idle_timeout')
+  }
+
+  expire(): void {
+    this.shared.stats.maxDuration.inc()
+    this.info.setFlag('DT')
+    this.closeDownstream('max_connection_duration')
+  }
+
+  log(type: AccessLogType): void {
+    const { accessLogs } = this.shared
+    for (let i = 0; i < accessLogs.length; i++) {
+      accessLogs[i]!.log({
+        info: this.info,
+        requestHeaders: null,
+        responseHeaders: null,
+        responseTrailers: null,
+        localReplyBody: '',
+        type,
+      })
+    }
+  }
+
+  private chooseCluster(): TcpClusterConfig {
+    const override = this.callbacks.filterState.get(TCP_PROXY_CLUSTER)
+    if (typeof override === 'string') return { name: override, weight: 1, metadataMatch: null }
+    const { clusters, totalWeight } = this.shared.config
+    if (clusters.length === 1) return clusters[0]!
+    let draw = Math.random() * totalWeight
+    for (const cluster of clusters) {
+      draw -= cluster.weight
+      if (draw < 0) return cluster
+    }
+    return clusters[clusters.length - 1]!
+  }
+
+  private connect(): void {
+    const { info, shared } = this
+    const { name, metadataMatch } = this.cluster!
+    const cluster = shared.context.clusters.get(name)
+    if (cluster === undefined) {
+      shared.stats.cxNoRoute.inc()
+      info.setFlag('NC')
+      this.closeDownstream('')
+      return
+    }
+    this.attempts++
+    info.attemptCount = this.attempts
+    info.upstreamCluster = name
+    info.upstreamClusterStatName = cluster.statName
+    if (info.upstreamConnectStart === 0) info.upstreamConnectStart = now()
+    const pool = cluster.tcpPool('DEFAULT', this.loadBalancerContext(metadataMatch))
+    if (pool === null) {
+      info.setFlag('UH')
+      this.closeDownstream('')
+      return
+    }
+    this.pending = pool.newConnection(this)
+  }
+
+  private loadBalancerContext(metadataMatch: TcpClusterConfig['metadataMatch']): LoadBalancerContext {
+    return {
+      hash: this.hash(),
+      metadataMatch,
+      downstream: this.downstream.info,
+      headers: null,
+      shouldSelectAnotherHost: null,
+      hostSelectionRetryCount: 0,
+      attempt: this.attempts - 1,
+      overrideHost: null,
+      alpnOverride: null,
+      sniOverride: null,
+    }
+  }
+
+  private hash(): bigint | null {
+    const policy = this.shared.config.hashPolicy
+    if (policy === null) return null
+    if (policy.kind === 'source_ip') return xxh64(this.downstream.info.remoteAddress.ip)
+    const value = this.callbacks.filterState.get(policy.key)
+    return typeof value === 'string' ? xxh64(value) : null
+  }
+
+  private closeDownstream(details: string): void {
+    if (details !== '') this.info.connectionTerminationDetails = details
+    this.downstream.close(CloseType.NoFlush, details)
+  }
+
+  /** After a downstream FIN what is still buffered goes out first; a reset is passed on. */
+  private closeUpstream(upstream: Connection, event: ConnectionEvent): void {
+    if (this.downstream.detectedClose === DetectedClose.RemoteReset) upstream.close(CloseType.AbortReset)
+    else if (event === ConnectionEvent.LocalClose) upstream.close(CloseType.NoFlush)
+    else {
+      if (upstream.bufferedBytes > 0) {
+        const { stats } = this.shared
+        stats.flushTotal.inc()
+        stats.flushActive.inc()
+        upstream.callbacks = new FlushCallbacks(stats.flushActive)
+      }
+      upstream.close(CloseType.FlushWrite)
+    }
+  }
+
+  private finish(): void {
+    if (this.done) return
+    this.done = true
+    for (const timer of [this.idleTimer, this.durationTimer, this.logTimer]) if (timer !== null) clearTimeout(timer)
+    const { info } = this
+    info.end = now()
+    info.connectionTerminationDetails ||= this.downstream.info.connectionTerminationDetails
+    this.log('TcpConnectionEnd')
+  }
+}
+
+/** The upstream connection's owner while bytes flow. */
+class UpstreamCallbacks implements ConnectionCallbacks {
+  private readonly filter: TcpProxyFilter
+  constructor(filter: TcpProxyFilter) {
+    this.filter = filter
+  }
+  onData(chunk: Buffer, endStream: boolean): void {
+    this.filter.onUpstreamData(chunk, endStream)
+  }
+  onEvent(event: ConnectionEvent): void {
+    if (event !== ConnectionEvent.Connected) this.filter.onUpstreamClosed()
+  }
+  onAboveWriteBufferHighWatermark(): void {
+    this.filter.onUpstreamAboveHighWatermark()
+  }
+  onBelowWriteBufferLowWatermark(): void {
+    this.filter.onUpstreamBelowLowWatermark()
+  }
+}
+
+/** The owner while the last bytes leave and nobody listens any more. */
+class FlushCallbacks implements ConnectionCallbacks {
+  private readonly active: Gauge
+  constructor(active: Gauge) {
+    this.active = active
+  }
+  onData(): void {}
+  onEvent(event: ConnectionEvent): void {
+    if (event !== ConnectionEvent.Connected) this.active.dec()
+  }
+  onAboveWriteBufferHighWatermark(): void {}
+  onBelowWriteBufferLowWatermark(): void {}
+}
+
+function onIdleTimeout(filter: TcpProxyFilter): void {
+  filter.checkIdle()
+}
+
+function onMaxDuration(filter: TcpProxyFilter): void {
+  filter.expire()
+}
+
+function onLogInterval(filter: TcpProxyFilter): void {
+  filter.log('TcpPeriodic')
+}

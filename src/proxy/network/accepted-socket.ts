@@ -1,0 +1,165 @@
+// An accepted socket while its listener filters run: it collects the bytes they ask for and hands them on untouched.
+
+import type { Socket } from 'node:net'
+import type { SocketConnectionInfo } from './connection-info.ts'
+import { type DynamicMetadata, FilterState } from './filter.ts'
+import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from './listener-filter.ts'
+import { socketFd } from './socket-connection.ts'
+
+/** How the run of a socket's listener filters ended. */
+export const FilterRunEnd = {
+  /** All passed. */
+  Done: 0,
+  /** A filter refused the connection. */
+  Refused: 1,
+  /** The peer went away. */
+  RemoteClose: 2,
+  Timeout: 3,
+} as const
+export type FilterRunEnd = (typeof FilterRunEnd)[keyof typeof FilterRunEnd]
+
+/** Told once for each run. */
+export interface FilterRunCallbacks {
+  onFiltersEnd(accepted: AcceptedSocket, end: FilterRunEnd): void
+}
+
+const EMPTY = Buffer.alloc(0)
+
+export class AcceptedSocket implements AcceptedSocketView {
+  readonly info: SocketConnectionInfo
+  readonly ipv6: boolean
+  readonly transparent: boolean
+  readonly filterState = new FilterState()
+  readonly dynamicMetadata: DynamicMetadata = {}
+  /** Received, not consumed. */
+  bytes: Buffer = EMPTY
+  private readonly socket: Socket
+  private filters: readonly ListenerFilter[] = []
+  private index = 0
+  private callbacks: FilterRunCallbacks | null = null
+  private waiting = false
+  private timer: NodeJS.Timeout | null = null
+
+  /** `socket` is paused and nobody has read from it. */
+  constructor(socket: Socket, info: SocketConnectionInfo, ipv6: boolean, transparent: boolean) {
+    this.socket = socket
+    this.info = info
+    this.ipv6 = ipv6
+    this.transparent = transparent
+    socket.on('error', ignoreError)
+  }
+
+  get fd(): number {
+    return socketFd(this.socket)
+  }
+
+  consume(bytes: number): void {
+    this.bytes = this.bytes.subarray(bytes)
+  }
+
+  setDynamicMetadata(namespace: string, key: string, value: unknown): void {
+    const values = (this.dynamicMetadata[namespace] ??= {})
+    values[key] = value
+  }
+
+  setFilterState(key: string, value: unknown): void {
+    this.filterState.set(key, value)
+  }
+
+  /** Runs filters in order; the end is told to `callbacks`, maybe before this returns. `timeoutMs` 0 = none. */
+  run(filters: readonly ListenerFilter[], timeoutMs: number, callbacks: FilterRunCallbacks): void {
+    this.filters = filters
+    this.index = 0
+    this.callbacks = callbacks
+    for (; this.index < filters.length; this.index++) {
+      const status = filters[this.index]!.onAccept(this)
+      if (!this.passed(status)) {
+        if (this.callbacks === null) return
+        if (timeoutMs > 0) this.timer = setTimeout(onTimeout, timeoutMs, this)
+        this.wait()
+        return
+      }
+    }
+    this.end(FilterRunEnd.Done)
+  }
+
+  /** The socket for its transport, with the bytes put back in front (TLS) — or without them, for plain connections. */
+  release(putBack: boolean): Socket {
+    this.socket.off('error', ignoreError)
+    if (putBack && this.bytes.length > 0) this.socket.unshift(this.bytes)
+    return this.socket
+  }
+
+  destroy(reset = false): void {
+    this.stopWaiting()
+    this.callbacks = null
+    if (reset) this.socket.resetAndDestroy()
+    else this.socket.destroy()
+  }
+
+  onTimeout(): void {
+    this.end(FilterRunEnd.Timeout)
+  }
+
+  /** What onAccept of the current filter said, after giving it the bytes that are there already. */
+  private passed(status: ListenerFilterStatus): boolean {
+    if (status === ListenerFilterStatus.Close) this.end(FilterRunEnd.Refused)
+    return status === ListenerFilterStatus.Continue || (status === ListenerFilterStatus.NeedMore && this.feed())
+  }
+
+  /** Gives the current filter what is there; true = it passed. */
+  private feed(): boolean {
+    if (this.bytes.length === 0) return false
+    const status = this.filters[this.index]!.onData!(this.bytes)
+    if (status === ListenerFilterStatus.Close) this.end(FilterRunEnd.Refused)
+    return status === ListenerFilterStatus.Continue
+  }
+
+  private wait(): void {
+    if (this.waiting) return
+    this.waiting = true
+    this.socket.on('data', this.onData)
+    this.socket.once('end', this.onGone)
+    this.socket.once('close', this.onGone)
+    this.socket.resume()
+  }
+
+  private stopWaiting(): void {
+    if (this.timer !== null) clearTimeout(this.timer)
+    this.timer = null
+    if (!this.waiting) return
+    this.waiting = false
+    this.socket.off('data', this.onData)
+    this.socket.off('end', this.onGone)
+    this.socket.off('close', this.onGone)
+    this.socket.pause()
+  }
+
+  private readonly onData = (chunk: Buffer): void => {
+    this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk])
+    if (!this.feed()) return
+    for (this.index++; this.index < this.filters.length; this.index++) {
+      if (!this.passed(this.filters[this.index]!.onAccept(this))) return
+    }
+    this.end(FilterRunEnd.Done)
+  }
+
+  private readonly onGone = (): void => {
+    this.end(FilterRunEnd.RemoteClose)
+  }
+
+  private end(end: FilterRunEnd): void {
+    const callbacks = this.callbacks
+    if (callbacks === null) return
+    this.stopWaiting()
+    this.callbacks = null
+    callbacks.onFiltersEnd(this, end)
+  }
+}
+
+/** 'close' follows and is what counts. */
+function ignoreError(): void {}
+
+function onTimeout(accepted: AcceptedSocket): void {
+  accepted.onTimeout()
+}

@@ -1,0 +1,404 @@
+// A listener in a worker: accepts, runs listener filters, hands off, chooses a filter chain (envoy-contract §4).
+
+import { createServer, type Server, type Socket } from 'node:net'
+import type { ListenerFacts } from '../config/extension.ts'
+import { originalDstFilter } from '../filters/listener/original-dst/filter.ts'
+import type { AccessLog } from '../observe/access-log.ts'
+import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
+import { StreamInfo } from '../stream-info.ts'
+import { acceptPlain } from './accept.ts'
+import { AcceptedSocket, FilterRunEnd } from './accepted-socket.ts'
+import { ipAddress, pipeAddress, pipePath } from './address.ts'
+import { type Address, CloseType } from './connection.ts'
+import { SocketConnectionInfo } from './connection-info.ts'
+import { type ListenerEnvironment, WorkerFilterChain } from './filter-chain.ts'
+import { type FilterChainIndex, indexFilterChains, matchFilterChain } from './filter-chain-match.ts'
+import { NetworkFilterManager } from './filter-manager.ts'
+import type { FilterChainConfig, ListenerConfig } from './listener-config.ts'
+import { type ListenerFilter, predicateHolds } from './listener-filter.ts'
+import { createListenerFilterFactory, type ListenerFilterFactory } from './listener-filters.ts'
+import type { SocketConnection } from './socket-connection.ts'
+import { boundSocket } from './socket-options.ts'
+import { ClientHelloPeek, startHandshake } from './tls-handshake.ts'
+
+/** Finds the listener that serves a restored destination (use_original_dst). */
+export interface ListenerLookup {
+  byDestination(address: Address): ActiveListener | null
+}
+
+interface ListenerStats {
+  readonly scope: Scope
+  readonly cxTotal: Counter
+  readonly cxDestroy: Counter
+  readonly cxActive: Gauge
+  readonly cxLength: Histogram
+  readonly preCxActive: Gauge
+  readonly preCxTimeout: Counter
+  readonly noFilterChainMatch: Counter
+  readonly filterError: Counter
+  readonly filterRemoteClose: Counter
+  readonly handshakeTimeout: Counter
+  readonly workerTotal: Counter
+  readonly workerActive: Gauge
+}
+
+export class ActiveListener {
+  config: ListenerConfig
+  readonly facts: ListenerFacts
+  private readonly environment: ListenerEnvironment
+  private readonly lookup: ListenerLookup
+  private readonly stats: ListenerStats
+  private readonly accessLogs: readonly AccessLog[]
+  private readonly filterFactories: readonly ListenerFilterFactory[]
+  private readonly pending = new Set<AcceptedSocket>()
+  private index: FilterChainIndex
+  private chains: readonly WorkerFilterChain[]
+  private defaultChain: WorkerFilterChain | null
+  private servers: Server[] = []
+  /** False once the listener is stopped: not bound, not found by hand-off. */
+  listening = true
+
+  constructor(config: ListenerConfig, environment: ListenerEnvironment, lookup: ListenerLookup) {
+    this.config = config
+    this.environment = environment
+    this.lookup = lookup
+    this.stats = createStats(config, environment)
+    this.facts = {
+      name: config.name,
+      trafficDirection: config.trafficDirection,
+      stats: this.stats.scope,
+      bufferLimitBytes: config.bufferLimitBytes,
+      metadata: config.metadata,
+    }
+    this.accessLogs = config.accessLogs.map((log) => environment.base.createAccessLog(log))
+    this.filterFactories = config.listenerFilters.map((filter) => createListenerFilterFactory(filter, environment))
+    this.chains = config.filterChains.map((chain) => this.makeChain(chain))
+    this.defaultChain = config.defaultFilterChain === null ? null : this.makeChain(config.defaultFilterChain)
+    this.index = buildIndex(config)
+  }
+
+  /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error. */
+  async bind(): Promise<Address[]> {
+    const bound: Address[] = []
+    for (const address of this.config.addresses) bound.push(await this.bindOne(address))
+    return bound
+  }
+
+  /** Takes over the listening sockets of an older version with the same addresses. */
+  adoptSockets(older: ActiveListener): void {
+    this.servers = older.servers
+    older.servers = []
+    older.listening = false
+    for (const server of this.servers) {
+      server.removeAllListeners('connection')
+      server.on('connection', this.onAccept)
+    }
+  }
+
+  /** Replaces the filter chains; equal ones keep their connections, the others drain. */
+  replaceChains(config: ListenerConfig): void {
+    const old = new Map<string, WorkerFilterChain>()
+    for (const chain of this.allChains()) old.set(chain.config.key, chain)
+    const keep = (chain: FilterChainConfig): WorkerFilterChain => {
+      const same = old.get(chain.key)
+      old.delete(chain.key)
+      return same ?? this.makeChain(chain)
+    }
+    this.chains = config.filterChains.map(keep)
+    this.defaultChain = config.defaultFilterChain === null ? null : keep(config.defaultFilterChain)
+    this.index = buildIndex(config)
+    this.config = config
+    for (const chain of old.values()) chain.startDrain(this.environment.drain.drainTimeMs, doNothing)
+  }
+
+  /** No new connections; those that stand go on. */
+  stopListening(): void {
+    this.listening = false
+    for (const server of this.servers) server.close()
+    this.servers = []
+    for (const accepted of this.pending) accepted.destroy()
+    this.pending.clear()
+  }
+
+  /** Connections are asked to end; what is left after the drain time is closed. Resolves then. */
+  drain(drainTimeMs: number): Promise<void> {
+    const chains = this.allChains()
+    return Promise.all(
+      chains.map((chain) => new Promise<void>((resolve) => chain.startDrain(drainTimeMs, resolve))),
+    ).then(doNothing)
+  }
+
+  /** Marks the connections for drain without closing any (`/drain_listeners?graceful`). */
+  startDrainSequence(): void {
+    for (const chain of this.allChains()) chain.drain.start()
+  }
+
+  closeConnections(): void {
+    for (const chain of this.allChains()) chain.closeConnections()
+  }
+
+  get connectionCount(): number {
+    let count = 0
+    for (const chain of this.allChains()) count += chain.connections.size
+    return count
+  }
+
+  private allChains(): WorkerFilterChain[] {
+    return this.defaultChain === null ? [...this.chains] : [...this.chains, this.defaultChain]
+  }
+
+  private makeChain(config: FilterChainConfig): WorkerFilterChain {
+    return new WorkerFilterChain(config, this.environment, this.facts, this.config.drainType === 'DEFAULT')
+  }
+
+  private bindOne(address: Address): Promise<Address> {
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true })
+    const { config } = this
+    server.on('connection', this.onAccept)
+    return new Promise((resolve, reject) => {
+      server.once('error', reject)
+      server.once('listening', () => {
+        server.off('error', reject)
+        // Accepting can fail for want of descriptors; the listener outlives it.
+        server.on('error', (error) =>
+          this.environment.base.log.error({ listener: config.name, reason: error.message }, 'accept failed'),
+        )
+        this.servers.push(server)
+        const where = server.address()
+        resolve(typeof where === 'string' || where === null ? address : ipAddress(where.address, where.port))
+      })
+      if (address.pipe !== undefined) server.listen({ path: pipePath(address.pipe), backlog: config.backlog })
+      else if (config.socketOptions.length > 0) {
+        server.listen({ fd: boundSocket(address, config.socketOptions, config.reusePort), backlog: config.backlog })
+      } else {
+        server.listen({
+          host: address.ip,
+          port: address.port,
+          backlog: config.backlog,
+          exclusive: true,
+          reusePort: config.reusePort,
+          ipv6Only: config.ipv6Only,
+        })
+      }
+    })
+  }
+
+  private readonly onAccept = (socket: Socket): void => {
+    // A peer may be gone between accept and here: then it has no address any more.
+    if (socket.remoteAddress === undefined && this.config.addresses[0]!.pipe === undefined) {
+      socket.destroy()
+      return
+    }
+    const { localAddress, remoteAddress } = addressesOf(socket, this.config.addresses[0]!)
+    const info = new SocketConnectionInfo(localAddress, remoteAddress)
+    const accepted = new AcceptedSocket(socket, info, socket.remoteFamily === 'IPv6', this.config.transparent)
+    this.runListenerFilters(accepted, this.config.useOriginalDst)
+  }
+
+  private runListenerFilters(accepted: AcceptedSocket, handOff: boolean): void {
+    accepted.info.listenerName = this.config.name
+    const { listenerFilters } = this.config
+    const filters: ListenerFilter[] = []
+    if (handOff) filters.push(originalDstFilter)
+    for (let i = 0; i < listenerFilters.length; i++) {
+      filters.push(new SkippableFilter(this.filterFactories[i]!(), listenerFilters[i]!.disabled))
+    }
+    if (filters.length === 0) {
+      this.newConnection(accepted)
+      return
+    }
+    this.pending.add(accepted)
+    this.stats.preCxActive.inc()
+    accepted.run(filters, this.config.listenerFiltersTimeoutMs, handOff ? this.handOffRun : this.plainRun)
+  }
+
+  private readonly plainRun = {
+    onFiltersEnd: (accepted: AcceptedSocket, end: FilterRunEnd) => this.onFiltersEnd(accepted, end, false),
+  }
+  private readonly handOffRun = {
+    onFiltersEnd: (accepted: AcceptedSocket, end: FilterRunEnd) => this.onFiltersEnd(accepted, end, true),
+  }
+
+  private onFiltersEnd(accepted: AcceptedSocket, end: FilterRunEnd, handOff: boolean): void {
+    this.pending.delete(accepted)
+    this.stats.preCxActive.dec()
+    if (end === FilterRunEnd.Timeout) this.stats.preCxTimeout.inc()
+    if (end === FilterRunEnd.Refused) this.stats.filterError.inc()
+    if (end === FilterRunEnd.RemoteClose) this.stats.filterRemoteClose.inc()
+    const goOn =
+      end === FilterRunEnd.Done || (end === FilterRunEnd.Timeout && this.config.continueOnListenerFiltersTimeout)
+    if (!goOn) {
+      accepted.destroy()
+      return
+    }
+    const target =
+      handOff && accepted.info.localAddressRestored ? this.lookup.byDestination(accepted.info.localAddress) : null
+    if (target !== null && target !== this) target.runListenerFilters(accepted, false)
+    else this.newConnection(accepted)
+  }
+
+  private newConnection(accepted: AcceptedSocket): void {
+    const { info } = accepted
+    const at = matchFilterChain(this.index, {
+      destinationIp: info.localAddress.ip,
+      destinationPort: info.localAddress.port,
+      serverName: info.requestedServerName,
+      transportProtocol: info.transportProtocol,
+      applicationProtocols: info.applicationProtocols,
+      directSourceIp: info.directRemoteAddress.ip,
+      sourceIp: info.remoteAddress.ip,
+      sourcePort: info.remoteAddress.port,
+    })
+    const chain = at >= 0 ? this.chains[at]! : this.defaultChain
+    if (chain === null) {
+      this.stats.noFilterChainMatch.inc()
+      this.logConnection(accepted, 'filter_chain_not_found')
+      accepted.destroy()
+      return
+    }
+    info.filterChainName = chain.config.name
+    if (chain.tls === null) this.startPlain(accepted, chain)
+    else if (accepted.bytes.length > 0) this.startTls(accepted, chain)
+    else this.peekThenStartTls(accepted, chain)
+  }
+
+  private startPlain(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
+    const { bytes } = accepted
+    const connection = acceptPlain(accepted.release(false), accepted.info)
+    this.startFilters(accepted, chain, connection)
+    if (bytes.length > 0) connection.receive(bytes)
+  }
+
+  private peekThenStartTls(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
+    this.pending.add(accepted)
+    accepted.run([new ClientHelloPeek()], chain.config.transportSocketConnectTimeoutMs, {
+      onFiltersEnd: (_, end) => {
+        this.pending.delete(accepted)
+        if (end === FilterRunEnd.Done) this.startTls(accepted, chain)
+        else {
+          if (end === FilterRunEnd.Timeout) this.stats.handshakeTimeout.inc()
+          accepted.destroy()
+        }
+      },
+    })
+  }
+
+  private startTls(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
+    const connection = startHandshake(accepted, chain.tls!, this.stats.scope.scope('ssl'))
+    if (connection === null) {
+      accepted.destroy()
+      return
+    }
+    const timeoutMs = chain.config.transportSocketConnectTimeoutMs
+    if (timeoutMs > 0) connection.startConnectTimer(timeoutMs)
+    this.startFilters(accepted, chain, connection)
+  }
+
+  private startFilters(accepted: AcceptedSocket, chain: WorkerFilterChain, connection: SocketConnection): void {
+    const { stats } = this
+    connection.setBufferLimits(this.config.bufferLimitBytes)
+    stats.cxTotal.inc()
+    stats.cxActive.inc()
+    stats.workerTotal.inc()
+    stats.workerActive.inc()
+    const startedMs = performance.now()
+    const manager = new NetworkFilterManager(
+      connection,
+      accepted.filterState,
+      accepted.dynamicMetadata,
+      chain.factories,
+      {
+        onConnectionClosed: (closed) => {
+          stats.cxDestroy.inc()
+          stats.cxActive.dec()
+          stats.workerActive.dec()
+          stats.cxLength.record(performance.now() - startedMs)
+          if (connection.connectTimedOut) stats.handshakeTimeout.inc()
+          chain.remove(closed)
+          if (this.accessLogs.length > 0) this.logConnection(accepted, '')
+        },
+      },
+    )
+    chain.add(manager)
+    if (chain.factories.length === 0) connection.close(CloseType.NoFlush)
+    else manager.start()
+  }
+
+  private logConnection(accepted: AcceptedSocket, details: string): void {
+    if (this.accessLogs.length === 0) return
+    const info = new StreamInfo(accepted.info, accepted.filterState)
+    info.startTimeMs = accepted.info.startTimeMs
+    info.dynamicMetadata = accepted.dynamicMetadata
+    if (details !== '') {
+      info.responseCodeDetails = details
+      info.setFlag('NR')
+    }
+    for (const log of this.accessLogs) {
+      log.log({
+        info,
+        requestHeaders: null,
+        responseHeaders: null,
+        responseTrailers: null,
+        localReplyBody: '',
+        type: 'NotSet',
+      })
+    }
+  }
+}
+
+/** Applies filter_disabled at the moment the filter's turn comes: an earlier filter may have restored the destination. */
+class SkippableFilter implements ListenerFilter {
+  private readonly filter: ListenerFilter
+  private readonly disabled: Parameters<typeof predicateHolds>[0] | null
+  constructor(filter: ListenerFilter, disabled: Parameters<typeof predicateHolds>[0] | null) {
+    this.filter = filter
+    this.disabled = disabled
+  }
+  onAccept(socket: AcceptedSocket): ReturnType<ListenerFilter['onAccept']> {
+    if (this.disabled !== null && predicateHolds(this.disabled, socket.info.localAddress.port)) return 0
+    return this.filter.onAccept(socket)
+  }
+  onData(bytes: Buffer): ReturnType<ListenerFilter['onAccept']> {
+    return this.filter.onData!(bytes)
+  }
+}
+
+function doNothing(): void {}
+
+function buildIndex(config: ListenerConfig): FilterChainIndex {
+  return indexFilterChains(
+    config.filterChains.map((chain) => chain.match),
+    config.filterChains.map((chain) => chain.name),
+  )
+}
+
+/** `listener.0.0.0.0_15006`, or with stat_prefix in the address's place. */
+function createStats(config: ListenerConfig, environment: ListenerEnvironment): ListenerStats {
+  const scope = environment.base.stats.scope(
+    `listener.${config.statPrefix || config.addresses[0]!.text.replaceAll(':', '_')}`,
+  )
+  const worker = scope.scope(`worker_${environment.base.workerIndex}`)
+  return {
+    scope,
+    cxTotal: scope.counter('downstream_cx_total'),
+    cxDestroy: scope.counter('downstream_cx_destroy'),
+    cxActive: scope.gauge('downstream_cx_active'),
+    cxLength: scope.histogram('downstream_cx_length_ms', 'ms'),
+    preCxActive: scope.gauge('downstream_pre_cx_active'),
+    preCxTimeout: scope.counter('downstream_pre_cx_timeout'),
+    noFilterChainMatch: scope.counter('no_filter_chain_match'),
+    filterError: scope.counter('downstream_listener_filter_error'),
+    filterRemoteClose: scope.counter('downstream_listener_filter_remote_close'),
+    handshakeTimeout: scope.counter('downstream_cx_transport_socket_connect_timeout'),
+    workerTotal: worker.counter('downstream_cx_total'),
+    workerActive: worker.gauge('downstream_cx_active'),
+  }
+}
+
+function addressesOf(socket: Socket, listening: Address): { localAddress: Address; remoteAddress: Address } {
+  if (listening.pipe !== undefined) return { localAddress: listening, remoteAddress: pipeAddress('') }
+  return {
+    localAddress: ipAddress(socket.localAddress ?? '', socket.localPort ?? 0),
+    remoteAddress: ipAddress(socket.remoteAddress ?? '', socket.remotePort ?? 0),
+  }
+}

@@ -1,0 +1,124 @@
+// All listeners of a worker, by name and by address.
+
+import { ActiveListener, type ListenerLookup } from './active-listener.ts'
+import { isAnyAddress } from './address.ts'
+import type { Address } from './connection.ts'
+import type { ListenerEnvironment } from './filter-chain.ts'
+import type { ListenerConfig } from './listener-config.ts'
+
+export class WorkerListeners implements ListenerLookup {
+  private readonly environment: ListenerEnvironment
+  private readonly byName = new Map<string, ActiveListener>()
+  /** `ip:port` → listener; rebuilt on every change. */
+  private byAddress = new Map<string, ActiveListener>()
+  /** Removed or replaced, with connections left. */
+  private readonly draining = new Set<ActiveListener>()
+
+  constructor(environment: ListenerEnvironment) {
+    this.environment = environment
+  }
+
+  /**
+   * Adds a listener or replaces the one of the same name. The old one keeps serving until the new one is bound; its
+   * connections drain. Returns the addresses as bound. Rejects with the system's error and changes nothing.
+   */
+  async apply(config: ListenerConfig): Promise<readonly Address[]> {
+    const old = this.byName.get(config.name)
+    if (old !== undefined && old.config.key === config.key) {
+      old.replaceChains(config)
+      return config.addresses
+    }
+    const listener = new ActiveListener(config, this.environment, this)
+    let bound: readonly Address[] = config.addresses
+    if (config.bindToPort) {
+      if (old !== undefined && old.config.bindToPort && sameSockets(old.config, config)) listener.adoptSockets(old)
+      else bound = await listener.bind()
+    }
+    this.byName.set(config.name, listener)
+    if (old !== undefined) this.retire(old)
+    this.rebuildAddresses()
+    return bound
+  }
+
+  /** Stops accepting at once; connections drain. */
+  remove(name: string): void {
+    const listener = this.byName.get(name)
+    if (listener === undefined) return
+    this.byName.delete(name)
+    this.rebuildAddresses()
+    this.retire(listener)
+  }
+
+  byDestination(address: Address): ActiveListener | null {
+    const exact = this.byAddress.get(address.text)
+    if (exact !== undefined) return exact
+    const any = address.ip.includes(':') ? `[::]:${address.port}` : `0.0.0.0:${address.port}`
+    return this.byAddress.get(any) ?? null
+  }
+
+  /** /drain_listeners: listeners stop accepting; with `graceful` only after the drain time. */
+  stopListeners(inboundOnly: boolean): void {
+    for (const listener of this.selected(inboundOnly)) listener.stopListening()
+    this.rebuildAddresses()
+  }
+
+  startDrainSequence(inboundOnly: boolean): void {
+    for (const listener of this.selected(inboundOnly)) listener.startDrainSequence()
+  }
+
+  /** Ends everything now. */
+  close(): void {
+    for (const listener of [...this.byName.values(), ...this.draining]) {
+      listener.stopListening()
+      listener.closeConnections()
+    }
+    this.byName.clear()
+    this.draining.clear()
+    this.byAddress.clear()
+  }
+
+  get connectionCount(): number {
+    let count = 0
+    for (const listener of this.byName.values()) count += listener.connectionCount
+    for (const listener of this.draining) count += listener.connectionCount
+    return count
+  }
+
+  private selected(inboundOnly: boolean): ActiveListener[] {
+    return [...this.byName.values()].filter(
+      (listener) => !inboundOnly || listener.config.trafficDirection === 'INBOUND',
+    )
+  }
+
+  private retire(listener: ActiveListener): void {
+    listener.stopListening()
+    this.draining.add(listener)
+    void listener.drain(this.environment.drain.drainTimeMs).then(() => this.draining.delete(listener))
+  }
+
+  private rebuildAddresses(): void {
+    const map = new Map<string, ActiveListener>()
+    for (const listener of this.byName.values()) {
+      if (!listener.listening) continue
+      for (const address of listener.config.addresses) {
+        map.set(address.text, listener)
+        // A wildcard IPv6 listener that takes IPv4 too is found under both.
+        if (isAnyAddress(address.ip) && address.ip.includes(':') && !listener.config.ipv6Only)
+          map.set(`0.0.0.0:${address.port}`, listener)
+      }
+    }
+    this.byAddress = map
+  }
+}
+
+/** The listening sockets of one can serve the other. */
+function sameSockets(a: ListenerConfig, b: ListenerConfig): boolean {
+  return (
+    a.addresses.length === b.addresses.length &&
+    a.addresses.every((address, i) => address.text === b.addresses[i]!.text) &&
+    a.reusePort === b.reusePort &&
+    a.ipv6Only === b.ipv6Only &&
+    a.backlog === b.backlog &&
+    JSON.stringify(a.socketOptions) === JSON.stringify(b.socketOptions)
+  )
+}
