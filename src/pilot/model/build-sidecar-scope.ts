@@ -25,6 +25,7 @@ class Scope implements SidecarScope {
   readonly services: readonly Service[]
   readonly servicesByHost: ReadonlyMap<string, Service>
   readonly outboundTrafficPolicy: SidecarScope['outboundTrafficPolicy']
+  readonly selectingRules: boolean
   private readonly rules: DestinationRuleIndex
   private readonly found = new Map<Service, readonly MergedDestinationRule[]>()
 
@@ -38,6 +39,7 @@ class Scope implements SidecarScope {
     this.sidecar = sidecar
     this.egressListeners = egressListeners
     this.rules = parts.destinationRules
+    this.selectingRules = parts.destinationRules.selecting
     const services = new Set<Service>()
     const byHost = new Map<string, Service>()
     for (const listener of egressListeners) {

@@ -21,6 +21,8 @@ export class DestinationRuleIndex {
   private readonly rootNamespace: string
   private readonly local = new Map<string, HostTable>()
   private readonly exported = new Map<string, HostTable>()
+  /** Some rule selects workloads: what applies then depends on the client's labels. */
+  readonly selecting: boolean
   private readonly rootLocal: HostTable = { exact: new Map(), wildcard: [] }
 
   /** `rules` oldest first. */
@@ -31,6 +33,7 @@ export class DestinationRuleIndex {
     domain: string,
   ) {
     this.rootNamespace = rootNamespace
+    this.selecting = rules.some((rule) => rule.spec.workloadSelector !== undefined)
     for (const rule of rules) {
       const { namespace } = rule.metadata
       const host = resolveHost(rule.spec.host, namespace, domain)

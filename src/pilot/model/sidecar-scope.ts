@@ -32,6 +32,8 @@ export interface SidecarScope {
     readonly mode: MeshConfig['outboundTrafficPolicy']['mode']
     readonly egressProxy: EgressProxy | null
   }
+  /** The rules in scope depend on the client's labels. */
+  readonly selectingRules: boolean
   /** The rule that applies to `service` for a client with these labels, or null. */
   destinationRule(service: Service, clientLabels: Readonly<Record<string, string>>): MergedDestinationRule | null
 }

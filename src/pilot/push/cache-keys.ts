@@ -1,0 +1,81 @@
+// Keys of encoded resources. Each names every input of what it stands for: equal keys, equal bytes.
+import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
+import { localitySetting } from '../cds/traffic-policy.ts'
+import type { AssignmentInputs } from '../eds/endpoints.ts'
+import { versionOf } from '../model/identity.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { localityText, serviceKey } from '../model/service.ts'
+
+/** What of a proxy itself decides its clusters: kind, extensions it has, address families. */
+export function proxyClass(proxy: ProxyNode): string {
+  const v4 = proxy.ips.some((ip) => !ip.includes(':'))
+  const v6 = proxy.ips.some((ip) => ip.includes(':'))
+  const extensions = proxy.extensions
+    ? [...proxy.extensions]
+        .filter((name) => name.startsWith('istio.'))
+        .sort()
+        .join(',')
+    : '-'
+  const upstream = proxy.extensions?.has('envoy.filters.network.upstream.metadata_exchange') ?? false
+  return `${proxy.type}/${extensions}/${upstream}/${v4 ? 4 : ''}${v6 ? 6 : ''}`
+}
+
+/** Where a proxy is, for what depends on places: locality, node, labels. */
+function placeOf(proxy: AssignmentInputs['proxy']): string {
+  const labels = Object.keys(proxy.labels)
+    .sort()
+    .map((key) => `${key}=${proxy.labels[key]}`)
+  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${labels.join(',')}`
+}
+
+/** The key of one outbound cluster. */
+export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushContext, className: string): string {
+  const { service, subset, rule } = spec
+  const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
+  const base = [
+    spec.name,
+    versionOf(service),
+    versionOf(spec.port),
+    versionOf(rule?.rule ?? null),
+    versionOf(subset),
+    versionOf(push.mesh),
+    className,
+    set?.serviceAccounts.join(',') ?? '',
+    push.peerAuthentications.namespaceMode(service.attributes.namespace),
+  ].join('|')
+  const addressing = addressingOf(service, proxy)
+  const policy = rule?.rule.spec.trafficPolicy
+  const original =
+    addressing === 'ORIGINAL_DST' ||
+    policy?.loadBalancer !== undefined ||
+    subset?.trafficPolicy?.loadBalancer !== undefined
+  const dns = addressing === 'STRICT_DNS' || addressing === 'LOGICAL_DNS'
+  if (!original && !dns) return base
+  // These look at the endpoints themselves.
+  const endpoints = `${base}|${versionOf(set ?? null)}|${versionOf(push.peerAuthentications)}`
+  return dns ? `${endpoints}|${placeOf(proxy)}` : endpoints
+}
+
+/** The key of one assignment. Proxies in different places share it unless something looks at places. */
+export function assignmentKey(inputs: AssignmentInputs): string {
+  const { service, push, proxy, policy } = inputs
+  const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
+  const base = [
+    inputs.name,
+    versionOf(service),
+    versionOf(set ?? null),
+    versionOf(inputs.rule?.rule ?? null),
+    versionOf(inputs.subset),
+    versionOf(push.mesh),
+    versionOf(push.peerAuthentications),
+  ].join('|')
+  const setting = localitySetting(policy.loadBalancer, push.mesh)
+  const { trafficDistribution, nodeLocal } = service.attributes
+  const placed =
+    nodeLocal ||
+    trafficDistribution === 'PreferSameZone' ||
+    trafficDistribution === 'PreferSameNode' ||
+    (setting !== null && ((setting.distribute?.length ?? 0) > 0 || policy.outlierDetection !== undefined))
+  return placed ? `${base}|${placeOf(proxy)}` : base
+}

@@ -1,0 +1,93 @@
+// Which types of resources a set of changes concerns, and how sets of changes add up.
+import type { IstioKind } from '../../config/index.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import type { Changes } from '../discovery-state.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import type { Service } from '../model/service.ts'
+
+/** Istio kinds that each type is translated from. What is not listed cannot change the type. */
+const KINDS_OF_TYPE: Readonly<Record<string, ReadonlySet<IstioKind>>> = {
+  [CDS_TYPE]: new Set(['DestinationRule', 'PeerAuthentication', 'Sidecar', 'EnvoyFilter']),
+  [EDS_TYPE]: new Set(['DestinationRule', 'PeerAuthentication', 'Sidecar']),
+  [LDS_TYPE]: new Set([
+    'AuthorizationPolicy',
+    'DestinationRule',
+    'EnvoyFilter',
+    'Gateway',
+    'PeerAuthentication',
+    'RequestAuthentication',
+    'Sidecar',
+    'Telemetry',
+    'VirtualService',
+    'WasmPlugin',
+  ]),
+  [RDS_TYPE]: new Set(['DestinationRule', 'EnvoyFilter', 'Gateway', 'Sidecar', 'VirtualService']),
+}
+
+/** Changes of both, for a push that was not sent yet. */
+export function mergeChanges(a: Changes, b: Changes): Changes {
+  return {
+    services: union(a.services, b.services),
+    endpoints: union(a.endpoints, b.endpoints),
+    identities: union(a.identities, b.identities),
+    workloads: union(a.workloads, b.workloads),
+    kinds: union(a.kinds, b.kinds),
+    resources: union(a.resources, b.resources),
+    all: a.all || b.all,
+  }
+}
+
+function union<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): ReadonlySet<T> {
+  if (b.size === 0) return a
+  if (a.size === 0) return b
+  return new Set([...a, ...b])
+}
+
+/** How much of a type has to be generated for a proxy: nothing, only the endpoints of changed services, everything. */
+export type Extent = 'none' | 'endpoints' | 'all'
+
+/** Decides, from what changed alone, how much of `typeUrl` a proxy needs anew. Never too little; cheap. */
+export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, push: PushContext): Extent {
+  if (changes.all) return 'all'
+  const kinds = KINDS_OF_TYPE[typeUrl]
+  if (!kinds) return 'none'
+  for (const kind of changes.kinds) if (kinds.has(kind)) return 'all'
+  // Which VirtualServices a Sidecar's hosts import decides which services' clusters exist.
+  if (changes.kinds.has('VirtualService') && push.sidecars.length > 0 && (typeUrl === CDS_TYPE || typeUrl === EDS_TYPE))
+    return 'all'
+  if (changes.services.size > 0) return 'all'
+  // The proxy's own workload decides its inbound listeners and clusters.
+  if (typeUrl === CDS_TYPE || typeUrl === LDS_TYPE) {
+    for (const ip of proxy.ips) if (changes.workloads.has(ip)) return 'all'
+  }
+  if (typeUrl === EDS_TYPE) return changes.endpoints.size > 0 ? 'endpoints' : 'none'
+  if (typeUrl === CDS_TYPE) {
+    if (changes.identities.size > 0) return 'all'
+    // Clusters of DNS services carry their endpoints themselves.
+    return anyService(changes.endpoints, push, (s) => s.resolution === 'DNSLB' || s.resolution === 'DNSRoundRobinLB')
+      ? 'all'
+      : 'none'
+  }
+  if (typeUrl === LDS_TYPE) {
+    // Headless services have a listener for each endpoint; selector-less ones say by endpoints whom they belong to.
+    return anyService(
+      changes.endpoints,
+      push,
+      (s) =>
+        s.resolution === 'Passthrough' ||
+        (s.attributes.selector === null && s.attributes.namespace === proxy.namespace),
+    )
+      ? 'all'
+      : 'none'
+  }
+  return 'none'
+}
+
+function anyService(keys: ReadonlySet<string>, push: PushContext, test: (service: Service) => boolean): boolean {
+  for (const key of keys) {
+    const service = push.services.byKey.get(key)
+    if (service && test(service)) return true
+  }
+  return false
+}

@@ -1,0 +1,266 @@
+// Answers xDS subscriptions and pushes changes: one pending push a proxy, merged while the proxy is busy.
+import { errorText } from '../../base/errors.ts'
+import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { EncodedResource, SubscriptionChange, XdsConnection, XdsHandler } from '../../xds/server-types.ts'
+import { CDS_TYPE, EDS_TYPE, isNamedType } from '../../xds/type-urls.ts'
+import type { Changes } from '../discovery-state.ts'
+import { type ProxyNode, parseNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { outboundClusterName } from '../xds/names.ts'
+import { type Extent, extentOf, mergeChanges } from './changes.ts'
+import type { PilotMetrics } from './metrics.ts'
+import { shortType } from './metrics.ts'
+import { GENERATED_TYPES, type ResourceGenerator } from './resources.ts'
+
+/** A proxy on one stream. */
+export interface Client {
+  readonly connection: XdsConnection
+  readonly proxy: ProxyNode
+  /** Changes not pushed yet; null: none. */
+  pending: Changes | null
+  /** When the oldest pending change happened (performance.now). */
+  pendingMs: number
+  /** When the oldest change happened that was pushed but is not acknowledged yet; 0: none. */
+  unackedMs: number
+  queued: boolean
+}
+
+/** A client that never acknowledges is pushed to again after this. */
+const ACK_PATIENCE_MS = 5_000
+/** The queue yields to the event loop (new requests, acknowledgements) after working this long. */
+const SLICE_MS = 8
+
+export interface DiscoveryServerOptions {
+  readonly generator: ResourceGenerator
+  readonly metrics: PilotMetrics
+  readonly log: Logger
+}
+
+/** The control plane's {@link XdsHandler}. */
+export class DiscoveryServer implements XdsHandler {
+  private readonly options: DiscoveryServerOptions
+  private readonly clients = new Map<string, Client>()
+  private readonly queue: Client[] = []
+  private working = false
+  private push: PushContext | null = null
+
+  constructor(options: DiscoveryServerOptions) {
+    this.options = options
+  }
+
+  /** The connected proxies, oldest first. */
+  connected(): Iterable<Client> {
+    return this.clients.values()
+  }
+
+  get pushContext(): PushContext | null {
+    return this.push
+  }
+
+  /** Serves from `push` from now on and sends what `changes` (since `sinceMs`, performance.now) concern. */
+  publish(push: PushContext, changes: Changes, sinceMs: number): void {
+    this.push = push
+    for (const client of this.clients.values()) {
+      if (client.pending === null) {
+        client.pending = changes
+        client.pendingMs = sinceMs
+      } else client.pending = mergeChanges(client.pending, changes)
+      this.enqueue(client)
+    }
+  }
+
+  onConnect(connection: XdsConnection): void {
+    if (!this.push) throw new GrpcStatusError(GRPC_STATUS.UNAVAILABLE, 'the first configuration is still being read')
+    const parsed = parseNode(connection.node)
+    if (!parsed.ok) {
+      const { path, message } = parsed.problems[0]!
+      throw new GrpcStatusError(GRPC_STATUS.INVALID_ARGUMENT, `${path}: ${message}`)
+    }
+    const client: Client = {
+      connection,
+      proxy: parsed.value,
+      pending: null,
+      pendingMs: 0,
+      unackedMs: 0,
+      queued: false,
+    }
+    this.clients.set(connection.id, client)
+    this.options.metrics.clients.inc({ version: parsed.value.istioVersion || 'unknown' })
+  }
+
+  onSubscribe(connection: XdsConnection, typeUrl: string, change: SubscriptionChange): void {
+    const client = this.clients.get(connection.id)
+    if (!client || !this.push) return
+    const names = change.wildcard && !isNamedType(typeUrl) ? null : change.added
+    const resources = this.generate(typeUrl, client, names)
+    this.send(client, typeUrl, resources, names ?? [], names === null)
+  }
+
+  onAck(connection: XdsConnection): void {
+    const client = this.clients.get(connection.id)
+    if (!client) return
+    if (client.unackedMs > 0 && !connection.busy()) {
+      this.options.metrics.propagation.observe((performance.now() - client.unackedMs) / 1000)
+      client.unackedMs = 0
+    }
+    if (client.pending) this.enqueue(client)
+  }
+
+  onNack(connection: XdsConnection, typeUrl: string, _nonce: string, reason: string): void {
+    this.options.metrics.rejected(typeUrl)
+    this.options.log.warn(
+      { proxy: connection.node.id, type: shortType(typeUrl), reason },
+      'proxy refused configuration',
+    )
+    const client = this.clients.get(connection.id)
+    if (client?.pending) this.enqueue(client)
+  }
+
+  onStale(_connection: XdsConnection, typeUrl: string): void {
+    this.options.metrics.expiredNonces.inc({ type: shortType(typeUrl) })
+  }
+
+  onDisconnect(connection: XdsConnection): void {
+    const client = this.clients.get(connection.id)
+    if (!client) return
+    this.clients.delete(connection.id)
+    client.pending = null
+    this.options.metrics.clients.dec({ version: client.proxy.istioVersion || 'unknown' })
+  }
+
+  private enqueue(client: Client): void {
+    if (client.queued) return
+    client.queued = true
+    this.queue.push(client)
+    if (this.working) return
+    this.working = true
+    setImmediate(() => this.work())
+  }
+
+  private work(): void {
+    const startMs = performance.now()
+    for (let client = this.queue.shift(); client; client = this.queue.shift()) {
+      client.queued = false
+      this.pushTo(client)
+      if (performance.now() - startMs > SLICE_MS) break
+    }
+    if (this.queue.length > 0) setImmediate(() => this.work())
+    else this.working = false
+  }
+
+  private pushTo(client: Client): void {
+    const { connection } = client
+    const changes = client.pending
+    if (!changes || !this.push || !this.clients.has(connection.id)) return
+    if (connection.busy() && !this.outOfPatience(client)) return
+    client.pending = null
+    const { metrics, log } = this.options
+    metrics.queueTime.observe((performance.now() - client.pendingMs) / 1000)
+    try {
+      let sent = false
+      let changedClusters: readonly string[] = []
+      for (const typeUrl of connection.watchedTypes()) {
+        const extent = extentOf(typeUrl, changes, client.proxy, this.push)
+        if (typeUrl === CDS_TYPE && extent !== 'none') {
+          const resources = this.generate(typeUrl, client, null)
+          if (connection.delta) changedClusters = changedNames(connection, resources)
+          sent = this.send(client, typeUrl, resources, [], true) || sent
+        } else if (typeUrl === EDS_TYPE) sent = this.pushEndpoints(client, changes, extent, changedClusters) || sent
+        else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl)) sent = this.pushType(client, typeUrl) || sent
+      }
+      if (sent) {
+        metrics.convergence.observe((performance.now() - client.pendingMs) / 1000)
+        if (client.unackedMs === 0) client.unackedMs = client.pendingMs
+      }
+    } catch (error) {
+      // One proxy's fault (or ours in serving it) must not stop the others: its stream ends, it will come again.
+      metrics.internalErrors.inc()
+      log.error({ proxy: client.proxy.id, err: error }, 'push failed')
+      connection.close(GRPC_STATUS.INTERNAL, errorText(error))
+    }
+  }
+
+  private outOfPatience(client: Client): boolean {
+    const { connection } = client
+    let lastSentMs = 0
+    for (const typeUrl of connection.watchedTypes()) {
+      lastSentMs = Math.max(lastSentMs, connection.watched(typeUrl)?.lastSentMs ?? 0)
+    }
+    const waitedMs = Date.now() - lastSentMs
+    if (waitedMs >= ACK_PATIENCE_MS) return true
+    setTimeout(() => {
+      if (client.pending && this.clients.has(connection.id)) this.enqueue(client)
+    }, ACK_PATIENCE_MS - waitedMs).unref()
+    return false
+  }
+
+  private pushType(client: Client, typeUrl: string): boolean {
+    const watched = client.connection.watched(typeUrl)
+    if (!watched) return false
+    const names = watched.wildcard && !isNamedType(typeUrl) ? null : watched.names
+    return this.send(client, typeUrl, this.generate(typeUrl, client, names), names ?? [], names === null)
+  }
+
+  /** Clusters that changed on a delta stream get their endpoints again: Envoy warms them until they come. */
+  private pushEndpoints(client: Client, changes: Changes, extent: Extent, changedClusters: readonly string[]): boolean {
+    const watched = client.connection.watched(EDS_TYPE)
+    if (!watched) return false
+    const warm = changedClusters.filter((name) => watched.names.has(name))
+    let sent = false
+    if (warm.length > 0) sent = this.send(client, EDS_TYPE, this.generate(EDS_TYPE, client, warm), warm, false, true)
+    const names =
+      extent === 'all'
+        ? watched.names
+        : extent === 'endpoints'
+          ? this.endpointNames(client, changes, watched.names)
+          : []
+    const resources = this.generate(EDS_TYPE, client, names)
+    return this.send(client, EDS_TYPE, resources, [...names], false) || sent
+  }
+
+  /** Watched clusters of the services whose endpoints changed. */
+  private endpointNames(client: Client, changes: Changes, watched: ReadonlySet<string>): string[] {
+    const scope = this.push!.sidecarScope(client.proxy)
+    const names: string[] = []
+    for (const key of changes.endpoints) {
+      const service = scope.servicesByHost.get(key.slice(key.indexOf('/') + 1))
+      if (!service) continue
+      const subsets = scope.destinationRule(service, client.proxy.labels)?.rule.spec.subsets ?? []
+      for (const port of service.ports) {
+        for (const subset of ['', ...subsets.map((s) => s.name)]) {
+          const name = outboundClusterName(port.port, subset, service.hostname)
+          if (watched.has(name)) names.push(name)
+        }
+      }
+    }
+    return names
+  }
+
+  private generate(typeUrl: string, client: Client, names: Iterable<string> | null): EncodedResource[] {
+    const end = this.options.metrics.pushTime.startTimer({ type: shortType(typeUrl) })
+    const resources = this.options.generator.generate(typeUrl, client.proxy, this.push!, names)
+    end()
+    return resources
+  }
+
+  private send(
+    client: Client,
+    typeUrl: string,
+    resources: readonly EncodedResource[],
+    asked: Iterable<string>,
+    full: boolean,
+    force = false,
+  ): boolean {
+    const there = new Set(resources.map((r) => r.name))
+    const removed = [...asked].filter((name) => !there.has(name))
+    const sent = client.connection.push(typeUrl, { resources, removed, version: this.push!.version, full, force })
+    if (sent) this.options.metrics.pushes.inc({ type: shortType(typeUrl) })
+    return sent
+  }
+}
+
+function changedNames(connection: XdsConnection, resources: readonly EncodedResource[]): string[] {
+  const versions = connection.watched(CDS_TYPE)?.versions
+  return resources.filter((r) => versions?.get(r.name) !== r.version).map((r) => r.name)
+}

@@ -1,0 +1,54 @@
+// Encoded resources shared by all proxies whose inputs are equal.
+import { hash } from 'node:crypto'
+import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import type { EncodedResource } from '../../xds/server-types.ts'
+
+/** Encodes a message; its version is a digest of the bytes, so that equal content is never sent twice. */
+export function encodeResource<D extends DescMessage>(
+  schema: D,
+  name: string,
+  message: MessageShape<D>,
+): EncodedResource {
+  const body = toBinary(schema, message)
+  return { name, version: hash('sha1', body, 'base64url'), body }
+}
+
+/**
+ * A cache whose keys name every input of what they stand for, so nothing in it is ever invalid, only unused. Bounded:
+ * when the young half is full it becomes the old half, and what the old half held unused is gone.
+ */
+export class EncodedCache<V> {
+  private young = new Map<string, V>()
+  private old = new Map<string, V>()
+  private readonly half: number
+  hits = 0
+  misses = 0
+
+  constructor(capacity: number) {
+    this.half = Math.max(1, capacity >> 1)
+  }
+
+  /** The value for `key`, made by `make` when it is not there. */
+  get(key: string, make: () => V): V {
+    let value = this.young.get(key)
+    if (value !== undefined) {
+      this.hits++
+      return value
+    }
+    value = this.old.get(key)
+    if (value === undefined) {
+      this.misses++
+      value = make()
+    } else this.hits++
+    if (this.young.size >= this.half) {
+      this.old = this.young
+      this.young = new Map()
+    }
+    this.young.set(key, value)
+    return value
+  }
+
+  get size(): number {
+    return this.young.size + this.old.size
+  }
+}
