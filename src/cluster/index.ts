@@ -1,2 +1,5 @@
+export { FolderSource, type FolderSourceOptions } from './folder-source.ts'
+export { type ManifestEntry, parseManifest } from './manifest.ts'
 export * from './object.ts'
+export { isNamespacedKind } from './scope.ts'
 export * from './store.ts'
