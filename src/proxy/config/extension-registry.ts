@@ -2,6 +2,7 @@
 
 import { type DescMessage, fromBinary, type JsonValue, type MessageShape } from '@bufbuild/protobuf'
 import { type Any, anyUnpack } from '@bufbuild/protobuf/wkt'
+import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { TypedStructSchema as UdpaTypedStruct } from '../../api/gen/udpa/type/v1/typed_struct_pb.js'
 import { TypedStructSchema as XdsTypedStruct } from '../../api/gen/xds/type/v3/typed_struct_pb.js'
 import { messageType, typeNameOf } from '../../api/registry.ts'
@@ -51,11 +52,12 @@ export class ExtensionRegistry {
 /** Route and secret names that a parsed resource waits for. */
 export interface Dependencies {
   readonly routes: Set<string>
-  readonly secrets: Set<string>
+  /** Name → where to ask for it (undefined: a static secret). */
+  readonly secrets: Map<string, ConfigSource | undefined>
 }
 
 export function noDependencies(): Dependencies {
-  return { routes: new Set(), secrets: new Set() }
+  return { routes: new Set(), secrets: new Map() }
 }
 
 /** The ParseContext of one resource (a listener, a cluster, …). */
@@ -71,7 +73,7 @@ export function createParseContext(
     parseAny: (category, any, name) => parseAny(registry, dependencies, category, any, name, path),
     unpack: (any, desc) => unpackAs(any, desc, path),
     needsRoute: (name) => void dependencies.routes.add(name),
-    needsSecret: (name) => void dependencies.secrets.add(name),
+    needsSecret: (name, source) => void dependencies.secrets.set(name, source),
   }
 }
 

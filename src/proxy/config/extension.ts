@@ -6,6 +6,7 @@
 
 import type { DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
+import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import type { Logger } from '../../base/logger.ts'
 import type { HttpFilterFactory } from '../http/filter.ts'
 import type { NetworkFilter, ReadFilterCallbacks } from '../network/filter.ts'
@@ -34,7 +35,8 @@ export interface ParseContext {
   unpack<Desc extends DescMessage>(any: Any, desc: Desc): MessageShape<Desc>
   /** Named by the configuration and must be there before it may serve (warming). */
   needsRoute(name: string): void
-  needsSecret(name: string): void
+  /** `source`: its sds_config; absent for a static secret. */
+  needsSecret(name: string, source?: ConfigSource): void
 }
 
 export type ExtensionCategory =

@@ -144,7 +144,7 @@ export function parseDownstreamTls(message: DownstreamTlsContext, context: Parse
     ticketKeys = parseTicketKeys(tickets.value, context.at('session_ticket_keys').path)
   else if (tickets.case === 'sessionTicketKeysSdsSecretConfig') {
     ticketKeysSecret = tickets.value.name
-    context.needsSecret(ticketKeysSecret)
+    context.needsSecret(ticketKeysSecret, tickets.value.sdsConfig)
   } else if (tickets.case === 'disableStatelessSessionResumption' && tickets.value) ticketKeys = []
   const timeoutMs = durationMsOr(message.sessionTimeout, null)
   return {
@@ -217,9 +217,8 @@ function parseCommon(
   if (certificates.length > 0 && certificateSecrets.length > 0) {
     throw new ConfigError(context.path, 'SDS and non-SDS TLS certificates may not be mixed in server contexts')
   }
-  for (const name of certificateSecrets) context.needsSecret(name)
+  for (const s of message?.tlsCertificateSdsSecretConfigs ?? []) context.needsSecret(s.name, s.sdsConfig)
   const { validation, validationSecret } = parseValidationChoice(message, context)
-  if (validationSecret !== '') context.needsSecret(validationSecret)
   return {
     ...parseParams(message?.tlsParams, context.at('tls_params').path, defaultMax),
     certificates,
@@ -283,14 +282,14 @@ function parseValidationChoice(
     case 'validationContext':
       return { validation: parseValidation(choice.value, context.at('validation_context').path), validationSecret: '' }
     case 'validationContextSdsSecretConfig':
+      context.needsSecret(choice.value.name, choice.value.sdsConfig)
       return { validation: null, validationSecret: choice.value.name }
     case 'combinedValidationContext': {
       const path = context.at('combined_validation_context.default_validation_context').path
       const fallback = choice.value.defaultValidationContext
-      return {
-        validation: fallback ? parseValidation(fallback, path) : null,
-        validationSecret: choice.value.validationContextSdsSecretConfig?.name ?? '',
-      }
+      const secret = choice.value.validationContextSdsSecretConfig
+      if (secret) context.needsSecret(secret.name, secret.sdsConfig)
+      return { validation: fallback ? parseValidation(fallback, path) : null, validationSecret: secret?.name ?? '' }
     }
     default:
       return { validation: null, validationSecret: '' }
