@@ -23,7 +23,7 @@ export interface ApiServerOptions {
   readonly kubelet: Kubelet
   readonly events: EventLog
   readonly info: Pick<MeshStatus, 'proxy'>
-  shutdown(): void
+  shutdown(): undefined
 }
 
 /** The embedded cluster's API: JSON over HTTP on a Unix socket, `POST /v1/OPERATION`, and `POST /v1/logs` as a stream. */

@@ -37,7 +37,7 @@ export interface LogRequest {
 
 export interface ApiOperations {
   status: { input: Record<string, never>; output: MeshStatus }
-  shutdown: { input: Record<string, never>; output: void }
+  shutdown: { input: Record<string, never>; output: undefined }
   folder: { input: { files: readonly FolderFile[]; everything?: boolean }; output: ApplyReport }
   apply: { input: { files: readonly FolderFile[] }; output: ApplyReport }
   delete: { input: { targets: readonly ObjectRef[] }; output: string[] }

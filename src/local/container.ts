@@ -100,11 +100,17 @@ export class RunningContainer {
 
   private startProbes(): void {
     const { startupProbe } = this.spec
-    if (!startupProbe) return this.startSteadyProbes()
+    if (!startupProbe) {
+      this.startSteadyProbes()
+      return
+    }
     const target = this.host.probeTarget(this.spec)
     const loop = new ProbeLoop(startupProbe, target, (success, message) => {
       loop.stop()
-      if (!success) return this.killUnhealthy('Startup', message)
+      if (!success) {
+        this.killUnhealthy('Startup', message)
+        return
+      }
       this.update({ started: true, ready: !this.spec.readinessProbe })
       this.startSteadyProbes()
     })

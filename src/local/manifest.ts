@@ -49,7 +49,7 @@ export function readManifests(file: string, text: string): Manifests {
     }
     const items =
       (value as { kind?: string; items?: unknown }).kind === 'List' ? (value as { items?: unknown }).items : undefined
-    if (Array.isArray(items)) items.forEach((item, i) => check(item, ['items', i]))
+    if (Array.isArray(items)) for (const [i, item] of items.entries()) check(item, ['items', i])
     else check(value, [])
   }
   return { objects, problems }

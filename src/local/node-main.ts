@@ -64,7 +64,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
   })
   rotateLogs(state.logs)
   await startForwardServer(state.forwardSocket, { store, kubelet })
-  const shutdown = () => {
+  const shutdown = (): undefined => {
     void kubelet.stopAll(SHUTDOWN_GRACE_MS).finally(() => process.exit(0))
   }
   process.on('SIGTERM', shutdown)

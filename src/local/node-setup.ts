@@ -3,7 +3,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, readlinkSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { BRIDGE, NODE_IP } from './addresses.ts'
+import { BRIDGE, NODE_IP, SERVICE_CIDR } from './addresses.ts'
 import { run } from './run.ts'
 
 /** The installation this code runs from. */
@@ -90,6 +90,8 @@ async function setUpNetwork(): Promise<void> {
       `link add ${BRIDGE} type bridge`,
       `addr add ${NODE_IP}/16 dev ${BRIDGE}`,
       `link set ${BRIDGE} up`,
+      // Service addresses nobody answers for must have a way to the rule that refuses them.
+      `route add ${SERVICE_CIDR} dev ${BRIDGE}`,
     ].join('\n'),
   })
   // Pods reach each other through the node, so that service address translation sees both directions of a

@@ -36,21 +36,21 @@ export function productPage({ product, user, details, reviews }: PageData): stri
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(product.title)} · Bookinfo</title>
+<title>${escapeHtml(product.title)} · Bookinfo</title>
 <style>${STYLE}</style>
 </head>
 <body>
 <header>
   <a class="brand" href="/productpage">Book<b>info</b></a>
-  ${user === undefined ? SIGN_IN : `<form action="/logout"><span>Signed in as <b>${escape(user)}</b></span><button>Sign out</button></form>`}
+  ${user === undefined ? SIGN_IN : `<form action="/logout"><span>Signed in as <b>${escapeHtml(user)}</b></span><button>Sign out</button></form>`}
 </header>
 <main>
   <section class="hero">
     <div class="cover" aria-hidden="true"><span>The<br>Comedy<br>of<br>Errors</span><i>W. Shakespeare</i></div>
     <div>
       <p class="kicker">Book of the day</p>
-      <h1>${escape(product.title)}</h1>
-      <p class="lead">${escape(product.description)}</p>
+      <h1>${escapeHtml(product.title)}</h1>
+      <p class="lead">${escapeHtml(product.description)}</p>
       ${detailsBlock(details)}
     </div>
   </section>
@@ -77,42 +77,42 @@ function detailsBlock(details: Outcome<Details>): string {
     ['ISBN-10', value['ISBN-10']],
     ['ISBN-13', value['ISBN-13']],
   ]
-  const list = rows.map(([name, text]) => `<div><dt>${name}</dt><dd>${escape(text)}</dd></div>`).join('')
+  const list = rows.map(([name, text]) => `<div><dt>${name}</dt><dd>${escapeHtml(text)}</dd></div>`).join('')
   return `<h2 class="small">Book Details ${timing('details', details.milliseconds)}</h2><dl>${list}</dl>`
 }
 
 function reviewsBlock(reviews: Outcome<Reviews>): string {
   if ('error' in reviews) return `<section>${failure('Product reviews', reviews.error)}</section>`
   const { version, podname, reviews: list } = reviews.value
-  const badge = version ? `<span class="badge">reviews ${escape(version)}</span>` : ''
+  const badge = version ? `<span class="badge">reviews ${escapeHtml(version)}</span>` : ''
   const cards = list.map(
     ({ reviewer, text, rating }) =>
-      `<article><blockquote>${escape(text)}</blockquote><p class="by">${escape(reviewer)} ${ratingBlock(rating)}</p></article>`,
+      `<article><blockquote>${escapeHtml(text)}</blockquote><p class="by">${escapeHtml(reviewer)} ${ratingBlock(rating)}</p></article>`,
   )
   return `<section>
   <h2>Book Reviews ${badge} ${timing('reviews', reviews.milliseconds)}</h2>
   <div class="cards">${cards.join('')}</div>
-  ${podname ? `<p class="served">served by pod <code>${escape(podname)}</code></p>` : ''}
+  ${podname ? `<p class="served">served by pod <code>${escapeHtml(podname)}</code></p>` : ''}
 </section>`
 }
 
 function ratingBlock(rating: Reviews['reviews'][number]['rating']): string {
   if (!rating) return ''
-  if (rating.error !== undefined) return `<span class="unrated">${escape(rating.error)}</span>`
+  if (rating.error !== undefined) return `<span class="unrated">${escapeHtml(rating.error)}</span>`
   const stars = Math.max(0, Math.min(5, Math.round(rating.stars ?? 0)))
   const color = rating.color === 'red' ? 'red' : 'black'
   return `<span class="stars ${color}" role="img" aria-label="${stars} of 5 stars">${'★'.repeat(stars)}${'☆'.repeat(5 - stars)}</span>`
 }
 
 function failure(what: string, why: string): string {
-  return `<div class="failure"><b>Error fetching ${escape(what.toLowerCase())}</b><p>Sorry, ${escape(what.toLowerCase())} are currently unavailable for this book.</p><small>${escape(why)}</small></div>`
+  return `<div class="failure"><b>Error fetching ${escapeHtml(what.toLowerCase())}</b><p>Sorry, ${escapeHtml(what.toLowerCase())} are currently unavailable for this book.</p><small>${escapeHtml(why)}</small></div>`
 }
 
 function timing(service: string, milliseconds: number): string {
   return `<span class="time" title="time to the answer of ${service}">${milliseconds} ms</span>`
 }
 
-function escape(value: unknown): string {
+function escapeHtml(value: unknown): string {
   return String(value).replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
 }
 

@@ -20,7 +20,6 @@ export function register(program: Command): void {
     .option('-i, --stdin', 'pass standard input on')
     .option('-t, --tty', 'standard input is a terminal (the command always gets yours as it is)')
     .option('-u, --user <uid>', 'user id to run as', '0')
-    .passThroughOptions()
     .action(async (pod: string, command: string[], options: ExecOptions) => {
       if (!/^\d+$/.test(options.user ?? '0')) throw new UserError(`--user ${options.user}: must be a number`, 64)
       const { LocalClient, runningMesh, stateDir } = await import('../../local/index.ts')
