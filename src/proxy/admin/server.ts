@@ -1,0 +1,79 @@
+// The admin listener. It is no data path, so node:http serves it, on the main thread.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { errorText } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { AdminResponse } from './response.ts'
+import { handleAdmin, type PathFilter } from './router.ts'
+import type { AdminSource } from './source.ts'
+
+/** Where to listen: a TCP address or the path of a Unix socket. */
+export type AdminAddress = { readonly host: string; readonly port: number } | { readonly path: string }
+
+export interface AdminServer {
+  /** `ip:port`, or the socket's path. */
+  readonly address: string
+  close(): Promise<void>
+}
+
+/** Starts the admin listener; rejects when the address cannot be bound. */
+export async function startAdmin(
+  address: AdminAddress,
+  source: AdminSource,
+  log: Logger,
+  allowed: PathFilter = null,
+): Promise<AdminServer> {
+  const server = createServer((request, response) => {
+    request.resume()
+    answer(request, source, allowed).then(
+      (result) => send(request, response, result),
+      (error: unknown) => {
+        log.error({ path: request.url, error: errorText(error) }, 'admin request failed')
+        send(request, response, {
+          status: 500,
+          contentType: 'text/plain; charset=UTF-8',
+          body: `${errorText(error)}\n`,
+        })
+      },
+    )
+  })
+  await listen(server, address)
+  const bound = server.address() as AddressInfo | string
+  return {
+    address:
+      typeof bound === 'string'
+        ? bound
+        : bound.family === 'IPv6'
+          ? `[${bound.address}]:${bound.port}`
+          : `${bound.address}:${bound.port}`,
+    close: () => {
+      server.closeIdleConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+function answer(request: IncomingMessage, source: AdminSource, allowed: PathFilter): Promise<AdminResponse> {
+  return handleAdmin(request.method ?? 'GET', request.url ?? '/', source, allowed)
+}
+
+function send(request: IncomingMessage, response: ServerResponse, result: AdminResponse): void {
+  response.writeHead(result.status, {
+    'content-type': result.contentType,
+    'cache-control': 'no-cache, max-age=0',
+    'x-content-type-options': 'nosniff',
+    server: 'envoy',
+  })
+  response.end(request.method === 'HEAD' ? undefined : result.body)
+}
+
+function listen(server: Server, address: AdminAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(address, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
