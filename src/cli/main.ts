@@ -11,6 +11,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   label: () => import('./commands/label.ts'),
   'local-node': () => import('./commands/local-node.ts'),
   logs: () => import('./commands/logs.ts'),
+  pilot: () => import('./commands/pilot.ts'),
   scale: () => import('./commands/scale.ts'),
   status: () => import('./commands/status.ts'),
   up: () => import('./commands/up.ts'),

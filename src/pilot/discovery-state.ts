@@ -34,6 +34,8 @@ export interface DiscoverySettings {
   readonly mesh: MeshConfig
   /** Told of every resource with problems; errors mean that the last good version stays. */
   readonly report: ReportProblems
+  /** Names what of an accepted resource has no effect. */
+  readonly untranslated?: (resource: AnyResource) => readonly Problem[]
 }
 
 const KUBE_KINDS = ['Node', 'Pod', 'Service', 'EndpointSlice.discovery.k8s.io'] as const
@@ -127,7 +129,8 @@ export class DiscoveryState {
       return false
     }
     const resource = parsed.value
-    if (resource.warnings.length > 0) this.settings.report(object, resource.warnings)
+    const remarks = [...resource.warnings, ...(this.settings.untranslated?.(resource) ?? [])]
+    if (remarks.length > 0) this.settings.report(object, remarks)
     this.set(resourceKey(resource), resource.kind, resource)
     return true
   }

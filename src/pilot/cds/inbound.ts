@@ -1,5 +1,5 @@
 // Inbound clusters: from the sidecar to its own application.
-import { create } from '@bufbuild/protobuf'
+import { create, type JsonObject } from '@bufbuild/protobuf'
 import {
   type Cluster,
   Cluster_DiscoveryType,
@@ -155,7 +155,7 @@ function setStatic(cluster: Cluster, host: string, port: number): void {
 
 function setMetadata(cluster: Cluster, service: Service, rule: MergedDestinationRule | null): void {
   const services = [serviceMetadata(service)]
-  const istio = rule ? { config: resourcePath(rule.rule), services } : { services }
+  const istio: JsonObject = rule ? { config: resourcePath(rule.rule), services } : { services }
   cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
 }
 

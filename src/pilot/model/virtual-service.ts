@@ -55,8 +55,12 @@ export class VirtualServiceIndex {
   private readonly byGateway = new Map<string, { readonly vs: VirtualService; readonly exportTo: ExportTo }[]>()
   private readonly memo = new Map<string, readonly VirtualService[]>()
 
+  /** How many there are, delegates not counted. */
+  readonly size: number
+
   /** `list` oldest first, resolved. */
   constructor(list: readonly VirtualService[], exportToOf: (vs: VirtualService) => ExportTo) {
+    this.size = list.length
     for (const vs of list) {
       // A VirtualService without hosts is a delegate: it speaks only through its roots.
       if (!vs.spec.hosts?.length) continue

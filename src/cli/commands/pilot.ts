@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { errorText, UserError } from '../../base/errors.ts'
+import { createLogger, isLogLevel, LOG_LEVELS } from '../../base/logger.ts'
+
+interface Options {
+  readonly from: string
+  readonly meshConfig?: string
+  readonly grpcAddr: string
+  readonly httpAddr: string
+  readonly monitoringAddr: string
+  readonly domain: string
+  readonly clusterId: string
+  readonly logLevel: string
+}
+
+/** `outrigger pilot`: the control plane alone, from a folder of manifests. */
+export function register(program: Command): void {
+  program
+    .command('pilot')
+    .description('run the control plane from a folder of Kubernetes objects and Istio resources')
+    .requiredOption('--from <dir>', 'folder of YAML and JSON manifests, watched')
+    .option('--mesh-config <file>', 'MeshConfig, laid over the defaults')
+    .option('--grpc-addr <host:port>', 'xDS, plaintext', '127.0.0.1:15010')
+    .option('--http-addr <host:port>', 'readiness and debug pages', '127.0.0.1:8080')
+    .option('--monitoring-addr <host:port>', 'metrics and debug pages', '127.0.0.1:15014')
+    .option('--domain <domain>', 'cluster domain', 'cluster.local')
+    .option('--cluster-id <id>', 'name of this cluster', 'Kubernetes')
+    .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
+    .action(run)
+}
+
+async function run(options: Options): Promise<void> {
+  if (!isLogLevel(options.logLevel)) {
+    throw new UserError(`unknown log level "${options.logLevel}": use ${LOG_LEVELS.join(', ')}`, 64)
+  }
+  const log = createLogger('pilot', options.logLevel)
+  const { FolderSource } = await import('../../cluster/index.ts')
+  const { startPilot } = await import('../../pilot/index.ts')
+  const meshConfig = await readMeshConfig(options.meshConfig)
+  const source = new FolderSource(options.from, { onProblem: (message) => log.error(message) })
+  const pilot = await startPilot({
+    store: source.store,
+    meshConfig,
+    log,
+    grpcAddr: options.grpcAddr,
+    httpAddr: options.httpAddr,
+    monitoringAddr: options.monitoringAddr,
+    domain: options.domain,
+    clusterId: options.clusterId,
+  }).catch((error: unknown) => {
+    source.stop()
+    throw error
+  })
+  log.info(pilot.addresses, `serving ${options.from}`)
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  source.stop()
+  await pilot.stop()
+}
+
+async function readMeshConfig(file: string | undefined) {
+  const { parseMeshConfig } = await import('../../config/index.ts')
+  let document: unknown = null
+  if (file !== undefined) {
+    const { parse } = await import('yaml')
+    try {
+      document = parse(readFileSync(file, 'utf8'))
+    } catch (error) {
+      throw new UserError(`${file}: ${errorText(error).split('\n', 1)[0]}`, 65, { cause: error })
+    }
+  }
+  const parsed = parseMeshConfig(document)
+  if (!parsed.ok) {
+    const { path, message, hint } = parsed.problems[0]!
+    throw new UserError(`${file}: ${path}: ${message}${hint ? ` (${hint})` : ''}`, 65)
+  }
+  return parsed.value
+}

@@ -1,0 +1,243 @@
+// Starts a control plane: store → push contexts → xDS, with its HTTP ports.
+
+import type { JsonValue } from '@bufbuild/protobuf'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { UserError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
+import type { MeshConfig } from '../config/index.ts'
+import {
+  type CertificateAuthority,
+  createAuthenticator,
+  createServerCredentials,
+  mountCertificateService,
+  type TokenVerifier,
+} from '../security/index.ts'
+import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
+import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
+import { DiscoveryState, type ReportProblems } from './discovery-state.ts'
+import { Debouncer } from './push/debounce.ts'
+import { DiscoveryServer } from './push/discovery-server.ts'
+import { PilotMetrics } from './push/metrics.ts'
+import { ResourceGenerator } from './push/resources.ts'
+import { untranslated } from './untranslated.ts'
+
+/** xDS and certificates over TLS (15012). */
+export interface SecureGrpcOptions {
+  readonly address: string
+  readonly ca: CertificateAuthority
+  readonly tokens: TokenVerifier
+  /** DNS names and addresses of the server certificate, e.g. `istiod.istio-system.svc`. */
+  readonly serverNames: readonly string[]
+}
+
+export interface PilotOptions {
+  readonly store: Store
+  readonly meshConfig: MeshConfig
+  readonly log: Logger
+  /** Plaintext xDS, `host:port`; port 0 takes a free one. */
+  readonly grpcAddr: string
+  readonly secureGrpc?: SecureGrpcOptions
+  /** Debug pages and `/ready`; left out: none. */
+  readonly httpAddr?: string
+  /** Metrics, and the same pages; left out: none. */
+  readonly monitoringAddr?: string
+  /** Default `cluster.local`. */
+  readonly domain?: string
+  /** Default `Kubernetes`. */
+  readonly clusterId?: string
+  /** Version shown by /version and pilot_info. */
+  readonly version?: string
+}
+
+/** A running control plane. */
+export interface Pilot {
+  /** Addresses as bound. */
+  readonly addresses: {
+    readonly grpc: string
+    readonly secureGrpc?: string
+    readonly http?: string
+    readonly monitoring?: string
+  }
+  /** Ends all streams and ports. */
+  stop(): Promise<void>
+}
+
+/** Renewed when a third of the server certificate's life is left. */
+const RENEW_SHARE = 2 / 3
+
+/** Starts serving. Throws UserError when an address cannot be had. */
+export async function startPilot(options: PilotOptions): Promise<Pilot> {
+  const { store, log } = options
+  const version = options.version ?? 'dev'
+  const metrics = new PilotMetrics()
+  metrics.info.set({ version }, 1)
+  const generator = new ResourceGenerator()
+  const discovery = new DiscoveryServer({ generator, metrics, log })
+  const status = new ProblemLog(log, metrics)
+  const state = new DiscoveryState({
+    mesh: options.meshConfig,
+    domain: options.domain ?? 'cluster.local',
+    clusterId: options.clusterId ?? 'Kubernetes',
+    report: status.report,
+    untranslated,
+  })
+  let sinceMs = 0
+  let forced = false
+  const debouncer = new Debouncer(() => {
+    const endInit = metrics.contextInit.startTimer()
+    const { push, changes } = state.commit(forced)
+    endInit()
+    forced = false
+    const first = sinceMs
+    sinceMs = 0
+    metrics.services.set(push.services.all.length)
+    metrics.virtualServices.set(push.virtualServices.size)
+    metrics.triggers.inc({
+      type: changes.resources.size > 0 ? 'config' : changes.services.size > 0 ? 'service' : 'endpoint',
+    })
+    discovery.publish(push, changes, first)
+  })
+  const changed = (): void => {
+    if (sinceMs === 0) sinceMs = performance.now()
+    debouncer.trigger()
+  }
+  const unwatch = store.watch((events: readonly StoreEvent[]) => {
+    status.forget(events)
+    for (const event of events) metrics.inboundUpdates.inc({ type: event.kind })
+    if (state.apply(events, store)) changed()
+  })
+  state.load(store)
+  const initial = state.commit()
+  discovery.publish(initial.push, initial.changes, performance.now())
+
+  const xds = new XdsServer({ handler: discovery, log, controlPlane: 'outrigger-pilot' })
+  const closing: (() => Promise<void> | void)[] = [unwatch, () => debouncer.stop(), () => xds.close()]
+  const stop = async (): Promise<void> => {
+    for (const close of closing.splice(0)) await close()
+  }
+  try {
+    const plain = new Server(XDS_SERVER_OPTIONS)
+    xds.mount(plain)
+    const grpc = await bind(plain, options.grpcAddr, ServerCredentials.createInsecure())
+    closing.push(() => plain.forceShutdown())
+    const secureGrpc = options.secureGrpc && (await startSecure(options.secureGrpc, xds, options, closing))
+    const sources = {
+      store,
+      discovery,
+      metrics,
+      log,
+      version,
+      caches: { cds: generator.clusters, eds: generator.assignments },
+      pushStatus: () => status.json(),
+      forcePush: () => {
+        forced = true
+        changed()
+        return [...discovery.connected()].length
+      },
+    }
+    const http = options.httpAddr === undefined ? undefined : await serveHttp(options.httpAddr, sources)
+    if (http) closing.push(() => http.close())
+    const monitoring: HttpPort | undefined =
+      options.monitoringAddr === undefined ? undefined : await serveHttp(options.monitoringAddr, sources)
+    if (monitoring) closing.push(() => monitoring.close())
+    return { addresses: { grpc, secureGrpc, http: http?.address, monitoring: monitoring?.address }, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function startSecure(
+  secure: SecureGrpcOptions,
+  xds: XdsServer,
+  options: PilotOptions,
+  closing: (() => Promise<void> | void)[],
+): Promise<string> {
+  const { ca, tokens, serverNames } = secure
+  const { log } = options
+  const authenticate = createAuthenticator({ trustDomain: options.meshConfig.trustDomain, tokens })
+  const certificate = await ca.issueServerCertificate([...serverNames])
+  const tls = createServerCredentials(certificate, ca.rootPem)
+  const server = new Server(XDS_SERVER_OPTIONS)
+  xds.mount(server, 'ads', authenticate)
+  mountCertificateService(server, { ca, authenticate, log })
+  const address = await bind(server, secure.address, tls.credentials)
+  let timer: NodeJS.Timeout
+  const renewAt = (notAfter: Date): void => {
+    const delayMs = Math.min(Math.max((notAfter.getTime() - Date.now()) * RENEW_SHARE, 1000), 2 ** 31 - 1)
+    timer = setTimeout(() => {
+      ca.issueServerCertificate([...serverNames]).then(
+        (next) => {
+          tls.renew(next)
+          renewAt(next.notAfter)
+        },
+        (error: unknown) => {
+          log.error({ err: error }, 'server certificate could not be renewed; trying again in a minute')
+          renewAt(new Date(Date.now() + 60_000 / RENEW_SHARE))
+        },
+      )
+    }, delayMs)
+    timer.unref()
+  }
+  renewAt(certificate.notAfter)
+  closing.push(() => {
+    clearTimeout(timer)
+    server.forceShutdown()
+  })
+  return address
+}
+
+function bind(server: Server, address: string, credentials: ServerCredentials): Promise<string> {
+  const { host, port } = splitAddress(address)
+  const target = host.includes(':') ? `[${host}]` : host
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`${target}:${port}`, credentials, (error, bound) => {
+      if (error) reject(new UserError(`cannot listen on ${address}: ${error.message}`, 1, { cause: error }))
+      else resolve(`${target}:${bound}`)
+    })
+  })
+}
+
+/** What is wrong with resources: logged once when it appears, shown on /debug/push_status while it lasts. */
+class ProblemLog {
+  private readonly log: Logger
+  private readonly metrics: PilotMetrics
+  private readonly standing = new Map<string, { message: string; level: string }>()
+
+  constructor(log: Logger, metrics: PilotMetrics) {
+    this.log = log
+    this.metrics = metrics
+  }
+
+  readonly report: ReportProblems = (object, problems) => {
+    const name = `${object.kind} ${objectKey(object.metadata)}`
+    for (const { path, message, hint, level } of problems) {
+      const line = `${name}: ${path ? `${path} ` : ''}${message}${hint ? ` (${hint})` : ''}`
+      this.standing.set(`${name} ${path}`, { message: line, level })
+      if (level === 'error') {
+        this.metrics.rejectedConfigs.inc({ kind: object.kind })
+        this.log.error(`${line}; its last good version stays`)
+      } else this.log.warn(line)
+    }
+  }
+
+  /** A changed object is judged anew. */
+  forget(events: readonly StoreEvent[]): void {
+    if (this.standing.size === 0) return
+    for (const { object } of events) {
+      const prefix = `${object.kind} ${objectKey(object.metadata)} `
+      for (const key of this.standing.keys()) if (key.startsWith(prefix)) this.standing.delete(key)
+    }
+  }
+
+  json(): JsonValue {
+    const out: { [metric: string]: { [key: string]: JsonValue } } = {}
+    for (const [key, { message, level }] of this.standing) {
+      const metric = level === 'error' ? 'pilot_total_rejected_configs' : 'pilot_config_warnings'
+      out[metric] ??= {}
+      out[metric]![key] = { proxy: '', message }
+    }
+    return out
+  }
+}

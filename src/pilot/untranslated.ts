@@ -1,0 +1,55 @@
+// What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
+import type { Problem } from '../base/errors.ts'
+import type { AnyResource, IstioKind } from '../config/index.ts'
+
+/** Whole kinds that nothing is generated from yet, with what that means. */
+const KINDS: Partial<Record<IstioKind, string>> = {
+  EnvoyFilter: 'EnvoyFilter is not translated yet: no patch is applied',
+  WasmPlugin: 'WasmPlugin is not translated yet: no extension runs',
+  WorkloadGroup: 'WorkloadGroup is not translated yet: workloads do not register themselves',
+  ProxyConfig: 'ProxyConfig is not translated yet: the mesh-wide proxy settings apply',
+}
+
+/** A field without effect: where it stands, when it is set. */
+interface Field {
+  readonly path: string
+  readonly set: boolean
+}
+
+/** Every part of a resource that is not translated yet, as warnings. */
+export function untranslated(resource: AnyResource): Problem[] {
+  const whole = KINDS[resource.kind]
+  if (whole) return [{ path: '', message: whole, level: 'warning' }]
+  return fieldsOf(resource)
+    .filter((field) => field.set)
+    .map(({ path }) => ({ path, message: 'is not translated yet and has no effect', level: 'warning' }))
+}
+
+function fieldsOf(resource: AnyResource): Field[] {
+  switch (resource.kind) {
+    case 'DestinationRule': {
+      const { spec } = resource
+      const levels = [
+        { path: 'spec.trafficPolicy', policy: spec.trafficPolicy },
+        ...(spec.subsets ?? []).map((s, i) => ({ path: `spec.subsets[${i}].trafficPolicy`, policy: s.trafficPolicy })),
+      ]
+      return levels.flatMap(({ path, policy }) => [
+        {
+          path: `${path}.retryBudget.budgetInterval`,
+          set: policy?.retryBudget?.budgetInterval !== undefined,
+        },
+        {
+          path: `${path}.outlierDetection.outlierDetectionHttpErrorCodes`,
+          set: (policy?.outlierDetection?.outlierDetectionHttpErrorCodes?.length ?? 0) > 0,
+        },
+      ])
+    }
+    case 'Sidecar':
+      return (resource.spec.ingress ?? []).map((listener, i) => ({
+        path: `spec.ingress[${i}].tls`,
+        set: listener.tls !== undefined,
+      }))
+    default:
+      return []
+  }
+}
