@@ -13,6 +13,7 @@ import { readManifests } from './manifest.ts'
 import { podSummary } from './pod-summary.ts'
 import type { Pod } from './pod-types.ts'
 import type { PodWorker } from './pod-worker.ts'
+import { resourceType } from './resource-names.ts'
 
 const MAX_BODY_BYTES = 64 * 2 ** 20
 
@@ -75,7 +76,7 @@ export class ApiServer {
     delete: ({ targets }) => this.options.admission.delete(targets),
     deleteManifests: ({ files }) => this.deleteManifests(files),
     list: ({ kind, namespace }) => this.options.store.list(kind, namespace),
-    kinds: () => this.options.store.kindsPresent(),
+    resourceType: ({ word }) => resourceType(word),
     events: () => this.options.events.events,
     patch: ({ kind, namespace, name, labels, replicas }) =>
       this.options.admission.update(kind, namespace, name, (object) => patched(object, labels, replicas)),

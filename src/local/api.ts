@@ -4,6 +4,7 @@ import type { ClusterEvent } from './event-log.ts'
 import type { ApplyReport, FolderFile } from './folder-source.ts'
 import type { ProxyChoice } from './inject.ts'
 import type { PodSummary } from './pod-summary.ts'
+import type { ResourceType } from './resource-names.ts'
 
 export interface ObjectRef {
   readonly kind: string
@@ -43,7 +44,8 @@ export interface ApiOperations {
   delete: { input: { targets: readonly ObjectRef[] }; output: string[] }
   deleteManifests: { input: { files: readonly FolderFile[] }; output: string[] }
   list: { input: { kind: string; namespace?: string }; output: KubeObject[] }
-  kinds: { input: Record<string, never>; output: string[] }
+  /** What a word such as `svc` means; only the cluster knows its kinds. */
+  resourceType: { input: { word: string }; output: ResourceType }
   events: { input: Record<string, never>; output: readonly ClusterEvent[] }
   /** `labels` with null values are removed. */
   patch: { input: ObjectRef & { labels?: Record<string, string | null>; replicas?: number }; output: KubeObject }

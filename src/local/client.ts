@@ -2,6 +2,7 @@ import * as http from 'node:http'
 import { UserError } from '../base/errors.ts'
 import type { ApiOperations, LogRequest } from './api.ts'
 import { type ForwardTarget, openForward } from './forward.ts'
+import type { ResourceType } from './resource-names.ts'
 import { type StateDir, stateDir } from './state-dir.ts'
 
 /** Talks to the running mesh of this user, or of `$OUTRIGGER_HOME`. */
@@ -21,6 +22,19 @@ export class LocalClient {
     const text = await readText(response)
     if (response.statusCode === 200) return JSON.parse(text) as ApiOperations[K]['output']
     throw errorFrom(text)
+  }
+
+  /** Splits `pods/x` or `pods x y` into the type and the names. Throws UserError for an unknown type. */
+  async resourceArguments(words: readonly string[]): Promise<{ type: ResourceType; names: string[] }> {
+    const [first = '', ...rest] = words
+    const slash = first.indexOf('/')
+    if (slash >= 0 && rest.length > 0) {
+      throw new UserError(`"${first}" already names one resource; leave out "${rest.join(' ')}"`, 64)
+    }
+    const word = slash < 0 ? first : first.slice(0, slash)
+    if (word === '') throw new UserError('name a resource type, for example: pods', 64)
+    const type = await this.call('resourceType', { word })
+    return { type, names: slash < 0 ? rest : [first.slice(slash + 1)] }
   }
 
   /** A container's log as a stream. */

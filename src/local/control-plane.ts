@@ -2,7 +2,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from '../base/logger.ts'
 import type { MemoryStore } from '../cluster/index.ts'
+import { parseMeshConfig } from '../config/index.ts'
+import { startPilot } from '../pilot/index.ts'
 import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
+import { NODE_IP } from './addresses.ts'
+import { DEMO_MESH_CONFIG } from './system-objects.ts'
 
 /** The key that signs service-account tokens; kept in `dir`, so that tokens outlive a restart of the mesh. */
 export function loadTokens(dir: string): ServiceAccountTokens {
@@ -47,8 +51,28 @@ export interface ControlPlaneOptions {
   readonly log: Logger
 }
 
+/** Names by which agents dial the control plane; its server certificate has them. */
+const SERVER_NAMES = [
+  'istiod.istio-system.svc',
+  'istiod.istio-system.svc.cluster.local',
+  'istiod.istio-system',
+  'istiod',
+]
+
 /** Starts the certificate authority and pilot on the node's address. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<{ rootPem: string }> {
-  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: 'cluster.local' })
+  const { store, tokens, log } = options
+  const mesh = parseMeshConfig(DEMO_MESH_CONFIG)
+  if (!mesh.ok) throw new Error(`mesh config: ${mesh.problems[0]!.path} ${mesh.problems[0]!.message}`)
+  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: mesh.value.trustDomain })
+  await startPilot({
+    store,
+    meshConfig: mesh.value,
+    log,
+    grpcAddr: `${NODE_IP}:15010`,
+    secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: SERVER_NAMES },
+    httpAddr: `${NODE_IP}:8080`,
+    monitoringAddr: `${NODE_IP}:15014`,
+  })
   return { rootPem: ca.rootPem }
 }

@@ -1,12 +1,13 @@
 // Public entry of the local room: the embedded, one-machine Kubernetes.
+import type { NodeOptions } from './node-main.ts'
+
 export type * from './api.ts'
 export { LocalClient } from './client.ts'
 export { readFileOrFolder, readFolder } from './folder.ts'
 export type { ApplyReport, FolderFile } from './folder-source.ts'
 export type { ForwardTarget } from './forward.ts'
 export type { ProxyChoice } from './inject.ts'
-export { type NodeOptions, runNode } from './node-main.ts'
-export { type ResourceType, resourceArguments, resourceType } from './resource-names.ts'
+export type { NodeOptions } from './node-main.ts'
 export { type StateDir, stateDir } from './state-dir.ts'
 export {
   GATEWAY_ADDRESS,
@@ -16,3 +17,9 @@ export {
   type SupervisorRecord,
 } from './supervisor.ts'
 export { endpointsView, formatTable, tableRows } from './tables.ts'
+
+/** The node process; loaded on its own, because no command needs what it needs. */
+export async function runNode(options: NodeOptions): Promise<void> {
+  const node = await import('./node-main.ts')
+  await node.runNode(options)
+}

@@ -1,6 +1,7 @@
 import { isAlias, isMap, LineCounter, parseAllDocuments } from 'yaml'
 import type { KubeObject, Origin } from '../cluster/index.ts'
 import { isIstioApiVersion, parseResource } from '../config/index.ts'
+import { untranslated } from '../pilot/index.ts'
 import { parseKubernetesObject } from './kubernetes-schema.ts'
 
 /** A problem with its place in a file, ready to print as `file:line: message`. */
@@ -59,7 +60,7 @@ function validate(content: unknown, origin: Origin) {
   const apiVersion = (content as { apiVersion?: unknown } | null)?.apiVersion
   if (!isIstioApiVersion(apiVersion)) return parseKubernetesObject(content)
   const parsed = parseResource(content, origin)
-  return parsed.ok ? parsed.value.warnings : parsed.problems
+  return parsed.ok ? [...parsed.value.warnings, ...untranslated(parsed.value)] : parsed.problems
 }
 
 function nameOf(content: unknown): string {

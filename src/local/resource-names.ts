@@ -75,13 +75,3 @@ export function resourceType(word: string): ResourceType {
   }
   return found
 }
-
-/** Splits `pods/x` or `pods x y` into the type and the names. */
-export function resourceArguments(words: readonly string[]): { type: ResourceType; names: string[] } {
-  const [first, ...rest] = words
-  if (first === undefined) throw new UserError('name a resource type, for example: pods', 64)
-  const slash = first.indexOf('/')
-  if (slash < 0) return { type: resourceType(first), names: rest }
-  if (rest.length > 0) throw new UserError(`"${first}" already names one resource; leave out "${rest.join(' ')}"`, 64)
-  return { type: resourceType(first.slice(0, slash)), names: [first.slice(slash + 1)] }
-}

@@ -10,7 +10,7 @@ export function register(program: Command): void {
     .option('-n, --namespace <name>', 'namespace of the named objects', 'default')
     .option('--ignore-not-found', 'missing objects are no error')
     .action(async (words: string[], options: { filename?: string[]; namespace: string; ignoreNotFound?: boolean }) => {
-      const { LocalClient, resourceArguments } = await import('../../local/index.ts')
+      const { LocalClient } = await import('../../local/index.ts')
       const client = new LocalClient()
       if (options.filename) {
         if (words.length > 0) throw new UserError('give either -f or a type and names, not both', 64)
@@ -18,7 +18,7 @@ export function register(program: Command): void {
         print(await client.call('deleteManifests', { files: await readInputs(options.filename) }))
         return
       }
-      const { type, names } = resourceArguments(words)
+      const { type, names } = await client.resourceArguments(words)
       if (names.length === 0) throw new UserError(`name what to delete: outrigger delete ${type.plural} NAME`, 64)
       const namespace = type.namespaced ? options.namespace : undefined
       const deleted = await client.call('delete', {

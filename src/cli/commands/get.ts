@@ -28,11 +28,12 @@ export function register(program: Command): void {
 }
 
 async function printObjects(words: string[], options: GetOptions): Promise<void> {
-  const { endpointsView, formatTable, LocalClient, resourceArguments, tableRows } = await import('../../local/index.ts')
-  const { type, names } = resourceArguments(words)
+  const { endpointsView, formatTable, LocalClient, tableRows } = await import('../../local/index.ts')
+  const client = new LocalClient()
+  const { type, names } = await client.resourceArguments(words)
   const namespace = options.allNamespaces || !type.namespaced ? undefined : options.namespace
   const stored = type.kind === 'Endpoints' ? 'EndpointSlice.discovery.k8s.io' : type.kind
-  let objects = await new LocalClient().call('list', { kind: stored, namespace })
+  let objects = await client.call('list', { kind: stored, namespace })
   if (type.kind === 'Endpoints') objects = endpointsView(objects as unknown as Parameters<typeof endpointsView>[0])
   objects = objects.filter((object) => hasLabels(object, options.selector))
   if (names.length > 0) {

@@ -10,10 +10,10 @@ export function register(program: Command): void {
     .option('--overwrite', 'change labels that have another value')
     .action(
       async (word: string, name: string, changes: string[], options: { namespace: string; overwrite?: boolean }) => {
-        const { LocalClient, resourceType } = await import('../../local/index.ts')
-        const type = resourceType(word)
-        const namespace = type.namespaced ? options.namespace : undefined
+        const { LocalClient } = await import('../../local/index.ts')
         const client = new LocalClient()
+        const type = await client.call('resourceType', { word })
+        const namespace = type.namespaced ? options.namespace : undefined
         const labels = Object.fromEntries(changes.map(parseChange))
         const found = (await client.call('list', { kind: type.kind, namespace })).find((o) => o.metadata.name === name)
         if (!found) throw new UserError(`${type.plural} "${name}" not found`)

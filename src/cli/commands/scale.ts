@@ -9,13 +9,13 @@ export function register(program: Command): void {
     .requiredOption('--replicas <count>', 'number of pods')
     .option('-n, --namespace <name>', 'namespace of the Deployment', 'default')
     .action(async (words: string[], options: { replicas: string; namespace: string }) => {
-      const { LocalClient, resourceArguments } = await import('../../local/index.ts')
-      const { type, names } = resourceArguments(words)
+      const { LocalClient } = await import('../../local/index.ts')
+      const client = new LocalClient()
+      const { type, names } = await client.resourceArguments(words)
       if (type.kind !== 'Deployment.apps') throw new UserError(`cannot scale ${type.plural}; only deployments`, 64)
       if (names.length === 0)
         throw new UserError('name the Deployment: outrigger scale deployment NAME --replicas N', 64)
       if (!/^\d+$/.test(options.replicas)) throw new UserError(`--replicas ${options.replicas}: must be a number`, 64)
-      const client = new LocalClient()
       for (const name of names) {
         await client.call('patch', {
           kind: type.kind,
