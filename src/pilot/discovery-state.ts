@@ -21,6 +21,8 @@ export interface Changes extends RegistryChanges {
   readonly kinds: ReadonlySet<IstioKind>
   /** {@link resourceKey}s of changed resources. */
   readonly resources: ReadonlySet<string>
+  /** Secrets and ConfigMaps that changed: `Kind/namespace/name`. */
+  readonly credentials: ReadonlySet<string>
   /** Generate everything anew: first snapshot, mesh configuration, forced push. */
   readonly all: boolean
 }
@@ -38,7 +40,7 @@ export interface DiscoverySettings {
   readonly untranslated?: (resource: AnyResource) => readonly Problem[]
 }
 
-const KUBE_KINDS = ['Node', 'Pod', 'Service', 'EndpointSlice.discovery.k8s.io'] as const
+const KUBE_KINDS = ['Node', 'Pod', 'Service', 'EndpointSlice.discovery.k8s.io', 'Secret', 'ConfigMap'] as const
 
 /** Mutable holder of the current {@link PushContext}. Not thread of its own: `apply` then `commit`, both synchronous. */
 export class DiscoveryState {
@@ -47,6 +49,8 @@ export class DiscoveryState {
   private readonly resources = new Map<string, AnyResource>()
   private changedKinds = new Set<IstioKind>()
   private changedResources = new Set<string>()
+  private credentials: ReadonlyMap<string, KubeObject> = new Map()
+  private changedCredentials = new Map<string, KubeObject | null>()
   private lists: ResourceLists | null = null
   private push: PushContext | null = null
   private counter = 0
@@ -77,7 +81,11 @@ export class DiscoveryState {
     let relevant = false
     for (const event of events) {
       if (this.registry.apply(event)) relevant = true
-      else if (isIstioApiVersion(event.object.apiVersion)) relevant = this.applyIstio(event, store) || relevant
+      else if (event.kind === 'Secret' || event.kind === 'ConfigMap') {
+        const key = `${event.kind}/${objectKey(event.object.metadata)}`
+        this.changedCredentials.set(key, event.type === 'deleted' ? null : event.object)
+        relevant = true
+      } else if (isIstioApiVersion(event.object.apiVersion)) relevant = this.applyIstio(event, store) || relevant
     }
     return relevant
   }
@@ -86,6 +94,7 @@ export class DiscoveryState {
   commit(force = false): { readonly push: PushContext; readonly changes: Changes } {
     const registryChanges = this.registry.flush()
     const first = this.push === null
+    const changedCredentials = new Set(this.changedCredentials.keys())
     this.lists = listResources(this.resources.values(), first ? null : this.changedKinds, this.lists, ISTIO_KINDS)
     this.push = buildPushContext(
       {
@@ -94,6 +103,7 @@ export class DiscoveryState {
         domain: this.settings.domain,
         clusterId: this.settings.clusterId,
         registry: this.registry.current(),
+        credentials: this.flushCredentials(),
         resources: this.lists,
       },
       this.push,
@@ -102,6 +112,7 @@ export class DiscoveryState {
       ...registryChanges,
       kinds: this.changedKinds,
       resources: this.changedResources,
+      credentials: changedCredentials,
       all: first || force,
     }
     this.changedKinds = new Set()
@@ -112,6 +123,18 @@ export class DiscoveryState {
   /** Every accepted resource, as it is served. */
   accepted(): Iterable<AnyResource> {
     return this.resources.values()
+  }
+
+  private flushCredentials(): ReadonlyMap<string, KubeObject> {
+    if (this.changedCredentials.size === 0) return this.credentials
+    const next = new Map(this.credentials)
+    for (const [key, object] of this.changedCredentials) {
+      if (object) next.set(key, object)
+      else next.delete(key)
+    }
+    this.changedCredentials = new Map()
+    this.credentials = next
+    return next
   }
 
   private applyIstio(event: StoreEvent, store: Pick<Store, 'origin'> | undefined): boolean {

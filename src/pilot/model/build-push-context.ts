@@ -30,6 +30,7 @@ export interface PushInputs {
   readonly domain: string
   readonly clusterId: string
   readonly registry: RegistrySnapshot
+  readonly credentials: PushContext['credentials']
   readonly resources: ResourceLists
 }
 
@@ -63,6 +64,7 @@ class Snapshot implements PushContext {
   readonly services: PushContext['services']
   readonly endpoints: PushContext['endpoints']
   readonly workloads: PushContext['workloads']
+  readonly credentials: PushContext['credentials']
   readonly virtualServices: VirtualServiceIndex
   readonly destinationRules: DestinationRuleIndex
   readonly peerAuthentications: PeerAuthenticationIndex
@@ -92,6 +94,7 @@ class Snapshot implements PushContext {
     this.services = registry.services
     this.endpoints = registry.endpoints
     this.workloads = registry.workloads
+    this.credentials = inputs.credentials
     this.gateways = resources.Gateway
     this.sidecars = resources.Sidecar
     this.serviceEntries = resources.ServiceEntry

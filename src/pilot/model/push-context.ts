@@ -1,4 +1,5 @@
 // The push context: one immutable snapshot of everything that generators read.
+import type { KubeObject } from '../../cluster/index.ts'
 import type {
   AuthorizationPolicy,
   EnvoyFilter,
@@ -34,6 +35,8 @@ export interface PushContext {
   /** By {@link serviceKey}; several registries may add to one service. */
   readonly endpoints: ReadonlyMap<string, EndpointSet>
   readonly workloads: WorkloadIndex
+  /** Secrets and ConfigMaps that credentials may name: `Kind/namespace/name`. */
+  readonly credentials: ReadonlyMap<string, KubeObject>
   readonly virtualServices: VirtualServiceIndex
   readonly destinationRules: DestinationRuleIndex
   readonly gateways: readonly Gateway[]

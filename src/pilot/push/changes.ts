@@ -1,6 +1,6 @@
 // Which types of resources a set of changes concerns, and how sets of changes add up.
 import type { IstioKind } from '../../config/index.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -34,6 +34,7 @@ export function mergeChanges(a: Changes, b: Changes): Changes {
     workloads: union(a.workloads, b.workloads),
     kinds: union(a.kinds, b.kinds),
     resources: union(a.resources, b.resources),
+    credentials: union(a.credentials, b.credentials),
     all: a.all || b.all,
   }
 }
@@ -50,6 +51,7 @@ export type Extent = 'none' | 'endpoints' | 'all'
 /** Decides, from what changed alone, how much of `typeUrl` a proxy needs anew. Never too little; cheap. */
 export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, push: PushContext): Extent {
   if (changes.all) return 'all'
+  if (typeUrl === SDS_TYPE) return concernsNamespace(changes.credentials, proxy.namespace) ? 'all' : 'none'
   const kinds = KINDS_OF_TYPE[typeUrl]
   if (!kinds) return 'none'
   for (const kind of changes.kinds) if (kinds.has(kind)) return 'all'
@@ -82,6 +84,12 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
       : 'none'
   }
   return 'none'
+}
+
+/** Some `Kind/namespace/name` is of the namespace. */
+function concernsNamespace(keys: ReadonlySet<string>, namespace: string): boolean {
+  for (const key of keys) if (key.split('/')[1] === namespace) return true
+  return false
 }
 
 function anyService(keys: ReadonlySet<string>, push: PushContext, test: (service: Service) => boolean): boolean {

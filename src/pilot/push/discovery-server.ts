@@ -3,7 +3,7 @@ import { errorText } from '../../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { EncodedResource, SubscriptionChange, XdsConnection, XdsHandler } from '../../xds/server-types.ts'
-import { CDS_TYPE, EDS_TYPE, isNamedType } from '../../xds/type-urls.ts'
+import { CDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -238,6 +238,13 @@ export class DiscoveryServer implements XdsHandler {
   }
 
   private generate(typeUrl: string, client: Client, names: Iterable<string> | null): EncodedResource[] {
+    if (typeUrl === SDS_TYPE && !provedNamespace(client)) {
+      this.options.log.warn(
+        { proxy: client.proxy.id },
+        'credentials refused: the proxy has not proved its namespace (use the TLS port)',
+      )
+      return []
+    }
     const end = this.options.metrics.pushTime.startTimer({ type: shortType(typeUrl) })
     const resources = this.options.generator.generate(typeUrl, client.proxy, this.push!, names)
     end()
@@ -258,6 +265,11 @@ export class DiscoveryServer implements XdsHandler {
     if (sent) this.options.metrics.pushes.inc({ type: shortType(typeUrl) })
     return sent
   }
+}
+
+/** Private keys go only to who proved, by certificate or token, to live where it says it does. */
+function provedNamespace(client: Client): boolean {
+  return client.connection.peer.identities.some((id) => id.includes(`/ns/${client.proxy.namespace}/sa/`))
 }
 
 function changedNames(connection: XdsConnection, resources: readonly EncodedResource[]): string[] {

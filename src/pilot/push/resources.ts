@@ -3,8 +3,9 @@ import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { fixedClusters } from '../cds/generate.ts'
 import { buildOutboundCluster, outboundSpecs } from '../cds/outbound.ts'
 import { buildAssignment } from '../eds/endpoints.ts'
@@ -13,11 +14,12 @@ import { generateListeners } from '../lds/index.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { generateRoutes } from '../rds/index.ts'
+import { generateSecrets } from '../sds/generate.ts'
 import { assignmentKey, clusterKey, proxyClass } from './cache-keys.ts'
 import { EncodedCache, encodeResource } from './encoded-cache.ts'
 
 /** The types this control plane translates, in push order. */
-export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE]
+export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE]
 
 /** Encoded clusters and assignments kept: about 1 KiB each. */
 const CACHE_CAPACITY = 60_000
@@ -43,6 +45,10 @@ export class ResourceGenerator {
         return names === null
           ? []
           : generateRoutes(proxy, push, new Set(names)).map((m) => encodeResource(RouteConfigurationSchema, m.name, m))
+      case SDS_TYPE:
+        return names === null
+          ? []
+          : generateSecrets(proxy, push, names).map((m) => encodeResource(SecretSchema, m.name, m))
       default:
         return []
     }

@@ -1,0 +1,75 @@
+// SDS answers: certificates that gateways name by credential, from Kubernetes Secrets and ConfigMaps.
+import { create } from '@bufbuild/protobuf'
+import { type DataSource, DataSourceSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { type Secret, SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import type { KubeObject } from '../../cluster/index.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+
+const KUBERNETES = 'kubernetes://'
+const CONFIG_MAP = 'configmap://'
+const CA_SUFFIX = '-cacert'
+
+/**
+ * The named secrets that exist in the proxy's own namespace. A name is `kubernetes://[namespace/]name`, with the suffix
+ * `-cacert` for what client certificates are checked against, or `configmap://[namespace/]name`.
+ */
+export function generateSecrets(proxy: ProxyNode, push: PushContext, names: Iterable<string>): Secret[] {
+  const out: Secret[] = []
+  for (const name of names) {
+    const secret = buildSecret(name, proxy.namespace, push.credentials)
+    if (secret) out.push(secret)
+  }
+  return out
+}
+
+function buildSecret(name: string, own: string, credentials: PushContext['credentials']): Secret | null {
+  const fromConfigMap = name.startsWith(CONFIG_MAP)
+  if (!fromConfigMap && !name.startsWith(KUBERNETES)) return null
+  const rest = name.slice(fromConfigMap ? CONFIG_MAP.length : KUBERNETES.length)
+  const slash = rest.indexOf('/')
+  const namespace = slash < 0 ? own : rest.slice(0, slash)
+  const object = slash < 0 ? rest : rest.slice(slash + 1)
+  // A namespace's credentials are for its own proxies.
+  if (namespace !== own) return null
+  const find = (kind: string, key: string) => credentials.get(`${kind}/${namespace}/${key}`)
+  if (fromConfigMap) return authority(name, find('ConfigMap', object))
+  if (!object.endsWith(CA_SUFFIX)) return keyPair(name, find('Secret', object))
+  // The client CA may stand in a Secret of its own or beside the key pair.
+  const alone = authority(name, find('Secret', object))
+  return alone ?? authority(name, find('Secret', object.slice(0, -CA_SUFFIX.length)))
+}
+
+function keyPair(name: string, object: KubeObject | undefined): Secret | null {
+  const chain = field(object, ['tls.crt', 'cert'])
+  const key = field(object, ['tls.key', 'key'])
+  if (!chain || !key) return null
+  const staple = field(object, ['tls.ocsp-staple'])
+  return create(SecretSchema, {
+    name,
+    type: { case: 'tlsCertificate', value: { certificateChain: chain, privateKey: key, ocspStaple: staple } },
+  })
+}
+
+function authority(name: string, object: KubeObject | undefined): Secret | null {
+  const trustedCa = field(object, ['ca.crt', 'cacert'])
+  if (!trustedCa) return null
+  return create(SecretSchema, {
+    name,
+    type: { case: 'validationContext', value: { trustedCa, crl: field(object, ['ca.crl']) } },
+  })
+}
+
+function field(object: KubeObject | undefined, names: readonly string[]): DataSource | undefined {
+  if (!object) return undefined
+  const plain = (object.kind === 'ConfigMap' ? object.data : object.stringData) as Record<string, unknown> | undefined
+  const encoded = object.kind === 'Secret' ? (object.data as Record<string, unknown> | undefined) : undefined
+  for (const name of names) {
+    const text = plain?.[name]
+    const base64 = encoded?.[name]
+    const bytes =
+      typeof text === 'string' ? Buffer.from(text) : typeof base64 === 'string' ? Buffer.from(base64, 'base64') : null
+    if (bytes && bytes.length > 0) return create(DataSourceSchema, { specifier: { case: 'inlineBytes', value: bytes } })
+  }
+  return undefined
+}
