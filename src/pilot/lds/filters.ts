@@ -127,10 +127,8 @@ export function mongoFilter(statPrefix: string): Filter {
   return networkFilter('envoy.filters.network.mongo_proxy', pack(MongoProxySchema, { statPrefix }))
 }
 
-export const TLS_INSPECTOR = listenerFilter('envoy.filters.listener.tls_inspector', pack(TlsInspectorSchema))
-
-/** Inbound: a small first read, since a client hello of the mesh is small. */
-export function inboundTlsInspector(): ListenerFilter {
+/** A small first read, since most client hellos are small. */
+export function tlsInspector(): ListenerFilter {
   return listenerFilter('envoy.filters.listener.tls_inspector', pack(TlsInspectorSchema, { initialReadBufferSize: 512 }))
 }
 

@@ -10,7 +10,7 @@ import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
 import type { ListenerContext } from './context.ts'
-import { httpInspector, inboundTlsInspector, ORIGINAL_DST, ORIGINAL_SRC } from './filters.ts'
+import { httpInspector, tlsInspector, ORIGINAL_DST, ORIGINAL_SRC } from './filters.ts'
 import { blackHoleChain, inboundChains, type InboundPort, passthroughChains } from './inbound-chains.ts'
 import { disabledOn, inspectedPorts } from './inspectors.ts'
 import { WILDCARD } from './outbound.ts'
@@ -57,7 +57,7 @@ function inspectors(chains: readonly FilterChain[]): ListenerFilter[] {
   const filters: ListenerFilter[] = []
   const needs = inspectedPorts(chains)
   if (needs.tls.size > 0) {
-    const filter = inboundTlsInspector()
+    const filter = tlsInspector()
     filter.filterDisabled = disabledOn(needs.ports, needs.tls)
     filters.push(filter)
   }

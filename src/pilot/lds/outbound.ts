@@ -10,7 +10,7 @@ import type { EgressListener } from '../model/sidecar-scope.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, type OutboundChain, PLAINTEXT_HTTP_ALPN, sameMatch } from './chain.ts'
 import type { ListenerContext } from './context.ts'
-import { httpInspector, NO_SECURITY, TLS_INSPECTOR } from './filters.ts'
+import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
 import { catchAllFilters } from './tcp-proxy.ts'
@@ -205,7 +205,7 @@ function finish(context: ListenerContext, entry: Entry): Listener {
     maxConnectionsToAcceptPerSocketEvent: entry.bindToPort ? 1 : undefined,
     continueOnListenerFiltersTimeout: true,
     listenerFiltersTimeout: needsHttp ? durationOf(context.mesh.protocolDetectionTimeout) : NO_TIMEOUT,
-    listenerFilters: [...(needsTls ? [TLS_INSPECTOR] : []), ...(needsHttp ? [httpInspector()] : [])],
+    listenerFilters: [...(needsTls ? [tlsInspector()] : []), ...(needsHttp ? [httpInspector()] : [])],
   })
   for (const chain of entry.chains) {
     const filters = chain.http

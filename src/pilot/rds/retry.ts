@@ -53,7 +53,7 @@ function build(wanted: HttpRetry | undefined, avoidPreviousHosts: boolean): Retr
     numRetries: wanted?.attempts ?? ATTEMPTS,
     perTryTimeout: wanted?.perTryTimeout ? durationOf(wanted.perTryTimeout) : undefined,
     retryHostPredicate: avoidPreviousHosts ? [PREVIOUS_HOSTS] : [],
-    hostSelectionRetryMaxAttempts: avoidPreviousHosts ? HOST_SELECTION_ATTEMPTS : 0n,
+    hostSelectionRetryMaxAttempts: HOST_SELECTION_ATTEMPTS,
     retryPriority: wanted?.retryRemoteLocalities ? PREVIOUS_PRIORITIES : undefined,
     retryBackOff: wanted?.backoff ? { baseInterval: durationOf(wanted.backoff) } : undefined,
   })

@@ -92,7 +92,8 @@ function decide(table: RouteTable, test: Case): string | null {
   const { expect } = test
   if (route === null) return expect.status === 404 ? null : `no route, Envoy answered ${expect.status}`
   info.route = route
-  if (route.virtualHostName !== expect.virtualHost) return `virtual host ${route.virtualHostName}, not ${expect.virtualHost}`
+  if (route.virtualHostName !== expect.virtualHost)
+    return `virtual host ${route.virtualHostName}, not ${expect.virtualHost}`
   if ((route.name || null) !== expect.routeName) return `route ${route.name}, not ${expect.routeName}`
   const virtualCluster = route.virtualClusterName(headers) || null
   if (virtualCluster !== expect.virtualCluster) return `virtual cluster ${virtualCluster}, not ${expect.virtualCluster}`
@@ -104,7 +105,8 @@ function compareDirect(route: Route, headers: HeaderMap, info: StreamInfo, expec
   if (direct.status !== expect.status) return `status ${direct.status}, not ${expect.status}`
   const location = direct.location(headers, true)
   if (location !== (expect.location ?? '')) return `location ${location}, not ${expect.location}`
-  if (direct.body !== (expect.body ?? '')) return `body ${JSON.stringify(direct.body)}, not ${JSON.stringify(expect.body)}`
+  if (direct.body !== (expect.body ?? ''))
+    return `body ${JSON.stringify(direct.body)}, not ${JSON.stringify(expect.body)}`
   const response = new HeaderMap()
   if (location) response.add('location', location)
   if (direct.body) response.add('content-type', 'text/plain')

@@ -1,0 +1,19 @@
+// RDS: the route configurations that a proxy's listeners name.
+import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import type { Generator } from '../model/generator.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { gatewayRouteConfiguration } from './gateway.ts'
+import { outboundRouteConfiguration } from './outbound.ts'
+
+/** One configuration a name; a name that means nothing gets an empty one, so that the proxy does not wait for it. */
+export function generateRoutes(proxy: ProxyNode, push: PushContext, names: Iterable<string>): RouteConfiguration[] {
+  const build = proxy.type === 'sidecar' ? outboundRouteConfiguration : gatewayRouteConfiguration
+  return Array.from(names, (name) => build(name, proxy, push))
+}
+
+export const routeGenerator: Generator<RouteConfiguration> = {
+  typeUrl: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  schema: RouteConfigurationSchema,
+  generate: (proxy, push, watched) => generateRoutes(proxy, push, watched ?? []),
+}

@@ -1,0 +1,82 @@
+// Per-route filter configuration: faults and CORS.
+import { create } from '@bufbuild/protobuf'
+import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
+import { CorsPolicySchema } from '../../api/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js'
+import { HTTPFaultSchema } from '../../api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js'
+import {
+  type FractionalPercent,
+  FractionalPercent_DenominatorType,
+  FractionalPercentSchema,
+} from '../../api/gen/envoy/type/v3/percent_pb.js'
+import type { CorsPolicy, HttpFaultInjection, Percent } from '../../config/index.ts'
+import { durationOf } from '../xds/messages.ts'
+import { stringMatcher } from './match.ts'
+
+/** Millionths, as Istio writes percentages. */
+export function millionths(percent: Percent): FractionalPercent {
+  return create(FractionalPercentSchema, {
+    numerator: Math.trunc((percent.value ?? 0) * 10_000),
+    denominator: FractionalPercent_DenominatorType.MILLION,
+  })
+}
+
+export const HUNDRED_PERCENT = create(FractionalPercentSchema, { numerator: 100 })
+
+/** gRPC status numbers by name. */
+const GRPC_STATUS = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+]
+
+export function faultConfig({ delay, abort }: HttpFaultInjection): Any {
+  const legacyPercent = delay?.percent ? { value: delay.percent } : undefined
+  const delayShare = delay?.percentage ?? legacyPercent
+  return anyPack(
+    HTTPFaultSchema,
+    create(HTTPFaultSchema, {
+      delay: delay && {
+        faultDelaySecifier: { case: 'fixedDelay', value: durationOf(delay.fixedDelay ?? delay.exponentialDelay ?? 0) },
+        percentage: delayShare && millionths(delayShare),
+      },
+      abort: abort && {
+        errorType:
+          abort.grpcStatus !== undefined
+            ? { case: 'grpcStatus', value: GRPC_STATUS.indexOf(abort.grpcStatus) }
+            : { case: 'httpStatus', value: abort.httpStatus ?? 0 },
+        percentage: abort.percentage && millionths(abort.percentage),
+      },
+    }),
+  )
+}
+
+export function corsConfig(cors: CorsPolicy): Any {
+  const origins = cors.allowOrigins ?? cors.allowOrigin?.map((exact) => ({ exact })) ?? []
+  return anyPack(
+    CorsPolicySchema,
+    create(CorsPolicySchema, {
+      allowOriginStringMatch: origins.map(stringMatcher),
+      allowMethods: cors.allowMethods?.join(','),
+      allowHeaders: cors.allowHeaders?.join(','),
+      exposeHeaders: cors.exposeHeaders?.join(','),
+      maxAge: cors.maxAge === undefined ? undefined : String(Math.trunc(cors.maxAge / 1000)),
+      allowCredentials: cors.allowCredentials,
+      filterEnabled: { defaultValue: HUNDRED_PERCENT },
+      forwardNotMatchingPreflights: cors.unmatchedPreflights !== 'IGNORE',
+    }),
+  )
+}

@@ -1,0 +1,76 @@
+// The HTTP routes of a VirtualService for one proxy and listener port.
+import { create } from '@bufbuild/protobuf'
+import { type Route, RouteSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import type { HttpMatchRequest, HttpRoute, VirtualService } from '../../config/index.ts'
+import { resourcePath } from '../model/resource.ts'
+import { parseOutboundClusterName } from '../xds/names.ts'
+import { isCatchAll, type MatchSubject, matchApplies, routeMatch } from './match.ts'
+import { type Destinations, directResponseAction, headerChanges, redirectAction, routeAction } from './route-action.ts'
+import { corsConfig, faultConfig } from './typed-filters.ts'
+
+export interface RouteInputs {
+  readonly subject: MatchSubject
+  readonly destinations: Destinations
+  /** The listener terminates TLS. */
+  readonly tls: boolean
+}
+
+/** One route a match, in order, up to the first that matches everything. Empty: nothing of it is for this proxy. */
+export function virtualServiceRoutes(vs: VirtualService, inputs: RouteInputs): Route[] {
+  const routes: Route[] = []
+  for (const http of vs.spec.http ?? []) {
+    for (const match of http.match?.length ? http.match : [null]) {
+      if (match && !matchApplies(match, inputs.subject)) continue
+      const route = buildRoute(vs, http, match, inputs)
+      routes.push(route)
+      if (!match || isCatchAll(route.match!)) return routes
+    }
+  }
+  return routes
+}
+
+function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest | null, inputs: RouteInputs): Route {
+  const changes = headerChanges(http.headers)
+  const { port } = inputs.subject
+  const route = create(RouteSchema, {
+    name: match?.name ? `${http.name ?? ''}.${match.name}` : http.name,
+    match: routeMatch(match),
+    metadata: { filterMetadata: { istio: { config: resourcePath(vs) } } },
+    statPrefix: match?.statPrefix,
+  })
+  if (http.redirect) route.action = { case: 'redirect', value: redirectAction(http.redirect, port, inputs.tls) }
+  else if (http.directResponse) {
+    route.action = { case: 'directResponse', value: directResponseAction(http.directResponse) }
+  } else route.action = { case: 'route', value: routeAction(http, inputs.destinations, changes) }
+  route.requestHeadersToAdd = changes.requestHeadersToAdd
+  route.requestHeadersToRemove = changes.requestHeadersToRemove
+  route.responseHeadersToAdd = changes.responseHeadersToAdd
+  route.responseHeadersToRemove = changes.responseHeadersToRemove
+  route.decorator = { $typeName: 'envoy.config.route.v3.Decorator', operation: operation(route, vs.metadata.name, port) }
+  if (http.fault) route.typedPerFilterConfig['envoy.filters.http.fault'] = faultConfig(http.fault)
+  if (http.corsPolicy) route.typedPerFilterConfig['envoy.filters.http.cors'] = corsConfig(http.corsPolicy)
+  return route
+}
+
+/** What a trace calls the route: its one destination, else the VirtualService, and the path. */
+function operation(route: Route, name: string, port: number): string {
+  const path = pathText(route)
+  const specifier = route.action.case === 'route' ? route.action.value.clusterSpecifier : undefined
+  const cluster = specifier?.case === 'cluster' ? parseOutboundClusterName(specifier.value) : null
+  return cluster ? `${cluster.host}:${cluster.port}${path}` : `${name}:${port}${path}`
+}
+
+function pathText(route: Route): string {
+  const path = route.match!.pathSpecifier
+  switch (path.case) {
+    case 'prefix':
+    case 'pathSeparatedPrefix':
+      return `${path.value}*`
+    case 'path':
+      return path.value
+    case 'safeRegex':
+      return path.value.regex
+    default:
+      return '/*'
+  }
+}

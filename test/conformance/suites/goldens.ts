@@ -1,0 +1,126 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { DescMessage, JsonValue, Message } from '@bufbuild/protobuf'
+import { ClusterSchema } from '../../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterLoadAssignmentSchema } from '../../../src/api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
+import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
+import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
+import { generateClusters } from '../../../src/pilot/cds/generate.ts'
+import { generateEndpoints } from '../../../src/pilot/eds/generate.ts'
+import { generateListeners } from '../../../src/pilot/lds/index.ts'
+import type { ProxyNode } from '../../../src/pilot/model/node.ts'
+import type { PushContext } from '../../../src/pilot/model/push-context.ts'
+import { generateRoutes } from '../../../src/pilot/rds/index.ts'
+import { compareJson } from '../compare.ts'
+import { messageJson, type ProxyDescription, proxyNodeOf, pushContextOf, readMesh, readObjects } from '../pilot.ts'
+import type { Difference, Suite } from '../suite.ts'
+
+/** What real istiod sent, resource by resource: one case a proxy and type. */
+export const suite: Suite = {
+  name: 'goldens',
+  run: async (dataDirectory) => {
+    const path = join(dataDirectory, 'goldens', 'istio')
+    const differences: Difference[] = []
+    let total = 0
+    for (const name of readdirSync(path).sort()) {
+      const folder = join(path, name)
+      if (!existsSync(join(folder, 'input.yaml'))) continue
+      for (const result of runCase(name, folder)) {
+        total++
+        if (result.lines.length > 0) differences.push({ id: result.id, message: result.lines.join('\n') })
+      }
+    }
+    return { total, differences }
+  },
+}
+
+interface Checked {
+  readonly id: string
+  readonly lines: readonly string[]
+}
+
+function runCase(name: string, folder: string): Checked[] {
+  const meshFile = join(folder, 'mesh.yaml')
+  const mesh = readMesh(existsSync(meshFile) ? readFileSync(meshFile, 'utf8') : '')
+  const push = pushContextOf(readObjects(readFileSync(join(folder, 'input.yaml'), 'utf8')), mesh)
+  const proxies = JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as readonly ProxyDescription[]
+  return proxies.flatMap((description) => {
+    const proxy = proxyNodeOf(description)
+    const id = `${name}/${description.name}`
+    const listeners = attempt(() => generateListeners(proxy, push))
+    const routeNames = new Set<string>()
+    collectRouteNames(readJson(join(folder, description.name, 'listeners.json')), routeNames)
+    const clusters = attempt(() => generateClusters(proxy, push))
+    return [
+      check(`${id}/listeners`, ListenerSchema, listeners, folder, description.name, 'listeners'),
+      check(`${id}/routes`, RouteConfigurationSchema, attempt(() => generateRoutes(proxy, push, routeNames)), folder, description.name, 'routes'),
+      check(`${id}/clusters`, ClusterSchema, clusters, folder, description.name, 'clusters'),
+      check(`${id}/endpoints`, ClusterLoadAssignmentSchema, endpoints(proxy, push, folder, description.name), folder, description.name, 'endpoints'),
+    ]
+  })
+}
+
+function attempt<T>(run: () => T): T | Error {
+  try {
+    return run()
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+function endpoints(proxy: ProxyNode, push: PushContext, folder: string, proxyName: string): readonly Message[] | Error {
+  const wanted = readJson(join(folder, proxyName, 'endpoints.json')).map((e) => String(asObject(e).clusterName))
+  return attempt(() => generateEndpoints(proxy, push, new Set(wanted)))
+}
+
+function check(
+  id: string,
+  schema: DescMessage,
+  messages: readonly Message[] | Error,
+  folder: string,
+  proxyName: string,
+  file: string,
+): Checked {
+  if (messages instanceof Error) return { id, lines: [`threw ${messages.stack}`] }
+  const expected = readJson(join(folder, proxyName, `${file}.json`)).map(normalize)
+  const actual = messages.map((message) => normalize(messageJson(schema, message)))
+  const byName = (a: JsonValue, b: JsonValue): number => (nameOf(a) < nameOf(b) ? -1 : 1)
+  return { id, lines: compareJson(actual.sort(byName), expected.sort(byName)) }
+}
+
+function nameOf(value: JsonValue): string {
+  const { name, clusterName } = asObject(value)
+  return String(name ?? clusterName)
+}
+
+/** Sorts what Istio itself emits in no fixed order. */
+function normalize(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(normalize)
+  if (typeof value !== 'object' || value === null) return value
+  const out: Record<string, JsonValue> = {}
+  for (const [key, inner] of Object.entries(value)) {
+    const normalized = normalize(inner)
+    const unordered = key === 'queryParameters' || key === 'dynamicMetadata'
+    out[key] =
+      unordered && Array.isArray(normalized)
+        ? normalized.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
+        : normalized
+  }
+  return out
+}
+
+function collectRouteNames(value: JsonValue, names: Set<string>): void {
+  if (Array.isArray(value)) for (const inner of value) collectRouteNames(inner, names)
+  else if (typeof value === 'object' && value !== null) {
+    if (typeof value.routeConfigName === 'string') names.add(value.routeConfigName)
+    for (const inner of Object.values(value)) collectRouteNames(inner, names)
+  }
+}
+
+function readJson(path: string): JsonValue[] {
+  return JSON.parse(readFileSync(path, 'utf8')) as JsonValue[]
+}
+
+function asObject(value: JsonValue): { [key: string]: JsonValue } {
+  return value as { [key: string]: JsonValue }
+}
