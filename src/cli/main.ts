@@ -3,6 +3,7 @@ import { errorText, UserError } from '../base/errors.ts'
 
 /** Every command: its name and the module that registers it. Modules load only when their word is used. */
 const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
+  agent: () => import('./commands/agent.ts'),
   apply: () => import('./commands/apply.ts'),
   delete: () => import('./commands/delete.ts'),
   down: () => import('./commands/down.ts'),
@@ -28,6 +29,12 @@ async function main(argv: readonly string[]): Promise<void> {
   for (const load of wanted) (await load()).register(program)
   await program.parseAsync(argv as string[], { from: 'user' })
 }
+
+// `outrigger get pods | head` closes our stdout early; that is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  throw error
+})
 
 try {
   await main(process.argv.slice(2))

@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts'
-import { GATEWAY_ADDRESS, type LocalClient, type MeshStatus } from '../local/index.ts'
+import type { LocalClient, MeshStatus } from '../local/index.ts'
 
 const POLL_MS = 200
 
@@ -53,7 +53,7 @@ interface HttpMatch {
 }
 
 /** The address to open: the gateway's, with the first page that a VirtualService of a gateway names. */
-export async function meshUrl(client: LocalClient): Promise<string> {
+export async function meshUrl(client: LocalClient, port: number): Promise<string> {
   const services = await client.call('list', { kind: 'VirtualService.networking.istio.io' })
   for (const { spec } of services) {
     const { gateways = [], http = [] } = spec as { gateways?: string[]; http?: HttpMatch[] }
@@ -62,7 +62,7 @@ export async function meshUrl(client: LocalClient): Promise<string> {
       .flatMap(({ match }) => match ?? [])
       .map((m) => m.uri?.exact ?? m.uri?.prefix)
       .find((path) => path)
-    if (uri) return `http://${GATEWAY_ADDRESS.host}:${GATEWAY_ADDRESS.port}${uri}`
+    if (uri) return `http://127.0.0.1:${port}${uri}`
   }
-  return `http://${GATEWAY_ADDRESS.host}:${GATEWAY_ADDRESS.port}`
+  return `http://127.0.0.1:${port}`
 }

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { errorText, UserError } from '../base/errors.ts'
 import {
   type ApplyReport,
+  type HostPorts,
   LocalClient,
   type ProxyChoice,
   readFolder,
@@ -15,13 +16,18 @@ import {
 import { printReport } from './manifests.ts'
 import { meshUrl, waitUntilReady } from './progress.ts'
 
-interface UpOptions {
+/** The command line of `up`, as commander gives it. */
+export interface UpOptions {
   readonly detach?: boolean
   readonly proxy: string
   readonly timeout: string
+  readonly port: string
+  readonly debugPort: string
 }
 
 const PROXY_CHOICES: readonly string[] = ['outrigger', 'envoy', 'mixed-by-annotation'] satisfies ProxyChoice[]
+
+const LAUNCHER_CHECK_MS = 500
 
 /** What a detached supervisor tells the command that started it. */
 type Message =
@@ -36,11 +42,10 @@ export async function up(dirArgument: string, options: UpOptions): Promise<void>
   if (!PROXY_CHOICES.includes(options.proxy)) {
     throw new UserError(`--proxy ${options.proxy}: must be ${PROXY_CHOICES.join(', ')}`, 64)
   }
-  if (!/^\d+$/.test(options.timeout))
-    throw new UserError(`--timeout ${options.timeout}: must be a number of seconds`, 64)
   const proxy = options.proxy as ProxyChoice
+  const ports = { gateway: portOption('--port', options.port), debug: portOption('--debug-port', options.debugPort) }
   const state = stateDir()
-  const timeoutMs = Number(options.timeout) * 1000
+  const timeoutMs = numberOption('--timeout', options.timeout) * 1000
   const running = runningMesh(state)
   if (running) {
     if (running.dir !== dir) {
@@ -53,28 +58,40 @@ export async function up(dirArgument: string, options: UpOptions): Promise<void>
     }
     const report = await new LocalClient(state).call('folder', { files: readFolder(dir), everything: true })
     printReport(report, true)
-    await becomeReady(timeoutMs)
+    await becomeReady(timeoutMs, running.ports)
     return
   }
   if (options.detach) {
-    await startDetached(state, dir, proxy)
-    await becomeReady(timeoutMs)
+    await startDetached(state, dir, proxy, ports)
+    await becomeReady(timeoutMs, ports)
     return
   }
-  await runInForeground(state, dir, proxy, timeoutMs)
+  await runInForeground(state, dir, proxy, ports, timeoutMs)
 }
 
-async function becomeReady(timeoutMs: number): Promise<void> {
+function numberOption(name: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UserError(`${name} ${text}: must be a number`, 64)
+  return Number(text)
+}
+
+function portOption(name: string, text: string): number {
+  const port = numberOption(name, text)
+  if (port < 1 || port > 65535) throw new UserError(`${name} ${text}: must be a port, 1 to 65535`, 64)
+  return port
+}
+
+async function becomeReady(timeoutMs: number, ports: HostPorts): Promise<void> {
   const client = new LocalClient()
   await waitUntilReady(client, timeoutMs)
-  console.log(`open ${await meshUrl(client)}`)
+  console.log(`open ${await meshUrl(client, ports.gateway)}`)
 }
 
 /** Runs this command again in a process of its own that stays, and passes its words on until the mesh is there. */
-async function startDetached(state: StateDir, dir: string, proxy: ProxyChoice): Promise<void> {
+async function startDetached(state: StateDir, dir: string, proxy: ProxyChoice, ports: HostPorts): Promise<void> {
   mkdirSync(state.root, { recursive: true })
   const log = openSync(state.supervisorLog, 'w')
-  const child = spawn(process.execPath, [process.argv[1]!, 'up', dir, '--proxy', proxy], {
+  const portArgs = ['--port', String(ports.gateway), '--debug-port', String(ports.debug)]
+  const child = spawn(process.execPath, [process.argv[1]!, 'up', dir, '--proxy', proxy, ...portArgs], {
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],
     cwd: '/',
@@ -93,17 +110,25 @@ async function startDetached(state: StateDir, dir: string, proxy: ProxyChoice): 
   child.unref()
 }
 
-async function runInForeground(state: StateDir, dir: string, proxy: ProxyChoice, timeoutMs: number): Promise<void> {
+async function runInForeground(
+  state: StateDir,
+  dir: string,
+  proxy: ProxyChoice,
+  ports: HostPorts,
+  timeoutMs: number,
+): Promise<void> {
   const parent = process.send ? (message: Message) => void process.send!(message) : undefined
   const supervisor = new Supervisor({
     state,
     dir,
     proxy,
+    ports,
     say: (line) => (parent && process.connected ? parent({ line }) : console.log(line)),
     applied: (report) => (parent && process.connected ? parent({ report }) : printReport(report, false)),
   })
   const stop = () => void supervisor.stop()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+  if (!parent) endWithLauncher(stop)
   try {
     await supervisor.start()
   } catch (error) {
@@ -112,9 +137,25 @@ async function runInForeground(state: StateDir, dir: string, proxy: ProxyChoice,
   }
   if (parent) parent({ started: true })
   // An unready pod is worth a line, not the end of the mesh: its manifest can be mended while it runs.
-  else becomeReady(timeoutMs).catch((error: unknown) => console.error(`error: ${errorText(error)}`))
+  else becomeReady(timeoutMs, ports).catch((error: unknown) => console.error(`error: ${errorText(error)}`))
   const failure = await supervisor.ended
   if (failure) throw failure
   if (!parent) console.log('mesh ended')
   process.exit(0) // connections still open through the relays would keep the process
+}
+
+/**
+ * An older Node runs this process as the child of a launcher (bin/outrigger.js). When that is killed the mesh ends as
+ * if this process had been; a shell that ends does not end it (nohup).
+ */
+function endWithLauncher(stop: () => void): void {
+  const parent = process.ppid
+  let command = ''
+  try {
+    command = readFileSync(`/proc/${parent}/cmdline`, 'utf8')
+  } catch {
+    return // gone already, or not ours to read: no launcher
+  }
+  if (!command.includes('outrigger')) return
+  setInterval(() => process.ppid !== parent && stop(), LAUNCHER_CHECK_MS).unref()
 }

@@ -10,7 +10,8 @@ export type { ProxyChoice } from './inject.ts'
 export type { NodeOptions } from './node-main.ts'
 export { type StateDir, stateDir } from './state-dir.ts'
 export {
-  GATEWAY_ADDRESS,
+  DEFAULT_PORTS,
+  type HostPorts,
   removeMeshFiles,
   runningMesh,
   Supervisor,

@@ -1,7 +1,7 @@
 // What the embedded cluster accepts of Kubernetes' own kinds. Fields that steer what one machine cannot vary
 // (scheduling, image pulls) are accepted without effect, as a one-node cluster accepts them; anything else unknown is an error.
 import { fail, type Problem } from '../base/errors.ts'
-import { groupKindOf, type KubeObject } from '../cluster/index.ts'
+import type { KubeObject } from '../cluster/index.ts'
 import { schema } from '../config/index.ts'
 
 const { bool, integer, list, map, message, oneOfNames, required, string, struct } = schema
@@ -291,7 +291,7 @@ export function parseKubernetesObject(content: unknown): readonly Problem[] {
   if (!known) {
     return failed(
       'kind',
-      `unknown kind "${kind}" (${groupKindOf({ apiVersion, kind })})`,
+      `unknown kind "${kind}" of ${apiVersion}`,
       `this cluster has ${Object.keys(KINDS).join(', ')} and Istio's kinds`,
     )
   }

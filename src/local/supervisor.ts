@@ -22,8 +22,18 @@ import { PACKAGE_ROOT } from './node-setup.ts'
 import { checkPrerequisites, findEnvoy } from './prerequisites.ts'
 import type { StateDir } from './state-dir.ts'
 
-export const GATEWAY_ADDRESS = { host: '127.0.0.1', port: 8080 } as const
-export const DEBUG_ADDRESS = { host: '127.0.0.1', port: 15014 } as const
+/** Ports on the host's 127.0.0.1. */
+export interface HostPorts {
+  /** To the ingress gateway's port 80. */
+  readonly gateway: number
+  /** To the control plane's debug pages and metrics. */
+  readonly debug: number
+}
+
+export const DEFAULT_PORTS: HostPorts = { gateway: 8080, debug: 15014 }
+const HOST = '127.0.0.1'
+/** Where pilot serves its pages inside the mesh. */
+const PILOT_MONITORING_PORT = 15014
 
 /** What a running supervisor leaves in its state folder for other commands. */
 export interface SupervisorRecord {
@@ -32,12 +42,14 @@ export interface SupervisorRecord {
   readonly nodePid: number
   readonly dir: string
   readonly proxy: ProxyChoice
+  readonly ports: HostPorts
 }
 
 export interface SupervisorOptions {
   readonly state: StateDir
   readonly dir: string
   readonly proxy: ProxyChoice
+  readonly ports: HostPorts
   say(line: string): void
   /** What came of each change of the folder. */
   applied(report: ApplyReport): void
@@ -107,19 +119,19 @@ export class Supervisor {
   }
 
   private async listen(): Promise<void> {
-    const { forwardSocket } = this.options.state
+    const { ports, state } = this.options
     const gateway = { service: 'istio-ingressgateway', namespace: 'istio-system', port: 80 }
-    for (const [address, target] of [
-      [GATEWAY_ADDRESS, gateway],
-      [DEBUG_ADDRESS, { nodePort: DEBUG_ADDRESS.port }],
-    ] as const) {
+    const wanted = [
+      { port: ports.gateway, option: '--port', target: gateway },
+      { port: ports.debug, option: '--debug-port', target: { nodePort: PILOT_MONITORING_PORT } },
+    ]
+    for (const { port, option, target } of wanted) {
       try {
-        this.relays.push(await relayPort(address.host, address.port, forwardSocket, target))
+        this.relays.push(await relayPort(HOST, port, state.forwardSocket, target))
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
-        const { host, port } = address
         throw new UserError(
-          `${host}:${port} is taken by another program; stop it (find it with: ss -ltnp 'sport = :${port}') and try again`,
+          `${HOST}:${port} is taken by another program; stop it (find it with: ss -ltnp 'sport = :${port}') or choose another port with ${option}`,
         )
       }
     }
@@ -163,7 +175,8 @@ export class Supervisor {
     })
     await this.untilApiAnswers(exited)
     const nodePid = Number(readFileSync(`/proc/${node.pid}/task/${node.pid}/children`, 'utf8').trim())
-    const record: SupervisorRecord = { pid: process.pid, nodePid, dir: this.options.dir, proxy: this.options.proxy }
+    const { dir, proxy, ports } = this.options
+    const record: SupervisorRecord = { pid: process.pid, nodePid, dir, proxy, ports }
     writeFileSync(state.record, JSON.stringify(record))
   }
 

@@ -6,7 +6,7 @@ export function register(program: Command): void {
     .command('status')
     .description('show the running mesh: folder, pods, addresses')
     .action(async () => {
-      const { formatTable, GATEWAY_ADDRESS, LocalClient, runningMesh, stateDir } = await import('../../local/index.ts')
+      const { formatTable, LocalClient, runningMesh, stateDir } = await import('../../local/index.ts')
       const mesh = runningMesh(stateDir())
       if (!mesh) {
         console.log('no mesh is running; start one with: outrigger up DIR')
@@ -17,7 +17,8 @@ export function register(program: Command): void {
       console.log(
         `folder     ${mesh.dir}\nproxy      ${mesh.proxy}\nsupervisor process ${mesh.pid}, node process ${mesh.nodePid}`,
       )
-      console.log(`gateway    http://${GATEWAY_ADDRESS.host}:${GATEWAY_ADDRESS.port}\n`)
+      console.log(`gateway    http://127.0.0.1:${mesh.ports.gateway}`)
+      console.log(`debug      http://127.0.0.1:${mesh.ports.debug}/debug\n`)
       const rows = pods.map((pod) => [
         pod.namespace,
         pod.name,
