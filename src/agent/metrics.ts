@@ -1,0 +1,76 @@
+// `/stats/prometheus` on 15020: the agent's, the proxy's and the application's metrics as one page.
+import { Counter, Gauge, Registry } from 'prom-client'
+import { errorText } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { localRequest } from './local-http.ts'
+
+export interface MetricsSources {
+  /** Envoy's Prometheus listener. */
+  readonly proxyPort: number
+  readonly app: { readonly port: number; readonly path: string } | null
+  readonly log: Logger
+}
+
+/** The agent's own metrics (istio-contract 13.4), prefix `istio_agent_`. */
+export class AgentMetrics {
+  readonly registry = new Registry()
+  readonly #scrapes = this.#counter('scrapes_total', 'Scrapes of the merged metrics page.')
+  readonly #failures = new Counter({
+    name: 'istio_agent_scrape_failures_total',
+    help: 'Scrapes in which one source failed.',
+    labelNames: ['type'],
+    registers: [this.registry],
+  })
+  readonly #startup = new Gauge({
+    name: 'istio_agent_startup_duration_seconds',
+    help: 'From the start of the agent until it was first ready.',
+    registers: [this.registry],
+  })
+  readonly #startedMs = Date.now()
+  #ready = false
+
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name: `istio_agent_${name}`, help, registers: [this.registry] })
+  }
+
+  /** The first success is the start-up time. */
+  becameReady(): void {
+    if (this.#ready) return
+    this.#ready = true
+    this.#startup.set((Date.now() - this.#startedMs) / 1000)
+  }
+
+  /**
+   * The merged page. A source that fails is counted and left out. The application is asked with the scraper's own Accept
+   * and its content type becomes the answer's, so that OpenMetrics reaches the scraper; its text comes last because it ends with `# EOF`.
+   */
+  async merged(sources: MetricsSources, accept: string | undefined): Promise<{ contentType: string; body: string }> {
+    this.#scrapes.inc()
+    const headers: Record<string, string> = accept === undefined ? {} : { accept }
+    const fetch = async (
+      type: 'envoy' | 'application',
+      port: number,
+      path: string,
+      requestHeaders: Record<string, string>,
+    ) => {
+      try {
+        const response = await localRequest(port, path, { headers: requestHeaders })
+        if (response.status !== 200) throw new Error(`status ${response.status}`)
+        return response
+      } catch (error) {
+        this.#failures.inc({ type })
+        sources.log.debug({ type, port, path, reason: errorText(error) }, 'metrics source failed')
+        return null
+      }
+    }
+    const [proxy, app] = await Promise.all([
+      fetch('envoy', sources.proxyPort, '/stats/prometheus', {}),
+      sources.app === null ? null : fetch('application', sources.app.port, sources.app.path, headers),
+    ])
+    const parts = [await this.registry.metrics(), proxy?.body, app?.body].filter(
+      (part) => part !== undefined && part !== '',
+    )
+    const contentType = app?.headers['content-type'] ?? 'text/plain; version=0.0.4; charset=utf-8'
+    return { contentType, body: parts.map((part) => (part!.endsWith('\n') ? part : `${part}\n`)).join('') }
+  }
+}

@@ -1,0 +1,226 @@
+// One workload's agent from start to end: identity, control-plane channel, data plane, health, termination.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fromJson, type JsonObject } from '@bufbuild/protobuf'
+import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { typeRegistry } from '../api/registry.ts'
+import { errorText } from '../base/errors.ts'
+import { createLogger, type Logger, type LogLevel } from '../base/logger.ts'
+import type { SecretSource } from '../proxy/index.ts'
+import { createCertificate, formatSpiffeId, SecretManager } from '../security/index.ts'
+import { ADS_CHANNEL_OPTIONS } from '../xds/client.ts'
+import { parseAppProbes } from './app-probes.ts'
+import { buildBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
+import { type ControlPlaneOptions, connectControlPlane, controlPlaneMetadata } from './control-plane-channel.ts'
+import { waitForZeroConnections } from './drain.ts'
+import { startEnvoy } from './envoy-process.ts'
+import { localRequest } from './local-http.ts'
+import { DEFAULT_SECRET, ROOT_SECRET, startSdsServer } from './sds.ts'
+import type { AgentSettings } from './settings.ts'
+import { startStatusServer } from './status-server.ts'
+import { startXdsProxy } from './xds-proxy.ts'
+
+const CA_TIMEOUT_MS = 10_000
+
+/** A data plane, in this process or another. */
+interface DataPlane {
+  /** Ends with an exit code when the data plane ends by itself. */
+  readonly exited: Promise<number>
+  stop(): Promise<void>
+}
+
+/** Runs until SIGTERM, SIGINT, /quitquitquit or the end of the data plane; resolves with the exit code. */
+export async function runAgent(settings: AgentSettings, log: Logger): Promise<number> {
+  const { config, workdir } = settings
+  const ending = new Ending()
+  const discovery = controlPlane(settings, config.discoveryAddress)
+  const secrets = startSecrets(settings, log)
+  const bootstrap = buildBootstrap(settings)
+  const configDir = resolve(workdir, config.configPath)
+  mkdirSync(configDir, { recursive: true })
+  const bootstrapPath = join(configDir, 'envoy-rev.json')
+  writeFileSync(bootstrapPath, `${JSON.stringify(bootstrap, null, 2)}\n`)
+  const status = await startStatusServer({
+    port: config.statusPort,
+    adminPort: config.proxyAdminPort,
+    podIp: settings.instanceIps[0]!,
+    probes: parseAppProbes(settings.appProbers),
+    metrics: { proxyPort: PROMETHEUS_PORT, app: settings.appScrape },
+    onQuit: () => ending.request('quitquitquit'),
+    onDrain: () => void drain(settings, log),
+    log,
+  })
+  const plane =
+    settings.proxy === 'outrigger'
+      ? await startInProcess(settings, bootstrap, bootstrapPath, discovery, secrets, log)
+      : await startChild(settings, bootstrapPath, discovery, secrets, log)
+  const outcome = await Promise.race([ending.requested, plane.exited])
+  let code = 0
+  if (typeof outcome === 'number') {
+    log.error({ code: outcome }, 'the proxy ended by itself')
+    code = outcome
+  } else {
+    log.info({ reason: outcome }, 'terminating')
+    await terminate(settings, plane, log)
+  }
+  secrets.close()
+  await status.close()
+  return code
+}
+
+/** Why the agent shall end: signals and /quitquitquit. */
+class Ending {
+  readonly requested: Promise<string>
+  #resolve: (reason: string) => void = () => {}
+
+  constructor() {
+    this.requested = new Promise((resolveRequest) => {
+      this.#resolve = resolveRequest
+    })
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.request(signal))
+  }
+
+  request(reason: string): void {
+    this.#resolve(reason)
+  }
+}
+
+function controlPlane(settings: AgentSettings, address: string): ControlPlaneOptions {
+  return {
+    address,
+    tls: settings.config.controlPlaneAuthPolicy !== 'NONE',
+    rootCertPath: settings.rootCertPath,
+    tokenPath: settings.tokenPath,
+    clusterId: settings.clusterId,
+  }
+}
+
+function startSecrets(settings: AgentSettings, log: Logger): SecretManager {
+  // The CA always asks for an identity, so its port is TLS even where discovery is plaintext.
+  const ca: ControlPlaneOptions = { ...controlPlane(settings, settings.caAddress), tls: true }
+  const { trustDomain, namespace, serviceAccount } = settings
+  const secrets = new SecretManager({
+    spiffeId: formatSpiffeId({ trustDomain, namespace, serviceAccount }),
+    keyType: settings.keyType,
+    ttlSeconds: settings.certTtlSeconds,
+    graceRatio: settings.graceRatio,
+    graceJitter: settings.graceJitter,
+    log,
+    sign: async (csrPem, ttlSeconds) => {
+      const metadata = await controlPlaneMetadata(ca)
+      const client = connectControlPlane(ca)
+      try {
+        return await createCertificate(
+          client,
+          { csrPem, ttlSeconds, metadata: { ClusterID: settings.clusterId } },
+          metadata,
+          CA_TIMEOUT_MS,
+        )
+      } finally {
+        client.close()
+      }
+    },
+  })
+  secrets.start()
+  return secrets
+}
+
+/** Our proxy in this process: no Unix sockets, the ADS stream and the secrets are handed over directly. */
+async function startInProcess(
+  settings: AgentSettings,
+  bootstrap: JsonObject,
+  bootstrapPath: string,
+  discovery: ControlPlaneOptions,
+  secrets: SecretManager,
+  log: Logger,
+): Promise<DataPlane> {
+  const { startProxy } = await import('../proxy/index.ts')
+  let exit: (code: number) => void = () => {}
+  const exited = new Promise<number>((resolveExit) => {
+    exit = resolveExit
+  })
+  const proxy = await startProxy({
+    bootstrap: fromJson(BootstrapSchema, bootstrap, { registry: typeRegistry }),
+    configPath: bootstrapPath,
+    concurrency: settings.concurrency,
+    drainTimeS: Math.round(settings.config.drainDurationMs / 1000),
+    drainStrategy: 'immediate',
+    fileFlushIntervalMs: 1000,
+    fileFlushMinSizeKb: 64,
+    rejectUnknownDynamicFields: false,
+    log: createLogger('proxy', settings.proxyLogLevel as LogLevel),
+    adsTransport: {
+      connect: () => connectControlPlane(discovery, ADS_CHANNEL_OPTIONS),
+      metadata: () => controlPlaneMetadata(discovery),
+    },
+    secrets: inProcessSecrets(secrets),
+    onExit: () => exit(0),
+  })
+  log.info({ admin: proxy.adminAddress }, 'proxy started in this process')
+  return { exited, stop: () => proxy.stop() }
+}
+
+function inProcessSecrets(secrets: SecretManager): SecretSource {
+  return {
+    watch: (name, onSecret) =>
+      secrets.subscribe((secret) => {
+        if (name === DEFAULT_SECRET) onSecret({ certificateChain: secret.certChainPem, privateKey: secret.keyPem })
+        if (name === ROOT_SECRET) onSecret({ trustedCa: secret.rootPem })
+      }),
+  }
+}
+
+/** A stock Envoy as a child, with the agent's sockets for xDS and SDS. */
+async function startChild(
+  settings: AgentSettings,
+  bootstrapPath: string,
+  discovery: ControlPlaneOptions,
+  secrets: SecretManager,
+  log: Logger,
+): Promise<DataPlane> {
+  const { config, workdir } = settings
+  const sds = await startSdsServer(resolve(workdir, SDS_SOCKET), secrets, log)
+  const xds = await startXdsProxy({
+    socketPath: resolve(workdir, config.configPath, XDS_SOCKET_NAME),
+    connect: () => connectControlPlane(discovery, ADS_CHANNEL_OPTIONS),
+    metadata: () => controlPlaneMetadata(discovery),
+    log,
+  })
+  const envoy = await startEnvoy({
+    binary: settings.proxy,
+    cwd: workdir,
+    bootstrapPath,
+    drainTimeS: Math.round(config.drainDurationMs / 1000),
+    concurrency: settings.concurrency,
+    logLevel: settings.proxyLogLevel,
+    componentLogLevel: settings.proxyComponentLogLevel,
+  })
+  return {
+    exited: envoy.exited,
+    stop: async () => {
+      await envoy.stop()
+      xds.close()
+      sds.close()
+    },
+  }
+}
+
+/** Tells the proxy to refuse new connections while it finishes what it has. */
+async function drain(settings: AgentSettings, log: Logger): Promise<void> {
+  try {
+    await localRequest(settings.config.proxyAdminPort, '/drain_listeners?graceful&skip_exit', { method: 'POST' })
+  } catch (error) {
+    log.warn({ reason: errorText(error) }, 'the proxy could not be told to drain')
+  }
+}
+
+/** Drain, wait, stop (istio-contract 13.4). */
+async function terminate(settings: AgentSettings, plane: DataPlane, log: Logger): Promise<void> {
+  await drain(settings, log)
+  if (settings.exitOnZeroActiveConnections) {
+    await sleep(settings.minimumDrainMs)
+    await waitForZeroConnections(settings.config.proxyAdminPort, log)
+  } else await Promise.race([sleep(settings.config.terminationDrainDurationMs), plane.exited])
+  await plane.stop()
+}
