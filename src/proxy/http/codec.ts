@@ -120,6 +120,11 @@ export interface ServerCodecCallbacks {
 export interface ClientCodecCallbacks {
   /** The server will take no further stream (GOAWAY, or H1 `connection: close`). */
   onGoAway(): void
+  /**
+   * A stream is over in both directions, or was reset. `reusable`: the connection can carry another one (H1: false
+   * after `connection: close`, a close-delimited body or a reset; H2: true until GOAWAY).
+   */
+  onStreamComplete(reusable: boolean): void
   /** SETTINGS_MAX_CONCURRENT_STREAMS changed (H2). */
   onMaxStreamsChanged(max: number): void
 }

@@ -4,8 +4,8 @@
 // Life of an instance: created for a stream → setDecoder/EncoderFilterCallbacks → decode* → encode* → onDestroy, once.
 
 import type { Connection } from '../network/connection.ts'
-import type { StreamInfo } from '../stream-info.ts'
 import type { Route } from '../route/route.ts'
+import type { StreamInfo } from '../stream-info.ts'
 import type { HeaderMap } from './header-map.ts'
 
 export const FilterHeadersStatus = {
@@ -57,7 +57,13 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
    * Answers from here: through the encoder filters after the headers were filtered by local_reply_config.
    * `grpcStatus` overrides the HTTP→gRPC table for gRPC requests; null = use the table.
    */
-  sendLocalReply(status: number, body: string, modify: ModifyHeaders | null, grpcStatus: number | null, details: string): void
+  sendLocalReply(
+    status: number,
+    body: string,
+    modify: ModifyHeaders | null,
+    grpcStatus: number | null,
+    details: string,
+  ): void
   /** For the terminal filter: the response, into the encoder filters. */
   encode1xxHeaders(headers: HeaderMap): void
   encodeHeaders(headers: HeaderMap, endStream: boolean, details: string): void
@@ -85,7 +91,13 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   continueEncoding(): void
   encodingBuffer(): readonly Buffer[]
   addEncodedData(chunk: Buffer): void
-  sendLocalReply(status: number, body: string, modify: ModifyHeaders | null, grpcStatus: number | null, details: string): void
+  sendLocalReply(
+    status: number,
+    body: string,
+    modify: ModifyHeaders | null,
+    grpcStatus: number | null,
+    details: string,
+  ): void
   readonly bufferLimit: number
   readonly requestHeaders: HeaderMap
 }

@@ -13,6 +13,8 @@ export class HeaderMap {
   /** `:protocol` of extended CONNECT (RFC 8441), else ''. */
   protocol = ''
   status = 0
+  /** The request named its host, if only with an empty value. */
+  hostSeen = false
   /** [name, value, …]; lower-case names. Mutate through the methods unless you own the block. */
   readonly list: string[] = []
   /** Names as written by the peer, by entry, only when a stateful header formatter asked for them. */
@@ -160,6 +162,7 @@ export class HeaderMap {
     copy.scheme = this.scheme
     copy.protocol = this.protocol
     copy.status = this.status
+    copy.hostSeen = this.hostSeen
     for (let i = 0; i < this.list.length; i++) copy.list.push(this.list[i]!)
     copy.rawNames = this.rawNames ? [...this.rawNames] : null
     return copy

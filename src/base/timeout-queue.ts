@@ -1,0 +1,90 @@
+// Many timeouts of one duration behind one timer: arming and disarming are list operations, no timer per request.
+
+/** What a timeout belongs to. One entry is armed at most once at a time. */
+export interface TimeoutEntry {
+  onTimeout(): void
+}
+
+class Node {
+  previous: Node | null = null
+  next: Node | null = null
+  deadline = 0
+  owner: TimeoutEntry
+  constructor(owner: TimeoutEntry) {
+    this.owner = owner
+  }
+}
+
+/** A handle made once per owner and kept: `arm` again moves it to the end. */
+export type TimeoutHandle = Node
+
+/** All its timeouts last `durationMs`, so the order of arming is the order of expiry. */
+export class TimeoutQueue {
+  readonly durationMs: number
+  private first: Node | null = null
+  private last: Node | null = null
+  private timer: NodeJS.Timeout | null = null
+
+  constructor(durationMs: number) {
+    this.durationMs = durationMs
+  }
+
+  handle(owner: TimeoutEntry): TimeoutHandle {
+    return new Node(owner)
+  }
+
+  arm(node: TimeoutHandle): void {
+    if (node.deadline !== 0) this.unlink(node)
+    node.deadline = performance.now() + this.durationMs
+    node.previous = this.last
+    node.next = null
+    if (this.last) this.last.next = node
+    else this.first = node
+    this.last = node
+    // The timer may be early for this entry: it then looks again. It never keeps the process alive.
+    this.timer ??= this.schedule(this.durationMs)
+  }
+
+  disarm(node: TimeoutHandle): void {
+    if (node.deadline === 0) return
+    this.unlink(node)
+    node.deadline = 0
+  }
+
+  private unlink(node: Node): void {
+    if (node.previous) node.previous.next = node.next
+    else this.first = node.next
+    if (node.next) node.next.previous = node.previous
+    else this.last = node.previous
+    node.previous = null
+    node.next = null
+  }
+
+  private schedule(delayMs: number): NodeJS.Timeout {
+    return setTimeout(expire, Math.max(1, Math.ceil(delayMs)), this).unref()
+  }
+
+  /** Fires what is due and waits for the next. */
+  expire(): void {
+    this.timer = null
+    const now = performance.now()
+    for (let node = this.first; node !== null && node.deadline <= now; node = this.first) {
+      this.disarm(node)
+      node.owner.onTimeout()
+    }
+    if (this.first && !this.timer) this.timer = this.schedule(this.first.deadline - now)
+  }
+}
+
+function expire(queue: TimeoutQueue): void {
+  queue.expire()
+}
+
+const queues = new Map<number, TimeoutQueue>()
+
+/** The queue of a duration, shared by everything in this thread that waits that long. */
+export function timeoutQueue(durationMs: number): TimeoutQueue {
+  let queue = queues.get(durationMs)
+  if (!queue) queues.set(durationMs, (queue = new TimeoutQueue(durationMs)))
+  return queue
+}

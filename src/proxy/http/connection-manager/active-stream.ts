@@ -1,0 +1,452 @@
+// One request and its response on a downstream connection: accepts or refuses the request, runs it through the filter
+// chain, writes the answer, and logs the end. Every field is set in the constructor, in order: one hidden class.
+
+import type { TimeoutEntry, TimeoutHandle, TimeoutQueue } from '../../../base/timeout-queue.ts'
+import type { Connection } from '../../network/connection.ts'
+import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
+import type { Route, RouteTable } from '../../route/route.ts'
+import { now, StreamInfo } from '../../stream-info.ts'
+import type { RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason } from '../codec.ts'
+import { Protocol, StreamResetReason as Reset } from '../codec.ts'
+import type { DownstreamWatermarkCallbacks, ModifyHeaders } from '../filter.ts'
+import { HeaderMap } from '../header-map.ts'
+import { isGrpcContentType } from '../local-reply.ts'
+import { normalized, normalizePath, PathAction } from '../path.ts'
+import type { ConnectionManager } from './connection-manager.ts'
+import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
+import { normalizeHost } from './host.ts'
+import { hasToken, isUpgrade, mutateRequestHeaders, origin } from './request-headers.ts'
+import { mutateResponseHeaders } from './response-headers.ts'
+import { StreamDownstreamInfo } from './stream-downstream-info.ts'
+import { decideTracing } from './tracing-decision.ts'
+
+let streamIds = 0
+
+export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamCallbacks, LogContext, TimeoutEntry {
+  readonly manager: ConnectionManager
+  readonly encoder: ResponseEncoder
+  readonly chain: FilterManager
+  readonly info: StreamInfo
+  requestHeaders: HeaderMap | null = null
+  requestTrailers: HeaderMap | null = null
+  responseHeaders: HeaderMap | null = null
+  responseTrailers: HeaderMap | null = null
+  localReplyBody = ''
+  type: AccessLogType = 'DownstreamEnd'
+  /** The whole request, the whole response, went through the codec. */
+  requestDone = false
+  responseStarted = false
+  responseDone = false
+  ended = false
+  /** An upgrade or CONNECT was accepted: bytes flow both ways until both sides end. */
+  tunneling = false
+  isHead = false
+  isGrpc = false
+  /** The client asked for its connection to close after this response. */
+  wantsClose = false
+  private routeTable: RouteTable | null
+  private cachedRoute: Route | null = null
+  private routeCached = false
+  private downstreamWatermarks: DownstreamWatermarkCallbacks | null = null
+  private aboveWatermark = 0
+  private idle: TimeoutHandle | null = null
+  private idleQueue: TimeoutQueue | null
+  private requestTimer: TimeoutHandle | null = null
+  private durationTimer: TimeoutHandle | null = null
+  private echoRequestId = ''
+
+  constructor(manager: ConnectionManager, encoder: ResponseEncoder) {
+    this.manager = manager
+    this.encoder = encoder
+    this.chain = new FilterManager(this)
+    const info = new StreamInfo(manager.connection.info, null)
+    this.info = info
+    info.startTimeMs = Date.now()
+    info.start = now()
+    info.protocol = encoder.stream.protocol
+    info.streamId = ++streamIds
+    info.random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
+    this.routeTable = manager.shared.routeTable()
+    this.idleQueue = manager.shared.streamIdleQueue
+    if (this.idleQueue) this.armIdle()
+    const { requestQueue, headersQueue, durationQueue } = manager.shared
+    if (requestQueue)
+      requestQueue.arm((this.requestTimer = requestQueue.handle({ onTimeout: () => this.onRequestTimeout() })))
+    else if (headersQueue)
+      headersQueue.arm((this.requestTimer = headersQueue.handle({ onTimeout: () => this.onHeadersTimeout() })))
+    if (durationQueue)
+      durationQueue.arm((this.durationTimer = durationQueue.handle({ onTimeout: () => this.onDurationTimeout() })))
+  }
+
+  get connection(): Connection {
+    return this.manager.connection
+  }
+  get streamInfo(): StreamInfo {
+    return this.info
+  }
+  get bufferLimit(): number {
+    return this.manager.shared.bufferLimit
+  }
+
+  // ---- from the codec
+
+  decodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    const { manager, info } = this
+    const { config, stats } = manager.shared
+    this.requestHeaders = headers
+    this.isHead = headers.method === 'HEAD'
+    this.isGrpc = isGrpcContentType(headers.get('content-type'))
+    if (endStream) this.onRequestEnd()
+    else info.lastDownstreamRxByte = now()
+    this.wantsClose = closesConnection(info.protocol, headers)
+    if (!manager.shared.requestQueue && this.requestTimer) manager.shared.headersQueue!.disarm(this.requestTimer)
+    if (!config.proxy100Continue && headers.get('expect')?.toLowerCase() === '100-continue') {
+      const proceed = new HeaderMap()
+      proceed.status = 100
+      this.encoder.encode1xxHeaders(proceed)
+      headers.remove('expect')
+    }
+    if (info.protocol === Protocol.Http10 && !config.http1.acceptHttp10) {
+      this.sendLocalReply(426, '', null, null, 'low_version')
+      return
+    }
+    if (headers.authority === '' && !manager.hostGiven(headers)) {
+      this.sendLocalReply(400, '', null, null, 'missing_host_header')
+      return
+    }
+    const connect = headers.method === 'CONNECT'
+    if (!connect || headers.protocol !== '') {
+      if (headers.path === '') {
+        this.sendLocalReply(404, '', null, null, 'missing_path_rejected')
+        return
+      }
+      if (headers.path.charCodeAt(0) !== 47) {
+        stats.rqNonRelativePath.inc()
+        this.sendLocalReply(404, '', null, null, 'absolute_path_rejected')
+        return
+      }
+      if (!this.acceptPath(headers)) return
+    }
+    normalizeHost(headers, config, manager.connection.info.localAddress.port)
+    mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node)
+    if (origin.remoteAddress !== info.downstream.remoteAddress) {
+      info.downstream = new StreamDownstreamInfo(manager.connection.info, origin.remoteAddress)
+    }
+    info.requestId = headers.get('x-request-id') ?? ''
+    if (config.alwaysSetRequestIdInResponse || headers.has('x-envoy-force-trace')) this.echoRequestId = info.requestId
+    if (config.tracing) {
+      info.traced = decideTracing(headers, config.tracing, this.route(), manager.shared.runtime)
+      info.requestId = headers.get('x-request-id') ?? ''
+    }
+    const idleMs = this.idleOverride()
+    if (idleMs !== null) this.rearmIdle(idleMs)
+    const filters = manager.shared.filtersFor(this.upgradeType(headers), this.route())
+    if (!filters) {
+      stats.rqWsOnNonWsRoute.inc()
+      this.wantsClose = true
+      this.sendLocalReply(403, '', null, null, 'upgrade_failed')
+      return
+    }
+    if (this.upgradeType(headers) !== '') {
+      this.tunneling = true
+      stats.cxUpgradesTotal.inc()
+      stats.cxUpgradesActive.inc()
+    }
+    const { chain } = this
+    const route = this.route()
+    for (let i = 0; i < filters.length; i++) {
+      const filter = filters[i]!
+      if (route?.filterDisabled(filter.name) ?? filter.disabled) continue
+      chain.add(filter.name, filter.factory)
+    }
+    chain.decodeHeaders(headers, endStream)
+  }
+
+  decodeData(chunk: Buffer, endStream: boolean): void {
+    this.info.bytesReceived += chunk.length
+    if (this.idleQueue) this.armIdle()
+    if (endStream) this.onRequestEnd()
+    else this.info.lastDownstreamRxByte = now()
+    if (!this.chain.decodingDone) this.chain.decodeData(chunk, endStream)
+    if (endStream) this.maybeEnd()
+  }
+
+  decodeTrailers(trailers: HeaderMap): void {
+    this.requestTrailers = trailers
+    if (this.idleQueue) this.armIdle()
+    this.onRequestEnd()
+    if (!this.chain.decodingDone) this.chain.decodeTrailers(trailers)
+    this.maybeEnd()
+  }
+
+  sendCodecError(status: number, body: string, details: string): void {
+    this.info.setFlag('DPE')
+    this.wantsClose = true
+    this.manager.shared.stats.cxProtocolError.inc()
+    this.sendLocalReply(status, body, null, null, details)
+  }
+
+  onResetStream(reason: StreamResetReason, details: string): void {
+    const { info, manager } = this
+    if (this.ended) return
+    manager.shared.stats.rqRxReset.inc()
+    if (details !== '') info.responseCodeDetails = details
+    if (
+      reason === Reset.ConnectionTermination ||
+      reason === Reset.RemoteReset ||
+      reason === Reset.RemoteRefusedStreamReset
+    ) {
+      info.setFlag(reason === Reset.ConnectionTermination ? 'DC' : 'DR')
+      if (info.responseCodeDetails === '' || !this.responseStarted)
+        info.responseCodeDetails = details || 'downstream_remote_disconnect'
+    } else if (reason === Reset.ProtocolError) info.setFlag('DPE')
+    this.end()
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    if (this.aboveWatermark++ === 0) this.downstreamWatermarks?.onAboveWriteBufferHighWatermark()
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    if (--this.aboveWatermark === 0) this.downstreamWatermarks?.onBelowWriteBufferLowWatermark()
+  }
+
+  // ---- from the filter chain
+
+  route(): Route | null {
+    if (!this.routeCached) {
+      this.routeCached = true
+      this.cachedRoute = this.routeTable?.route(this.requestHeaders!, this.info, this.info.random) ?? null
+      this.info.route = this.cachedRoute
+      this.info.routeName = this.cachedRoute?.name ?? ''
+    }
+    return this.cachedRoute
+  }
+
+  clearRouteCache(): void {
+    this.routeCached = false
+    this.cachedRoute = null
+    this.info.route = null
+  }
+
+  write1xxHeaders(headers: HeaderMap): void {
+    if (this.responseStarted) return
+    if (headers.status === 100 && !this.manager.shared.config.proxy100Continue) return
+    this.encoder.encode1xxHeaders(headers)
+  }
+
+  writeHeaders(headers: HeaderMap, endStream: boolean): void {
+    const { info, manager } = this
+    const { config, stats } = manager.shared
+    if (this.ended) return
+    this.responseHeaders = headers
+    this.responseStarted = true
+    info.responseCode = headers.status
+    info.firstDownstreamTxByte = now()
+    if (this.idleQueue) this.armIdle()
+    const accepted =
+      this.tunneling &&
+      (headers.status === 101 || (headers.status === 200 && this.requestHeaders!.method === 'CONNECT'))
+    if (this.tunneling && !accepted) this.leaveTunnel()
+    mutateResponseHeaders(headers, config, accepted, this.echoRequestId)
+    if (!accepted) {
+      if (this.wantsClose) manager.closeAfterStreams()
+      if (!this.requestDone) {
+        // The rest of the request would stand in the way of the next one on this connection.
+        stats.rqResponseBeforeComplete.inc()
+        if (info.protocol !== Protocol.Http2) manager.closeAfterStreams()
+      }
+      manager.onResponseHeaders()
+      if (manager.closing && info.protocol !== Protocol.Http2) headers.list.push('connection', 'close')
+    }
+    stats.countStatus(headers.status)
+    this.encoder.encodeHeaders(headers, endStream)
+    if (endStream) this.onResponseEnd()
+  }
+
+  writeData(chunk: Buffer, endStream: boolean): void {
+    if (this.ended) return
+    this.info.bytesSent += chunk.length
+    if (this.idleQueue) this.armIdle()
+    this.encoder.encodeData(chunk, endStream)
+    if (endStream) this.onResponseEnd()
+  }
+
+  writeTrailers(trailers: HeaderMap): void {
+    if (this.ended) return
+    this.responseTrailers = trailers
+    this.encoder.encodeTrailers(trailers)
+    this.onResponseEnd()
+  }
+
+  sendLocalReply(
+    status: number,
+    body: string,
+    modify: ModifyHeaders | null,
+    grpcStatus: number | null,
+    details: string,
+  ): void {
+    if (this.ended) return
+    const { chain, info } = this
+    info.responseCodeDetails = details
+    if (this.responseStarted) {
+      this.resetStream()
+      return
+    }
+    chain.decodingDone = true
+    chain.abandonResponse()
+    const { headers, text } = this.manager.shared.localReplies.make(this, status, body, modify, grpcStatus)
+    this.localReplyBody = text
+    const bodyless = this.isHead || this.isGrpc || text === ''
+    chain.encodeHeaders(headers, bodyless)
+    if (!bodyless && !this.ended) chain.encodeData(Buffer.from(text, 'latin1'), true)
+  }
+
+  resetStream(): void {
+    if (this.ended) return
+    this.manager.shared.stats.rqTxReset.inc()
+    this.encoder.stream.callbacks = null
+    this.encoder.stream.resetStream(Reset.LocalReset)
+    if (this.info.protocol !== Protocol.Http2) this.manager.closeAfterStreams()
+    this.end()
+  }
+
+  pauseRequestBody(pause: boolean): void {
+    const { stats } = this.manager.shared
+    ;(pause ? stats.flowPaused : stats.flowResumed).inc()
+    this.encoder.stream.readDisable(pause)
+  }
+
+  pauseResponseBody(pause: boolean): void {
+    if (pause) this.onAboveWriteBufferHighWatermark()
+    else this.onBelowWriteBufferLowWatermark()
+  }
+
+  setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void {
+    this.downstreamWatermarks = callbacks
+    for (let i = 0; i < this.aboveWatermark && callbacks; i++) callbacks.onAboveWriteBufferHighWatermark()
+  }
+
+  recreateStream(headers: HeaderMap): boolean {
+    return this.manager.recreateStream(this, headers)
+  }
+
+  // ---- internals
+
+  /** Path normalisation; false when the request was answered. */
+  private acceptPath(headers: HeaderMap): boolean {
+    const { shared } = this.manager
+    const action = normalizePath(headers.path, shared.pathOptions)
+    if (action === PathAction.Reject) {
+      shared.stats.rqFailedPathNormalization.inc()
+      this.sendLocalReply(400, '', null, null, 'path_normalization_failed')
+      return false
+    }
+    headers.path = normalized.path
+    if (action === PathAction.Continue) return true
+    shared.stats.rqRedirectedNormalizedPath.inc()
+    if (this.isGrpc) this.sendLocalReply(400, '', null, 13, 'path_normalization_failed')
+    else this.sendLocalReply(307, '', (h) => h.set('location', headers.path), null, 'path_normalization_failed')
+    return false
+  }
+
+  /** `connect`, the upgrade type in lower case, or '' for a plain request. */
+  private upgradeType(headers: HeaderMap): string {
+    if (headers.method === 'CONNECT') return headers.protocol === '' ? 'connect' : headers.protocol.toLowerCase()
+    return isUpgrade(headers) ? (headers.getAll('upgrade') ?? '').toLowerCase() : ''
+  }
+
+  private leaveTunnel(): void {
+    this.tunneling = false
+    this.manager.shared.stats.cxUpgradesActive.dec()
+  }
+
+  private onRequestEnd(): void {
+    this.requestDone = true
+    this.info.lastDownstreamRxByte = now()
+    if (this.requestTimer && this.manager.shared.requestQueue)
+      this.manager.shared.requestQueue.disarm(this.requestTimer)
+  }
+
+  private onResponseEnd(): void {
+    this.responseDone = true
+    this.info.lastDownstreamTxByte = now()
+    if (this.tunneling && !this.requestDone) return
+    // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
+    if (!this.requestDone) this.chain.decodingDone = true
+    this.maybeEnd()
+  }
+
+  private maybeEnd(): void {
+    if (this.responseDone && (this.requestDone || !this.tunneling)) this.end()
+  }
+
+  /** Once: timers, log, filters, and the connection's bookkeeping. */
+  end(): void {
+    if (this.ended) return
+    this.ended = true
+    const { info, manager } = this
+    const { shared } = manager
+    info.end = now()
+    if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
+    if (this.requestTimer) (shared.requestQueue ?? shared.headersQueue)!.disarm(this.requestTimer)
+    if (this.durationTimer) shared.durationQueue!.disarm(this.durationTimer)
+    if (this.tunneling) shared.stats.cxUpgradesActive.dec()
+    const { stream } = this.encoder
+    info.downstreamWireBytesReceived = stream.wireBytesReceived
+    info.downstreamWireBytesSent = stream.wireBytesSent
+    this.chain.destroy()
+    shared.stats.rqTime.record(info.end - info.start)
+    const logs = shared.accessLogs
+    for (let i = 0; i < logs.length; i++) logs[i]!.log(this)
+    manager.onStreamEnd(this)
+  }
+
+  private armIdle(): void {
+    this.idle ??= this.idleQueue!.handle(this)
+    this.idleQueue!.arm(this.idle)
+  }
+
+  private idleOverride(): number | null {
+    return this.route()?.idleTimeoutMs ?? null
+  }
+
+  private rearmIdle(ms: number): void {
+    if (this.idle) this.idleQueue!.disarm(this.idle)
+    this.idle = null
+    this.idleQueue = ms > 0 ? this.manager.shared.queue(ms) : null
+    if (this.idleQueue) this.armIdle()
+  }
+
+  /** The stream idle timer's; the others are rare enough for an object of their own. */
+  onTimeout(): void {
+    this.manager.shared.stats.rqIdleTimeout.inc()
+    this.info.setFlag('SI')
+    if (this.responseStarted) this.info.responseCodeDetails = 'stream_idle_timeout'
+    this.sendLocalReply(this.requestDone ? 504 : 408, 'stream timeout', null, null, 'stream_idle_timeout')
+  }
+
+  private onRequestTimeout(): void {
+    this.manager.shared.stats.rqTimeout.inc()
+    this.sendLocalReply(408, 'request timeout', null, null, 'request_overall_timeout')
+  }
+
+  private onHeadersTimeout(): void {
+    this.manager.shared.stats.rqHeaderTimeout.inc()
+    this.sendLocalReply(408, 'request header timeout', null, null, 'request_header_timeout')
+  }
+
+  private onDurationTimeout(): void {
+    this.manager.shared.stats.rqMaxDuration.inc()
+    this.sendLocalReply(this.requestDone ? 504 : 408, 'downstream duration timeout', null, null, 'max_duration_timeout')
+  }
+}
+
+/** Whether the request itself ends its connection (RFC 9112 §9.3, and `proxy-connection` of old clients). */
+function closesConnection(protocol: string, headers: HeaderMap): boolean {
+  if (protocol === Protocol.Http2) return false
+  const connection = headers.getAll('connection')
+  if (protocol === Protocol.Http10) return connection === undefined || !hasToken(connection, 'keep-alive')
+  if (connection !== undefined && hasToken(connection, 'close')) return true
+  return headers.getAll('proxy-connection')?.toLowerCase() === 'close'
+}

@@ -1,0 +1,283 @@
+// The HTTP connection manager: a terminal network filter that turns a connection's bytes into streams.
+
+import type { TimeoutHandle } from '../../../base/timeout-queue.ts'
+import { CloseType, type Connection, ConnectionEvent } from '../../network/connection.ts'
+import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../network/filter.ts'
+import type { RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
+import { Protocol, StreamResetReason } from '../codec.ts'
+import { createServerCodec, detectProtocol } from '../create-codec.ts'
+import type { HeaderMap } from '../header-map.ts'
+import { ActiveStream } from './active-stream.ts'
+import type { SharedState } from './shared.ts'
+
+export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
+  readonly shared: SharedState
+  readonly connection: Connection
+  private codec: ServerConnection | null = null
+  /** Bytes seen before the protocol was known. */
+  private preface: Buffer | null = null
+  private readonly streams = new Set<ActiveStream>()
+  private requests = 0
+  /** No further stream after those there are. */
+  closing = false
+  /** First GOAWAY of a graceful end is out. */
+  private draining = false
+  private closed = false
+  private idleTimer: TimeoutHandle | null = null
+  private durationTimer: TimeoutHandle | null = null
+  private drainTimer: TimeoutHandle | null = null
+  private received = 0
+  private sent = 0
+
+  constructor(shared: SharedState, callbacks: ReadFilterCallbacks) {
+    this.shared = shared
+    this.connection = callbacks.connection
+    this.filterState = callbacks.filterState
+  }
+
+  readonly filterState: ReadFilterCallbacks['filterState']
+
+  // ---- network filter
+
+  onNewConnection(): FilterStatus {
+    const { shared, connection } = this
+    const { stats } = shared
+    stats.cxTotal.inc()
+    stats.cxActive.inc()
+    if (connection.info.transportProtocol === 'tls') {
+      stats.cxSslTotal.inc()
+      stats.cxSslActive.inc()
+    }
+    connection.setNoDelay(true)
+    this.armIdle()
+    const { connectionDurationQueue: queue } = shared
+    if (queue) queue.arm((this.durationTimer = queue.handle({ onTimeout: () => this.onMaxDuration() })))
+    return FilterStatus.Continue
+  }
+
+  onData(chunk: Buffer, endStream: boolean): FilterStatus {
+    if (!this.codec && !this.chooseCodec(chunk, endStream)) return FilterStatus.StopIteration
+    const codec = this.codec!
+    const bytes = this.preface ?? chunk
+    this.preface = null
+    this.shared.stats.cxRxBytes.add(chunk.length)
+    this.received += chunk.length
+    const error = bytes.length > 0 ? codec.dispatch(bytes) : null
+    if (error) {
+      this.onCodecError(error.details)
+      return FilterStatus.StopIteration
+    }
+    if (endStream) {
+      const end = codec.onEndOfInput()
+      if (end) this.onCodecError(end.details)
+      else this.onHalfClose()
+    }
+    return FilterStatus.StopIteration
+  }
+
+  onEvent(event: ConnectionEvent): void {
+    if (event === ConnectionEvent.Connected || this.closed) return
+    this.closed = true
+    const { shared, connection } = this
+    const { stats } = shared
+    const active = this.streams.size > 0
+    const remote = event === ConnectionEvent.RemoteClose
+    stats.cxDestroy.inc()
+    ;(remote ? stats.cxDestroyRemote : stats.cxDestroyLocal).inc()
+    if (active) {
+      stats.cxDestroyActiveRq.inc()
+      ;(remote ? stats.cxDestroyRemoteActiveRq : stats.cxDestroyLocalActiveRq).inc()
+    }
+    stats.cxActive.dec()
+    if (connection.info.transportProtocol === 'tls') stats.cxSslActive.dec()
+    if (this.codec) (this.codec.protocol === Protocol.Http2 ? stats.cxHttp2Active : stats.cxHttp1Active).dec()
+    this.disarmTimers()
+    for (const stream of [...this.streams]) {
+      stream.onResetStream(
+        StreamResetReason.ConnectionTermination,
+        remote ? 'downstream_remote_disconnect' : 'downstream_local_disconnect',
+      )
+    }
+    stats.cxLengthMs.record(Date.now() - connection.info.startTimeMs)
+    stats.cxTxBytes.add(connection.bytesSent - this.sent)
+    this.sent = connection.bytesSent
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.codec?.onUnderlyingConnectionAboveWriteBufferHighWatermark()
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    this.codec?.onUnderlyingConnectionBelowWriteBufferLowWatermark()
+  }
+
+  // ---- codec
+
+  newStream(encoder: ResponseEncoder): RequestDecoder {
+    const { shared } = this
+    const { stats } = shared
+    this.disarmIdle()
+    const stream = new ActiveStream(this, encoder)
+    encoder.stream.callbacks = stream
+    this.streams.add(stream)
+    stats.rqTotal.inc()
+    stats.rqActive.inc()
+    ;(encoder.stream.protocol === Protocol.Http2 ? stats.rqHttp2Total : stats.rqHttp1Total).inc()
+    this.requests++
+    const limit = shared.config.common.maxRequestsPerConnection
+    if (limit > 0 && this.requests >= limit && !this.closing) {
+      stats.cxMaxRequests.inc()
+      this.startDrain()
+    }
+    return stream
+  }
+
+  onGoAway(): void {
+    this.closeAfterStreams()
+    this.maybeClose()
+  }
+
+  // ---- streams
+
+  /** An HTTP/1.0 request may live without Host; an absolute or empty one given on the wire still counts as given. */
+  hostGiven(headers: HeaderMap): boolean {
+    return headers.hostSeen
+  }
+
+  /** The next response says so and then the connection closes. */
+  closeAfterStreams(): void {
+    this.closing = true
+  }
+
+  /** Each response is where a draining listener can end its connection politely. */
+  onResponseHeaders(): void {
+    if (this.draining || this.closing || !this.shared.drain.drainClose()) return
+    this.shared.stats.cxDrainClose.inc()
+    this.startDrain()
+  }
+
+  onStreamEnd(stream: ActiveStream): void {
+    if (!this.streams.delete(stream)) return
+    const { stats } = this.shared
+    stats.rqActive.dec()
+    const { bytesSent } = this.connection
+    stats.cxTxBytes.add(bytesSent - this.sent)
+    this.sent = bytesSent
+    if (this.closed || this.streams.size > 0) return
+    this.armIdle()
+    this.maybeClose()
+  }
+
+  /** Serves `stream`'s request again with other headers; only a complete request that has no answer yet can be. */
+  recreateStream(stream: ActiveStream, headers: HeaderMap): boolean {
+    if (!stream.requestDone || stream.responseStarted || stream.ended) return false
+    const body = stream.chain.takeHeldRequest()
+    const trailers = stream.requestTrailers
+    const { encoder } = stream
+    encoder.stream.callbacks = null
+    const next = new ActiveStream(this, encoder)
+    next.info.bytesReceived = stream.info.bytesReceived
+    encoder.stream.callbacks = next
+    this.streams.add(next)
+    this.shared.stats.rqActive.inc()
+    stream.end()
+    next.decodeHeaders(headers, body === null && trailers === null)
+    if (body) next.decodeData(body, trailers === null)
+    if (trailers) next.decodeTrailers(trailers)
+    return true
+  }
+
+  // ---- internals
+
+  /** False while more bytes are needed to tell HTTP/1 from HTTP/2. */
+  private chooseCodec(chunk: Buffer, endStream: boolean): boolean {
+    const { shared, connection } = this
+    const bytes = this.preface ? Buffer.concat([this.preface, chunk]) : chunk
+    const protocol = detectProtocol(shared.config.codecType, connection.info.negotiatedProtocol, bytes, endStream)
+    if (protocol === null) {
+      this.preface = Buffer.from(bytes)
+      return false
+    }
+    this.preface = this.preface ? bytes : null
+    this.codec = createServerCodec(protocol, connection, this, shared)
+    const { stats } = shared
+    const h2 = protocol === Protocol.Http2
+    ;(h2 ? stats.cxHttp2Total : stats.cxHttp1Total).inc()
+    ;(h2 ? stats.cxHttp2Active : stats.cxHttp1Active).inc()
+    return true
+  }
+
+  private onCodecError(details: string): void {
+    const { shared, connection } = this
+    if (this.streams.size === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
+    for (const stream of [...this.streams]) {
+      if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
+    }
+    connection.close(CloseType.FlushWriteAndDelay, details)
+  }
+
+  /** The client will send no more. Streams in flight may still be answered; without any the connection is over. */
+  private onHalfClose(): void {
+    if (this.streams.size === 0) this.connection.close(CloseType.FlushWrite, '')
+    else this.closeAfterStreams()
+  }
+
+  private maybeClose(): void {
+    if (!this.closing || this.streams.size > 0 || this.closed) return
+    const codec = this.codec
+    if (codec?.protocol === Protocol.Http2) codec.goAway()
+    this.connection.close(
+      this.shared.config.delayedCloseTimeoutMs > 0 ? CloseType.FlushWriteAndDelay : CloseType.FlushWrite,
+      '',
+    )
+  }
+
+  /** H2: GOAWAY with the highest id, a pause, then the final one. H1: the next response closes. */
+  private startDrain(): void {
+    if (this.draining || this.closing) return
+    this.draining = true
+    if (this.codec?.protocol !== Protocol.Http2) {
+      this.closeAfterStreams()
+      return
+    }
+    this.codec.shutdownNotice()
+    const { drainQueue } = this.shared
+    if (!drainQueue) this.endDrain()
+    else drainQueue.arm((this.drainTimer = drainQueue.handle({ onTimeout: () => this.endDrain() })))
+  }
+
+  private endDrain(): void {
+    this.codec?.goAway()
+    this.closeAfterStreams()
+    this.maybeClose()
+  }
+
+  private armIdle(): void {
+    const { connectionIdleQueue: queue } = this.shared
+    if (!queue || this.closed) return
+    this.idleTimer ??= queue.handle({ onTimeout: () => this.onIdle() })
+    queue.arm(this.idleTimer)
+  }
+
+  private disarmIdle(): void {
+    if (this.idleTimer) this.shared.connectionIdleQueue!.disarm(this.idleTimer)
+  }
+
+  private disarmTimers(): void {
+    this.disarmIdle()
+    if (this.durationTimer) this.shared.connectionDurationQueue!.disarm(this.durationTimer)
+    if (this.drainTimer) this.shared.drainQueue!.disarm(this.drainTimer)
+  }
+
+  private onIdle(): void {
+    this.shared.stats.cxIdleTimeout.inc()
+    if (this.codec?.protocol === Protocol.Http2) this.startDrain()
+    else this.connection.close(CloseType.FlushWrite, 'on_idle_timeout')
+  }
+
+  private onMaxDuration(): void {
+    this.shared.stats.cxMaxDuration.inc()
+    if (!this.codec || this.streams.size === 0) this.connection.close(CloseType.FlushWrite, 'max_connection_duration')
+    else this.startDrain()
+  }
+}

@@ -1,0 +1,36 @@
+// Who the client is: the trusted address out of X-Forwarded-For (envoy-contract §5.4).
+
+import { cidrContains, parseIp } from '../../../base/cidr.ts'
+import { ipAddress } from '../../network/address.ts'
+import type { Address } from '../../network/connection.ts'
+import type { HcmConfig } from './config.ts'
+
+export interface TrustedAddress {
+  readonly address: Address
+  /** XFF held nothing but this address. */
+  readonly only: boolean
+}
+
+/** The entry `skip` places from the right of `xff`, or null when there is none or it is no IP address. */
+export function addressFromXff(xff: string | undefined, skip: number): TrustedAddress | null {
+  if (xff === undefined) return null
+  let end = xff.length
+  for (let i = 0; i < skip; i++) {
+    end = xff.lastIndexOf(',', end - 1)
+    if (end < 0) return null
+  }
+  const comma = end === 0 ? -1 : xff.lastIndexOf(',', end - 1)
+  const text = xff.slice(comma + 1, end).trim()
+  if (parseIp(text) === null) return null
+  return { address: ipAddress(text, 0), only: comma < 0 && skip === 0 }
+}
+
+/** True when internal_address_config covers the address. */
+export function isInternal(config: HcmConfig['internalAddresses'], address: Address): boolean {
+  if (!config) return false
+  if (address.pipe !== undefined) return config.unixSockets
+  const ip = parseIp(address.ip)
+  if (!ip) return false
+  for (let i = 0; i < config.ranges.length; i++) if (cidrContains(config.ranges[i]!, ip)) return true
+  return false
+}

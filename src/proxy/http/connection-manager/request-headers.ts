@@ -1,0 +1,181 @@
+// What the connection manager does to request headers before anything routes on them (envoy-contract §5.3, §5.4), in
+// Envoy's order.
+
+import { isLoopback, parseIp } from '../../../base/cidr.ts'
+import type { Address, ConnectionInfo } from '../../network/connection.ts'
+import { Protocol } from '../codec.ts'
+import type { HeaderMap } from '../header-map.ts'
+import { mutateClientCert } from './client-certificate.ts'
+import type { HcmConfig } from './config.ts'
+import { addressFromXff, isInternal } from './remote-address.ts'
+import { newRequestId } from './request-id.ts'
+
+/** Names only a trusted, internal caller may set. */
+const INTERNAL_ONLY = [
+  'x-envoy-retriable-status-codes',
+  'x-envoy-retriable-header-names',
+  'x-envoy-retry-on',
+  'x-envoy-retry-grpc-on',
+  'x-envoy-max-retries',
+  'x-envoy-upstream-alt-stat-name',
+  'x-envoy-upstream-rq-timeout-ms',
+  'x-envoy-upstream-rq-per-try-timeout-ms',
+  'x-envoy-upstream-rq-timeout-alt-response',
+  'x-envoy-expected-rq-timeout-ms',
+  'x-envoy-force-trace',
+  'x-envoy-ip-tags',
+  'x-envoy-original-url',
+  'x-envoy-hedge-on-per-try-timeout',
+] as const
+/** Names that must not come in from outside at the edge. */
+const EDGE_ONLY = [
+  'x-envoy-decorator-operation',
+  'x-envoy-downstream-service-cluster',
+  'x-envoy-downstream-service-node',
+] as const
+
+/** What the caller needs to know afterwards. */
+export interface RequestOrigin {
+  /** The trusted client address; the peer's when X-Forwarded-For gives none. */
+  remoteAddress: Address
+  internal: boolean
+}
+
+/** Result slots, reused: read them before the next call. */
+export const origin: RequestOrigin = { remoteAddress: { ip: '', port: 0, text: '' }, internal: false }
+
+export interface LocalNode {
+  readonly cluster: string
+  readonly id: string
+}
+
+/** Mutates `headers` in place and fills `origin`. */
+export function mutateRequestHeaders(
+  headers: HeaderMap,
+  connection: ConnectionInfo,
+  config: HcmConfig,
+  node: LocalNode,
+): void {
+  const list = headers.list
+  if (headers.protocol === '' && !isUpgrade(headers)) {
+    headers.remove('connection')
+    headers.remove('upgrade')
+    sanitizeTe(headers)
+  }
+  // One pass instead of four removals: most requests have none of them.
+  for (let i = 0; i < list.length; i += 2) {
+    const name = list[i]!
+    if (
+      name === 'x-envoy-internal' ||
+      name === 'keep-alive' ||
+      name === 'proxy-connection' ||
+      name === 'transfer-encoding'
+    ) {
+      headers.remove(name)
+      i -= 2
+    }
+  }
+  const tls = connection.transportProtocol === 'tls' && connection.ssl() !== null
+  const { address, only } = trustedAddress(headers, connection, config, tls)
+  if (headers.scheme === '') headers.scheme = schemeOf(headers, tls)
+  const internal = only && address !== null && isInternal(config.internalAddresses, address)
+  const remoteAddress = address ?? connection.remoteAddress
+  const edge = !internal && config.useRemoteAddress
+  if (internal) headers.set('x-envoy-internal', 'true')
+  else sanitizeExternal(headers, edge, remoteAddress)
+  if (config.addUserAgent) addUserAgent(headers, node)
+  if (config.generateRequestId && ((edge && !config.preserveExternalRequestId) || !headers.has('x-request-id'))) {
+    headers.set('x-request-id', newRequestId())
+  }
+  mutateClientCert(headers, config.forwardClientCert, config.clientCertDetails, tls ? connection.ssl() : null)
+  if (config.via !== '') headers.append('via', config.via)
+  origin.remoteAddress = remoteAddress
+  origin.internal = internal
+}
+
+const trusted: { address: Address | null; only: boolean } = { address: null, only: false }
+
+function trustedAddress(
+  headers: HeaderMap,
+  connection: ConnectionInfo,
+  config: HcmConfig,
+  tls: boolean,
+): { address: Address | null; only: boolean } {
+  const hops = config.xffTrustedHops
+  const xff = headers.getAll('x-forwarded-for')
+  if (!config.useRemoteAddress) {
+    const found = addressFromXff(xff, hops)
+    trusted.address = found?.address ?? null
+    trusted.only = found?.only ?? false
+    if (!headers.has('x-forwarded-proto')) headers.list.push('x-forwarded-proto', tls ? 'https' : 'http')
+    return trusted
+  }
+  trusted.only = xff === undefined
+  trusted.address = (hops > 0 ? addressFromXff(xff, hops - 1)?.address : undefined) ?? connection.remoteAddress
+  if (!config.skipXffAppend) appendXff(headers, connection, config)
+  if (hops === 0 || !headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', tls ? 'https' : 'http')
+  if (config.appendXForwardedPort && (hops === 0 || !headers.has('x-forwarded-port'))) {
+    headers.set('x-forwarded-port', String(connection.localAddress.port))
+  }
+  return trusted
+}
+
+function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig): void {
+  const peer = connection.remoteAddress
+  if (peer.pipe !== undefined) return
+  const ip = parseIp(peer.ip)
+  const shown = ip !== null && isLoopback(ip) ? connection.localAddress : peer
+  const text = config.ipv4MappedIpv6 && !shown.ip.includes(':') ? `::ffff:${shown.ip}` : shown.ip
+  const existing = headers.getAll('x-forwarded-for')
+  headers.set('x-forwarded-for', existing === undefined || existing === '' ? text : `${existing},${text}`)
+}
+
+/** `Upgrade: x` named by `Connection: upgrade`. */
+export function isUpgrade(headers: HeaderMap): boolean {
+  if (!headers.has('upgrade')) return false
+  const connection = headers.getAll('connection')
+  return connection !== undefined && hasToken(connection, 'upgrade')
+}
+
+/** True when comma-separated `value` holds `token` (lower case). */
+export function hasToken(value: string, token: string): boolean {
+  if (value.length === token.length) return value.toLowerCase() === token
+  for (const part of value.split(',')) if (part.trim().toLowerCase() === token) return true
+  return false
+}
+
+/** Only `trailers` may pass on. */
+function sanitizeTe(headers: HeaderMap): void {
+  const te = headers.getAll('te')
+  if (te === undefined || te === 'trailers') return
+  if (hasToken(te, 'trailers')) headers.set('te', 'trailers')
+  else headers.remove('te')
+}
+
+function schemeOf(headers: HeaderMap, tls: boolean): string {
+  const proto = headers.get('x-forwarded-proto')
+  if (proto === 'http' || proto === 'https') return proto
+  return tls ? 'https' : 'http'
+}
+
+function sanitizeExternal(headers: HeaderMap, edge: boolean, remote: Address): void {
+  if (edge) {
+    for (let i = 0; i < EDGE_ONLY.length; i++) headers.remove(EDGE_ONLY[i]!)
+  }
+  const list = headers.list
+  let suspicious = false
+  for (let i = 0; i < list.length && !suspicious; i += 2) suspicious = list[i]!.startsWith('x-envoy-')
+  if (suspicious) for (let i = 0; i < INTERNAL_ONLY.length; i++) headers.remove(INTERNAL_ONLY[i]!)
+  if (edge && remote.pipe === undefined) headers.set('x-envoy-external-address', remote.ip)
+}
+
+function addUserAgent(headers: HeaderMap, node: LocalNode): void {
+  headers.set('x-envoy-downstream-service-cluster', node.cluster)
+  if (!headers.has('user-agent')) headers.add('user-agent', node.cluster)
+  if (node.id !== '') headers.set('x-envoy-downstream-service-node', node.id)
+}
+
+/** `%PROTOCOL%` below HTTP/1.1 without permission is refused with 426 before any mutation. */
+export function isLowVersion(protocol: string, config: HcmConfig): boolean {
+  return protocol === Protocol.Http10 && !config.http1.acceptHttp10
+}

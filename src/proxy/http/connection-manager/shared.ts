@@ -1,0 +1,101 @@
+// What all connections of one configured connection manager share in a worker.
+
+import { type TimeoutQueue, timeoutQueue } from '../../../base/timeout-queue.ts'
+import type { DrainState, RuntimeSnapshot, WorkerContext } from '../../config/extension.ts'
+import type { AccessLog } from '../../observe/access-log.ts'
+import type { Route, RouteTable } from '../../route/route.ts'
+import { compileRouteTable } from '../../route/route-table.ts'
+import type { HttpFilterFactory } from '../filter.ts'
+import type { PathOptions } from '../path.ts'
+import { compileLocalReplies } from './compile-local-replies.ts'
+import type { HcmConfig, HttpFilterConfig } from './config.ts'
+import type { LocalReplies } from './local-replies.ts'
+import type { LocalNode } from './request-headers.ts'
+import { HcmStats } from './stats.ts'
+
+/** One entry of http_filters, ready to make instances. */
+export interface ChainEntry {
+  readonly name: string
+  readonly disabled: boolean
+  readonly factory: HttpFilterFactory
+}
+
+/** A stream may buffer this much before its peer is paused, when no listener limit is set (envoy-contract §4.1). */
+const DEFAULT_BUFFER_LIMIT = 1024 * 1024
+
+export class SharedState {
+  readonly config: HcmConfig
+  readonly stats: HcmStats
+  readonly node: LocalNode
+  readonly runtime: RuntimeSnapshot
+  readonly drain: DrainState
+  readonly accessLogs: readonly AccessLog[]
+  readonly localReplies: LocalReplies
+  readonly pathOptions: PathOptions
+  readonly bufferLimit = DEFAULT_BUFFER_LIMIT
+  readonly streamIdleQueue: TimeoutQueue | null
+  readonly requestQueue: TimeoutQueue | null
+  readonly headersQueue: TimeoutQueue | null
+  readonly durationQueue: TimeoutQueue | null
+  readonly connectionIdleQueue: TimeoutQueue | null
+  readonly connectionDurationQueue: TimeoutQueue | null
+  readonly drainQueue: TimeoutQueue | null
+  private readonly context: WorkerContext
+  private readonly inlineTable: RouteTable | null
+  private readonly chain: readonly ChainEntry[]
+  private readonly upgradeChains = new Map<string, { enabled: boolean; chain: readonly ChainEntry[] }>()
+
+  constructor(config: HcmConfig, context: WorkerContext) {
+    this.config = config
+    this.context = context
+    this.stats = new HcmStats(context.stats.scope(`http.${config.statPrefix}`))
+    this.node = context.node
+    this.runtime = context.runtime
+    this.drain = context.drain
+    this.accessLogs = config.accessLogs.map((log) => context.createAccessLog(log))
+    this.localReplies = compileLocalReplies(config.localReply, context.runtime)
+    this.pathOptions = {
+      ...config.path,
+      rejectFragment: context.runtime.bool('envoy.reloadable_features.http_reject_path_with_fragment', true),
+    }
+    const queue = (ms: number): TimeoutQueue | null => (ms > 0 ? timeoutQueue(ms) : null)
+    this.streamIdleQueue = queue(config.streamIdleTimeoutMs)
+    this.requestQueue = queue(config.requestTimeoutMs)
+    this.headersQueue = queue(config.requestHeadersTimeoutMs)
+    this.durationQueue = queue(config.common.maxStreamDurationMs)
+    this.connectionIdleQueue = queue(config.common.idleTimeoutMs)
+    this.connectionDurationQueue = queue(config.common.maxConnectionDurationMs)
+    this.drainQueue = queue(config.drainTimeoutMs)
+    this.inlineTable = config.routeConfig && compileRouteTable(config.routeConfig, context.runtime)
+    this.chain = this.compileChain(config.filters)
+    for (const upgrade of config.upgrades) {
+      const chain = upgrade.filters ? this.compileChain(upgrade.filters) : this.chain
+      this.upgradeChains.set(upgrade.type, { enabled: upgrade.enabled, chain })
+    }
+  }
+
+  private compileChain(filters: readonly HttpFilterConfig[]): ChainEntry[] {
+    return filters.map(({ filter, disabled }) => ({
+      name: filter.name,
+      disabled,
+      factory: this.context.createHttpFilter(filter, this.config.statPrefix),
+    }))
+  }
+
+  /** The current table; null until RDS has delivered it. */
+  routeTable(): RouteTable | null {
+    return this.inlineTable ?? (this.config.rdsName === null ? null : this.context.routeTable(this.config.rdsName))
+  }
+
+  /** The chain for a request, or null when its upgrade is not allowed (route first, then connection manager). */
+  filtersFor(upgrade: string, route: Route | null): readonly ChainEntry[] | null {
+    if (upgrade === '') return this.chain
+    const own = this.upgradeChains.get(upgrade)
+    const allowed = route?.upgradeTypes?.get(upgrade) ?? own?.enabled ?? false
+    return allowed ? (own?.chain ?? this.chain) : null
+  }
+
+  queue(ms: number): TimeoutQueue {
+    return timeoutQueue(ms)
+  }
+}

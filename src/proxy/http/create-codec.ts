@@ -1,0 +1,46 @@
+// Chooses and makes the codec of a downstream connection.
+
+import { latin1 } from '../../base/bytes.ts'
+import type { Connection } from '../network/connection.ts'
+import type { ServerCodecCallbacks, ServerConnection } from './codec.ts'
+import { Protocol } from './codec.ts'
+import type { HcmConfig } from './connection-manager/config.ts'
+import type { SharedState } from './connection-manager/shared.ts'
+import { Http1ServerConnection } from './h1/server.ts'
+import { Http2ServerConnection } from './h2/server.ts'
+
+/** The client connection preface (RFC 9113 §3.4). */
+const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+
+/** What the connection speaks; null = more bytes are needed. ALPN decides for AUTO, then the first bytes. */
+export function detectProtocol(
+  codecType: HcmConfig['codecType'],
+  alpn: string,
+  bytes: Buffer,
+  end: boolean,
+): Protocol | null {
+  if (codecType === 'HTTP1') return Protocol.Http11
+  if (codecType === 'HTTP2' || alpn === 'h2' || alpn === 'istio-h2') return Protocol.Http2
+  if (alpn === 'http/1.1' || alpn === 'istio-http/1.1') return Protocol.Http11
+  const seen = latin1(bytes, 0, Math.min(bytes.length, PREFACE.length))
+  if (!PREFACE.startsWith(seen)) return Protocol.Http11
+  if (seen.length === PREFACE.length) return Protocol.Http2
+  return end ? Protocol.Http11 : null
+}
+
+export function createServerCodec(
+  protocol: Protocol,
+  connection: Connection,
+  callbacks: ServerCodecCallbacks,
+  shared: SharedState,
+): ServerConnection {
+  const { config } = shared
+  const limits = {
+    maxBytes: config.maxRequestHeadersKb * 1024,
+    maxHeaders: config.common.maxHeadersCount,
+    underscores: config.common.headersWithUnderscores,
+    keepRawNames: config.http1.headerKeyFormat === 'preserve_case',
+  }
+  if (protocol === Protocol.Http2) return new Http2ServerConnection(connection, callbacks, config.http2, limits)
+  return new Http1ServerConnection(connection, callbacks, config.http1, limits)
+}

@@ -1,0 +1,61 @@
+// Byte classes of HTTP/1 (RFC 9110 §5.6.2, RFC 9112), as Envoy's parser draws the lines.
+
+/** tchar: what a header name and a method are made of. */
+const TOKEN = new Uint8Array(256)
+for (const c of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+  TOKEN[c.charCodeAt(0)] = 1
+
+/** Control bytes that no head may contain; HT, LF and CR have rules of their own. */
+export const FORBIDDEN = new Uint8Array(256)
+for (let c = 0; c < 32; c++) if (c !== 9 && c !== 10 && c !== 13) FORBIDDEN[c] = 1
+FORBIDDEN[127] = 1
+
+/** What an authority may contain (RFC 3986 §3.2, loosely, as Envoy checks Host). */
+const AUTHORITY = new Uint8Array(256)
+for (const c of "-._~%!$&'()*+,;=:@[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+  AUTHORITY[c.charCodeAt(0)] = 1
+
+function all(text: string, table: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (table[text.charCodeAt(i)] !== 1) return false
+  return true
+}
+
+/** One or more tchar. */
+export function isToken(text: string): boolean {
+  return text !== '' && all(text, TOKEN)
+}
+
+/** May be empty. */
+export function isAuthority(text: string): boolean {
+  return all(text, AUTHORITY)
+}
+
+/** Visible ASCII only: the bytes of a request target. */
+export function isVisible(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c < 33 || c > 126) return false
+  }
+  return true
+}
+
+/** Methods a server takes without allow_custom_methods. */
+export const METHODS: ReadonlySet<string> = new Set(
+  'ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE'.split(
+    ' ',
+  ),
+)
+
+/** Names as written → lower-case names: each spelling is lowered and checked once. Bounded, because peers choose them. */
+const MAX_NAMES = 2000
+const lowered = new Map<string, string>()
+
+/** The lower-case form of a header name, or '' when it is no token. */
+export function headerName(written: string): string {
+  const known = lowered.get(written)
+  if (known !== undefined) return known
+  const lower = isToken(written) ? written.toLowerCase() : ''
+  // A slice would keep the whole head alive: keys are copied.
+  if (lowered.size < MAX_NAMES) lowered.set(Buffer.from(written, 'latin1').toString('latin1'), lower)
+  return lower
+}

@@ -1,0 +1,139 @@
+// Chunked transfer coding (RFC 9112 §7.1), read as leniently as Envoy reads it: anything may follow the size after a
+// space or semicolon, and anything may stand between a chunk's data and its line end.
+
+import { latin1 } from '../../../base/bytes.ts'
+import type { CodecError } from '../codec.ts'
+import { CODEC_ERROR, HEADERS_TOO_LARGE } from './head.ts'
+
+const State = { Size: 0, Extension: 1, Data: 2, DataEnd: 3, Trailers: 4, Done: 5 } as const
+type State = (typeof State)[keyof typeof State]
+
+const LF = 10
+const CR = 13
+
+/** Where decoded parts go. `trailers` is the text of the trailer lines with the empty line, or '' for none. */
+export interface ChunkedSink {
+  onBodyChunk(chunk: Buffer): void
+  onBodyEnd(trailers: string): CodecError | null
+}
+
+/** A size line longer than this only carries extensions nobody reads. */
+const MAX_LINE = 16 * 1024
+
+export class ChunkedDecoder {
+  private state: State = State.Size
+  private size = 0
+  private digits = 0
+  private line = 0
+  private remaining = 0
+  private trailers = ''
+  private readonly maxTrailers: number
+
+  constructor(maxTrailerBytes: number) {
+    this.maxTrailers = maxTrailerBytes
+  }
+
+  reset(): void {
+    this.state = State.Size
+    this.size = 0
+    this.digits = 0
+    this.line = 0
+    this.trailers = ''
+  }
+
+  get done(): boolean {
+    return this.state === State.Done
+  }
+
+  /** Decodes from `at`; returns the position after what it took, or the error. Ends at the last chunk's end. */
+  decode(buffer: Buffer, at: number, sink: ChunkedSink): number | CodecError {
+    const { length } = buffer
+    while (at < length) {
+      switch (this.state) {
+        case State.Size: {
+          const c = buffer[at]!
+          const digit = hexDigit(c)
+          if (digit >= 0) {
+            if (++this.digits > 13) return CODEC_ERROR // more than 2^52 bytes
+            this.size = this.size * 16 + digit
+            at++
+            break
+          }
+          if (this.digits === 0) return CODEC_ERROR
+          if (c !== 32 && c !== 9 && c !== 59 && c !== CR && c !== LF) return CODEC_ERROR
+          this.state = State.Extension
+          this.line = 0
+          break
+        }
+        case State.Extension: {
+          const end = buffer.indexOf(LF, at)
+          this.line += (end < 0 ? length : end) - at
+          if (this.line > MAX_LINE) return CODEC_ERROR
+          if (end < 0) return length
+          at = end + 1
+          this.remaining = this.size
+          this.state = this.size === 0 ? State.Trailers : State.Data
+          this.size = 0
+          this.digits = 0
+          break
+        }
+        case State.Data: {
+          const take = Math.min(this.remaining, length - at)
+          this.remaining -= take
+          if (this.remaining === 0) {
+            this.state = State.DataEnd
+            this.line = 0
+          }
+          const from = at
+          at += take
+          sink.onBodyChunk(buffer.subarray(from, at))
+          break
+        }
+        case State.DataEnd: {
+          const end = buffer.indexOf(LF, at)
+          this.line += (end < 0 ? length : end) - at
+          if (this.line > MAX_LINE) return CODEC_ERROR
+          if (end < 0) return length
+          at = end + 1
+          this.state = State.Size
+          break
+        }
+        case State.Trailers: {
+          const end = buffer.indexOf(LF, at)
+          const stop = end < 0 ? length : end + 1
+          const piece = latin1(buffer, at, stop)
+          at = stop
+          this.trailers += piece
+          if (this.trailers.length > this.maxTrailers) return HEADERS_TOO_LARGE
+          if (end < 0) return at
+          if (!endsWithEmptyLine(this.trailers)) break
+          this.state = State.Done
+          const trailers = this.trailers.length <= 2 ? '' : this.trailers
+          this.trailers = ''
+          return sink.onBodyEnd(trailers) ?? at
+        }
+        default:
+          return at
+      }
+    }
+    return at
+  }
+}
+
+function endsWithEmptyLine(text: string): boolean {
+  return text === '\n' || text === '\r\n' || text.endsWith('\n\n') || text.endsWith('\n\r\n')
+}
+
+function hexDigit(c: number): number {
+  if (c >= 48 && c <= 57) return c - 48
+  const lower = c | 32
+  return lower >= 97 && lower <= 102 ? lower - 87 : -1
+}
+
+const HEX: string[] = []
+for (let i = 0; i < 4096; i++) HEX.push(`${i.toString(16)}\r\n`)
+
+/** The size line before a chunk of `length` bytes. */
+export function chunkHeader(length: number): string {
+  return HEX[length] ?? `${length.toString(16)}\r\n`
+}

@@ -1,0 +1,373 @@
+// The client side of an HTTP/1 connection: one request at a time, no pipelining.
+
+import { latin1 } from '../../../base/bytes.ts'
+import { CloseType, type Connection } from '../../network/connection.ts'
+import type {
+  ClientCodecCallbacks,
+  ClientConnection,
+  CodecError,
+  RequestEncoder,
+  ResponseDecoder,
+  Stream,
+  StreamCallbacks,
+} from '../codec.ts'
+import { Protocol, StreamResetReason } from '../codec.ts'
+import type { Http1Options } from '../connection-manager/config.ts'
+import { hasToken } from '../connection-manager/request-headers.ts'
+import { HeaderMap } from '../header-map.ts'
+import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
+import { headerLines, writeText } from './encode.ts'
+import {
+  CODEC_ERROR,
+  HEADERS_TOO_LARGE,
+  type HeadLimits,
+  HeadScanner,
+  INVALID_CHARACTERS,
+  parseContentLength,
+  parseHeaderLines,
+} from './head.ts'
+
+const EMPTY = Buffer.alloc(0)
+
+const Body = { None: 0, Length: 1, Chunked: 2, UntilClose: 3 } as const
+type Body = (typeof Body)[keyof typeof Body]
+
+/** Methods whose requests carry no body unless they say so: no `content-length: 0` is written for them. */
+const BODYLESS = new Set(['GET', 'HEAD', 'DELETE', 'TRACE', 'CONNECT', 'OPTIONS'])
+
+export class Http1ClientConnection implements ClientConnection, ChunkedSink {
+  readonly protocol = Protocol.Http11
+  readonly connection: Connection
+  readonly options: Http1Options
+  private readonly callbacks: ClientCodecCallbacks
+  private readonly limits: HeadLimits
+  private readonly scanner = new HeadScanner()
+  private readonly chunked: ChunkedDecoder
+  private stream: ClientStream | null = null
+  private inBody = false
+  private body: Body = Body.None
+  private remaining = 0
+  private reusable = true
+  private requests = 0
+
+  constructor(connection: Connection, callbacks: ClientCodecCallbacks, options: Http1Options, limits: HeadLimits) {
+    this.connection = connection
+    this.callbacks = callbacks
+    this.options = options
+    this.limits = limits
+    this.chunked = new ChunkedDecoder(limits.maxBytes)
+  }
+
+  get wantsToWrite(): boolean {
+    return this.connection.bufferedBytes > 0
+  }
+
+  newStream(decoder: ResponseDecoder): RequestEncoder {
+    const stream = new ClientStream(this, decoder, ++this.requests)
+    this.stream = stream
+    return stream
+  }
+
+  dispatch(chunk: Buffer): CodecError | null {
+    let buffer = chunk
+    let at = 0
+    while (at < buffer.length) {
+      const { stream } = this
+      // Bytes nobody asked for: the connection is out of step.
+      if (!stream) return CODEC_ERROR
+      if (!this.inBody) {
+        if (!this.scanner.feed(buffer, at)) {
+          return this.scanner.end - this.scanner.start > this.limits.maxBytes ? HEADERS_TOO_LARGE : null
+        }
+        buffer = this.scanner.buffer
+        at = this.scanner.end
+        const error = this.onHead(stream)
+        if (error) return error
+        continue
+      }
+      switch (this.body) {
+        case Body.Length: {
+          const take = Math.min(this.remaining, buffer.length - at)
+          this.remaining -= take
+          this.onData(buffer.subarray(at, at + take), this.remaining === 0)
+          at += take
+          break
+        }
+        case Body.Chunked: {
+          const next = this.chunked.decode(buffer, at, this)
+          if (typeof next !== 'number') return next
+          at = next
+          break
+        }
+        default:
+          this.onData(buffer.subarray(at), false)
+          at = buffer.length
+      }
+    }
+    return null
+  }
+
+  private onHead(stream: ClientStream): CodecError | null {
+    const { scanner } = this
+    const text = latin1(scanner.buffer, scanner.start, scanner.end)
+    const lineEnd = scanner.firstLine - scanner.start
+    const status = parseStatusLine(text)
+    if (status < 0) return CODEC_ERROR
+    if (scanner.end - scanner.start > this.limits.maxBytes) return HEADERS_TOO_LARGE
+    if (scanner.forbidden) return INVALID_CHARACTERS
+    const headers = new HeaderMap()
+    headers.status = status
+    const bad = parseHeaderLines(text.slice(lineEnd + 1), headers, this.limits)
+    if (bad) return bad
+    stream.wireBytesReceived += scanner.end - scanner.start
+    if (status < 200 && status !== 101) {
+      stream.decoder.decode1xxHeaders(headers)
+      return null
+    }
+    const http10 = text.charCodeAt(7) === 48
+    return this.onFinalHeaders(stream, headers, http10)
+  }
+
+  private onFinalHeaders(stream: ClientStream, headers: HeaderMap, http10: boolean): CodecError | null {
+    const { status, list } = headers
+    let length = -1
+    let encoding: string | undefined
+    let connection: string | undefined
+    for (let i = 0; i < list.length; i += 2) {
+      switch (list[i]) {
+        case 'content-length': {
+          const value = parseContentLength(list[i + 1]!)
+          if (value < 0 || (length >= 0 && value !== length)) return CODEC_ERROR
+          length = value
+          break
+        }
+        case 'transfer-encoding':
+          encoding = encoding === undefined ? list[i + 1]! : `${encoding},${list[i + 1]}`
+          break
+        case 'connection':
+          connection = connection === undefined ? list[i + 1]! : `${connection},${list[i + 1]}`
+          break
+      }
+    }
+    if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return CODEC_ERROR
+    if (encoding !== undefined && length >= 0 && !this.options.allowChunkedLength) return CODEC_ERROR
+    this.reusable =
+      connection === undefined ? !http10 : http10 ? hasToken(connection, 'keep-alive') : !hasToken(connection, 'close')
+    stream.responseStarted = true
+    const tunnel = status === 101 || (stream.isConnect && status === 200)
+    if (tunnel) {
+      this.reusable = false
+      this.body = Body.UntilClose
+    } else if (stream.isHead || status === 204 || status === 304 || length === 0) {
+      this.finishResponse(stream)
+      stream.decoder.decodeHeaders(headers, true)
+      this.maybeComplete(stream)
+      return null
+    } else if (encoding !== undefined) {
+      this.body = Body.Chunked
+      this.chunked.reset()
+    } else if (length > 0) {
+      this.body = Body.Length
+      this.remaining = length
+    } else {
+      this.reusable = false
+      this.body = Body.UntilClose
+    }
+    this.inBody = true
+    stream.decoder.decodeHeaders(headers, false)
+    return null
+  }
+
+  private onData(chunk: Buffer, end: boolean): void {
+    const { stream } = this
+    if (!stream) return
+    stream.wireBytesReceived += chunk.length
+    if (end) this.finishResponse(stream)
+    stream.decoder.decodeData(chunk, end)
+    if (end) this.maybeComplete(stream)
+  }
+
+  onBodyChunk(chunk: Buffer): void {
+    this.onData(chunk, false)
+  }
+
+  onBodyEnd(trailers: string): CodecError | null {
+    const { stream } = this
+    if (!stream) return null
+    let block: HeaderMap | null = null
+    if (trailers !== '') {
+      block = new HeaderMap()
+      const bad = parseHeaderLines(trailers, block, this.limits)
+      if (bad) return bad
+      if (!this.options.enableTrailers) block = null
+    }
+    this.finishResponse(stream)
+    if (block && block.size > 0) stream.decoder.decodeTrailers(block)
+    else stream.decoder.decodeData(EMPTY, true)
+    this.maybeComplete(stream)
+    return null
+  }
+
+  private finishResponse(stream: ClientStream): void {
+    stream.responseDone = true
+    this.inBody = false
+  }
+
+  onEndOfInput(): CodecError | null {
+    const { stream } = this
+    if (stream && this.inBody && this.body === Body.UntilClose) this.onData(EMPTY, true)
+    return null
+  }
+
+  /** The request is written and the response read: the connection is free, or of no further use. */
+  maybeComplete(stream: ClientStream): void {
+    if (this.stream !== stream || !stream.requestDone || !stream.responseDone) return
+    this.stream = null
+    stream.callbacks = null
+    stream.releaseReads()
+    this.callbacks.onStreamComplete(this.reusable)
+  }
+
+  /** A reset ends the connection: nothing else can follow half a message. */
+  reset(stream: ClientStream): void {
+    if (this.stream !== stream) return
+    this.stream = null
+    stream.releaseReads()
+    this.callbacks.onStreamComplete(false)
+    this.connection.close(CloseType.NoFlush, '')
+  }
+
+  /** The connection went away under the stream, if there is one. */
+  onConnectionClosed(): void {
+    const { stream } = this
+    if (!stream) return
+    this.stream = null
+    const { callbacks } = stream
+    stream.callbacks = null
+    callbacks?.onResetStream(StreamResetReason.ConnectionTermination, '')
+  }
+
+  goAway(): void {}
+  shutdownNotice(): void {}
+
+  onUnderlyingConnectionAboveWriteBufferHighWatermark(): void {
+    this.stream?.callbacks?.onAboveWriteBufferHighWatermark()
+  }
+
+  onUnderlyingConnectionBelowWriteBufferLowWatermark(): void {
+    this.stream?.callbacks?.onBelowWriteBufferLowWatermark()
+  }
+}
+
+/** `HTTP/1.x SSS …`: the status, or -1. */
+function parseStatusLine(text: string): number {
+  if (!text.startsWith('HTTP/1.')) return -1
+  const minor = text.charCodeAt(7)
+  if ((minor !== 48 && minor !== 49) || text.charCodeAt(8) !== 32) return -1
+  let status = 0
+  for (let i = 9; i < 12; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return -1
+    status = status * 10 + digit
+  }
+  const after = text.charCodeAt(12)
+  return status >= 100 && (after === 32 || after === 13 || after === 10) ? status : -1
+}
+
+/** One request. */
+class ClientStream implements RequestEncoder, Stream {
+  readonly protocol = Protocol.Http11
+  readonly id: number
+  readonly decoder: ResponseDecoder
+  callbacks: StreamCallbacks | null = null
+  wireBytesReceived = 0
+  wireBytesSent = 0
+  requestDone = false
+  responseStarted = false
+  responseDone = false
+  isHead = false
+  isConnect = false
+  private readonly codec: Http1ClientConnection
+  private chunkedBody = false
+  private paused = 0
+
+  constructor(codec: Http1ClientConnection, decoder: ResponseDecoder, id: number) {
+    this.codec = codec
+    this.decoder = decoder
+    this.id = id
+  }
+
+  get stream(): Stream {
+    return this
+  }
+
+  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    const { options } = this.codec
+    const { method } = headers
+    this.isHead = method === 'HEAD'
+    this.isConnect = method === 'CONNECT'
+    const upgrade = headers.has('upgrade')
+    let framing = ''
+    if (!this.isConnect && !upgrade && !headers.has('content-length')) {
+      if (!endStream) {
+        this.chunkedBody = true
+        framing = 'transfer-encoding: chunked\r\n'
+      } else if (!BODYLESS.has(method)) framing = 'content-length: 0\r\n'
+    }
+    const target = this.isConnect
+      ? headers.authority
+      : options.sendFullyQualifiedUrl
+        ? `${headers.scheme}://${headers.authority}${headers.path}`
+        : headers.path
+    const host = options.headerKeyFormat === 'lower' ? 'host' : 'Host'
+    this.write(
+      `${method} ${target} HTTP/1.1\r\n${host}: ${headers.authority}\r\n${headerLines(headers, options.headerKeyFormat)}${framing}\r\n`,
+    )
+    if (endStream) this.finish()
+  }
+
+  encodeData(chunk: Buffer, endStream: boolean): void {
+    const { connection } = this.codec
+    if (chunk.length > 0) {
+      if (this.chunkedBody) this.write(chunkHeader(chunk.length))
+      connection.write(chunk, false)
+      this.wireBytesSent += chunk.length
+      if (this.chunkedBody) this.write('\r\n')
+    }
+    if (!endStream) return
+    if (this.chunkedBody) this.write('0\r\n\r\n')
+    this.finish()
+  }
+
+  encodeTrailers(trailers: HeaderMap): void {
+    if (this.chunkedBody) {
+      const { options } = this.codec
+      this.write(`0\r\n${options.enableTrailers ? headerLines(trailers, options.headerKeyFormat) : ''}\r\n`)
+    }
+    this.finish()
+  }
+
+  private write(text: string): void {
+    writeText(this.codec.connection, text)
+    this.wireBytesSent += text.length
+  }
+
+  private finish(): void {
+    this.requestDone = true
+    this.codec.maybeComplete(this)
+  }
+
+  resetStream(_reason: StreamResetReason): void {
+    this.callbacks = null
+    this.codec.reset(this)
+  }
+
+  readDisable(disable: boolean): void {
+    this.paused += disable ? 1 : -1
+    this.codec.connection.readDisable(disable)
+  }
+
+  releaseReads(): void {
+    while (this.paused > 0) this.readDisable(false)
+  }
+}

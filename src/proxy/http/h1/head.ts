@@ -1,0 +1,181 @@
+// Finds the end of a message head and reads its header lines. Requests and responses share it.
+//
+// A head is looked at once it is complete; until then only its bytes are scanned, each once. Envoy treats a bare LF as a
+// line end, joins folded lines by one space, and complains about a header line only when the head is complete.
+
+import type { CodecError } from '../codec.ts'
+import type { HeaderMap } from '../header-map.ts'
+import { FORBIDDEN, headerName } from './characters.ts'
+
+const LF = 10
+const CR = 13
+const SPACE = 32
+const TAB = 9
+
+export interface HeadLimits {
+  readonly maxBytes: number
+  readonly maxHeaders: number
+  readonly underscores: 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER'
+  /** Keep the names as written for a stateful formatter. */
+  readonly keepRawNames: boolean
+}
+
+export const CODEC_ERROR: CodecError = { details: 'http1.codec_error', message: 'HTTP/1 syntax error' }
+export const INVALID_CHARACTERS: CodecError = {
+  details: 'http1.invalid_characters',
+  message: 'control characters in the head',
+}
+export const HEADERS_TOO_LARGE: CodecError = { details: 'http1.headers_too_large', message: 'header block too large' }
+export const TOO_MANY_HEADERS: CodecError = { details: 'http1.too_many_headers', message: 'too many headers' }
+export const UNDERSCORE: CodecError = { details: 'http1.unexpected_underscore', message: 'header name with underscore' }
+
+/** Scans for the end of a head across chunks. */
+export class HeadScanner {
+  /** Bytes of an incomplete head, when it did not arrive in one chunk. */
+  private held: Buffer | null = null
+  /** Position up to which `held` (or the current chunk) has been scanned. */
+  private scanned = 0
+  /** A control byte was seen in this head. */
+  forbidden = false
+  /** First line end of this head in the buffer that feed() returned, or -1. */
+  firstLine = -1
+  /** Set by feed(): the buffer that holds the head, and the position after its last byte. */
+  buffer: Buffer = Buffer.alloc(0)
+  end = 0
+  /** Where the head begins in `buffer`: leading empty lines are skipped. */
+  start = 0
+
+  get waiting(): boolean {
+    return this.held !== null
+  }
+
+  reset(): void {
+    this.held = null
+    this.scanned = 0
+    this.forbidden = false
+    this.firstLine = -1
+  }
+
+  /**
+   * Adds `chunk` from `from`. True when a whole head is in `buffer` from `start` to `end`; the rest of `buffer` is what
+   * follows it. False keeps a copy and asks for more.
+   */
+  feed(chunk: Buffer, from: number): boolean {
+    let buffer = chunk
+    let at = from
+    if (this.held) {
+      buffer = Buffer.concat([this.held, from === 0 ? chunk : chunk.subarray(from)])
+      at = this.scanned
+    } else {
+      this.start = from
+      this.firstLine = -1
+      this.forbidden = false
+    }
+    const { length } = buffer
+    let { start, firstLine, forbidden } = this
+    while (at < length) {
+      const c = buffer[at]!
+      if (c === LF) {
+        if (firstLine < 0) {
+          // Empty lines before a message are skipped (RFC 9112 §2.2).
+          if (at === start || (at === start + 1 && buffer[start] === CR)) start = at + 1
+          else firstLine = at
+        } else if (at > start) {
+          const before = buffer[at - 1]
+          if (before === LF || (before === CR && buffer[at - 2] === LF)) {
+            this.forbidden = forbidden
+            this.firstLine = firstLine
+            this.start = start
+            this.buffer = buffer
+            this.end = at + 1
+            this.held = null
+            this.scanned = 0
+            return true
+          }
+        }
+      } else if (FORBIDDEN[c] === 1) forbidden = true
+      at++
+    }
+    this.forbidden = forbidden
+    this.firstLine = firstLine
+    this.start = start
+    this.buffer = buffer
+    this.end = length
+    // The chunk is borrowed; a concatenation is ours already.
+    const keep =
+      start === length ? null : buffer === chunk ? Buffer.from(buffer.subarray(start)) : buffer.subarray(start)
+    if (keep) {
+      this.firstLine = firstLine < 0 ? -1 : firstLine - start
+      this.scanned = keep.length
+      this.buffer = keep
+      this.end = keep.length
+    } else this.scanned = 0
+    this.start = 0
+    this.held = keep
+    return false
+  }
+}
+
+/** Reads the header lines of `text` (a head without its first line) into `headers`. Null, or what is wrong. */
+export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadLimits): CodecError | null {
+  const { list } = headers
+  const rawNames: string[] | null = limits.keepRawNames ? [] : null
+  let at = 0
+  let count = 0
+  for (;;) {
+    const lineEnd = text.indexOf('\n', at)
+    if (lineEnd < 0) break
+    let end = lineEnd
+    if (end > at && text.charCodeAt(end - 1) === CR) end--
+    if (end === at) break // the empty line
+    const first = text.charCodeAt(at)
+    if (first === SPACE || first === TAB) {
+      // obs-fold: continues the line before.
+      if (count === 0) return CODEC_ERROR
+      const more = trim(text, at, end)
+      const last = list.length - 1
+      if (last >= 0) list[last] = list[last] === '' ? more : more === '' ? list[last]! : `${list[last]} ${more}`
+      at = lineEnd + 1
+      continue
+    }
+    const colon = text.indexOf(':', at)
+    if (colon < 0 || colon >= end) return CODEC_ERROR
+    const written = text.slice(at, colon)
+    const name = headerName(written)
+    if (name === '') return CODEC_ERROR
+    if (++count > limits.maxHeaders) return TOO_MANY_HEADERS
+    at = lineEnd + 1
+    if (limits.underscores !== 'ALLOW' && name.includes('_')) {
+      if (limits.underscores === 'REJECT_REQUEST') return UNDERSCORE
+      continue
+    }
+    list.push(name, trim(text, colon + 1, end))
+    rawNames?.push(written)
+  }
+  headers.rawNames = rawNames
+  return null
+}
+
+/** Without white space (and stray CR) around; a bare CR inside becomes a space (RFC 9112 §2.2). */
+function trim(text: string, from: number, to: number): string {
+  while (from < to && isBlank(text.charCodeAt(from))) from++
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--
+  const value = text.slice(from, to)
+  return value.includes('\r') ? value.replaceAll('\r', ' ') : value
+}
+
+function isBlank(c: number): boolean {
+  return c === SPACE || c === TAB || c === CR
+}
+
+/** A valid Content-Length: digits only, a safe integer. -1 for anything else. */
+export function parseContentLength(value: string): number {
+  if (value === '' || value.length > 20) return -1
+  let length = 0
+  for (let i = 0; i < value.length; i++) {
+    const digit = value.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return -1
+    length = length * 10 + digit
+  }
+  return length <= Number.MAX_SAFE_INTEGER ? length : -1
+}

@@ -1,0 +1,215 @@
+// The request line, and what the headers say about the request's target and framing.
+
+import type { CodecError } from '../codec.ts'
+import { Protocol } from '../codec.ts'
+import type { Http1Options } from '../connection-manager/config.ts'
+import { hasToken, isUpgrade } from '../connection-manager/request-headers.ts'
+import type { HeaderMap } from '../header-map.ts'
+import { isAuthority, isToken, isVisible, METHODS } from './characters.ts'
+import { CODEC_ERROR, parseContentLength } from './head.ts'
+
+const INVALID_URL: CodecError = { details: 'http1.invalid_url', message: 'invalid request target' }
+const INVALID_AUTHORITY: CodecError = { details: 'http.invalid_authority', message: 'invalid host' }
+const INVALID_TRANSFER_ENCODING: CodecError = {
+  details: 'http1.invalid_transfer_encoding',
+  message: 'unsupported transfer encoding',
+}
+const LENGTH_AND_CHUNKED: CodecError = {
+  details: 'http1.content_length_and_chunked_not_allowed',
+  message: 'both Content-Length and Transfer-Encoding',
+}
+const CONNECTION_HEADER: CodecError = {
+  details: 'http1.connection_header_rejected',
+  message: 'unacceptable Connection header',
+}
+
+/** Result slots of parseRequestLine. */
+export const requestLine: { method: string; target: string; version: Protocol } = {
+  method: '',
+  target: '',
+  version: Protocol.Http11,
+}
+
+/** `METHOD SP target [SP HTTP/x.y]`. Versions but 1.1 count as HTTP/1.0 and are refused later (426). */
+export function parseRequestLine(line: string, options: Http1Options): boolean {
+  const end = line.charCodeAt(line.length - 1) === 13 ? line.length - 1 : line.length
+  const methodEnd = line.indexOf(' ')
+  if (methodEnd <= 0) return false
+  const method = line.slice(0, methodEnd)
+  if (!METHODS.has(method) && !(options.allowCustomMethods && isToken(method))) return false
+  const targetEnd = line.indexOf(' ', methodEnd + 1)
+  const target = line.slice(methodEnd + 1, targetEnd < 0 ? end : targetEnd)
+  if (!isTarget(target, method)) return false
+  requestLine.method = method
+  requestLine.target = target
+  if (targetEnd < 0) {
+    requestLine.version = Protocol.Http10 // HTTP/0.9
+    return !target.startsWith('HTTP/')
+  }
+  if (end - targetEnd !== 9 || !line.startsWith('HTTP/', targetEnd + 1)) return false
+  const major = line.charCodeAt(targetEnd + 6) - 48
+  const minor = line.charCodeAt(targetEnd + 8) - 48
+  if (line.charCodeAt(targetEnd + 7) !== 46 || major < 0 || major > 9 || minor < 0 || minor > 9) return false
+  requestLine.version = major === 1 && minor === 1 ? Protocol.Http11 : Protocol.Http10
+  return true
+}
+
+function isTarget(target: string, method: string): boolean {
+  if (target === '' || !isVisible(target)) return false
+  if (method === 'CONNECT' || target === '*') return true
+  const c = target.charCodeAt(0)
+  return c === 47 || (c >= 65 && c <= 90) || (c >= 97 && c <= 122)
+}
+
+export interface Framing {
+  tunnel: boolean
+  chunked: boolean
+  length: number
+}
+
+/** Moves Host and target into the pseudo headers and decides the framing. Null, or why the request is refused. */
+export function settleRequest(
+  headers: HeaderMap,
+  version: Protocol,
+  options: Http1Options,
+  framing: Framing,
+): CodecError | null {
+  const { list } = headers
+  let host: string | undefined
+  let length = -1
+  let lengthSeen = false
+  let encoding: string | undefined
+  let connection = false
+  for (let i = 0; i < list.length; i += 2) {
+    switch (list[i]) {
+      case 'host':
+        host = host === undefined ? list[i + 1]! : `${host},${list[i + 1]}`
+        break
+      case 'content-length': {
+        const value = parseContentLength(list[i + 1]!)
+        if (value < 0 || (lengthSeen && value !== length)) return CODEC_ERROR
+        length = value
+        lengthSeen = true
+        break
+      }
+      case 'transfer-encoding':
+        encoding = encoding === undefined ? list[i + 1]! : `${encoding},${list[i + 1]}`
+        break
+      case 'connection':
+        connection = true
+        break
+    }
+  }
+  if (host !== undefined) headers.remove('host')
+  if (encoding !== undefined) {
+    if (lengthSeen) {
+      if (!options.allowChunkedLength || encoding.toLowerCase() !== 'chunked') return LENGTH_AND_CHUNKED
+      headers.remove('content-length')
+      length = -1
+    }
+    if (encoding.toLowerCase() !== 'chunked' || headers.method === 'CONNECT') return INVALID_TRANSFER_ENCODING
+  }
+  const bad = settleTarget(headers, host, version, options)
+  if (bad) return bad
+  if (connection && !sanitizeConnection(headers)) return CONNECTION_HEADER
+  framing.chunked = encoding !== undefined
+  framing.length = length
+  framing.tunnel = headers.method === 'CONNECT' || isTunnelUpgrade(headers, options)
+  return null
+}
+
+/** An upgrade other than to h2c, which nobody has to follow: its headers go and the request is a plain one. */
+function isTunnelUpgrade(headers: HeaderMap, options: Http1Options): boolean {
+  if (!isUpgrade(headers)) return false
+  const wanted = headers.getAll('upgrade')!.toLowerCase()
+  if (wanted === 'h2c' || options.ignoreHttp11Upgrade.includes(wanted)) {
+    headers.remove('upgrade')
+    headers.remove('http2-settings')
+    const rest = (headers.getAll('connection') ?? '')
+      .split(',')
+      .filter((token) => !/^\s*(upgrade|http2-settings)\s*$/i.test(token))
+      .join(',')
+    headers.remove('connection')
+    if (rest.trim() !== '') headers.add('connection', rest)
+    return false
+  }
+  return true
+}
+
+function settleTarget(
+  headers: HeaderMap,
+  host: string | undefined,
+  version: Protocol,
+  options: Http1Options,
+): CodecError | null {
+  const target = headers.path
+  if (headers.method === 'CONNECT') {
+    headers.path = ''
+    headers.authority = target
+    headers.hostSeen = true
+    return isAuthority(target) ? null : INVALID_URL
+  }
+  if (target === '*') {
+    if (headers.method !== 'OPTIONS') return INVALID_URL
+  } else if (target.charCodeAt(0) !== 47) {
+    const scheme = target.indexOf('://')
+    if (!options.allowAbsoluteUrl || scheme <= 0) return INVALID_URL
+    const name = target.slice(0, scheme).toLowerCase()
+    if (name !== 'http' && name !== 'https') return INVALID_URL
+    const from = scheme + 3
+    let end = from
+    while (end < target.length && target.charCodeAt(end) !== 47 && target.charCodeAt(end) !== 63) end++
+    if (end === from) return INVALID_URL
+    headers.scheme = name
+    host = target.slice(from, end)
+    headers.path = end === target.length ? '/' : target.slice(end)
+  }
+  if (host === undefined) {
+    if (version === Protocol.Http10 && options.defaultHostForHttp10 !== '') host = options.defaultHostForHttp10
+    else return null
+  }
+  headers.hostSeen = true
+  headers.authority = host
+  return isAuthority(host) ? null : INVALID_AUTHORITY
+}
+
+const MAX_CONNECTION_TOKENS = 10
+const NEVER_NOMINATED = new Set([
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  ':authority',
+  ':method',
+  ':path',
+  ':scheme',
+  'host',
+])
+
+/** Drops headers that Connection nominates (RFC 9110 §7.6.1); false when it nominates what it must not, or too many. */
+function sanitizeConnection(headers: HeaderMap): boolean {
+  const value = headers.getAll('connection')!
+  if (!value.includes(',')) {
+    const token = value.trim().toLowerCase()
+    if (token === 'close' || token === 'keep-alive' || token === 'upgrade' || token === '') return true
+  }
+  const tokens = value.split(',')
+  if (tokens.length >= MAX_CONNECTION_TOKENS) return false
+  for (const written of tokens) {
+    const token = written.trim().toLowerCase()
+    if (
+      token === '' ||
+      token === 'close' ||
+      token === 'keep-alive' ||
+      token === 'upgrade' ||
+      token === 'http2-settings'
+    )
+      continue
+    if (NEVER_NOMINATED.has(token)) return false
+    if (token === 'te') {
+      const te = headers.getAll('te')
+      if (te !== undefined && hasToken(te, 'trailers')) headers.set('te', 'trailers')
+      else headers.remove('te')
+    } else headers.remove(token)
+  }
+  return true
+}

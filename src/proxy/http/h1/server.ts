@@ -1,0 +1,386 @@
+// The server side of an HTTP/1 connection: requests in, responses out, one after another.
+
+import { latin1 } from '../../../base/bytes.ts'
+import type { Connection } from '../../network/connection.ts'
+import { CloseType } from '../../network/connection.ts'
+import type {
+  CodecError,
+  RequestDecoder,
+  ResponseEncoder,
+  ServerCodecCallbacks,
+  ServerConnection,
+  Stream,
+  StreamCallbacks,
+  StreamResetReason,
+} from '../codec.ts'
+import { Protocol } from '../codec.ts'
+import type { Http1Options } from '../connection-manager/config.ts'
+import { HeaderMap } from '../header-map.ts'
+import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
+import { headerLines, statusLine, writeText } from './encode.ts'
+import {
+  CODEC_ERROR,
+  HEADERS_TOO_LARGE,
+  type HeadLimits,
+  HeadScanner,
+  INVALID_CHARACTERS,
+  parseHeaderLines,
+  TOO_MANY_HEADERS,
+  UNDERSCORE,
+} from './head.ts'
+import { parseRequestLine, requestLine, settleRequest } from './request.ts'
+
+const EMPTY = Buffer.alloc(0)
+
+const Body = { None: 0, Length: 1, Chunked: 2, Tunnel: 3 } as const
+type Body = (typeof Body)[keyof typeof Body]
+
+export class Http1ServerConnection implements ServerConnection, ChunkedSink {
+  readonly protocol = Protocol.Http11
+  readonly connection: Connection
+  readonly options: Http1Options
+  private readonly callbacks: ServerCodecCallbacks
+  private readonly limits: HeadLimits
+  private readonly scanner = new HeadScanner()
+  private readonly chunked: ChunkedDecoder
+  private stream: ServerStream | null = null
+  private decoder: RequestDecoder | null = null
+  private body: Body = Body.None
+  private remaining = 0
+  /** Bytes behind a request that is still being answered. */
+  private pipelined: Buffer | null = null
+  private dispatching = false
+  private failed = false
+  private requests = 0
+
+  constructor(connection: Connection, callbacks: ServerCodecCallbacks, options: Http1Options, limits: HeadLimits) {
+    this.connection = connection
+    this.callbacks = callbacks
+    this.options = options
+    this.limits = limits
+    this.chunked = new ChunkedDecoder(limits.maxBytes)
+  }
+
+  get wantsToWrite(): boolean {
+    return this.connection.bufferedBytes > 0
+  }
+
+  dispatch(chunk: Buffer): CodecError | null {
+    if (this.failed) return null
+    if (this.pipelined) {
+      this.pipelined = Buffer.concat([this.pipelined, chunk])
+      return null
+    }
+    this.dispatching = true
+    const error = this.run(chunk, 0)
+    this.dispatching = false
+    return error
+  }
+
+  /** Parses as much of `chunk` as may be parsed now. */
+  private run(chunk: Buffer, at: number): CodecError | null {
+    let buffer = chunk
+    while (at < buffer.length && this.connection.open) {
+      if (this.decoder === null) {
+        if (this.stream) {
+          // The next request waits for this one's answer; the kernel holds back the peer.
+          this.pipelined = Buffer.from(buffer.subarray(at))
+          this.connection.readDisable(true)
+          return null
+        }
+        if (!this.scanner.feed(buffer, at)) return this.checkPartialHead()
+        buffer = this.scanner.buffer
+        at = this.scanner.end
+        const error = this.onHead()
+        if (error) return error
+        continue
+      }
+      switch (this.body) {
+        case Body.Length: {
+          const take = Math.min(this.remaining, buffer.length - at)
+          this.remaining -= take
+          const end = this.remaining === 0
+          this.onData(buffer.subarray(at, at + take), end)
+          at += take
+          break
+        }
+        case Body.Chunked: {
+          const next = this.chunked.decode(buffer, at, this)
+          if (typeof next !== 'number') return this.fail(next)
+          at = next
+          break
+        }
+        default:
+          this.onData(buffer.subarray(at), false)
+          at = buffer.length
+      }
+    }
+    return null
+  }
+
+  /** An unfinished head: its size counts, and a first line that cannot be one is refused at once. */
+  private checkPartialHead(): CodecError | null {
+    const { scanner } = this
+    if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
+    if (scanner.firstLine < 0) return null
+    const line = latin1(scanner.buffer, scanner.start, scanner.firstLine)
+    return parseRequestLine(line, this.options) ? null : this.refuse(CODEC_ERROR)
+  }
+
+  private onHead(): CodecError | null {
+    const { scanner, limits } = this
+    if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
+    const text = latin1(scanner.buffer, scanner.start, scanner.end)
+    const lineEnd = scanner.firstLine - scanner.start
+    const line = text.charCodeAt(lineEnd - 1) === 13 ? text.slice(0, lineEnd - 1) : text.slice(0, lineEnd)
+    if (!parseRequestLine(line, this.options)) return this.refuse(CODEC_ERROR)
+    const headers = new HeaderMap()
+    headers.method = requestLine.method
+    headers.path = requestLine.target
+    const version = requestLine.version
+    const stream = new ServerStream(this, version, ++this.requests)
+    stream.wireBytesReceived = scanner.end - scanner.start
+    this.stream = stream
+    if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
+    const bad = parseHeaderLines(text.slice(lineEnd + 1), headers, limits)
+    if (bad) return this.refuse(bad)
+    const refused = settleRequest(headers, version, this.options, framing)
+    if (refused) return this.refuse(refused)
+    const decoder = this.callbacks.newStream(stream)
+    stream.isHead = headers.method === 'HEAD'
+    stream.isConnect = headers.method === 'CONNECT'
+    if (framing.tunnel) this.body = Body.Tunnel
+    else if (framing.chunked) {
+      this.body = Body.Chunked
+      this.chunked.reset()
+    } else if (framing.length > 0) {
+      this.body = Body.Length
+      this.remaining = framing.length
+    } else {
+      this.body = Body.None
+      stream.requestDone = true
+      decoder.decodeHeaders(headers, true)
+      this.maybeFinish(stream)
+      return null
+    }
+    this.decoder = decoder
+    decoder.decodeHeaders(headers, false)
+    return null
+  }
+
+  /** Gives the refusal to a stream, made for it if need be, so that it is answered, counted and logged. */
+  private refuse(error: CodecError): CodecError | null {
+    this.failed = true
+    const stream = this.stream ?? new ServerStream(this, requestLine.version, ++this.requests)
+    this.stream = stream
+    const decoder = this.callbacks.newStream(stream)
+    const tooLarge = error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS
+    const status = tooLarge ? 431 : error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
+    const body = tooLarge ? '' : status === 501 ? 'Not Implemented' : error === UNDERSCORE ? '' : 'Bad Request'
+    decoder.sendCodecError(status, body, error.details)
+    return null
+  }
+
+  /** Wrong bytes within a request that others know already. */
+  private fail(error: CodecError): CodecError | null {
+    this.failed = true
+    const { decoder, stream } = this
+    this.decoder = null
+    if (decoder && stream && !stream.responseStarted) {
+      decoder.sendCodecError(400, 'Bad Request', error.details)
+      return null
+    }
+    return error
+  }
+
+  private onData(chunk: Buffer, end: boolean): void {
+    const { decoder, stream } = this
+    if (!decoder || !stream) return
+    stream.wireBytesReceived += chunk.length
+    if (end) {
+      this.decoder = null
+      stream.requestDone = true
+    }
+    decoder.decodeData(chunk, end)
+    if (end) this.maybeFinish(stream)
+  }
+
+  onBodyChunk(chunk: Buffer): void {
+    this.onData(chunk, false)
+  }
+
+  onBodyEnd(trailers: string): CodecError | null {
+    const { decoder, stream } = this
+    if (!decoder || !stream) return null
+    let block: HeaderMap | null = null
+    if (trailers !== '') {
+      block = new HeaderMap()
+      const bad = parseHeaderLines(trailers, block, this.limits)
+      if (bad) return bad
+      if (!this.options.enableTrailers) block = null
+    }
+    this.decoder = null
+    stream.requestDone = true
+    if (block && block.size > 0) decoder.decodeTrailers(block)
+    else decoder.decodeData(EMPTY, true)
+    this.maybeFinish(stream)
+    return null
+  }
+
+  onEndOfInput(): CodecError | null {
+    const { decoder, stream } = this
+    if (decoder && stream && this.body === Body.Tunnel) {
+      this.decoder = null
+      stream.requestDone = true
+      decoder.decodeData(EMPTY, true)
+      return null
+    }
+    // A cut request can never be answered: the connection is as good as closed.
+    if (decoder || this.scanner.waiting) this.connection.close(CloseType.NoFlush, 'downstream_remote_disconnect')
+    return null
+  }
+
+  /** Both directions of `stream` are done: the next request may come. */
+  maybeFinish(stream: ServerStream): void {
+    if (this.stream !== stream || !stream.requestDone || !stream.responseDone) return
+    this.stream = null
+    stream.callbacks = null
+    stream.releaseReads()
+    if (!this.pipelined || this.failed) return
+    const waiting = this.pipelined
+    this.pipelined = null
+    this.connection.readDisable(false)
+    if (this.dispatching) {
+      this.pipelined = waiting
+      this.connection.readDisable(true)
+      return
+    }
+    this.dispatching = true
+    const error = this.run(waiting, 0)
+    this.dispatching = false
+    if (error) this.connection.close(CloseType.FlushWriteAndDelay, error.details)
+  }
+
+  goAway(): void {}
+  shutdownNotice(): void {}
+
+  onUnderlyingConnectionAboveWriteBufferHighWatermark(): void {
+    this.stream?.callbacks?.onAboveWriteBufferHighWatermark()
+  }
+
+  onUnderlyingConnectionBelowWriteBufferLowWatermark(): void {
+    this.stream?.callbacks?.onBelowWriteBufferLowWatermark()
+  }
+
+  /** 101 or 200 to CONNECT: from here on bytes are bytes. */
+  becomeTunnel(): void {
+    this.body = Body.Tunnel
+  }
+}
+
+/** Filled by settleRequest for the request at hand. */
+const framing = { tunnel: false, chunked: false, length: 0 }
+
+/** One request's way back. */
+class ServerStream implements ResponseEncoder, Stream {
+  readonly protocol: Protocol
+  readonly id: number
+  callbacks: StreamCallbacks | null = null
+  wireBytesReceived = 0
+  wireBytesSent = 0
+  requestDone = false
+  responseStarted = false
+  responseDone = false
+  isHead = false
+  isConnect = false
+  private readonly codec: Http1ServerConnection
+  private chunkedBody = false
+  private bodyless = false
+  private paused = 0
+
+  constructor(codec: Http1ServerConnection, protocol: Protocol, id: number) {
+    this.codec = codec
+    this.protocol = protocol
+    this.id = id
+  }
+
+  get stream(): Stream {
+    return this
+  }
+
+  encode1xxHeaders(headers: HeaderMap): void {
+    this.write(`${statusLine(headers.status)}${headerLines(headers, this.codec.options.headerKeyFormat)}\r\n`)
+  }
+
+  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    const { status } = headers
+    this.responseStarted = true
+    const tunnel = status === 101 || (this.isConnect && status === 200)
+    let framingLine = ''
+    this.bodyless = this.isHead || status === 204 || status === 304 || status < 200
+    if (tunnel) {
+      this.bodyless = false
+      this.codec.becomeTunnel()
+    } else if (!headers.has('content-length')) {
+      if (endStream) {
+        if (!this.isHead && status >= 200 && status !== 204 && status !== 304) framingLine = 'content-length: 0\r\n'
+      } else if (!this.bodyless && this.protocol !== Protocol.Http10) {
+        this.chunkedBody = true
+        framingLine = 'transfer-encoding: chunked\r\n'
+      } else if (this.isHead && this.protocol !== Protocol.Http10) framingLine = 'transfer-encoding: chunked\r\n'
+    }
+    this.write(`${statusLine(status)}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
+    if (endStream) this.finish()
+  }
+
+  encodeData(chunk: Buffer, endStream: boolean): void {
+    const { connection } = this.codec
+    if (chunk.length > 0 && !this.bodyless) {
+      if (this.chunkedBody) {
+        this.write(chunkHeader(chunk.length))
+        connection.write(chunk, false)
+        this.wireBytesSent += chunk.length
+        this.write('\r\n')
+      } else {
+        connection.write(chunk, false)
+        this.wireBytesSent += chunk.length
+      }
+    }
+    if (!endStream) return
+    if (this.chunkedBody) this.write('0\r\n\r\n')
+    this.finish()
+  }
+
+  encodeTrailers(trailers: HeaderMap): void {
+    if (this.chunkedBody) {
+      const lines = this.codec.options.enableTrailers ? headerLines(trailers, this.codec.options.headerKeyFormat) : ''
+      this.write(`0\r\n${lines}\r\n`)
+    }
+    this.finish()
+  }
+
+  private write(text: string): void {
+    writeText(this.codec.connection, text)
+    this.wireBytesSent += text.length
+  }
+
+  private finish(): void {
+    this.responseDone = true
+    this.codec.maybeFinish(this)
+  }
+
+  resetStream(_reason: StreamResetReason): void {
+    this.callbacks = null
+    this.codec.connection.close(CloseType.FlushWrite, '')
+  }
+
+  readDisable(disable: boolean): void {
+    this.paused += disable ? 1 : -1
+    this.codec.connection.readDisable(disable)
+  }
+
+  /** A finished stream must not keep the connection from reading the next request. */
+  releaseReads(): void {
+    while (this.paused > 0) this.readDisable(false)
+  }
+}
