@@ -1,6 +1,146 @@
-import type { Listener } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+// Listeners of a router: one an address and port, a chain for HTTP or one a TLS server name.
+import { create } from '@bufbuild/protobuf'
+import { type TransportSocket, TrafficDirection } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import type { Filter, FilterChain } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import type { VirtualService } from '../../config/index.ts'
+import { commonHosts, isHttpServer, isPassthrough, type MergedPort, type MergedServer, mergedGateways } from '../gateway/merge.ts'
+import { isHttp } from '../model/protocol.ts'
+import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
+import { buildAccessLogs } from '../telemetry/access-log.ts'
+import { addressOf } from '../xds/messages.ts'
+import { chainMatch, filterChain, type OutboundChain } from './chain.ts'
 import type { ListenerContext } from './context.ts'
+import { PROXY_PROTOCOL, tlsInspector } from './filters.ts'
+import { gatewayTlsSocket } from './gateway-tls.ts'
+import { httpConnectionManager } from './http-connection-manager.ts'
+import { l4MatchApplies } from './l4-chains.ts'
+import { WILDCARD } from './outbound.ts'
+import { routeFilters } from './tcp-proxy.ts'
 
-export function gatewayListeners(_context: ListenerContext): Listener[] {
-  return []
+export function gatewayListeners(context: ListenerContext): Listener[] {
+  const listeners: Listener[] = []
+  for (const port of mergedGateways(context.proxy, context.push).ports) {
+    // The Service in front translates low ports; one that is not translated is out of reach for an unprivileged pod.
+    if (context.proxy.unprivileged && port.port < 1024) continue
+    const listener = gatewayListener(context, port)
+    if (listener) listeners.push(listener)
+  }
+  return listeners
+}
+
+/** Null: no server of the port has anything to do, so nothing listens. */
+function gatewayListener(context: ListenerContext, port: MergedPort): Listener | null {
+  const { mesh, telemetry } = context
+  const bind = port.bind || WILDCARD
+  const name = `${bind}_${port.port}`
+  const chains = isHttp(port.protocol)
+    ? [filterChain([httpFilter(context, port.servers[0]!, name)], undefined, null)]
+    : tlsAndTcpChains(context, port, name)
+  if (chains.length === 0) return null
+  const inspects = chains.some((chain) => chain.transportSocket || chain.filterChainMatch?.serverNames.length)
+  return create(ListenerSchema, {
+    name,
+    address: addressOf(bind, port.port),
+    trafficDirection: TrafficDirection.OUTBOUND,
+    maxConnectionsToAcceptPerSocketEvent: 1,
+    accessLog: buildAccessLogs(mesh, telemetry.client, 'listener'),
+    listenerFilters: [
+      ...(mesh.defaultConfig.gatewayTopology?.proxyProtocol ? [PROXY_PROTOCOL] : []),
+      ...(inspects ? [tlsInspector()] : []),
+    ],
+    filterChains: chains,
+  })
+}
+
+function httpFilter(context: ListenerContext, server: MergedServer, listenerName: string): Filter {
+  return httpConnectionManager(context, {
+    kind: 'gateway',
+    statPrefix: `outbound_${listenerName}`,
+    routes: server.routeName,
+    grpcWeb: server.protocol === 'GRPC-Web',
+    security: httpSecurity(context.push, context.proxy),
+  })
+}
+
+/** HTTPS chains first, then TCP and passthrough ones, each in the order of the servers. */
+function tlsAndTcpChains(context: ListenerContext, port: MergedPort, name: string): FilterChain[] {
+  const https: FilterChain[] = []
+  const tcp: FilterChain[] = []
+  const passthroughNames = new Set<string>()
+  for (const merged of port.servers) {
+    const { server, sniHosts } = merged
+    if (isHttpServer(server)) {
+      const socket = gatewayTlsSocket(server.tls!)
+      https.push(chain(sniHosts, [httpFilter(context, merged, name)], socket))
+    } else if (server.tls && isPassthrough(server)) tcp.push(...passthroughChains(context, merged, passthroughNames))
+    else {
+      const filters = tcpRouteFilters(context, merged)
+      if (filters) tcp.push(chain(server.tls ? sniHosts : [], filters, server.tls && gatewayTlsSocket(server.tls)))
+    }
+  }
+  return [...https, ...tcp]
+}
+
+function chain(
+  serverNames: readonly string[],
+  filters: readonly Filter[],
+  socket: TransportSocket | undefined,
+  source: VirtualService | null = null,
+): FilterChain {
+  const parts: OutboundChain = {
+    serverNames,
+    destinations: [],
+    applicationProtocols: [],
+    transportProtocol: '',
+    source,
+    http: null,
+    filters,
+  }
+  const open = serverNames.length === 0 || serverNames.includes('*')
+  return filterChain(filters, open ? undefined : chainMatch(parts), source, socket)
+}
+
+/** VirtualServices bound to a server's Gateway that share a host with it. */
+function boundTo(context: ListenerContext, { gateway, hosts }: MergedServer): VirtualService[] {
+  return context.push.virtualServices
+    .visible(context.proxy.namespace, gateway)
+    .filter((vs) => commonHosts(hosts, vs.spec.hosts ?? [], vs.metadata.namespace).length > 0)
+}
+
+/** The first tcp route for the server's port. */
+function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter[] | null {
+  const { server, gateway, protocol } = merged
+  for (const vs of boundTo(context, merged)) {
+    for (const tcp of vs.spec.tcp ?? []) {
+      const fits =
+        !tcp.match?.length ||
+        tcp.match.some((match) => l4MatchApplies(match, context.proxy, gateway, server.port.number))
+      if (fits) {
+        return [
+          ...networkSecurity(context.push, context.proxy),
+          ...routeFilters(context, tcp.route ?? [], protocol, server.port.number, vs.metadata, 'gateway'),
+        ]
+      }
+    }
+  }
+  return null
+}
+
+/** TLS that is not ended here: routed by server name. A name serves the first route that has it. */
+function passthroughChains(context: ListenerContext, merged: MergedServer, taken: Set<string>): FilterChain[] {
+  const { server, gateway, protocol } = merged
+  const chains: FilterChain[] = []
+  for (const vs of boundTo(context, merged)) {
+    for (const tls of vs.spec.tls ?? []) {
+      for (const match of tls.match) {
+        if (!l4MatchApplies(match, context.proxy, gateway, server.port.number)) continue
+        if (match.sniHosts.some((name) => taken.has(name))) continue
+        for (const name of match.sniHosts) taken.add(name)
+        const filters = routeFilters(context, tls.route ?? [], protocol, server.port.number, vs.metadata, 'gateway')
+        chains.push(chain(match.sniHosts, [...networkSecurity(context.push, context.proxy), ...filters], undefined))
+      }
+    }
+  }
+  return chains
 }

@@ -25,6 +25,8 @@ export interface HttpChainOptions {
   readonly routes: string | RouteConfiguration
   readonly grpcWeb: boolean
   readonly security: HttpSecurityFilters
+  /** The port is declared to speak HTTP/2. */
+  readonly http2?: boolean
   /** HTTP proxy port of sidecars: requests name the whole URL. */
   readonly httpProxy?: boolean
 }
@@ -82,6 +84,7 @@ function byDirection(context: ListenerContext, options: HttpChainOptions): Init 
         serverName: 'istio-envoy',
         forwardClientCertDetails: Forward.APPEND_FORWARD,
         setCurrentClientCertDetails: { subject: true, dns: true, uri: true },
+        http2ProtocolOptions: options.http2 ? {} : undefined,
         httpProtocolOptions: acceptHttp10 ? { acceptHttp10 } : undefined,
       }
     case 'gateway':

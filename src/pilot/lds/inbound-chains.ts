@@ -5,8 +5,10 @@ import {
   type FilterChain,
   FilterChainSchema,
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import type { Resource } from '../../config/index.ts'
 import type { MutualTlsMode } from '../model/peer-authentication.ts'
-import { isGrpc, listenerProtocol, type Protocol } from '../model/protocol.ts'
+import { isGrpc, isHttp2, listenerProtocol, type Protocol } from '../model/protocol.ts'
+import { resourcePath } from '../model/resource.ts'
 import { inboundRouteConfiguration } from '../rds/inbound.ts'
 import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts'
 import { PLAINTEXT_HTTP_ALPN } from './chain.ts'
@@ -31,6 +33,8 @@ export interface InboundPort {
   /** Host name that traces show. */
   readonly host: string
   readonly cluster: string
+  /** The Sidecar whose ingress made it. */
+  readonly source: Resource | null
 }
 
 const MTLS_ALL = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2']
@@ -111,6 +115,7 @@ export function passthroughChains(context: ListenerContext, port: number, mode: 
     protocol: 'Unsupported',
     host: '',
     cluster: INBOUND_PASSTHROUGH_CLUSTER,
+    source: null,
   }
   return chainKinds(mode, 'AUTO').map((kind) => {
     const name = kind.kind === 'http' ? 'virtualInbound-catchall-http' : 'virtualInbound'
@@ -138,6 +143,7 @@ function build(
       transportProtocol: kind.transport,
       applicationProtocols: [...kind.alpn],
     },
+    metadata: port.source ? { filterMetadata: { istio: { config: resourcePath(port.source) } } } : undefined,
     transportSocket: kind.terminate ? mutualTlsSocket(context.mesh, kind.kind) : undefined,
     filters: [
       ...tcpMetadataFilters(context),
@@ -158,6 +164,7 @@ function httpFilterOf(context: ListenerContext, port: InboundPort, statPrefix: s
       grpc: isGrpc(port.protocol),
     }),
     grpcWeb: port.protocol === 'GRPC-Web',
+    http2: isHttp2(port.protocol),
     security: httpSecurity(context.push, context.proxy),
   })
 }

@@ -92,6 +92,7 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
         protocol: port.protocol,
         host: service.hostname,
         cluster: inboundClusterName(targetPort),
+        source: null,
       })
     }
   }
@@ -113,6 +114,7 @@ function ingressPort(context: ListenerContext, listener: IstioIngressListener): 
     protocol,
     host: `${name}.${namespace}`,
     cluster: inboundClusterName(number),
+    source: scope.sidecar,
   }
 }
 
