@@ -126,7 +126,11 @@ async function runInForeground(
     say: (line) => (parent && process.connected ? parent({ line }) : console.log(line)),
     applied: (report) => (parent && process.connected ? parent({ report }) : printReport(report, false)),
   })
-  const stop = () => void supervisor.stop()
+  let stopping = false
+  const stop = () => {
+    stopping = true
+    void supervisor.stop()
+  }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
   if (!parent) endWithLauncher(stop)
   try {
@@ -137,7 +141,10 @@ async function runInForeground(
   }
   if (parent) parent({ started: true })
   // An unready pod is worth a line, not the end of the mesh: its manifest can be mended while it runs.
-  else becomeReady(timeoutMs, ports).catch((error: unknown) => console.error(`error: ${errorText(error)}`))
+  else
+    becomeReady(timeoutMs, ports).catch((error: unknown) => {
+      if (!stopping) console.error(`error: ${errorText(error)}`)
+    })
   const failure = await supervisor.ended
   if (failure) throw failure
   if (!parent) console.log('mesh ended')
