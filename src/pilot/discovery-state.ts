@@ -21,6 +21,8 @@ export interface Changes extends RegistryChanges {
   readonly kinds: ReadonlySet<IstioKind>
   /** {@link resourceKey}s of changed resources. */
   readonly resources: ReadonlySet<string>
+  /** A changed VirtualService has, or had, TLS or TCP routes: those stand in listeners. */
+  readonly l4Routes: boolean
   /** Secrets and ConfigMaps that changed: `Kind/namespace/name`. */
   readonly credentials: ReadonlySet<string>
   /** Generate everything anew: first snapshot, mesh configuration, forced push. */
@@ -49,6 +51,7 @@ export class DiscoveryState {
   private readonly resources = new Map<string, AnyResource>()
   private changedKinds = new Set<IstioKind>()
   private changedResources = new Set<string>()
+  private changedL4Routes = false
   private credentials: ReadonlyMap<string, KubeObject> = new Map()
   private changedCredentials = new Map<string, KubeObject | null>()
   private lists: ResourceLists | null = null
@@ -113,10 +116,12 @@ export class DiscoveryState {
       kinds: this.changedKinds,
       resources: this.changedResources,
       credentials: changedCredentials,
+      l4Routes: this.changedL4Routes,
       all: first || force,
     }
     this.changedKinds = new Set()
     this.changedResources = new Set()
+    this.changedL4Routes = false
     return { push: this.push, changes }
   }
 
@@ -168,6 +173,7 @@ export class DiscoveryState {
   }
 
   private set(key: string, kind: IstioKind, resource: AnyResource | undefined): void {
+    if (hasL4Routes(resource) || hasL4Routes(this.resources.get(key))) this.changedL4Routes = true
     if (resource) this.resources.set(key, resource)
     else this.resources.delete(key)
     this.changedKinds.add(kind)
@@ -176,4 +182,9 @@ export class DiscoveryState {
     else if (kind === 'WorkloadEntry')
       this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined)
   }
+}
+
+function hasL4Routes(resource: AnyResource | undefined): boolean {
+  if (resource?.kind !== 'VirtualService') return false
+  return (resource.spec.tls?.length ?? 0) > 0 || (resource.spec.tcp?.length ?? 0) > 0
 }

@@ -50,8 +50,16 @@ function resolve(vs: VirtualService, domain: string): VirtualService {
   }
 }
 
+function matchesSourceLabels({ spec }: VirtualService): boolean {
+  return [...(spec.http ?? []), ...(spec.tls ?? []), ...(spec.tcp ?? [])].some((route) =>
+    route.match?.some((match) => match.sourceLabels !== undefined),
+  )
+}
+
 /** VirtualServices by the gateway they name and by who may see them; immutable. */
 export class VirtualServiceIndex {
+  /** Some route is for sources with certain labels: what applies then depends on the proxy's labels. */
+  readonly selectsSources: boolean
   private readonly byGateway = new Map<string, { readonly vs: VirtualService; readonly exportTo: ExportTo }[]>()
   private readonly memo = new Map<string, readonly VirtualService[]>()
 
@@ -61,6 +69,7 @@ export class VirtualServiceIndex {
   /** `list` oldest first, resolved. */
   constructor(list: readonly VirtualService[], exportToOf: (vs: VirtualService) => ExportTo) {
     this.size = list.length
+    this.selectsSources = list.some(matchesSourceLabels)
     for (const vs of list) {
       // A VirtualService without hosts is a delegate: it speaks only through its roots.
       if (!vs.spec.hosts?.length) continue

@@ -22,11 +22,16 @@ export function proxyClass(proxy: ProxyNode): string {
 }
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */
-function placeOf(proxy: AssignmentInputs['proxy']): string {
-  const labels = Object.keys(proxy.labels)
+export function placeOf(proxy: AssignmentInputs['proxy']): string {
+  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${labelsText(proxy.labels)}`
+}
+
+/** Labels as one text, in a fixed order. */
+export function labelsText(labels: Readonly<Record<string, string>>): string {
+  return Object.keys(labels)
     .sort()
-    .map((key) => `${key}=${proxy.labels[key]}`)
-  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${labels.join(',')}`
+    .map((key) => `${key}=${labels[key]}`)
+    .join(',')
 }
 
 /** The key of one outbound cluster. */
@@ -55,6 +60,17 @@ export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushConte
   // These look at the endpoints themselves.
   const endpoints = `${base}|${versionOf(set ?? null)}|${versionOf(push.peerAuthentications)}`
   return dns ? `${endpoints}|${placeOf(proxy)}` : endpoints
+}
+
+/**
+ * The key of one route configuration of a sidecar; null for other proxies, whose tables are their own.
+ * The scope's key covers services, VirtualServices, DestinationRules, Sidecar and mesh.
+ */
+export function routeKey(name: string, proxy: ProxyNode, push: PushContext): string | null {
+  if (proxy.type !== 'sidecar') return null
+  const scope = push.sidecarScope(proxy)
+  const labelled = scope.selectingRules || push.virtualServices.selectsSources
+  return [name, scope.key, proxy.namespace, proxy.dnsDomain, labelled ? labelsText(proxy.labels) : ''].join('|')
 }
 
 /** The key of one assignment. Proxies in different places share it unless something looks at places. */

@@ -19,7 +19,6 @@ const KINDS_OF_TYPE: Readonly<Record<string, ReadonlySet<IstioKind>>> = {
     'RequestAuthentication',
     'Sidecar',
     'Telemetry',
-    'VirtualService',
     'WasmPlugin',
   ]),
   [RDS_TYPE]: new Set(['DestinationRule', 'EnvoyFilter', 'Gateway', 'Sidecar', 'VirtualService']),
@@ -34,6 +33,7 @@ export function mergeChanges(a: Changes, b: Changes): Changes {
     workloads: union(a.workloads, b.workloads),
     kinds: union(a.kinds, b.kinds),
     resources: union(a.resources, b.resources),
+    l4Routes: a.l4Routes || b.l4Routes,
     credentials: union(a.credentials, b.credentials),
     all: a.all || b.all,
   }
@@ -58,7 +58,11 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
   // Which VirtualServices a Sidecar's hosts import decides which services' clusters exist.
   if (changes.kinds.has('VirtualService') && push.sidecars.length > 0 && (typeUrl === CDS_TYPE || typeUrl === EDS_TYPE))
     return 'all'
-  if (changes.services.size > 0) return 'all'
+  if (changes.kinds.has('VirtualService') && typeUrl === LDS_TYPE) {
+    // HTTP routes reach a sidecar by RDS; a gateway's listeners follow which hosts have routes.
+    if (changes.l4Routes || proxy.type !== 'sidecar') return 'all'
+  }
+  if (changes.services.size > 0) return typeUrl === EDS_TYPE ? 'endpoints' : 'all'
   // The proxy's own workload decides its inbound listeners and clusters.
   if (typeUrl === CDS_TYPE || typeUrl === LDS_TYPE) {
     for (const ip of proxy.ips) if (changes.workloads.has(ip)) return 'all'

@@ -219,11 +219,11 @@ export class DiscoveryServer implements XdsHandler {
     return this.send(client, EDS_TYPE, resources, [...names], false) || sent
   }
 
-  /** Watched clusters of the services whose endpoints changed. */
+  /** Watched clusters of the services that changed, in themselves or in their endpoints. */
   private endpointNames(client: Client, changes: Changes, watched: ReadonlySet<string>): string[] {
     const scope = this.push!.sidecarScope(client.proxy)
     const names: string[] = []
-    for (const key of changes.endpoints) {
+    for (const key of new Set([...changes.endpoints, ...changes.services])) {
       const service = scope.servicesByHost.get(key.slice(key.indexOf('/') + 1))
       if (!service) continue
       const subsets = scope.destinationRule(service, client.proxy.labels)?.rule.spec.subsets ?? []

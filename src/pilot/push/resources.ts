@@ -1,4 +1,5 @@
 // Encoded resources of each type for one proxy: generators behind the shared cache.
+import { create } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
@@ -15,7 +16,7 @@ import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
-import { assignmentKey, clusterKey, proxyClass } from './cache-keys.ts'
+import { assignmentKey, clusterKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
 import { EncodedCache, encodeResource } from './encoded-cache.ts'
 
 /** The types this control plane translates, in push order. */
@@ -23,14 +24,19 @@ export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE,
 
 /** Encoded clusters and assignments kept: about 1 KiB each. */
 const CACHE_CAPACITY = 60_000
+/** Route configurations kept: up to a megabyte each in a large mesh. */
+const ROUTE_CACHE_CAPACITY = 64
 
 /** Generates encoded resources; the caches are shared by all proxies and outlive push contexts. */
 export class ResourceGenerator {
   readonly clusters = new EncodedCache<EncodedResource | null>(CACHE_CAPACITY)
   readonly assignments = new EncodedCache<EncodedResource>(CACHE_CAPACITY)
+  readonly routes = new EncodedCache<EncodedResource>(ROUTE_CACHE_CAPACITY)
   /** Outbound clusters of all proxies of one scope and class, for the push context at hand. */
   private outbound = new Map<string, readonly EncodedResource[]>()
-  private outboundFor: PushContext | null = null
+  /** Assignments by name, for all proxies of one scope and place. */
+  private placed = new Map<string, Map<string, EncodedResource>>()
+  private memoFor: PushContext | null = null
 
   /** Resources of a type; `names` null means all. Names without a resource are not in the answer. */
   generate(typeUrl: string, proxy: ProxyNode, push: PushContext, names: Iterable<string> | null): EncodedResource[] {
@@ -42,9 +48,7 @@ export class ResourceGenerator {
       case LDS_TYPE:
         return generateListeners(proxy, push).map((m) => encodeResource(ListenerSchema, m.name, m))
       case RDS_TYPE:
-        return names === null
-          ? []
-          : generateRoutes(proxy, push, new Set(names)).map((m) => encodeResource(RouteConfigurationSchema, m.name, m))
+        return names === null ? [] : this.generateRouteConfigurations(proxy, push, names)
       case SDS_TYPE:
         return names === null
           ? []
@@ -60,15 +64,10 @@ export class ResourceGenerator {
   }
 
   private outboundClusters(proxy: ProxyNode, push: PushContext): readonly EncodedResource[] {
-    if (this.outboundFor !== push) {
-      this.outbound = new Map()
-      this.outboundFor = push
-    }
+    this.begin(push)
     const scope = push.sidecarScope(proxy)
     const className = proxyClass(proxy)
-    const labels = scope.selectingRules ? JSON.stringify(Object.entries(proxy.labels).sort()) : ''
-    const { region, zone, subzone } = proxy.locality
-    const key = `${scope.key}|${className}|${region}/${zone}/${subzone}|${proxy.nodeName}|${labels}`
+    const key = `${scope.key}|${className}|${placeOf(proxy)}`
     let list = this.outbound.get(key)
     if (!list) {
       const built: EncodedResource[] = []
@@ -85,24 +84,49 @@ export class ResourceGenerator {
   }
 
   private generateAssignments(proxy: ProxyNode, push: PushContext, names: Iterable<string>): EncodedResource[] {
+    this.begin(push)
+    const place = `${push.sidecarScope(proxy).key}|${placeOf(proxy)}`
+    let known = this.placed.get(place)
+    if (!known) this.placed.set(place, (known = new Map()))
     const out: EncodedResource[] = []
     for (const name of names) {
-      const inputs = assignmentInputs(name, proxy, push)
-      // A cluster that is not there (any more): an empty assignment, so that nobody waits for it.
-      const key = inputs ? assignmentKey(inputs) : name
-      out.push(
-        this.assignments.get(key, () =>
-          encodeResource(ClusterLoadAssignmentSchema, name, inputs ? buildAssignment(inputs) : EMPTY_ASSIGNMENT(name)),
-        ),
-      )
+      let resource = known.get(name)
+      if (!resource) known.set(name, (resource = this.assignment(name, proxy, push)))
+      out.push(resource)
     }
     return out
   }
+
+  private assignment(name: string, proxy: ProxyNode, push: PushContext): EncodedResource {
+    const inputs = assignmentInputs(name, proxy, push)
+    // A cluster that is not there (any more): an empty assignment, so that nobody waits for it.
+    return this.assignments.get(inputs ? assignmentKey(inputs) : name, () =>
+      encodeResource(ClusterLoadAssignmentSchema, name, inputs ? buildAssignment(inputs) : emptyAssignment(name)),
+    )
+  }
+
+  private generateRouteConfigurations(proxy: ProxyNode, push: PushContext, names: Iterable<string>): EncodedResource[] {
+    const out: EncodedResource[] = []
+    for (const name of names) {
+      const key = routeKey(name, proxy, push)
+      const make = () => {
+        const [config] = generateRoutes(proxy, push, [name])
+        return encodeResource(RouteConfigurationSchema, name, config!)
+      }
+      out.push(key === null ? make() : this.routes.get(key, make))
+    }
+    return out
+  }
+
+  /** What is remembered for one push context only is forgotten with it. */
+  private begin(push: PushContext): void {
+    if (this.memoFor === push) return
+    this.memoFor = push
+    this.outbound = new Map()
+    this.placed = new Map()
+  }
 }
 
-const EMPTY_ASSIGNMENT = (clusterName: string) => ({
-  $typeName: 'envoy.config.endpoint.v3.ClusterLoadAssignment' as const,
-  clusterName,
-  endpoints: [],
-  namedEndpoints: {},
-})
+function emptyAssignment(clusterName: string) {
+  return create(ClusterLoadAssignmentSchema, { clusterName })
+}

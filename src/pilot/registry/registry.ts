@@ -110,13 +110,18 @@ export class Registry {
   /** A ServiceEntry as parsed, or its end. */
   applyServiceEntry(key: string, item: ServiceEntry | undefined): void {
     const before = this.entries.get(key)
+    const services = item ? convertServiceEntry(item, new Map(), this.settings) : []
+    this.dirtyEntries.add(key)
+    if (item && before && isDeepStrictEqual(before.services, services)) {
+      // Only endpoints may differ: the services keep their identity, and with it everything that was made from them.
+      this.entries.set(key, { item, services: before.services })
+      return
+    }
     for (const service of before?.services ?? []) this.unlinkEntry(service, key)
     if (item) {
-      const services = convertServiceEntry(item, new Map(), this.settings)
       this.entries.set(key, { item, services })
       for (const service of services) this.linkEntry(service, key)
     } else this.entries.delete(key)
-    this.dirtyEntries.add(key)
   }
 
   /** A WorkloadEntry as parsed, or its end. */
