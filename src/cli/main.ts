@@ -13,10 +13,15 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   'local-node': () => import('./commands/local-node.ts'),
   logs: () => import('./commands/logs.ts'),
   pilot: () => import('./commands/pilot.ts'),
+  proxy: () => import('./commands/proxy.ts'),
+  'proxy-config': () => import('./commands/proxy-config.ts'),
   scale: () => import('./commands/scale.ts'),
   status: () => import('./commands/status.ts'),
   up: () => import('./commands/up.ts'),
 }
+
+/** Other words for a command. */
+const ALIASES: Record<string, string> = { pc: 'proxy-config', ps: 'proxy-status', experimental: 'x' }
 
 /** Runs `outrigger ARGS…`; the exit code follows istioctl (0, 1 error, 64 usage, 65 bad data). */
 async function main(argv: readonly string[]): Promise<void> {
@@ -24,7 +29,8 @@ async function main(argv: readonly string[]): Promise<void> {
     .description('An Istio-compatible service mesh: data plane, control plane and tools')
     .exitOverride()
     .enablePositionalOptions()
-  const word = argv.find((arg) => !arg.startsWith('-'))
+  const typed = argv.find((arg) => !arg.startsWith('-'))
+  const word = typed === undefined ? undefined : (ALIASES[typed] ?? typed)
   const wanted = word !== undefined && word in COMMANDS ? [COMMANDS[word]!] : Object.values(COMMANDS)
   for (const load of wanted) (await load()).register(program)
   await program.parseAsync(argv as string[], { from: 'user' })

@@ -1,0 +1,280 @@
+import type { DescMessage } from '@bufbuild/protobuf'
+import type { Command } from 'commander'
+import { UserError } from '../../base/errors.ts'
+import { clusters, clusterTable } from '../envoy/clusters.ts'
+import { ConfigDump, camelJson, type Dumped } from '../envoy/config-dump.ts'
+import {
+  type EndpointFilter,
+  edsTable,
+  endpointTable,
+  filterClusterStatuses,
+  filterLoadAssignments,
+  loadAssignments,
+  parseClusterStatuses,
+} from '../envoy/endpoints.ts'
+import { bootstrapSummary, ecdsTable } from '../envoy/extensions.ts'
+import { listeners, listenerTable } from '../envoy/listeners.ts'
+import { routes, routeTable } from '../envoy/routes.ts'
+import { secretTable } from '../envoy/secrets.ts'
+import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
+import { outputFormat, portOption, printStructured } from '../output.ts'
+
+interface Options extends SourceOptions {
+  readonly output: string
+  readonly port?: string
+  readonly verbose?: string
+  readonly [name: string]: string | boolean | undefined
+}
+
+const FORMATS = ['short', 'json', 'yaml'] as const
+
+/** `outrigger proxy-config KIND POD`: what a proxy runs with, in istioctl's tables. */
+export function register(program: Command): void {
+  const pc = program
+    .command('proxy-config')
+    .alias('pc')
+    .description(
+      'show the configuration of a proxy: cluster, listener, route, endpoint, eds, bootstrap, log, secret, ecds, all',
+    )
+
+  const kind = (name: string, aliases: string[], description: string): Command =>
+    pc
+      .command(`${name} [pod]`)
+      .aliases(aliases)
+      .description(description)
+      .option('-n, --namespace <name>', 'namespace of the pod', 'default')
+      .option('-f, --file <file>', 'read a config dump from this file (- = standard input)')
+      .option('--proxy-admin-port <port>', "the proxy's admin port", '15000')
+
+  const withOutput = (command: Command, fallback = 'short'): Command =>
+    command.option('-o, --output <format>', 'short, json or yaml', fallback)
+
+  withOutput(kind('cluster', ['clusters', 'c'], 'clusters'))
+    .option('--fqdn <name>', 'only clusters of this service')
+    .option('--direction <word>', 'inbound or outbound')
+    .option('--port <port>', 'only clusters of this port')
+    .option('--subset <name>', 'only clusters of this subset')
+    .action(showClusters)
+  withOutput(kind('listener', ['listeners', 'l'], 'listeners'))
+    .option('--address <ip>', 'only listeners of this address')
+    .option('--type <type>', 'HTTP, TCP, HTTP+TCP or UNKNOWN')
+    .option('--port <port>', 'only listeners of this port')
+    .option('--verbose [bool]', 'false: one line per listener', 'true')
+    .action(showListeners)
+  withOutput(kind('route', ['routes', 'r'], 'route configurations'))
+    .option('--name <name>', 'only this route configuration')
+    .option('--verbose [bool]', 'false: one line per route configuration', 'true')
+    .action(showRoutes)
+  endpointFilters(withOutput(kind('endpoint', ['endpoints', 'ep'], 'endpoints and their health'))).action(showEndpoints)
+  endpointFilters(withOutput(kind('eds', [], 'endpoints as EDS gave them'))).action(showEds)
+  withOutput(kind('bootstrap', ['b'], 'bootstrap'), 'json').action(showBootstrap)
+  withOutput(kind('secret', ['secrets', 's'], 'certificates')).action(showSecrets)
+  withOutput(kind('ecds', ['ec'], 'extension configurations')).action(showEcds)
+  withOutput(kind('all', ['a'], 'everything'), 'json').action(showAll)
+  kind('log', ['o'], 'log levels')
+    .option('--level <levels>', '[logger:]level, several joined by commas')
+    .option('-r, --reset', 'back to warning')
+    .action(logLevels)
+}
+
+function endpointFilters(command: Command): Command {
+  return command
+    .option('--address <ip>', 'only endpoints of this address')
+    .option('--port <port>', 'only endpoints of this port')
+    .option('--cluster <name>', 'only endpoints of this cluster')
+    .option('--status <status>', 'only endpoints of this status, for example healthy')
+}
+
+async function dumpOf(pod: string | undefined, options: Options, includeEds = false): Promise<ConfigDump> {
+  return new ConfigDump(await readAdmin(pod, `/config_dump${includeEds ? '?include_eds' : ''}`, options))
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
+function isVerbose(options: Options): boolean {
+  return options.verbose !== 'false'
+}
+
+async function printMessages(desc: DescMessage, list: readonly Dumped[], format: 'json' | 'yaml'): Promise<void> {
+  await printStructured(
+    await camelJson(
+      desc,
+      list.map((item) => item.raw),
+    ),
+    format,
+  )
+}
+
+async function showClusters(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const filter = {
+    fqdn: text(options.fqdn),
+    port: portOption(options.port),
+    subset: text(options.subset),
+    direction: text(options.direction),
+  }
+  const list = clusters(await dumpOf(pod, options), filter)
+  if (format === 'short') process.stdout.write(clusterTable(list))
+  else
+    await printMessages(
+      (await import('../../api/gen/envoy/config/cluster/v3/cluster_pb.js')).ClusterSchema,
+      list,
+      format,
+    )
+}
+
+async function showListeners(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const filter = { address: text(options.address), port: portOption(options.port), type: text(options.type) }
+  const list = listeners(await dumpOf(pod, options), filter)
+  if (format === 'short') process.stdout.write(listenerTable(list, isVerbose(options)))
+  else
+    await printMessages(
+      (await import('../../api/gen/envoy/config/listener/v3/listener_pb.js')).ListenerSchema,
+      list,
+      format,
+    )
+}
+
+async function showRoutes(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const list = routes(await dumpOf(pod, options), text(options.name))
+  if (format === 'short') process.stdout.write(routeTable(list, isVerbose(options)))
+  else
+    await printMessages(
+      (await import('../../api/gen/envoy/config/route/v3/route_pb.js')).RouteConfigurationSchema,
+      list,
+      format,
+    )
+}
+
+function endpointFilter(options: Options): EndpointFilter {
+  return {
+    address: text(options.address),
+    port: portOption(options.port),
+    cluster: text(options.cluster),
+    status: text(options.status),
+  }
+}
+
+async function showEndpoints(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const statuses = parseClusterStatuses(await readAdmin(pod, '/clusters?format=json', options))
+  const filter = endpointFilter(options)
+  if (format === 'short') {
+    process.stdout.write(endpointTable(statuses, filter))
+    return
+  }
+  const { ClusterStatusSchema } = await import('../../api/gen/envoy/admin/v3/clusters_pb.js')
+  const shown = filterClusterStatuses(statuses, filter).map((value) => ({ raw: value as Dumped['raw'], value }))
+  await printMessages(ClusterStatusSchema, shown, format)
+}
+
+async function showEds(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const filter = endpointFilter(options)
+  const all = loadAssignments(await dumpOf(pod, options, true))
+  if (format === 'short') {
+    process.stdout.write(edsTable(all, filter))
+    return
+  }
+  const { ClusterLoadAssignmentSchema } = await import('../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js')
+  await printMessages(ClusterLoadAssignmentSchema, filterLoadAssignments(all, filter), format)
+}
+
+async function showBootstrap(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const dump = await dumpOf(pod, options)
+  if (format === 'short') {
+    process.stdout.write(bootstrapText(dump))
+    return
+  }
+  const { BootstrapConfigDumpSchema } = await import('../../api/gen/envoy/admin/v3/config_dump_pb.js')
+  const [message] = await camelJson(BootstrapConfigDumpSchema, [dump.section('BootstrapConfigDump') as Dumped['raw']])
+  await printStructured(message, format)
+}
+
+function bootstrapText(dump: ConfigDump): string {
+  const { bootstrap } = dump.section('BootstrapConfigDump')
+  return bootstrapSummary(bootstrap as Dumped['value'])
+}
+
+async function showSecrets(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const dump = await dumpOf(pod, options)
+  if (format === 'short') process.stdout.write(secretTable(dump, new Date()))
+  else await printSection(dump, 'SecretsConfigDump', format)
+}
+
+async function showEcds(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const dump = await dumpOf(pod, options)
+  if (format === 'short') process.stdout.write(ecdsTable(dump))
+  else await printSection(dump, 'EcdsConfigDump', format)
+}
+
+async function printSection(
+  dump: ConfigDump,
+  type: 'SecretsConfigDump' | 'EcdsConfigDump',
+  format: 'json' | 'yaml',
+): Promise<void> {
+  const desc =
+    type === 'SecretsConfigDump'
+      ? (await import('../../api/gen/envoy/admin/v3/config_dump_pb.js')).SecretsConfigDumpSchema
+      : (await import('../../api/gen/envoy/admin/v3/config_dump_shared_pb.js')).EcdsConfigDumpSchema
+  const [message] = await camelJson(desc, [dump.section(type) as Dumped['raw']])
+  await printStructured(message, format)
+}
+
+async function showAll(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const dump = await dumpOf(pod, options, true)
+  if (format !== 'short') {
+    await printStructured(dump.raw, format)
+    return
+  }
+  const everyEndpoint = { address: '', port: 0, cluster: '', status: '' }
+  const parts = [
+    bootstrapText(dump),
+    clusterTable(clusters(dump, { fqdn: '', port: 0, subset: '', direction: '' })),
+    listenerTable(listeners(dump, { address: '', port: 0, type: '' }), true),
+    routeTable(routes(dump, ''), true),
+    secretTable(dump, new Date()),
+  ]
+  if (dump.hasSection('EndpointsConfigDump')) parts.push(edsTable(loadAssignments(dump), everyEndpoint))
+  process.stdout.write(parts.join('\n'))
+}
+
+const LEVELS = ['trace', 'debug', 'info', 'warning', 'error', 'critical', 'off']
+
+/** Shows or changes log levels. Istio's default level is warning. */
+async function logLevels(pod: string | undefined, options: Options): Promise<void> {
+  if (options.file !== undefined) throw new UserError('log levels are those of a running proxy: name a pod', 64)
+  if (pod === undefined) throw new UserError('name a pod: NAME or NAME.NAMESPACE', 64)
+  if (options.reset && options.level) throw new UserError('--level cannot be combined with --reset', 64)
+  const queries = options.reset ? ['level=warning'] : levelQueries(text(options.level))
+  const access = await localAccess()
+  const ref = await access.findPod(pod, options.namespace)
+  let answer = ''
+  for (const query of queries.length > 0 ? queries : ['']) {
+    answer = await adminRequest(access, ref, 'POST', query ? `/logging?${query}` : '/logging', options)
+  }
+  process.stdout.write(`${ref.name}.${ref.namespace}:\n${answer}`)
+}
+
+/** `http:debug,info` → the queries of /logging, the general level first. */
+function levelQueries(levels: string): string[] {
+  const general: string[] = []
+  const single: string[] = []
+  for (const part of levels.split(',').filter(Boolean)) {
+    const [first, second] = part.split(':') as [string, string | undefined]
+    const level = (second ?? first) === 'none' ? 'off' : (second ?? first)
+    if (!LEVELS.includes(level))
+      throw new UserError(`unrecognized logging level: ${level}; use ${LEVELS.join(', ')}`, 64)
+    if (second === undefined) general.push(`level=${level}`)
+    else single.push(`${encodeURIComponent(first)}=${level}`)
+  }
+  return [...general, ...single]
+}

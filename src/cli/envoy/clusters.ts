@@ -1,0 +1,73 @@
+// proxy-config cluster.
+
+import { UserError } from '../../base/errors.ts'
+import { tabulate } from '../tab-writer.ts'
+import type { ConfigDump, Dumped } from './config-dump.ts'
+import { goSort } from './go-sort.ts'
+import { managedBy, object, string } from './json.ts'
+
+export interface ClusterFilter {
+  readonly fqdn: string
+  readonly port: number
+  readonly subset: string
+  readonly direction: string
+}
+
+/** The parts of `direction|port|subset|fqdn`; null for other names. */
+export interface SubsetKey {
+  readonly direction: string
+  readonly port: number
+  readonly subset: string
+  readonly fqdn: string
+}
+
+export function parseSubsetKey(name: string): SubsetKey | null {
+  const parts = name.split('|')
+  if (parts.length < 4) return null
+  return { direction: parts[0]!, port: Number(parts[1]) || 0, subset: parts[2]!, fqdn: parts[3]! }
+}
+
+/** Clusters in istioctl's order. Throws UserError without any. */
+export function clusters(dump: ConfigDump, filter: ClusterFilter): Dumped[] {
+  const all = [
+    ...dump.list('ClustersConfigDump', 'dynamic_active_clusters', 'cluster'),
+    ...dump.list('ClustersConfigDump', 'static_clusters', 'cluster'),
+  ]
+  if (all.length === 0) throw new UserError('no clusters found')
+  const key = (cluster: Dumped): SubsetKey => {
+    const name = string(cluster.value, 'name')
+    return parseSubsetKey(name) ?? { direction: '', port: 0, subset: '', fqdn: name }
+  }
+  return goSort(all, (a, b) => {
+    const [x, y] = [key(a), key(b)]
+    if (x.fqdn !== y.fqdn) return x.fqdn < y.fqdn
+    if (x.subset !== y.subset) return x.subset < y.subset
+    return x.port !== y.port ? x.port < y.port : x.direction < y.direction
+  }).filter((cluster) => fits(string(cluster.value, 'name'), filter))
+}
+
+function fits(name: string, filter: ClusterFilter): boolean {
+  const key = parseSubsetKey(name)
+  if (!key) return (!filter.fqdn || name.includes(filter.fqdn)) && !filter.port && !filter.subset && !filter.direction
+  if (filter.fqdn && key.fqdn !== filter.fqdn) return false
+  if (filter.port && key.port !== filter.port) return false
+  if (filter.subset && key.subset !== filter.subset) return false
+  return !filter.direction || key.direction === filter.direction
+}
+
+export function clusterTable(list: readonly Dumped[]): string {
+  const rows = [['SERVICE FQDN', 'PORT', 'SUBSET', 'DIRECTION', 'TYPE', 'DESTINATION RULE']]
+  for (const { value } of list) {
+    const name = string(value, 'name')
+    const key = parseSubsetKey(name)
+    const type = clusterType(value)
+    const rule = managedBy(object(value, 'metadata'))
+    if (key) rows.push([key.fqdn, String(key.port), key.subset || '-', key.direction, type, rule])
+    else rows.push([name, '-', '-', '-', type, rule])
+  }
+  return tabulate(rows, 5)
+}
+
+function clusterType(value: Dumped['value']): string {
+  return string(object(value, 'cluster_type'), 'name') || string(value, 'type') || 'STATIC'
+}

@@ -1,0 +1,131 @@
+// proxy-config endpoint (from /clusters?format=json) and eds (from a config dump with endpoints).
+
+import { UserError } from '../../base/errors.ts'
+import { tabulate } from '../tab-writer.ts'
+import { type ConfigDump, type Dumped, type Json, snakeCase } from './config-dump.ts'
+import { goSort } from './go-sort.ts'
+import { list, number, object, string } from './json.ts'
+
+export interface EndpointFilter {
+  readonly address: string
+  readonly port: number
+  readonly cluster: string
+  readonly status: string
+}
+
+interface Endpoint {
+  readonly address: string
+  readonly port: number
+  readonly cluster: string
+  readonly status: string
+  readonly outlierFailed: boolean
+}
+
+/** The answer of /clusters?format=json. Throws UserError for what is no JSON. */
+export function parseClusterStatuses(text: string): readonly Json[] {
+  try {
+    return list(snakeCase(JSON.parse(text)) as Json, 'cluster_statuses')
+  } catch (error) {
+    throw new UserError(`error unmarshalling clusters response from Envoy: ${(error as Error).message}`, 1, {
+      cause: error,
+    })
+  }
+}
+
+/** Clusters with the hosts that fit, for -o json. */
+export function filterClusterStatuses(statuses: readonly Json[], filter: EndpointFilter): Json[] {
+  const out: Json[] = []
+  for (const cluster of statuses) {
+    const hosts = list(cluster, 'host_statuses').filter((host) =>
+      fits(endpointOf(host, string(cluster, 'name')), filter),
+    )
+    if (hosts.length > 0) out.push({ ...cluster, host_statuses: hosts })
+  }
+  return out
+}
+
+export function endpointTable(statuses: readonly Json[], filter: EndpointFilter): string {
+  const all = statuses.flatMap((cluster) =>
+    list(cluster, 'host_statuses').map((host) => endpointOf(host, string(cluster, 'name'))),
+  )
+  const shown = sorted(all.filter((endpoint) => fits(endpoint, filter)))
+  const rows = shown.map((e) => [endpointText(e), e.status, e.outlierFailed ? 'FAILED' : 'OK', e.cluster])
+  return tabulate([['ENDPOINT', 'STATUS', 'OUTLIER CHECK', 'CLUSTER'], ...rows], 5)
+}
+
+function endpointOf(host: Json, cluster: string): Endpoint {
+  const health = object(host, 'health_status')
+  return {
+    ...addressOf(object(host, 'address')),
+    cluster,
+    status: string(health, 'eds_health_status') || 'UNKNOWN',
+    outlierFailed: health?.failed_outlier_check === true,
+  }
+}
+
+function addressOf(address: Json | undefined): { address: string; port: number } {
+  const socket = object(address, 'socket_address')
+  if (socket) return { address: string(socket, 'address'), port: number(socket, 'port_value') }
+  const pipe = object(address, 'pipe')
+  if (pipe) return { address: `unix://${string(pipe, 'path')}`, port: 0 }
+  const internal = object(address, 'envoy_internal_address')
+  const id = string(internal, 'endpoint_id')
+  return { address: `envoy://${string(internal, 'server_listener_name')}/${id}`, port: 0 }
+}
+
+function endpointText(endpoint: { address: string; port: number }): string {
+  return endpoint.port === 0 ? endpoint.address : `${endpoint.address}:${endpoint.port}`
+}
+
+function fits(endpoint: Endpoint, filter: EndpointFilter): boolean {
+  const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
+  if (filter.address && !same(endpoint.address, filter.address)) return false
+  if (filter.port && endpoint.port !== filter.port) return false
+  if (filter.cluster && !same(endpoint.cluster, filter.cluster)) return false
+  return !filter.status || same(endpoint.status, filter.status)
+}
+
+function sorted<E extends { address: string; port: number; cluster: string }>(all: readonly E[]): E[] {
+  return goSort(all, (a, b) => {
+    if (a.address !== b.address) return a.address < b.address
+    return a.port !== b.port ? a.port < b.port : a.cluster < b.cluster
+  })
+}
+
+/** ClusterLoadAssignments of a config dump. Throws UserError when it was made without include_eds. */
+export function loadAssignments(dump: ConfigDump): Dumped[] {
+  return [
+    ...dump.list('EndpointsConfigDump', 'dynamic_endpoint_configs', 'endpoint_config'),
+    ...dump.list('EndpointsConfigDump', 'static_endpoint_configs', 'endpoint_config'),
+  ]
+}
+
+/** Those of them in which an endpoint fits. */
+export function filterLoadAssignments(all: readonly Dumped[], filter: EndpointFilter): Dumped[] {
+  return all.filter(({ value }) => assignedEndpoints(value).some((endpoint) => fits(endpoint, filter)))
+}
+
+export function edsTable(all: readonly Dumped[], filter: EndpointFilter): string {
+  const shown = sorted(
+    all.flatMap(({ value }) => assignedEndpoints(value)).filter((endpoint) => fits(endpoint, filter)),
+  )
+  const rows = shown.map((e) => [endpointText(e), e.status, e.locality, e.cluster])
+  return tabulate([['NAME', 'STATUS', 'LOCALITY', 'CLUSTER'], ...rows], 5)
+}
+
+function assignedEndpoints(assignment: Json): (Endpoint & { locality: string })[] {
+  const cluster = string(assignment, 'cluster_name')
+  return list(assignment, 'endpoints').flatMap((group) => {
+    const place = object(group, 'locality')
+    const locality = [string(place, 'region'), string(place, 'zone'), string(place, 'sub_zone')]
+      .filter(Boolean)
+      .join('/')
+    return list(group, 'lb_endpoints').map((entry) => ({
+      ...addressOf(object(entry, 'endpoint', 'address')),
+      cluster,
+      status: string(entry, 'health_status') || 'UNKNOWN',
+      outlierFailed: false,
+      locality,
+    }))
+  })
+}

@@ -1,0 +1,55 @@
+// The mesh that `outrigger up` runs on this machine.
+
+import { UserError } from '../base/errors.ts'
+import { LocalClient } from '../local/index.ts'
+import type { HttpAnswer, MeshAccess, MeshObject, PodRef } from './access.ts'
+
+const PILOT_DEBUG_PORT = 8080
+
+export class LocalAccess implements MeshAccess {
+  private readonly client = new LocalClient()
+
+  async findPod(text: string, namespace: string): Promise<PodRef> {
+    const [kind, rest] = text.includes('/') ? (text.split('/', 2) as [string, string]) : ['pod', text]
+    const ref = splitName(rest, namespace)
+    const pods = await this.objects('Pod', ref.namespace)
+    if (/^(po|pod|pods)$/.test(kind)) {
+      if (pods.some((pod) => pod.metadata.name === ref.name)) return ref
+      // A bare name may also be that of a Deployment, as a pod's own name changes with every restart.
+      const owned = pods.find((pod) => ownedBy(pod, ref.name))
+      if (owned && !text.includes('/')) return { namespace: ref.namespace, name: owned.metadata.name }
+      throw new UserError(`pods "${ref.name}" not found in namespace ${ref.namespace}`)
+    }
+    if (/^(deploy|deployment|deployments)(\.apps)?$/.test(kind)) {
+      const owned = pods.find((pod) => ownedBy(pod, ref.name))
+      if (owned) return { namespace: ref.namespace, name: owned.metadata.name }
+      throw new UserError(`deployment "${ref.name}" has no pod in namespace ${ref.namespace}`)
+    }
+    throw new UserError(`${kind}/: name a pod or a deployment`, 64)
+  }
+
+  podRequest(pod: PodRef, port: number, method: 'GET' | 'POST', path: string): Promise<HttpAnswer> {
+    return this.client.request({ pod: pod.name, namespace: pod.namespace, loopbackPort: port }, method, path)
+  }
+
+  pilotRequest(path: string): Promise<HttpAnswer> {
+    return this.client.request({ nodePort: PILOT_DEBUG_PORT }, 'GET', path)
+  }
+
+  async objects(kind: string, namespace?: string): Promise<readonly MeshObject[]> {
+    return (await this.client.call('list', { kind, namespace })) as readonly MeshObject[]
+  }
+}
+
+/** `name.namespace` where the name itself has no dot, else the given namespace. */
+function splitName(text: string, namespace: string): PodRef {
+  const dot = text.lastIndexOf('.')
+  return dot > 0 ? { name: text.slice(0, dot), namespace: text.slice(dot + 1) } : { name: text, namespace }
+}
+
+/** Pods of a Deployment are named `<deployment>-<replica set>-<pod>`. */
+function ownedBy(pod: MeshObject, deployment: string): boolean {
+  const name = pod.metadata.name
+  if (!name.startsWith(`${deployment}-`)) return false
+  return /^[a-z0-9]+-[a-z0-9]+$/.test(name.slice(deployment.length + 1))
+}
