@@ -25,7 +25,7 @@ export function pinoLevel(level: LogLevel): string {
   return PINO_LEVEL[level]
 }
 
-/** A JSON-lines logger on stderr (stdout belongs to access logs and to command output). */
-export function createLogger(name: string, level: LogLevel = 'info'): Logger {
-  return pino({ name, level: pinoLevel(level) }, pino.destination({ fd: 2, sync: true }))
+/** A JSON-lines logger on stderr (stdout belongs to access logs and to command output), or appending to `file`. */
+export function createLogger(name: string, level: LogLevel = 'info', file?: string): Logger {
+  return pino({ name, level: pinoLevel(level) }, pino.destination({ dest: file ?? 2, sync: true }))
 }

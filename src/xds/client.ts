@@ -85,6 +85,8 @@ export interface AdsClientOptions {
   readonly transport: AdsTransport
   readonly node: Node
   readonly mode: 'delta' | 'sotw'
+  /** Full method name of another discovery service with the same messages (SDS); default: ADS in the given mode. */
+  readonly method?: string
   readonly log: Logger
   /** Default: 500 ms doubling to 30 s, full jitter. */
   readonly backoff?: BackoffOptions
@@ -236,8 +238,8 @@ export class AdsClient {
       const client = this.#options.transport.connect()
       this.#client = client
       const stream: Stream = this.#delta
-        ? client.makeBidiStreamRequest(PATHS.delta, encodeDelta, decodeDelta, metadata)
-        : client.makeBidiStreamRequest(PATHS.sotw, encodeSotw, decodeSotw, metadata)
+        ? client.makeBidiStreamRequest(this.#options.method ?? PATHS.delta, encodeDelta, decodeDelta, metadata)
+        : client.makeBidiStreamRequest(this.#options.method ?? PATHS.sotw, encodeSotw, decodeSotw, metadata)
       this.#stream = stream
       stream.on('data', (response: Response) => this.#receive(epoch, response))
       stream.on('error', (error: ServiceError) => this.#ended(epoch, error))

@@ -51,13 +51,13 @@ export class ExtensionRegistry {
 
 /** Route and secret names that a parsed resource waits for. */
 export interface Dependencies {
-  readonly routes: Set<string>
+  readonly routes: Map<string, ConfigSource | undefined>
   /** Name → where to ask for it (undefined: a static secret). */
   readonly secrets: Map<string, ConfigSource | undefined>
 }
 
 export function noDependencies(): Dependencies {
-  return { routes: new Set(), secrets: new Map() }
+  return { routes: new Map(), secrets: new Map() }
 }
 
 /** The ParseContext of one resource (a listener, a cluster, …). */
@@ -72,7 +72,7 @@ export function createParseContext(
     at: (field) => createParseContext(registry, dependencies, join(field)),
     parseAny: (category, any, name) => parseAny(registry, dependencies, category, any, name, path),
     unpack: (any, desc) => unpackAs(any, desc, path),
-    needsRoute: (name) => void dependencies.routes.add(name),
+    needsRoute: (name, source) => void dependencies.routes.set(name, source),
     needsSecret: (name, source) => void dependencies.secrets.set(name, source),
   }
 }

@@ -34,7 +34,8 @@ export interface ParseContext {
   /** Decodes an Any as `desc` (TypedStruct is converted too) after validate.rules; refuses other types. */
   unpack<Desc extends DescMessage>(any: Any, desc: Desc): MessageShape<Desc>
   /** Named by the configuration and must be there before it may serve (warming). */
-  needsRoute(name: string): void
+  /** `source`: rds.config_source, for its initial_fetch_timeout. */
+  needsRoute(name: string, source?: ConfigSource): void
   /** `source`: its sds_config; absent for a static secret. */
   needsSecret(name: string, source?: ConfigSource): void
 }

@@ -5,6 +5,7 @@ import { extname } from 'node:path'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { parse as parseYaml } from 'yaml'
 import { type Bootstrap, BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { LocalitySchema, NodeSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import { parseJson } from './json.ts'
 import { checkRules } from './validate-rules.ts'
@@ -16,6 +17,12 @@ export interface BootstrapSources {
   readonly yaml?: string
   /** `--allow-unknown-static-fields`. */
   readonly allowUnknownFields: boolean
+  /** `--service-node`, `--service-cluster`, `--service-zone`: override the bootstrap's. */
+  readonly node?: {
+    readonly id?: string | undefined
+    readonly cluster?: string | undefined
+    readonly zone?: string | undefined
+  }
 }
 
 /** Throws ConfigError: unreadable file, syntax, unknown field, or a broken rule, with the field's path. */
@@ -39,8 +46,20 @@ export function loadBootstrap(sources: BootstrapSources): Bootstrap {
       Buffer.concat([toBinary(BootstrapSchema, bootstrap), toBinary(BootstrapSchema, overlay)]),
     )
   }
+  overrideNode(bootstrap, sources.node)
   checkRules(BootstrapSchema, bootstrap, '')
   return bootstrap
+}
+
+function overrideNode(bootstrap: Bootstrap, over: BootstrapSources['node']): void {
+  if (!over || (over.id === undefined && over.cluster === undefined && over.zone === undefined)) return
+  bootstrap.node ??= create(NodeSchema)
+  if (over.id !== undefined) bootstrap.node.id = over.id
+  if (over.cluster !== undefined) bootstrap.node.cluster = over.cluster
+  if (over.zone !== undefined) {
+    bootstrap.node.locality ??= create(LocalitySchema)
+    bootstrap.node.locality.zone = over.zone
+  }
 }
 
 function readBootstrap(path: string, allowUnknownFields: boolean): Bootstrap {

@@ -1,0 +1,50 @@
+// Every extension of this build: one explicit list, nothing registers itself. A new extension is one line here.
+
+import type { HttpFilterExtension, NetworkFilterExtension } from '../config/extension.ts'
+import { ExtensionRegistry } from '../config/extension-registry.ts'
+import type { ListenerFilterExtension } from '../network/listener-filters.ts'
+import { transportSockets } from '../network/transport-socket.ts'
+import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
+import { rbacFilter } from './http/rbac/config.ts'
+import { httpInspector } from './listener/http-inspector/filter.ts'
+import { originalDst } from './listener/original-dst/filter.ts'
+import { tlsInspector } from './listener/tls-inspector/filter.ts'
+import { directResponse } from './network/direct-response/filter.ts'
+import { echo } from './network/echo/filter.ts'
+import { networkRbacFilter } from './network/rbac/config.ts'
+import { sniCluster } from './network/sni-cluster/filter.ts'
+import { tcpProxy } from './network/tcp-proxy/extension.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: each extension knows the type of its own configuration
+type Any = any
+
+const LISTENER_FILTERS: readonly ListenerFilterExtension<Any>[] = [originalDst, tlsInspector, httpInspector]
+
+const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
+  tcpProxy,
+  echo,
+  directResponse,
+  sniCluster,
+  networkRbacFilter,
+]
+
+const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [rbacFilter]
+
+let registry: ExtensionRegistry | undefined
+
+/** The registry of this thread, made at the first call. */
+export function registerExtensions(): ExtensionRegistry {
+  if (registry !== undefined) return registry
+  const made = new ExtensionRegistry()
+  for (const extension of transportSockets) made.register('transport_socket', extension)
+  for (const extension of LISTENER_FILTERS) made.register('listener_filter', extension)
+  for (const extension of NETWORK_FILTERS) made.register('network_filter', extension)
+  for (const extension of ACCESS_LOGGERS) made.register('access_logger', extension)
+  for (const extension of HTTP_FILTERS) {
+    made.register('http_filter', extension)
+    const { name, routeDesc, parseRoute } = extension
+    if (routeDesc && parseRoute) made.register('http_route_filter', { name, desc: routeDesc, parse: parseRoute })
+  }
+  registry = made
+  return made
+}

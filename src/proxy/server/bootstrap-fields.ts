@@ -1,0 +1,56 @@
+// Every field of the bootstrap is honoured or refused.
+
+import {
+  type Bootstrap,
+  Bootstrap_DynamicResourcesSchema,
+  Bootstrap_StaticResourcesSchema,
+  BootstrapSchema,
+} from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { refuseUnsupported } from '../config/supported-fields.ts'
+
+const FIELDS = new Set([
+  'node',
+  'node_context_params',
+  'static_resources',
+  'dynamic_resources',
+  'cluster_manager',
+  'stats_config',
+  'stats_flush_interval',
+  'layered_runtime',
+  'admin',
+  // Watchdogs watch Envoy's own threads for stalls; Node has no counterpart, and nothing a user sees depends on them.
+  'watchdog',
+  'watchdogs',
+  'default_socket_interface',
+  'header_prefix',
+  'tracing',
+  // Node's resolver follows the system's configuration.
+  'typed_dns_resolver_config',
+  'dns_resolution_config',
+  'use_tcp_for_dns_lookups',
+  'bootstrap_extensions',
+  'overload_manager',
+  'enable_dispatcher_stats',
+  'memory_allocator_manager',
+])
+
+/** Throws ConfigError for a field that this proxy cannot honour. */
+export function refuseUnsupportedBootstrap(bootstrap: Bootstrap): void {
+  refuseUnsupported(BootstrapSchema, bootstrap, FIELDS, '')
+  if (bootstrap.staticResources) {
+    refuseUnsupported(
+      Bootstrap_StaticResourcesSchema,
+      bootstrap.staticResources,
+      new Set(['listeners', 'clusters', 'secrets']),
+      'static_resources',
+    )
+  }
+  if (bootstrap.dynamicResources) {
+    refuseUnsupported(
+      Bootstrap_DynamicResourcesSchema,
+      bootstrap.dynamicResources,
+      new Set(['lds_config', 'cds_config', 'ads_config']),
+      'dynamic_resources',
+    )
+  }
+}

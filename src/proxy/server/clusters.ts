@@ -1,0 +1,232 @@
+// Clusters and their endpoints on the main thread: parse, warm, hand to the workers.
+
+import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { DumpedResource } from '../admin/source.ts'
+import { createParseContext, type ExtensionRegistry, noDependencies } from '../config/extension-registry.ts'
+import type { Gauge, Scope } from '../observe/stats.ts'
+import type { ClusterData, EndpointsData } from '../upstream/config.ts'
+import { parseCluster } from '../upstream/parse-cluster.ts'
+import { parseEndpoints } from '../upstream/parse-endpoints.ts'
+import { decodeResource, dumped, fetchTimeoutMs, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
+import type { SecretResources } from './secrets.ts'
+import type { Need, Warming } from './warming.ts'
+import type { Workers } from './workers.ts'
+
+interface KnownCluster {
+  readonly data: ClusterData
+  readonly resource: IncomingResource
+  readonly dump: DumpedResource
+  readonly fixed: boolean
+}
+
+/** Which assignments to ask for. `add` asks anew for a name that is known. */
+export interface EndpointSubscription {
+  add(names: Iterable<string>): void
+  remove(names: Iterable<string>): void
+}
+
+export class ClusterResources {
+  private readonly registry: ExtensionRegistry
+  private readonly workers: Workers
+  private readonly warming: Warming
+  private readonly secrets: SecretResources
+  private readonly log: Logger
+  private readonly active = new Map<string, KnownCluster>()
+  private readonly warmingClusters = new Map<string, KnownCluster>()
+  private readonly assignments = new Map<string, { data: EndpointsData; dump: DumpedResource }>()
+  private readonly activeGauge: Gauge
+  private readonly warmingGauge: Gauge
+  private onIdle: (() => void)[] = []
+  eds: EndpointSubscription | null = null
+  versionInfo = ''
+
+  constructor(
+    registry: ExtensionRegistry,
+    workers: Workers,
+    warming: Warming,
+    secrets: SecretResources,
+    log: Logger,
+    stats: Scope,
+  ) {
+    this.registry = registry
+    this.workers = workers
+    this.warming = warming
+    this.secrets = secrets
+    this.log = log
+    const scope = stats.scope('cluster_manager')
+    this.activeGauge = scope.gauge('active_clusters')
+    this.warmingGauge = scope.gauge('warming_clusters')
+  }
+
+  /** A cluster of the bootstrap; one that waits for endpoints or secrets follows later. Rejects with ConfigError. */
+  async addStatic(resource: IncomingResource): Promise<void> {
+    const { known, needs } = this.parse(resource, true)
+    if (this.active.has(known.data.name))
+      throw new ConfigError('', `cluster manager: duplicate cluster '${known.data.name}'`)
+    const warm = this.warm(known, needs)
+    if (needs.length === 0) await warm
+    else
+      warm.catch((error: unknown) =>
+        this.log.error({ cluster: resource.name, reason: errorText(error) }, 'cluster could not be applied'),
+      )
+  }
+
+  /** One CDS response; returns the NACK reason or null. Good clusters of a bad response are applied all the same. */
+  async update(
+    added: readonly IncomingResource[],
+    removed: readonly string[],
+    version: string,
+  ): Promise<string | null> {
+    const errors: string[] = []
+    const jobs: Promise<void>[] = []
+    for (const resource of added) {
+      try {
+        const current = this.warmingClusters.get(resource.name) ?? this.active.get(resource.name)
+        if (current !== undefined && sameBytes(current.resource.body, resource.body)) continue
+        if (current?.fixed) throw new ConfigError('', 'a static cluster cannot be replaced by CDS')
+        const { known, needs } = this.parse(resource, false)
+        const warm = this.warm(known, needs)
+        // What waits for nothing can still be refused by a worker: then the response is refused.
+        if (needs.length === 0)
+          jobs.push(warm.catch((error: unknown) => void errors.push(`${resource.name}: ${errorText(error)}`)))
+        else
+          warm.catch((error: unknown) =>
+            this.log.error({ cluster: resource.name, reason: errorText(error) }, 'cluster could not be applied'),
+          )
+      } catch (error) {
+        errors.push(`${resource.name}: ${errorText(error)}`)
+      }
+    }
+    await Promise.all(jobs)
+    for (const name of removed) await this.remove(name)
+    if (errors.length === 0) this.versionInfo = version
+    return joinErrors(errors.length === 0 ? errors : [`Error adding/updating cluster(s) ${errors.join(', ')}`])
+  }
+
+  /** One EDS response; returns the NACK reason or null. */
+  async updateEndpoints(added: readonly IncomingResource[]): Promise<string | null> {
+    const errors: string[] = []
+    for (const resource of added) {
+      try {
+        const message = decodeResource(ClusterLoadAssignmentSchema, resource)
+        const data = parseEndpoints(message, false, createParseContext(this.registry))
+        this.assignments.set(resource.name, { data, dump: dumped(ClusterLoadAssignmentSchema, resource) })
+        for (const cluster of this.active.values()) {
+          if (cluster.data.type === 'EDS' && cluster.data.edsServiceName === resource.name) {
+            await this.workers.apply({ kind: 'endpoints', cluster: cluster.data.name, endpoints: data })
+          }
+        }
+        this.warming.satisfied(`endpoints:${resource.name}`)
+      } catch (error) {
+        errors.push(`${resource.name}: ${errorText(error)}`)
+      }
+    }
+    return joinErrors(errors)
+  }
+
+  /** Resolves when no cluster warms. */
+  settled(): Promise<void> {
+    if (this.warmingClusters.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.onIdle.push(resolve))
+  }
+
+  addedViaApi(name: string): boolean {
+    return this.active.get(name)?.fixed === false
+  }
+
+  dump(): {
+    versionInfo: string
+    static: readonly DumpedResource[]
+    active: readonly DumpedResource[]
+    warming: readonly DumpedResource[]
+  } {
+    const all = [...this.active.values()]
+    return {
+      versionInfo: this.versionInfo,
+      static: all.filter((c) => c.fixed).map((c) => c.dump),
+      active: all.filter((c) => !c.fixed).map((c) => c.dump),
+      warming: [...this.warmingClusters.values()].map((c) => c.dump),
+    }
+  }
+
+  /** Assignments of EDS, and those that static clusters carry. */
+  dumpEndpoints(): { static: readonly DumpedResource[]; dynamic: readonly DumpedResource[] } {
+    return { static: [], dynamic: [...this.assignments.values()].map((a) => a.dump) }
+  }
+
+  private parse(resource: IncomingResource, fixed: boolean): { known: KnownCluster; needs: Need[] } {
+    const message = decodeResource(ClusterSchema, resource)
+    const dependencies = noDependencies()
+    const data = parseCluster(message, createParseContext(this.registry, dependencies))
+    const needs: Need[] = []
+    for (const [name, source] of dependencies.secrets) {
+      this.secrets.need(name, source)
+      if (!this.secrets.has(name)) needs.push({ key: `secret:${name}`, timeoutMs: fetchTimeoutMs(source) })
+    }
+    if (data.type === 'EDS') {
+      if (this.eds === null) {
+        throw new ConfigError(
+          'eds_cluster_config',
+          'there is no ADS to ask for endpoints; set dynamic_resources.ads_config',
+        )
+      }
+      needs.push({
+        key: `endpoints:${data.edsServiceName}`,
+        timeoutMs: fetchTimeoutMs(message.edsClusterConfig?.edsConfig),
+      })
+    }
+    return { known: { data, resource, dump: dumped(ClusterSchema, resource), fixed }, needs }
+  }
+
+  /** Resolves when the cluster serves; rejects when a worker refuses it. */
+  private warm(known: KnownCluster, needs: readonly Need[]): Promise<void> {
+    const { name } = known.data
+    this.warmingClusters.set(name, known)
+    this.countClusters()
+    return new Promise((resolve, reject) => {
+      // The old version's assignment does not do: a changed cluster asks anew and waits for the answer.
+      this.warming.wait(`cluster ${name}`, needs, () => this.activate(known).then(resolve, reject))
+      if (known.data.type === 'EDS') this.eds?.add([known.data.edsServiceName])
+    })
+  }
+
+  private async activate(known: KnownCluster): Promise<void> {
+    const { name } = known.data
+    const endpoints = known.data.type === 'EDS' ? (this.assignments.get(known.data.edsServiceName)?.data ?? null) : null
+    try {
+      await this.workers.apply({ kind: 'cluster', cluster: known.data, endpoints })
+      this.active.set(name, known)
+    } finally {
+      if (this.warmingClusters.get(name) === known) this.warmingClusters.delete(name)
+      this.countClusters()
+    }
+  }
+
+  private async remove(name: string): Promise<void> {
+    const known = this.warmingClusters.get(name) ?? this.active.get(name)
+    if (known === undefined || known.fixed) return
+    this.warming.cancel(`cluster ${name}`)
+    this.warmingClusters.delete(name)
+    const wasActive = this.active.delete(name)
+    const service = known.data.edsServiceName
+    const others = [...this.active.values(), ...this.warmingClusters.values()]
+    if (known.data.type === 'EDS' && !others.some((c) => c.data.type === 'EDS' && c.data.edsServiceName === service)) {
+      this.assignments.delete(service)
+      this.eds?.remove([service])
+    }
+    this.countClusters()
+    if (wasActive) await this.workers.apply({ kind: 'remove-cluster', name })
+  }
+
+  private countClusters(): void {
+    this.activeGauge.set(this.active.size)
+    this.warmingGauge.set(this.warmingClusters.size)
+    if (this.warmingClusters.size > 0) return
+    const waiting = this.onIdle
+    this.onIdle = []
+    for (const resolve of waiting) resolve()
+  }
+}

@@ -1,0 +1,62 @@
+// What the main thread tells its workers and what they answer. Everything here survives structured clone.
+
+import type { ClusterStatusData } from '../admin/source.ts'
+import type { NodeInfo } from '../config/extension.ts'
+import type { Address } from '../network/connection.ts'
+import type { ListenerConfig } from '../network/listener-config.ts'
+import type { Secret } from '../network/tls/secret-store.ts'
+import type { StatsSettings } from '../observe/stats-settings.ts'
+import type { StatsDelta } from '../observe/stats-store.ts'
+import type { RouteConfigData } from '../route/config.ts'
+import type { ClusterData, EndpointsData } from '../upstream/config.ts'
+import type { RuntimeValue } from './runtime.ts'
+
+/** How a worker begins. */
+export interface WorkerSettings {
+  readonly index: number
+  readonly concurrency: number
+  readonly node: NodeInfo
+  readonly logLevel: string
+  readonly drainTimeMs: number
+  readonly drainImmediate: boolean
+  readonly fileFlushIntervalMs: number
+  readonly fileFlushMinBytes: number
+  readonly stats: StatsSettings
+  readonly runtime: Readonly<Record<string, RuntimeValue>>
+}
+
+/** One change. A worker applies them in the order in which they come. */
+export type WorkerUpdate =
+  /** Adds or replaces a cluster; endpoints are those of EDS, null for other types. */
+  | { readonly kind: 'cluster'; readonly cluster: ClusterData; readonly endpoints: EndpointsData | null }
+  | { readonly kind: 'remove-cluster'; readonly name: string }
+  | { readonly kind: 'endpoints'; readonly cluster: string; readonly endpoints: EndpointsData }
+  | { readonly kind: 'listener'; readonly config: ListenerConfig }
+  | { readonly kind: 'remove-listener'; readonly name: string }
+  | { readonly kind: 'routes'; readonly config: RouteConfigData }
+  | { readonly kind: 'remove-routes'; readonly name: string }
+  | { readonly kind: 'secret'; readonly secret: Secret }
+  | { readonly kind: 'remove-secret'; readonly name: string }
+  | { readonly kind: 'runtime'; readonly values: Readonly<Record<string, RuntimeValue>> }
+  | { readonly kind: 'health-check'; readonly failed: boolean }
+  | { readonly kind: 'start-drain'; readonly inboundOnly: boolean }
+  | { readonly kind: 'stop-listeners'; readonly inboundOnly: boolean }
+  | { readonly kind: 'log-level'; readonly level: string }
+  | { readonly kind: 'reopen-logs' }
+  | { readonly kind: 'close' }
+
+/** What can be asked of a worker. */
+export interface WorkerAnswers {
+  readonly stats: StatsDelta
+  readonly clusters: readonly ClusterStatusData[]
+  readonly connections: number
+}
+export type WorkerQuery = keyof WorkerAnswers
+
+export type ToWorker =
+  | { readonly id: number; readonly update: WorkerUpdate }
+  | { readonly id: number; readonly query: WorkerQuery }
+
+export type FromWorker =
+  | { readonly id: number; readonly error: string | null; readonly bound: readonly Address[] | null }
+  | { readonly id: number; readonly answer: unknown }

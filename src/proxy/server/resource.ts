@@ -1,0 +1,67 @@
+// Resources as they arrive: decoded, checked, and kept for /config_dump.
+
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { type Any, AnySchema } from '@bufbuild/protobuf/wkt'
+import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import type { DumpedError, DumpedResource } from '../admin/source.ts'
+import { durationMsOr } from '../config/duration.ts'
+import { checkRules } from '../config/validate-rules.ts'
+
+/** A resource in transit: from xDS or from the bootstrap. */
+export interface IncomingResource {
+  readonly name: string
+  /** '' for static ones. */
+  readonly version: string
+  readonly body: Uint8Array
+}
+
+/** Decodes and checks validate.rules. Throws ConfigError. */
+export function decodeResource<Desc extends DescMessage>(desc: Desc, resource: IncomingResource): MessageShape<Desc> {
+  let message: MessageShape<Desc>
+  try {
+    message = fromBinary(desc, resource.body)
+  } catch (error) {
+    throw new ConfigError('', `does not decode as ${desc.typeName}: ${errorText(error)}`, { cause: error })
+  }
+  checkRules(desc, message, '')
+  return message
+}
+
+export function staticResource<Desc extends DescMessage>(
+  desc: Desc,
+  name: string,
+  message: MessageShape<Desc>,
+): IncomingResource {
+  return { name, version: '', body: toBinary(desc, message) }
+}
+
+export function anyOf(desc: DescMessage, body: Uint8Array): Any {
+  return create(AnySchema, { typeUrl: `type.googleapis.com/${desc.typeName}`, value: body })
+}
+
+export function dumped(desc: DescMessage, resource: IncomingResource, error?: DumpedError): DumpedResource {
+  return {
+    name: resource.name,
+    resource: anyOf(desc, resource.body),
+    versionInfo: resource.version,
+    lastUpdated: new Date(),
+    ...(error ? { error } : {}),
+  }
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
+}
+
+const DEFAULT_FETCH_TIMEOUT_MS = 15_000
+
+/** initial_fetch_timeout: 15 s unless set, 0 = for ever. */
+export function fetchTimeoutMs(source: ConfigSource | undefined): number {
+  return durationMsOr(source?.initialFetchTimeout, DEFAULT_FETCH_TIMEOUT_MS)
+}
+
+/** All refusals of one response, as one NACK reason; null = none. */
+export function joinErrors(errors: readonly string[]): string | null {
+  return errors.length === 0 ? null : errors.join('\n')
+}

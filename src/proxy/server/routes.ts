@@ -1,0 +1,72 @@
+// Route configurations of RDS on the main thread: parsed, handed to the workers, kept while a listener names them.
+
+import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import { errorText } from '../../base/errors.ts'
+import type { DumpedResource } from '../admin/source.ts'
+import { createParseContext, type ExtensionRegistry } from '../config/extension-registry.ts'
+import { parseRouteConfiguration } from '../route/parse.ts'
+import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
+import type { Warming } from './warming.ts'
+import type { Workers } from './workers.ts'
+
+export class RouteResources {
+  private readonly registry: ExtensionRegistry
+  private readonly workers: Workers
+  private readonly warming: Warming
+  /** User (listener version) → names it needs. */
+  private readonly users = new Map<object, ReadonlySet<string>>()
+  private wanted = new Set<string>()
+  private readonly known = new Map<string, { resource: IncomingResource; dump: DumpedResource }>()
+  rds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
+
+  constructor(registry: ExtensionRegistry, workers: Workers, warming: Warming) {
+    this.registry = registry
+    this.workers = workers
+    this.warming = warming
+  }
+
+  has(name: string): boolean {
+    return this.known.has(name)
+  }
+
+  /** Subscribes to what `user` names; an empty set lets go. */
+  use(user: object, names: ReadonlySet<string>): void {
+    if (names.size === 0) this.users.delete(user)
+    else this.users.set(user, names)
+    const wanted = new Set<string>()
+    for (const set of this.users.values()) for (const name of set) wanted.add(name)
+    const before = this.wanted
+    this.wanted = wanted
+    const gone = [...before].filter((name) => !wanted.has(name))
+    const fresh = [...wanted].filter((name) => !before.has(name))
+    if (fresh.length > 0) this.rds?.add(fresh)
+    if (gone.length > 0) this.rds?.remove(gone)
+    for (const name of gone) {
+      if (this.known.delete(name)) void this.workers.apply({ kind: 'remove-routes', name })
+    }
+  }
+
+  /** One RDS response; returns the NACK reason or null. */
+  async update(added: readonly IncomingResource[]): Promise<string | null> {
+    const errors: string[] = []
+    for (const resource of added) {
+      const current = this.known.get(resource.name)
+      try {
+        if (current === undefined || !sameBytes(current.resource.body, resource.body)) {
+          const message = decodeResource(RouteConfigurationSchema, resource)
+          const config = parseRouteConfiguration(message, createParseContext(this.registry))
+          await this.workers.apply({ kind: 'routes', config })
+        }
+        this.known.set(resource.name, { resource, dump: dumped(RouteConfigurationSchema, resource) })
+        this.warming.satisfied(`route:${resource.name}`)
+      } catch (error) {
+        errors.push(`${resource.name}: ${errorText(error)}`)
+      }
+    }
+    return joinErrors(errors)
+  }
+
+  dump(): readonly DumpedResource[] {
+    return [...this.known.values()].map((known) => known.dump)
+  }
+}

@@ -1,0 +1,42 @@
+// SDS over gRPC: one stream for each secret and source, as Envoy opens them (envoy-contract §16.4).
+
+import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { ConfigError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import { AdsClient, SDS_TYPE } from '../../xds/index.ts'
+import { grpcTransport } from './grpc-transport.ts'
+import type { SdsSubscribe } from './secrets.ts'
+
+/** `api_config_source` of type GRPC or DELTA_GRPC; other sources throw ConfigError. */
+export function createSdsSubscribe(
+  find: (name: string) => Cluster | undefined,
+  node: () => Node,
+  log: Logger,
+): SdsSubscribe {
+  return (name, source, onSecret) => {
+    const specifier = source.configSourceSpecifier
+    if (specifier.case !== 'apiConfigSource')
+      throw new ConfigError('sds_config', `secret '${name}': only api_config_source is supported by this proxy`)
+    const client = new AdsClient({
+      transport: grpcTransport(specifier.value, find, 'sds_config.api_config_source'),
+      node: node(),
+      mode: 'sotw',
+      method: '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets',
+      log,
+      nodeOnFirstMessageOnly: specifier.value.setNodeOnFirstMessageOnly,
+    })
+    client.subscribe(
+      SDS_TYPE,
+      { names: [name], initialFetchTimeoutMs: 0 },
+      {
+        onUpdate: (change) => {
+          for (const resource of change.added) onSecret(resource)
+          return null
+        },
+      },
+    )
+    client.start()
+    return () => client.close()
+  }
+}

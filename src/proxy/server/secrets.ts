@@ -1,0 +1,152 @@
+// The secrets of the process: where each comes from, its current value, and who waits for it.
+
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import {
+  type Secret as SecretMessage,
+  SecretSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { DumpedResource } from '../admin/source.ts'
+import type { Secret } from '../network/tls/secret-store.ts'
+import { parseCertificate, parseTicketKeys, parseValidation } from '../network/tls/tls-config.ts'
+import type { SecretSource, SecretValue } from './options.ts'
+import { decodeResource, dumped, type IncomingResource } from './resource.ts'
+import type { Warming } from './warming.ts'
+import type { Workers } from './workers.ts'
+
+/** Starts delivery of one secret by SDS; returns the function that ends it. */
+export type SdsSubscribe = (
+  name: string,
+  source: ConfigSource,
+  onSecret: (resource: IncomingResource) => void,
+) => () => void
+
+interface Known {
+  readonly end: () => void
+  dump: DumpedResource | null
+}
+
+export class SecretResources {
+  private readonly workers: Workers
+  private readonly warming: Warming
+  private readonly log: Logger
+  private readonly inProcess: SecretSource | undefined
+  private readonly sds: SdsSubscribe
+  private readonly dynamic = new Map<string, Known>()
+  private readonly fixed = new Map<string, DumpedResource>()
+
+  constructor(workers: Workers, warming: Warming, log: Logger, inProcess: SecretSource | undefined, sds: SdsSubscribe) {
+    this.workers = workers
+    this.warming = warming
+    this.log = log
+    this.inProcess = inProcess
+    this.sds = sds
+  }
+
+  /** static_resources.secrets. Throws ConfigError. */
+  async addStatic(resource: IncomingResource): Promise<void> {
+    const secret = parseSecret(resource)
+    this.fixed.set(resource.name, dumped(SecretSchema, resource))
+    await this.workers.apply({ kind: 'secret', secret })
+  }
+
+  /** Throws ConfigError when nothing can deliver it. Delivery begins with the first call for a name. */
+  need(name: string, source: ConfigSource | undefined): void {
+    if (this.fixed.has(name) || this.dynamic.has(name)) return
+    if (this.inProcess !== undefined) {
+      const known: Known = { end: () => end(), dump: null }
+      this.dynamic.set(name, known)
+      const end = this.inProcess.watch(name, (value) => this.receive(fromValue(name, value)))
+      return
+    }
+    if (source === undefined)
+      throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
+    this.dynamic.set(name, { end: this.sds(name, source, (resource) => this.receive(resource)), dump: null })
+  }
+
+  has(name: string): boolean {
+    return this.fixed.has(name) || (this.dynamic.get(name)?.dump ?? null) !== null
+  }
+
+  /** For /config_dump. */
+  dump(): { static: readonly DumpedResource[]; active: readonly DumpedResource[]; warming: readonly DumpedResource[] } {
+    const active: DumpedResource[] = []
+    const warming: DumpedResource[] = []
+    for (const [name, known] of this.dynamic) {
+      if (known.dump !== null) active.push(known.dump)
+      else
+        warming.push(
+          dumped(SecretSchema, {
+            name,
+            version: 'uninitialized',
+            body: toBinary(SecretSchema, create(SecretSchema, { name })),
+          }),
+        )
+    }
+    return { static: [...this.fixed.values()], active, warming }
+  }
+
+  close(): void {
+    for (const known of this.dynamic.values()) known.end()
+  }
+
+  /** A bad secret is logged and the last good one stays. */
+  private receive(resource: IncomingResource): void {
+    let secret: Secret
+    try {
+      secret = parseSecret(resource)
+    } catch (error) {
+      this.log.error({ secret: resource.name, reason: errorText(error) }, 'secret refused, the last good one stays')
+      return
+    }
+    const known = this.dynamic.get(resource.name)
+    if (known !== undefined) known.dump = dumped(SecretSchema, resource)
+    this.workers.apply({ kind: 'secret', secret }).then(
+      () => this.warming.satisfied(`secret:${resource.name}`),
+      (error: unknown) =>
+        this.log.error({ secret: resource.name, reason: errorText(error) }, 'secret could not be applied'),
+    )
+  }
+}
+
+function fromValue(name: string, value: SecretValue): IncomingResource {
+  const message = create(SecretSchema, {
+    name,
+    type:
+      value.certificateChain !== undefined
+        ? {
+            case: 'tlsCertificate',
+            value: { certificateChain: inline(value.certificateChain), privateKey: inline(value.privateKey ?? '') },
+          }
+        : { case: 'validationContext', value: { trustedCa: inline(value.trustedCa ?? '') } },
+  })
+  return { name, version: String(Date.now()), body: toBinary(SecretSchema, message) }
+}
+
+function inline(text: string): { specifier: { case: 'inlineBytes'; value: Uint8Array } } {
+  return { specifier: { case: 'inlineBytes', value: new Uint8Array(Buffer.from(text, 'latin1')) } }
+}
+
+/** Throws ConfigError. */
+function parseSecret(resource: IncomingResource): Secret {
+  const message: SecretMessage = decodeResource(SecretSchema, resource)
+  const { type } = message
+  const secret: Secret = { name: resource.name, certificate: null, validation: null, ticketKeys: null }
+  switch (type.case) {
+    case 'tlsCertificate':
+      return { ...secret, certificate: parseCertificate(type.value, 'tls_certificate') }
+    case 'validationContext':
+      return { ...secret, validation: parseValidation(type.value, 'validation_context') }
+    case 'sessionTicketKeys':
+      return { ...secret, ticketKeys: parseTicketKeys(type.value, 'session_ticket_keys') }
+    case 'genericSecret':
+      return secret
+    default:
+      throw new ConfigError(
+        '',
+        'a secret needs tls_certificate, validation_context, session_ticket_keys or generic_secret',
+      )
+  }
+}

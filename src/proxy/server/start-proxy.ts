@@ -1,0 +1,313 @@
+// Starts a data plane: bootstrap → workers → static resources → admin → dynamic resources (envoy-contract §1.3).
+
+import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import type { ApiConfigSource, ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import { ApiConfigSource_ApiType } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import { ConfigError, errorText, UserError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import { AdsClient, type AdsTransport } from '../../xds/index.ts'
+import { type AdminServer, startAdmin } from '../admin/server.ts'
+import type { ServerState } from '../admin/source.ts'
+import { parseAddress } from '../config/address.ts'
+import type { ExtensionRegistry } from '../config/extension-registry.ts'
+import { registerExtensions } from '../filters/register.ts'
+import { pipePath } from '../network/address.ts'
+import { MergedStats } from '../observe/merged-stats.ts'
+import { parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
+import { StatsStore } from '../observe/stats-store.ts'
+import { createAdminSource } from './admin-source.ts'
+import { describeNode, subscribeAll, subscribeNamed } from './ads.ts'
+import { adsStats } from './ads-stats.ts'
+import { refuseUnsupportedBootstrap } from './bootstrap-fields.ts'
+import { ClusterResources } from './clusters.ts'
+import { drainListeners } from './drain.ts'
+import { grpcTransport } from './grpc-transport.ts'
+import { ListenerResources } from './listeners.ts'
+import type { Proxy, ProxyOptions } from './options.ts'
+import { fetchTimeoutMs, staticResource } from './resource.ts'
+import { RouteResources } from './routes.ts'
+import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.ts'
+import { createSdsSubscribe } from './sds.ts'
+import { SecretResources } from './secrets.ts'
+import { Warming } from './warming.ts'
+import { startWorkers, type Workers } from './workers.ts'
+
+/** Everything of a running proxy that its parts share. */
+export interface ServerContext {
+  readonly options: ProxyOptions
+  readonly registry: ExtensionRegistry
+  readonly workers: Workers
+  readonly warming: Warming
+  readonly secrets: SecretResources
+  readonly clusters: ClusterResources
+  readonly routes: RouteResources
+  readonly listeners: ListenerResources
+  readonly statsSettings: StatsSettings
+  /** The main thread's own. */
+  readonly store: StatsStore
+  readonly merged: MergedStats
+  readonly runtimeLayers: RuntimeLayer[]
+  readonly startTime: Date
+  state: ServerState
+  healthCheckFailing: boolean
+}
+
+/**
+ * Starts a proxy. Resolves when static resources serve and the admin answers; dynamic ones follow (state INITIALIZING,
+ * then LIVE). Rejects with UserError for a bootstrap that cannot be served.
+ */
+export async function startProxy(options: ProxyOptions): Promise<Proxy> {
+  const { log } = options
+  let context: ServerContext | null = null
+  try {
+    context = await createContext(options)
+    const ads = createAds(context)
+    if (ads !== null) subscribeNamed(ads, context)
+    await addStaticClusters(context)
+    let server: RunningProxy | null = null
+    const admin = await startAdminListener(context, () => void server?.stop().then(() => options.onExit?.()))
+    await addStaticListeners(context)
+    server = new RunningProxy(context, ads, admin)
+    server.beginDynamic()
+    return server
+  } catch (error) {
+    await context?.workers.close().catch(() => {})
+    if (error instanceof UserError) throw error
+    log.fatal(`error initializing configuration '${options.configPath}': ${errorText(error)}`)
+    throw new UserError(`error initializing configuration '${options.configPath}': ${errorText(error)}`, 1, {
+      cause: error,
+    })
+  }
+}
+
+async function createContext(options: ProxyOptions): Promise<ServerContext> {
+  const { bootstrap, log } = options
+  refuseUnsupportedBootstrap(bootstrap)
+  const registry = registerExtensions()
+  const statsSettings = parseStatsConfig(bootstrap.statsConfig)
+  const runtimeLayers = parseRuntimeLayers(bootstrap)
+  const store = new StatsStore()
+  const workers = await startWorkers(
+    {
+      concurrency: options.concurrency,
+      node: {
+        id: bootstrap.node?.id ?? '',
+        cluster: bootstrap.node?.cluster ?? '',
+        zone: bootstrap.node?.locality?.zone ?? '',
+        metadata: bootstrap.node?.metadata ?? {},
+      },
+      logLevel: logLevelWord(log),
+      drainTimeMs: options.drainTimeS * 1000,
+      drainImmediate: options.drainStrategy === 'immediate',
+      fileFlushIntervalMs: options.fileFlushIntervalMs,
+      fileFlushMinBytes: options.fileFlushMinSizeKb * 1024,
+      stats: statsSettings,
+      runtime: mergeRuntime(runtimeLayers),
+    },
+    (error) => {
+      log.fatal({ reason: errorText(error) }, 'a worker is lost; the process ends')
+      options.onExit?.()
+    },
+  )
+  const warming = new Warming()
+  const findCluster = (name: string) => bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
+  const secrets = new SecretResources(
+    workers,
+    warming,
+    log,
+    options.secrets,
+    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), log),
+  )
+  const clusters = new ClusterResources(registry, workers, warming, secrets, log, store)
+  const routes = new RouteResources(registry, workers, warming)
+  return {
+    options,
+    registry,
+    workers,
+    warming,
+    secrets,
+    clusters,
+    routes,
+    listeners: new ListenerResources(registry, workers, warming, secrets, routes, log, store),
+    statsSettings,
+    store,
+    merged: new MergedStats(),
+    runtimeLayers,
+    startTime: new Date(),
+    state: 'PRE_INITIALIZING',
+    healthCheckFailing: false,
+  }
+}
+
+function logLevelWord(log: Logger): string {
+  const words: Readonly<Record<string, string>> = { warn: 'warning', fatal: 'critical', silent: 'off' }
+  return words[log.level] ?? log.level
+}
+
+/** One refused resource of the bootstrap, with the path of it. */
+async function located(path: string, work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    const at = error instanceof ConfigError && error.path !== '' ? `${path}.${error.path}` : path
+    const reason =
+      error instanceof ConfigError && error.path !== '' ? error.message.slice(error.path.length + 2) : errorText(error)
+    throw new ConfigError(at, reason, { cause: error })
+  }
+}
+
+async function addStaticClusters({ options, secrets, clusters }: ServerContext): Promise<void> {
+  const resources = options.bootstrap.staticResources
+  for (const [i, secret] of (resources?.secrets ?? []).entries()) {
+    await located(
+      `static_resources.secrets[${i}]`,
+      secrets.addStatic(staticResource(SecretSchema, secret.name, secret)),
+    )
+  }
+  for (const [i, cluster] of (resources?.clusters ?? []).entries()) {
+    const resource = staticResource(ClusterSchema, cluster.name, cluster)
+    await located(`static_resources.clusters[${i}]`, clusters.addStatic(resource))
+  }
+}
+
+async function addStaticListeners({ options, listeners }: ServerContext): Promise<void> {
+  for (const [i, listener] of (options.bootstrap.staticResources?.listeners ?? []).entries()) {
+    const name = listener.name || `static-listener-${i}`
+    const resource = staticResource(ListenerSchema, name, { ...listener, name })
+    await located(`static_resources.listeners[${i}]`, listeners.addStatic(resource))
+  }
+}
+
+/** null = the bootstrap has no admin address. */
+function startAdminListener(context: ServerContext, quit: () => void): Promise<AdminServer> | null {
+  const { admin } = context.options.bootstrap
+  if (!admin?.address) return null
+  const address = parseAddress(admin.address, 'admin.address')
+  return startAdmin(
+    address.pipe === undefined ? { host: address.ip, port: address.port } : { path: pipePath(address.pipe) },
+    createAdminSource(context, quit),
+    context.options.log,
+  )
+}
+
+/** null = nothing is asked of a management server. Throws ConfigError. */
+function createAds(context: ServerContext): AdsClient | null {
+  const { options, registry, store } = context
+  const dynamic = options.bootstrap.dynamicResources
+  if (!dynamic?.adsConfig && options.adsTransport === undefined) {
+    if (dynamic?.cdsConfig || dynamic?.ldsConfig) {
+      throw new ConfigError(
+        'dynamic_resources',
+        'cds_config and lds_config need ads_config: only ADS is supported by this proxy',
+      )
+    }
+    return null
+  }
+  const source = dynamic?.adsConfig
+  const node = describeNode(options.bootstrap.node, registry)
+  if (node.id === '' || node.cluster === '') {
+    throw new ConfigError(
+      'node',
+      "node 'id' and 'cluster' are required. Set it either in 'node' config or via --service-node and --service-cluster options.",
+    )
+  }
+  const find = (name: string) => options.bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
+  return new AdsClient({
+    transport:
+      options.adsTransport ??
+      (grpcTransport(source as ApiConfigSource, find, 'dynamic_resources.ads_config') satisfies AdsTransport),
+    node,
+    mode: isDelta(source) ? 'delta' : 'sotw',
+    log: options.log,
+    nodeOnFirstMessageOnly: source?.setNodeOnFirstMessageOnly ?? false,
+    stats: adsStats(store),
+  })
+}
+
+function isDelta(source: ApiConfigSource | undefined): boolean {
+  return (
+    source?.apiType === ApiConfigSource_ApiType.DELTA_GRPC ||
+    source?.apiType === ApiConfigSource_ApiType.AGGREGATED_DELTA_GRPC
+  )
+}
+
+/** null = not asked for over ADS. */
+function adsTimeoutMs(source: ConfigSource | undefined, path: string): number | null {
+  if (source === undefined) return null
+  if (source.configSourceSpecifier.case !== 'ads') throw new ConfigError(path, 'only ads is supported by this proxy')
+  return fetchTimeoutMs(source)
+}
+
+class RunningProxy implements Proxy {
+  readonly adminAddress: string | null
+  private readonly context: ServerContext
+  private readonly ads: AdsClient | null
+  private readonly admin: AdminServer | null
+  private readonly types: { cdsTimeoutMs: number | null; ldsTimeoutMs: number | null }
+  private stopping: Promise<void> | null = null
+
+  constructor(context: ServerContext, ads: AdsClient | null, admin: AdminServer | null) {
+    this.context = context
+    this.ads = ads
+    this.admin = admin
+    this.adminAddress = admin?.address ?? null
+    const dynamic = context.options.bootstrap.dynamicResources
+    this.types = {
+      cdsTimeoutMs: adsTimeoutMs(dynamic?.cdsConfig, 'dynamic_resources.cds_config'),
+      ldsTimeoutMs: adsTimeoutMs(dynamic?.ldsConfig, 'dynamic_resources.lds_config'),
+    }
+  }
+
+  get state(): Proxy['state'] {
+    return this.context.state
+  }
+
+  /** Follows the management server; LIVE when the first configuration serves. */
+  beginDynamic(): void {
+    this.context.state = 'INITIALIZING'
+    this.initialize().then(
+      () => {
+        if (this.context.state === 'INITIALIZING') this.context.state = 'LIVE'
+        this.context.options.log.info('all dependencies initialized. starting workers')
+      },
+      (error: unknown) => this.context.options.log.error({ reason: errorText(error) }, 'initialization failed'),
+    )
+  }
+
+  drainListeners(options: { graceful: boolean; inboundOnly: boolean; skipExit: boolean }): void {
+    drainListeners(this.context, options)
+  }
+
+  reopenLogs(): void {
+    this.context.workers.apply({ kind: 'reopen-logs' }).catch((error: unknown) => {
+      this.context.options.log.error({ reason: errorText(error) }, 'access logs could not be reopened')
+    })
+  }
+
+  stop(): Promise<void> {
+    this.stopping ??= this.close()
+    return this.stopping
+  }
+
+  private async initialize(): Promise<void> {
+    const { clusters, listeners, options } = this.context
+    if (this.ads !== null) {
+      this.ads.start()
+      await clusters.settled()
+      await subscribeAll(this.ads, this.context, this.types, options.log)
+    }
+    await clusters.settled()
+    await listeners.settled()
+  }
+
+  private async close(): Promise<void> {
+    const { context } = this
+    this.ads?.close()
+    context.warming.close()
+    context.secrets.close()
+    await this.admin?.close()
+    await context.workers.close()
+  }
+}

@@ -1,0 +1,30 @@
+// Entry of a worker thread: applies updates one after another and answers each.
+
+import { parentPort, workerData } from 'node:worker_threads'
+import { errorText } from '../../base/errors.ts'
+import type { FromWorker, ToWorker, WorkerSettings } from './messages.ts'
+import { DataPlaneWorker } from './worker.ts'
+
+const port = parentPort
+if (port === null) throw new Error('worker-thread.ts runs as a worker thread only')
+const main = port
+const worker = new DataPlaneWorker(workerData as WorkerSettings)
+
+let last: Promise<void> = Promise.resolve()
+
+function answer(message: FromWorker): void {
+  main.postMessage(message)
+}
+
+async function apply(message: Extract<ToWorker, { update: unknown }>): Promise<void> {
+  try {
+    answer({ id: message.id, error: null, bound: await worker.apply(message.update) })
+  } catch (error) {
+    answer({ id: message.id, error: errorText(error), bound: null })
+  }
+}
+
+main.on('message', (message: ToWorker) => {
+  if ('query' in message) answer({ id: message.id, answer: worker.answer(message.query) })
+  else last = last.then(() => apply(message))
+})

@@ -1,0 +1,138 @@
+// One worker: the whole data plane of a thread. It knows no protobuf, only parsed configuration.
+
+import type { Logger } from '../../base/logger.ts'
+import { createLogger, isLogLevel, pinoLevel } from '../../base/logger.ts'
+import type { HttpFilterExtension, WorkerContext } from '../config/extension.ts'
+import { createAccessLog } from '../filters/access-loggers/create.ts'
+import { registerExtensions } from '../filters/register.ts'
+import type { Address } from '../network/connection.ts'
+import { setConnectionIdRange } from '../network/connection-info.ts'
+import { ServerDrain } from '../network/drain.ts'
+import { setFaultReporter } from '../network/socket-connection.ts'
+import { SecretStore } from '../network/tls/secret-store.ts'
+import { WorkerListeners } from '../network/worker-listeners.ts'
+import { AccessLogFiles } from '../observe/access-log-file.ts'
+import { compileStatsFilter } from '../observe/stats-settings.ts'
+import { StatsStore } from '../observe/stats-store.ts'
+import type { RouteTable } from '../route/route.ts'
+import { compileRouteTable } from '../route/route-table.ts'
+import { WorkerClusters } from '../upstream/worker-clusters.ts'
+import type { WorkerAnswers, WorkerQuery, WorkerSettings, WorkerUpdate } from './messages.ts'
+import { Runtime } from './runtime.ts'
+
+export class DataPlaneWorker {
+  readonly stats: StatsStore
+  private readonly log: Logger
+  private readonly runtime: Runtime
+  private readonly secrets = new SecretStore()
+  private readonly routes = new Map<string, RouteTable>()
+  private readonly files: AccessLogFiles
+  private readonly drain: ServerDrain
+  private readonly clusters: WorkerClusters
+  private readonly listeners: WorkerListeners
+
+  constructor(settings: WorkerSettings) {
+    setConnectionIdRange(settings.index, settings.concurrency)
+    this.log = createLogger(`worker_${settings.index}`, isLogLevel(settings.logLevel) ? settings.logLevel : 'info')
+    setFaultReporter((error, connection) => {
+      this.log.error(
+        { err: error, connection: connection.id },
+        'internal error while handling a connection; it is closed',
+      )
+    })
+    this.stats = new StatsStore(compileStatsFilter(settings.stats))
+    this.runtime = new Runtime(settings.runtime)
+    this.files = new AccessLogFiles(settings.fileFlushIntervalMs, settings.fileFlushMinBytes, this.stats)
+    this.drain = new ServerDrain(settings.drainTimeMs, settings.drainImmediate)
+    this.clusters = new WorkerClusters({
+      stats: this.stats,
+      log: this.log,
+      secrets: this.secrets,
+      runtime: this.runtime,
+      node: settings.node,
+      workerIndex: settings.index,
+    })
+    const registry = registerExtensions()
+    const base: WorkerContext = {
+      workerIndex: settings.index,
+      clusters: this.clusters,
+      stats: this.stats,
+      log: this.log,
+      node: settings.node,
+      routeTable: (name) => this.routes.get(name) ?? null,
+      runtime: this.runtime,
+      createAccessLog: (parsed) => createAccessLog(parsed, this.files, this.runtime),
+      createHttpFilter(parsed, statPrefix) {
+        const extension = registry.get('http_filter', parsed.typeUrl) as unknown as HttpFilterExtension
+        return extension.create(parsed.config, this, statPrefix)
+      },
+      drain: { drainClose: () => false },
+      listener: null,
+    }
+    this.listeners = new WorkerListeners({ base, registry, secrets: this.secrets, drain: this.drain })
+  }
+
+  /** Applies one update; the addresses that a listener bound, else null. Rejects with the reason, having changed nothing. */
+  async apply(update: WorkerUpdate): Promise<readonly Address[] | null> {
+    switch (update.kind) {
+      case 'listener':
+        return this.listeners.apply(update.config)
+      case 'remove-listener':
+        this.listeners.remove(update.name)
+        return null
+      case 'cluster':
+        this.clusters.applyCluster(update.cluster, update.endpoints)
+        return null
+      case 'remove-cluster':
+        this.clusters.removeCluster(update.name)
+        return null
+      case 'endpoints':
+        this.clusters.applyEndpoints(update.cluster, update.endpoints)
+        return null
+      case 'routes':
+        this.routes.set(update.config.name, compileRouteTable(update.config, this.runtime))
+        return null
+      case 'remove-routes':
+        this.routes.delete(update.name)
+        return null
+      case 'secret':
+        this.secrets.set(update.secret)
+        return null
+      case 'remove-secret':
+        this.secrets.delete(update.name)
+        return null
+      case 'runtime':
+        this.runtime.values = update.values
+        return null
+      case 'health-check':
+        this.drain.healthCheckFailed = update.failed
+        return null
+      case 'start-drain':
+        this.listeners.startDrainSequence(update.inboundOnly)
+        return null
+      case 'stop-listeners':
+        this.listeners.stopListeners(update.inboundOnly)
+        return null
+      case 'log-level':
+        if (isLogLevel(update.level)) this.log.level = pinoLevel(update.level)
+        return null
+      case 'reopen-logs':
+        this.files.reopen()
+        return null
+      case 'close':
+        this.listeners.close()
+        this.clusters.close()
+        this.files.close()
+        return null
+    }
+  }
+
+  answer<Q extends WorkerQuery>(query: Q): WorkerAnswers[Q] {
+    const answers: { [K in WorkerQuery]: () => WorkerAnswers[K] } = {
+      stats: () => this.stats.takeDelta(),
+      clusters: () => this.clusters.status(),
+      connections: () => this.listeners.connectionCount,
+    }
+    return answers[query]()
+  }
+}
