@@ -11,6 +11,7 @@ import { originalDst } from './listener/original-dst/filter.ts'
 import { tlsInspector } from './listener/tls-inspector/filter.ts'
 import { directResponse } from './network/direct-response/filter.ts'
 import { echo } from './network/echo/filter.ts'
+import { httpConnectionManager } from './network/http-connection-manager/extension.ts'
 import { networkRbacFilter } from './network/rbac/config.ts'
 import { sniCluster } from './network/sni-cluster/filter.ts'
 import { tcpProxy } from './network/tcp-proxy/extension.ts'
@@ -21,6 +22,7 @@ type Any = any
 const LISTENER_FILTERS: readonly ListenerFilterExtension<Any>[] = [originalDst, tlsInspector, httpInspector]
 
 const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
+  httpConnectionManager,
   tcpProxy,
   echo,
   directResponse,

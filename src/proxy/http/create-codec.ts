@@ -7,7 +7,6 @@ import { Protocol } from './codec.ts'
 import type { HcmConfig } from './connection-manager/config.ts'
 import type { SharedState } from './connection-manager/shared.ts'
 import { Http1ServerConnection } from './h1/server.ts'
-import { Http2ServerConnection } from './h2/server.ts'
 
 /** The client connection preface (RFC 9113 §3.4). */
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
@@ -41,6 +40,6 @@ export function createServerCodec(
     underscores: config.common.headersWithUnderscores,
     keepRawNames: config.http1.headerKeyFormat === 'preserve_case',
   }
-  if (protocol === Protocol.Http2) return new Http2ServerConnection(connection, callbacks, config.http2, limits)
+  if (protocol === Protocol.Http2) throw new Error('HTTP/2 is on its way')
   return new Http1ServerConnection(connection, callbacks, config.http1, limits)
 }
