@@ -128,7 +128,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       metrics,
       log,
       version,
-      caches: { cds: generator.clusters, eds: generator.assignments, rds: generator.routes },
+      caches: { cds: generator.clusters, eds: generator.assignments, lds: generator.listeners, rds: generator.routes },
       pushStatus: () => status.json(),
       forcePush: () => {
         forced = true

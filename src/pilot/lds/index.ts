@@ -11,14 +11,23 @@ import { virtualOutboundListener } from './virtual-outbound.ts'
 
 /** Listeners in Istio's order: outbound services, HTTP proxy, virtualOutbound, virtualInbound and other inbound ones. */
 export function generateListeners(proxy: ProxyNode, push: PushContext): Listener[] {
+  if (proxy.type !== 'sidecar') return gatewayListeners(listenerContext(proxy, push))
+  return [...generateOutboundListeners(proxy, push), ...generateInboundListeners(proxy, push)]
+}
+
+/** What a sidecar's application calls: depends on scope and kind of proxy, hardly on the one proxy. */
+export function generateOutboundListeners(proxy: ProxyNode, push: PushContext): Listener[] {
   const context = listenerContext(proxy, push)
-  if (proxy.type !== 'sidecar') return gatewayListeners(context)
   const listeners = outboundListeners(context)
   const httpProxy = httpProxyListener(context)
   if (httpProxy) listeners.push(httpProxy)
   if (proxy.interceptionMode !== 'NONE') listeners.push(virtualOutboundListener(context))
-  listeners.push(...inboundListeners(context))
   return listeners
+}
+
+/** What reaches a sidecar's application: virtualInbound and the listeners of its Sidecar resource. */
+export function generateInboundListeners(proxy: ProxyNode, push: PushContext): Listener[] {
+  return inboundListeners(listenerContext(proxy, push))
 }
 
 export const listenerGenerator: Generator<Listener> = {

@@ -73,6 +73,32 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
   return [name, scope.key, proxy.namespace, proxy.dnsDomain, labelled ? labelsText(proxy.labels) : ''].join('|')
 }
 
+/** Metadata that names the instance and never decides its outbound listeners. */
+const INSTANCE_METADATA: ReadonlySet<string> = new Set(['INSTANCE_IPS', 'NAME', 'NODE_NAME', 'OWNER', 'WORKLOAD_ENTRY'])
+const listenerClasses = new WeakMap<ProxyNode, string>()
+
+/** What of a proxy itself decides its outbound listeners. */
+function listenerClass(proxy: ProxyNode): string {
+  let name = listenerClasses.get(proxy)
+  if (name === undefined) {
+    const metadata = Object.entries(proxy.metadata)
+      .filter(([key]) => !INSTANCE_METADATA.has(key))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+    name = `${proxyClass(proxy)}|${proxy.namespace}|${proxy.dnsDomain}|${JSON.stringify(metadata)}`
+    listenerClasses.set(proxy, name)
+  }
+  return name
+}
+
+/** The key of a sidecar's outbound listeners, all of them. */
+export function outboundListenersKey(proxy: ProxyNode, push: PushContext): string {
+  const scope = push.sidecarScope(proxy)
+  const base = `${scope.key}|${versionOf(push.telemetries)}|${versionOf(push.envoyFilters)}|${listenerClass(proxy)}`
+  // Headless services have a listener for each endpoint but the proxy's own.
+  const headless = scope.services.some((service) => service.resolution === 'Passthrough')
+  return headless ? `${base}|${versionOf(push.endpoints)}|${proxy.ips.join(',')}` : base
+}
+
 /** The key of one assignment. Proxies in different places share it unless something looks at places. */
 export function assignmentKey(inputs: AssignmentInputs): string {
   const { service, push, proxy, policy } = inputs

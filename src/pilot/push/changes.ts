@@ -30,6 +30,7 @@ export function mergeChanges(a: Changes, b: Changes): Changes {
     services: union(a.services, b.services),
     endpoints: union(a.endpoints, b.endpoints),
     identities: union(a.identities, b.identities),
+    addresses: union(a.addresses, b.addresses),
     workloads: union(a.workloads, b.workloads),
     kinds: union(a.kinds, b.kinds),
     resources: union(a.resources, b.resources),
@@ -65,7 +66,7 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
   if (changes.services.size > 0) return typeUrl === EDS_TYPE ? 'endpoints' : 'all'
   // The proxy's own workload decides its inbound listeners and clusters.
   if (typeUrl === CDS_TYPE || typeUrl === LDS_TYPE) {
-    for (const ip of proxy.ips) if (changes.workloads.has(ip)) return 'all'
+    for (const ip of proxy.ips) if (changes.workloads.has(ip) || changes.addresses.has(ip)) return 'all'
   }
   if (typeUrl === EDS_TYPE) return changes.endpoints.size > 0 ? 'endpoints' : 'none'
   if (typeUrl === CDS_TYPE) {
@@ -75,18 +76,9 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
       ? 'all'
       : 'none'
   }
-  if (typeUrl === LDS_TYPE) {
-    // Headless services have a listener for each endpoint; selector-less ones say by endpoints whom they belong to.
-    return anyService(
-      changes.endpoints,
-      push,
-      (s) =>
-        s.resolution === 'Passthrough' ||
-        (s.attributes.selector === null && s.attributes.namespace === proxy.namespace),
-    )
-      ? 'all'
-      : 'none'
-  }
+  // Headless services have a listener for each endpoint.
+  if (typeUrl === LDS_TYPE)
+    return anyService(changes.endpoints, push, (s) => s.resolution === 'Passthrough') ? 'all' : 'none'
   return 'none'
 }
 

@@ -165,9 +165,10 @@ export class DiscoveryServer implements XdsHandler {
         if (typeUrl === CDS_TYPE && extent !== 'none') {
           const resources = this.generate(typeUrl, client, null)
           if (connection.delta) changedClusters = changedNames(connection, resources)
-          sent = this.send(client, typeUrl, resources, [], true) || sent
+          sent = this.send(client, typeUrl, resources, [], true, changes.all) || sent
         } else if (typeUrl === EDS_TYPE) sent = this.pushEndpoints(client, changes, extent, changedClusters) || sent
-        else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl)) sent = this.pushType(client, typeUrl) || sent
+        else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl))
+          sent = this.pushType(client, typeUrl, changes.all) || sent
       }
       if (sent) {
         metrics.convergence.observe((performance.now() - client.pendingMs) / 1000)
@@ -195,11 +196,11 @@ export class DiscoveryServer implements XdsHandler {
     return false
   }
 
-  private pushType(client: Client, typeUrl: string): boolean {
+  private pushType(client: Client, typeUrl: string, force: boolean): boolean {
     const watched = client.connection.watched(typeUrl)
     if (!watched) return false
     const names = watched.wildcard && !isNamedType(typeUrl) ? null : watched.names
-    return this.send(client, typeUrl, this.generate(typeUrl, client, names), names ?? [], names === null)
+    return this.send(client, typeUrl, this.generate(typeUrl, client, names), names ?? [], names === null, force)
   }
 
   /** Clusters that changed on a delta stream get their endpoints again: Envoy warms them until they come. */
@@ -216,7 +217,7 @@ export class DiscoveryServer implements XdsHandler {
           ? this.endpointNames(client, changes, watched.names)
           : []
     const resources = this.generate(EDS_TYPE, client, names)
-    return this.send(client, EDS_TYPE, resources, [...names], false) || sent
+    return this.send(client, EDS_TYPE, resources, [...names], false, changes.all) || sent
   }
 
   /** Watched clusters of the services that changed, in themselves or in their endpoints. */

@@ -2,7 +2,7 @@
 import { create } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
-import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
@@ -11,12 +11,12 @@ import { fixedClusters } from '../cds/generate.ts'
 import { buildOutboundCluster, outboundSpecs } from '../cds/outbound.ts'
 import { buildAssignment } from '../eds/endpoints.ts'
 import { assignmentInputs } from '../eds/generate.ts'
-import { generateListeners } from '../lds/index.ts'
+import { generateInboundListeners, generateListeners, generateOutboundListeners } from '../lds/index.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
-import { assignmentKey, clusterKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
+import { assignmentKey, clusterKey, outboundListenersKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
 import { EncodedCache, encodeResource } from './encoded-cache.ts'
 
 /** The types this control plane translates, in push order. */
@@ -24,6 +24,8 @@ export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE,
 
 /** Encoded clusters and assignments kept: about 1 KiB each. */
 const CACHE_CAPACITY = 60_000
+/** Sets of outbound listeners kept: one for each kind of proxy and scope. */
+const LISTENER_CACHE_CAPACITY = 256
 /** Route configurations kept: up to a megabyte each in a large mesh. */
 const ROUTE_CACHE_CAPACITY = 64
 
@@ -31,6 +33,7 @@ const ROUTE_CACHE_CAPACITY = 64
 export class ResourceGenerator {
   readonly clusters = new EncodedCache<EncodedResource | null>(CACHE_CAPACITY)
   readonly assignments = new EncodedCache<EncodedResource>(CACHE_CAPACITY)
+  readonly listeners = new EncodedCache<readonly EncodedResource[]>(LISTENER_CACHE_CAPACITY)
   readonly routes = new EncodedCache<EncodedResource>(ROUTE_CACHE_CAPACITY)
   /** Outbound clusters of all proxies of one scope and class, for the push context at hand. */
   private outbound = new Map<string, readonly EncodedResource[]>()
@@ -46,7 +49,7 @@ export class ResourceGenerator {
       case EDS_TYPE:
         return names === null ? [] : this.generateAssignments(proxy, push, names)
       case LDS_TYPE:
-        return generateListeners(proxy, push).map((m) => encodeResource(ListenerSchema, m.name, m))
+        return this.generateListeners(proxy, push)
       case RDS_TYPE:
         return names === null ? [] : this.generateRouteConfigurations(proxy, push, names)
       case SDS_TYPE:
@@ -61,6 +64,15 @@ export class ResourceGenerator {
   private generateClusters(proxy: ProxyNode, push: PushContext): EncodedResource[] {
     const own = fixedClusters(proxy, push).map((c) => encodeResource(ClusterSchema, c.name, c))
     return [...this.outboundClusters(proxy, push), ...own]
+  }
+
+  private generateListeners(proxy: ProxyNode, push: PushContext): EncodedResource[] {
+    const encode = (m: Listener) => encodeResource(ListenerSchema, m.name, m)
+    if (proxy.type !== 'sidecar') return generateListeners(proxy, push).map(encode)
+    const outbound = this.listeners.get(outboundListenersKey(proxy, push), () =>
+      generateOutboundListeners(proxy, push).map(encode),
+    )
+    return [...outbound, ...generateInboundListeners(proxy, push).map(encode)]
   }
 
   private outboundClusters(proxy: ProxyNode, push: PushContext): readonly EncodedResource[] {

@@ -24,6 +24,8 @@ export interface RegistryChanges {
   readonly endpoints: ReadonlySet<string>
   /** Services whose endpoints' service accounts, or mutual TLS ability, changed: their clusters change too. */
   readonly identities: ReadonlySet<string>
+  /** Addresses that became or ceased to be endpoints: proxies there serve other ports than before. */
+  readonly addresses: ReadonlySet<string>
   /** Addresses of workloads that appeared, vanished or changed labels: proxies on them see themselves anew. */
   readonly workloads: ReadonlySet<string>
 }
@@ -158,6 +160,7 @@ export class Registry {
 
     const changedEndpoints = new Set<string>()
     const identities = new Set<string>()
+    const addresses = new Set<string>()
     let endpoints: Map<string, EndpointSet> | undefined
     for (const key of endpointKeys) {
       const before = this.snapshot.endpoints.get(key)
@@ -167,6 +170,7 @@ export class Registry {
       if (after) endpoints.set(key, after)
       else endpoints.delete(key)
       changedEndpoints.add(key)
+      collectMoved(before, after, addresses)
       if (!sameIdentity(before, after)) identities.add(key)
     }
     const services = this.dirtyServices
@@ -184,7 +188,7 @@ export class Registry {
     this.dirtyServices = new Set()
     this.dirtyWorkloads = new Set()
     this.workloadsChanged = false
-    return { services, endpoints: changedEndpoints, identities, workloads }
+    return { services, endpoints: changedEndpoints, identities, addresses, workloads }
   }
 
   private setKubeService(key: string, service: Service | undefined): void {
@@ -361,6 +365,14 @@ function sameIdentity(a: EndpointSet | undefined, b: EndpointSet | undefined): b
     allMutualTls(a) === allMutualTls(b) &&
     (a.endpoints.length === 0) === (b.endpoints.length === 0)
   )
+}
+
+/** Adds the addresses that only one of two sets has. */
+function collectMoved(a: EndpointSet | undefined, b: EndpointSet | undefined, into: Set<string>): void {
+  const before = new Set(a?.endpoints.map((e) => e.address))
+  const after = new Set(b?.endpoints.map((e) => e.address))
+  for (const address of before) if (!after.has(address)) into.add(address)
+  for (const address of after) if (!before.has(address)) into.add(address)
 }
 
 /** Every endpoint accepts Istio mutual TLS, and there is at least one. */
