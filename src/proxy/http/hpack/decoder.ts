@@ -1,5 +1,6 @@
 // HPACK decoding of complete header blocks (RFC 7541 §3, §6).
 
+import { latin1 } from '../../../base/bytes.ts'
 import { DynamicTable } from './dynamic-table.ts'
 import { huffmanDecode } from './huffman.ts'
 import { STATIC_SIZE, STATIC_TABLE } from './static-table.ts'
@@ -87,7 +88,7 @@ export class HpackDecoder {
     const from = this.at
     if (length < 0 || length > this.end - from) return this.fail()
     this.at = from + length
-    if (!huffman) return buffer.latin1Slice(from, from + length)
+    if (!huffman) return latin1(buffer, from, from + length)
     return huffmanDecode(buffer, from, from + length) ?? this.fail()
   }
 

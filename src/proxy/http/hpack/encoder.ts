@@ -3,6 +3,7 @@
 // Strings go out without Huffman coding: what repeats is in the dynamic table after its first time, and what does not
 // repeat is cheaper to copy than to code. What a peer could guess and what changes with every message is not indexed.
 
+import { writeLatin1 } from '../../../base/bytes.ts'
 import { DynamicTable } from './dynamic-table.ts'
 import { STATIC_SIZE, STATIC_TABLE } from './static-table.ts'
 
@@ -189,7 +190,7 @@ export class HpackEncoder {
 
   private string(text: string): void {
     this.integer(0, 0x7f, text.length)
-    this.buffer.latin1Write(text, this.length, text.length)
+    writeLatin1(this.buffer, text, this.length)
     this.length += text.length
   }
 }

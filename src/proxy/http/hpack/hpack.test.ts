@@ -101,7 +101,7 @@ const VECTORS: [string, number, string[], Fields[]][] = [
 for (const [name, size, blocks, expected] of VECTORS) {
   test(`decodes RFC 7541 ${name}`, () => {
     const decoder = new HpackDecoder(size)
-    blocks.forEach((block, i) => assert.deepEqual(decode(decoder, block), expected[i]))
+    for (const [i, block] of blocks.entries()) assert.deepEqual(decode(decoder, block), expected[i])
   })
 }
 

@@ -2,6 +2,8 @@
 //
 // The code is canonical: ordered by length, then by symbol, codes count upwards. So the lengths alone give the table.
 
+import { latin1 } from '../../../base/bytes.ts'
+
 /** Code length of symbols 0 to 256 (EOS), one base-31 digit each. */
 const LENGTHS =
   'dnsssssssoussussssssssusssssssss' +
@@ -93,5 +95,5 @@ export function huffmanDecode(buffer: Buffer, start: number, end: number): strin
     if ((high | low) & FAIL) return null
     state = low & 0xff
   }
-  return accepting[state] === 1 ? out.latin1Slice(0, length) : null
+  return accepting[state] === 1 ? latin1(out, 0, length) : null
 }
