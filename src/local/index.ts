@@ -7,6 +7,7 @@ export { readFileOrFolder, readFolder } from './folder.ts'
 export type { ApplyReport, FolderFile } from './folder-source.ts'
 export type { ForwardTarget } from './forward.ts'
 export type { ProxyChoice } from './inject.ts'
+export { readManifests } from './manifest.ts'
 export type { NodeOptions } from './node-main.ts'
 export { type StateDir, stateDir } from './state-dir.ts'
 export {
