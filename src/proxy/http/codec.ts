@@ -132,5 +132,7 @@ export interface ClientCodecCallbacks {
 export interface ServerConnection extends CodecConnection {}
 
 export interface ClientConnection extends CodecConnection {
+  /** The connection is gone: resets the streams that are left, without onStreamComplete. */
+  onConnectionClosed(reason: StreamResetReason): void
   newStream(decoder: ResponseDecoder): RequestEncoder
 }

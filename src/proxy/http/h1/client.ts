@@ -238,13 +238,13 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   }
 
   /** The connection went away under the stream, if there is one. */
-  onConnectionClosed(): void {
+  onConnectionClosed(reason: StreamResetReason): void {
     const { stream } = this
     if (!stream) return
     this.stream = null
     const { callbacks } = stream
     stream.callbacks = null
-    callbacks?.onResetStream(StreamResetReason.ConnectionTermination, '')
+    callbacks?.onResetStream(reason, '')
   }
 
   goAway(): void {}
