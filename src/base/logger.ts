@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino'
+import { UserError } from './errors.ts'
 
 export type { Logger }
 
@@ -28,4 +29,18 @@ export function pinoLevel(level: LogLevel): string {
 /** A JSON-lines logger on stderr (stdout belongs to access logs and to command output), or appending to `file`. */
 export function createLogger(name: string, level: LogLevel = 'info', file?: string): Logger {
   return pino({ name, level: pinoLevel(level) }, pino.destination({ dest: file ?? 2, sync: true }))
+}
+
+/**
+ * The level of scope `default` in Istio's `--log_output_level` (`default:info,ads:debug` or just `info`); other scopes name
+ * Istio's own packages. Throws UserError for anything else.
+ */
+export function scopedLevel(scopes: string): LogLevel {
+  const words = scopes.split(',').map((scope) => scope.split(':'))
+  const level = words
+    .filter(([name, word]) => word === undefined || name === 'default')
+    .map(([name, word]) => word ?? name)
+  const last = level.at(-1) ?? 'info'
+  if (isLogLevel(last)) return last
+  throw new UserError(`--log_output_level: "${last}" is not one of ${LOG_LEVELS.join(', ')}`, 64)
 }

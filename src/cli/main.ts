@@ -9,19 +9,23 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   down: () => import('./commands/down.ts'),
   exec: () => import('./commands/exec.ts'),
   get: () => import('./commands/get.ts'),
+  iptables: () => import('./commands/iptables.ts'),
   label: () => import('./commands/label.ts'),
   'local-node': () => import('./commands/local-node.ts'),
   logs: () => import('./commands/logs.ts'),
   pilot: () => import('./commands/pilot.ts'),
   proxy: () => import('./commands/proxy.ts'),
   'proxy-config': () => import('./commands/proxy-config.ts'),
+  'proxy-status': () => import('./commands/proxy-status.ts'),
   scale: () => import('./commands/scale.ts'),
   status: () => import('./commands/status.ts'),
   up: () => import('./commands/up.ts'),
+  validate: () => import('./commands/validate.ts'),
+  version: () => import('./commands/version.ts'),
 }
 
 /** Other words for a command. */
-const ALIASES: Record<string, string> = { pc: 'proxy-config', ps: 'proxy-status', experimental: 'x' }
+const ALIASES: Record<string, string> = { pc: 'proxy-config', ps: 'proxy-status', v: 'validate', experimental: 'x' }
 
 /** Runs `outrigger ARGS…`; the exit code follows istioctl (0, 1 error, 64 usage, 65 bad data). */
 async function main(argv: readonly string[]): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
-import { createLogger, isLogLevel, LOG_LEVELS, type LogLevel } from '../../base/logger.ts'
+import { createLogger, isLogLevel, LOG_LEVELS, scopedLevel } from '../../base/logger.ts'
 
 interface Options {
   readonly domain?: string
@@ -41,8 +41,8 @@ async function run(role: string, options: Options): Promise<void> {
   if (!isLogLevel(options.proxyLogLevel)) {
     throw new UserError(`unknown --proxyLogLevel "${options.proxyLogLevel}": use ${LOG_LEVELS.join(', ')}`, 64)
   }
-  const { readSettings, runAgent } = await import('../../agent/index.ts')
-  const settings = readSettings(
+  const { runAgent } = await import('../../agent/index.ts')
+  const code = await runAgent(
     {
       role,
       domain: options.domain,
@@ -55,8 +55,8 @@ async function run(role: string, options: Options): Promise<void> {
       podInfo: options.podInfo,
     },
     process.env,
+    createLogger('agent', scopedLevel(options.log_output_level)),
   )
-  const code = await runAgent(settings, createLogger('agent', agentLevel(options.log_output_level)))
   // The data plane's sockets may still linger; the agent's end is the process's end.
   process.exit(code)
 }
@@ -65,21 +65,4 @@ function workers(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   if (!/^\d+$/.test(text)) throw new UserError(`--concurrency must be a whole number, is "${text}"`, 64)
   return Number(text)
-}
-
-/** Istio writes `default:info`; other scopes are names of its own packages. */
-function agentLevel(scopes: string): LogLevel {
-  const level = scopes
-    .split(',')
-    .map((scope) => scope.split(':'))
-    .filter(([name, word]) => word === undefined || name === 'default')
-    .map(([name, word]) => word ?? name)
-    .at(-1)
-  if (level === undefined || !isLogLevel(level)) {
-    throw new UserError(
-      `--log_output_level must be default:<level> with a level of ${LOG_LEVELS.join(', ')}, is "${scopes}"`,
-      64,
-    )
-  }
-  return level
 }
