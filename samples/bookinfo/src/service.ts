@@ -1,5 +1,6 @@
 // What the four services share: an HTTP server that ends well, calls to each other, and trace headers passed on.
 import * as http from 'node:http'
+import type { AddressInfo } from 'node:net'
 
 /**
  * Request headers that a service must copy from the request it serves to the requests it makes, so that the spans of
@@ -55,7 +56,7 @@ export function serve(name: string, handler: Handler): void {
   })
   // Longer than the sidecar keeps idle connections would be a race over who closes first.
   server.keepAliveTimeout = 3_660_000
-  server.listen(port, () => console.log(`${name} listens on ${port}`))
+  server.listen(port, () => console.log(`${name} listens on ${(server.address() as AddressInfo).port}`))
   process.on('SIGTERM', () => {
     server.close(() => process.exit(0))
     server.closeIdleConnections()
