@@ -22,6 +22,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   up: () => import('./commands/up.ts'),
   validate: () => import('./commands/validate.ts'),
   version: () => import('./commands/version.ts'),
+  x: () => import('./commands/x.ts'),
 }
 
 /** Other words for a command. */

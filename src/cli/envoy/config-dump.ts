@@ -45,6 +45,23 @@ export class ConfigDump {
     return this.sections.some((section) => section['@type'] === ADMIN + type)
   }
 
+  /** The sections with only what came over xDS. */
+  dynamicSections(): Json[] {
+    return this.sections.map((section) =>
+      Object.fromEntries(Object.entries(section).filter(([key]) => !key.startsWith('static'))),
+    )
+  }
+
+  /** When the newest route configuration came, as Go's RFC1123 prints it; '' when none did. */
+  routesLoaded(): string {
+    const entries = field(this.section('RoutesConfigDump'), 'dynamic_route_configs')
+    const times = (Array.isArray(entries) ? (entries as Json[]) : []).map((entry) =>
+      Date.parse(String(field(entry, 'last_updated'))),
+    )
+    const newest = Math.max(...times.filter((time) => !Number.isNaN(time)))
+    return Number.isFinite(newest) ? new Date(newest).toUTCString() : ''
+  }
+
   /** Resources of one list of a section: `list(section, 'dynamic_active_clusters', 'cluster')`. Entries without it are left out. */
   list(type: string, list: string, ...path: string[]): Dumped[] {
     const entries = field(this.section(type), list)
