@@ -26,6 +26,9 @@ const progress: Progress = { acked: new Set(), lastAckMs: 0, bytes: 0, refused: 
 /** Streams whose every subscription has been answered once. */
 const ready = new Set<number>()
 
+/** Larger answers to a stream that is through its first sync are not decoded. */
+const HEAD_ONLY_BYTES = 100_000
+
 /** Milliseconds since the epoch, finer than Date.now. */
 const nowMs = () => performance.timeOrigin + performance.now()
 
@@ -40,6 +43,7 @@ function start(index: number, target: string): void {
     (bytes: Buffer) => bytes,
   )
   const subscribed = new Map<string, Set<string>>()
+  const seen = new Set<string>()
   const waiting = new Set<string>([CDS_TYPE])
   const ask = (typeUrl: string, names: readonly string[]): void => {
     const known = subscribed.get(typeUrl) ?? new Set<string>()
@@ -59,13 +63,13 @@ function start(index: number, target: string): void {
     call.write(Buffer.from(toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, request))))
   }
   call.on('data', (bytes: Buffer) => {
-    const response = fromBinary(DeltaDiscoveryResponseSchema, bytes)
+    const response = decode(bytes, ready.has(index) && bytes.length > HEAD_ONLY_BYTES)
     progress.bytes += bytes.length
     send({ typeUrl: response.typeUrl, responseNonce: response.nonce })
     progress.acked.add(index)
     progress.lastAckMs = nowMs()
     waiting.delete(response.typeUrl)
-    follow(response, ask)
+    follow(response, seen, ask)
     if (waiting.size === 0 && subscribed.has(RDS_TYPE)) ready.add(index)
   })
   call.on('error', (error) => {
@@ -83,11 +87,38 @@ function start(index: number, target: string): void {
   })
 }
 
-/** Subscribes to what an answer names, as Envoy would. */
-function follow(response: DeltaDiscoveryResponse, ask: (typeUrl: string, names: readonly string[]) => void): void {
+/**
+ * Decodes a response. Of large ones after the first sync only type and nonce are read, as cheaply as can be:
+ * the clients must not take the machine from what is measured.
+ */
+function decode(bytes: Buffer, headOnly: boolean): Pick<DeltaDiscoveryResponse, 'typeUrl' | 'nonce' | 'resources'> {
+  if (!headOnly) return fromBinary(DeltaDiscoveryResponseSchema, bytes)
+  const head = { typeUrl: '', nonce: '', resources: [] }
+  for (let at = 0; at < bytes.length; ) {
+    const field = bytes[at++]! >> 3
+    let length = 0
+    for (let shift = 0, more = true; more; shift += 7) {
+      const byte = bytes[at++]!
+      length += (byte & 0x7f) * 2 ** shift
+      more = byte >= 0x80
+    }
+    if (field === 4) head.typeUrl = bytes.toString('utf8', at, at + length)
+    else if (field === 5) head.nonce = bytes.toString('latin1', at, at + length)
+    at += length
+  }
+  return head
+}
+
+/** Subscribes to what an answer names, as Envoy would; what is known by name is not decoded again. */
+function follow(
+  response: Pick<DeltaDiscoveryResponse, 'typeUrl' | 'resources'>,
+  seen: Set<string>,
+  ask: (typeUrl: string, names: readonly string[]) => void,
+): void {
   if (response.typeUrl === CDS_TYPE) {
     const names: string[] = []
-    for (const { resource } of response.resources) {
+    for (const { name, resource } of response.resources) {
+      if (!fresh(seen, name)) continue
       const cluster = fromBinary(ClusterSchema, resource!.value)
       const type = cluster.clusterDiscoveryType
       if (type.case === 'type' && type.value === Cluster_DiscoveryType.EDS) names.push(cluster.name)
@@ -96,7 +127,8 @@ function follow(response: DeltaDiscoveryResponse, ask: (typeUrl: string, names: 
     ask(LDS_TYPE, [])
   } else if (response.typeUrl === LDS_TYPE) {
     const names = new Set<string>()
-    for (const { resource } of response.resources) {
+    for (const { name, resource } of response.resources) {
+      if (!fresh(seen, name)) continue
       for (const chain of fromBinary(ListenerSchema, resource!.value).filterChains) {
         for (const filter of chain.filters) {
           if (filter.configType.case !== 'typedConfig' || filter.configType.value.typeUrl !== HCM_TYPE) continue
@@ -107,6 +139,12 @@ function follow(response: DeltaDiscoveryResponse, ask: (typeUrl: string, names: 
     }
     ask(RDS_TYPE, [...names])
   }
+}
+
+function fresh(seen: Set<string>, name: string): boolean {
+  if (seen.has(name)) return false
+  seen.add(name)
+  return true
 }
 
 const [target, count] = [process.argv[2]!, Number(process.argv[3])]

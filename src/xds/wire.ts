@@ -43,6 +43,10 @@ class Writer {
     this.head(field, Buffer.byteLength(text))
     this.#at += this.buffer.write(text, this.#at)
   }
+  raw(bytes: Uint8Array): void {
+    this.buffer.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
   bytes(field: number, bytes: Uint8Array): void {
     if (bytes.length === 0) return
     this.head(field, bytes.length)
@@ -92,6 +96,30 @@ function resourceSize(typeUrl: string, resource: EncodedResource): number {
   return stringSize(resource.version) + fieldSize(anySize(typeUrl, resource.body)) + stringSize(resource.name)
 }
 
+/** Resources up to this size keep their framed form: one resource goes to many connections. */
+const FRAME_CACHE_BYTES = 16 * 1024
+const frames = new WeakMap<EncodedResource, Buffer>()
+
+function writeResource(writer: Writer, typeUrl: string, resource: EncodedResource): void {
+  writer.head(2, resourceSize(typeUrl, resource))
+  writer.string(1, resource.version)
+  writeAny(writer, 2, typeUrl, resource.body)
+  writer.string(3, resource.name)
+}
+
+/** A resource as field 2 of a delta response; null for one that is too large to be kept twice. */
+function frameOf(typeUrl: string, resource: EncodedResource): Buffer | null {
+  if (resource.body.length > FRAME_CACHE_BYTES) return null
+  let frame = frames.get(resource)
+  if (frame === undefined) {
+    const writer = new Writer(fieldSize(resourceSize(typeUrl, resource)))
+    writeResource(writer, typeUrl, resource)
+    frame = writer.buffer
+    frames.set(resource, frame)
+  }
+  return frame
+}
+
 /** DeltaDiscoveryResponse: system_version_info 1, resources 2, type_url 4, nonce 5, removed_resources 6, control_plane 7. */
 export function encodeDeltaDiscoveryResponse(
   head: ResponseHead,
@@ -100,15 +128,16 @@ export function encodeDeltaDiscoveryResponse(
 ): Buffer {
   let size =
     stringSize(head.version) + stringSize(head.typeUrl) + stringSize(head.nonce) + controlPlaneSize(head.controlPlane)
-  for (const resource of resources) size += fieldSize(resourceSize(head.typeUrl, resource))
+  for (const resource of resources) {
+    size += frameOf(head.typeUrl, resource)?.length ?? fieldSize(resourceSize(head.typeUrl, resource))
+  }
   for (const name of removed) size += fieldSize(Buffer.byteLength(name))
   const writer = new Writer(size)
   writer.string(1, head.version)
   for (const resource of resources) {
-    writer.head(2, resourceSize(head.typeUrl, resource))
-    writer.string(1, resource.version)
-    writeAny(writer, 2, head.typeUrl, resource.body)
-    writer.string(3, resource.name)
+    const frame = frameOf(head.typeUrl, resource)
+    if (frame === null) writeResource(writer, head.typeUrl, resource)
+    else writer.raw(frame)
   }
   writer.string(4, head.typeUrl)
   writer.string(5, head.nonce)

@@ -18,6 +18,7 @@ import type { ServiceInstance } from './node.ts'
 import { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { PushContext, ScopeSubject } from './push-context.ts'
 import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from './service.ts'
+import { compareServices } from './service-index.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
 import { resolveVirtualService, VirtualServiceIndex } from './virtual-service.ts'
 
@@ -78,7 +79,7 @@ class Snapshot implements PushContext {
   private readonly inputs: PushInputs
   /** Shared with the snapshots before and after while nothing that scopes are made of changes. */
   private readonly scopes: Map<string, SidecarScope>
-  private readonly servedBy: Map<string, readonly Service[]>
+  private readonly selectingServices: Map<string, readonly Service[]>
   private endpointsByAddress: ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> | null = null
 
   constructor(inputs: PushInputs, before: Snapshot | null) {
@@ -131,7 +132,7 @@ class Snapshot implements PushContext {
       before.destinationRules === this.destinationRules &&
       before.sidecars === this.sidecars
     this.scopes = sameScopes ? before.scopes : new Map()
-    this.servedBy = before?.services === this.services ? before.servedBy : new Map()
+    this.selectingServices = before?.services === this.services ? before.selectingServices : new Map()
     if (before && before.endpoints === this.endpoints) this.endpointsByAddress = before.endpointsByAddress
   }
 
@@ -172,15 +173,14 @@ class Snapshot implements PushContext {
       seen.add(key)
       instances.push({ service, port, address, targetPort })
     }
-    for (const service of this.servicesOf(proxy.namespace)) {
-      const { selector } = service.attributes
-      if (service.resolution === 'Alias' && service.attributes.registry === 'Kubernetes') continue
-      if (selector) {
-        if (!labelsMatch(selector, labels)) continue
+    const here = this.addressIndex().get(address) ?? []
+    for (const service of this.candidates(proxy.namespace, here)) {
+      if (service.attributes.selector) {
+        if (!labelsMatch(service.attributes.selector, labels)) continue
         for (const port of service.ports) add(service, port.name, targetPortOn(service, port.name, workload))
         continue
       }
-      for (const { set, endpoint } of this.addressIndex().get(address) ?? []) {
+      for (const { set, endpoint } of here) {
         if (set.hostname === service.hostname && set.namespace === service.attributes.namespace) {
           add(service, endpoint.portName, endpoint.port)
         }
@@ -193,13 +193,23 @@ class Snapshot implements PushContext {
     return this.gateways.filter((g) => labelsMatch(g.spec.selector, proxy.labels))
   }
 
-  private servicesOf(namespace: string): readonly Service[] {
-    let list = this.servedBy.get(namespace)
-    if (!list) {
-      list = this.services.all.filter((s) => s.attributes.namespace === namespace)
-      this.servedBy.set(namespace, list)
+  /** Services of a namespace that a workload may serve: those that select, and those with an endpoint where it is. */
+  private candidates(namespace: string, here: readonly { set: EndpointSet }[]): readonly Service[] {
+    let selecting = this.selectingServices.get(namespace)
+    if (!selecting) {
+      selecting = this.services.all.filter(
+        (s) => s.attributes.namespace === namespace && s.attributes.selector !== null && s.resolution !== 'Alias',
+      )
+      this.selectingServices.set(namespace, selecting)
     }
-    return list
+    const named = new Set<Service>()
+    for (const { set } of here) {
+      if (set.namespace !== namespace) continue
+      for (const service of this.services.byHost.get(set.hostname) ?? []) {
+        if (service.attributes.namespace === namespace && !service.attributes.selector) named.add(service)
+      }
+    }
+    return named.size === 0 ? selecting : [...selecting, ...named].sort(compareServices)
   }
 
   private addressIndex(): ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> {

@@ -217,7 +217,7 @@ export class DiscoveryServer implements XdsHandler {
           ? this.endpointNames(client, changes, watched.names)
           : []
     const resources = this.generate(EDS_TYPE, client, names)
-    return this.send(client, EDS_TYPE, resources, [...names], false, changes.all) || sent
+    return this.send(client, EDS_TYPE, resources, names, false, changes.all) || sent
   }
 
   /** Watched clusters of the services that changed, in themselves or in their endpoints. */
@@ -256,12 +256,11 @@ export class DiscoveryServer implements XdsHandler {
     client: Client,
     typeUrl: string,
     resources: readonly EncodedResource[],
-    asked: Iterable<string>,
+    asked: ReadonlySet<string> | readonly string[],
     full: boolean,
     force = false,
   ): boolean {
-    const there = new Set(resources.map((r) => r.name))
-    const removed = [...asked].filter((name) => !there.has(name))
+    const removed = missing(asked, resources)
     const sent = client.connection.push(typeUrl, { resources, removed, version: this.push!.version, full, force })
     if (sent) this.options.metrics.pushes.inc({ type: shortType(typeUrl) })
     return sent
@@ -271,6 +270,19 @@ export class DiscoveryServer implements XdsHandler {
 /** Private keys go only to who proved, by certificate or token, to live where it says it does. */
 function provedNamespace(client: Client): boolean {
   return client.connection.peer.identities.some((id) => id.includes(`/ns/${client.proxy.namespace}/sa/`))
+}
+
+const NOTHING: readonly string[] = []
+
+/** Names asked for that have no resource. Generators answer each name at most once. */
+function missing(
+  asked: ReadonlySet<string> | readonly string[],
+  resources: readonly EncodedResource[],
+): readonly string[] {
+  const count = Array.isArray(asked) ? asked.length : (asked as ReadonlySet<string>).size
+  if (count <= resources.length) return NOTHING
+  const there = new Set(resources.map((r) => r.name))
+  return [...asked].filter((name) => !there.has(name))
 }
 
 function changedNames(connection: XdsConnection, resources: readonly EncodedResource[]): string[] {
