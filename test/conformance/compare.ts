@@ -17,7 +17,9 @@ function walk(
   if (out.length >= limit || actual === expected) return
   if (Array.isArray(actual) && Array.isArray(expected)) {
     if (actual.length !== expected.length) {
-      out.push(`${path || '.'}: got ${actual.length} entries ${names(actual)}, want ${expected.length} ${names(expected)}`)
+      out.push(
+        `${path || '.'}: got ${actual.length} entries ${names(actual)}, want ${expected.length} ${names(expected)}`,
+      )
     }
     const length = Math.min(actual.length, expected.length)
     for (let i = 0; i < length; i++) walk(actual[i], expected[i], `${path}[${label(expected[i], i)}]`, out, limit)

@@ -6,7 +6,7 @@ import { typeRegistry } from '../../src/api/registry.ts'
 import { type KubeObject, MemoryStore } from '../../src/cluster/index.ts'
 import { type MeshConfig, parseMeshConfig } from '../../src/config/index.ts'
 import { DiscoveryState } from '../../src/pilot/discovery-state.ts'
-import { parseNode, type ProxyNode } from '../../src/pilot/model/node.ts'
+import { type ProxyNode, parseNode } from '../../src/pilot/model/node.ts'
 import type { PushContext } from '../../src/pilot/model/push-context.ts'
 
 /** The extensions that Istio's Envoy build has beside stock Envoy's. */
@@ -49,7 +49,9 @@ export function pushContextOf(objects: readonly KubeObject[], mesh: MeshConfig):
     report: (object, problems) => {
       const errors = problems.filter((problem) => problem.level === 'error')
       if (errors.length === 0) return
-      throw new Error(`${object.kind} ${object.metadata.name}: ${errors.map((p) => `${p.path} ${p.message}`).join('; ')}`)
+      throw new Error(
+        `${object.kind} ${object.metadata.name}: ${errors.map((p) => `${p.path} ${p.message}`).join('; ')}`,
+      )
     },
   })
   state.load(store)

@@ -141,7 +141,8 @@ export type ProxyConfigSpec = Infer<typeof proxyConfig>
 const logFormat = message({ text: string(), labels: struct }, { oneof: [['text', 'labels']] })
 const externalAuthorizationHttp = message({
   service: required(string()),
-  port: required(integer({ min: 1, max: 65535 })),
+  // A port out of range makes the provider unusable, not the mesh: its policies then deny.
+  port: required(integer({ min: 0 })),
   timeout: duration(),
   pathPrefix: string(),
   failOpen: bool,
@@ -161,7 +162,8 @@ const externalAuthorizationHttp = message({
 })
 const externalAuthorizationGrpc = message({
   service: required(string()),
-  port: required(integer({ min: 1, max: 65535 })),
+  // A port out of range makes the provider unusable, not the mesh: its policies then deny.
+  port: required(integer({ min: 0 })),
   timeout: duration(),
   failOpen: bool,
   clearRouteCache: bool,

@@ -2,7 +2,7 @@
 import type { Gateway, GatewayServer } from '../../config/index.ts'
 import { hostSubsetOf } from '../model/host.ts'
 import type { ProxyNode, ServiceInstance } from '../model/node.ts'
-import { isHttp, parseProtocol, type Protocol } from '../model/protocol.ts'
+import { isHttp, type Protocol, parseProtocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
 
 /** One server of one Gateway, on one port of the router. */

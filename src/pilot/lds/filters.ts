@@ -1,7 +1,12 @@
 // The filters that Istio puts into every chain, packed once: most proxies share the same bytes.
 import { create, type DescMessage, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf'
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
-import { type Filter, FilterSchema, type ListenerFilter, ListenerFilterSchema } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import {
+  type Filter,
+  FilterSchema,
+  type ListenerFilter,
+  ListenerFilterSchema,
+} from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { CorsSchema } from '../../api/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js'
 import { HTTPFaultSchema } from '../../api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js'
 import { FilterConfigSchema as GrpcStatsSchema } from '../../api/gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.js'
@@ -17,7 +22,7 @@ import {
   HttpFilterSchema,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { MongoProxySchema } from '../../api/gen/envoy/extensions/filters/network/mongo_proxy/v3/mongo_proxy_pb.js'
-import { FilterConfig_Protocol, FilterConfigSchema as AlpnSchema } from '../../api/gen/istio/alpn_pb.js'
+import { FilterConfigSchema as AlpnSchema, FilterConfig_Protocol } from '../../api/gen/istio/alpn_pb.js'
 import { istioStatsConfig } from '../telemetry/istio-stats.ts'
 import { typedStruct } from '../xds/messages.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
@@ -129,7 +134,10 @@ export function mongoFilter(statPrefix: string): Filter {
 
 /** A small first read, since most client hellos are small. */
 export function tlsInspector(): ListenerFilter {
-  return listenerFilter('envoy.filters.listener.tls_inspector', pack(TlsInspectorSchema, { initialReadBufferSize: 512 }))
+  return listenerFilter(
+    'envoy.filters.listener.tls_inspector',
+    pack(TlsInspectorSchema, { initialReadBufferSize: 512 }),
+  )
 }
 
 export function httpInspector(): ListenerFilter {
@@ -138,5 +146,8 @@ export function httpInspector(): ListenerFilter {
 
 export const ORIGINAL_DST = listenerFilter('envoy.filters.listener.original_dst', pack(OriginalDstSchema))
 /** TPROXY: the application sees the client's own address; mark as in the iptables rules. */
-export const ORIGINAL_SRC = listenerFilter('envoy.filters.listener.original_src', pack(OriginalSrcSchema, { mark: 1337 }))
+export const ORIGINAL_SRC = listenerFilter(
+  'envoy.filters.listener.original_src',
+  pack(OriginalSrcSchema, { mark: 1337 }),
+)
 export const PROXY_PROTOCOL = listenerFilter('envoy.filters.listener.proxy_protocol', pack(ProxyProtocolSchema))

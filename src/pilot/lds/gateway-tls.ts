@@ -5,10 +5,13 @@ import {
   type CertificateValidationContext,
   CertificateValidationContextSchema,
   type TlsParameters,
-  TlsParameters_TlsProtocol as Version,
   TlsParametersSchema,
+  TlsParameters_TlsProtocol as Version,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
-import { type SdsSecretConfig, SdsSecretConfigSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import {
+  type SdsSecretConfig,
+  SdsSecretConfigSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { DownstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import type { ServerTls, TlsProtocolVersion } from '../../config/index.ts'
 import { ADS_SECRETS, agentSds } from '../xds/messages.ts'

@@ -1,12 +1,19 @@
 // Listeners of a router: one an address and port, a chain for HTTP or one a TLS server name.
 import { create } from '@bufbuild/protobuf'
-import { type TransportSocket, TrafficDirection } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { TrafficDirection, type TransportSocket } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { Filter, FilterChain } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import type { VirtualService } from '../../config/index.ts'
-import { commonHosts, isHttpServer, isPassthrough, type MergedPort, type MergedServer, mergedGateways } from '../gateway/merge.ts'
-import { isHttp } from '../model/protocol.ts'
 import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
+import {
+  commonHosts,
+  isHttpServer,
+  isPassthrough,
+  type MergedPort,
+  type MergedServer,
+  mergedGateways,
+} from '../gateway/merge.ts'
+import { isHttp } from '../model/protocol.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, type OutboundChain } from './chain.ts'

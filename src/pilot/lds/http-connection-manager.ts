@@ -4,10 +4,10 @@ import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
 import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { RouteConfiguration } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import {
-  type HttpConnectionManager,
   HttpConnectionManager_ForwardClientCertDetails as Forward,
-  HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
+  type HttpConnectionManager,
   HttpConnectionManagerSchema,
+  HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
 import type { MeshConfig } from '../../config/index.ts'

@@ -6,6 +6,7 @@ import {
   FilterChainSchema,
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { Resource } from '../../config/index.ts'
+import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
 import type { MutualTlsMode } from '../model/peer-authentication.ts'
 import { isGrpc, isHttp2, listenerProtocol, type Protocol } from '../model/protocol.ts'
 import { resourcePath } from '../model/resource.ts'
@@ -17,7 +18,6 @@ import { mutualTlsSocket } from './downstream-tls.ts'
 import { mongoFilter, tcpMetadataFilters, tcpStatsFilters } from './filters.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
 import { tcpProxy } from './tcp-proxy.ts'
-import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
 
 /** One port that the workload serves. */
 export interface InboundPort {

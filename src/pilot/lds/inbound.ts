@@ -1,17 +1,17 @@
 // virtualInbound: what enters a workload, by destination port, TLS and application protocol.
 import { create } from '@bufbuild/protobuf'
 import { TrafficDirection } from '../../api/gen/envoy/config/core/v3/base_pb.js'
-import { type FilterChain, type ListenerFilter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import type { FilterChain, ListenerFilter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import type { IstioIngressListener } from '../../config/index.ts'
 import type { ServerMutualTls } from '../model/peer-authentication.ts'
-import { parseProtocol, type Protocol } from '../model/protocol.ts'
+import { type Protocol, parseProtocol } from '../model/protocol.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
 import type { ListenerContext } from './context.ts'
-import { httpInspector, tlsInspector, ORIGINAL_DST, ORIGINAL_SRC } from './filters.ts'
-import { blackHoleChain, inboundChains, type InboundPort, passthroughChains } from './inbound-chains.ts'
+import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
+import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
 import { disabledOn, inspectedPorts } from './inspectors.ts'
 import { WILDCARD } from './outbound.ts'
 
@@ -135,4 +135,3 @@ function ownListener(context: ListenerContext, port: InboundPort, mtls: ServerMu
     filterChains: chains,
   })
 }
-

@@ -1,11 +1,12 @@
 // Listeners for what a sidecar's workload calls: one for all HTTP services of a port, one a virtual address for the rest.
-import { create } from '@bufbuild/protobuf'
+
 import { isIP } from 'node:net'
-import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
-import { FilterChainSchema } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import { create } from '@bufbuild/protobuf'
 import { TrafficDirection } from '../../api/gen/envoy/config/core/v3/base_pb.js'
-import { isHttp, type ListenerProtocol, listenerProtocol, parseProtocol, type Protocol } from '../model/protocol.ts'
-import { type Service, serviceKey, type ServicePort } from '../model/service.ts'
+import { FilterChainSchema } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { isHttp, type ListenerProtocol, listenerProtocol, type Protocol, parseProtocol } from '../model/protocol.ts'
+import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
 import type { EgressListener } from '../model/sidecar-scope.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, type OutboundChain, PLAINTEXT_HTTP_ALPN, sameMatch } from './chain.ts'
@@ -70,7 +71,9 @@ function everyPort(
       if (!canBind(context, port.port, bindToPort)) continue
       const addresses = bind === '' ? headlessAddresses(context, service, port) : null
       if (!addresses) add(context, entries, { egress, service, port, bind, cidr: '', bindToPort })
-      else for (const address of addresses) add(context, entries, { egress, service, port, bind: address, cidr: '', bindToPort })
+      else
+        for (const address of addresses)
+          add(context, entries, { egress, service, port, bind: address, cidr: '', bindToPort })
     }
   }
 }
@@ -124,12 +127,7 @@ function add(context: ListenerContext, entries: Map<string, Entry>, candidate: C
   else {
     for (const address of listenAddresses(context, service)) {
       const isRange = address.includes('/')
-      addAt(
-        context,
-        entries,
-        { ...candidate, bind: isRange ? WILDCARD : address, cidr: isRange ? address : '' },
-        kind,
-      )
+      addAt(context, entries, { ...candidate, bind: isRange ? WILDCARD : address, cidr: isRange ? address : '' }, kind)
     }
   }
 }

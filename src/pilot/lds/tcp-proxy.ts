@@ -171,7 +171,6 @@ function policyOf(
   const own = subsets?.find((s) => s.name === subset)?.trafficPolicy
   const atPort = (policy: TrafficPolicy | undefined) =>
     policy?.portLevelSettings?.find((setting) => setting.port?.number === port)
-  const loadBalancer =
-    (atPort(own) ?? own)?.loadBalancer ?? (atPort(trafficPolicy) ?? trafficPolicy)?.loadBalancer
+  const loadBalancer = (atPort(own) ?? own)?.loadBalancer ?? (atPort(trafficPolicy) ?? trafficPolicy)?.loadBalancer
   return { loadBalancer, tunnel: own?.tunnel ?? trafficPolicy?.tunnel }
 }

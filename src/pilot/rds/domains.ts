@@ -37,6 +37,7 @@ function shortNames(host: string, clientDomain: string): string[] {
   const nameAndNamespace = host.slice(0, -suffix.length)
   const dot = nameAndNamespace.lastIndexOf('.')
   if (dot < 0) return []
-  if (`${nameAndNamespace.slice(dot + 1)}${suffix}` !== clientDomain) return [nameAndNamespace, `${nameAndNamespace}.svc`]
+  if (`${nameAndNamespace.slice(dot + 1)}${suffix}` !== clientDomain)
+    return [nameAndNamespace, `${nameAndNamespace}.svc`]
   return [nameAndNamespace.slice(0, dot), `${nameAndNamespace}.svc`, nameAndNamespace]
 }

@@ -21,7 +21,8 @@ export function hashPolicyFor(
   const spec = scope.destinationRule(service, labels)?.rule.spec
   if (!spec) return null
   const own = spec.subsets?.find((s) => s.name === subset)?.trafficPolicy
-  const hash = hashOf(own, port) ?? (own?.loadBalancer ? null : hashOf(spec.trafficPolicy, port))
+  // As in Istio, a subset with another load balancer still gets the hash policy of the whole rule.
+  const hash = hashOf(own, port) ?? hashOf(spec.trafficPolicy, port)
   return hash ? hashPolicy(hash) : null
 }
 

@@ -104,7 +104,8 @@ function queryMatcher(name: string, value: StringMatch): QueryParameterMatcher {
 }
 
 export function stringMatcher(value: StringMatch): StringMatcher {
-  if (value.exact !== undefined) return create(StringMatcherSchema, { matchPattern: { case: 'exact', value: value.exact } })
+  if (value.exact !== undefined)
+    return create(StringMatcherSchema, { matchPattern: { case: 'exact', value: value.exact } })
   if (value.prefix !== undefined) {
     return create(StringMatcherSchema, { matchPattern: { case: 'prefix', value: value.prefix } })
   }

@@ -1,12 +1,12 @@
 // Route configurations of a sidecar's outbound listeners.
 import { create } from '@bufbuild/protobuf'
-import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import {
   type Route,
   RouteSchema,
   type VirtualHost,
   VirtualHostSchema,
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import type { VirtualService } from '../../config/index.ts'
 import { compareHosts, compareText, hostMatches, hostSubsetOf } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
@@ -56,11 +56,7 @@ interface Wrapper {
 }
 
 /** `name`: a port, `host:port` of a sniffed service, `http_proxy`, or the path of a Unix socket. */
-export function outboundRouteConfiguration(
-  name: string,
-  proxy: ProxyNode,
-  push: PushContext,
-): RouteConfiguration {
+export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push: PushContext): RouteConfiguration {
   const colon = name.lastIndexOf(':')
   const sniffed = colon > 0 && !name.startsWith('unix://')
   const port = sniffed ? Number(name.slice(colon + 1)) : /^\d+$/.test(name) ? Number(name) : ALL_PORTS
@@ -132,9 +128,7 @@ function virtualHosts(table: RouteTable): VirtualHost[] {
           : [host]
       const domains = freeDomains(all, host, domainsTaken, known)
       if (domains.length === 0) return
-      hosts.push(
-        create(VirtualHostSchema, { name, domains, routes: wrapper.routes, includeRequestAttemptCount: true }),
-      )
+      hosts.push(create(VirtualHostSchema, { name, domains, routes: wrapper.routes, includeRequestAttemptCount: true }))
     }
     for (const host of wrapper.hosts) add(host, null)
     for (const service of wrapper.services) add(service.hostname, service)

@@ -6,10 +6,10 @@ import {
   HeaderValueOptionSchema,
 } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
+  RedirectAction_RedirectResponseCode as Code,
   type DirectResponseAction,
   DirectResponseActionSchema,
   type RedirectAction,
-  RedirectAction_RedirectResponseCode as Code,
   RedirectActionSchema,
   type RouteAction,
   type RouteAction_HashPolicy,
@@ -70,7 +70,10 @@ function authorityOf(operations: HeaderOperations | undefined): string {
 
 function headersToAdd(operations: HeaderOperations | undefined): HeaderValueOption[] {
   const list: HeaderValueOption[] = []
-  const append = (headers: Readonly<Record<string, string>> | undefined, action: HeaderValueOption_HeaderAppendAction) => {
+  const append = (
+    headers: Readonly<Record<string, string>> | undefined,
+    action: HeaderValueOption_HeaderAppendAction,
+  ) => {
     for (const [key, value] of Object.entries(headers ?? {}).sort(([a], [b]) => compareText(a, b))) {
       if (isAuthority(key)) continue
       list.push(create(HeaderValueOptionSchema, { header: { key, value }, appendAction: action }))

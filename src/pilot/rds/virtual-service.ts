@@ -46,7 +46,10 @@ function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest
   route.requestHeadersToRemove = changes.requestHeadersToRemove
   route.responseHeadersToAdd = changes.responseHeadersToAdd
   route.responseHeadersToRemove = changes.responseHeadersToRemove
-  route.decorator = { $typeName: 'envoy.config.route.v3.Decorator', operation: operation(route, vs.metadata.name, port) }
+  route.decorator = {
+    $typeName: 'envoy.config.route.v3.Decorator',
+    operation: operation(route, vs.metadata.name, port),
+  }
   if (http.fault) route.typedPerFilterConfig['envoy.filters.http.fault'] = faultConfig(http.fault)
   if (http.corsPolicy) route.typedPerFilterConfig['envoy.filters.http.cors'] = corsConfig(http.corsPolicy)
   return route

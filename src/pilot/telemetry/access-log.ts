@@ -1,7 +1,12 @@
 // Access logs of listeners, HTTP connection managers and TCP proxies.
 import { create, type JsonObject } from '@bufbuild/protobuf'
 import { anyPack } from '@bufbuild/protobuf/wkt'
-import { type AccessLog, type AccessLogFilter, AccessLogFilterSchema, AccessLogSchema } from '../../api/gen/envoy/config/accesslog/v3/accesslog_pb.js'
+import {
+  type AccessLog,
+  type AccessLogFilter,
+  AccessLogFilterSchema,
+  AccessLogSchema,
+} from '../../api/gen/envoy/config/accesslog/v3/accesslog_pb.js'
 import type { SubstitutionFormatString } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
 import { SubstitutionFormatStringSchema } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
 import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_loggers/file/v3/file_pb.js'
@@ -114,7 +119,12 @@ function providerLog(
   const http = provider.envoyHttpAls
   if (http && place === 'http') {
     const config = create(HttpGrpcAccessLogConfigSchema, {
-      commonConfig: grpcLog(http.service, http.port, http.logName || 'http_envoy_accesslog', http.filterStateObjectsToLog),
+      commonConfig: grpcLog(
+        http.service,
+        http.port,
+        http.logName || 'http_envoy_accesslog',
+        http.filterStateObjectsToLog,
+      ),
       additionalRequestHeadersToLog: [...(http.additionalRequestHeadersToLog ?? [])],
       additionalResponseHeadersToLog: [...(http.additionalResponseHeadersToLog ?? [])],
       additionalResponseTrailersToLog: [...(http.additionalResponseTrailersToLog ?? [])],
@@ -146,7 +156,10 @@ function grpcLog(service: string, port: number, logName: string, filterStateObje
     grpcService: {
       targetSpecifier: {
         case: 'envoyGrpc' as const,
-        value: { clusterName: outboundClusterName(port, '', service.slice(service.indexOf('/') + 1)), authority: service },
+        value: {
+          clusterName: outboundClusterName(port, '', service.slice(service.indexOf('/') + 1)),
+          authority: service,
+        },
       },
     },
     filterStateObjectsToLog: [...filterStateObjectsToLog],

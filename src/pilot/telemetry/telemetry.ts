@@ -61,7 +61,9 @@ function applicable(push: PushContext, proxy: ProxyNode): Telemetry[] {
   const attached = (t: Telemetry): boolean => t.spec.targetRef !== undefined || (t.spec.targetRefs?.length ?? 0) > 0
   const found = [
     first((t) => t.metadata.namespace === root && !selects(t) && !attached(t)),
-    proxy.namespace === root ? undefined : first((t) => t.metadata.namespace === proxy.namespace && !selects(t) && !attached(t)),
+    proxy.namespace === root
+      ? undefined
+      : first((t) => t.metadata.namespace === proxy.namespace && !selects(t) && !attached(t)),
     first(
       (t) =>
         t.metadata.namespace === proxy.namespace &&

@@ -59,7 +59,9 @@ function customTags(mesh: MeshConfig, proxy: ProxyNode, tracing: SideTelemetry['
       literal('istio.canonical_revision', labels['service.istio.io/canonical-revision'] ?? labels.version ?? 'latest'),
       literal(
         'istio.canonical_service',
-        labels['service.istio.io/canonical-name'] ?? labels.app ?? (typeof workload === 'string' ? workload : 'unknown'),
+        labels['service.istio.io/canonical-name'] ??
+          labels.app ??
+          (typeof workload === 'string' ? workload : 'unknown'),
       ),
       literal('istio.cluster_id', proxy.clusterId || 'unknown'),
       literal('istio.mesh_id', typeof meshId === 'string' && meshId !== '' ? meshId : 'unknown'),

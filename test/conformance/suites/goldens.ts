@@ -53,9 +53,23 @@ function runCase(name: string, folder: string): Checked[] {
     const clusters = attempt(() => generateClusters(proxy, push))
     return [
       check(`${id}/listeners`, ListenerSchema, listeners, folder, description.name, 'listeners'),
-      check(`${id}/routes`, RouteConfigurationSchema, attempt(() => generateRoutes(proxy, push, routeNames)), folder, description.name, 'routes'),
+      check(
+        `${id}/routes`,
+        RouteConfigurationSchema,
+        attempt(() => generateRoutes(proxy, push, routeNames)),
+        folder,
+        description.name,
+        'routes',
+      ),
       check(`${id}/clusters`, ClusterSchema, clusters, folder, description.name, 'clusters'),
-      check(`${id}/endpoints`, ClusterLoadAssignmentSchema, endpoints(proxy, push, folder, description.name), folder, description.name, 'endpoints'),
+      check(
+        `${id}/endpoints`,
+        ClusterLoadAssignmentSchema,
+        endpoints(proxy, push, folder, description.name),
+        folder,
+        description.name,
+        'endpoints',
+      ),
     ]
   })
 }
