@@ -102,7 +102,7 @@ function podNotes(pod: MeshObject): string {
   const all = [...containers(pod), ...items<{ name: string }>(spec(pod).initContainers)]
   let out = ''
   if (!all.some((container) => container.name === 'istio-proxy'))
-    out += 'WARNING: ' + `${qualified(pod)} is not part of mesh; no Istio sidecar\n`
+    out += `WARNING: ${qualified(pod)} is not part of mesh; no Istio sidecar\n`
   const labels = labelsOf(pod)
   if (!labels.app && !labels['app.kubernetes.io/name'])
     out += 'Suggestion: add "app" label to pod for Istio telemetry.\n'
