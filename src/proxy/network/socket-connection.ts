@@ -92,6 +92,7 @@ export class SocketConnection implements Connection {
   private used = 0
   private dirty = false
   private endAfterFlush = false
+  private closeWhenConnected: CloseType | -1 = -1
   private readEnded = false
   private writeEnded = false
   private disabledReads = 0
@@ -121,7 +122,7 @@ export class SocketConnection implements Connection {
   }
 
   get open(): boolean {
-    return this.state <= State.Open
+    return this.state <= State.Open && this.closeWhenConnected === -1
   }
 
   get connecting(): boolean {
@@ -145,6 +146,7 @@ export class SocketConnection implements Connection {
       this.fault(error)
     }
     if (this.used > 0 || this.endAfterFlush) this.flush()
+    if (this.closeWhenConnected !== -1) this.close(this.closeWhenConnected)
     leaveRead()
   }
 
@@ -253,6 +255,12 @@ export class SocketConnection implements Connection {
     if (details !== '' && this.info.connectionTerminationDetails === '')
       this.info.connectionTerminationDetails = details
     const connecting = this.state === State.Connecting
+    if (connecting && type < CloseType.NoFlush && this.used > 0) {
+      // What is written leaves once the connection stands; nothing more is taken.
+      this.writeEnded = true
+      this.closeWhenConnected = type
+      return
+    }
     if (!connecting && type < CloseType.NoFlush && this.used > 0) this.flushBuffer()
     if (type === CloseType.FlushWriteAndDelay && !connecting && !this.readEnded && this.delayedCloseMs > 0) {
       this.state = State.Closing

@@ -43,12 +43,11 @@ export function createAdminSource(context: ServerContext, quit: () => void): Adm
       serviceNode: options.bootstrap.node?.id ?? '',
     }),
     config: configDump(context),
-    clusters: async () =>
-      mergeClusterStatus(await workers.query('clusters'), (name) => context.clusters.addedViaApi(name)),
+    clusters: async () => mergeClusterStatus(await workers.query('clusters'), (name) => context.clusters.facts(name)),
     listeners: () => context.listeners.status(),
     stats: async () => {
       const deltas = await workers.query('stats')
-      deltas.forEach((delta, i) => merged.apply(`worker_${i}`, delta))
+      for (const [i, delta] of deltas.entries()) merged.apply(`worker_${i}`, delta)
       merged.apply('main', store.takeDelta())
       return merged
     },

@@ -1,36 +1,52 @@
 // /clusters: every worker has its own hosts and counts; the page shows one of each.
 
-import type { ClusterStatusData, HostCounts, HostStatusData } from '../admin/source.ts'
+import { type ClusterStatusData, HEALTH_FLAGS, type HostCounts, type HostStatusData } from '../admin/source.ts'
+import type { ClusterStatus, HostStatus } from '../upstream/cluster-status.ts'
 
-/**
- * Counts are summed over workers, health and weights are the first worker's. `addedViaApi` says where a cluster came
- * from, which workers do not know.
- */
+/** What only the main thread knows of a cluster. */
+export interface ClusterFacts {
+  readonly addedViaApi: boolean
+  readonly outlierDetection: boolean
+}
+
+/** Counts are summed over workers; health and weights are the first worker's. */
 export function mergeClusterStatus(
-  workers: readonly (readonly ClusterStatusData[])[],
-  addedViaApi: (name: string) => boolean,
+  workers: readonly (readonly ClusterStatus[])[],
+  facts: (name: string) => ClusterFacts,
 ): ClusterStatusData[] {
   const [first = [], ...others] = workers
   return first.map((cluster) => {
+    const { addedViaApi, outlierDetection } = facts(cluster.name)
     const twins = others.map((worker) => worker.find((other) => other.name === cluster.name))
     return {
-      ...cluster,
-      addedViaApi: addedViaApi(cluster.name),
-      hosts: cluster.hosts.map((host) =>
-        mergeHost(
-          host,
-          twins.map((twin) => twin?.hosts.find((h) => h.address.text === host.address.text)),
-        ),
-      ),
+      name: cluster.name,
+      observabilityName: cluster.observabilityName,
+      addedViaApi,
+      edsServiceName: cluster.edsServiceName,
+      thresholds: cluster.thresholds,
+      outlier: outlierDetection ? cluster : null,
+      hosts: cluster.hosts.map((host) => {
+        const same = twins.map((twin) => twin?.hosts.find((h) => h.address.text === host.address.text))
+        return hostStatus(host, [host, ...same])
+      }),
     }
   })
 }
 
-function mergeHost(host: HostStatusData, twins: readonly (HostStatusData | undefined)[]): HostStatusData {
-  const counts: Record<string, number> = { ...host.counts }
-  for (const twin of twins) {
-    if (twin === undefined) continue
-    for (const [name, value] of Object.entries(twin.counts)) counts[name] = (counts[name] ?? 0) + value
+function hostStatus(host: HostStatus, everywhere: readonly (HostStatus | undefined)[]): HostStatusData {
+  const sum = (name: keyof HostStatus['stats']): number =>
+    everywhere.reduce((total, one) => total + (one?.stats[name] ?? 0), 0)
+  const counts: HostCounts = {
+    cx_active: sum('cxActive'),
+    cx_connect_fail: sum('cxConnectFail'),
+    cx_total: sum('cxTotal'),
+    rq_active: sum('rqActive'),
+    rq_error: sum('rqError'),
+    rq_pending_active: 0,
+    rq_success: sum('rqSuccess'),
+    rq_timeout: sum('rqTimeout'),
+    rq_total: sum('rqTotal'),
   }
-  return { ...host, counts: counts as unknown as HostCounts }
+  // HEALTH_FLAGS stands in the order of HealthFlag's bits.
+  return { ...host, counts, healthFlags: HEALTH_FLAGS.filter((_, bit) => (host.flags & (1 << bit)) !== 0) }
 }

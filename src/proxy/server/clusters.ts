@@ -10,6 +10,7 @@ import type { Gauge, Scope } from '../observe/stats.ts'
 import type { ClusterData, EndpointsData } from '../upstream/config.ts'
 import { parseCluster } from '../upstream/parse-cluster.ts'
 import { parseEndpoints } from '../upstream/parse-endpoints.ts'
+import type { ClusterFacts } from './cluster-status.ts'
 import { decodeResource, dumped, fetchTimeoutMs, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
 import type { SecretResources } from './secrets.ts'
 import type { Need, Warming } from './warming.ts'
@@ -133,8 +134,13 @@ export class ClusterResources {
     return new Promise((resolve) => this.onIdle.push(resolve))
   }
 
-  addedViaApi(name: string): boolean {
-    return this.active.get(name)?.fixed === false
+  /** What the admin pages add to the workers' view of a cluster. */
+  facts(name: string): ClusterFacts {
+    const known = this.active.get(name)
+    return {
+      addedViaApi: known?.fixed === false,
+      outlierDetection: known !== undefined && known.data.outlierDetection !== null,
+    }
   }
 
   dump(): {

@@ -1,6 +1,5 @@
 // What the main thread tells its workers and what they answer. Everything here survives structured clone.
 
-import type { ClusterStatusData } from '../admin/source.ts'
 import type { NodeInfo } from '../config/extension.ts'
 import type { Address } from '../network/connection.ts'
 import type { ListenerConfig } from '../network/listener-config.ts'
@@ -8,6 +7,7 @@ import type { Secret } from '../network/tls/secret-store.ts'
 import type { StatsSettings } from '../observe/stats-settings.ts'
 import type { StatsDelta } from '../observe/stats-store.ts'
 import type { RouteConfigData } from '../route/config.ts'
+import type { ClusterStatus } from '../upstream/cluster-status.ts'
 import type { ClusterData, EndpointsData } from '../upstream/config.ts'
 import type { RuntimeValue } from './runtime.ts'
 
@@ -48,7 +48,7 @@ export type WorkerUpdate =
 /** What can be asked of a worker. */
 export interface WorkerAnswers {
   readonly stats: StatsDelta
-  readonly clusters: readonly ClusterStatusData[]
+  readonly clusters: readonly ClusterStatus[]
   readonly connections: number
 }
 export type WorkerQuery = keyof WorkerAnswers

@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
+import { SniClusterSchema as spySchema } from '../../api/gen/envoy/extensions/filters/network/sni_cluster/v3/sni_cluster_pb.js'
+import type { NetworkFilterExtension } from '../config/extension.ts'
+import type { ConnectionInfo } from './connection.ts'
+import { FilterStatus } from './filter.ts'
+import { localAddress, respond, TestCa, TYPE, testListeners } from './testing.ts'
+
+async function talk(t: TestContext, port: number, send: string | Buffer): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  t.after(() => socket.destroy())
+  if (send.length > 0) socket.write(send)
+  return text(socket)
+}
+
+async function text(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = []
+  socket.on('error', () => {})
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  socket.on('end', () => socket.end())
+  await once(socket, 'close').catch(() => {})
+  return Buffer.concat(chunks).toString('latin1')
+}
+
+async function tlsTalk(
+  t: TestContext,
+  port: number,
+  options: ConnectionOptions,
+): Promise<{ socket: TLSSocket; got: string }> {
+  const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
+  t.after(() => socket.destroy())
+  const got = await text(socket)
+  return { socket, got }
+}
+
+const inspectors = [
+  { name: 'tls', typed_config: { '@type': TYPE.tlsInspector } },
+  { name: 'http', typed_config: { '@type': TYPE.httpInspector } },
+]
+
+test('inspectors choose the chain, byte by byte too', async (t) => {
+  const { apply } = testListeners(t)
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    listener_filters: inspectors,
+    filter_chains: [
+      { filter_chain_match: { application_protocols: ['http/1.1'] }, filters: [respond('h1')] },
+      { filter_chain_match: { application_protocols: ['h2c'] }, filters: [respond('h2')] },
+      { filter_chain_match: { application_protocols: ['http/1.0'] }, filters: [respond('h0')] },
+    ],
+    default_filter_chain: { filters: [respond('other')] },
+  })
+  const cases = [
+    ['GET / HTTP/1.1\r\n', 'h1'],
+    ['GET / HTTP/1.0\r\n', 'h0'],
+    ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'h2'],
+    ['\r\nGET / HTTP/1.1\r\n', 'other'],
+    ['SSH-2.0-x (not http)\r\n', 'other'],
+    ['\x00\x01', 'other'],
+  ] as const
+  for (const [send, chain] of cases) {
+    assert.equal(await talk(t, port, send), chain, JSON.stringify(send))
+    const slow = connect({ port, host: '127.0.0.1', noDelay: true })
+    t.after(() => slow.destroy())
+    const answer = text(slow)
+    for (const char of send)
+      if (!slow.destroyed && slow.writable) await new Promise((resolve) => slow.write(char, resolve))
+    assert.equal(await answer, chain, `slowly ${JSON.stringify(send)}`)
+  }
+})
+
+test('a server-first protocol goes on after the timeout', async (t) => {
+  const { apply, stats } = testListeners(t)
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    listener_filters: inspectors,
+    listener_filters_timeout: '0.05s',
+    continue_on_listener_filters_timeout: true,
+    filter_chains: [{ filters: [respond('220 hello')] }],
+  })
+  assert.equal(await talk(t, port, ''), '220 hello')
+  assert.equal(stats.counter(`listener.127.0.0.1_0.downstream_pre_cx_timeout`).value, 1)
+})
+
+test('no matching chain closes and is counted', async (t) => {
+  const { apply, stats } = testListeners(t)
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    stat_prefix: 'a',
+    filter_chains: [{ filter_chain_match: { destination_port: 1 }, filters: [respond('no')] }],
+  })
+  assert.equal(await talk(t, port, ''), '')
+  assert.equal(stats.counter('listener.a.no_filter_chain_match').value, 1)
+})
+
+test('PROXY protocol 1 and 2 restore the addresses and hand the rest on', async (t) => {
+  const seen: ConnectionInfo[] = []
+  const spy: NetworkFilterExtension = {
+    name: 'spy',
+    desc: spySchema,
+    parse: () => ({}),
+    terminal: true,
+    create: () => (callbacks) => ({
+      onNewConnection: () => {
+        seen.push(callbacks.connection.info)
+        return FilterStatus.Continue
+      },
+      onData: (chunk, end) => {
+        callbacks.connection.write(chunk, end)
+        return FilterStatus.StopIteration
+      },
+      onEvent() {},
+    }),
+  }
+  const { apply } = testListeners(t, { extra: [spy] })
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    listener_filters: [{ name: 'pp', typed_config: { '@type': TYPE.proxyProtocol } }],
+    filter_chains: [
+      { filters: [{ name: 'spy', typed_config: { '@type': `type.googleapis.com/${spySchema.typeName}` } }] },
+    ],
+  })
+  const v2 = Buffer.concat([
+    Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0, 12]),
+    Buffer.from([10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0x00, 0x50]),
+    Buffer.from('rest'),
+  ])
+  for (const bytes of [Buffer.from('PROXY TCP4 10.0.0.1 10.0.0.2 12345 80\r\nrest'), v2]) {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    const answer = text(socket)
+    socket.end(bytes)
+    assert.equal(await answer, 'rest')
+    const info = seen.pop()!
+    assert.equal(info.remoteAddress.text, '10.0.0.1:12345')
+    assert.equal(info.localAddress.text, '10.0.0.2:80')
+    assert.equal(info.directRemoteAddress.ip, '127.0.0.1')
+    assert.ok(info.localAddressRestored)
+  }
+  assert.equal(await talk(t, port, 'GET / HTTP/1.1\r\n\r\n'), '', 'a connection without header is closed')
+})
+
+test('TLS: certificate by SNI, server ALPN preference, no common ALPN goes on', async (t) => {
+  const ca = new TestCa(t)
+  const a = ca.issue('DNS:a.example')
+  const b = ca.issue('DNS:*.b.example')
+  const { apply } = testListeners(t)
+  const certificates = [a, b].map(({ cert, key }) => ({
+    certificate_chain: { inline_string: cert },
+    private_key: { inline_string: key },
+  }))
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    filter_chains: [
+      {
+        filters: [respond('secret')],
+        transport_socket: {
+          name: 'tls',
+          typed_config: {
+            '@type': TYPE.downstreamTls,
+            common_tls_context: { tls_certificates: certificates, alpn_protocols: ['h2', 'http/1.1'] },
+          },
+        },
+      },
+    ],
+  })
+  const options = { ca: ca.cert, rejectUnauthorized: true }
+  const one = await tlsTalk(t, port, { ...options, servername: 'a.example', ALPNProtocols: ['http/1.1', 'h2'] })
+  assert.equal(one.got, 'secret')
+  assert.equal(one.socket.alpnProtocol, 'h2')
+  const two = await tlsTalk(t, port, { ...options, servername: 'x.b.example', ALPNProtocols: ['istio-peer-exchange'] })
+  assert.equal(two.got, 'secret')
+  assert.equal(two.socket.alpnProtocol, false)
+})
+
+test('mutual TLS: SANs from secrets decide; a rotation takes effect for new connections', async (t) => {
+  const ca = new TestCa(t)
+  const server = ca.issue('URI:spiffe://cluster.local/ns/default/sa/reviews')
+  const good = ca.issue('URI:spiffe://cluster.local/ns/default/sa/productpage')
+  const bad = ca.issue('URI:spiffe://other/ns/default/sa/productpage')
+  const { apply, secrets, stats } = testListeners(t)
+  const sds = (name: string) => ({ name, sds_config: { ads: {}, resource_api_version: 'V3' } })
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    stat_prefix: 'a',
+    listener_filters: inspectors.slice(0, 1),
+    filter_chains: [
+      {
+        filters: [respond('secret')],
+        transport_socket: {
+          name: 'tls',
+          typed_config: {
+            '@type': TYPE.downstreamTls,
+            require_client_certificate: true,
+            common_tls_context: {
+              tls_certificate_sds_secret_configs: [sds('default')],
+              combined_validation_context: {
+                default_validation_context: { match_subject_alt_names: [{ prefix: 'spiffe://cluster.local/' }] },
+                validation_context_sds_secret_config: sds('ROOTCA'),
+              },
+            },
+          },
+        },
+      },
+    ],
+  })
+  assert.equal((await tlsTalk(t, port, {})).got, '', 'closed while the secrets are missing')
+  const validation = {
+    trustedCa: ca.cert,
+    crl: '',
+    sanMatchers: [],
+    spki: [],
+    hashes: [],
+    allowExpired: false,
+    acceptUntrusted: false,
+  }
+  secrets.set({
+    name: 'default',
+    certificate: { certificateChain: server.cert, privateKey: server.key, password: '' },
+    validation: null,
+    ticketKeys: null,
+  })
+  secrets.set({ name: 'ROOTCA', certificate: null, validation, ticketKeys: null })
+  assert.equal((await tlsTalk(t, port, good)).got, 'secret')
+  assert.equal((await tlsTalk(t, port, bad)).got, '')
+  assert.equal((await tlsTalk(t, port, {})).got, '')
+  assert.equal(stats.counter('listener.a.ssl.fail_verify_san').value, 1)
+  assert.equal(stats.counter('listener.a.ssl.fail_verify_no_cert').value, 1)
+  const otherCa = new TestCa(t)
+  secrets.set({
+    name: 'ROOTCA',
+    certificate: null,
+    validation: { ...validation, trustedCa: otherCa.cert },
+    ticketKeys: null,
+  })
+  assert.equal((await tlsTalk(t, port, good)).got, '')
+  assert.equal(stats.counter('listener.a.ssl.fail_verify_error').value, 1)
+})
+
+test('an update of equal chains keeps connections; a new version takes the socket over', async (t) => {
+  const { apply } = testListeners(t)
+  const listener = (text: string, extra: object = {}) => ({
+    name: 'a',
+    address: localAddress(),
+    ...extra,
+    filter_chains: [
+      { filter_chain_match: { source_ports: [1] }, filters: [respond(text)] },
+      { name: 'echo', filters: [{ name: 'echo', typed_config: { '@type': TYPE.echo } }] },
+    ],
+  })
+  const { port } = await apply(listener('one'))
+  const socket = connect({ port, host: '127.0.0.1' })
+  t.after(() => socket.destroy())
+  socket.write('a')
+  await once(socket, 'data')
+  await apply(listener('two'))
+  socket.write('b')
+  assert.equal(String((await once(socket, 'data'))[0]), 'b')
+  await apply(listener('two', { per_connection_buffer_limit_bytes: 1000 }))
+  socket.write('c')
+  assert.equal(String((await once(socket, 'data'))[0]), 'c')
+  const fresh = connect({ port, host: '127.0.0.1' })
+  t.after(() => fresh.destroy())
+  fresh.write('d')
+  assert.equal(String((await once(fresh, 'data'))[0]), 'd')
+})
+
+test('what is left after the drain time is closed', async (t) => {
+  const { apply, listeners } = testListeners(t, { drainTimeMs: 20 })
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    filter_chains: [{ filters: [{ name: 'echo', typed_config: { '@type': TYPE.echo } }] }],
+  })
+  const socket = connect({ port, host: '127.0.0.1' })
+  socket.write('a')
+  await once(socket, 'data')
+  listeners.remove('a')
+  await once(socket, 'close')
+  assert.equal(listeners.connectionCount, 0)
+})
