@@ -171,8 +171,16 @@ function buildListener(
   }
 }
 
+const destinations = new WeakMap<VirtualService, ReadonlySet<string>>()
+
 /** Every host that a (resolved) VirtualService may send to. */
-export function destinationHosts(vs: VirtualService): Set<string> {
+export function destinationHosts(vs: VirtualService): ReadonlySet<string> {
+  let hosts = destinations.get(vs)
+  if (!hosts) destinations.set(vs, (hosts = collectDestinations(vs)))
+  return hosts
+}
+
+function collectDestinations(vs: VirtualService): ReadonlySet<string> {
   const hosts = new Set<string>()
   for (const http of vs.spec.http ?? []) {
     for (const r of http.route ?? []) hosts.add(r.destination.host)

@@ -1,6 +1,9 @@
 // Encoded resources shared by all proxies whose inputs are equal.
 import { hash } from 'node:crypto'
-import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { create, type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { BinaryWriter } from '@bufbuild/protobuf/wire'
+import { type VirtualHost, VirtualHostSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
 
 /** Encodes a message; its version is a digest of the bytes, so that equal content is never sent twice. */
@@ -11,6 +14,30 @@ export function encodeResource<D extends DescMessage>(
 ): EncodedResource {
   const body = toBinary(schema, message)
   return { name, version: hash('sha1', body, 'base64url'), body }
+}
+
+const VIRTUAL_HOSTS_TAG = (2 << 3) | 2
+const virtualHostBytes = new WeakMap<VirtualHost, Uint8Array>()
+
+/**
+ * Encodes a route configuration around virtual hosts whose bytes are kept: generators hand out the same message for a
+ * virtual host as long as nothing about it changes. (Repeated fields may follow all others: RouteConfiguration
+ * virtual_hosts = 2.)
+ */
+export function encodeRouteConfiguration(config: RouteConfiguration): EncodedResource {
+  const head = toBinary(RouteConfigurationSchema, create(RouteConfigurationSchema, { ...config, virtualHosts: [] }))
+  const parts: Uint8Array[] = [head]
+  for (const host of config.virtualHosts) {
+    let bytes = virtualHostBytes.get(host)
+    if (!bytes) {
+      const writer = new BinaryWriter()
+      bytes = writer.uint32(VIRTUAL_HOSTS_TAG).bytes(toBinary(VirtualHostSchema, host)).finish()
+      virtualHostBytes.set(host, bytes)
+    }
+    parts.push(bytes)
+  }
+  const body = Buffer.concat(parts)
+  return { name: config.name, version: hash('sha1', body, 'base64url'), body }
 }
 
 /**

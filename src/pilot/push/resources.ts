@@ -3,7 +3,6 @@ import { create } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
-import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
@@ -17,7 +16,7 @@ import type { PushContext } from '../model/push-context.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
 import { assignmentKey, clusterKey, outboundListenersKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
-import { EncodedCache, encodeResource } from './encoded-cache.ts'
+import { EncodedCache, encodeResource, encodeRouteConfiguration } from './encoded-cache.ts'
 
 /** The types this control plane translates, in push order. */
 export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE]
@@ -123,7 +122,7 @@ export class ResourceGenerator {
       const key = routeKey(name, proxy, push)
       const make = () => {
         const [config] = generateRoutes(proxy, push, [name])
-        return encodeResource(RouteConfigurationSchema, name, config!)
+        return encodeRouteConfiguration(config!)
       }
       out.push(key === null ? make() : this.routes.get(key, make))
     }

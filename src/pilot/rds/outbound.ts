@@ -8,7 +8,10 @@ import {
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import type { VirtualService } from '../../config/index.ts'
+import { destinationHosts } from '../model/build-sidecar-scope.ts'
 import { compareHosts, compareText, hostMatches, hostSubsetOf } from '../model/host.ts'
+import { versionOf } from '../model/identity.ts'
+import { Memo } from '../model/memo.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { isHttp, type Protocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -128,7 +131,12 @@ function virtualHosts(table: RouteTable): VirtualHost[] {
           : [host]
       const domains = freeDomains(all, host, domainsTaken, known)
       if (domains.length === 0) return
-      hosts.push(create(VirtualHostSchema, { name, domains, routes: wrapper.routes, includeRequestAttemptCount: true }))
+      const { routes } = wrapper
+      hosts.push(
+        hostMemo.get(routes, `${name} ${domains.join(' ')}`, () =>
+          create(VirtualHostSchema, { name, domains, routes, includeRequestAttemptCount: true }),
+        ),
+      )
     }
     for (const host of wrapper.hosts) add(host, null)
     for (const service of wrapper.services) add(service.hostname, service)
@@ -150,7 +158,7 @@ function freeDomains(all: readonly string[], own: string, taken: Set<string>, kn
 }
 
 function wrap(table: RouteTable): Wrapper[] {
-  const { scope, proxy, port } = table
+  const { port } = table
   const wrappers: Wrapper[] = []
   const served = new Set<string>()
   for (const vs of relevant(table)) {
@@ -167,11 +175,35 @@ function wrap(table: RouteTable): Wrapper[] {
         port: servicePort.port,
         services: [service],
         hosts: [],
-        routes: [defaultRoute(table.push, scope, service, servicePort.port, proxy.labels)],
+        routes: defaultRoutes(table, service, servicePort.port),
       })
     }
   }
   return port === ALL_PORTS ? wrappers : wrappers.filter((wrapper) => wrapper.port === port)
+}
+
+/** Routes and virtual hosts are kept from one push to the next: a change costs what it touches, not the whole table. */
+const routeMemo = new Memo<VirtualService | Service, Route[]>()
+const hostMemo = new Memo<Route[], VirtualHost>()
+
+function defaultRoutes({ push, scope, proxy }: RouteTable, service: Service, port: number): Route[] {
+  const rule = scope.destinationRule(service, proxy.labels)
+  const key = `${port}|${versionOf(rule?.rule ?? null)}|${versionOf(push.mesh)}`
+  return routeMemo.get(service, key, () => [defaultRoute(push, scope, service, port, proxy.labels)])
+}
+
+/** Everything beside the VirtualService itself that decides its routes for one table. */
+function routesKey({ push, scope, proxy, port, services }: RouteTable, vs: VirtualService): string {
+  const parts: (string | number)[] = [port, proxy.namespace, versionOf(push.mesh)]
+  for (const host of destinationHosts(vs)) {
+    const service = scope.servicesByHost.get(host) ?? null
+    const rule = service && scope.destinationRule(service, proxy.labels)
+    parts.push(versionOf(services.get(host)?.service ?? null), versionOf(service), versionOf(rule?.rule ?? null))
+  }
+  if (push.virtualServices.selectsSources) {
+    for (const label of Object.keys(proxy.labels).sort()) parts.push(label, proxy.labels[label]!)
+  }
+  return parts.join('|')
 }
 
 function takesRoutes(protocol: Protocol): boolean {
@@ -192,11 +224,13 @@ function relevant({ egress, port, services }: RouteTable): readonly VirtualServi
 }
 
 function wrapVirtualService(table: RouteTable, vs: VirtualService): Wrapper[] {
-  const routes = virtualServiceRoutes(vs, {
-    subject: { labels: table.proxy.labels, namespace: table.proxy.namespace, gateways: MESH_ONLY, port: table.port },
-    destinations: destinationsOf(table),
-    tls: false,
-  })
+  const routes = routeMemo.get(vs, routesKey(table, vs), () =>
+    virtualServiceRoutes(vs, {
+      subject: { labels: table.proxy.labels, namespace: table.proxy.namespace, gateways: MESH_ONLY, port: table.port },
+      destinations: destinationsOf(table),
+      tls: false,
+    }),
+  )
   if (routes.length === 0) return []
   const { hosts, services } = split(table, vs)
   const byPort = new Map<number, Service[]>()
