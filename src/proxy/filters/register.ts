@@ -6,8 +6,10 @@ import type { ListenerFilterExtension } from '../network/listener-filters.ts'
 import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
 import { rbacFilter } from './http/rbac/config.ts'
+import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
 import { originalDst } from './listener/original-dst/filter.ts'
+import { proxyProtocol } from './listener/proxy-protocol/filter.ts'
 import { tlsInspector } from './listener/tls-inspector/filter.ts'
 import { directResponse } from './network/direct-response/filter.ts'
 import { echo } from './network/echo/filter.ts'
@@ -19,7 +21,12 @@ import { tcpProxy } from './network/tcp-proxy/extension.ts'
 // biome-ignore lint/suspicious/noExplicitAny: each extension knows the type of its own configuration
 type Any = any
 
-const LISTENER_FILTERS: readonly ListenerFilterExtension<Any>[] = [originalDst, tlsInspector, httpInspector]
+const LISTENER_FILTERS: readonly ListenerFilterExtension<Any>[] = [
+  originalDst,
+  tlsInspector,
+  httpInspector,
+  proxyProtocol,
+]
 
 const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   httpConnectionManager,
@@ -30,7 +37,7 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   networkRbacFilter,
 ]
 
-const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [rbacFilter]
+const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [routerFilter, rbacFilter]
 
 let registry: ExtensionRegistry | undefined
 

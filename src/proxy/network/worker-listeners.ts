@@ -24,7 +24,7 @@ export class WorkerListeners implements ListenerLookup {
    */
   async apply(config: ListenerConfig): Promise<readonly Address[]> {
     const old = this.byName.get(config.name)
-    if (old !== undefined && old.config.key === config.key) {
+    if (old?.config.key === config.key) {
       old.replaceChains(config)
       return config.addresses
     }

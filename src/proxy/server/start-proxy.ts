@@ -25,7 +25,7 @@ import { ClusterResources } from './clusters.ts'
 import { drainListeners } from './drain.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
-import type { Proxy, ProxyOptions } from './options.ts'
+import type { Proxy as ProxyHandle, ProxyOptions } from './options.ts'
 import { fetchTimeoutMs, staticResource } from './resource.ts'
 import { RouteResources } from './routes.ts'
 import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.ts'
@@ -58,7 +58,7 @@ export interface ServerContext {
  * Starts a proxy. Resolves when static resources serve and the admin answers; dynamic ones follow (state INITIALIZING,
  * then LIVE). Rejects with UserError for a bootstrap that cannot be served.
  */
-export async function startProxy(options: ProxyOptions): Promise<Proxy> {
+export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
   const { log } = options
   let context: ServerContext | null = null
   try {
@@ -240,7 +240,7 @@ function adsTimeoutMs(source: ConfigSource | undefined, path: string): number | 
   return fetchTimeoutMs(source)
 }
 
-class RunningProxy implements Proxy {
+class RunningProxy implements ProxyHandle {
   readonly adminAddress: string | null
   private readonly context: ServerContext
   private readonly ads: AdsClient | null
@@ -260,7 +260,7 @@ class RunningProxy implements Proxy {
     }
   }
 
-  get state(): Proxy['state'] {
+  get state(): ProxyHandle['state'] {
     return this.context.state
   }
 

@@ -72,6 +72,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
   readonly info: StreamInfo
   private readonly callbacks: ReadFilterCallbacks
   private upstream: Connection | null = null
+  private upstreamCallbacks: UpstreamCallbacks | null = null
   private pending: Cancellable | null = null
   private cluster: TcpClusterConfig | null = null
   private attempts = 0
@@ -137,7 +138,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     const { info } = this
     this.pending = null
     this.upstream = upstream
-    upstream.callbacks = new UpstreamCallbacks(this)
+    this.upstreamCallbacks = new UpstreamCallbacks(this)
+    upstream.callbacks = this.upstreamCallbacks
     info.upstreamHost = host
     info.upstreamLocalAddress = upstream.info.localAddress.text
     info.upstreamRemoteAddress = host.address.text
@@ -270,6 +272,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
       hash: this.hash(),
       metadataMatch,
       downstream: this.downstream.info,
+      downstreamState: this.callbacks.filterState,
+      dynamicMetadata: this.callbacks.dynamicMetadata,
       headers: null,
       shouldSelectAnotherHost: null,
       hostSelectionRetryCount: 0,
@@ -302,7 +306,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
         const { stats } = this.shared
         stats.flushTotal.inc()
         stats.flushActive.inc()
-        upstream.callbacks = new FlushCallbacks(stats.flushActive)
+        this.upstreamCallbacks?.flush(stats.flushActive)
       }
       upstream.close(CloseType.FlushWrite)
     }
@@ -319,38 +323,35 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
   }
 }
 
-/** The upstream connection's owner while bytes flow. */
+/** The upstream connection's owner: passes on to the filter, and stays until the last bytes have left. */
 class UpstreamCallbacks implements ConnectionCallbacks {
-  private readonly filter: TcpProxyFilter
+  private filter: TcpProxyFilter | null
+  private flushing: Gauge | null = null
+
   constructor(filter: TcpProxyFilter) {
     this.filter = filter
   }
+
+  /** The downstream side is gone; what is buffered still goes out. */
+  flush(active: Gauge): void {
+    this.filter = null
+    this.flushing = active
+  }
+
   onData(chunk: Buffer, endStream: boolean): void {
-    this.filter.onUpstreamData(chunk, endStream)
+    this.filter?.onUpstreamData(chunk, endStream)
   }
   onEvent(event: ConnectionEvent): void {
-    if (event !== ConnectionEvent.Connected) this.filter.onUpstreamClosed()
+    if (event === ConnectionEvent.Connected) return
+    this.flushing?.dec()
+    this.filter?.onUpstreamClosed()
   }
   onAboveWriteBufferHighWatermark(): void {
-    this.filter.onUpstreamAboveHighWatermark()
+    this.filter?.onUpstreamAboveHighWatermark()
   }
   onBelowWriteBufferLowWatermark(): void {
-    this.filter.onUpstreamBelowLowWatermark()
+    this.filter?.onUpstreamBelowLowWatermark()
   }
-}
-
-/** The owner while the last bytes leave and nobody listens any more. */
-class FlushCallbacks implements ConnectionCallbacks {
-  private readonly active: Gauge
-  constructor(active: Gauge) {
-    this.active = active
-  }
-  onData(): void {}
-  onEvent(event: ConnectionEvent): void {
-    if (event !== ConnectionEvent.Connected) this.active.dec()
-  }
-  onAboveWriteBufferHighWatermark(): void {}
-  onBelowWriteBufferLowWatermark(): void {}
 }
 
 function onIdleTimeout(filter: TcpProxyFilter): void {
