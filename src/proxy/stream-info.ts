@@ -102,7 +102,8 @@ export class StreamInfo {
   upstreamRemoteAddress = ''
   upstreamConnectionId = 0
   upstreamTransportFailureReason = ''
-  upstreamSsl: ConnectionInfo['ssl'] | null = null
+  /** The connection that carried the request upstream: its TLS facts. */
+  upstreamConnection: ConnectionInfo | null = null
   hostsAttempted: string[] | null = null
   requestId = ''
   traceId = ''

@@ -105,7 +105,7 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   ...addressOperators('DOWNSTREAM_DIRECT_LOCAL', (info) => info.downstream.directLocalAddress),
   ...addressOperators('DOWNSTREAM_DIRECT_REMOTE', (info) => info.downstream.directRemoteAddress),
   ...tlsOperators('DOWNSTREAM', (info) => info.downstream.ssl()),
-  ...tlsOperators('UPSTREAM', (info) => info.upstreamSsl?.() ?? null),
+  ...tlsOperators('UPSTREAM', (info) => info.upstreamConnection?.ssl() ?? null),
 }
 
 function upstreamRemote(info: StreamInfo): string {

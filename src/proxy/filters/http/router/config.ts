@@ -1,0 +1,50 @@
+// envoy.filters.http.router: configuration.
+
+import { type Router, RouterSchema } from '../../../../api/gen/envoy/extensions/filters/http/router/v3/router_pb.js'
+import type { HttpFilterExtension, ParsedExtension } from '../../../config/extension.ts'
+import { refuseUnsupported } from '../../../config/supported-fields.ts'
+import { parseAccessLog } from '../../../observe/access-log-config.ts'
+import { createRouter } from './filter.ts'
+
+export interface RouterConfig {
+  /** Counters per response code. */
+  readonly dynamicStats: boolean
+  /** No x-envoy-* headers are added on either side. */
+  readonly suppressEnvoyHeaders: boolean
+  /** Lower case; a request with an invalid value in one of them is refused. */
+  readonly strictCheckHeaders: readonly string[]
+  readonly respectExpectedTimeout: boolean
+  readonly suppressGrpcFailureStats: boolean
+  /** Written at the end of every upstream attempt. */
+  readonly upstreamLogs: readonly ParsedExtension[]
+}
+
+const SUPPORTED = new Set([
+  'dynamic_stats',
+  // Without a trace provider there is no span to have a child.
+  'start_child_span',
+  'upstream_log',
+  'suppress_envoy_headers',
+  'strict_check_headers',
+  'respect_expected_rq_timeout',
+  'suppress_grpc_request_failure_code_stats',
+])
+
+export const routerFilter: HttpFilterExtension<RouterConfig> = {
+  name: 'envoy.filters.http.router',
+  desc: RouterSchema,
+  terminal: true,
+  parse: (message, context) => {
+    const router = message as Router
+    refuseUnsupported(RouterSchema, router, SUPPORTED, context.path)
+    return {
+      dynamicStats: router.dynamicStats ?? true,
+      suppressEnvoyHeaders: router.suppressEnvoyHeaders,
+      strictCheckHeaders: router.strictCheckHeaders.map((name) => name.toLowerCase()),
+      respectExpectedTimeout: router.respectExpectedRqTimeout,
+      suppressGrpcFailureStats: router.suppressGrpcRequestFailureCodeStats,
+      upstreamLogs: router.upstreamLog.map((log, i) => parseAccessLog(log, context.at(`upstream_log[${i}]`))),
+    }
+  },
+  create: createRouter,
+}

@@ -1,0 +1,733 @@
+// envoy.filters.http.router: the terminal filter. Chooses cluster and host, forwards, retries, answers failures.
+
+import {
+  type TimeoutEntry,
+  type TimeoutHandle,
+  type TimeoutQueue,
+  timeoutQueue,
+} from '../../../../base/timeout-queue.ts'
+import type { WorkerContext } from '../../../config/extension.ts'
+import { type Protocol, StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
+import {
+  type DownstreamWatermarkCallbacks,
+  FilterDataStatus,
+  FilterHeadersStatus,
+  FilterTrailersStatus,
+  type HttpFilterFactory,
+  type StreamDecoderFilter,
+  type StreamDecoderFilterCallbacks,
+} from '../../../http/filter.ts'
+import type { HeaderMap } from '../../../http/header-map.ts'
+import { isGrpcContentType } from '../../../http/local-reply.ts'
+import type { Connection } from '../../../network/connection.ts'
+import type { AccessLog } from '../../../observe/access-log.ts'
+import type { Counter } from '../../../observe/stats.ts'
+import type { ForwardAction, Route } from '../../../route/route.ts'
+import { now } from '../../../stream-info.ts'
+import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
+import type { HostDescription } from '../../../upstream/host.ts'
+import type { RouterConfig } from './config.ts'
+import { failureOf, resetBody, resetDetails } from './failure.ts'
+import { grpcToHttp } from './grpc-status.ts'
+import { tryInternalRedirect } from './internal-redirect.ts'
+import { loadBalancerContext } from './load-balancer-context.ts'
+import { startMirror } from './mirror.ts'
+import { createRetryState, RetryDecision, type RetryState } from './retry-state.ts'
+import { failedStrictHeader } from './strict-headers.ts'
+import { settleTimeouts, type Timeouts } from './timeouts.ts'
+import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
+
+/** Filter state under which other filters leave wishes for the upstream connection. */
+export const UPSTREAM_ALPN_KEY = 'envoy.network.application_protocols'
+export const UPSTREAM_SNI_KEY = 'envoy.network.upstream_server_name'
+export const OVERRIDE_HOST_KEY = 'envoy.upstream.override_host'
+
+/** What all streams of one configured router share. */
+interface Shared {
+  readonly config: RouterConfig
+  readonly context: WorkerContext
+  readonly upstreamLogs: readonly AccessLog[]
+  readonly noRoute: Counter
+  readonly noCluster: Counter
+  readonly rqRedirect: Counter
+  readonly rqDirectResponse: Counter
+  readonly rqTotal: Counter
+  readonly resetAfterStart: Counter
+}
+
+export function createRouter(config: RouterConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
+  const scope = context.stats.scope(`http.${statPrefix}`)
+  const shared: Shared = {
+    config,
+    context,
+    upstreamLogs: config.upstreamLogs.map((log) => context.createAccessLog(log)),
+    noRoute: scope.counter('no_route'),
+    noCluster: scope.counter('no_cluster'),
+    rqRedirect: scope.counter('rq_redirect'),
+    rqDirectResponse: scope.counter('rq_direct_response'),
+    rqTotal: scope.counter('rq_total'),
+    resetAfterStart: scope.counter('rq_reset_after_downstream_response_started'),
+  }
+  return (callbacks) => callbacks.addStreamDecoderFilter(new RouterFilter(shared))
+}
+
+class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, DownstreamWatermarkCallbacks, TimeoutEntry {
+  private readonly shared: Shared
+  private callbacks!: StreamDecoderFilterCallbacks
+  private route: Route | null = null
+  private forward: ForwardAction | null = null
+  private cluster: ThreadLocalCluster | null = null
+  private headers: HeaderMap | null = null
+  private trailers: HeaderMap | null = null
+  private lb: LoadBalancerContext | null = null
+  private timeouts: Timeouts | null = null
+  private retry: RetryState | null = null
+  private current: UpstreamRequest | null = null
+  private mirrors: UpstreamRequest[] | null = null
+  /** The request's body, kept for another attempt; null = not kept. */
+  private kept: Buffer[] | null = null
+  private keptBytes = 0
+  private requestDone = false
+  private requestDoneAt = 0
+  private responseStarted = false
+  private finished = false
+  private grpc = false
+  private attempts = 0
+  private setCookies: string[] | null = null
+  private globalQueue: TimeoutQueue | null = null
+  private global: TimeoutHandle | null = null
+  private backOff: NodeJS.Timeout | null = null
+  private downstreamFull = 0
+  /** Hosts tried so far, for previous_hosts. */
+  private tried: HostDescription[] | null = null
+
+  constructor(shared: Shared) {
+    this.shared = shared
+  }
+
+  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
+    this.callbacks = callbacks
+  }
+
+  // ---- request
+
+  decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+    const { shared, callbacks } = this
+    const { config } = shared
+    const info = callbacks.streamInfo
+    shared.rqTotal.inc()
+    const route = callbacks.route()
+    if (!route) {
+      shared.noRoute.inc()
+      info.setFlag('NR')
+      callbacks.sendLocalReply(404, '', null, null, 'route_not_found')
+      return FilterHeadersStatus.StopIteration
+    }
+    this.route = route
+    if (route.direct) {
+      this.answerDirectly(route, headers)
+      return FilterHeadersStatus.StopIteration
+    }
+    const { forward } = route
+    if (!forward) {
+      // non_forwarding_action: a client of ours would use it; a server has nowhere to send it.
+      info.setFlag('NR')
+      callbacks.sendLocalReply(404, '', null, null, 'route_not_found')
+      return FilterHeadersStatus.StopIteration
+    }
+    this.forward = forward
+    this.headers = headers
+    this.grpc = isGrpcContentType(headers.get('content-type'))
+    info.virtualClusterName = route.virtualClusterName(headers)
+    const clusterName = route.clusterName(headers)
+    const cluster = shared.context.clusters.get(clusterName)
+    if (!cluster) {
+      shared.noCluster.inc()
+      info.setFlag('NC')
+      callbacks.sendLocalReply(forward.clusterNotFoundStatus, '', null, null, 'cluster_not_found')
+      return FilterHeadersStatus.StopIteration
+    }
+    this.cluster = cluster
+    info.upstreamCluster = cluster.name
+    info.upstreamClusterStatName = cluster.statName
+    if (config.strictCheckHeaders.length > 0) {
+      const bad = failedStrictHeader(headers, config.strictCheckHeaders)
+      if (bad) {
+        info.setFlag('IH')
+        callbacks.sendLocalReply(
+          400,
+          `invalid header '${bad}' with value '${headers.get(bad)}'`,
+          null,
+          null,
+          `request_headers_failed_strict_check{${bad}}`,
+        )
+        return FilterHeadersStatus.StopIteration
+      }
+    }
+    if (this.refusedByOverload(cluster)) return FilterHeadersStatus.StopIteration
+    const pool = this.choosePool(cluster, headers)
+    if (!pool) {
+      this.answerNoHost()
+      return FilterHeadersStatus.StopIteration
+    }
+    const tunnel = headers.method === 'CONNECT' || headers.has('upgrade')
+    this.timeouts = settleTimeouts(headers, forward, {
+      suppressEnvoyHeaders: config.suppressEnvoyHeaders,
+      respectExpectedTimeout: config.respectExpectedTimeout,
+      grpc: this.grpc,
+      tunnel,
+    })
+    if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', '1')
+    route.finalizeRequestHeaders(headers, info, !config.suppressEnvoyHeaders)
+    if (forward.autoHostRewrite && pool.host.hostname !== '') this.rewriteHost(headers, pool.host.hostname)
+    this.retry = tunnel ? null : createRetryState(headers, forward.retryPolicy, cluster, forward.priority)
+    if (this.retry && !endStream) this.kept = []
+    if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.startMirrors(headers, endStream)
+    callbacks.setDownstreamWatermarkCallbacks(this)
+    if (endStream) this.onRequestComplete()
+    this.attempt(pool, headers, endStream)
+    return FilterHeadersStatus.StopIteration
+  }
+
+  decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
+    if (this.kept) this.keep(chunk)
+    this.current?.encodeData(chunk, endStream)
+    if (this.mirrors) for (const mirror of this.mirrors) mirror.encodeData(chunk, endStream)
+    if (endStream) this.onRequestComplete()
+    return FilterDataStatus.StopIterationNoBuffer
+  }
+
+  decodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
+    this.trailers = trailers
+    this.current?.encodeTrailers(trailers)
+    if (this.mirrors) for (const mirror of this.mirrors) mirror.encodeTrailers(trailers)
+    this.onRequestComplete()
+    return FilterTrailersStatus.StopIteration
+  }
+
+  onDestroy(): void {
+    this.finished = true
+    this.disarm()
+    this.callbacks.setDownstreamWatermarkCallbacks(null)
+    if (this.current) {
+      if (!this.current.complete) this.cluster?.stats.rqCancelled.inc()
+      this.current.abandon()
+      this.current = null
+    }
+    this.retry?.release()
+  }
+
+  // ---- choices
+
+  private choosePool(cluster: ThreadLocalCluster, headers: HeaderMap): HttpConnPool | null {
+    const { callbacks } = this
+    const forward = this.forward!
+    const info = callbacks.streamInfo
+    let lb = this.lb
+    if (!lb) {
+      lb = loadBalancerContext()
+      this.lb = lb
+      lb.downstream = info.downstream
+      lb.downstreamState = info.filterState
+      lb.dynamicMetadata = info.dynamicMetadata
+      lb.headers = headers
+      lb.metadataMatch = forward.metadataMatch
+      if (forward.hashPolicy) lb.hash = forward.hashPolicy.hash(headers, info, this)
+      lb.alpnOverride = (info.filterState.get(UPSTREAM_ALPN_KEY) as readonly string[] | undefined) ?? null
+      lb.sniOverride = (info.filterState.get(UPSTREAM_SNI_KEY) as string | undefined) ?? null
+      lb.overrideHost = (info.filterState.get(OVERRIDE_HOST_KEY) as string | undefined) ?? null
+    }
+    lb.attempt = this.attempts
+    return cluster.httpPool(forward.priority, info.protocol, lb)
+  }
+
+  /** A hash policy made a cookie. */
+  addSetCookie(cookie: string): void {
+    this.setCookies ??= []
+    this.setCookies.push(cookie)
+  }
+
+  /** After the first attempt: hosts tried before are passed over where the policy says so. */
+  private avoidTriedHosts(): void {
+    const policy = this.retry?.policy
+    const { lb } = this
+    if (!policy || !lb || policy.hostPredicates.length === 0) return
+    lb.hostSelectionRetryCount = policy.hostSelectionMaxAttempts
+    lb.shouldSelectAnotherHost = (host) =>
+      policy.hostPredicates.some((predicate) => {
+        if (predicate.kind === 'previous_hosts')
+          return this.tried?.some((other) => other.address.text === host.address.text) ?? false
+        if (predicate.kind === 'omit_canary_hosts') return host.canary
+        const labels = host.metadata['envoy.lb'] ?? {}
+        return Object.entries(predicate.metadata).every(([key, value]) => labels[key] === value)
+      })
+  }
+
+  private attempt(pool: HttpConnPool, headers: HeaderMap, endStream: boolean): void {
+    this.attempts++
+    this.callbacks.streamInfo.attemptCount = this.attempts
+    if (this.retry) {
+      this.tried ??= []
+      this.tried.push(pool.host)
+    }
+    const request = new UpstreamRequest(this, pool, headers, endStream, this.timeouts!)
+    this.current = request
+    this.noteHost(pool.host)
+    request.start()
+  }
+
+  private refusedByOverload(cluster: ThreadLocalCluster): boolean {
+    const { callbacks, shared } = this
+    const info = callbacks.streamInfo
+    const maintenance = shared.context.runtime.fraction(`upstream.maintenance_mode.${cluster.name}`, 0)
+    if (maintenance > 0 && info.random % 1_000_000 < maintenance) {
+      cluster.stats.rqMaintenanceMode.inc()
+      info.setFlag('UO')
+      callbacks.sendLocalReply(
+        503,
+        'maintenance mode',
+        (h) => h.set('x-envoy-overloaded', 'true'),
+        null,
+        'maintenance_mode',
+      )
+      return true
+    }
+    if (cluster.dropMillionths > 0 && info.random % 1_000_000 < cluster.dropMillionths) {
+      const always = cluster.dropMillionths >= 1_000_000
+      cluster.stats.rqDropOverload.inc()
+      info.setFlag(always ? 'UDO' : 'DO')
+      const header = always ? 'x-envoy-unconditional-drop-overload' : 'x-envoy-drop-overload'
+      callbacks.sendLocalReply(
+        503,
+        'drop overload',
+        (h) => h.set(header, 'true'),
+        null,
+        always ? 'unconditional_drop_overload' : 'drop_overload',
+      )
+      return true
+    }
+    return false
+  }
+
+  private rewriteHost(headers: HeaderMap, host: string): void {
+    if (!this.shared.config.suppressEnvoyHeaders) headers.set('x-envoy-original-host', headers.authority)
+    if (this.forward!.appendXForwardedHost) headers.append('x-forwarded-host', headers.authority)
+    headers.authority = host
+  }
+
+  private startMirrors(headers: HeaderMap, endStream: boolean): void {
+    const { callbacks } = this
+    const info = callbacks.streamInfo
+    for (const mirror of this.forward!.mirrors) {
+      if (!mirror.selects(info.random)) continue
+      const request = startMirror(
+        mirror,
+        headers,
+        endStream,
+        this.shared.context.clusters,
+        info.protocol,
+        this.timeouts!.global,
+      )
+      if (!request) continue
+      this.mirrors ??= []
+      this.mirrors.push(request)
+    }
+  }
+
+  /** Keeps a copy for another attempt, up to the buffer limit; beyond it there will be none. */
+  private keep(chunk: Buffer): void {
+    this.keptBytes += chunk.length
+    const limit = this.route?.maxRequestBufferBytes ?? this.callbacks.bufferLimit
+    if (this.keptBytes <= limit) {
+      if (chunk.length > 0) this.kept!.push(Buffer.from(chunk))
+      return
+    }
+    this.kept = null
+    this.cluster!.stats.retryOrShadowAbandoned.inc()
+    this.retry?.release()
+    this.retry = null
+    if (this.current) return
+    // Between two attempts there is no upstream to take it.
+    this.callbacks.sendLocalReply(
+      507,
+      'exceeded request buffer limit while retrying upstream',
+      null,
+      null,
+      'request_payload_exceeded_retry_buffer_limit',
+    )
+  }
+
+  private onRequestComplete(): void {
+    if (this.requestDone) return
+    this.requestDone = true
+    this.requestDoneAt = now()
+    const ms = this.timeouts?.global ?? 0
+    if (ms <= 0 || this.finished) return
+    this.globalQueue = timeoutQueue(ms)
+    this.global = this.globalQueue.handle(this)
+    this.globalQueue.arm(this.global)
+  }
+
+  // ---- answers of our own
+
+  private answerDirectly(route: Route, headers: HeaderMap): void {
+    const { shared, callbacks } = this
+    const direct = route.direct!
+    const info = callbacks.streamInfo
+    ;(route.action === 'redirect' ? shared.rqRedirect : shared.rqDirectResponse).inc()
+    const location = direct.location(headers, !shared.config.suppressEnvoyHeaders)
+    callbacks.sendLocalReply(
+      direct.status,
+      direct.body,
+      (response) => {
+        if (location !== '') response.set('location', location)
+        route.finalizeResponseHeaders(response, info, headers)
+      },
+      null,
+      'direct_response',
+    )
+  }
+
+  private answerNoHost(): void {
+    const { callbacks } = this
+    this.cluster!.stats.cxNoneHealthy.inc()
+    callbacks.streamInfo.setFlag('UH')
+    this.reply(503, 'no healthy upstream', 'no_healthy_upstream')
+  }
+
+  /** A local answer after the route was chosen: counted for the cluster, with the route's response headers. */
+  private reply(status: number, body: string, details: string, overloaded = false): void {
+    const { callbacks, route, headers } = this
+    const info = callbacks.streamInfo
+    this.disarm()
+    this.countResponse(status)
+    callbacks.sendLocalReply(
+      status,
+      body,
+      (response) => {
+        if (overloaded && !this.shared.config.suppressEnvoyHeaders) response.set('x-envoy-overloaded', 'true')
+        this.addResponseHeaders(response)
+        if (route && headers) route.finalizeResponseHeaders(response, info, headers)
+      },
+      null,
+      details,
+    )
+  }
+
+  // ---- upstream
+
+  onUpstreamReady(request: UpstreamRequest, connection: Connection, protocol: Protocol): void {
+    const info = this.callbacks.streamInfo
+    info.upstreamProtocol = protocol
+    info.upstreamLocalAddress = connection.info.localAddress.text
+    info.upstreamRemoteAddress = connection.info.remoteAddress.text
+    info.upstreamConnectionId = connection.id
+    info.upstreamConnection = connection.info
+    this.noteHost(request.host)
+    for (let i = 0; i < this.downstreamFull; i++) request.readDisable(true)
+  }
+
+  private noteHost(host: HostDescription): void {
+    const info = this.callbacks.streamInfo
+    info.upstreamHost = host
+    info.hostsAttempted ??= []
+    if (info.hostsAttempted.at(-1) !== host.address.text) info.hostsAttempted.push(host.address.text)
+  }
+
+  onUpstream1xx(headers: HeaderMap): void {
+    // The client has seen a part of this attempt's answer: no other attempt may follow.
+    this.retry?.release()
+    this.retry = null
+    this.callbacks.encode1xxHeaders(headers)
+  }
+
+  onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void {
+    const { cluster, callbacks, route } = this
+    if (this.finished || !cluster || !route) return
+    const info = callbacks.streamInfo
+    const { status } = headers
+    const grpcStatus = this.grpc ? headers.get('grpc-status') : undefined
+    cluster.onResponse(request.host, grpcStatus === undefined ? status : grpcToHttp(grpcStatus))
+    if (headers.get('x-envoy-immediate-health-check-fail') !== undefined)
+      cluster.onImmediateHealthCheckFail(request.host)
+    if (this.retry) {
+      const decision = this.retry.onHeaders(headers)
+      if (decision === RetryDecision.Yes && this.canRetry()) {
+        cluster.stats.countRetried(status)
+        this.retryLater(request)
+        return
+      }
+      if (decision === RetryDecision.NoLimitExceeded) info.setFlag('URX')
+      else if (decision === RetryDecision.NoOverflow) info.setFlag('UO')
+      this.retry.release()
+      if (this.attempts > 1 && status < 500) cluster.stats.rqRetrySuccess.inc()
+    }
+    if (this.forward?.internalRedirect && this.redirectInternally(headers)) return
+    request.disarmPerTry()
+    this.current = request
+    this.responseStarted = true
+    info.firstUpstreamTxByte = request.firstTxAt
+    info.lastUpstreamTxByte = request.lastTxAt
+    info.firstUpstreamRxByte = request.firstRxAt
+    this.countResponse(status, headers)
+    if (!this.shared.config.suppressEnvoyHeaders) {
+      const from = this.requestDone ? this.requestDoneAt : request.startedAt
+      headers.set(
+        'x-envoy-upstream-service-time',
+        String(Math.max(0, Math.round(now() - Math.max(from, request.startedAt)))),
+      )
+    }
+    this.addResponseHeaders(headers)
+    route.finalizeResponseHeaders(headers, info, this.headers!)
+    if (endStream) this.onUpstreamComplete(request)
+    callbacks.encodeHeaders(headers, endStream, 'via_upstream')
+  }
+
+  onUpstreamData(chunk: Buffer, endStream: boolean, request: UpstreamRequest): void {
+    if (this.finished || request !== this.current) return
+    if (endStream) this.onUpstreamComplete(request)
+    this.callbacks.encodeData(chunk, endStream)
+  }
+
+  onUpstreamTrailers(trailers: HeaderMap, request: UpstreamRequest): void {
+    if (this.finished || request !== this.current) return
+    this.onUpstreamComplete(request)
+    this.callbacks.encodeTrailers(trailers)
+  }
+
+  private onUpstreamComplete(request: UpstreamRequest): void {
+    const info = this.callbacks.streamInfo
+    info.lastUpstreamRxByte = now()
+    this.noteWireBytes(request)
+    this.disarm()
+    const { cluster } = this
+    if (cluster && this.shared.config.dynamicStats && this.requestDone) {
+      cluster.stats.recordTime(info.lastUpstreamRxByte - this.requestDoneAt, this.isInternal(), request.host.canary)
+    }
+    this.logUpstream()
+    // A response that ends before the request leaves an upstream that still reads it: the stream is reset on destroy.
+    if (this.requestDone) this.current = null
+  }
+
+  private noteWireBytes(request: UpstreamRequest): void {
+    const stream = request.encoder?.stream
+    if (!stream) return
+    const info = this.callbacks.streamInfo
+    info.upstreamWireBytesReceived = stream.wireBytesReceived
+    info.upstreamWireBytesSent = stream.wireBytesSent
+  }
+
+  private logUpstream(): void {
+    const { upstreamLogs } = this.shared
+    if (upstreamLogs.length === 0) return
+    const context = {
+      info: this.callbacks.streamInfo,
+      requestHeaders: this.headers,
+      responseHeaders: null,
+      responseTrailers: null,
+      localReplyBody: '',
+      type: 'UpstreamEnd',
+    } as const
+    for (const log of upstreamLogs) log.log(context)
+  }
+
+  onUpstreamReset(reason: StreamResetReason, transportFailureReason: string, request: UpstreamRequest): void {
+    const { cluster, callbacks } = this
+    if (this.finished || !cluster) return
+    const info = callbacks.streamInfo
+    cluster.onReset(request.host, reason)
+    this.noteHost(request.host)
+    if (transportFailureReason !== '') info.upstreamTransportFailureReason = transportFailureReason
+    if (request !== this.current) return
+    this.current = null
+    if (!this.responseStarted && this.retry) {
+      const decision = this.retry.onReset(reason, request.sent)
+      if (decision === RetryDecision.Yes && this.canRetry()) {
+        cluster.stats.countRetried(failureOf(reason).status)
+        this.retryLater(request)
+        return
+      }
+      if (decision === RetryDecision.NoLimitExceeded) info.setFlag('URX')
+      else if (decision === RetryDecision.NoOverflow) info.setFlag('UO')
+    }
+    const { status, flag } = failureOf(reason)
+    info.setFlag(flag)
+    this.logUpstream()
+    const details = resetDetails(reason, transportFailureReason, this.responseStarted)
+    if (this.responseStarted) {
+      this.shared.resetAfterStart.inc()
+      info.responseCodeDetails = details
+      this.disarm()
+      callbacks.resetStream()
+      return
+    }
+    this.reply(status, resetBody(reason, transportFailureReason, this.attempts > 1), details, reason === Reset.Overflow)
+  }
+
+  // ---- timeouts
+
+  /** The global timeout. */
+  onTimeout(): void {
+    const { cluster } = this
+    if (this.finished || !cluster) return
+    cluster.stats.rqTimeout.inc()
+    if (this.current) cluster.onReset(this.current.host, Reset.LocalReset)
+    this.giveUp('UT', 'response_timeout', 'upstream request timeout', this.timeouts!.altResponse ? 204 : 504)
+  }
+
+  onPerTryTimeout(request: UpstreamRequest): void {
+    this.cluster?.stats.rqPerTryTimeout.inc()
+    this.onAttemptTimeout(request, 'upstream_per_try_timeout')
+  }
+
+  onPerTryIdleTimeout(request: UpstreamRequest): void {
+    this.cluster?.stats.rqPerTryIdleTimeout.inc()
+    this.onAttemptTimeout(request, 'upstream_per_try_idle_timeout')
+  }
+
+  onMaxStreamDuration(request: UpstreamRequest): void {
+    if (this.finished || request !== this.current) return
+    this.cluster?.stats.rqMaxDurationReached.inc()
+    this.giveUp(
+      'UMSDR',
+      'upstream_max_stream_duration_reached',
+      'upstream max stream duration reached',
+      this.requestDone ? 504 : 408,
+    )
+  }
+
+  private onAttemptTimeout(request: UpstreamRequest, details: string): void {
+    const { cluster, callbacks } = this
+    if (this.finished || !cluster || request !== this.current) return
+    cluster.onReset(request.host, Reset.LocalReset)
+    if (!this.responseStarted && this.retry) {
+      const decision = this.retry.onReset(Reset.LocalReset, true)
+      if (decision === RetryDecision.Yes && this.canRetry()) {
+        cluster.stats.countRetried(504)
+        this.retryLater(request)
+        return
+      }
+      if (decision === RetryDecision.NoLimitExceeded) callbacks.streamInfo.setFlag('URX')
+    }
+    this.giveUp('UT', details, 'upstream request timeout', this.timeouts!.altResponse ? 204 : 504)
+  }
+
+  private giveUp(flag: 'UT' | 'UMSDR', details: string, body: string, status: number): void {
+    const { callbacks } = this
+    callbacks.streamInfo.setFlag(flag)
+    this.current?.abandon()
+    this.current = null
+    if (this.responseStarted) {
+      callbacks.streamInfo.responseCodeDetails = details
+      this.disarm()
+      callbacks.resetStream()
+      return
+    }
+    this.reply(status, status === 204 ? '' : body, details)
+  }
+
+  // ---- retries
+
+  /** The whole request so far must still be at hand. */
+  private canRetry(): boolean {
+    return !this.finished && (this.kept !== null || (this.requestDone && this.keptBytes === 0))
+  }
+
+  private retryLater(request: UpstreamRequest): void {
+    request.abandon()
+    this.current = null
+    this.backOff = setTimeout(runBackOff, this.retry!.backOffMs(), this)
+  }
+
+  retryNow(): void {
+    this.backOff = null
+    const { cluster, headers, callbacks } = this
+    if (this.finished || !cluster || !headers) return
+    this.avoidTriedHosts()
+    const pool = this.choosePool(cluster, headers)
+    if (!pool) {
+      this.retry?.release()
+      this.answerNoHost()
+      return
+    }
+    if (this.route!.virtualHost.includeRequestAttemptCount)
+      headers.set('x-envoy-attempt-count', String(this.attempts + 1))
+    const { kept, trailers } = this
+    const bodyless = this.requestDone && (kept === null || kept.length === 0) && !trailers
+    callbacks.streamInfo.upstreamTransportFailureReason = ''
+    this.attempt(pool, headers, bodyless)
+    if (bodyless) return
+    const chunks = kept ?? []
+    for (let i = 0; i < chunks.length; i++) {
+      this.current?.encodeData(chunks[i]!, this.requestDone && !trailers && i === chunks.length - 1)
+    }
+    if (trailers) this.current?.encodeTrailers(trailers)
+  }
+
+  private redirectInternally(response: HeaderMap): boolean {
+    const { cluster, callbacks, headers } = this
+    const policy = this.forward!.internalRedirect!
+    if (!this.requestDone || !headers || !policy.responseCodes.includes(response.status)) return false
+    const request = tryInternalRedirect(headers, response, policy, callbacks)
+    if (request && callbacks.recreateStream(request)) {
+      cluster!.stats.internalRedirectSucceeded.inc()
+      return true
+    }
+    cluster!.stats.internalRedirectFailed.inc()
+    return false
+  }
+
+  // ---- helpers
+
+  private addResponseHeaders(response: HeaderMap): void {
+    if (this.setCookies) for (const cookie of this.setCookies) response.add('set-cookie', cookie)
+    if (this.route?.virtualHost.includeAttemptCountInResponse)
+      response.set('x-envoy-attempt-count', String(this.attempts))
+  }
+
+  private isInternal(): boolean {
+    return this.headers?.get('x-envoy-internal') === 'true'
+  }
+
+  private countResponse(status: number, headers: HeaderMap | null = null): void {
+    const { cluster } = this
+    if (!cluster || !this.shared.config.dynamicStats) return
+    const grpc = this.grpc && !this.shared.config.suppressGrpcFailureStats ? headers?.get('grpc-status') : undefined
+    const canary = headers?.get('x-envoy-upstream-canary') === 'true' || (this.current?.host.canary ?? false)
+    cluster.stats.countResponse(grpc === undefined ? status : grpcToHttp(grpc), this.isInternal(), canary)
+  }
+
+  private disarm(): void {
+    if (this.global) this.globalQueue!.disarm(this.global)
+    if (this.backOff) clearTimeout(this.backOff)
+    this.backOff = null
+  }
+
+  pauseDownstream(pause: boolean): void {
+    const { callbacks, cluster } = this
+    if (pause) {
+      cluster?.stats.flowControlBackedUp.inc()
+      callbacks.onDecoderFilterAboveWriteBufferHighWatermark()
+    } else {
+      cluster?.stats.flowControlDrained.inc()
+      callbacks.onDecoderFilterBelowWriteBufferLowWatermark()
+    }
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.downstreamFull++
+    this.cluster?.stats.flowControlPausedReading.inc()
+    this.current?.readDisable(true)
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    if (this.downstreamFull === 0) return
+    this.downstreamFull--
+    this.cluster?.stats.flowControlResumedReading.inc()
+    this.current?.readDisable(false)
+  }
+}
+
+function runBackOff(filter: RouterFilter): void {
+  filter.retryNow()
+}

@@ -1,0 +1,60 @@
+// internal_redirect_policy: a redirect that the proxy follows itself (envoy-contract §7.8).
+
+import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
+import type { HeaderMap } from '../../../http/header-map.ts'
+import type { InternalRedirectData } from '../../../route/config.ts'
+
+const COUNT_KEY = 'num_internal_redirects'
+const ROUTES_KEY = 'envoy.internal_redirect.previous_routes'
+
+/** The request to serve instead, or null when the response must be passed on. Counters say why, as in Envoy. */
+export function tryInternalRedirect(
+  request: HeaderMap,
+  response: HeaderMap,
+  policy: InternalRedirectData,
+  callbacks: StreamDecoderFilterCallbacks,
+): HeaderMap | null {
+  const location = response.get('location')
+  const target = location === undefined ? null : URL.parse(location)
+  if (!target || (target.protocol !== 'http:' && target.protocol !== 'https:')) return null
+  const scheme = target.protocol.slice(0, -1)
+  const { filterState } = callbacks.streamInfo
+  const tls = callbacks.connection.info.transportProtocol === 'tls'
+  if (!policy.allowCrossScheme && (scheme === 'https') !== tls) return null
+  if (policy.predicates.some((p) => p.kind === 'safe_cross_scheme') && scheme === 'https' && !tls) return null
+  const count = (filterState.get(COUNT_KEY) as number | undefined) ?? 0
+  if (count >= policy.maxRedirects) return null
+  const next = request.clone()
+  next.scheme = scheme
+  next.authority = target.host
+  next.path = `${target.pathname}${target.search}`
+  next.set('x-envoy-original-url', `${request.scheme}://${request.authority}${request.path}`)
+  for (const name of policy.headersToCopy) {
+    const value = response.getAll(name)
+    if (value === undefined) next.remove(name)
+    else next.set(name, value)
+  }
+  if (response.status === 303 && next.method !== 'GET' && next.method !== 'HEAD') {
+    next.method = 'GET'
+    next.remove('content-length')
+    next.remove('transfer-encoding')
+  }
+  if (!routeAllowed(policy, callbacks)) return null
+  filterState.set(COUNT_KEY, count + 1)
+  return next
+}
+
+/** previous_routes and allow_listed_routes look at the route that sent the redirect. */
+function routeAllowed(policy: InternalRedirectData, callbacks: StreamDecoderFilterCallbacks): boolean {
+  const name = callbacks.route()?.name ?? ''
+  const { filterState } = callbacks.streamInfo
+  for (const predicate of policy.predicates) {
+    if (predicate.kind === 'allow_listed_routes' && !predicate.names.includes(name)) return false
+    if (predicate.kind === 'previous_routes') {
+      const seen = (filterState.get(ROUTES_KEY) as readonly string[] | undefined) ?? []
+      if (seen.includes(name)) return false
+      filterState.set(ROUTES_KEY, [...seen, name])
+    }
+  }
+  return true
+}

@@ -1,0 +1,285 @@
+// One attempt at an upstream host: waits for the pool, sends the request, hands the response to the router.
+
+import { type TimeoutHandle, type TimeoutQueue, timeoutQueue } from '../../../../base/timeout-queue.ts'
+import type {
+  Protocol,
+  RequestEncoder,
+  ResponseDecoder,
+  StreamCallbacks,
+  StreamResetReason,
+} from '../../../http/codec.ts'
+import { StreamResetReason as Reset } from '../../../http/codec.ts'
+import type { HeaderMap } from '../../../http/header-map.ts'
+import type { Connection } from '../../../network/connection.ts'
+import { now } from '../../../stream-info.ts'
+import {
+  type Cancellable,
+  type HttpConnPool,
+  type HttpPoolCallbacks,
+  PoolFailureReason,
+} from '../../../upstream/cluster-manager.ts'
+import type { HostDescription } from '../../../upstream/host.ts'
+
+/** The router, as an attempt sees it. */
+export interface UpstreamRequestOwner {
+  onUpstream1xx(headers: HeaderMap, request: UpstreamRequest): void
+  onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void
+  onUpstreamData(chunk: Buffer, endStream: boolean, request: UpstreamRequest): void
+  onUpstreamTrailers(trailers: HeaderMap, request: UpstreamRequest): void
+  onUpstreamReset(reason: StreamResetReason, transportFailureReason: string, request: UpstreamRequest): void
+  /** A host was reached. */
+  onUpstreamReady(request: UpstreamRequest, connection: Connection, protocol: Protocol): void
+  onPerTryTimeout(request: UpstreamRequest): void
+  onPerTryIdleTimeout(request: UpstreamRequest): void
+  onMaxStreamDuration(request: UpstreamRequest): void
+  /** Counted: this attempt cannot take more of the request. */
+  pauseDownstream(pause: boolean): void
+}
+
+/** Bytes a request waits with until its pool has a connection. */
+interface Waiting {
+  chunks: Buffer[]
+  trailers: HeaderMap | null
+  end: boolean
+}
+
+export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, StreamCallbacks {
+  readonly owner: UpstreamRequestOwner
+  readonly pool: HttpConnPool
+  readonly headers: HeaderMap
+  host: HostDescription
+  encoder: RequestEncoder | null = null
+  /** Headers are on the wire. */
+  sent = false
+  /** The first final response headers are here. */
+  responded = false
+  /** The response is complete. */
+  complete = false
+  /** No more calls to the owner. */
+  abandoned = false
+  /** Of the whole response, once headers came: from the last byte sent or the start. */
+  startedAt = now()
+  firstTxAt = 0
+  lastTxAt = 0
+  firstRxAt = 0
+  private readonly bodyless: boolean
+  private pending: Cancellable | null = null
+  private waiting: Waiting | null = null
+  private pausedBy = 0
+  private requestEnded = false
+  private readonly perTryQueue: TimeoutQueue | null
+  private perTry: TimeoutHandle | null = null
+  private readonly idleQueue: TimeoutQueue | null
+  private idle: TimeoutHandle | null = null
+  private readonly durationQueue: TimeoutQueue | null
+  private duration: TimeoutHandle | null = null
+
+  /** `endStream`: the request has no body. Timeouts in milliseconds, 0 = none. */
+  constructor(
+    owner: UpstreamRequestOwner,
+    pool: HttpConnPool,
+    headers: HeaderMap,
+    endStream: boolean,
+    timeouts: { perTry: number; perTryIdle: number; maxStreamDuration: number },
+  ) {
+    this.owner = owner
+    this.pool = pool
+    this.host = pool.host
+    this.headers = headers
+    this.bodyless = endStream
+    this.requestEnded = endStream
+    this.perTryQueue = timeouts.perTry > 0 ? timeoutQueue(timeouts.perTry) : null
+    this.idleQueue = timeouts.perTryIdle > 0 ? timeoutQueue(timeouts.perTryIdle) : null
+    this.durationQueue = timeouts.maxStreamDuration > 0 ? timeoutQueue(timeouts.maxStreamDuration) : null
+  }
+
+  /** Asks the pool. Answers come through the owner, maybe before this returns. */
+  start(): void {
+    this.pending = this.pool.newStream(this, this)
+  }
+
+  // ---- request
+
+  encodeData(chunk: Buffer, endStream: boolean): void {
+    if (endStream) this.requestEnded = true
+    if (!this.encoder) {
+      this.waiting ??= { chunks: [], trailers: null, end: false }
+      if (chunk.length > 0) this.waiting.chunks.push(Buffer.from(chunk))
+      if (endStream) this.waiting.end = true
+      return
+    }
+    this.armIdle()
+    this.lastTxAt = now()
+    this.encoder.encodeData(chunk, endStream)
+    if (endStream) this.armPerTry()
+  }
+
+  encodeTrailers(trailers: HeaderMap): void {
+    this.requestEnded = true
+    if (!this.encoder) {
+      this.waiting ??= { chunks: [], trailers: null, end: false }
+      this.waiting.trailers = trailers
+      return
+    }
+    this.lastTxAt = now()
+    this.encoder.encodeTrailers(trailers)
+    this.armPerTry()
+  }
+
+  // ---- pool
+
+  onPoolReady(encoder: RequestEncoder, host: HostDescription, connection: Connection, protocol: Protocol): void {
+    this.pending = null
+    this.encoder = encoder
+    this.host = host
+    encoder.stream.callbacks = this
+    this.owner.onUpstreamReady(this, connection, protocol)
+    if (this.abandoned) return
+    const { waiting } = this
+    this.waiting = null
+    this.firstTxAt = now()
+    this.lastTxAt = this.firstTxAt
+    this.sent = true
+    const { durationQueue } = this
+    if (durationQueue)
+      durationQueue.arm(
+        (this.duration = durationQueue.handle({ onTimeout: () => this.owner.onMaxStreamDuration(this) })),
+      )
+    this.armIdle()
+    encoder.encodeHeaders(this.headers, this.bodyless)
+    if (waiting && !this.abandoned) this.sendWaiting(encoder, waiting)
+    if (this.requestEnded && !this.abandoned) this.armPerTry()
+  }
+
+  private sendWaiting(encoder: RequestEncoder, waiting: Waiting): void {
+    const last = waiting.chunks.length - 1
+    for (let i = 0; i <= last; i++)
+      encoder.encodeData(waiting.chunks[i]!, waiting.end && i === last && !waiting.trailers)
+    if (waiting.trailers) encoder.encodeTrailers(waiting.trailers)
+    else if (waiting.end && last < 0) encoder.encodeData(EMPTY, true)
+  }
+
+  onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
+    this.pending = null
+    if (host) this.host = host
+    this.onGone(RESET_OF_POOL[reason], transportFailureReason)
+  }
+
+  // ---- response
+
+  decode1xxHeaders(headers: HeaderMap): void {
+    if (!this.abandoned) this.owner.onUpstream1xx(headers, this)
+  }
+
+  decodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    if (this.abandoned) return
+    this.firstRxAt = now()
+    this.responded = true
+    this.armIdle()
+    if (endStream) this.onComplete()
+    this.owner.onUpstreamHeaders(headers, endStream, this)
+  }
+
+  decodeData(chunk: Buffer, endStream: boolean): void {
+    if (this.abandoned) return
+    this.armIdle()
+    if (endStream) this.onComplete()
+    this.owner.onUpstreamData(chunk, endStream, this)
+  }
+
+  decodeTrailers(trailers: HeaderMap): void {
+    if (this.abandoned) return
+    this.onComplete()
+    this.owner.onUpstreamTrailers(trailers, this)
+  }
+
+  private onComplete(): void {
+    this.complete = true
+    this.disarm()
+  }
+
+  // ---- stream
+
+  onResetStream(reason: StreamResetReason): void {
+    this.encoder = null
+    this.onGone(reason, '')
+  }
+
+  private onGone(reason: StreamResetReason, transportFailureReason: string): void {
+    this.disarm()
+    this.releasePauses()
+    if (!this.abandoned) this.owner.onUpstreamReset(reason, transportFailureReason, this)
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.pausedBy++
+    this.owner.pauseDownstream(true)
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    if (this.pausedBy === 0) return
+    this.pausedBy--
+    this.owner.pauseDownstream(false)
+  }
+
+  /** The downstream takes no more of the response. */
+  readDisable(disable: boolean): void {
+    this.encoder?.stream.readDisable(disable)
+  }
+
+  /** Ends the attempt without another word to the owner; resets what is still running. */
+  abandon(): void {
+    if (this.abandoned) return
+    this.abandoned = true
+    this.disarm()
+    this.releasePauses()
+    this.pending?.cancel()
+    this.pending = null
+    const { encoder } = this
+    this.encoder = null
+    if (encoder && !(this.complete && this.requestEnded)) {
+      encoder.stream.callbacks = null
+      encoder.stream.resetStream(Reset.LocalReset)
+    }
+  }
+
+  private releasePauses(): void {
+    while (this.pausedBy > 0) {
+      this.pausedBy--
+      this.owner.pauseDownstream(false)
+    }
+  }
+
+  /** Per-try time runs from the end of the request. */
+  private armPerTry(): void {
+    if (!this.perTryQueue || this.responded) return
+    this.perTry ??= this.perTryQueue.handle({ onTimeout: () => this.owner.onPerTryTimeout(this) })
+    this.perTryQueue.arm(this.perTry)
+  }
+
+  private armIdle(): void {
+    if (!this.idleQueue) return
+    this.idle ??= this.idleQueue.handle({ onTimeout: () => this.owner.onPerTryIdleTimeout(this) })
+    this.idleQueue.arm(this.idle)
+  }
+
+  /** The response has begun: per-try time no longer matters. */
+  disarmPerTry(): void {
+    if (this.perTry) this.perTryQueue!.disarm(this.perTry)
+  }
+
+  private disarm(): void {
+    this.disarmPerTry()
+    if (this.idle) this.idleQueue!.disarm(this.idle)
+    if (this.duration) this.durationQueue!.disarm(this.duration)
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+const RESET_OF_POOL = {
+  [PoolFailureReason.Overflow]: Reset.Overflow,
+  [PoolFailureReason.LocalConnectionFailure]: Reset.LocalConnectionFailure,
+  [PoolFailureReason.RemoteConnectionFailure]: Reset.RemoteConnectionFailure,
+  [PoolFailureReason.Timeout]: Reset.ConnectionTimeout,
+} as const
