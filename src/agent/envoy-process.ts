@@ -13,6 +13,8 @@ export interface EnvoyOptions {
   readonly concurrency: number
   readonly logLevel: string
   readonly componentLogLevel?: string
+  /** ENVOY_SKIP_DEPRECATED_LOGS, default on: control planes send deprecated fields for the sake of older proxies. */
+  readonly skipDeprecatedLogs: boolean
 }
 
 export function envoyArguments(options: EnvoyOptions): string[] {
@@ -26,6 +28,7 @@ export function envoyArguments(options: EnvoyOptions): string[] {
     '--allow-unknown-static-fields',
     ...['-l', options.logLevel],
     ...(options.componentLogLevel ? ['--component-log-level', options.componentLogLevel] : []),
+    ...(options.skipDeprecatedLogs ? ['--skip-deprecated-logs'] : []),
     ...['--concurrency', String(options.concurrency)],
   ]
 }

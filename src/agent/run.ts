@@ -51,22 +51,32 @@ export async function runAgent(settings: AgentSettings, log: Logger): Promise<nu
     onDrain: () => void drain(settings, log),
     log,
   })
-  const plane =
+  const starting =
     settings.proxy === 'outrigger'
-      ? await startInProcess(settings, bootstrap, bootstrapPath, discovery, secrets, log)
-      : await startChild(settings, bootstrapPath, discovery, secrets, log)
-  const outcome = await Promise.race([ending.requested, plane.exited])
-  let code = 0
-  if (typeof outcome === 'number') {
-    log.error({ code: outcome }, 'the proxy ended by itself')
-    code = outcome
-  } else {
-    log.info({ reason: outcome }, 'terminating')
-    await terminate(settings, plane, log)
-  }
+      ? startInProcess(settings, bootstrap, bootstrapPath, discovery, secrets, log)
+      : startChild(settings, bootstrapPath, discovery, secrets, log)
+  const code = await supervise(settings, starting, ending, log)
   secrets.close()
   await status.close()
   return code
+}
+
+/** Follows the data plane until it ends or is to be ended, which may be while it still starts. */
+async function supervise(
+  settings: AgentSettings,
+  starting: Promise<DataPlane>,
+  ending: Ending,
+  log: Logger,
+): Promise<number> {
+  const plane = await Promise.race([ending.requested, starting])
+  const outcome = typeof plane === 'string' ? plane : await Promise.race([ending.requested, plane.exited])
+  if (typeof outcome === 'number') {
+    log.error({ code: outcome }, 'the proxy ended by itself')
+    return outcome
+  }
+  log.info({ reason: outcome }, 'terminating')
+  if (typeof plane !== 'string') await terminate(settings, plane, log)
+  return 0
 }
 
 /** Why the agent shall end: signals and /quitquitquit. */
@@ -195,6 +205,7 @@ async function startChild(
     concurrency: settings.concurrency,
     logLevel: settings.proxyLogLevel,
     componentLogLevel: settings.proxyComponentLogLevel,
+    skipDeprecatedLogs: settings.skipDeprecatedLogs,
   })
   return {
     exited: envoy.exited,

@@ -49,6 +49,7 @@ export interface AgentSettings {
   readonly concurrency: number
   readonly proxyLogLevel: string
   readonly proxyComponentLogLevel?: string
+  readonly skipDeprecatedLogs: boolean
   readonly workdir: string
   readonly tokenPath: string
   readonly rootCertPath: string
@@ -95,6 +96,7 @@ export function readSettings(flags: AgentFlags, env: NodeJS.ProcessEnv): AgentSe
     concurrency: concurrency(flags, config, env),
     proxyLogLevel: flags.proxyLogLevel,
     proxyComponentLogLevel: flags.proxyComponentLogLevel,
+    skipDeprecatedLogs: env.ENVOY_SKIP_DEPRECATED_LOGS !== 'false',
     workdir,
     tokenPath: resolve(workdir, './var/run/secrets/tokens/istio-token'),
     rootCertPath: resolve(workdir, './var/run/secrets/istio/root-cert.pem'),
