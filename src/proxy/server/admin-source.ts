@@ -18,12 +18,13 @@ import { drainListeners } from './drain.ts'
 import type { WorkerUpdate } from './messages.ts'
 import { dumped, staticResource } from './resource.ts'
 import { mergeRuntime, type RuntimeValue } from './runtime.ts'
+import type { ServerStats } from './server-stats.ts'
 import type { ServerContext } from './start-proxy.ts'
 import { BUILD_VERSION } from './version.ts'
 
 /** `quit` ends the process. */
-export function createAdminSource(context: ServerContext, quit: () => void): AdminSource {
-  const { options, workers, store, merged, statsSettings } = context
+export function createAdminSource(context: ServerContext, stats: ServerStats, quit: () => void): AdminSource {
+  const { options, workers, statsSettings } = context
   const apply = (update: WorkerUpdate): void => {
     workers
       .apply(update)
@@ -45,12 +46,7 @@ export function createAdminSource(context: ServerContext, quit: () => void): Adm
     config: configDump(context),
     clusters: async () => mergeClusterStatus(await workers.query('clusters'), (name) => context.clusters.facts(name)),
     listeners: () => context.listeners.status(),
-    stats: async () => {
-      const deltas = await workers.query('stats')
-      for (const [i, delta] of deltas.entries()) merged.apply(`worker_${i}`, delta)
-      merged.apply('main', store.takeDelta())
-      return merged
-    },
+    stats: () => stats.collect(),
     statsTags: new TagExtractor(statsSettings.tags),
     histogramBuckets: compileBuckets(statsSettings),
     certificates: (): Certificates => create(CertificatesSchema, { certificates: secretCertificates(context) }),

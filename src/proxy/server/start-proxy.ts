@@ -15,7 +15,7 @@ import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import { registerExtensions } from '../filters/register.ts'
 import { pipePath } from '../network/address.ts'
 import { MergedStats } from '../observe/merged-stats.ts'
-import { parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
+import { compileStatsFilter, parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
 import { createAdminSource } from './admin-source.ts'
 import { describeNode, subscribeAll, subscribeNamed } from './ads.ts'
@@ -31,6 +31,7 @@ import { RouteResources } from './routes.ts'
 import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.ts'
 import { createSdsSubscribe } from './sds.ts'
 import { SecretResources } from './secrets.ts'
+import { ServerStats } from './server-stats.ts'
 import { Warming } from './warming.ts'
 import { startWorkers, type Workers } from './workers.ts'
 
@@ -67,9 +68,10 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
     if (ads !== null) subscribeNamed(ads, context)
     await addStaticClusters(context)
     let server: RunningProxy | null = null
-    const admin = await startAdminListener(context, () => void server?.stop().then(() => options.onExit?.()))
+    const stats = new ServerStats(context)
+    const admin = await startAdminListener(context, stats, () => void server?.stop().then(() => options.onExit?.()))
     await addStaticListeners(context)
-    server = new RunningProxy(context, ads, admin)
+    server = new RunningProxy(context, stats, ads, admin)
     server.beginDynamic()
     return server
   } catch (error) {
@@ -88,7 +90,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   const registry = registerExtensions()
   const statsSettings = parseStatsConfig(bootstrap.statsConfig)
   const runtimeLayers = parseRuntimeLayers(bootstrap)
-  const store = new StatsStore()
+  const store = new StatsStore(compileStatsFilter(statsSettings))
   const workers = await startWorkers(
     {
       concurrency: options.concurrency,
@@ -181,13 +183,13 @@ async function addStaticListeners({ options, listeners }: ServerContext): Promis
 }
 
 /** null = the bootstrap has no admin address. */
-function startAdminListener(context: ServerContext, quit: () => void): Promise<AdminServer> | null {
+function startAdminListener(context: ServerContext, stats: ServerStats, quit: () => void): Promise<AdminServer> | null {
   const { admin } = context.options.bootstrap
   if (!admin?.address) return null
   const address = parseAddress(admin.address, 'admin.address')
   return startAdmin(
     address.pipe === undefined ? { host: address.ip, port: address.port } : { path: pipePath(address.pipe) },
-    createAdminSource(context, quit),
+    createAdminSource(context, stats, quit),
     context.options.log,
   )
 }
@@ -243,13 +245,15 @@ function adsTimeoutMs(source: ConfigSource | undefined, path: string): number | 
 class RunningProxy implements ProxyHandle {
   readonly adminAddress: string | null
   private readonly context: ServerContext
+  private readonly stats: ServerStats
   private readonly ads: AdsClient | null
   private readonly admin: AdminServer | null
   private readonly types: { cdsTimeoutMs: number | null; ldsTimeoutMs: number | null }
   private stopping: Promise<void> | null = null
 
-  constructor(context: ServerContext, ads: AdsClient | null, admin: AdminServer | null) {
+  constructor(context: ServerContext, stats: ServerStats, ads: AdsClient | null, admin: AdminServer | null) {
     this.context = context
+    this.stats = stats
     this.ads = ads
     this.admin = admin
     this.adminAddress = admin?.address ?? null
@@ -270,6 +274,7 @@ class RunningProxy implements ProxyHandle {
     this.initialize().then(
       () => {
         if (this.context.state === 'INITIALIZING') this.context.state = 'LIVE'
+        this.stats.started(Date.now() - this.context.startTime.getTime())
         this.context.options.log.info('all dependencies initialized. starting workers')
       },
       (error: unknown) => this.context.options.log.error({ reason: errorText(error) }, 'initialization failed'),
@@ -305,6 +310,7 @@ class RunningProxy implements ProxyHandle {
   private async close(): Promise<void> {
     const { context } = this
     this.ads?.close()
+    this.stats.close()
     context.warming.close()
     context.secrets.close()
     await this.admin?.close()

@@ -1,0 +1,97 @@
+// Stats of the process itself (`server.*`, `listener_manager.workers_started`), and the collection of all threads' stats.
+
+import { errorText } from '../../base/errors.ts'
+import type { ServerState } from '../admin/source.ts'
+import { durationMsOr } from '../config/duration.ts'
+import type { MergedStats } from '../observe/merged-stats.ts'
+import type { Counter, Gauge } from '../observe/stats.ts'
+import type { ServerContext } from './start-proxy.ts'
+import { PROXY_VERSION } from './version.ts'
+
+/** Envoy's numbers of the states. */
+const STATE_NUMBER: Readonly<Record<ServerState, number>> = {
+  LIVE: 0,
+  DRAINING: 1,
+  PRE_INITIALIZING: 2,
+  INITIALIZING: 3,
+}
+/** bootstrap.stats_flush_interval's default. */
+const DEFAULT_FLUSH_INTERVAL_MS = 5000
+
+/** Collects on demand (admin) and at every flush interval, which also closes the histograms' interval. */
+export class ServerStats {
+  private readonly context: ServerContext
+  private readonly state: Gauge
+  private readonly live: Gauge
+  private readonly uptime: Gauge
+  private readonly memoryAllocated: Gauge
+  private readonly memoryHeapSize: Gauge
+  private readonly memoryPhysicalSize: Gauge
+  private readonly flushFailures: Counter
+  private readonly timer: NodeJS.Timeout
+  /** One collection at a time: deltas must be applied in order. */
+  private collecting: Promise<MergedStats> | null = null
+
+  constructor(context: ServerContext) {
+    this.context = context
+    const { store, options } = context
+    const server = store.scope('server')
+    this.state = server.gauge('state')
+    this.live = server.gauge('live')
+    this.uptime = server.gauge('uptime')
+    this.memoryAllocated = server.gauge('memory_allocated')
+    this.memoryHeapSize = server.gauge('memory_heap_size')
+    this.memoryPhysicalSize = server.gauge('memory_physical_size')
+    this.flushFailures = server.counter('dropped_stat_flushes')
+    server.gauge('concurrency').set(options.concurrency)
+    server.gauge('hot_restart_epoch').set(0)
+    server.gauge('version').set(Number.parseInt(PROXY_VERSION.replaceAll('.', ''), 10))
+    const intervalMs = durationMsOr(options.bootstrap.statsFlushInterval, DEFAULT_FLUSH_INTERVAL_MS)
+    this.timer = setInterval(() => this.flush(), intervalMs)
+    this.timer.unref()
+  }
+
+  /** Every thread's stats as of now. */
+  collect(): Promise<MergedStats> {
+    this.collecting ??= this.gather().finally(() => {
+      this.collecting = null
+    })
+    return this.collecting
+  }
+
+  /** The workers serve (`listener_manager.workers_started`); `startMs` is how long the start took. */
+  started(startMs: number): void {
+    this.context.store.scope('listener_manager').gauge('workers_started').set(1)
+    this.context.store.scope('server').histogram('initialization_time_ms', 'ms').record(startMs)
+  }
+
+  close(): void {
+    clearInterval(this.timer)
+  }
+
+  private flush(): void {
+    this.collect().then(
+      (merged) => merged.flushHistograms(),
+      (error: unknown) => {
+        this.flushFailures.inc()
+        this.context.options.log.warn({ reason: errorText(error) }, 'stats were not collected')
+      },
+    )
+  }
+
+  private async gather(): Promise<MergedStats> {
+    const { context } = this
+    const state: ServerState = context.healthCheckFailing && context.state === 'LIVE' ? 'DRAINING' : context.state
+    const usage = process.memoryUsage()
+    this.state.set(STATE_NUMBER[state])
+    this.live.set(state === 'DRAINING' ? 0 : 1)
+    this.uptime.set(Math.floor((Date.now() - context.startTime.getTime()) / 1000))
+    this.memoryAllocated.set(usage.heapUsed + usage.external)
+    this.memoryHeapSize.set(usage.heapTotal + usage.external)
+    this.memoryPhysicalSize.set(usage.rss)
+    const deltas = await context.workers.query('stats')
+    for (const [i, delta] of deltas.entries()) context.merged.apply(`worker_${i}`, delta)
+    context.merged.apply('main', context.store.takeDelta())
+    return context.merged
+  }
+}
