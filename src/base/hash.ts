@@ -9,6 +9,11 @@ export function xxh64(text: string, seed = 0n): bigint {
   return h64Raw(Buffer.from(text), seed)
 }
 
+/** xxHash64 of a byte string (one char per byte, as header values are). */
+export function xxh64Bytes(bytes: string, seed = 0n): bigint {
+  return h64Raw(Buffer.from(bytes, 'latin1'), seed)
+}
+
 const MASK = 0xffff_ffff_ffff_ffffn
 const MURMUR_M = 0xc6a4_a793_5bd1_e995n
 /** libstdc++'s seed for std::hash, which Envoy's MURMUR_HASH_2 reproduces. */

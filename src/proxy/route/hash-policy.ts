@@ -1,6 +1,6 @@
 // hash_policy: the 64-bit hash that hashing balancers choose a host by (envoy-contract §7.5).
 
-import { xxHash64 } from '../../base/xxhash.ts'
+import { xxh64Bytes } from '../../base/hash.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { HashPolicyData } from './config.ts'
@@ -47,16 +47,16 @@ function compilePart(policy: HashPolicyData): Part {
     case 'cookie':
       return cookiePart(policy)
     case 'source_ip':
-      return (_, info) => (info.downstream.remoteAddress.ip ? xxHash64(info.downstream.remoteAddress.ip) : null)
+      return (_, info) => (info.downstream.remoteAddress.ip ? xxh64Bytes(info.downstream.remoteAddress.ip) : null)
     case 'query_parameter':
       return (headers) => {
         const value = queryParameter(headers.path, policy.name)
-        return value === undefined ? null : xxHash64(value)
+        return value === undefined ? null : xxh64Bytes(value)
       }
     case 'filter_state':
       return (_, info) => {
         const value = info.filterState.get(policy.key)
-        return value === undefined ? null : xxHash64(String(value))
+        return value === undefined ? null : xxh64Bytes(String(value))
       }
   }
 }
@@ -65,7 +65,7 @@ function headerPart(name: string, rewrite: ((text: string) => string) | null): P
   return (headers) => {
     if (name.startsWith(':')) {
       const value = headers.get(name)
-      return value === undefined ? null : xxHash64(rewrite ? rewrite(value) : value)
+      return value === undefined ? null : xxh64Bytes(rewrite ? rewrite(value) : value)
     }
     const values: string[] = []
     for (let i = 0; i < headers.list.length; i += 2) {
@@ -73,7 +73,7 @@ function headerPart(name: string, rewrite: ((text: string) => string) | null): P
     }
     if (values.length === 0) return null
     // Order must not matter; Envoy hashes the sorted values as one stream.
-    return xxHash64(values.length === 1 ? values[0]! : values.sort().join(''))
+    return xxh64Bytes(values.length === 1 ? values[0]! : values.sort().join(''))
   }
 }
 
@@ -86,10 +86,10 @@ function cookiePart(policy: Extract<HashPolicyData, { kind: 'cookie' }>): Part {
     suffix += attribute.value ? `; ${attribute.name}=${attribute.value}` : `; ${attribute.name}`
   return (headers, info, cookies) => {
     const given = cookieValue(headers, name)
-    if (given !== undefined && given !== '') return xxHash64(given)
+    if (given !== undefined && given !== '') return xxh64Bytes(given)
     if (ttlS === null) return null
-    const value = xxHash64(info.downstream.remoteAddress.text + info.downstream.localAddress.text).toString(16)
+    const value = xxh64Bytes(info.downstream.remoteAddress.text + info.downstream.localAddress.text).toString(16)
     cookies.addSetCookie(`${name}="${value}"${suffix}; HttpOnly`)
-    return xxHash64(value)
+    return xxh64Bytes(value)
   }
 }

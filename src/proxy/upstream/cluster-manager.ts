@@ -1,9 +1,12 @@
 // The seam between routing (router, tcp_proxy, mirrors, gRPC services) and upstream connections, per worker.
 
-import type { RequestEncoder, ResponseDecoder, Protocol, StreamResetReason } from '../http/codec.ts'
+import type { Protocol, RequestEncoder, ResponseDecoder, StreamResetReason } from '../http/codec.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { Connection, ConnectionInfo } from '../network/connection.ts'
-import type { StreamInfo } from '../stream-info.ts'
+import type { DynamicMetadata, FilterState } from '../network/filter.ts'
+import type { ResourceManager } from './circuit-breakers.ts'
+import type { ClusterStats } from './cluster-stats.ts'
+import type { ClusterData } from './config.ts'
 import type { HostDescription } from './host.ts'
 
 /** What a host choice may depend on (Envoy's LoadBalancerContext): plain data, made once per request. */
@@ -13,6 +16,9 @@ export interface LoadBalancerContext {
   /** Route metadata_match under `envoy.lb`, merged with the weighted cluster's. */
   metadataMatch: Readonly<Record<string, unknown>> | null
   downstream: ConnectionInfo | null
+  /** Filter state and dynamic metadata of the stream or connection, where there are any. */
+  downstreamState?: FilterState | null
+  dynamicMetadata?: DynamicMetadata | null
   headers: HeaderMap | null
   /** True for a host that must not be chosen (retry predicates); tried at most `hostSelectionRetryCount` times more. */
   shouldSelectAnotherHost: ((host: HostDescription) => boolean) | null
@@ -61,20 +67,28 @@ export interface TcpConnPool {
   newConnection(callbacks: TcpPoolCallbacks): Cancellable | null
 }
 
-/** A cluster as one worker sees it. `stats`, circuit breakers and the like are its own matter. */
+/** A cluster as one worker sees it. */
 export interface ThreadLocalCluster {
   readonly name: string
   /** alt_stat_name, else the name. */
   readonly statName: string
   readonly metadata: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly data: ClusterData
+  readonly stats: ClusterStats
+  /** Millionths of requests that the assignment's drop_overload asks to refuse. */
+  readonly dropMillionths: number
   /** The protocol a request of `downstream` protocol will use. */
   upstreamProtocol(downstream: Protocol | ''): Protocol
   /** null: no host. */
   httpPool(priority: 'DEFAULT' | 'HIGH', downstream: Protocol | '', context: LoadBalancerContext): HttpConnPool | null
   tcpPool(priority: 'DEFAULT' | 'HIGH', context: LoadBalancerContext): TcpConnPool | null
-  /** Told by the router for outlier detection and stats: the final answer of one upstream attempt. */
-  onResponse(host: HostDescription, status: number, info: StreamInfo): void
-  onReset(host: HostDescription | null, reason: StreamResetReason, info: StreamInfo): void
+  /** Circuit breakers: retries are counted by who makes them. */
+  resources(priority: 'DEFAULT' | 'HIGH'): ResourceManager
+  /** For outlier detection and the host's counts: the answer of one upstream attempt. */
+  onResponse(host: HostDescription, status: number): void
+  onReset(host: HostDescription | null, reason: StreamResetReason): void
+  /** A response says that its host must not be used any more (x-envoy-immediate-health-check-fail). */
+  onImmediateHealthCheckFail(host: HostDescription): void
 }
 
 export interface ClusterManager {

@@ -1,6 +1,10 @@
 // A host (endpoint) of a cluster, as seen by logs, balancers and pools.
 
 import type { Address } from '../network/connection.ts'
+import type { UpstreamTransportSocket } from '../network/transport-socket.ts'
+import { now } from '../stream-info.ts'
+import { type EndpointData, HealthStatus } from './config.ts'
+import type { HostMonitor } from './outlier/detector.ts'
 
 export interface Locality {
   readonly region: string
@@ -8,7 +12,7 @@ export interface Locality {
   readonly subZone: string
 }
 
-/** What is fixed about a host until an update replaces it. */
+/** What others may know about a host. Weight, metadata and priority change with an update; the address never does. */
 export interface HostDescription {
   readonly address: Address
   readonly hostname: string
@@ -18,4 +22,162 @@ export interface HostDescription {
   readonly canary: boolean
   /** Endpoint metadata by filter namespace (`envoy.lb`, `envoy.transport_socket_match`, `istio`). */
   readonly metadata: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+}
+
+/** Why a host is not (fully) healthy; bits, printed by /clusters in this order. */
+export const HealthFlag = {
+  FailedActiveHc: 1 << 0,
+  FailedOutlierCheck: 1 << 1,
+  FailedEdsHealth: 1 << 2,
+  DegradedActiveHc: 1 << 3,
+  DegradedEdsHealth: 1 << 4,
+  PendingDynamicRemoval: 1 << 5,
+  PendingActiveHc: 1 << 6,
+  ExcludedViaImmediateHcFail: 1 << 7,
+  ActiveHcTimeout: 1 << 8,
+  EdsStatusDraining: 1 << 9,
+} as const
+
+export const HEALTH_FLAG_NAMES: readonly (readonly [flag: number, name: string])[] = [
+  [HealthFlag.FailedActiveHc, '/failed_active_hc'],
+  [HealthFlag.FailedOutlierCheck, '/failed_outlier_check'],
+  [HealthFlag.FailedEdsHealth, '/failed_eds_health'],
+  [HealthFlag.DegradedActiveHc, '/degraded_active_hc'],
+  [HealthFlag.DegradedEdsHealth, '/degraded_eds_health'],
+  [HealthFlag.PendingDynamicRemoval, '/pending_dynamic_removal'],
+  [HealthFlag.PendingActiveHc, '/pending_active_hc'],
+  [HealthFlag.ExcludedViaImmediateHcFail, '/excluded_via_immediate_hc_fail'],
+  [HealthFlag.ActiveHcTimeout, '/active_hc_timeout'],
+  [HealthFlag.EdsStatusDraining, '/eds_status_draining'],
+]
+
+const UNHEALTHY =
+  HealthFlag.FailedActiveHc | HealthFlag.FailedOutlierCheck | HealthFlag.FailedEdsHealth | HealthFlag.EdsStatusDraining
+const DEGRADED = HealthFlag.DegradedActiveHc | HealthFlag.DegradedEdsHealth
+const EXCLUDED = HealthFlag.PendingActiveHc | HealthFlag.ExcludedViaImmediateHcFail
+
+export const Health = { Unhealthy: 0, Degraded: 1, Healthy: 2 } as const
+export type Health = (typeof Health)[keyof typeof Health]
+
+/** Counts for /clusters, of this worker. */
+export class HostStats {
+  cxTotal = 0
+  cxActive = 0
+  cxConnectFail = 0
+  rqTotal = 0
+  rqActive = 0
+  rqError = 0
+  rqSuccess = 0
+  rqTimeout = 0
+}
+
+/** Closes what a host has open; a pool of any kind. */
+export interface DrainablePool {
+  /** No new streams; connections close when idle. */
+  drain(): void
+  /** Closes connections that carry nothing now. */
+  closeIdle(): void
+  /** Closes all connections at once. */
+  closeAll(): void
+}
+
+/** A host in a worker. Lives as long as updates keep its address. */
+export class Host implements HostDescription {
+  readonly address: Address
+  readonly additionalAddresses: readonly Address[]
+  readonly hostname: string
+  locality: Locality
+  priority: number
+  weight: number
+  canary: boolean
+  metadata: HostDescription['metadata']
+  endpoint: EndpointData
+  transportSocket: UpstreamTransportSocket
+  flags = 0
+  readonly stats = new HostStats()
+  readonly pools: DrainablePool[] = []
+  /** `now()` of when it was added or became healthy first: slow start counts from here. */
+  slowStartSince: number = now()
+  /** Its record for outlier detection, where that is configured. */
+  monitor: HostMonitor | null = null
+
+  constructor(endpoint: EndpointData, locality: Locality, priority: number, transportSocket: UpstreamTransportSocket) {
+    this.address = endpoint.address
+    this.additionalAddresses = endpoint.additionalAddresses
+    this.hostname = endpoint.hostname
+    this.locality = locality
+    this.priority = priority
+    this.weight = endpoint.weight
+    this.canary = isCanary(endpoint)
+    this.metadata = endpoint.metadata
+    this.endpoint = endpoint
+    this.transportSocket = transportSocket
+    this.setEdsHealth(endpoint.healthStatus)
+  }
+
+  /** Takes over what an update changed; true when anything did. */
+  update(
+    endpoint: EndpointData,
+    locality: Locality,
+    priority: number,
+    transportSocket: UpstreamTransportSocket,
+  ): boolean {
+    const before = this.flags
+    const same =
+      this.weight === endpoint.weight &&
+      this.priority === priority &&
+      sameLocality(this.locality, locality) &&
+      JSON.stringify(this.metadata) === JSON.stringify(endpoint.metadata)
+    this.locality = locality
+    this.priority = priority
+    this.weight = endpoint.weight
+    this.canary = isCanary(endpoint)
+    this.metadata = endpoint.metadata
+    this.endpoint = endpoint
+    if (this.transportSocket !== transportSocket) {
+      // Connections made with other keys or trust are not for new requests.
+      this.transportSocket = transportSocket
+      this.drainPools()
+    }
+    this.setEdsHealth(endpoint.healthStatus)
+    return !same || before !== this.flags
+  }
+
+  private setEdsHealth(status: HealthStatus): void {
+    this.flags &= ~(HealthFlag.FailedEdsHealth | HealthFlag.DegradedEdsHealth | HealthFlag.EdsStatusDraining)
+    if (status === HealthStatus.Unhealthy || status === HealthStatus.Timeout) this.flags |= HealthFlag.FailedEdsHealth
+    if (status === HealthStatus.Draining) this.flags |= HealthFlag.EdsStatusDraining
+    if (status === HealthStatus.Degraded) this.flags |= HealthFlag.DegradedEdsHealth
+  }
+
+  /** Sets or clears one flag; true when it changed. */
+  setFlag(flag: number, on: boolean): boolean {
+    const flags = on ? this.flags | flag : this.flags & ~flag
+    if (flags === this.flags) return false
+    this.flags = flags
+    return true
+  }
+
+  get health(): Health {
+    if ((this.flags & UNHEALTHY) !== 0) return Health.Unhealthy
+    return (this.flags & DEGRADED) !== 0 ? Health.Degraded : Health.Healthy
+  }
+
+  /** Not counted when the health of its priority is worked out. */
+  get excluded(): boolean {
+    return (this.flags & EXCLUDED) !== 0
+  }
+
+  drainPools(): void {
+    for (const pool of this.pools) pool.drain()
+    this.pools.length = 0
+  }
+}
+
+function isCanary(endpoint: EndpointData): boolean {
+  return endpoint.metadata['envoy.lb']?.canary === true
+}
+
+export function sameLocality(a: Locality, b: Locality): boolean {
+  return a.region === b.region && a.zone === b.zone && a.subZone === b.subZone
 }

@@ -1,0 +1,133 @@
+// Circuit breakers (envoy-contract §12.3): limits of a cluster for each priority, counted across all workers.
+
+import type { RuntimeSnapshot } from '../config/extension.ts'
+import type { Gauge, Scope } from '../observe/stats.ts'
+import type { CircuitBreakersData, ThresholdsData } from './config.ts'
+
+/** Slots of one priority in the shared counts. */
+const SLOTS = 5
+const CONNECTIONS = 0
+const PENDING = 1
+const REQUESTS = 2
+const RETRIES = 3
+const POOLS = 4
+
+/** Made with the cluster's configuration, so that every worker gets the same memory. */
+export function createSharedCounts(): SharedArrayBuffer {
+  return new SharedArrayBuffer(2 * SLOTS * Int32Array.BYTES_PER_ELEMENT)
+}
+
+/** One kind of resource: how many there may be and how many there are. */
+export class Resource {
+  private readonly counts: Int32Array
+  private readonly slot: number
+  private readonly limit: number
+  private readonly runtime: RuntimeSnapshot
+  private readonly runtimeKey: string
+  private readonly open: Gauge
+  private readonly remaining: Gauge | null
+
+  constructor(
+    counts: Int32Array,
+    slot: number,
+    limit: number,
+    runtime: RuntimeSnapshot,
+    runtimeKey: string,
+    open: Gauge,
+    remaining: Gauge | null,
+  ) {
+    this.counts = counts
+    this.slot = slot
+    this.limit = limit
+    this.runtime = runtime
+    this.runtimeKey = runtimeKey
+    this.open = open
+    this.remaining = remaining
+    this.remaining?.set(limit)
+  }
+
+  get max(): number {
+    return this.runtime.number(this.runtimeKey, this.limit)
+  }
+
+  get count(): number {
+    return Atomics.load(this.counts, this.slot)
+  }
+
+  canCreate(): boolean {
+    return this.count < this.max
+  }
+
+  inc(): void {
+    this.report(Atomics.add(this.counts, this.slot, 1) + 1)
+  }
+
+  dec(): void {
+    this.report(Atomics.sub(this.counts, this.slot, 1) - 1)
+  }
+
+  private report(count: number): void {
+    const open = count < this.limit ? 0 : 1
+    if (this.open.value !== open) this.open.set(open)
+    this.remaining?.set(Math.max(0, this.limit - count))
+  }
+}
+
+/** The resources of one priority. */
+export class ResourceManager {
+  readonly connections: Resource
+  readonly pendingRequests: Resource
+  readonly requests: Resource
+  readonly retries: Resource
+  readonly connectionPools: Resource
+  private readonly budget: ThresholdsData['retryBudget']
+
+  constructor(
+    name: 'default' | 'high',
+    cluster: string,
+    data: CircuitBreakersData,
+    scope: Scope,
+    runtime: RuntimeSnapshot,
+  ) {
+    const counts = new Int32Array(data.shared)
+    const thresholds = data[name]
+    const stats = scope.scope(`circuit_breakers.${name}`)
+    const base = name === 'default' ? 0 : SLOTS
+    const resource = (slot: number, limit: number, key: string, gauge: string, remaining: string): Resource =>
+      new Resource(
+        counts,
+        base + slot,
+        limit,
+        runtime,
+        `circuit_breakers.${cluster}.${name}.${key}`,
+        stats.gauge(gauge),
+        thresholds.trackRemaining ? stats.gauge(remaining) : null,
+      )
+    this.connections = resource(CONNECTIONS, thresholds.maxConnections, 'max_connections', 'cx_open', 'remaining_cx')
+    this.pendingRequests = resource(
+      PENDING,
+      thresholds.maxPendingRequests,
+      'max_pending_requests',
+      'rq_pending_open',
+      'remaining_pending',
+    )
+    this.requests = resource(REQUESTS, thresholds.maxRequests, 'max_requests', 'rq_open', 'remaining_rq')
+    this.retries = resource(RETRIES, thresholds.maxRetries, 'max_retries', 'rq_retry_open', 'remaining_retries')
+    this.connectionPools = resource(
+      POOLS,
+      thresholds.maxConnectionPools,
+      'max_connection_pools',
+      'cx_pool_open',
+      'remaining_cx_pools',
+    )
+    this.budget = thresholds.retryBudget
+  }
+
+  /** By the retry budget where there is one, else by max_retries. */
+  canRetry(): boolean {
+    if (this.budget === null) return this.retries.canCreate()
+    const current = this.requests.count + this.pendingRequests.count
+    const allowed = Math.max(this.budget.minConcurrency, Math.floor((this.budget.percent / 100) * current))
+    return this.retries.count < allowed
+  }
+}

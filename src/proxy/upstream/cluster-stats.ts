@@ -1,0 +1,234 @@
+// `cluster.<name>.*` (envoy-contract §12.4), resolved once so that counting is a field access.
+
+import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
+
+/** Status codes a cluster has counted already: `upstream_rq_200` and so on are made when first seen. */
+class CodeCounters {
+  private readonly scope: Scope
+  private readonly prefix: string
+  private readonly codes: (Counter | undefined)[] = []
+  private readonly classes: (Counter | undefined)[] = []
+  private completed: Counter | null = null
+
+  constructor(scope: Scope, prefix: string) {
+    this.scope = scope
+    this.prefix = prefix
+  }
+
+  count(status: number): void {
+    this.completed ??= this.scope.counter(`${this.prefix}upstream_rq_completed`)
+    this.completed.inc()
+    const group = Math.floor(status / 100)
+    this.classes[group] ??= this.scope.counter(`${this.prefix}upstream_rq_${group}xx`)
+    this.classes[group].inc()
+    this.codes[status] ??= this.scope.counter(`${this.prefix}upstream_rq_${status}`)
+    this.codes[status].inc()
+  }
+}
+
+export class ClusterStats {
+  readonly scope: Scope
+  readonly cxTotal: Counter
+  readonly cxHttp1Total: Counter
+  readonly cxHttp2Total: Counter
+  readonly cxActive: Gauge
+  readonly cxConnectFail: Counter
+  readonly cxConnectTimeout: Counter
+  readonly cxIdleTimeout: Counter
+  readonly cxMaxDurationReached: Counter
+  readonly cxConnectAttemptsExceeded: Counter
+  readonly cxOverflow: Counter
+  readonly cxPoolOverflow: Counter
+  readonly cxConnectMs: Histogram
+  readonly cxLengthMs: Histogram
+  readonly cxDestroy: Counter
+  readonly cxDestroyLocal: Counter
+  readonly cxDestroyRemote: Counter
+  readonly cxDestroyWithActiveRq: Counter
+  readonly cxDestroyLocalWithActiveRq: Counter
+  readonly cxDestroyRemoteWithActiveRq: Counter
+  readonly cxCloseNotify: Counter
+  readonly cxRxBytesTotal: Counter
+  readonly cxTxBytesTotal: Counter
+  readonly cxProtocolError: Counter
+  readonly cxMaxRequests: Counter
+  readonly cxNoneHealthy: Counter
+  readonly rqTotal: Counter
+  readonly rqActive: Gauge
+  readonly rqPendingTotal: Counter
+  readonly rqPendingOverflow: Counter
+  readonly rqPendingFailureEject: Counter
+  readonly rqPendingActive: Gauge
+  readonly rqActiveOverflow: Counter
+  readonly rqCancelled: Counter
+  readonly rqMaintenanceMode: Counter
+  readonly rqDropOverload: Counter
+  readonly rqTimeout: Counter
+  readonly rqMaxDurationReached: Counter
+  readonly rqPerTryTimeout: Counter
+  readonly rqPerTryIdleTimeout: Counter
+  readonly rqRxReset: Counter
+  readonly rqTxReset: Counter
+  readonly rqPerCx: Histogram
+  readonly rqTime: Histogram
+  readonly rqRetry: Counter
+  readonly rqRetryBackoffExponential: Counter
+  readonly rqRetryBackoffRatelimited: Counter
+  readonly rqRetryLimitExceeded: Counter
+  readonly rqRetrySuccess: Counter
+  readonly rqRetryOverflow: Counter
+  readonly retryOrShadowAbandoned: Counter
+  readonly internalRedirectFailed: Counter
+  readonly internalRedirectSucceeded: Counter
+  readonly flowControlPausedReading: Counter
+  readonly flowControlResumedReading: Counter
+  readonly flowControlBackedUp: Counter
+  readonly flowControlDrained: Counter
+  readonly membershipChange: Counter
+  readonly membershipTotal: Gauge
+  readonly membershipHealthy: Gauge
+  readonly membershipDegraded: Gauge
+  readonly membershipExcluded: Gauge
+  readonly maxHostWeight: Gauge
+  readonly bindErrors: Counter
+  readonly originalDstHostInvalid: Counter
+  readonly updateAttempt: Counter
+  readonly updateSuccess: Counter
+  readonly updateFailure: Counter
+  readonly updateNoRebuild: Counter
+  readonly updateEmpty: Counter
+  readonly lbHealthyPanic: Counter
+  readonly lbRecalculateZoneStructures: Counter
+  readonly lbZoneClusterTooSmall: Counter
+  readonly lbZoneNoCapacityLeft: Counter
+  readonly lbZoneRoutingAllDirectly: Counter
+  readonly lbZoneRoutingSampled: Counter
+  readonly lbZoneRoutingCrossZone: Counter
+  readonly lbSubsetsActive: Gauge
+  readonly lbSubsetsCreated: Counter
+  readonly lbSubsetsRemoved: Counter
+  readonly lbSubsetsSelected: Counter
+  readonly lbSubsetsFallback: Counter
+  readonly lbSubsetsFallbackPanic: Counter
+  readonly lbSubsetsSingleHostDuplicate: Counter
+  private readonly finalCodes: CodeCounters
+  private readonly retriedCodes: CodeCounters
+  private readonly canaryCodes: CodeCounters
+  private readonly internalCodes: CodeCounters
+  private readonly externalCodes: CodeCounters
+  private canaryTime: Histogram | null = null
+  private internalTime: Histogram | null = null
+  private externalTime: Histogram | null = null
+
+  constructor(scope: Scope) {
+    this.scope = scope
+    this.cxTotal = scope.counter('upstream_cx_total')
+    this.cxHttp1Total = scope.counter('upstream_cx_http1_total')
+    this.cxHttp2Total = scope.counter('upstream_cx_http2_total')
+    this.cxActive = scope.gauge('upstream_cx_active')
+    this.cxConnectFail = scope.counter('upstream_cx_connect_fail')
+    this.cxConnectTimeout = scope.counter('upstream_cx_connect_timeout')
+    this.cxIdleTimeout = scope.counter('upstream_cx_idle_timeout')
+    this.cxMaxDurationReached = scope.counter('upstream_cx_max_duration_reached')
+    this.cxConnectAttemptsExceeded = scope.counter('upstream_cx_connect_attempts_exceeded')
+    this.cxOverflow = scope.counter('upstream_cx_overflow')
+    this.cxPoolOverflow = scope.counter('upstream_cx_pool_overflow')
+    this.cxConnectMs = scope.histogram('upstream_cx_connect_ms', 'ms')
+    this.cxLengthMs = scope.histogram('upstream_cx_length_ms', 'ms')
+    this.cxDestroy = scope.counter('upstream_cx_destroy')
+    this.cxDestroyLocal = scope.counter('upstream_cx_destroy_local')
+    this.cxDestroyRemote = scope.counter('upstream_cx_destroy_remote')
+    this.cxDestroyWithActiveRq = scope.counter('upstream_cx_destroy_with_active_rq')
+    this.cxDestroyLocalWithActiveRq = scope.counter('upstream_cx_destroy_local_with_active_rq')
+    this.cxDestroyRemoteWithActiveRq = scope.counter('upstream_cx_destroy_remote_with_active_rq')
+    this.cxCloseNotify = scope.counter('upstream_cx_close_notify')
+    this.cxRxBytesTotal = scope.counter('upstream_cx_rx_bytes_total')
+    this.cxTxBytesTotal = scope.counter('upstream_cx_tx_bytes_total')
+    this.cxProtocolError = scope.counter('upstream_cx_protocol_error')
+    this.cxMaxRequests = scope.counter('upstream_cx_max_requests')
+    this.cxNoneHealthy = scope.counter('upstream_cx_none_healthy')
+    this.rqTotal = scope.counter('upstream_rq_total')
+    this.rqActive = scope.gauge('upstream_rq_active')
+    this.rqPendingTotal = scope.counter('upstream_rq_pending_total')
+    this.rqPendingOverflow = scope.counter('upstream_rq_pending_overflow')
+    this.rqPendingFailureEject = scope.counter('upstream_rq_pending_failure_eject')
+    this.rqPendingActive = scope.gauge('upstream_rq_pending_active')
+    this.rqActiveOverflow = scope.counter('upstream_rq_active_overflow')
+    this.rqCancelled = scope.counter('upstream_rq_cancelled')
+    this.rqMaintenanceMode = scope.counter('upstream_rq_maintenance_mode')
+    this.rqDropOverload = scope.counter('upstream_rq_drop_overload')
+    this.rqTimeout = scope.counter('upstream_rq_timeout')
+    this.rqMaxDurationReached = scope.counter('upstream_rq_max_duration_reached')
+    this.rqPerTryTimeout = scope.counter('upstream_rq_per_try_timeout')
+    this.rqPerTryIdleTimeout = scope.counter('upstream_rq_per_try_idle_timeout')
+    this.rqRxReset = scope.counter('upstream_rq_rx_reset')
+    this.rqTxReset = scope.counter('upstream_rq_tx_reset')
+    this.rqPerCx = scope.histogram('upstream_rq_per_cx', 'unspecified')
+    this.rqTime = scope.histogram('upstream_rq_time', 'ms')
+    this.rqRetry = scope.counter('upstream_rq_retry')
+    this.rqRetryBackoffExponential = scope.counter('upstream_rq_retry_backoff_exponential')
+    this.rqRetryBackoffRatelimited = scope.counter('upstream_rq_retry_backoff_ratelimited')
+    this.rqRetryLimitExceeded = scope.counter('upstream_rq_retry_limit_exceeded')
+    this.rqRetrySuccess = scope.counter('upstream_rq_retry_success')
+    this.rqRetryOverflow = scope.counter('upstream_rq_retry_overflow')
+    this.retryOrShadowAbandoned = scope.counter('retry_or_shadow_abandoned')
+    this.internalRedirectFailed = scope.counter('upstream_internal_redirect_failed_total')
+    this.internalRedirectSucceeded = scope.counter('upstream_internal_redirect_succeeded_total')
+    this.flowControlPausedReading = scope.counter('upstream_flow_control_paused_reading_total')
+    this.flowControlResumedReading = scope.counter('upstream_flow_control_resumed_reading_total')
+    this.flowControlBackedUp = scope.counter('upstream_flow_control_backed_up_total')
+    this.flowControlDrained = scope.counter('upstream_flow_control_drained_total')
+    this.membershipChange = scope.counter('membership_change')
+    this.membershipTotal = scope.gauge('membership_total')
+    this.membershipHealthy = scope.gauge('membership_healthy')
+    this.membershipDegraded = scope.gauge('membership_degraded')
+    this.membershipExcluded = scope.gauge('membership_excluded')
+    this.maxHostWeight = scope.gauge('max_host_weight')
+    this.bindErrors = scope.counter('bind_errors')
+    this.originalDstHostInvalid = scope.counter('original_dst_host_invalid')
+    this.updateAttempt = scope.counter('update_attempt')
+    this.updateSuccess = scope.counter('update_success')
+    this.updateFailure = scope.counter('update_failure')
+    this.updateNoRebuild = scope.counter('update_no_rebuild')
+    this.updateEmpty = scope.counter('update_empty')
+    this.lbHealthyPanic = scope.counter('lb_healthy_panic')
+    this.lbRecalculateZoneStructures = scope.counter('lb_recalculate_zone_structures')
+    this.lbZoneClusterTooSmall = scope.counter('lb_zone_cluster_too_small')
+    this.lbZoneNoCapacityLeft = scope.counter('lb_zone_no_capacity_left')
+    this.lbZoneRoutingAllDirectly = scope.counter('lb_zone_routing_all_directly')
+    this.lbZoneRoutingSampled = scope.counter('lb_zone_routing_sampled')
+    this.lbZoneRoutingCrossZone = scope.counter('lb_zone_routing_cross_zone')
+    this.lbSubsetsActive = scope.gauge('lb_subsets_active')
+    this.lbSubsetsCreated = scope.counter('lb_subsets_created')
+    this.lbSubsetsRemoved = scope.counter('lb_subsets_removed')
+    this.lbSubsetsSelected = scope.counter('lb_subsets_selected')
+    this.lbSubsetsFallback = scope.counter('lb_subsets_fallback')
+    this.lbSubsetsFallbackPanic = scope.counter('lb_subsets_fallback_panic')
+    this.lbSubsetsSingleHostDuplicate = scope.counter('lb_subsets_single_host_per_subset_duplicate')
+    this.finalCodes = new CodeCounters(scope, '')
+    this.retriedCodes = new CodeCounters(scope, 'retry.')
+    this.canaryCodes = new CodeCounters(scope, 'canary.')
+    this.internalCodes = new CodeCounters(scope, 'internal.')
+    this.externalCodes = new CodeCounters(scope, 'external.')
+  }
+
+  /** A response that went downstream. */
+  countResponse(status: number, internal: boolean, canary: boolean): void {
+    this.finalCodes.count(status)
+    if (canary) this.canaryCodes.count(status)
+    if (internal) this.internalCodes.count(status)
+    else this.externalCodes.count(status)
+  }
+
+  /** A response that was thrown away for another attempt. */
+  countRetried(status: number): void {
+    this.retriedCodes.count(status)
+  }
+
+  recordTime(ms: number, internal: boolean, canary: boolean): void {
+    this.rqTime.record(ms)
+    if (canary) (this.canaryTime ??= this.scope.histogram('canary.upstream_rq_time', 'ms')).record(ms)
+    if (internal) (this.internalTime ??= this.scope.histogram('internal.upstream_rq_time', 'ms')).record(ms)
+    else (this.externalTime ??= this.scope.histogram('external.upstream_rq_time', 'ms')).record(ms)
+  }
+}

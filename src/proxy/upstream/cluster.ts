@@ -1,0 +1,414 @@
+// A cluster in a worker: its hosts, balancer, circuit breakers and pools. STATIC and EDS as it is; other types extend it.
+
+import { Protocol, StreamResetReason } from '../http/codec.ts'
+import { createUpstreamTransportSocket, type UpstreamTransportSocket } from '../network/transport-socket.ts'
+import type { Counter, Scope } from '../observe/stats.ts'
+import { ResourceManager } from './circuit-breakers.ts'
+import type { HttpConnPool, LoadBalancerContext, TcpConnPool, ThreadLocalCluster } from './cluster-manager.ts'
+import { ClusterOutliers } from './cluster-outliers.ts'
+import { ClusterStats } from './cluster-stats.ts'
+import type { ClusterStatus } from './cluster-status.ts'
+import type { ClusterData, EndpointData, EndpointsData, MetadataData } from './config.ts'
+import { HealthChecker } from './health-checker.ts'
+import { Health, HealthFlag, Host, type HostDescription, type Locality } from './host.ts'
+import { HttpPool, type PoolProtocol } from './http-pool.ts'
+import { type BalancerEnvironment, type LoadBalancer, PriorityLoadBalancer } from './lb/load-balancer.ts'
+import { SubsetLoadBalancer } from './lb/subset.ts'
+import { DEFAULT_TRANSPORT, type PoolEnvironment, type TransportChoice } from './pool-environment.ts'
+import { type HostGroup, PrioritySet } from './priority-set.ts'
+import { TcpPool } from './tcp-pool.ts'
+import type { ClusterContext, WorkerClusters } from './worker-clusters.ts'
+
+interface SocketMatch {
+  readonly match: Readonly<Record<string, unknown>>
+  readonly socket: UpstreamTransportSocket
+  readonly count: Counter
+}
+
+const NO_POLICY = { overprovisioningFactor: 140, weightedPriorityHealth: false }
+
+export class Cluster implements ThreadLocalCluster, PoolEnvironment {
+  readonly data: ClusterData
+  readonly stats: ClusterStats
+  readonly hosts = new PrioritySet()
+  dropMillionths = 0
+  protected readonly context: ClusterContext
+  private readonly scope: Scope
+  private readonly balancer: LoadBalancer
+  private readonly defaultResources: ResourceManager
+  private readonly highResources: ResourceManager
+  private readonly socket: UpstreamTransportSocket
+  private readonly socketCount: Counter
+  private readonly matches: readonly SocketMatch[]
+  private readonly byAddress = new Map<string, Host>()
+  private readonly outliers: ClusterOutliers | null
+  private readonly healthCheckers: readonly HealthChecker[]
+  private draining = false
+  private released = false
+
+  constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters) {
+    this.data = data
+    this.context = context
+    this.scope = context.stats.scope(`cluster.${data.statName}`)
+    this.stats = new ClusterStats(this.scope)
+    this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
+    this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
+    this.socket = createUpstreamTransportSocket(data.transportSocket, context.secrets, this.scope)
+    this.socketCount = this.scope.counter('default.total_match_count')
+    this.matches = data.transportSocketMatches.map(({ name, match, socket }) => ({
+      match,
+      socket: createUpstreamTransportSocket(socket, context.secrets, this.scope),
+      count: this.scope.counter(`${name}.total_match_count`),
+    }))
+    const local = context.localClusterName ? clusters.find(context.localClusterName) : undefined
+    const environment: BalancerEnvironment = {
+      data,
+      stats: this.stats,
+      runtime: context.runtime,
+      localCluster: local?.hosts ?? null,
+      localZone: context.node.zone,
+    }
+    this.balancer = data.subset
+      ? new SubsetLoadBalancer(this.hosts, data.subset, environment)
+      : new PriorityLoadBalancer(this.hosts, environment)
+    this.outliers = data.outlierDetection
+      ? new ClusterOutliers(data.outlierDetection, this.scope, () => this.onHealthChange())
+      : null
+    this.healthCheckers = data.healthChecks.map(
+      (check) =>
+        new HealthChecker(check, this, this.scope, context.log, (host, healthy) => this.onHealthCheck(host, healthy)),
+    )
+  }
+
+  get name(): string {
+    return this.data.name
+  }
+
+  get statName(): string {
+    return this.data.statName
+  }
+
+  get metadata(): MetadataData {
+    return this.data.metadata
+  }
+
+  /** Begins what runs by itself: resolution, health checks, outlier intervals. */
+  start(): void {
+    this.outliers?.start()
+    for (const checker of this.healthCheckers) checker.start()
+  }
+
+  // Hosts.
+
+  /** Replaces the endpoints; hosts whose address stays keep their connections. */
+  applyEndpoints(endpoints: EndpointsData): void {
+    this.stats.updateAttempt.inc()
+    this.stats.updateSuccess.inc()
+    this.dropMillionths = endpoints.dropMillionths
+    const groups: {
+      locality: Locality
+      priority: number
+      weight: number
+      metadata: MetadataData
+      endpoints: readonly EndpointData[]
+    }[] = endpoints.localities.map((group) => ({ ...group }))
+    if (groups.length === 0) this.stats.updateEmpty.inc()
+    this.setEndpoints(groups, endpoints)
+  }
+
+  /** What every discovery of endpoints ends in. */
+  protected setEndpoints(
+    groups: readonly {
+      readonly locality: Locality
+      readonly priority: number
+      readonly weight: number
+      readonly metadata: MetadataData
+      readonly endpoints: readonly EndpointData[]
+    }[],
+    policy: Pick<EndpointsData, 'overprovisioningFactor' | 'weightedPriorityHealth'> = NO_POLICY,
+  ): void {
+    const seen = new Set<string>()
+    let changed = false
+    const hostGroups: HostGroup[] = groups.map((group) => ({
+      locality: group.locality,
+      priority: group.priority,
+      weight: group.weight,
+      hosts: group.endpoints.flatMap((endpoint) => {
+        const key = endpoint.address.text
+        if (seen.has(key)) return []
+        seen.add(key)
+        const socket = this.socketFor(endpoint, group.metadata)
+        let host = this.byAddress.get(key)
+        if (host) {
+          host.setFlag(HealthFlag.PendingDynamicRemoval, false)
+          changed = host.update(endpoint, group.locality, group.priority, socket) || changed
+        } else {
+          host = this.addHost(new Host(endpoint, group.locality, group.priority, socket))
+          changed = true
+        }
+        return [host]
+      }),
+    }))
+    const removed = this.removeMissing(seen, hostGroups)
+    if (changed || removed.length > 0) this.stats.membershipChange.inc()
+    else this.stats.updateNoRebuild.inc()
+    this.hosts.update(hostGroups, policy)
+    this.onMembership()
+    for (const host of removed) host.drainPools()
+    if (this.data.closeConnectionsOnHostSetChange && changed) for (const host of this.hosts.hosts()) host.drainPools()
+  }
+
+  private addHost(host: Host): Host {
+    this.byAddress.set(host.address.text, host)
+    this.outliers?.add(host)
+    const checked = this.healthCheckers.length > 0 && !host.endpoint.disableActiveHealthCheck
+    if (checked) {
+      host.setFlag(HealthFlag.FailedActiveHc, true)
+      if (this.data.ignoreNewHostsUntilFirstHc) host.setFlag(HealthFlag.PendingActiveHc, true)
+    }
+    return host
+  }
+
+  /** Hosts that left; those still passing active health checks stay until they fail, unless configured otherwise. */
+  private removeMissing(seen: ReadonlySet<string>, groups: HostGroup[]): Host[] {
+    const removed: Host[] = []
+    for (const [key, host] of this.byAddress) {
+      if (seen.has(key)) continue
+      const passing = this.healthCheckers.length > 0 && (host.flags & HealthFlag.FailedActiveHc) === 0
+      if (passing && !this.data.ignoreHealthOnHostRemoval && this.data.type === 'EDS') {
+        host.setFlag(HealthFlag.PendingDynamicRemoval, true)
+        groups.push({ locality: host.locality, priority: host.priority, weight: 0, hosts: [host] })
+        continue
+      }
+      this.byAddress.delete(key)
+      this.outliers?.remove(host)
+      removed.push(host)
+    }
+    return removed
+  }
+
+  private onMembership(): void {
+    let total = 0
+    let healthy = 0
+    let degraded = 0
+    let excluded = 0
+    let heaviest = 0
+    for (const set of this.hosts.sets) {
+      total += set.hosts.length
+      healthy += set.healthy.length
+      degraded += set.degraded.length
+      excluded += set.excludedCount
+      for (const host of set.hosts) heaviest = Math.max(heaviest, host.weight)
+    }
+    this.stats.membershipTotal.set(total)
+    this.stats.membershipHealthy.set(healthy)
+    this.stats.membershipDegraded.set(degraded)
+    this.stats.membershipExcluded.set(excluded)
+    this.stats.maxHostWeight.set(heaviest)
+  }
+
+  private onHealthChange(): void {
+    this.hosts.refresh()
+    this.onMembership()
+  }
+
+  private onHealthCheck(host: Host, healthy: boolean): void {
+    if (healthy) {
+      host.slowStartSince = performance.now()
+      this.outliers?.onActiveHealthCheckSuccess(host)
+    } else {
+      if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) {
+        this.byAddress.delete(host.address.text)
+        this.outliers?.remove(host)
+        host.drainPools()
+      }
+      for (const pool of host.pools) {
+        if (this.data.closeConnectionsOnHostHealthFailure) pool.closeAll()
+        else pool.closeIdle()
+      }
+    }
+    this.onHealthChange()
+  }
+
+  /** The first transport_socket_match whose fields the endpoint's (then the locality's) metadata has. */
+  socketFor(endpoint: EndpointData, localityMetadata: MetadataData): UpstreamTransportSocket {
+    const own = endpoint.metadata['envoy.transport_socket_match']
+    const metadata = own ?? localityMetadata['envoy.transport_socket_match']
+    for (const { match, socket, count } of this.matches) {
+      const fits = Object.keys(match).every((key) => JSON.stringify(metadata?.[key]) === JSON.stringify(match[key]))
+      if (!fits) continue
+      count.inc()
+      return socket
+    }
+    this.socketCount.inc()
+    return this.socket
+  }
+
+  // Requests.
+
+  upstreamProtocol(downstream: Protocol | ''): Protocol {
+    return this.poolProtocol(downstream) === 'http2' ? Protocol.Http2 : Protocol.Http11
+  }
+
+  private poolProtocol(downstream: Protocol | ''): PoolProtocol {
+    const { selection } = this.data.http
+    if (selection === 'use_downstream') return downstream === Protocol.Http2 ? 'http2' : 'http1'
+    return selection
+  }
+
+  /** The host of a request; types of their own replace it. */
+  protected chooseHost(context: LoadBalancerContext): Host | null {
+    if (context.overrideHost !== null) {
+      const host = this.byAddress.get(context.overrideHost)
+      if (host && this.overrideAllowed(host)) return host
+    }
+    return this.balancer.choose(context)
+  }
+
+  private overrideAllowed(host: Host): boolean {
+    const statuses = this.data.overrideHostStatuses
+    return statuses.length === 0 ? host.health !== Health.Unhealthy : statuses.includes(host.endpoint.healthStatus)
+  }
+
+  httpPool(priority: 'DEFAULT' | 'HIGH', downstream: Protocol | '', context: LoadBalancerContext): HttpConnPool | null {
+    const host = this.chooseHost(context)
+    if (host === null) {
+      this.stats.cxNoneHealthy.inc()
+      return null
+    }
+    const protocol = this.poolProtocol(downstream)
+    const resources = this.resources(priority)
+    for (let i = 0; i < host.pools.length; i++) {
+      const pool = host.pools[i]!
+      if (
+        pool instanceof HttpPool &&
+        pool.protocol === protocol &&
+        pool.resources === resources &&
+        pool.choice.alpn === context.alpnOverride &&
+        pool.choice.sni === context.sniOverride
+      ) {
+        return pool
+      }
+    }
+    const pool = new HttpPool(host, protocol, choiceOf(context), resources, this.environmentOf())
+    host.pools.push(pool)
+    return pool
+  }
+
+  tcpPool(priority: 'DEFAULT' | 'HIGH', context: LoadBalancerContext): TcpConnPool | null {
+    const host = this.chooseHost(context)
+    if (host === null) {
+      this.stats.cxNoneHealthy.inc()
+      return null
+    }
+    const resources = this.resources(priority)
+    for (const pool of host.pools) {
+      if (
+        pool instanceof TcpPool &&
+        pool.resources === resources &&
+        pool.choice.alpn === context.alpnOverride &&
+        pool.choice.sni === context.sniOverride
+      ) {
+        return pool
+      }
+    }
+    const pool = new TcpPool(host, choiceOf(context), resources, this.environmentOf())
+    host.pools.push(pool)
+    return pool
+  }
+
+  protected environmentOf(): PoolEnvironment {
+    return this
+  }
+
+  resources(priority: 'DEFAULT' | 'HIGH'): ResourceManager {
+    return priority === 'HIGH' ? this.highResources : this.defaultResources
+  }
+
+  onResponse(host: HostDescription, status: number): void {
+    const { stats } = host as Host
+    if (status >= 500) stats.rqError++
+    else stats.rqSuccess++
+    this.outliers?.onResponse(host as Host, status)
+  }
+
+  onReset(host: HostDescription | null, reason: StreamResetReason): void {
+    if (host === null) return
+    ;(host as Host).stats.rqError++
+    if (reason === StreamResetReason.RemoteReset || reason === StreamResetReason.RemoteRefusedStreamReset)
+      this.stats.rqRxReset.inc()
+    this.outliers?.onReset(host as Host, reason)
+  }
+
+  onImmediateHealthCheckFail(host: HostDescription): void {
+    if (this.healthCheckers.length === 0) return
+    const own = host as Host
+    const changed = own.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, true)
+    if (changed) this.onHealthCheck(own, false)
+  }
+
+  // The end.
+
+  /** Replaced or removed: requests under way finish, then nothing is left of it. */
+  drain(): void {
+    if (this.draining) return
+    this.draining = true
+    this.stop()
+    for (const host of this.byAddress.values()) for (const pool of host.pools) pool.drain()
+    this.onIdle()
+  }
+
+  protected stop(): void {
+    this.outliers?.stop()
+    for (const checker of this.healthCheckers) checker.stop()
+  }
+
+  onIdle(): void {
+    if (!this.draining || this.released || this.hasConnections()) return
+    this.released = true
+    this.socket.close()
+    for (const match of this.matches) match.socket.close()
+    this.scope.release()
+  }
+
+  protected hasConnections(): boolean {
+    for (const host of this.byAddress.values()) if (host.stats.cxActive > 0 || host.stats.rqActive > 0) return true
+    return false
+  }
+
+  close(): void {
+    this.stop()
+    for (const host of this.byAddress.values()) for (const pool of host.pools) pool.closeAll()
+  }
+
+  status(): ClusterStatus {
+    return {
+      name: this.name,
+      observabilityName: this.statName,
+      edsServiceName: this.data.type === 'EDS' ? this.data.edsServiceName : '',
+      thresholds: { default: this.data.circuitBreakers.default, high: this.data.circuitBreakers.high },
+      successRateAverage: this.outliers?.detector.successRateAverage ?? -1,
+      successRateEjectionThreshold: this.outliers?.detector.successRateEjectionThreshold ?? -1,
+      localOriginSuccessRateAverage: this.outliers?.detector.localOriginSuccessRateAverage ?? -1,
+      localOriginSuccessRateEjectionThreshold: this.outliers?.detector.localOriginSuccessRateEjectionThreshold ?? -1,
+      hosts: [...this.hosts.hosts()].map((host) => ({
+        address: host.address,
+        hostname: host.hostname,
+        locality: host.locality,
+        priority: host.priority,
+        weight: host.weight,
+        canary: host.canary,
+        flags: host.flags,
+        edsHealthStatus: host.endpoint.healthStatus,
+        successRate: host.monitor?.successRate ?? -1,
+        localOriginSuccessRate: host.monitor?.localOriginSuccessRate ?? -1,
+        stats: { ...host.stats },
+      })),
+    }
+  }
+}
+
+function choiceOf(context: LoadBalancerContext): TransportChoice {
+  if (context.alpnOverride === null && context.sniOverride === null) return DEFAULT_TRANSPORT
+  return { alpn: context.alpnOverride, sni: context.sniOverride }
+}

@@ -1,0 +1,468 @@
+// Connections to one host for HTTP requests (envoy-contract §12.2): one request at a time on HTTP/1, many on HTTP/2.
+// A request takes a ready connection, or waits in the pool while one is made.
+
+import {
+  type ClientCodecCallbacks,
+  type ClientConnection,
+  Protocol,
+  type RequestEncoder,
+  type ResponseDecoder,
+  StreamResetReason,
+} from '../http/codec.ts'
+import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from '../network/connection.ts'
+import { now } from '../stream-info.ts'
+import type { ResourceManager } from './circuit-breakers.ts'
+import { type Cancellable, type HttpConnPool, type HttpPoolCallbacks, PoolFailureReason } from './cluster-manager.ts'
+import { createClientCodec } from './codec-client.ts'
+import type { DrainablePool, Host } from './host.ts'
+import {
+  connectTo,
+  mayConnect,
+  type PoolEnvironment,
+  SECRETS_NOT_READY,
+  type TransportChoice,
+} from './pool-environment.ts'
+
+/** `auto`: whatever ALPN brings. */
+export type PoolProtocol = 'http1' | 'http2' | 'auto'
+
+/** A request that waits for a connection. */
+class PendingStream implements Cancellable {
+  readonly pool: HttpPool
+  readonly decoder: ResponseDecoder
+  readonly callbacks: HttpPoolCallbacks
+  constructor(pool: HttpPool, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks) {
+    this.pool = pool
+    this.decoder = decoder
+    this.callbacks = callbacks
+  }
+  cancel(): void {
+    this.pool.cancelPending(this)
+  }
+}
+
+export class HttpPool implements HttpConnPool, DrainablePool {
+  readonly host: Host
+  readonly protocol: PoolProtocol
+  readonly choice: TransportChoice
+  readonly resources: ResourceManager
+  readonly environment: PoolEnvironment
+  /** With room for a request; the last one used is used first. */
+  private readonly ready: ActiveClient[] = []
+  /** All that are open or being opened. */
+  private readonly clients = new Set<ActiveClient>()
+  private readonly pending: PendingStream[] = []
+  private connecting = 0
+  private draining = false
+  /** What the last ALPN brought, so that `auto` knows how many requests a new connection will take. */
+  private negotiated: 'http1' | 'http2' = 'http1'
+
+  constructor(
+    host: Host,
+    protocol: PoolProtocol,
+    choice: TransportChoice,
+    resources: ResourceManager,
+    environment: PoolEnvironment,
+  ) {
+    this.host = host
+    this.protocol = protocol
+    this.choice = choice
+    this.resources = resources
+    this.environment = environment
+  }
+
+  newStream(decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): Cancellable | null {
+    const client = this.ready[this.ready.length - 1]
+    if (client !== undefined) {
+      this.attach(client, decoder, callbacks)
+      return null
+    }
+    const { stats } = this.environment
+    if (!this.resources.pendingRequests.canCreate()) {
+      stats.rqPendingOverflow.inc()
+      callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host)
+      return null
+    }
+    const pending = new PendingStream(this, decoder, callbacks)
+    this.pending.push(pending)
+    this.resources.pendingRequests.inc()
+    stats.rqPendingTotal.inc()
+    stats.rqPendingActive.inc()
+    this.connectForPending()
+    // A connection that cannot even be tried fails the request within this call.
+    return this.pending.includes(pending) ? pending : null
+  }
+
+  private attach(client: ActiveClient, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
+    const { stats } = this.environment
+    if (!this.resources.requests.canCreate()) {
+      stats.rqPendingOverflow.inc()
+      callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host)
+      return
+    }
+    this.resources.requests.inc()
+    stats.rqTotal.inc()
+    stats.rqActive.inc()
+    this.host.stats.rqTotal++
+    this.host.stats.rqActive++
+    callbacks.onPoolReady(client.open(decoder), this.host, client.connection, client.codecProtocol)
+  }
+
+  /** A request is over, well or not. */
+  onStreamDestroyed(): void {
+    this.resources.requests.dec()
+    this.environment.stats.rqActive.dec()
+    this.host.stats.rqActive--
+  }
+
+  cancelPending(stream: PendingStream): void {
+    const at = this.pending.indexOf(stream)
+    if (at < 0) return
+    this.pending.splice(at, 1)
+    this.donePending()
+    this.environment.stats.rqCancelled.inc()
+    this.checkIdle()
+  }
+
+  private donePending(): void {
+    this.resources.pendingRequests.dec()
+    this.environment.stats.rqPendingActive.dec()
+  }
+
+  /** Requests that the connections being made will be able to take. */
+  private expectedCapacity(): number {
+    const protocol = this.protocol === 'auto' ? this.negotiated : this.protocol
+    return protocol === 'http2'
+      ? this.connecting * this.environment.data.http.http2.maxConcurrentStreams
+      : this.connecting
+  }
+
+  private connectForPending(): void {
+    const { data, stats } = this.environment
+    while (this.expectedCapacity() < this.pending.length * data.preconnectRatio) {
+      if (!mayConnect(this.host, this.clients.size, this.resources, this.environment)) {
+        stats.cxOverflow.inc()
+        return
+      }
+      if (!this.resources.connections.canCreate()) stats.cxOverflow.inc()
+      const connection = connectTo(this.host, this.environment, this.choice)
+      if (connection === null) {
+        this.failPending(PoolFailureReason.LocalConnectionFailure, SECRETS_NOT_READY)
+        return
+      }
+      this.connecting++
+      this.clients.add(new ActiveClient(this, connection))
+    }
+  }
+
+  onConnected(client: ActiveClient, negotiated: 'http1' | 'http2'): void {
+    this.connecting--
+    this.negotiated = negotiated
+    this.makeReady(client)
+    // A connection that ALPN made smaller than hoped leaves requests without one.
+    if (this.pending.length > 0) this.connectForPending()
+  }
+
+  onConnectFailed(client: ActiveClient, reason: PoolFailureReason, details: string): void {
+    this.connecting--
+    this.clients.delete(client)
+    // What waits was promised this host; another attempt is the retry policy's decision.
+    this.failPending(reason, details)
+    this.checkIdle()
+  }
+
+  private failPending(reason: PoolFailureReason, details: string): void {
+    const failed = this.pending.splice(0)
+    for (let i = 0; i < failed.length; i++) {
+      this.donePending()
+      this.environment.stats.rqPendingFailureEject.inc()
+    }
+    for (const stream of failed) stream.callbacks.onPoolFailure(reason, details, this.host)
+  }
+
+  /** The client has room (again): waiting requests go first. */
+  makeReady(client: ActiveClient): void {
+    while (this.pending.length > 0 && client.hasRoom) {
+      const next = this.pending.shift()!
+      this.donePending()
+      this.attach(client, next.decoder, next.callbacks)
+    }
+    if (client.hasRoom && !client.inReady) {
+      client.inReady = true
+      this.ready.push(client)
+    }
+    if (this.draining) this.closeIdle()
+  }
+
+  /** The client is full, draining or gone. */
+  removeReady(client: ActiveClient): void {
+    if (!client.inReady) return
+    client.inReady = false
+    if (this.ready[this.ready.length - 1] === client) this.ready.pop()
+    else this.ready.splice(this.ready.indexOf(client), 1)
+  }
+
+  onClosed(client: ActiveClient): void {
+    this.removeReady(client)
+    this.clients.delete(client)
+    if (this.pending.length > 0) this.connectForPending()
+    this.checkIdle()
+  }
+
+  private checkIdle(): void {
+    if (this.clients.size === 0 && this.pending.length === 0 && this.draining) this.environment.onIdle()
+  }
+
+  drain(): void {
+    this.draining = true
+    for (const client of this.clients) client.drain()
+    this.checkIdle()
+  }
+
+  closeIdle(): void {
+    for (const client of this.clients) if (client.activeStreams === 0 && !client.connection.connecting) client.close()
+  }
+
+  closeAll(): void {
+    for (const client of this.clients) client.close()
+  }
+
+  get connectionCount(): number {
+    return this.clients.size
+  }
+}
+
+/** One connection of a pool. Every field is set here: connections share one shape. */
+export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
+  readonly pool: HttpPool
+  readonly connection: Connection
+  inReady = false
+  activeStreams = 0
+  codecProtocol: Protocol = Protocol.Http11
+  private codec: ClientConnection | null = null
+  private limit = 1
+  private remaining: number
+  private draining = false
+  private closed = false
+  private protocolError = false
+  private readonly startedAt = now()
+  private idleSince = 0
+  private requests = 0
+  private countedRx = 0
+  private countedTx = 0
+  private idleTimer: NodeJS.Timeout | null = null
+  private durationTimer: NodeJS.Timeout | null = null
+  constructor(pool: HttpPool, connection: Connection) {
+    this.pool = pool
+    this.connection = connection
+    const { data, stats } = pool.environment
+    this.remaining = data.http.common.maxRequestsPerConnection || Number.POSITIVE_INFINITY
+    connection.callbacks = this
+    pool.resources.connections.inc()
+    pool.host.stats.cxTotal++
+    pool.host.stats.cxActive++
+    stats.cxTotal.inc()
+    stats.cxActive.inc()
+  }
+
+  get hasRoom(): boolean {
+    return !this.draining && !this.closed && this.codec !== null && this.activeStreams < this.limit
+  }
+
+  /** A request on this connection, which has room. */
+  open(decoder: ResponseDecoder): RequestEncoder {
+    this.activeStreams++
+    this.requests++
+    const encoder = this.codec!.newStream(decoder)
+    if (--this.remaining <= 0) {
+      this.pool.environment.stats.cxMaxRequests.inc()
+      this.drain()
+    } else if (this.activeStreams >= this.limit) this.pool.removeReady(this)
+    return encoder
+  }
+
+  private startIdle(): void {
+    const { idleTimeoutMs } = this.pool.environment.data.http.common
+    this.idleSince = now()
+    if (idleTimeoutMs > 0 && this.idleTimer === null) this.idleTimer = setTimeout(onIdleTimer, idleTimeoutMs, this)
+  }
+
+  /** Fires at most once per idle_timeout; a connection used meanwhile gets the rest of its time. */
+  checkIdle(): void {
+    this.idleTimer = null
+    if (this.closed || this.activeStreams > 0) return
+    const { data, stats } = this.pool.environment
+    const left = data.http.common.idleTimeoutMs - (now() - this.idleSince)
+    if (left > 1) {
+      this.idleTimer = setTimeout(onIdleTimer, left, this)
+      return
+    }
+    stats.cxIdleTimeout.inc()
+    this.close()
+  }
+
+  onMaxDuration(): void {
+    this.durationTimer = null
+    this.pool.environment.stats.cxMaxDurationReached.inc()
+    this.drain()
+  }
+
+  /** No new requests; closes when those under way are over. */
+  drain(): void {
+    if (this.draining || this.closed) return
+    this.draining = true
+    this.pool.removeReady(this)
+    if (this.activeStreams === 0 && !this.connection.connecting) this.close()
+  }
+
+  close(): void {
+    if (this.closed) return
+    this.connection.close(CloseType.NoFlush)
+  }
+
+  // Codec callbacks.
+
+  onStreamComplete(reusable: boolean): void {
+    this.activeStreams--
+    this.pool.onStreamDestroyed()
+    this.countBytes()
+    if (this.closed) return
+    if (!reusable) this.drain()
+    if (this.activeStreams > 0) {
+      if (!this.draining) this.pool.makeReady(this)
+    } else if (this.draining) {
+      this.connection.close(CloseType.FlushWrite)
+    } else {
+      this.startIdle()
+      this.pool.makeReady(this)
+    }
+  }
+
+  onGoAway(): void {
+    if (this.codecProtocol === Protocol.Http2) this.pool.environment.stats.cxCloseNotify.inc()
+    this.drain()
+  }
+
+  onMaxStreamsChanged(max: number): void {
+    this.limit = Math.min(max, this.pool.environment.data.http.http2.maxConcurrentStreams)
+    if (this.hasRoom) this.pool.makeReady(this)
+    else this.pool.removeReady(this)
+  }
+
+  // Connection callbacks.
+
+  onData(chunk: Buffer, endStream: boolean): void {
+    const codec = this.codec
+    if (codec === null) return
+    let error = chunk.length > 0 ? codec.dispatch(chunk) : null
+    if (error === null && endStream && !this.closed) error = codec.onEndOfInput()
+    if (error !== null && !this.closed) {
+      this.protocolError = true
+      this.pool.environment.stats.cxProtocolError.inc()
+      this.close()
+    } else if (endStream && !this.closed) this.connection.close(CloseType.FlushWrite)
+  }
+
+  onEvent(event: ConnectionEvent): void {
+    if (event === ConnectionEvent.Connected) this.onConnected()
+    else this.onClose(event === ConnectionEvent.RemoteClose)
+  }
+
+  private onConnected(): void {
+    const { data, stats } = this.pool.environment
+    stats.cxConnectMs.record(now() - this.startedAt)
+    const protocol = this.chosenProtocol()
+    if (protocol === 'http2') {
+      stats.cxHttp2Total.inc()
+      this.codecProtocol = Protocol.Http2
+      this.limit = data.http.http2.maxConcurrentStreams
+    } else stats.cxHttp1Total.inc()
+    this.codec = createClientCodec(protocol, this.connection, this, data.http)
+    const { maxConnectionDurationMs } = data.http.common
+    if (maxConnectionDurationMs > 0) this.durationTimer = setTimeout(onDurationTimer, maxConnectionDurationMs, this)
+    this.startIdle()
+    this.pool.onConnected(this, protocol)
+  }
+
+  private chosenProtocol(): 'http1' | 'http2' {
+    if (this.pool.protocol !== 'auto') return this.pool.protocol
+    return this.connection.info.negotiatedProtocol === 'h2' ? 'http2' : 'http1'
+  }
+
+  private onClose(remote: boolean): void {
+    if (this.closed) return
+    this.closed = true
+    const { pool } = this
+    const { stats } = pool.environment
+    pool.resources.connections.dec()
+    pool.host.stats.cxActive--
+    stats.cxActive.dec()
+    stats.cxDestroy.inc()
+    if (remote) stats.cxDestroyRemote.inc()
+    else stats.cxDestroyLocal.inc()
+    stats.cxLengthMs.record(now() - this.startedAt)
+    if (this.idleTimer !== null) clearTimeout(this.idleTimer)
+    if (this.durationTimer !== null) clearTimeout(this.durationTimer)
+    if (this.codec === null) {
+      this.onConnectFailure(remote)
+      return
+    }
+    stats.rqPerCx.record(this.requests)
+    this.countBytes()
+    if (this.activeStreams > 0) {
+      stats.cxDestroyWithActiveRq.inc()
+      if (remote) stats.cxDestroyRemoteWithActiveRq.inc()
+      else stats.cxDestroyLocalWithActiveRq.inc()
+    }
+    // Out of the pool first: a retry of what is reset now must not find this connection.
+    pool.onClosed(this)
+    const left = this.activeStreams
+    this.activeStreams = 0
+    this.codec.onConnectionClosed(
+      this.protocolError ? StreamResetReason.ProtocolError : StreamResetReason.ConnectionTermination,
+    )
+    for (let i = 0; i < left; i++) pool.onStreamDestroyed()
+  }
+
+  private onConnectFailure(remote: boolean): void {
+    const { pool, connection } = this
+    const { stats } = pool.environment
+    stats.cxConnectFail.inc()
+    pool.host.stats.cxConnectFail++
+    if (connection.connectTimedOut) {
+      stats.cxConnectTimeout.inc()
+      pool.onConnectFailed(this, PoolFailureReason.Timeout, connection.transportFailureReason)
+      return
+    }
+    const failed = remote || connection.transportFailureReason !== ''
+    const reason = failed ? PoolFailureReason.RemoteConnectionFailure : PoolFailureReason.LocalConnectionFailure
+    pool.onConnectFailed(this, reason, connection.transportFailureReason)
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.pool.environment.stats.flowControlBackedUp.inc()
+    this.codec?.onUnderlyingConnectionAboveWriteBufferHighWatermark()
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    this.pool.environment.stats.flowControlDrained.inc()
+    this.codec?.onUnderlyingConnectionBelowWriteBufferLowWatermark()
+  }
+
+  private countBytes(): void {
+    const { stats } = this.pool.environment
+    const { bytesReceived, bytesSent } = this.connection
+    stats.cxRxBytesTotal.add(bytesReceived - this.countedRx)
+    stats.cxTxBytesTotal.add(bytesSent - this.countedTx)
+    this.countedRx = bytesReceived
+    this.countedTx = bytesSent
+  }
+}
+
+function onIdleTimer(client: ActiveClient): void {
+  client.checkIdle()
+}
+
+function onDurationTimer(client: ActiveClient): void {
+  client.onMaxDuration()
+}

@@ -1,0 +1,39 @@
+// From health to one priority: what priority-load.ts works out, applied to a cluster's host sets.
+
+import type { Host } from '../host.ts'
+import type { HostSet } from '../priority-set.ts'
+import { type PriorityLoads, priorityLoads } from './priority-load.ts'
+
+function weightOf(hosts: readonly Host[]): number {
+  let sum = 0
+  for (const host of hosts) sum += host.weight
+  return sum
+}
+
+/** `panicThreshold` in percent. Counts hosts, or their weights under weighted_priority_health. */
+export function loadsOf(sets: readonly HostSet[], panicThreshold: number): PriorityLoads {
+  return priorityLoads(
+    sets.map((set) => ({
+      total: set.weightedHealth ? weightOf(set.hosts) : set.hosts.length,
+      excluded: set.weightedHealth ? weightOf(set.hosts.filter((host) => host.excluded)) : set.excludedCount,
+      healthy: set.weightedHealth ? weightOf(set.healthy) : set.healthy.length,
+      degraded: set.weightedHealth ? weightOf(set.degraded) : set.degraded.length,
+      overprovisioningFactor: set.overprovisioning * 100,
+    })),
+    panicThreshold,
+  )
+}
+
+/** Position of the priority for a number in [0, 100); negative (-1 - position) means its degraded hosts. */
+export function choosePriority(loads: PriorityLoads, percent: number): number {
+  let end = 0
+  for (let i = 0; i < loads.healthy.length; i++) {
+    end += loads.healthy[i]!
+    if (percent < end) return i
+  }
+  for (let i = 0; i < loads.degraded.length; i++) {
+    end += loads.degraded[i]!
+    if (percent < end) return -1 - i
+  }
+  return 0
+}

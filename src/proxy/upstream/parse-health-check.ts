@@ -1,0 +1,118 @@
+// HealthCheck → plain data.
+
+import { RequestMethod } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import type {
+  HealthCheck,
+  HealthCheck_HttpHealthCheck,
+  HealthCheck_Payload,
+} from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
+import { CodecClientType } from '../../api/gen/envoy/type/v3/http_pb.js'
+import { ConfigError } from '../../base/errors.ts'
+import { durationMsOr } from '../config/duration.ts'
+import type { ParseContext } from '../config/extension.ts'
+import { parseHeaderToAdd } from '../route/parse-common.ts'
+import { parseStringMatcher } from '../route/string-matcher.ts'
+import type { HealthCheckData, HealthCheckerData } from './config.ts'
+
+const DEFAULT_NO_TRAFFIC_MS = 60_000
+const DEFAULT_RESPONSE_BUFFER = 1024
+
+export function parseHealthCheck(check: HealthCheck, context: ParseContext): HealthCheckData {
+  for (const [field, set] of [
+    ['event_log_path', check.eventLogPath !== ''],
+    ['event_logger', check.eventLogger.length > 0],
+    ['event_service', check.eventService !== undefined],
+    ['tls_options', check.tlsOptions !== undefined],
+    ['transport_socket_match_criteria', check.transportSocketMatchCriteria !== undefined],
+    ['alt_port', check.altPort !== undefined],
+  ] as const) {
+    if (set) throw new ConfigError(context.at(field).path, 'not supported by this proxy; remove the field')
+  }
+  const intervalMs = durationMsOr(check.interval, 0)
+  const noTrafficIntervalMs = durationMsOr(check.noTrafficInterval, DEFAULT_NO_TRAFFIC_MS)
+  const unhealthyIntervalMs = durationMsOr(check.unhealthyInterval, intervalMs)
+  return {
+    timeoutMs: durationMsOr(check.timeout, 0),
+    intervalMs,
+    initialJitterMs: durationMsOr(check.initialJitter, 0),
+    intervalJitterMs: durationMsOr(check.intervalJitter, 0),
+    intervalJitterPercent: check.intervalJitterPercent,
+    unhealthyThreshold: check.unhealthyThreshold ?? 1,
+    healthyThreshold: check.healthyThreshold ?? 1,
+    reuseConnection: check.reuseConnection ?? true,
+    noTrafficIntervalMs,
+    noTrafficHealthyIntervalMs: durationMsOr(check.noTrafficHealthyInterval, noTrafficIntervalMs),
+    unhealthyIntervalMs,
+    unhealthyEdgeIntervalMs: durationMsOr(check.unhealthyEdgeInterval, unhealthyIntervalMs),
+    healthyEdgeIntervalMs: durationMsOr(check.healthyEdgeInterval, intervalMs),
+    alwaysLogFailures: check.alwaysLogHealthCheckFailures,
+    checker: parseChecker(check, context),
+  }
+}
+
+function parseChecker(check: HealthCheck, context: ParseContext): HealthCheckerData {
+  const checker = check.healthChecker
+  switch (checker.case) {
+    case 'httpHealthCheck':
+      return parseHttp(checker.value, context.at('http_health_check'))
+    case 'tcpHealthCheck':
+      if (checker.value.proxyProtocolConfig) {
+        throw new ConfigError(
+          context.at('tcp_health_check.proxy_protocol_config').path,
+          'not supported by this proxy; remove the field',
+        )
+      }
+      return {
+        kind: 'tcp',
+        send: payload(checker.value.send, context.at('tcp_health_check.send')),
+        receive: checker.value.receive.map((part, i) => payload(part, context.at(`tcp_health_check.receive[${i}]`))!),
+      }
+    case 'grpcHealthCheck':
+      if (checker.value.initialMetadata.length > 0) {
+        throw new ConfigError(
+          context.at('grpc_health_check.initial_metadata').path,
+          'not supported by this proxy; remove the field',
+        )
+      }
+      return { kind: 'grpc', serviceName: checker.value.serviceName, authority: checker.value.authority }
+    default:
+      throw new ConfigError(context.path, 'one of http_health_check, tcp_health_check, grpc_health_check is required')
+  }
+}
+
+function parseHttp(check: HealthCheck_HttpHealthCheck, context: ParseContext): HealthCheckerData {
+  return {
+    kind: 'http',
+    host: check.host,
+    path: check.path,
+    method: check.method === RequestMethod.METHOD_UNSPECIFIED ? 'GET' : (RequestMethod[check.method] ?? 'GET'),
+    protocol: check.codecClientType === CodecClientType.HTTP2 ? 'http2' : 'http1',
+    expected:
+      check.expectedStatuses.length > 0
+        ? check.expectedStatuses.map(({ start, end }) => [Number(start), Number(end)] as const)
+        : [[200, 201]],
+    retriable: check.retriableStatuses.map(({ start, end }) => [Number(start), Number(end)] as const),
+    headersToAdd: check.requestHeadersToAdd.map((option, i) => {
+      const { name, value } = parseHeaderToAdd(option, context.at(`request_headers_to_add[${i}]`))
+      return { name, value }
+    }),
+    headersToRemove: check.requestHeadersToRemove.map((name) => name.toLowerCase()),
+    send: payload(check.send, context.at('send')),
+    receive: check.receive.map((part, i) => payload(part, context.at(`receive[${i}]`))!),
+    responseBufferSize: Number(check.responseBufferSize ?? DEFAULT_RESPONSE_BUFFER),
+    serviceName: check.serviceNameMatcher
+      ? parseStringMatcher(check.serviceNameMatcher, context.at('service_name_matcher').path)
+      : null,
+  }
+}
+
+/** `text` is hexadecimal. */
+function payload(message: HealthCheck_Payload | undefined, context: ParseContext): Uint8Array | null {
+  const value = message?.payload
+  if (value?.case === 'binary') return value.value
+  if (value?.case !== 'text') return null
+  if (value.value.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(value.value)) {
+    throw new ConfigError(context.at('text').path, `invalid hex string '${value.value}'`)
+  }
+  return Buffer.from(value.value, 'hex')
+}

@@ -1,0 +1,182 @@
+// envoy.extensions.upstreams.http.v3.HttpProtocolOptions and the deprecated fields of Cluster that say the same.
+
+import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { Cluster_ClusterProtocolSelection } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import {
+  type HttpProtocolOptions as CommonMessage,
+  type Http1ProtocolOptions,
+  type Http2ProtocolOptions,
+  HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
+} from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
+import {
+  type HttpProtocolOptions,
+  HttpProtocolOptionsSchema,
+} from '../../api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
+import { typeNameOf } from '../../api/registry.ts'
+import { ConfigError } from '../../base/errors.ts'
+import { durationMsOr } from '../config/duration.ts'
+import type { ParseContext } from '../config/extension.ts'
+import type { CommonHttpOptions, Http1Options, Http2Options } from '../http/connection-manager/config.ts'
+import type { HttpProtocolData } from './config.ts'
+
+export const HTTP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
+
+const HOUR_MS = 3_600_000
+const DEFAULT_MAX_HEADERS = 100
+/** Envoy's HTTP/2 defaults (envoy-contract §6). */
+const DEFAULT_STREAM_WINDOW = 16 * 1024 * 1024
+const DEFAULT_CONNECTION_WINDOW = 24 * 1024 * 1024
+
+/** Options of a cluster: the extension wins over the deprecated fields; none of both = HTTP/1.1. */
+export function parseHttpProtocol(cluster: Cluster, context: ParseContext): HttpProtocolData {
+  const any = cluster.typedExtensionProtocolOptions[HTTP_PROTOCOL_OPTIONS]
+  if (any) {
+    const at = context.at(`typed_extension_protocol_options["${HTTP_PROTOCOL_OPTIONS}"]`)
+    return parseOptions(at.unpack(any, HttpProtocolOptionsSchema), at)
+  }
+  const useDownstream = cluster.protocolSelection === Cluster_ClusterProtocolSelection.USE_DOWNSTREAM_PROTOCOL
+  return {
+    selection: useDownstream ? 'use_downstream' : 'http1',
+    http1: parseHttp1Options(cluster.httpProtocolOptions),
+    http2: parseHttp2Options(undefined),
+    common: {
+      ...parseCommonHttpOptions(cluster.commonHttpProtocolOptions),
+      ...(cluster.maxRequestsPerConnection ? { maxRequestsPerConnection: cluster.maxRequestsPerConnection } : {}),
+    },
+    autoSni: cluster.upstreamHttpProtocolOptions?.autoSni ?? false,
+    autoSanValidation: cluster.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
+    overrideAutoSniHeader: cluster.upstreamHttpProtocolOptions?.overrideAutoSniHeader.toLowerCase() ?? '',
+  }
+}
+
+function parseOptions(options: HttpProtocolOptions, context: ParseContext): HttpProtocolData {
+  refuseFilters(options, context)
+  const { selection, http1, http2 } = parseSelection(options, context)
+  return {
+    selection,
+    http1: parseHttp1Options(http1),
+    http2: parseHttp2Options(http2),
+    common: parseCommonHttpOptions(options.commonHttpProtocolOptions),
+    autoSni: options.upstreamHttpProtocolOptions?.autoSni ?? false,
+    autoSanValidation: options.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
+    overrideAutoSniHeader: options.upstreamHttpProtocolOptions?.overrideAutoSniHeader.toLowerCase() ?? '',
+  }
+}
+
+/** The one upstream filter that does what is done anyway. */
+const UPSTREAM_CODEC = 'envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec'
+
+function refuseFilters(options: HttpProtocolOptions, context: ParseContext): void {
+  for (const [i, filter] of options.httpFilters.entries()) {
+    const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
+    if (typeNameOf(any?.typeUrl ?? '') === UPSTREAM_CODEC) continue
+    throw new ConfigError(
+      context.at(`http_filters[${i}]`).path,
+      `upstream HTTP filter "${filter.name}" is not supported by this proxy`,
+    )
+  }
+  if (options.headerValidationConfig) {
+    throw new ConfigError(context.at('header_validation_config').path, 'not supported by this proxy; remove the field')
+  }
+}
+
+interface Selection {
+  readonly selection: HttpProtocolData['selection']
+  readonly http1: Http1ProtocolOptions | undefined
+  readonly http2: Http2ProtocolOptions | undefined
+}
+
+function parseSelection(options: HttpProtocolOptions, context: ParseContext): Selection {
+  const choice = options.upstreamProtocolOptions
+  switch (choice.case) {
+    case 'explicitHttpConfig': {
+      const explicit = choice.value.protocolConfig
+      if (explicit.case === 'http2ProtocolOptions')
+        return { selection: 'http2', http1: undefined, http2: explicit.value }
+      if (explicit.case === 'httpProtocolOptions')
+        return { selection: 'http1', http1: explicit.value, http2: undefined }
+      throw new ConfigError(context.at('explicit_http_config').path, 'HTTP/3 upstreams are not supported by this proxy')
+    }
+    case 'useDownstreamProtocolConfig':
+      if (choice.value.http3ProtocolOptions) {
+        throw new ConfigError(
+          context.at('use_downstream_protocol_config').path,
+          'HTTP/3 upstreams are not supported by this proxy',
+        )
+      }
+      return {
+        selection: 'use_downstream',
+        http1: choice.value.httpProtocolOptions,
+        http2: choice.value.http2ProtocolOptions,
+      }
+    case 'autoConfig':
+      if (choice.value.http3ProtocolOptions || choice.value.alternateProtocolsCacheOptions) {
+        throw new ConfigError(context.at('auto_config').path, 'HTTP/3 upstreams are not supported by this proxy')
+      }
+      return { selection: 'auto', http1: choice.value.httpProtocolOptions, http2: choice.value.http2ProtocolOptions }
+    default:
+      throw new ConfigError(
+        context.path,
+        'one of explicit_http_config, use_downstream_protocol_config, auto_config is required',
+      )
+  }
+}
+
+/** Envoy's defaults where the message is absent or silent. */
+export function parseHttp1Options(options: Http1ProtocolOptions | undefined): Http1Options {
+  const format = options?.headerKeyFormat?.headerFormat.case
+  return {
+    allowAbsoluteUrl: options?.allowAbsoluteUrl ?? true,
+    acceptHttp10: options?.acceptHttp10 ?? false,
+    defaultHostForHttp10: options?.defaultHostForHttp10 ?? '',
+    enableTrailers: options?.enableTrailers ?? false,
+    allowChunkedLength: options?.allowChunkedLength ?? false,
+    headerKeyFormat: format === 'properCaseWords' ? 'proper_case_words' : format ? 'preserve_case' : 'lower',
+    sendFullyQualifiedUrl: options?.sendFullyQualifiedUrl ?? false,
+    ignoreHttp11Upgrade: [],
+    allowCustomMethods: options?.allowCustomMethods ?? false,
+    streamErrorOnInvalidMessage: options?.overrideStreamErrorOnInvalidHttpMessage ?? null,
+  }
+}
+
+export function parseHttp2Options(options: Http2ProtocolOptions | undefined): Http2Options {
+  const keepalive = options?.connectionKeepalive
+  return {
+    hpackTableSize: options?.hpackTableSize ?? 4096,
+    maxConcurrentStreams: options?.maxConcurrentStreams ?? 1024,
+    initialStreamWindowSize: options?.initialStreamWindowSize ?? DEFAULT_STREAM_WINDOW,
+    initialConnectionWindowSize: options?.initialConnectionWindowSize ?? DEFAULT_CONNECTION_WINDOW,
+    allowConnect: options?.allowConnect ?? false,
+    maxOutboundFrames: options?.maxOutboundFrames ?? 10_000,
+    maxOutboundControlFrames: options?.maxOutboundControlFrames ?? 1000,
+    maxConsecutiveInboundFramesWithEmptyPayload: options?.maxConsecutiveInboundFramesWithEmptyPayload ?? 1,
+    maxInboundPriorityFramesPerStream: options?.maxInboundPriorityFramesPerStream ?? 100,
+    maxInboundWindowUpdateFramesPerDataFrameSent: options?.maxInboundWindowUpdateFramesPerDataFrameSent ?? 10,
+    streamErrorOnInvalidMessage:
+      options?.overrideStreamErrorOnInvalidHttpMessage ?? (options?.streamErrorOnInvalidHttpMessaging ? true : null),
+    keepaliveIntervalMs: durationMsOr(keepalive?.interval, 0),
+    keepaliveTimeoutMs: durationMsOr(keepalive?.timeout, 0),
+    keepaliveJitterPercent: keepalive?.intervalJitter?.value ?? 15,
+    keepaliveIdleMs: durationMsOr(keepalive?.connectionIdleInterval, 0),
+    customSettings: (options?.customSettingsParameters ?? []).map(
+      ({ identifier, value }) => [identifier ?? 0, value ?? 0] as const,
+    ),
+  }
+}
+
+export function parseCommonHttpOptions(options: CommonMessage | undefined): CommonHttpOptions {
+  return {
+    idleTimeoutMs: durationMsOr(options?.idleTimeout, HOUR_MS),
+    maxConnectionDurationMs: durationMsOr(options?.maxConnectionDuration, 0),
+    maxHeadersCount: options?.maxHeadersCount ?? DEFAULT_MAX_HEADERS,
+    maxStreamDurationMs: durationMsOr(options?.maxStreamDuration, 0),
+    maxRequestsPerConnection: options?.maxRequestsPerConnection ?? 0,
+    headersWithUnderscores: UNDERSCORES[options?.headersWithUnderscoresAction ?? Underscores.ALLOW],
+  }
+}
+
+const UNDERSCORES = {
+  [Underscores.ALLOW]: 'ALLOW',
+  [Underscores.REJECT_REQUEST]: 'REJECT_REQUEST',
+  [Underscores.DROP_HEADER]: 'DROP_HEADER',
+} as const
