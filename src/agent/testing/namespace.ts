@@ -58,6 +58,19 @@ export class TestNamespace {
 
   close(): void {
     for (const child of this.#children) child.kill('SIGKILL')
+    // What those have started and left behind.
+    const pids = execFileSync('ip', ['netns', 'pids', this.name], { encoding: 'utf8' })
+      .split('\n')
+      .filter((pid) => pid !== '')
+    for (const pid of pids) killIfAlive(Number(pid))
     execFileSync('ip', ['netns', 'del', this.name])
+  }
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
