@@ -36,6 +36,8 @@ function start(index: number, target: string): void {
   const client = new Client(target, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': -1,
+    // As Envoy has it: one response must not wait for window updates.
+    'grpc-node.flow_control_window': 64 * 1024 * 1024,
   })
   const call = client.makeBidiStreamRequest(
     METHOD,
