@@ -75,8 +75,10 @@ export function merge(gateways: readonly Gateway[], instances: readonly ServiceI
   const numbers = new Set<number>()
   const sniTaken = new Map<number, Set<string>>()
   for (const gateway of gateways) {
+    const services = servicesOf(gateway)
+    const own = services ? instances.filter(({ service }) => services.includes(service.hostname)) : instances
     for (const server of gateway.spec.servers ?? []) {
-      for (const port of listenPorts(server.port.number, instances)) {
+      for (const port of listenPorts(server.port.number, own, services === null)) {
         const merged = mergedServer(gateway, server, port, sniTaken)
         if (!merged) continue
         const bind = server.bind ?? ''
@@ -109,11 +111,28 @@ export function merge(gateways: readonly Gateway[], instances: readonly ServiceI
   return { ports: [...ports.values()], byRouteName }
 }
 
-/** The router's own ports behind a server's port: the Service in front translates; unknown ports mean themselves. */
-function listenPorts(port: number, instances: readonly ServiceInstance[]): readonly number[] {
+/** Gateways of the Gateway API name the Services they stand behind instead of selecting pods. */
+const GATEWAY_SERVICE = 'internal.istio.io/gateway-service'
+/** A Service with this label does not translate ports. */
+const NO_TRANSLATION = 'experimental.istio.io/disable-gateway-port-translation'
+
+function servicesOf(gateway: Gateway): readonly string[] | null {
+  const services = gateway.metadata.annotations[GATEWAY_SERVICE]
+  return services ? services.split(',') : null
+}
+
+/**
+ * The router's own ports behind a server's port: the Service in front translates. Without one the port means itself,
+ * unless the Gateway says which Services it has: then nothing leads there.
+ */
+function listenPorts(port: number, instances: readonly ServiceInstance[], selecting: boolean): readonly number[] {
   const found = new Set<number>()
-  for (const instance of instances) if (instance.port.port === port) found.add(instance.targetPort)
-  return found.size > 0 ? [...found] : [port]
+  for (const instance of instances) {
+    if (instance.service.attributes.labels[NO_TRANSLATION] === 'true') continue
+    if (instance.port.port === port) found.add(instance.targetPort)
+  }
+  if (found.size > 0) return [...found]
+  return selecting ? [port] : []
 }
 
 /** Null: every name of a TLS server is taken on that port. */

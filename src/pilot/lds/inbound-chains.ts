@@ -5,10 +5,10 @@ import {
   type FilterChain,
   FilterChainSchema,
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
-import type { Resource } from '../../config/index.ts'
+import type { Resource, ServerTls } from '../../config/index.ts'
 import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
 import type { MutualTlsMode } from '../model/peer-authentication.ts'
-import { isGrpc, isHttp2, listenerProtocol, type Protocol } from '../model/protocol.ts'
+import { isGrpc, isHttp, isHttp2, listenerProtocol, type Protocol } from '../model/protocol.ts'
 import { resourcePath } from '../model/resource.ts'
 import { inboundRouteConfiguration } from '../rds/inbound.ts'
 import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts'
@@ -16,6 +16,7 @@ import { PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { mutualTlsSocket } from './downstream-tls.ts'
 import { mongoFilter, tcpMetadataFilters, tcpStatsFilters } from './filters.ts'
+import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
 import { tcpProxy } from './tcp-proxy.ts'
 
@@ -35,6 +36,8 @@ export interface InboundPort {
   readonly cluster: string
   /** The Sidecar whose ingress made it. */
   readonly source: Resource | null
+  /** TLS that a Sidecar's ingress ends itself, on a port without mutual TLS. */
+  readonly tls?: ServerTls
 }
 
 const MTLS_ALL = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2']
@@ -124,9 +127,24 @@ export function passthroughChains(context: ListenerContext, port: number, mode: 
 }
 
 export function inboundChains(context: ListenerContext, port: InboundPort, mode: MutualTlsMode): FilterChain[] {
+  if (port.tls && mode === 'DISABLE') return [ingressTlsChain(context, port, port.tls)]
   const protocol = listenerProtocol(port.protocol)
   if (protocol === 'UNKNOWN') return []
   return chainKinds(mode, protocol).map((kind) => build(context, port, kind, port.name, `inbound_${port.name}`))
+}
+
+/** TLS of outside clients, ended with certificates of the Sidecar's ingress; HTTPS is HTTP behind it. */
+function ingressTlsChain(context: ListenerContext, port: InboundPort, tls: ServerTls): FilterChain {
+  const kind = port.protocol === 'HTTPS' || isHttp(port.protocol) ? 'http' : 'tcp'
+  const chain = build(
+    context,
+    port,
+    { transport: 'tls', alpn: [], terminate: false, kind },
+    port.name,
+    `inbound_${port.name}`,
+  )
+  chain.transportSocket = gatewayTlsSocket(tls)
+  return chain
 }
 
 function build(

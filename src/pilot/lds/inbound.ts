@@ -12,7 +12,7 @@ import { inboundClusterName } from '../xds/names.ts'
 import type { ListenerContext } from './context.ts'
 import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
 import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
-import { disabledOn, inspectedPorts } from './inspectors.ts'
+import { httpDisabledOn, inspectedPorts, tlsDisabledOn } from './inspectors.ts'
 import { WILDCARD } from './outbound.ts'
 
 /** virtualInbound, then listeners that a Sidecar binds itself. */
@@ -58,12 +58,12 @@ function inspectors(chains: readonly FilterChain[]): ListenerFilter[] {
   const needs = inspectedPorts(chains)
   if (needs.tls.size > 0) {
     const filter = tlsInspector()
-    filter.filterDisabled = disabledOn(needs.ports, needs.tls)
+    filter.filterDisabled = tlsDisabledOn(needs)
     filters.push(filter)
   }
   if (needs.http.size > 0) {
     const filter = httpInspector()
-    filter.filterDisabled = disabledOn(needs.ports, needs.http)
+    filter.filterDisabled = httpDisabledOn(needs)
     filters.push(filter)
   }
   return filters
@@ -115,6 +115,7 @@ function ingressPort(context: ListenerContext, listener: IstioIngressListener): 
     host: `${name}.${namespace}`,
     cluster: inboundClusterName(number),
     source: scope.sidecar,
+    tls: listener.tls,
   }
 }
 

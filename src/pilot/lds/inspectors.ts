@@ -29,15 +29,23 @@ export function inspectedPorts(chains: readonly FilterChain[]): InspectedPorts {
   return { ports, tls, http }
 }
 
-/** The predicate that switches an inspector off on every port outside `needed`; undefined when there is none. */
-export function disabledOn(
-  ports: ReadonlySet<number>,
-  needed: ReadonlySet<number>,
-): ListenerFilterChainMatchPredicate | undefined {
-  const rules = [...ports]
-    .filter((port) => !needed.has(port))
-    .sort((a, b) => a - b)
-    .map(portPredicate)
+/**
+ * Where tls_inspector is off. When the chains of other ports need it, the known ports that do not are excluded; when
+ * they do not, it runs on the ports that need it only. Undefined: on everywhere.
+ */
+export function tlsDisabledOn({ ports, tls }: InspectedPorts): ListenerFilterChainMatchPredicate | undefined {
+  if (tls.has(0)) return anyOf([...ports].filter((port) => !tls.has(port)))
+  const needed = anyOf([...tls])
+  return needed && create(ListenerFilterChainMatchPredicateSchema, { rule: { case: 'notMatch', value: needed } })
+}
+
+/** Where http_inspector is off: every known port whose chains do not need it. */
+export function httpDisabledOn({ ports, http }: InspectedPorts): ListenerFilterChainMatchPredicate | undefined {
+  return anyOf([...ports].filter((port) => !http.has(port)))
+}
+
+function anyOf(ports: number[]): ListenerFilterChainMatchPredicate | undefined {
+  const rules = ports.sort((a, b) => a - b).map(portPredicate)
   if (rules.length <= 1) return rules[0]
   return create(ListenerFilterChainMatchPredicateSchema, { rule: { case: 'orMatch', value: { rules } } })
 }
