@@ -191,7 +191,7 @@ export class ActiveListener {
     }
     const { localAddress, remoteAddress } = addressesOf(socket, this.config.addresses[0]!)
     const info = new SocketConnectionInfo(localAddress, remoteAddress)
-    const accepted = new AcceptedSocket(socket, info, socket.remoteFamily === 'IPv6', this.config.transparent)
+    const accepted = new AcceptedSocket(socket, info, remoteAddress.ip.includes(':'), this.config.transparent)
     this.runListenerFilters(accepted, this.config.useOriginalDst)
   }
 
@@ -398,7 +398,12 @@ function createStats(config: ListenerConfig, environment: ListenerEnvironment): 
 function addressesOf(socket: Socket, listening: Address): { localAddress: Address; remoteAddress: Address } {
   if (listening.pipe !== undefined) return { localAddress: listening, remoteAddress: pipeAddress('') }
   return {
-    localAddress: ipAddress(socket.localAddress ?? '', socket.localPort ?? 0),
-    remoteAddress: ipAddress(socket.remoteAddress ?? '', socket.remotePort ?? 0),
+    localAddress: ipAddress(unmapped(socket.localAddress ?? ''), socket.localPort ?? 0),
+    remoteAddress: ipAddress(unmapped(socket.remoteAddress ?? ''), socket.remotePort ?? 0),
   }
+}
+
+/** On a listener for both families an IPv4 peer is IPv4, not `::ffff:…` (as Envoy has it). */
+function unmapped(ip: string): string {
+  return ip.startsWith('::ffff:') ? ip.slice(7) : ip
 }
