@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { defaultMeshConfig } from '../../config/index.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { ResourceGenerator } from './resources.ts'
+
+const BASE = `${serviceYaml('web')}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext}
+spec: {hosts: [ext.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS, endpoints: [{address: a.example.com, locality: r1/z1}, {address: b.example.com, locality: r2/z2}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: bare}
+spec: {clusterIP: None, selector: {app: web}, ports: [{name: tcp, port: 9000}]}
+`
+
+/** Every kind of input that some resource is made from, changed one at a time. */
+const CHANGES: Record<string, string> = {
+  'service port': serviceYaml('web', { port: '{port: 80, name: grpc, targetPort: 8080}' }),
+  'endpoint address': serviceYaml('web', { ip: '10.1.0.2' }),
+  'endpoint identity': serviceYaml('web').replace('serviceAccountName: web', 'serviceAccountName: other'),
+  'endpoint tls mode': serviceYaml('web').replace('tlsMode: istio', 'tlsMode: disabled'),
+  'ServiceEntry endpoint': BASE.slice(BASE.indexOf('kind: ServiceEntry') - 40).replace(
+    'b.example.com',
+    'c.example.com',
+  ),
+  DestinationRule: `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web}
+spec: {host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}, connectionPool: {tcp: {maxConnections: 3}}}, subsets: [{name: v1, labels: {app: web}}]}`,
+  'DestinationRule that selects clients': `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web}
+spec: {host: web, workloadSelector: {matchLabels: {app: client}}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}}`,
+  'failover of a DNS service': `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ext}
+spec: {host: ext.example.com, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}}`,
+  PeerAuthentication: `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default}
+spec: {mtls: {mode: DISABLE}}`,
+  VirtualService: `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec: {hosts: [web], http: [{timeout: 3s, route: [{destination: {host: web}}]}]}`,
+  'VirtualService for some sources': `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec: {hosts: [web], http: [{match: [{sourceLabels: {app: client}}], timeout: 3s, route: [{destination: {host: web}}]}, {route: [{destination: {host: web}}]}]}`,
+  'TCP VirtualService': `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: bare}
+spec: {hosts: [ext.example.com], tls: [{match: [{sniHosts: [ext.example.com]}], route: [{destination: {host: ext.example.com}}]}]}`,
+  Sidecar: `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default}
+spec: {egress: [{hosts: ["./web.default.svc.cluster.local"]}]}`,
+  Telemetry: `
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: default}
+spec: {accessLogging: [{providers: [{name: envoy}]}]}`,
+}
+
+const PROXIES: Record<string, ProxyNode> = {
+  client: testProxy({ labels: { app: 'client' }, locality: 'r1/z1' }),
+  'other labels': testProxy({ ip: '10.0.0.2', labels: { app: 'x' }, locality: 'r1/z1' }),
+  'other place': testProxy({ ip: '10.0.0.3', labels: { app: 'client' }, locality: 'r2/z2' }),
+  'other namespace': testProxy({ ip: '10.0.0.4', namespace: 'other', labels: { app: 'client' }, locality: 'r1/z1' }),
+  'istio build': testProxy({
+    ip: '10.0.0.5',
+    labels: { app: 'client' },
+    locality: 'r1/z1',
+    extensions: ['istio.metadata_exchange', 'istio.alpn'],
+  }),
+  'own endpoint': testProxy({ ip: '10.1.0.1', labels: { app: 'web' }, locality: 'r1/z1' }),
+  dual: testProxy({ ip: '10.0.0.6', labels: { app: 'client' }, metadata: { INSTANCE_IPS: '10.0.0.6,fd00::6' } }),
+  tproxy: testProxy({ ip: '10.0.0.7', labels: { app: 'client' }, metadata: { INTERCEPTION_MODE: 'TPROXY' } }),
+  router: testProxy({ type: 'router', ip: '10.0.0.8', labels: { istio: 'ingressgateway' } }),
+}
+
+/** Name and version (a digest of the content) of all resources of a proxy. */
+function everything(generator: ResourceGenerator, proxy: ProxyNode, push: PushContext): string[] {
+  const clusters = generator.generate(CDS_TYPE, proxy, push, null)
+  const lists = [
+    clusters,
+    generator.generate(
+      EDS_TYPE,
+      proxy,
+      push,
+      clusters.map((c) => c.name),
+    ),
+    generator.generate(LDS_TYPE, proxy, push, null),
+    generator.generate(RDS_TYPE, proxy, push, ['80', '9080', 'http.80']),
+  ]
+  return lists.flatMap((list, type) => list.map((r) => `${type} ${r.name} ${r.version}`))
+}
+
+for (const [change, yaml] of Object.entries(CHANGES)) {
+  test(`what is cached is what would be generated anew: ${change}`, () => {
+    const mesh = new TestMesh(BASE)
+    const generator = new ResourceGenerator()
+    const before = mesh.push()
+    for (const proxy of Object.values(PROXIES)) everything(generator, proxy, before)
+    mesh.put(yaml)
+    const after = mesh.push()
+    assert.deepEqual(mesh.problems, [])
+    for (const [name, proxy] of Object.entries(PROXIES)) {
+      assert.deepEqual(everything(generator, proxy, after), everything(new ResourceGenerator(), proxy, after), name)
+    }
+  })
+}
+
+test('an incremental context generates what one built from nothing does', () => {
+  const mesh = new TestMesh(BASE)
+  mesh.push()
+  let all = BASE
+  for (const yaml of Object.values(CHANGES)) {
+    mesh.put(yaml)
+    all += `\n---\n${yaml}`
+    const incremental = mesh.push()
+    const rebuilt = new TestMesh(all).push()
+    for (const [name, proxy] of Object.entries(PROXIES)) {
+      assert.deepEqual(
+        everything(new ResourceGenerator(), proxy, incremental),
+        everything(new ResourceGenerator(), proxy, rebuilt),
+        name,
+      )
+    }
+  }
+})
+
+test('a mesh configuration of its own is never served from the cache of another', () => {
+  const generator = new ResourceGenerator()
+  const proxy = PROXIES.client!
+  everything(generator, proxy, new TestMesh(BASE).push())
+  const push = new TestMesh(BASE, { ...defaultMeshConfig(), connectTimeout: 5000 }).push()
+  assert.deepEqual(everything(generator, proxy, push), everything(new ResourceGenerator(), proxy, push))
+})
+
+test('equal proxies share encoded resources', () => {
+  const generator = new ResourceGenerator()
+  const push = new TestMesh(BASE).push()
+  const first = generator.generate(CDS_TYPE, testProxy({ ip: '10.0.1.1', name: 'a' }), push, null)
+  const second = generator.generate(CDS_TYPE, testProxy({ ip: '10.0.1.2', name: 'b' }), push, null)
+  assert.equal(first[0], second[0])
+})
