@@ -7,7 +7,7 @@ import type { AgentSettings } from './settings.ts'
 export const SDS_SOCKET = './var/run/secrets/workload-spiffe-uds/socket'
 export const XDS_SOCKET_NAME = 'XDS'
 export const PROMETHEUS_PORT = 15090
-export const HEALTH_PORT = 15021
+const HEALTH_PORT = 15021
 
 const HCM = 'envoy.filters.network.http_connection_manager'
 const TYPE = 'type.googleapis.com/'

@@ -17,7 +17,7 @@ export interface EnvoyOptions {
   readonly skipDeprecatedLogs: boolean
 }
 
-export function envoyArguments(options: EnvoyOptions): string[] {
+function envoyArguments(options: EnvoyOptions): string[] {
   return [
     ...['-c', options.bootstrapPath],
     ...['--drain-time-s', String(options.drainTimeS)],

@@ -2,7 +2,7 @@
 import type { AgentSettings } from './settings.ts'
 
 /** The Istio release whose configuration this data plane understands; control planes adapt to it. */
-export const ISTIO_VERSION = '1.32.0'
+const ISTIO_VERSION = '1.32.0'
 
 /** Envoy's Node message in JSON. */
 export interface NodeJson {
@@ -13,7 +13,7 @@ export interface NodeJson {
 }
 
 /** `sidecar~<ip>~<pod>.<namespace>~<domain>`. */
-export function nodeId(settings: AgentSettings): string {
+function nodeId(settings: AgentSettings): string {
   return [settings.role, settings.instanceIps[0], `${settings.podName}.${settings.namespace}`, settings.domain].join(
     '~',
   )

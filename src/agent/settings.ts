@@ -179,7 +179,7 @@ function appScrape(env: NodeJS.ProcessEnv): { port: number; path: string } | nul
 const OWN_PORTS: ReadonlySet<number> = new Set([15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090])
 
 /** The downward API's format: `key="value with \n escapes"`, one a line. A missing file is an empty map. */
-export function readKeyValues(path: string): Record<string, string> {
+function readKeyValues(path: string): Record<string, string> {
   if (!existsSync(path)) return {}
   const values: Record<string, string> = {}
   for (const line of readFileSync(path, 'utf8').split('\n')) {

@@ -30,7 +30,7 @@ export interface SecretManagerOptions {
   /** Random spread of that share (SECRET_GRACE_PERIOD_RATIO_JITTER), default 0.01, so that a fleet does not renew at once. */
   readonly graceJitter?: number
   readonly log: Logger
-  /** Waits between failed attempts; default 1 s doubling to 60 s. */
+  /** Waits between failed attempts; default 0.5 s doubling to 10 s. */
   readonly backoff?: BackoffOptions
 }
 
@@ -61,7 +61,7 @@ export class SecretManager {
 
   constructor(options: SecretManagerOptions) {
     this.#options = options
-    this.#backoff = new Backoff(options.backoff ?? { baseMs: 1000, maxMs: 60_000 })
+    this.#backoff = new Backoff(options.backoff ?? { baseMs: 500, maxMs: 10_000 })
   }
 
   /** The secret in force; null until the first one has come. */

@@ -99,7 +99,7 @@ function wrongType(found: string, wanted: string): Result<never> {
 }
 
 /** Every xDS resource type carries its name as field 1, a string (ClusterLoadAssignment calls it cluster_name). Null when it cannot be read. */
-export function resourceName(body: Uint8Array): string | null {
+function resourceName(body: Uint8Array): string | null {
   try {
     const reader = new BinaryReader(body)
     while (reader.pos < reader.len) {

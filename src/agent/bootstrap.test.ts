@@ -1,0 +1,153 @@
+// Settings and bootstrap: what comes from where, and that stock Envoy takes the result.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { fromJson, type JsonObject } from '@bufbuild/protobuf'
+import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { typeRegistry } from '../api/registry.ts'
+import { buildBootstrap } from './bootstrap.ts'
+import { parseProxyConfig } from './proxy-config.ts'
+import { type AgentFlags, type AgentSettings, readSettings } from './settings.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'outrigger-bootstrap-'))
+after(() => rmSync(dir, { recursive: true, force: true }))
+const FLAGS: AgentFlags = { role: 'sidecar', proxy: 'envoy', proxyLogLevel: 'warning', workdir: dir, podInfo: dir }
+const ENV = { POD_NAME: 'web-1', POD_NAMESPACE: 'shop', INSTANCE_IP: '10.244.0.9', SERVICE_ACCOUNT: 'web' }
+
+function settings(env: NodeJS.ProcessEnv = {}, flags: Partial<AgentFlags> = {}): AgentSettings {
+  return readSettings({ ...FLAGS, ...flags }, { ...ENV, ...env })
+}
+
+function envoyMissing(): string | false {
+  try {
+    execFileSync('envoy', ['--version'], { stdio: 'ignore' })
+    return false
+  } catch {
+    return 'envoy is not on PATH'
+  }
+}
+
+test('stock Envoy takes the bootstrap, with every knob turned', { skip: envoyMissing() }, () => {
+  const turned = settings({
+    EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'true',
+    PROXY_CONFIG:
+      'proxyStatsMatcher: {inclusionPrefixes: [cluster.outbound], inclusionRegexps: ["a.*b"]}\nextraStatTags: [request_host]\nruntimeValues: {a.b: "1"}',
+  })
+  for (const [name, value] of [
+    ['plain', settings()],
+    ['turned', turned],
+  ] as const) {
+    const path = join(dir, `${name}.json`)
+    writeFileSync(path, JSON.stringify(buildBootstrap(value)))
+    const printed = execFileSync('envoy', ['--mode', 'validate', '-l', 'error', '-c', path], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    assert.match(printed, /OK/)
+  }
+})
+
+test('the bootstrap is complete in our own types too', () => {
+  const message = fromJson(BootstrapSchema, buildBootstrap(settings()), { registry: typeRegistry })
+  assert.deepEqual(
+    message.staticResources?.clusters.map((c) => c.name),
+    ['prometheus_stats', 'agent', 'sds-grpc', 'xds-grpc'],
+  )
+  assert.equal(message.node?.id, 'sidecar~10.244.0.9~web-1.shop~shop.svc.cluster.local')
+})
+
+test('node metadata: environment, JSON environment, labels of the pod', () => {
+  writeFileSync(join(dir, 'labels'), 'app="shop web"\nistio-locality="eu.eu-1.a"\nquoted="a\\"b"\n')
+  const { node } = buildBootstrap(
+    settings({
+      ISTIO_META_MESH_ID: 'm',
+      ISTIO_META_POD_PORTS: '[{"containerPort":80}]',
+      ISTIO_METAJSON_PLATFORM: '{"k":[1]}',
+      ISTIO_META_CLUSTER_ID: 'c1',
+    }),
+  ) as { node: JsonObject & { metadata: JsonObject } }
+  rmSync(join(dir, 'labels'))
+  assert.equal(node.cluster, 'shop web.shop')
+  assert.deepEqual(node.locality, { region: 'eu', zone: 'eu-1', sub_zone: 'a' })
+  const { MESH_ID, POD_PORTS, PLATFORM, CLUSTER_ID, LABELS, NAMESPACE, INSTANCE_IPS, SERVICE_ACCOUNT } = node.metadata
+  assert.deepEqual(
+    { MESH_ID, POD_PORTS, PLATFORM, CLUSTER_ID, NAMESPACE, INSTANCE_IPS, SERVICE_ACCOUNT },
+    {
+      MESH_ID: 'm',
+      POD_PORTS: '[{"containerPort":80}]',
+      PLATFORM: { k: [1] },
+      CLUSTER_ID: 'c1',
+      NAMESPACE: 'shop',
+      INSTANCE_IPS: '10.244.0.9',
+      SERVICE_ACCOUNT: 'web',
+    },
+  )
+  assert.equal((LABELS as JsonObject).quoted, 'a"b')
+})
+
+test('the stat tags name clusters and listeners as the control plane writes them', () => {
+  const { stats_config } = buildBootstrap(settings()) as {
+    stats_config: { stats_tags: { tag_name: string; regex: string }[] }
+  }
+  const tag = (name: string, stat: string) => {
+    const match = new RegExp(stats_config.stats_tags.find((t) => t.tag_name === name)!.regex).exec(stat)
+    return match === null ? null : [match[2], stat.replace(match[1]!, '')]
+  }
+  assert.deepEqual(tag('cluster_name', 'cluster.outbound|9080||reviews.default.svc.cluster.local;.upstream_rq'), [
+    'outbound|9080||reviews.default.svc.cluster.local',
+    'cluster.upstream_rq',
+  ])
+  assert.deepEqual(tag('cluster_name', 'cluster.outbound|443||api.example.com;.ssl.handshake'), [
+    'outbound|443||api.example.com',
+    'cluster.ssl.handshake',
+  ])
+  assert.deepEqual(tag('cluster_name', 'cluster.xds-grpc.upstream_cx_total'), ['xds-grpc', 'cluster.upstream_cx_total'])
+  assert.deepEqual(tag('http_conn_manager_prefix', 'http.outbound_0.0.0.0_9080;.downstream_rq_2xx'), [
+    'outbound_0.0.0.0_9080',
+    'http.downstream_rq_2xx',
+  ])
+  assert.deepEqual(tag('listener_address', 'listener.0.0.0.0_15006.downstream_cx_active'), [
+    '0.0.0.0_15006',
+    'listener.downstream_cx_active',
+  ])
+  assert.deepEqual(tag('response_code', 'cluster.a.upstream_rq_503'), ['503', 'cluster.a.upstream_rq'])
+})
+
+test('ProxyConfig: defaults, YAML and JSON, later sources over earlier ones, workers', () => {
+  const config = parseProxyConfig([
+    { from: 'PROXY_CONFIG', text: '{"drainDuration":"1m30s","proxyMetadata":{"A":"1","B":"2"}}' },
+    { from: 'annotation', text: 'terminationDrainDuration: 0.5s\nproxyMetadata: {B: "3"}' },
+  ])
+  assert.equal(config.drainDurationMs, 90_000)
+  assert.equal(config.terminationDrainDurationMs, 500)
+  assert.deepEqual(config.proxyMetadata, { A: '1', B: '3' })
+  assert.equal(config.discoveryAddress, 'istiod.istio-system.svc:15012')
+  assert.equal(settings().concurrency, 2)
+  assert.equal(settings({ ISTIO_CPU_LIMIT: '1' }).concurrency, 1)
+  assert.equal(settings({ PROXY_CONFIG: 'concurrency: 3' }).concurrency, 3)
+  assert.equal(settings({ PROXY_CONFIG: 'concurrency: 3' }, { concurrency: 1 }).concurrency, 1)
+})
+
+test('what cannot be used is refused by its name', () => {
+  const refused: [NodeJS.ProcessEnv, RegExp][] = [
+    [{ PROXY_CONFIG: 'drainDuratoin: 5s' }, /PROXY_CONFIG: drainDuratoin: is not a supported ProxyConfig field/],
+    [{ PROXY_CONFIG: '[' }, /PROXY_CONFIG: is neither YAML nor JSON/],
+    [{ PROXY_CONFIG: 'drainDuration: 5' }, /drainDuration: must be a duration such as "5s", is 5/],
+    [{ PROXY_CONFIG: 'statusPort: 70000' }, /statusPort: must be a port/],
+    [{ PROXY_CONFIG: 'controlPlaneAuthPolicy: TLS' }, /controlPlaneAuthPolicy: must be NONE or MUTUAL_TLS/],
+    [{ ISTIO_METAJSON_X: '{' }, /ISTIO_METAJSON_X: is not JSON/],
+    [{ SECRET_TTL: 'soon' }, /SECRET_TTL: must be a duration/],
+    [{ ECC_SIGNATURE_ALGORITHM: 'ED25519' }, /ECC_SIGNATURE_ALGORITHM: must be ECDSA or empty/],
+    [{ ISTIO_PROMETHEUS_ANNOTATIONS: '{"port":"x"}' }, /port "x" is not a port/],
+  ]
+  for (const [env, message] of refused) assert.throws(() => settings(env), message)
+  // Its own ports are never scraped as the application's.
+  assert.equal(settings({ ISTIO_PROMETHEUS_ANNOTATIONS: '{"port":"15020"}' }).appScrape, null)
+  assert.deepEqual(settings({ ISTIO_PROMETHEUS_ANNOTATIONS: '{"port":"9080","path":"m"}' }).appScrape, {
+    port: 9080,
+    path: '/m',
+  })
+})
