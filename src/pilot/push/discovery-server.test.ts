@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import { NodeSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { createLogger } from '../../base/logger.ts'
+import type { ResourceUpdate, WatchedResource, XdsConnection } from '../../xds/server-types.ts'
+import { CDS_TYPE, comparePushOrder, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { serviceYaml, TestMesh } from '../testing.ts'
+import { DiscoveryServer } from './discovery-server.ts'
+import { PilotMetrics } from './metrics.ts'
+import { ResourceGenerator } from './resources.ts'
+
+const TYPES = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE]
+const SHORT: Record<string, string> = { [CDS_TYPE]: 'CDS', [EDS_TYPE]: 'EDS', [LDS_TYPE]: 'LDS', [RDS_TYPE]: 'RDS' }
+
+/** A delta client that keeps what it is sent, as a proxy would. */
+class FakeConnection implements XdsConnection {
+  readonly id: string
+  readonly node
+  readonly peer = { address: 'test', identities: [] as string[] }
+  readonly delta = true
+  readonly connectedMs = 0
+  readonly held = new Map<string, Map<string, string>>(TYPES.map((type) => [type, new Map()]))
+  readonly names = new Map<string, Set<string>>()
+  /** One word for each response that held something. */
+  log: string[] = []
+  unacked = false
+
+  constructor(id: string) {
+    this.id = id
+    this.node = create(NodeSchema, {
+      id,
+      metadata: { NAMESPACE: 'default', LABELS: { app: 'client' }, CLUSTER_ID: 'Kubernetes' },
+    })
+  }
+
+  watchedTypes(): readonly string[] {
+    return [...this.names.keys()].sort(comparePushOrder)
+  }
+
+  watched(typeUrl: string): WatchedResource | undefined {
+    const names = this.names.get(typeUrl)
+    if (!names) return undefined
+    const versions = this.held.get(typeUrl)!
+    return {
+      typeUrl,
+      wildcard: names.size === 0,
+      names,
+      versions,
+      lastSentMs: Date.now(),
+    } as unknown as WatchedResource
+  }
+
+  push(typeUrl: string, update: ResourceUpdate): boolean {
+    const held = this.held.get(typeUrl)!
+    const fresh = update.resources.filter((r) => update.force || held.get(r.name) !== r.version)
+    const gone = update.full
+      ? [...held.keys()].filter((n) => !update.resources.some((r) => r.name === n))
+      : update.removed
+    for (const { name, version } of fresh) held.set(name, version)
+    for (const name of gone) held.delete(name)
+    const words = [...fresh.map((r) => r.name), ...gone.map((name) => `-${name}`)]
+    if (words.length > 0) this.log.push(`${SHORT[typeUrl]} ${words.join(' ')}`)
+    return fresh.length > 0 || gone.length > 0
+  }
+
+  busy(): boolean {
+    return this.unacked
+  }
+
+  close(): void {}
+}
+
+function start(yaml: string) {
+  const mesh = new TestMesh(yaml)
+  const generator = new ResourceGenerator()
+  const server = new DiscoveryServer({ generator, metrics: new PilotMetrics(), log: createLogger('test', 'off') })
+  const publish = () => {
+    const { push, changes } = mesh.commit()
+    server.publish(push, changes, performance.now())
+    return push
+  }
+  publish()
+  const connection = new FakeConnection('sidecar~10.0.0.1~client.default~default.svc.cluster.local')
+  server.onConnect(connection)
+  const subscribe = (typeUrl: string, names: readonly string[]) => {
+    connection.names.set(typeUrl, new Set(names))
+    server.onSubscribe(connection, typeUrl, { added: names, removed: [], first: true, wildcard: names.length === 0 })
+  }
+  subscribe(CDS_TYPE, [])
+  subscribe(
+    EDS_TYPE,
+    [...connection.held.get(CDS_TYPE)!.keys()].filter((n) => n.startsWith('outbound')),
+  )
+  subscribe(LDS_TYPE, [])
+  subscribe(RDS_TYPE, ['80'])
+  connection.log = []
+  return { mesh, server, connection, publish, generator }
+}
+
+const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)))
+
+const VIRTUAL_SERVICE = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec: {hosts: [web], http: [{timeout: 3s, route: [{destination: {host: web}}]}]}`
+
+const STEPS: Record<string, { yaml: string; types: string[] }> = {
+  'an endpoint': { yaml: serviceYaml('web', { ip: '10.1.0.9' }), types: ['EDS'] },
+  'a VirtualService': { yaml: VIRTUAL_SERVICE, types: ['RDS'] },
+  'a new service': { yaml: serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7' }), types: ['CDS', 'RDS'] },
+  'an endpoint that becomes the proxy itself': {
+    yaml: serviceYaml('shop', { ip: '10.0.0.1', vip: '10.96.0.7' }),
+    types: ['CDS', 'LDS'],
+  },
+  'a changed identity': {
+    yaml: serviceYaml('web', { ip: '10.1.0.9' }).replace('serviceAccountName: web', 'serviceAccountName: other'),
+    types: ['CDS', 'EDS'],
+  },
+  'a PeerAuthentication': {
+    yaml: 'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default}\nspec: {mtls: {mode: STRICT}}',
+    types: ['LDS'],
+  },
+  'a DestinationRule': {
+    yaml: 'apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: web}\nspec: {host: web, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}}',
+    types: ['CDS', 'EDS', 'RDS'],
+  },
+  'a Sidecar': {
+    yaml: 'apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default}\nspec: {egress: [{hosts: ["./web.default.svc.cluster.local"]}]}',
+    types: ['CDS', 'RDS'],
+  },
+}
+
+test('each change sends what depends on it, and leaves the proxy as a full push would', async () => {
+  const { mesh, server, connection, publish } = start(serviceYaml('web'))
+  for (const [step, { yaml, types }] of Object.entries(STEPS)) {
+    connection.log = []
+    mesh.put(yaml)
+    const push = publish()
+    await settled()
+    assert.deepEqual(
+      [...new Set(connection.log.map((line) => line.split(' ')[0]))],
+      types,
+      `${step}: ${connection.log.join('; ')}`,
+    )
+    const fresh = new ResourceGenerator()
+    const { proxy } = [...server.connected()][0]!
+    for (const type of TYPES) {
+      const names = connection.names.get(type)!
+      const want = fresh.generate(type, proxy, push, names.size === 0 ? null : names)
+      for (const { name, version } of want)
+        assert.equal(connection.held.get(type)!.get(name), version, `${step}: ${name}`)
+    }
+  }
+})
+
+test('a proxy that has not acknowledged yet gets later changes as one', async () => {
+  const { mesh, server, connection, publish } = start(serviceYaml('web'))
+  connection.unacked = true
+  mesh.put(serviceYaml('web', { ip: '10.1.0.5' }))
+  publish()
+  mesh.put(serviceYaml('web', { ip: '10.1.0.6' }))
+  publish()
+  mesh.put(VIRTUAL_SERVICE)
+  publish()
+  await settled()
+  assert.deepEqual(connection.log, [])
+  connection.unacked = false
+  server.onAck(connection)
+  await settled()
+  assert.deepEqual(connection.log, ['EDS outbound|80||web.default.svc.cluster.local', 'RDS 80'])
+})
+
+test('a removed service leaves its cluster and keeps nobody waiting for its endpoints', async () => {
+  const { mesh, connection, publish } = start(
+    `${serviceYaml('web')}\n---\n${serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7' })}`,
+  )
+  mesh.remove('Service', 'shop')
+  publish()
+  await settled()
+  assert.ok(!connection.held.get(CDS_TYPE)!.has('outbound|80||shop.default.svc.cluster.local'))
+})
+
+test('a node that is no proxy is refused with the reason', () => {
+  const { server } = start(serviceYaml('web'))
+  assert.throws(() => server.onConnect(new FakeConnection('whoever')), /must have four parts/)
+})
