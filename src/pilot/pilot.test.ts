@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import { Client, credentials } from '@grpc/grpc-js'
+import { NodeSchema } from '../api/gen/envoy/config/core/v3/base_pb.js'
+import { createLogger } from '../base/logger.ts'
+import { MemoryStore } from '../cluster/index.ts'
+import { defaultMeshConfig } from '../config/index.ts'
+import { ADS_CHANNEL_OPTIONS, AdsClient } from '../xds/client.ts'
+import { until } from '../xds/testing.ts'
+import { CDS_TYPE, EDS_TYPE } from '../xds/type-urls.ts'
+import { startPilot } from './pilot.ts'
+import { objects, serviceYaml } from './testing.ts'
+
+const log = createLogger('test', 'off')
+
+async function start(t: TestContext, yaml: string) {
+  const store = new MemoryStore()
+  store.put(objects(yaml).map((object) => ({ object })))
+  const pilot = await startPilot({
+    store,
+    meshConfig: defaultMeshConfig(),
+    log,
+    grpcAddr: '127.0.0.1:0',
+    httpAddr: '127.0.0.1:0',
+    monitoringAddr: '127.0.0.1:0',
+    version: '9.9',
+  })
+  t.after(() => pilot.stop())
+  const get = (path: string, port: 'http' | 'monitoring' = 'http') => fetch(`http://${pilot.addresses[port]}${path}`)
+  return { store, pilot, get }
+}
+
+test('answers readiness, version, metrics and the debug pages on both ports', async (t) => {
+  const { get } = await start(t, serviceYaml('web'))
+  assert.equal((await get('/ready')).status, 200)
+  assert.equal(await (await get('/version')).text(), 'outrigger-pilot/9.9\n')
+  assert.match(await (await get('/metrics', 'monitoring')).text(), /pilot_info\{version="9\.9"\} 1/)
+  const pages = (await (await get('/debug/list')).json()) as string[]
+  assert.ok(pages.includes('/debug/adsz'))
+  for (const page of pages) {
+    const { status } = await get(page, 'monitoring')
+    const wantsProxy = page === '/debug/edsz' || page === '/debug/config_dump'
+    assert.equal(status, wantsProxy ? 400 : 200, page)
+  }
+  assert.equal((await get('/debug/edsz?proxyID=nobody.default')).status, 404)
+  assert.equal((await get('/nothing')).status, 404)
+  const [service] = (await (await get('/debug/registryz')).json()) as { hostname: string }[]
+  assert.equal(service?.hostname, 'web.default.svc.cluster.local')
+})
+
+test('a bad resource is refused, named once, and its last good version stays', async (t) => {
+  const good =
+    'apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: web}\nspec: {host: web, subsets: [{name: v1}]}'
+  const { store, get } = await start(t, `${serviceYaml('web')}\n---\n${good}`)
+  store.put(objects(good.replace('subsets', 'subsetz')).map((object) => ({ object })))
+  const status = async () => JSON.stringify(await (await get('/debug/push_status')).json())
+  assert.match(await status(), /spec\.subsetz unknown field/)
+  store.put(objects(good).map((object) => ({ object })))
+  assert.doesNotMatch(await status(), /subsetz/)
+})
+
+test('an address in use is one clear error', async (t) => {
+  const { pilot } = await start(t, '')
+  await assert.rejects(
+    startPilot({ store: new MemoryStore(), meshConfig: defaultMeshConfig(), log, grpcAddr: pilot.addresses.grpc }),
+    /cannot listen on 127\.0\.0\.1:\d+/,
+  )
+})
+
+for (const mode of ['delta', 'sotw'] as const) {
+  test(`a ${mode} client gets clusters, then endpoints, and follows a change of endpoints alone`, async (t) => {
+    const { store, pilot, get } = await start(t, serviceYaml('web'))
+    const id = 'sidecar~10.0.0.1~client.default~default.svc.cluster.local'
+    const client = new AdsClient({
+      mode,
+      log,
+      node: create(NodeSchema, { id, metadata: { NAMESPACE: 'default', CLUSTER_ID: 'Kubernetes' } }),
+      transport: {
+        connect: () => new Client(pilot.addresses.grpc, credentials.createInsecure(), ADS_CHANNEL_OPTIONS),
+      },
+    })
+    const clusters: string[] = []
+    let clusterUpdates = 0
+    let endpointUpdates = 0
+    client.subscribe(
+      CDS_TYPE,
+      { wildcard: true },
+      {
+        onUpdate: (change) => {
+          clusterUpdates++
+          clusters.push(...change.added.map((r) => r.name))
+          return null
+        },
+      },
+    )
+    client.start()
+    t.after(() => client.close())
+    const name = 'outbound|80||web.default.svc.cluster.local'
+    await until(() => clusters.includes(name), 'clusters')
+    client.subscribe(
+      EDS_TYPE,
+      { names: [name] },
+      {
+        onUpdate: () => {
+          endpointUpdates++
+          return null
+        },
+      },
+    )
+    await until(() => endpointUpdates === 1, 'endpoints')
+    store.put(objects(serviceYaml('web', { ip: '10.1.0.9' })).map((object) => ({ object })))
+    await until(() => endpointUpdates === 2, 'the changed endpoints')
+    assert.equal(clusterUpdates, 1)
+
+    const edsz = await (await get('/debug/edsz?proxyID=client.default')).text()
+    assert.match(edsz, /10\.1\.0\.9/)
+    const [proxy] = (await (await get('/debug/syncz')).json()) as Record<string, string>[]
+    assert.equal(proxy?.proxy, 'client.default')
+    assert.equal(proxy?.cluster_sent, proxy?.cluster_acked)
+    const dump = (await (await get('/debug/config_dump?proxyID=client.default')).json()) as {
+      configs: { '@type': string }[]
+    }
+    assert.deepEqual(
+      dump.configs.map((c) => c['@type'].split('.').at(-1)),
+      ['ClustersConfigDump', 'ListenersConfigDump', 'RoutesConfigDump'],
+    )
+  })
+}
