@@ -9,6 +9,8 @@ export interface Difference {
 export interface SuiteResult {
   readonly total: number
   readonly differences: readonly Difference[]
+  /** Why a suite did not run here, when it needs a program that may be missing. */
+  readonly note?: string
 }
 
 /** Reads `file` below the data directory and compares. Throws when the data is not there. */

@@ -10,7 +10,7 @@ import {
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { type MetadataMatcher, MetadataMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/metadata_pb.js'
 import { type StringMatcher, StringMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
-import { ValueMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/value_pb.js'
+import { type ValueMatcher, ValueMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/value_pb.js'
 import type { HttpMatchRequest, StringMatch } from '../../config/index.ts'
 import { compareText, labelsMatch } from '../model/host.ts'
 
@@ -126,16 +126,27 @@ function claimPath(name: string): string[] | null {
   return null
 }
 
-/** A claim may be a string or a list of strings. */
+/** A claim may be a string or a list of strings; an empty match asks only whether it is there. */
 function claimMatcher(path: readonly string[], value: StringMatch, invert: boolean): MetadataMatcher {
+  if (meansPresent(value)) {
+    const present = create(ValueMatcherSchema, { matchPattern: { case: 'presentMatch', value: true } })
+    return claimMetadata(path, present, invert)
+  }
   const text = create(ValueMatcherSchema, { matchPattern: { case: 'stringMatch', value: stringMatcher(value) } })
   const inList = create(ValueMatcherSchema, {
     matchPattern: { case: 'listMatch', value: { matchPattern: { case: 'oneOf', value: text } } },
   })
+  const either = create(ValueMatcherSchema, {
+    matchPattern: { case: 'orMatch', value: { valueMatchers: [inList, text] } },
+  })
+  return claimMetadata(path, either, invert)
+}
+
+function claimMetadata(path: readonly string[], value: ValueMatcher, invert: boolean): MetadataMatcher {
   return create(MetadataMatcherSchema, {
     filter: 'envoy.filters.http.jwt_authn',
     path: ['payload', ...path].map((key) => ({ segment: { case: 'key' as const, value: key } })),
-    value: { matchPattern: { case: 'orMatch', value: { valueMatchers: [inList, text] } } },
+    value,
     invert,
   })
 }

@@ -1,0 +1,123 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { JsonValue } from '@bufbuild/protobuf'
+import { ClusterSchema } from '../../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
+import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
+import { generateClusters } from '../../../src/pilot/cds/generate.ts'
+import { generateListeners } from '../../../src/pilot/lds/index.ts'
+import type { ProxyNode } from '../../../src/pilot/model/node.ts'
+import type { PushContext } from '../../../src/pilot/model/push-context.ts'
+import { generateRoutes } from '../../../src/pilot/rds/index.ts'
+import { messageJson, type ProxyDescription, proxyNodeOf, pushContextOf, readMesh, readObjects } from '../pilot.ts'
+import type { Difference, Suite } from '../suite.ts'
+
+const run = promisify(execFile)
+
+/** What we generate for each golden input, loaded by real Envoy (`envoy` on PATH) with `--mode validate`. */
+export const suite: Suite = {
+  name: 'envoy-validate',
+  run: async (dataDirectory) => {
+    if (!(await haveEnvoy())) return { total: 0, differences: [], note: 'skipped, no envoy on PATH' }
+    const path = join(dataDirectory, 'goldens', 'istio')
+    const scratch = mkdtempSync(join(tmpdir(), 'envoy-validate-'))
+    const differences: Difference[] = []
+    let total = 0
+    try {
+      for (const name of readdirSync(path).sort()) {
+        const folder = join(path, name)
+        if (!existsSync(join(folder, 'input.yaml'))) continue
+        // Access logs on: they are part of what a mesh is usually installed with.
+        const mesh = readMesh(JSON.stringify({ accessLogFile: join(scratch, 'access.log') }))
+        const push = pushContextOf(readObjects(readFileSync(join(folder, 'input.yaml'), 'utf8')), mesh)
+        for (const proxy of JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]) {
+          total++
+          const message = await refusal(bootstrap(stockEnvoy(proxyNodeOf(proxy)), push), scratch)
+          if (message) differences.push({ id: `${name}/${proxy.name}`, message })
+        }
+      }
+    } finally {
+      rmSync(scratch, { recursive: true })
+    }
+    return { total, differences }
+  },
+}
+
+async function haveEnvoy(): Promise<boolean> {
+  try {
+    await run('envoy', ['--version'])
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A node that lists only what Envoy itself is built with. */
+function stockEnvoy(proxy: ProxyNode): ProxyNode {
+  return { ...proxy, extensions: new Set(['envoy.filters.http.router']) }
+}
+
+async function refusal(config: JsonValue, scratch: string): Promise<string | null> {
+  const file = join(scratch, 'bootstrap.json')
+  writeFileSync(file, JSON.stringify(config))
+  try {
+    await run('envoy', ['--mode', 'validate', '-l', 'error', '-c', file])
+    return null
+  } catch (error) {
+    return String((error as { stderr?: string }).stderr ?? error).trim()
+  }
+}
+
+function bootstrap(proxy: ProxyNode, push: PushContext): JsonValue {
+  const listeners = generateListeners(proxy, push).map((listener) =>
+    inlineRoutes(messageJson(ListenerSchema, listener), proxy, push),
+  )
+  const clusters = generateClusters(proxy, push).map((cluster) => messageJson(ClusterSchema, cluster))
+  return {
+    node: { id: 'validate', cluster: 'validate' },
+    dynamicResources: {
+      adsConfig: {
+        apiType: 'DELTA_GRPC',
+        transportApiVersion: 'V3',
+        grpcServices: [{ envoyGrpc: { clusterName: 'xds-grpc' } }],
+      },
+    },
+    staticResources: { listeners, clusters: [grpcCluster('xds-grpc'), grpcCluster('sds-grpc'), ...clusters] },
+  }
+}
+
+/** Route tables where listeners name them, so that Envoy checks them too. */
+function inlineRoutes(value: JsonValue, proxy: ProxyNode, push: PushContext): JsonValue {
+  if (Array.isArray(value)) return value.map((inner) => inlineRoutes(inner, proxy, push))
+  if (typeof value !== 'object' || value === null) return value
+  const out: Record<string, JsonValue> = {}
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === 'rds') {
+      const name = String((inner as { routeConfigName: string }).routeConfigName)
+      const [config] = generateRoutes(proxy, push, [name])
+      out.routeConfig = messageJson(RouteConfigurationSchema, config!)
+    } else out[key] = inlineRoutes(inner, proxy, push)
+  }
+  return out
+}
+
+function grpcCluster(name: string): JsonValue {
+  return {
+    name,
+    type: 'STATIC',
+    connectTimeout: '1s',
+    typedExtensionProtocolOptions: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        explicitHttpConfig: { http2ProtocolOptions: {} },
+      },
+    },
+    loadAssignment: {
+      clusterName: name,
+      endpoints: [{ lbEndpoints: [{ endpoint: { address: { pipe: { path: './unused' } } } }] }],
+    },
+  }
+}
