@@ -8,18 +8,18 @@ import { typeRegistry } from '../api/registry.ts'
 import { errorText } from '../base/errors.ts'
 import { createLogger, type Logger, type LogLevel } from '../base/logger.ts'
 import type { SecretSource } from '../proxy/index.ts'
-import { createCertificate, formatSpiffeId, SecretManager } from '../security/index.ts'
+import { createCertificate } from '../security/ca-service.ts'
+import { SecretManager } from '../security/secret-manager.ts'
+import { formatSpiffeId } from '../security/spiffe.ts'
 import { ADS_CHANNEL_OPTIONS } from '../xds/client.ts'
 import { parseAppProbes } from './app-probes.ts'
 import { buildBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
 import { type ControlPlaneOptions, connectControlPlane, controlPlaneMetadata } from './control-plane-channel.ts'
 import { waitForZeroConnections } from './drain.ts'
-import { startEnvoy } from './envoy-process.ts'
 import { localRequest } from './local-http.ts'
-import { DEFAULT_SECRET, ROOT_SECRET, startSdsServer } from './sds.ts'
+import { DEFAULT_SECRET, ROOT_SECRET } from './secret-names.ts'
 import type { AgentSettings } from './settings.ts'
 import { startStatusServer } from './status-server.ts'
-import { startXdsProxy } from './xds-proxy.ts'
 
 const CA_TIMEOUT_MS = 10_000
 
@@ -189,6 +189,12 @@ async function startChild(
   secrets: SecretManager,
   log: Logger,
 ): Promise<DataPlane> {
+  // Only this kind of data plane needs the socket servers.
+  const [{ startEnvoy }, { startSdsServer }, { startXdsProxy }] = await Promise.all([
+    import('./envoy-process.ts'),
+    import('./sds.ts'),
+    import('./xds-proxy.ts'),
+  ])
   const { config, workdir } = settings
   const sds = await startSdsServer(resolve(workdir, SDS_SOCKET), secrets, log)
   const xds = await startXdsProxy({

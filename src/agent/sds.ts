@@ -5,7 +5,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { SecretSchema } from '../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { Logger } from '../base/logger.ts'
-import type { SecretManager, WorkloadSecret } from '../security/index.ts'
+import type { SecretManager, WorkloadSecret } from '../security/secret-manager.ts'
 import {
   type EncodedResource,
   type SubscriptionChange,
@@ -14,11 +14,7 @@ import {
   XdsServer,
 } from '../xds/server.ts'
 import { SDS_TYPE } from '../xds/type-urls.ts'
-
-/** The workload's key and certificate. */
-export const DEFAULT_SECRET = 'default'
-/** What peers are verified by. */
-export const ROOT_SECRET = 'ROOTCA'
+import { DEFAULT_SECRET, ROOT_SECRET } from './secret-names.ts'
 
 /** A running SDS server; `close` also removes the socket. */
 export interface SdsServer {
