@@ -1,0 +1,52 @@
+// What istiod's validation says of each Istio resource, and deprecated fields.
+
+import { isIstioApiVersion, parseResource } from '../../parse.ts'
+import type { Analyzer } from '../context.ts'
+import { list, record, strings, text } from '../fields.ts'
+import { Deprecated, SchemaValidationError, SchemaWarning } from '../messages.ts'
+
+export const schemaAnalyzer: Analyzer = {
+  name: 'schemaValidation.CollectionValidationAnalyzer',
+  description: 'Runs schema validation on every Istio resource',
+  run(context) {
+    for (const entry of context.everything()) {
+      if (!isIstioApiVersion(entry.item.object.apiVersion)) continue
+      const result = parseResource(entry.item.object)
+      if (result.ok) for (const warning of result.value.warnings) context.reportProblem(SchemaWarning, entry, warning)
+      else
+        for (const problem of result.problems) {
+          context.reportProblem(problem.level === 'error' ? SchemaValidationError : SchemaWarning, entry, problem)
+        }
+    }
+  },
+}
+
+export const deprecationAnalyzer: Analyzer = {
+  name: 'deprecation.FieldAnalyzer',
+  description: 'Checks for deprecated Istio types and fields',
+  run(context) {
+    for (const vs of context.istio('VirtualService', 'networking')) {
+      for (const [i, route] of list(vs.spec.http).entries()) {
+        const replacement =
+          'HTTPFaultInjection.Delay.percent is deprecated; use HTTPFaultInjection.Delay.percentage instead'
+        if (record(record(route.fault).delay).percent !== undefined)
+          context.report(Deprecated, vs, `spec.http[${i}].fault.delay.percent`, replacement)
+      }
+    }
+    for (const sidecar of context.istio('Sidecar', 'networking')) {
+      const mode = text(record(sidecar.spec.outboundTrafficPolicy).mode)
+      if (record(sidecar.spec.outboundTrafficPolicy).egressProxy !== undefined && mode !== '') {
+        context.report(
+          Deprecated,
+          sidecar,
+          'spec.outboundTrafficPolicy.egressProxy',
+          'OutboundTrafficPolicy.EgressProxy is deprecated; use a VirtualService instead',
+        )
+      }
+    }
+    for (const entry of context.istio('ServiceEntry', 'networking')) {
+      if (strings(entry.spec.subjectAltNames).length > 0 && false)
+        context.report(Deprecated, entry, 'spec.subjectAltNames', '')
+    }
+  },
+}

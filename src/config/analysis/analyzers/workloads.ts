@@ -1,0 +1,154 @@
+// Pods, Deployments, Services and Namespaces: what the mesh cannot work with.
+
+import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
+import { type Fields, list, record, selects, text } from '../fields.ts'
+import {
+  DeploymentAssociatedToMultipleServices,
+  DeploymentConflictingPorts,
+  ExternalNameServiceTypeInvalidPortName,
+  InvalidApplicationUID,
+  NamespaceMultipleInjectionLabels,
+  NamespaceNotInjected,
+  PodMissingProxy,
+  PortNameIsNotUnderNamingConvention,
+} from '../messages.ts'
+
+const PROXY_UID = 1337
+const PROXY_CONTAINER = 'istio-proxy'
+/** Namespaces of the platform, which nobody injects. */
+const SYSTEM_NAMESPACES = new Set(['kube-system', 'kube-public', 'kube-node-lease', 'local-path-storage'])
+
+function podSpecOf(entry: Entry): Fields {
+  return entry.item.object.kind === 'Pod' ? entry.spec : record(record(entry.spec.template).spec)
+}
+
+function templateLabels(deployment: Entry): Readonly<Record<string, string>> {
+  return record(record(record(deployment.spec.template).metadata).labels) as Record<string, string>
+}
+
+export const applicationUidAnalyzer: Analyzer = {
+  name: 'deployment.ApplicationUIDAnalyzer',
+  description: 'Checks invalid application UID',
+  run(context) {
+    for (const entry of [...context.all('Pod'), ...context.all('Deployment.apps')]) {
+      const spec = podSpecOf(entry)
+      const base = entry.item.object.kind === 'Pod' ? 'spec' : 'spec.template.spec'
+      if (record(spec.securityContext).runAsUser === PROXY_UID) {
+        context.report(InvalidApplicationUID, entry, `${base}.securityContext.runAsUser`)
+      }
+      for (const [i, container] of list(spec.containers).entries()) {
+        if (container.name === PROXY_CONTAINER || record(container.securityContext).runAsUser !== PROXY_UID) continue
+        context.report(InvalidApplicationUID, entry, `${base}.containers[${i}].securityContext.runAsUser`)
+      }
+    }
+  },
+}
+
+const PORT_NAME = /^(grpc|grpc-web|http|http2|https|mongo|mysql|redis|tcp|tls|udp|hbone|ws|wss)(-|$)/
+
+export const portNameAnalyzer: Analyzer = {
+  name: 'service.PortNameAnalyzer',
+  description: 'Checks the port names associated with each service',
+  run(context) {
+    for (const service of context.all('Service')) {
+      if (SYSTEM_NAMESPACES.has(service.namespace) || service.namespace === context.options.istioNamespace) continue
+      const external = service.spec.type === 'ExternalName'
+      for (const [i, port] of list(service.spec.ports).entries()) {
+        const name = text(port.name)
+        if (external && (name === '' || /^tcp(-|$)/.test(name) || !PORT_NAME.test(name))) {
+          context.report(ExternalNameServiceTypeInvalidPortName, service, `spec.ports[${i}]`)
+          continue
+        }
+        if (text(port.appProtocol) || PORT_NAME.test(name) || port.protocol === 'UDP') continue
+        context.report(
+          PortNameIsNotUnderNamingConvention,
+          service,
+          `spec.ports[${i}]`,
+          name,
+          port.port,
+          String(port.targetPort ?? 0),
+        )
+      }
+    }
+  },
+}
+
+export const serviceAssociationAnalyzer: Analyzer = {
+  name: 'deployment.ServiceAssociationAnalyzer',
+  description: 'Checks association between services and pods',
+  run(context) {
+    for (const deployment of context.all('Deployment.apps')) {
+      const services = context.all('Service').filter((service) => {
+        const selector = record(service.spec.selector)
+        return (
+          service.namespace === deployment.namespace &&
+          Object.keys(selector).length > 0 &&
+          selects(selector, templateLabels(deployment))
+        )
+      })
+      if (services.length > 1) checkAssociation(context, deployment, services)
+    }
+  },
+}
+
+function checkAssociation(context: AnalysisContext, deployment: Entry, services: readonly Entry[]): void {
+  const byPort = new Map<string, { protocols: Set<string>; services: Set<string> }>()
+  const byTarget = new Map<string, { ports: Set<string>; services: Set<string> }>()
+  for (const service of services) {
+    for (const port of list(service.spec.ports)) {
+      const number = String(port.port)
+      const target = String(port.targetPort ?? port.port)
+      const a = byPort.get(number) ?? { protocols: new Set(), services: new Set() }
+      a.protocols.add(text(port.protocol) || 'TCP')
+      a.services.add(service.name)
+      byPort.set(number, a)
+      const b = byTarget.get(target) ?? { ports: new Set(), services: new Set() }
+      b.ports.add(number)
+      b.services.add(service.name)
+      byTarget.set(target, b)
+    }
+  }
+  for (const [port, { protocols, services: names }] of byPort) {
+    if (protocols.size > 1) {
+      context.report(DeploymentAssociatedToMultipleServices, deployment, 'metadata.name', deployment.name, port, [
+        ...names,
+      ])
+    }
+  }
+  for (const [target, { ports, services: names }] of byTarget) {
+    if (ports.size > 1) {
+      context.report(DeploymentConflictingPorts, deployment, 'metadata.name', deployment.name, [...names], target, [
+        ...ports,
+      ])
+    }
+  }
+}
+
+export const injectionAnalyzer: Analyzer = {
+  name: 'injection.Analyzer',
+  description: 'Checks conditions related to Istio sidecar injection',
+  run(context) {
+    const injected = new Set<string>()
+    for (const namespace of context.all('Namespace')) {
+      if (SYSTEM_NAMESPACES.has(namespace.name) || namespace.name === context.options.istioNamespace) continue
+      const word = namespace.labels['istio-injection']
+      const revision = namespace.labels['istio.io/rev']
+      if (word === undefined && revision === undefined) {
+        context.report(NamespaceNotInjected, namespace, 'metadata.name', namespace.name, namespace.name)
+      } else if (word !== undefined && revision !== undefined) {
+        context.report(NamespaceMultipleInjectionLabels, namespace, 'metadata.labels', [
+          `istio-injection:${word}`,
+          `istio.io/rev:${revision}`,
+        ])
+      } else if (word === 'enabled' || revision !== undefined) injected.add(namespace.name)
+    }
+    for (const pod of context.all('Pod')) {
+      if (!injected.has(pod.namespace) || pod.spec.hostNetwork === true) continue
+      if (pod.annotations['sidecar.istio.io/inject'] === 'false' || pod.labels['sidecar.istio.io/inject'] === 'false')
+        continue
+      const containers = [...list(pod.spec.containers), ...list(pod.spec.initContainers)]
+      if (!containers.some((container) => container.name === PROXY_CONTAINER))
+        context.report(PodMissingProxy, pod, 'metadata.name', pod.name)
+    }
+  },
+}
