@@ -210,7 +210,7 @@ function parseHostRewrite(action: RouteAction, context: ParseContext): HostRewri
     case 'hostRewriteLiteral':
       return { kind: 'literal', host: specifier.value }
     case 'autoHostRewrite':
-      return specifier.value ? { kind: 'auto' } : null
+      return specifier.value.value ? { kind: 'auto' } : null
     case 'hostRewriteHeader':
       return { kind: 'header', name: specifier.value.toLowerCase() }
     case 'hostRewritePathRegex':

@@ -2,6 +2,7 @@
 
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import { isGrpcContentType } from '../http/local-reply.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { FractionData, PathMatchData, QueryParameterMatcherData, RouteMatchData } from './config.ts'
 import { compileHeaderMatchers, type HeadersMatch } from './header-matcher.ts'
@@ -17,13 +18,6 @@ export function inFraction(fraction: FractionData, runtime: RuntimeSnapshot, ran
   const millionths =
     fraction.runtimeKey === '' ? fraction.millionths : runtime.fraction(fraction.runtimeKey, fraction.millionths)
   return random % MILLION < millionths
-}
-
-export function isGrpcContentType(contentType: string | undefined): boolean {
-  return (
-    contentType?.startsWith('application/grpc') === true &&
-    (contentType.length === 16 || contentType.charCodeAt(16) === 43) /* + */
-  )
 }
 
 /** null when a list is empty: asking nothing costs nothing. */

@@ -2,6 +2,7 @@
 
 import { Protocol, StreamResetReason } from '../http/codec.ts'
 import { createUpstreamTransportSocket, type UpstreamTransportSocket } from '../network/transport-socket.ts'
+import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { Counter, Scope } from '../observe/stats.ts'
 import { ResourceManager } from './circuit-breakers.ts'
 import type { HttpConnPool, LoadBalancerContext, TcpConnPool, ThreadLocalCluster } from './cluster-manager.ts'
@@ -31,6 +32,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   readonly data: ClusterData
   readonly stats: ClusterStats
   readonly hosts = new PrioritySet()
+  readonly upstreamFilters: readonly UpstreamFilter[]
   dropMillionths = 0
   protected readonly context: ClusterContext
   private readonly scope: Scope
@@ -55,6 +57,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.socket = createUpstreamTransportSocket(data.transportSocket, context.secrets, this.scope)
     this.socketCount = this.scope.counter('default.total_match_count')
+    this.upstreamFilters = data.upstreamFilters.map((filter) => context.createUpstreamFilter(filter))
     this.matches = data.transportSocketMatches.map(({ name, match, socket }) => ({
       match,
       socket: createUpstreamTransportSocket(socket, context.secrets, this.scope),

@@ -2,25 +2,33 @@
 
 import type { ClientCodecCallbacks, ClientConnection } from '../http/codec.ts'
 import { Http1ClientConnection } from '../http/h1/client.ts'
-import type { HeadLimits } from '../http/h1/head.ts'
+import { Http2ClientConnection } from '../http/h2/client.ts'
 import type { Connection } from '../network/connection.ts'
+import type { ClusterStats } from './cluster-stats.ts'
 import type { HttpProtocolData } from './config.ts'
 
 /** Bytes of a response's header block (Envoy: 60 KiB, as for requests). */
 const MAX_RESPONSE_HEADERS_BYTES = 60 * 1024
 
+/** Codec of `connection`, a connection of the cluster that `stats` counts for. */
 export function createClientCodec(
   protocol: 'http1' | 'http2',
   connection: Connection,
   callbacks: ClientCodecCallbacks,
   http: HttpProtocolData,
+  stats: ClusterStats,
 ): ClientConnection {
-  const limits: HeadLimits = {
-    maxBytes: MAX_RESPONSE_HEADERS_BYTES,
-    maxHeaders: http.common.maxHeadersCount,
-    underscores: http.common.headersWithUnderscores,
-    keepRawNames: http.http1.headerKeyFormat === 'preserve_case',
+  const { maxHeadersCount: maxHeaders, headersWithUnderscores: underscores } = http.common
+  if (protocol === 'http2') {
+    const limits = {
+      maxBytes: MAX_RESPONSE_HEADERS_BYTES,
+      maxHeaders,
+      underscores,
+      allowConnect: http.http2.allowConnect,
+    }
+    return new Http2ClientConnection(connection, callbacks, http.http2, limits, stats.http2)
   }
-  if (protocol === 'http2') throw new Error('the HTTP/2 client codec is not built in yet')
+  const keepRawNames = http.http1.headerKeyFormat === 'preserve_case'
+  const limits = { maxBytes: MAX_RESPONSE_HEADERS_BYTES, maxHeaders, underscores, keepRawNames }
   return new Http1ClientConnection(connection, callbacks, http.http1, limits)
 }

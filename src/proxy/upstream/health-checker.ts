@@ -280,7 +280,8 @@ class Attempt implements ConnectionCallbacks, ResponseDecoder {
       return
     }
     const protocol = checker.kind === 'grpc' || checker.protocol === 'http2' ? 'http2' : 'http1'
-    this.codec ??= createClientCodec(protocol, this.connection!, NO_CODEC_CALLBACKS, this.checker.cluster.data.http)
+    const { data, stats } = this.checker.cluster
+    this.codec ??= createClientCodec(protocol, this.connection!, NO_CODEC_CALLBACKS, data.http, stats)
     this.encoder = this.codec.newStream(this)
     const headers = requestOf(checker, this.host, this.checker.cluster.name)
     const body = bodyOf(checker)

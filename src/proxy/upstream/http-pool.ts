@@ -377,7 +377,7 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
       this.codecProtocol = Protocol.Http2
       this.limit = data.http.http2.maxConcurrentStreams
     } else stats.cxHttp1Total.inc()
-    this.codec = createClientCodec(protocol, this.connection, this, data.http)
+    this.codec = createClientCodec(protocol, this.connection, this, data.http, stats)
     const { maxConnectionDurationMs } = data.http.common
     if (maxConnectionDurationMs > 0) this.durationTimer = setTimeout(onDurationTimer, maxConnectionDurationMs, this)
     this.startIdle()

@@ -3,6 +3,7 @@
 import type { ConnectOptions } from '../network/connect.ts'
 import { openConnection } from '../network/connect.ts'
 import type { Connection } from '../network/connection.ts'
+import { type UpstreamFilter, withUpstreamFilters } from '../network/upstream-filters.ts'
 import type { ResourceManager } from './circuit-breakers.ts'
 import type { ClusterStats } from './cluster-stats.ts'
 import type { ClusterData } from './config.ts'
@@ -11,6 +12,7 @@ import type { Host } from './host.ts'
 export interface PoolEnvironment {
   readonly data: ClusterData
   readonly stats: ClusterStats
+  readonly upstreamFilters: readonly UpstreamFilter[]
   /** The cluster lost its last pool or connection: a drained one may go. */
   onIdle(): void
 }
@@ -38,7 +40,11 @@ export function connectTo(host: Host, environment: PoolEnvironment, choice: Tran
     socketOptions: data.socketOptions,
     bufferLimitBytes: data.bufferLimitBytes,
   }
-  return openConnection(host.address, options)
+  return withUpstreamFilters(
+    openConnection(host.address, options),
+    environment.upstreamFilters,
+    options.tls?.alpnProtocols ?? [],
+  )
 }
 
 /** At least one connection is always allowed, so that a limit of others' making cannot starve a host for ever. */

@@ -1,8 +1,9 @@
 // All clusters of a worker: added, replaced, removed, found by name.
 
 import type { Logger } from '../../base/logger.ts'
-import type { NodeInfo, RuntimeSnapshot } from '../config/extension.ts'
+import type { NodeInfo, ParsedExtension, RuntimeSnapshot } from '../config/extension.ts'
 import type { SecretStore } from '../network/tls/secret-store.ts'
+import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { Cluster } from './cluster.ts'
 import type { ClusterManager, ThreadLocalCluster } from './cluster-manager.ts'
@@ -18,6 +19,8 @@ export interface ClusterContext {
   readonly runtime: RuntimeSnapshot
   readonly node: NodeInfo
   readonly workerIndex: number
+  /** Makes a network filter of cluster.filters. */
+  createUpstreamFilter(parsed: ParsedExtension): UpstreamFilter
   /** cluster_manager.local_cluster_name: this proxy's own cluster, for zone-aware routing. */
   readonly localClusterName?: string
 }

@@ -1,0 +1,123 @@
+// envoy.filters.http.fault: configuration, of the filter and of routes (the same message; a route's replaces the filter's).
+
+import { type HTTPFault, HTTPFaultSchema } from '../../../../api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js'
+import { ConfigError } from '../../../../base/errors.ts'
+import { durationMs } from '../../../config/duration.ts'
+import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
+import { refuseUnsupported } from '../../../config/supported-fields.ts'
+import { type HeaderMatcherData, parseHeaderMatchers } from '../../../route/header-matcher.ts'
+import { millionths } from '../../../route/parse-common.ts'
+import { createFaultFilter } from './filter.ts'
+
+/** Millionths of requests. */
+export interface DelayConfig {
+  /** null = the request's x-envoy-fault-delay-request. */
+  readonly fixedMs: number | null
+  readonly millionths: number
+}
+
+export interface AbortConfig {
+  /** 0 = not by HTTP status. */
+  readonly httpStatus: number
+  readonly grpcStatus: number | null
+  /** The request's headers say what. */
+  readonly byHeader: boolean
+  readonly millionths: number
+}
+
+export interface FaultConfig {
+  readonly delay: DelayConfig | null
+  readonly abort: AbortConfig | null
+  /** '' = any. */
+  readonly upstreamCluster: string
+  readonly headers: readonly HeaderMatcherData[]
+  readonly downstreamNodes: readonly string[]
+  /** null = unlimited. */
+  readonly maxActiveFaults: number | null
+  readonly runtimeKeys: FaultRuntimeKeys
+  readonly disableDownstreamClusterStats: boolean
+  readonly filterMetadata: Readonly<Record<string, unknown>> | null
+}
+
+export interface FaultRuntimeKeys {
+  readonly delayPercent: string
+  readonly delayDuration: string
+  readonly abortPercent: string
+  readonly abortHttpStatus: string
+  readonly abortGrpcStatus: string
+  readonly maxActiveFaults: string
+}
+
+const SUPPORTED: ReadonlySet<string> = new Set([
+  'delay',
+  'abort',
+  'upstream_cluster',
+  'headers',
+  'downstream_nodes',
+  'max_active_faults',
+  'delay_percent_runtime',
+  'abort_percent_runtime',
+  'delay_duration_runtime',
+  'abort_http_status_runtime',
+  'abort_grpc_status_runtime',
+  'max_active_faults_runtime',
+  'disable_downstream_cluster_stats',
+  'filter_metadata',
+])
+
+export function parseFault(message: HTTPFault, context: ParseContext): FaultConfig {
+  refuseUnsupported(HTTPFaultSchema, message, SUPPORTED, context.path)
+  return {
+    delay: parseDelay(message, context),
+    abort: parseAbort(message, context),
+    upstreamCluster: message.upstreamCluster,
+    headers: parseHeaderMatchers(message.headers, context.at('headers').path),
+    downstreamNodes: message.downstreamNodes,
+    maxActiveFaults: message.maxActiveFaults ?? null,
+    runtimeKeys: {
+      delayPercent: message.delayPercentRuntime || 'fault.http.delay.fixed_delay_percent',
+      delayDuration: message.delayDurationRuntime || 'fault.http.delay.fixed_duration_ms',
+      abortPercent: message.abortPercentRuntime || 'fault.http.abort.abort_percent',
+      abortHttpStatus: message.abortHttpStatusRuntime || 'fault.http.abort.http_status',
+      abortGrpcStatus: message.abortGrpcStatusRuntime || 'fault.http.abort.grpc_status',
+      maxActiveFaults: message.maxActiveFaultsRuntime || 'fault.http.max_active_faults',
+    },
+    disableDownstreamClusterStats: message.disableDownstreamClusterStats,
+    filterMetadata: (message.filterMetadata as Record<string, unknown> | undefined) ?? null,
+  }
+}
+
+function parseDelay({ delay }: HTTPFault, context: ParseContext): DelayConfig | null {
+  if (!delay) return null
+  const specifier = delay.faultDelaySecifier
+  if (specifier.case === undefined) {
+    throw new ConfigError(context.at('delay').path, 'one of fixed_delay, header_delay is required')
+  }
+  return {
+    fixedMs: specifier.case === 'fixedDelay' ? durationMs(specifier.value) : null,
+    millionths: millionths(delay.percentage, 0),
+  }
+}
+
+function parseAbort({ abort }: HTTPFault, context: ParseContext): AbortConfig | null {
+  if (!abort) return null
+  const error = abort.errorType
+  if (error.case === undefined) {
+    throw new ConfigError(context.at('abort').path, 'one of http_status, grpc_status, header_abort is required')
+  }
+  return {
+    httpStatus: error.case === 'httpStatus' ? error.value : 0,
+    grpcStatus: error.case === 'grpcStatus' ? error.value : null,
+    byHeader: error.case === 'headerAbort',
+    millionths: millionths(abort.percentage, 0),
+  }
+}
+
+export const faultFilter: HttpFilterExtension<FaultConfig, FaultConfig> = {
+  name: 'envoy.filters.http.fault',
+  desc: HTTPFaultSchema,
+  parse: (message, context) => parseFault(message as HTTPFault, context),
+  routeDesc: HTTPFaultSchema,
+  parseRoute: (message, context) => parseFault(message as HTTPFault, context),
+  create: createFaultFilter,
+}
