@@ -121,4 +121,6 @@ export interface NetworkFilterExtension<C = unknown> {
   parse(message: Message, context: ParseContext): C
   create(config: C, context: WorkerContext): (callbacks: ReadFilterCallbacks) => NetworkFilter
   readonly terminal?: boolean
+  /** On a cluster: the filter does nothing on connections that do not offer this protocol, and is left out there. */
+  upstreamAlpn?(config: C): string
 }

@@ -5,6 +5,11 @@ import { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ListenerFilterExtension } from '../network/listener-filters.ts'
 import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
+import { corsFilter } from './http/cors/config.ts'
+import { faultFilter } from './http/fault/config.ts'
+import { grpcStatsFilter } from './http/grpc-stats/config.ts'
+import { alpnFilter } from './http/istio-alpn/config.ts'
+import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
@@ -14,6 +19,7 @@ import { tlsInspector } from './listener/tls-inspector/filter.ts'
 import { directResponse } from './network/direct-response/filter.ts'
 import { echo } from './network/echo/filter.ts'
 import { httpConnectionManager } from './network/http-connection-manager/extension.ts'
+import { metadataExchange } from './network/metadata-exchange/filter.ts'
 import { networkRbacFilter } from './network/rbac/config.ts'
 import { sniCluster } from './network/sni-cluster/filter.ts'
 import { tcpProxy } from './network/tcp-proxy/extension.ts'
@@ -35,9 +41,18 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   directResponse,
   sniCluster,
   networkRbacFilter,
+  metadataExchange,
 ]
 
-const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [routerFilter, rbacFilter]
+const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
+  routerFilter,
+  faultFilter,
+  corsFilter,
+  grpcStatsFilter,
+  metadataExchangeFilter,
+  alpnFilter,
+  rbacFilter,
+]
 
 let registry: ExtensionRegistry | undefined
 

@@ -31,7 +31,7 @@ export class WorkerListeners implements ListenerLookup {
     const listener = new ActiveListener(config, this.environment, this)
     let bound: readonly Address[] = config.addresses
     if (config.bindToPort) {
-      if (old !== undefined && old.config.bindToPort && sameSockets(old.config, config)) listener.adoptSockets(old)
+      if (old?.config.bindToPort && sameSockets(old.config, config)) listener.adoptSockets(old)
       else bound = await listener.bind()
     }
     this.byName.set(config.name, listener)

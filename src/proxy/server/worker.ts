@@ -2,7 +2,7 @@
 
 import type { Logger } from '../../base/logger.ts'
 import { createLogger, isLogLevel, pinoLevel } from '../../base/logger.ts'
-import type { HttpFilterExtension, WorkerContext } from '../config/extension.ts'
+import type { HttpFilterExtension, NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
 import { createAccessLog } from '../filters/access-loggers/create.ts'
 import { registerExtensions } from '../filters/register.ts'
 import type { Address } from '../network/connection.ts'
@@ -44,6 +44,7 @@ export class DataPlaneWorker {
     this.runtime = new Runtime(settings.runtime)
     this.files = new AccessLogFiles(settings.fileFlushIntervalMs, settings.fileFlushMinBytes, this.stats)
     this.drain = new ServerDrain(settings.drainTimeMs, settings.drainImmediate)
+    const registry = registerExtensions()
     this.clusters = new WorkerClusters({
       stats: this.stats,
       log: this.log,
@@ -51,8 +52,11 @@ export class DataPlaneWorker {
       runtime: this.runtime,
       node: settings.node,
       workerIndex: settings.index,
+      createUpstreamFilter: (parsed) => {
+        const extension = registry.get('network_filter', parsed.typeUrl) as unknown as NetworkFilterExtension
+        return { alpn: extension.upstreamAlpn?.(parsed.config) ?? null, factory: extension.create(parsed.config, base) }
+      },
     })
-    const registry = registerExtensions()
     const base: WorkerContext = {
       workerIndex: settings.index,
       clusters: this.clusters,
