@@ -16,7 +16,7 @@ const MAX_DATA_BYTES = 1024 * 1024
 
 /** Magic, length, Any(Struct{ metadata, id }). */
 export function encodeExchange(encodedPeer: Uint8Array, id: string): Buffer {
-  const metadata = toJson(StructSchema, fromBinary(StructSchema, encodedPeer)) as JsonObject
+  const metadata = fromBinary(StructSchema, encodedPeer)
   const struct = create(StructSchema, {
     fields: {
       [PEER_METADATA_HEADER]: create(ValueSchema, { kind: { case: 'structValue', value: metadata } }),
@@ -51,7 +51,7 @@ export function decodeExchange(bytes: Buffer): ExchangeResult {
 function readPeer(data: Buffer): PeerMetadata | null {
   try {
     const value = anyUnpack(fromBinary(AnySchema, data), StructSchema)?.fields[PEER_METADATA_HEADER]?.kind
-    return value?.case === 'structValue' ? peerFromFields(value.value) : null
+    return value?.case === 'structValue' ? peerFromFields(toJson(StructSchema, value.value) as JsonObject) : null
   } catch {
     return null // a peer's mistake: it stays unknown
   }
