@@ -107,12 +107,8 @@ export class DiscoveryServer implements XdsHandler {
     if (client.pending) this.enqueue(client)
   }
 
-  onNack(connection: XdsConnection, typeUrl: string, _nonce: string, reason: string): void {
+  onNack(connection: XdsConnection, typeUrl: string): void {
     this.options.metrics.rejected(typeUrl)
-    this.options.log.warn(
-      { proxy: connection.node.id, type: shortType(typeUrl), reason },
-      'proxy refused configuration',
-    )
     const client = this.clients.get(connection.id)
     if (client?.pending) this.enqueue(client)
   }
