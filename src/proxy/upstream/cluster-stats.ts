@@ -1,6 +1,6 @@
 // `cluster.<name>.*` (envoy-contract §12.4), resolved once so that counting is a field access.
 
-import { Http2Stats, Http2Stats } from '../http/h2/stats.ts'
+import { Http2Stats } from '../http/h2/stats.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
 
 /** Status codes a cluster has counted already: `upstream_rq_200` and so on are made when first seen. */
@@ -117,17 +117,9 @@ export class ClusterStats {
   private readonly canaryCodes: CodeCounters
   private readonly internalCodes: CodeCounters
   private readonly externalCodes: CodeCounters
-  private http2Stats: Http2Stats | null = null
   private canaryTime: Histogram | null = null
   private internalTime: Histogram | null = null
   private externalTime: Histogram | null = null
-  private http2Stats: Http2Stats | null = null
-
-  /** Codec counters, made when the first HTTP/2 connection is. */
-  get http2(): Http2Stats {
-    this.http2Stats ??= new Http2Stats(this.scope)
-    return this.http2Stats
-  }
 
   constructor(scope: Scope) {
     this.scope = scope
@@ -219,12 +211,6 @@ export class ClusterStats {
     this.canaryCodes = new CodeCounters(scope, 'canary.')
     this.internalCodes = new CodeCounters(scope, 'internal.')
     this.externalCodes = new CodeCounters(scope, 'external.')
-  }
-
-  /** `cluster.<name>.http2`, made with the first HTTP/2 connection. */
-  get http2(): Http2Stats {
-    this.http2Stats ??= new Http2Stats(this.scope)
-    return this.http2Stats
   }
 
   /** A response that went downstream. */
