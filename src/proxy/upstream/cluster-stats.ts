@@ -117,6 +117,7 @@ export class ClusterStats {
   private readonly canaryCodes: CodeCounters
   private readonly internalCodes: CodeCounters
   private readonly externalCodes: CodeCounters
+  private http2Stats: Http2Stats | null = null
   private canaryTime: Histogram | null = null
   private internalTime: Histogram | null = null
   private externalTime: Histogram | null = null
@@ -211,6 +212,12 @@ export class ClusterStats {
     this.canaryCodes = new CodeCounters(scope, 'canary.')
     this.internalCodes = new CodeCounters(scope, 'internal.')
     this.externalCodes = new CodeCounters(scope, 'external.')
+  }
+
+  /** Codec counters, made when the first HTTP/2 connection is. */
+  get http2(): Http2Stats {
+    this.http2Stats ??= new Http2Stats(this.scope)
+    return this.http2Stats
   }
 
   /** A response that went downstream. */
