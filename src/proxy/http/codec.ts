@@ -129,7 +129,10 @@ export interface ClientCodecCallbacks {
   onMaxStreamsChanged(max: number): void
 }
 
-export interface ServerConnection extends CodecConnection {}
+export interface ServerConnection extends CodecConnection {
+  /** The connection is gone and its streams were told: what the codec counts of them ends. */
+  onConnectionClosed(): void
+}
 
 export interface ClientConnection extends CodecConnection {
   /** The connection is gone: resets the streams that are left, without onStreamComplete. */

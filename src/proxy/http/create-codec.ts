@@ -7,9 +7,10 @@ import { Protocol } from './codec.ts'
 import type { HcmConfig } from './connection-manager/config.ts'
 import type { SharedState } from './connection-manager/shared.ts'
 import { Http1ServerConnection } from './h1/server.ts'
+import { PREFACE } from './h2/constants.ts'
+import { Http2ServerConnection } from './h2/server.ts'
 
-/** The client connection preface (RFC 9113 §3.4). */
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+const PREFACE_TEXT = latin1(PREFACE, 0, PREFACE.length)
 
 /** What the connection speaks; null = more bytes are needed. ALPN decides for AUTO, then the first bytes. */
 export function detectProtocol(
@@ -22,7 +23,7 @@ export function detectProtocol(
   if (codecType === 'HTTP2' || alpn === 'h2' || alpn === 'istio-h2') return Protocol.Http2
   if (alpn === 'http/1.1' || alpn === 'istio-http/1.1') return Protocol.Http11
   const seen = latin1(bytes, 0, Math.min(bytes.length, PREFACE.length))
-  if (!PREFACE.startsWith(seen)) return Protocol.Http11
+  if (!PREFACE_TEXT.startsWith(seen)) return Protocol.Http11
   if (seen.length === PREFACE.length) return Protocol.Http2
   return end ? Protocol.Http11 : null
 }
@@ -39,7 +40,9 @@ export function createServerCodec(
     maxHeaders: config.common.maxHeadersCount,
     underscores: config.common.headersWithUnderscores,
     keepRawNames: config.http1.headerKeyFormat === 'preserve_case',
+    allowConnect: config.http2.allowConnect,
   }
-  if (protocol === Protocol.Http2) throw new Error('HTTP/2 is on its way')
+  if (protocol === Protocol.Http2)
+    return new Http2ServerConnection(connection, callbacks, shared.http2Options, limits, shared.http2Stats)
   return new Http1ServerConnection(connection, callbacks, config.http1, limits)
 }

@@ -98,6 +98,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
         remote ? 'downstream_remote_disconnect' : 'downstream_local_disconnect',
       )
     }
+    this.codec?.onConnectionClosed()
     stats.cxLengthMs.record(Date.now() - connection.info.startTimeMs)
     stats.cxTxBytes.add(connection.bytesSent - this.sent)
     this.sent = connection.bytesSent

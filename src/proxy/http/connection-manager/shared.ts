@@ -5,11 +5,14 @@ import type { DrainState, RuntimeSnapshot, WorkerContext } from '../../config/ex
 import type { AccessLog } from '../../observe/access-log.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { compileRouteTable } from '../../route/route-table.ts'
+import type { ClusterManager } from '../../upstream/cluster-manager.ts'
 import type { HttpFilterFactory } from '../filter.ts'
+import { Http2Stats } from '../h2/stats.ts'
 import type { PathOptions } from '../path.ts'
 import { compileLocalReplies } from './compile-local-replies.ts'
-import type { HcmConfig, HttpFilterConfig } from './config.ts'
+import type { HcmConfig, Http2Options, HttpFilterConfig } from './config.ts'
 import type { LocalReplies } from './local-replies.ts'
+import { localAddress } from './remote-address.ts'
 import type { LocalNode } from './request-headers.ts'
 import { HcmStats } from './stats.ts'
 
@@ -26,7 +29,10 @@ const DEFAULT_BUFFER_LIMIT = 1024 * 1024
 export class SharedState {
   readonly config: HcmConfig
   readonly stats: HcmStats
+  readonly http2Stats: Http2Stats
+  readonly http2Options: Http2Options
   readonly node: LocalNode
+  readonly clusters: ClusterManager
   readonly runtime: RuntimeSnapshot
   readonly drain: DrainState
   readonly accessLogs: readonly AccessLog[]
@@ -48,8 +54,14 @@ export class SharedState {
   constructor(config: HcmConfig, context: WorkerContext) {
     this.config = config
     this.context = context
+    this.http2Stats = new Http2Stats(context.stats)
+    this.http2Options = {
+      ...config.http2,
+      streamErrorOnInvalidMessage: config.http2.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage,
+    }
     this.stats = new HcmStats(context.stats.scope(`http.${config.statPrefix}`))
-    this.node = context.node
+    this.node = { cluster: context.node.cluster, id: context.node.id, address: localAddress() }
+    this.clusters = context.clusters
     this.runtime = context.runtime
     this.drain = context.drain
     this.accessLogs = config.accessLogs.map((log) => context.createAccessLog(log))

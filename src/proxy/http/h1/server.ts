@@ -261,6 +261,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (error) this.connection.close(CloseType.FlushWriteAndDelay, error.details)
   }
 
+  onConnectionClosed(): void {}
   goAway(): void {}
   shutdownNotice(): void {}
 
@@ -322,12 +323,13 @@ class ServerStream implements ResponseEncoder, Stream {
       this.bodyless = false
       this.codec.becomeTunnel()
     } else if (!headers.has('content-length')) {
-      if (endStream) {
-        if (!this.isHead && status >= 200 && status !== 204 && status !== 304) framingLine = 'content-length: 0\r\n'
-      } else if (!this.bodyless && this.protocol !== Protocol.Http10) {
-        this.chunkedBody = true
+      if (endStream && !this.isHead) {
+        if (status >= 200 && status !== 204) framingLine = 'content-length: 0\r\n'
+      } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 204) {
+        // Also in answer to HEAD: it says how the body of a GET would have come.
+        this.chunkedBody = !this.bodyless
         framingLine = 'transfer-encoding: chunked\r\n'
-      } else if (this.isHead && this.protocol !== Protocol.Http10) framingLine = 'transfer-encoding: chunked\r\n'
+      }
     }
     this.write(`${statusLine(status)}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
     if (endStream) this.finish()

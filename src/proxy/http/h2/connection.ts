@@ -1,0 +1,616 @@
+// What both sides of an HTTP/2 connection share (RFC 9113): frames in, settings, windows, header blocks, faults.
+//
+// A fault of the peer is a value. A stream fault becomes RST_STREAM, a connection fault becomes GOAWAY and is returned
+// from dispatch; the owner then closes the connection.
+
+import type { Connection } from '../../network/connection.ts'
+import type { CodecConnection, CodecError } from '../codec.ts'
+import { Protocol, StreamResetReason } from '../codec.ts'
+import type { Http2Options } from '../connection-manager/config.ts'
+import { HpackDecoder } from '../hpack/decoder.ts'
+import { HpackEncoder } from '../hpack/encoder.ts'
+import {
+  ACK,
+  DEFAULT_MAX_FRAME_SIZE,
+  DEFAULT_WINDOW,
+  END_HEADERS,
+  END_STREAM,
+  ErrorCode,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  MAX_STREAM_ID,
+  MAX_WINDOW,
+  PADDED,
+  PRIORITY,
+  Setting,
+} from './constants.ts'
+import { connectionError, Http2Details, type Http2Error, protocolError } from './error.ts'
+import { type FrameHandler, FrameReader } from './frame-reader.ts'
+import { FrameWriter } from './frame-writer.ts'
+import { BlockFault, BlockKind, type BlockLimits, HeaderBlock } from './header-block.ts'
+import { Keepalive } from './keepalive.ts'
+import type { Http2Stats } from './stats.ts'
+import type { Http2Stream } from './stream.ts'
+
+/** Encoded header bytes of one block, beyond which the peer is cut off (Envoy: 64 KiB of one field on the wire). */
+const MAX_ENCODED_BLOCK = 128 * 1024
+/** Streams we reset lately: frames for them were on their way and are skipped, not faults (§5.1). */
+const MAX_REMEMBERED_RESETS = 1000
+
+export abstract class Http2Connection implements CodecConnection, FrameHandler {
+  readonly protocol = Protocol.Http2
+  readonly connection: Connection
+  readonly options: Http2Options
+  readonly stats: Http2Stats
+  readonly writer: FrameWriter
+  readonly encoder: HpackEncoder
+  readonly streams = new Map<number, Http2Stream>()
+  /** Streams whose body waits for a window. */
+  readonly blocked = new Set<Http2Stream>()
+  readonly initialWindow: number
+  peerInitialWindow = DEFAULT_WINDOW
+  /** Connection windows: what we, what the peer may send. */
+  sendWindow = DEFAULT_WINDOW
+  dataFramesSent = 0
+  /** Highest id that the peer opened (server) or we opened (client). */
+  protected lastStreamId = 0
+  protected openedStreams = 0
+  protected goAwaySent = false
+  protected peerAllowsConnect = false
+  protected readonly block: HeaderBlock
+  private readonly decoder: HpackDecoder
+  private readonly reader = new FrameReader()
+  private readonly keepalive: Keepalive | null
+  private receiveWindow = DEFAULT_WINDOW
+  private readonly connectionWindow: number
+  private unacknowledged = 0
+  private settingsReceived = false
+  private failed = false
+  private aboveTransport = false
+  /** Stream whose header block goes on in CONTINUATION frames, or 0. */
+  private continuing = 0
+  private continuingEnd = false
+  private pieces: Buffer[] = []
+  private piecesBytes = 0
+  private readonly resets = new Set<number>()
+  private emptyFrames = 0
+  private priorityFrames = 0
+  private windowUpdateFrames = 0
+
+  constructor(connection: Connection, options: Http2Options, limits: BlockLimits, stats: Http2Stats) {
+    this.connection = connection
+    this.options = options
+    this.stats = stats
+    this.writer = new FrameWriter(connection)
+    this.encoder = new HpackEncoder(options.hpackTableSize)
+    this.decoder = new HpackDecoder(options.hpackTableSize)
+    this.block = new HeaderBlock(limits)
+    this.initialWindow = options.initialStreamWindowSize
+    this.connectionWindow = Math.max(options.initialConnectionWindowSize, DEFAULT_WINDOW)
+    this.keepalive = Keepalive.of(options, this.writer, stats, connection)
+  }
+
+  /** SETTINGS and the connection's window: the first frames of either side. */
+  protected start(settings: [id: number, value: number][]): void {
+    const { options } = this
+    if (options.hpackTableSize !== 4096) settings.push([Setting.HeaderTableSize, options.hpackTableSize])
+    if (options.initialStreamWindowSize !== DEFAULT_WINDOW)
+      settings.push([Setting.InitialWindowSize, options.initialStreamWindowSize])
+    for (const [id, value] of options.customSettings) settings.push([id, value])
+    this.writer.settings(settings)
+    if (this.connectionWindow > this.receiveWindow) {
+      this.writer.windowUpdate(0, this.connectionWindow - this.receiveWindow)
+      this.receiveWindow = this.connectionWindow
+    }
+  }
+
+  get wantsToWrite(): boolean {
+    return this.blocked.size > 0 || this.connection.bufferedBytes > 0
+  }
+
+  dispatch(chunk: Buffer): CodecError | null {
+    return this.read(chunk, 0)
+  }
+
+  protected read(chunk: Buffer, at: number): CodecError | null {
+    if (this.failed) return null
+    this.writer.settleCounts()
+    this.keepalive?.onBytes()
+    const error = this.reader.feed(chunk, at, this)
+    return error === null ? null : this.fail(error)
+  }
+
+  onEndOfInput(): CodecError | null {
+    return null
+  }
+
+  /** Says why, once. */
+  protected fail(error: Http2Error): Http2Error {
+    this.failed = true
+    this.stop()
+    this.sendGoAway(this.lastPeerStream(), error.code)
+    return error
+  }
+
+  goAway(): void {
+    this.sendGoAway(this.lastPeerStream(), ErrorCode.NoError)
+  }
+
+  shutdownNotice(): void {
+    this.sendGoAway(MAX_STREAM_ID, ErrorCode.NoError)
+  }
+
+  private sendGoAway(lastStreamId: number, code: number): void {
+    if (!this.connection.open) return
+    this.goAwaySent = true
+    this.stats.goawaySent.inc()
+    this.writer.goAway(lastStreamId, code)
+  }
+
+  /** Last stream of the peer that we look at. */
+  protected abstract lastPeerStream(): number
+
+  /** Timers end with the connection. */
+  stop(): void {
+    this.keepalive?.stop()
+  }
+
+  onUnderlyingConnectionAboveWriteBufferHighWatermark(): void {
+    this.onTransportWatermark(true)
+  }
+
+  onUnderlyingConnectionBelowWriteBufferLowWatermark(): void {
+    this.onTransportWatermark(false)
+  }
+
+  private onTransportWatermark(above: boolean): void {
+    this.aboveTransport = above
+    for (const stream of [...this.streams.values()]) stream.onTransportWatermark(above)
+  }
+
+  // ---- streams
+
+  protected register(stream: Http2Stream): void {
+    this.streams.set(stream.id, stream)
+    this.openedStreams++
+    this.stats.streamsActive.inc()
+    this.keepalive?.onStream()
+    if (this.aboveTransport) stream.onTransportWatermark(true)
+  }
+
+  onStreamClosed(stream: Http2Stream): void {
+    this.blocked.delete(stream)
+    if (!this.streams.delete(stream.id)) return
+    this.stats.streamsActive.dec()
+  }
+
+  sendReset(stream: Http2Stream, code: number): void {
+    this.stats.txReset.inc()
+    this.refuse(stream.id, code)
+  }
+
+  /** RST_STREAM; what is on its way for the stream will be skipped. */
+  protected refuse(streamId: number, code: number): void {
+    this.writer.rstStream(streamId, code)
+    if (this.resets.size >= MAX_REMEMBERED_RESETS) {
+      for (const oldest of this.resets) {
+        this.resets.delete(oldest)
+        break
+      }
+    }
+    this.resets.add(streamId)
+  }
+
+  protected wasReset(streamId: number): boolean {
+    return this.resets.has(streamId)
+  }
+
+  /** `bytes` of body were taken off the connection's window and are used up. */
+  consumedConnection(bytes: number): void {
+    this.unacknowledged += bytes
+    if (this.unacknowledged < this.connectionWindow >> 1 || this.failed) return
+    this.writer.windowUpdate(0, this.unacknowledged)
+    this.receiveWindow += this.unacknowledged
+    this.unacknowledged = 0
+  }
+
+  /** A rule of the message is broken: the stream's end, or the connection's when so configured (Envoy's default). */
+  protected messagingError(streamId: number, details: string): Http2Error | null {
+    this.stats.rxMessagingError.inc()
+    if (this.options.streamErrorOnInvalidMessage !== true) {
+      return connectionError(ErrorCode.ProtocolError, 'malformed message', details)
+    }
+    this.endFaulty(streamId, ErrorCode.ProtocolError, details)
+    return null
+  }
+
+  protected endFaulty(streamId: number, code: number, details: string): void {
+    const stream = this.streams.get(streamId)
+    this.stats.txReset.inc()
+    this.refuse(streamId, code)
+    if (!stream) return
+    stream.close()
+    stream.fail(StreamResetReason.ProtocolError, details)
+  }
+
+  // ---- frames
+
+  onFrameHeader(length: number, type: number, flags: number, streamId: number): Http2Error | null {
+    if (this.continuing !== 0 && (type !== FrameType.Continuation || streamId !== this.continuing)) {
+      return protocolError('a header block must be finished first')
+    }
+    if (!this.settingsReceived && (type !== FrameType.Settings || (flags & ACK) !== 0))
+      return protocolError('SETTINGS must come first')
+    if (type !== FrameType.Data) {
+      if (type === FrameType.Headers || type === FrameType.Continuation) return this.countEmpty(length === 0, flags)
+      return null
+    }
+    if (streamId === 0) return protocolError('DATA without a stream')
+    this.receiveWindow -= length
+    if (this.receiveWindow < 0) return connectionError(ErrorCode.FlowControlError, 'connection window exceeded')
+    const flood = this.countEmpty(length === 0, flags)
+    if (flood) return flood
+    const stream = this.streams.get(streamId)
+    if (!stream) {
+      // Nobody will use the bytes: they are given back here.
+      this.consumedConnection(length)
+      if (this.isIdle(streamId)) return protocolError('DATA on an idle stream')
+      return this.resets.has(streamId) ? null : connectionError(ErrorCode.StreamClosed, 'DATA on a closed stream')
+    }
+    stream.wireBytesReceived += length + FRAME_HEADER_BYTES
+    if (stream.remoteClosed) {
+      this.consumedConnection(length)
+      return connectionError(ErrorCode.StreamClosed, 'DATA after END_STREAM')
+    }
+    stream.receiveWindow -= length
+    if (stream.receiveWindow < 0) {
+      this.consumedConnection(length)
+      this.endFaulty(streamId, ErrorCode.FlowControlError, Http2Details.ProtocolError)
+    }
+    return null
+  }
+
+  onDataPiece(
+    streamId: number,
+    flags: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+    last: boolean,
+  ): Http2Error | null {
+    const stream = this.streams.get(streamId)
+    if (!stream) return null
+    if (!stream.headersReceived) return protocolError('DATA before HEADERS')
+    const endStream = last && (flags & END_STREAM) !== 0
+    if (stream.bodyExpected >= 0) {
+      stream.bodyExpected -= end - start
+      if (stream.bodyExpected < 0 || (endStream && stream.bodyExpected > 0)) {
+        this.consumedConnection(end - start)
+        return this.messagingError(streamId, Http2Details.MessagingRule)
+      }
+    }
+    stream.receiveData(payload, start, end, endStream)
+    return this.floodCheck()
+  }
+
+  onFrame(
+    type: number,
+    flags: number,
+    streamId: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): Http2Error | null {
+    const error = this.takeFrame(type, flags, streamId, payload, start, end)
+    return error ?? this.floodCheck()
+  }
+
+  private takeFrame(
+    type: number,
+    flags: number,
+    streamId: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): Http2Error | null {
+    switch (type) {
+      case FrameType.Headers:
+        return this.onHeadersFrame(flags, streamId, payload, start, end)
+      case FrameType.Continuation:
+        return this.onContinuation(flags, streamId, payload, start, end)
+      case FrameType.Priority:
+        return this.onPriority(streamId, payload, start, end)
+      case FrameType.RstStream:
+        return this.onRstStream(streamId, payload, start, end)
+      case FrameType.Settings:
+        return this.onSettings(flags, streamId, payload, start, end)
+      case FrameType.PushPromise:
+        return protocolError('PUSH_PROMISE')
+      case FrameType.Ping:
+        return this.onPing(flags, streamId, payload, start, end)
+      case FrameType.GoAway:
+        if (streamId !== 0) return protocolError('GOAWAY on a stream')
+        if (end - start < 8) return connectionError(ErrorCode.FrameSizeError, 'GOAWAY')
+        this.onGoAway(payload.readUInt32BE(start) & MAX_STREAM_ID, payload.readUInt32BE(start + 4))
+        return null
+      case FrameType.WindowUpdate:
+        return this.onWindowUpdate(streamId, payload, start, end)
+      default:
+        // Unknown types are for extensions (§5.5).
+        return null
+    }
+  }
+
+  private onHeadersFrame(
+    flags: number,
+    streamId: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): Http2Error | null {
+    if (streamId === 0) return protocolError('HEADERS without a stream')
+    let padding = 0
+    if (flags & PADDED) {
+      if (start === end) return connectionError(ErrorCode.FrameSizeError, 'HEADERS')
+      padding = payload[start++]!
+    }
+    if (flags & PRIORITY) {
+      if (end - start < 5) return connectionError(ErrorCode.FrameSizeError, 'HEADERS')
+      if ((payload.readUInt32BE(start) & MAX_STREAM_ID) === streamId)
+        return protocolError('a stream cannot depend on itself')
+      start += 5
+    }
+    if (padding > end - start) return protocolError('padding longer than the frame')
+    end -= padding
+    const refused = this.acceptHeaders(streamId)
+    if (refused) return refused
+    const endStream = (flags & END_STREAM) !== 0
+    if (flags & END_HEADERS) return this.onBlock(streamId, endStream, payload, start, end)
+    this.continuing = streamId
+    this.continuingEnd = endStream
+    return this.keepPiece(payload, start, end)
+  }
+
+  private onContinuation(
+    flags: number,
+    streamId: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): Http2Error | null {
+    if (this.continuing === 0) return protocolError('CONTINUATION without HEADERS')
+    const error = this.keepPiece(payload, start, end)
+    if (error || (flags & END_HEADERS) === 0) return error
+    const block = Buffer.concat(this.pieces)
+    this.pieces = []
+    this.piecesBytes = 0
+    this.continuing = 0
+    return this.onBlock(streamId, this.continuingEnd, block, 0, block.length)
+  }
+
+  private keepPiece(payload: Buffer, start: number, end: number): Http2Error | null {
+    this.pieces.push(Buffer.from(payload.subarray(start, end)))
+    this.piecesBytes += end - start
+    if (this.piecesBytes <= MAX_ENCODED_BLOCK) return null
+    this.stats.headerOverflow.inc()
+    return connectionError(ErrorCode.EnhanceYourCalm, 'header block too large', Http2Details.TooManyHeaders)
+  }
+
+  /** May HEADERS come for this stream? Creates nothing yet. */
+  protected abstract acceptHeaders(streamId: number): Http2Error | null
+
+  /** Never used by the peer so far. */
+  protected abstract isIdle(streamId: number): boolean
+
+  /** A complete header block. It is always decoded: the table must follow (§4.3). */
+  private onBlock(
+    streamId: number,
+    endStream: boolean,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): Http2Error | null {
+    const { block } = this
+    const stream = this.streams.get(streamId)
+    const trailers = stream?.headersReceived === true
+    block.begin(trailers ? BlockKind.Trailers : this.firstBlockKind())
+    if (!this.decoder.decode(payload, start, end, block)) return connectionError(ErrorCode.CompressionError, 'HPACK')
+    if (!stream && this.resets.has(streamId)) return null
+    block.finish()
+    if (block.dropped > 0) this.stats.droppedHeadersWithUnderscores.add(block.dropped)
+    if (!trailers) return this.onFirstBlock(streamId, stream, endStream, end - start)
+    if (stream!.remoteClosed) return connectionError(ErrorCode.StreamClosed, 'HEADERS after END_STREAM')
+    stream!.wireBytesReceived += end - start + FRAME_HEADER_BYTES
+    const incomplete = stream!.bodyExpected > 0
+    if (block.fault !== BlockFault.None || !endStream || incomplete) return this.blockError(streamId)
+    this.stats.trailers.inc()
+    if (block.headers.size === 0) stream!.receiveData(EMPTY, 0, 0, true)
+    else stream!.receiveTrailers(block.headers)
+    return null
+  }
+
+  protected abstract firstBlockKind(): BlockKind
+
+  /** Request or response headers; `block` holds them. */
+  protected abstract onFirstBlock(
+    streamId: number,
+    stream: Http2Stream | undefined,
+    endStream: boolean,
+    bytes: number,
+  ): Http2Error | null
+
+  /** What the fault in `block` does to its stream, which may be known or not. */
+  protected blockError(streamId: number): Http2Error | null {
+    switch (this.block.fault) {
+      case BlockFault.TooLarge:
+        this.stats.headerOverflow.inc()
+        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.TooManyHeaders)
+        return null
+      case BlockFault.Underscore:
+        this.stats.requestsRejectedWithUnderscoresInHeaders.inc()
+        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.Underscore)
+        return null
+      default:
+        return this.messagingError(streamId, Http2Details.MessagingRule)
+    }
+  }
+
+  private onPriority(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
+    if (streamId === 0) return protocolError('PRIORITY without a stream')
+    if (end - start !== 5) return connectionError(ErrorCode.FrameSizeError, 'PRIORITY')
+    if ((payload.readUInt32BE(start) & MAX_STREAM_ID) === streamId)
+      return protocolError('a stream cannot depend on itself')
+    if (++this.priorityFrames <= this.options.maxInboundPriorityFramesPerStream * (1 + this.openedStreams)) return null
+    this.stats.inboundPriorityFramesFlood.inc()
+    return flood('too many PRIORITY frames', Http2Details.PriorityFlood)
+  }
+
+  private onRstStream(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
+    if (streamId === 0) return protocolError('RST_STREAM without a stream')
+    if (end - start !== 4) return connectionError(ErrorCode.FrameSizeError, 'RST_STREAM')
+    if (this.isIdle(streamId)) return protocolError('RST_STREAM on an idle stream')
+    const stream = this.streams.get(streamId)
+    if (!stream) return null
+    this.stats.rxReset.inc()
+    stream.onRemoteReset(payload.readUInt32BE(start))
+    return this.onPeerReset(stream)
+  }
+
+  /** The server counts resets that come before any answer. */
+  protected onPeerReset(_stream: Http2Stream): Http2Error | null {
+    return null
+  }
+
+  private onSettings(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
+    if (streamId !== 0) return protocolError('SETTINGS on a stream')
+    if (flags & ACK) return start === end ? null : connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
+    if ((end - start) % 6 !== 0) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
+    this.settingsReceived = true
+    for (let at = start; at < end; at += 6) {
+      const error = this.applySetting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2))
+      if (error) return error
+    }
+    this.writer.settingsAck()
+    this.flushBlocked()
+    return null
+  }
+
+  private applySetting(id: number, value: number): Http2Error | null {
+    switch (id) {
+      case Setting.HeaderTableSize:
+        this.encoder.setPeerTableSize(value)
+        break
+      case Setting.EnablePush:
+        if (value > 1) return protocolError('SETTINGS_ENABLE_PUSH')
+        break
+      case Setting.MaxConcurrentStreams:
+        this.onPeerMaxStreams(value)
+        break
+      case Setting.InitialWindowSize: {
+        if (value > MAX_WINDOW) return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
+        const change = value - this.peerInitialWindow
+        this.peerInitialWindow = value
+        for (const stream of this.streams.values()) {
+          stream.sendWindow += change
+          if (stream.sendWindow > MAX_WINDOW)
+            return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
+        }
+        break
+      }
+      case Setting.MaxFrameSize:
+        if (value < DEFAULT_MAX_FRAME_SIZE || value > 0xffffff) return protocolError('SETTINGS_MAX_FRAME_SIZE')
+        // Larger frames than the write buffer takes at once gain nothing.
+        this.writer.maxFrameSize = DEFAULT_MAX_FRAME_SIZE
+        break
+      case Setting.EnableConnectProtocol:
+        if (value > 1 || (value === 0 && this.peerAllowsConnect))
+          return protocolError('SETTINGS_ENABLE_CONNECT_PROTOCOL')
+        this.peerAllowsConnect = value === 1
+        break
+    }
+    return null
+  }
+
+  protected onPeerMaxStreams(_max: number): void {}
+
+  private onPing(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
+    if (streamId !== 0) return protocolError('PING on a stream')
+    if (end - start !== 8) return connectionError(ErrorCode.FrameSizeError, 'PING')
+    if ((flags & ACK) === 0) this.writer.ping(payload, start, true)
+    return null
+  }
+
+  protected abstract onGoAway(lastStreamId: number, code: number): void
+
+  private onWindowUpdate(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
+    if (end - start !== 4) return connectionError(ErrorCode.FrameSizeError, 'WINDOW_UPDATE')
+    const increment = payload.readUInt32BE(start) & MAX_WINDOW
+    const perData = this.options.maxInboundWindowUpdateFramesPerDataFrameSent
+    if (++this.windowUpdateFrames > 5 + 2 * (this.openedStreams + perData * this.dataFramesSent)) {
+      this.stats.inboundWindowUpdateFramesFlood.inc()
+      return flood('too many WINDOW_UPDATE frames', Http2Details.WindowUpdateFlood)
+    }
+    if (streamId === 0) {
+      if (increment === 0) return protocolError('WINDOW_UPDATE of 0')
+      this.sendWindow += increment
+      if (this.sendWindow > MAX_WINDOW) return connectionError(ErrorCode.FlowControlError, 'WINDOW_UPDATE')
+      this.flushBlocked()
+      return null
+    }
+    const stream = this.streams.get(streamId)
+    if (!stream) return this.isIdle(streamId) ? protocolError('WINDOW_UPDATE on an idle stream') : null
+    if (increment === 0) {
+      this.endFaulty(streamId, ErrorCode.ProtocolError, Http2Details.ProtocolError)
+      return null
+    }
+    stream.sendWindow += increment
+    if (stream.sendWindow > MAX_WINDOW) {
+      this.endFaulty(streamId, ErrorCode.FlowControlError, Http2Details.ProtocolError)
+      return null
+    }
+    if (this.blocked.has(stream)) stream.flushQueue()
+    return null
+  }
+
+  /** Every waiting stream gets its turn; who waits again goes to the end. */
+  private flushBlocked(): void {
+    if (this.blocked.size === 0 || this.sendWindow <= 0) return
+    for (const stream of [...this.blocked]) {
+      if (this.sendWindow <= 0) return
+      this.blocked.delete(stream)
+      this.blocked.add(stream)
+      stream.flushQueue()
+    }
+  }
+
+  // ---- floods (envoy-contract §6)
+
+  private countEmpty(empty: boolean, flags: number): Http2Error | null {
+    if (!empty || (flags & END_STREAM) !== 0) {
+      this.emptyFrames = 0
+      return null
+    }
+    if (++this.emptyFrames <= this.options.maxConsecutiveInboundFramesWithEmptyPayload) return null
+    this.stats.inboundEmptyFramesFlood.inc()
+    return flood('too many empty frames', Http2Details.EmptyFramesFlood)
+  }
+
+  private floodCheck(): Http2Error | null {
+    const { outbound } = this.writer
+    if (outbound.waitingControl > this.options.maxOutboundControlFrames) {
+      this.stats.outboundControlFlood.inc()
+      return flood('the peer does not read our control frames', Http2Details.OutboundControlFlood)
+    }
+    if (outbound.waiting > this.options.maxOutboundFrames) {
+      this.stats.outboundFlood.inc()
+      return flood('the peer does not read our frames', Http2Details.OutboundFlood)
+    }
+    return null
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+function flood(message: string, details: string): Http2Error {
+  return connectionError(ErrorCode.EnhanceYourCalm, message, details)
+}

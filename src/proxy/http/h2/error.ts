@@ -1,0 +1,38 @@
+// Peers' faults as values: what is sent (RFC 9113 §5.4, §7) and what logs and answers say.
+
+import type { CodecError } from '../codec.ts'
+import { ErrorCode } from './constants.ts'
+
+/** A fault that ends the connection with GOAWAY `code`. */
+export interface Http2Error extends CodecError {
+  readonly code: ErrorCode
+}
+
+/** Response code details in Envoy's words. */
+export const Http2Details = {
+  ProtocolError: 'http2.protocol_error',
+  MessagingRule: 'http2.violation.of.messaging.rule',
+  TooManyHeaders: 'http2.too_many_headers',
+  Underscore: 'http2.unexpected_underscore',
+  RemoteReset: 'http2.remote_reset',
+  RemoteRefused: 'http2.remote_refuse',
+  EmptyFramesFlood: 'http2.inbound_empty_frames_flood',
+  PriorityFlood: 'http2.inbound_priority_frames_flood',
+  WindowUpdateFlood: 'http2.inbound_window_update_frames_flood',
+  OutboundFlood: 'http2.outbound_frames_flood',
+  OutboundControlFlood: 'http2.outbound_control_frames_flood',
+  PrematureResets: 'too_many_premature_resets',
+  KeepaliveTimeout: 'http2.keepalive_timeout',
+} as const
+
+export function connectionError(
+  code: ErrorCode,
+  message: string,
+  details: string = Http2Details.ProtocolError,
+): Http2Error {
+  return { code, details, message }
+}
+
+export function protocolError(message: string): Http2Error {
+  return connectionError(ErrorCode.ProtocolError, message)
+}

@@ -1,0 +1,254 @@
+// Turns decoded fields into a HeaderMap and checks the message rules of HTTP/2 (RFC 9113 §8.2, §8.3) on the way.
+
+import { isAuthority, isToken, isVisible } from '../h1/characters.ts'
+import { HeaderMap } from '../header-map.ts'
+import type { HeaderSink } from '../hpack/decoder.ts'
+
+export const BlockKind = { Request: 0, Response: 1, Trailers: 2 } as const
+export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind]
+
+/** What is wrong with a block; the first fault counts. */
+export const BlockFault = { None: 0, Malformed: 1, TooLarge: 2, Underscore: 3 } as const
+export type BlockFault = (typeof BlockFault)[keyof typeof BlockFault]
+
+export interface BlockLimits {
+  /** Sum of names and values. */
+  readonly maxBytes: number
+  readonly maxHeaders: number
+  readonly underscores: 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER'
+  /** RFC 8441. */
+  readonly allowConnect: boolean
+}
+
+const NameClass = { Malformed: 0, Plain: 1, Underscore: 2, Cookie: 3, Te: 4, Host: 5, ContentLength: 6 } as const
+type NameClass = (typeof NameClass)[keyof typeof NameClass]
+
+/** §8.2.2: headers about the connection have no place in HTTP/2. */
+const CONNECTION_SPECIFIC = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']
+
+/** Names seen, each judged once. Bounded, because peers choose them. */
+const MAX_NAMES = 4096
+const classes = new Map<string, NameClass>([
+  ['cookie', NameClass.Cookie],
+  ['te', NameClass.Te],
+  ['host', NameClass.Host],
+  ['content-length', NameClass.ContentLength],
+])
+for (const name of CONNECTION_SPECIFIC) classes.set(name, NameClass.Malformed)
+
+/** Lower-case tchar (RFC 9110 §5.6.2, RFC 9113 §8.2.1). */
+const NAME = new Uint8Array(256)
+for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") NAME[c.charCodeAt(0)] = 1
+
+function classify(name: string): NameClass {
+  const known = classes.get(name)
+  if (known !== undefined) return known
+  let found: NameClass = name === '' ? NameClass.Malformed : NameClass.Plain
+  for (let i = 0; i < name.length && found !== NameClass.Malformed; i++) {
+    const c = name.charCodeAt(i)
+    if (NAME[c] !== 1) found = NameClass.Malformed
+    else if (c === 95) found = NameClass.Underscore
+  }
+  if (classes.size < MAX_NAMES) classes.set(name, found)
+  return found
+}
+
+/** No control bytes but HT, no space at either end (§8.2.1). */
+function isFieldValue(value: string): boolean {
+  const { length } = value
+  for (let i = 0; i < length; i++) {
+    const c = value.charCodeAt(i)
+    if (c < 32 ? c !== 9 : c === 127) return false
+  }
+  if (length === 0) return true
+  const first = value.charCodeAt(0)
+  const last = value.charCodeAt(length - 1)
+  return first !== 32 && first !== 9 && last !== 32 && last !== 9
+}
+
+/** §3.1 of RFC 3986. */
+function isScheme(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i) | 32
+    if (
+      !(c >= 97 && c <= 122) &&
+      (i === 0 || (!(c >= 48 && c <= 57) && text[i] !== '+' && text[i] !== '-' && text[i] !== '.'))
+    )
+      return false
+  }
+  return text !== ''
+}
+
+/** One per connection, used for one block at a time: begin, decode into it, finish, read the results. */
+export class HeaderBlock implements HeaderSink {
+  headers = new HeaderMap()
+  fault: BlockFault = BlockFault.None
+  /** Declared body length, or -1. */
+  contentLength = -1
+  /** Headers dropped for an underscore. */
+  dropped = 0
+  private readonly limits: BlockLimits
+  private kind: BlockKind = BlockKind.Request
+  private bytes = 0
+  private count = 0
+  private regular = false
+  private pathSeen = false
+  private authoritySeen = false
+  private host: string | null = null
+  private cookie = ''
+
+  constructor(limits: BlockLimits) {
+    this.limits = limits
+  }
+
+  begin(kind: BlockKind): void {
+    this.kind = kind
+    this.headers = new HeaderMap()
+    this.fault = BlockFault.None
+    this.contentLength = -1
+    this.dropped = 0
+    this.bytes = 0
+    this.count = 0
+    this.regular = false
+    this.pathSeen = false
+    this.authoritySeen = false
+    this.host = null
+    this.cookie = ''
+  }
+
+  onHeader(name: string, value: string): void {
+    if (this.fault !== BlockFault.None) return
+    this.bytes += name.length + value.length
+    if (this.bytes > this.limits.maxBytes || ++this.count > this.limits.maxHeaders) {
+      this.fault = BlockFault.TooLarge
+      return
+    }
+    if (!isFieldValue(value)) {
+      this.fault = BlockFault.Malformed
+      return
+    }
+    if (name.charCodeAt(0) === 58) {
+      if (!this.pseudo(name, value)) this.fault = BlockFault.Malformed
+      return
+    }
+    this.regular = true
+    switch (classify(name)) {
+      case NameClass.Plain:
+        break
+      case NameClass.Underscore:
+        if (this.limits.underscores === 'REJECT_REQUEST') {
+          this.fault = BlockFault.Underscore
+          return
+        }
+        if (this.limits.underscores === 'DROP_HEADER') {
+          this.dropped++
+          return
+        }
+        break
+      case NameClass.Cookie:
+        // Crumbs become one header again for whoever speaks HTTP/1 (§8.2.3).
+        this.cookie = this.cookie === '' ? value : `${this.cookie}; ${value}`
+        return
+      case NameClass.Host:
+        if (this.kind === BlockKind.Request) {
+          this.host = this.host === null ? value : `${this.host},${value}`
+          return
+        }
+        break
+      case NameClass.Te:
+        if (value !== 'trailers') {
+          this.fault = BlockFault.Malformed
+          return
+        }
+        break
+      case NameClass.ContentLength:
+        if (!this.length(value)) {
+          this.fault = BlockFault.Malformed
+          return
+        }
+        break
+      default:
+        this.fault = BlockFault.Malformed
+        return
+    }
+    this.headers.list.push(name, value)
+  }
+
+  /** After the last field: what must be there is there. */
+  finish(): void {
+    const { headers, kind } = this
+    if (this.cookie !== '') headers.list.push('cookie', this.cookie)
+    if (this.fault !== BlockFault.None || kind === BlockKind.Trailers) return
+    const complete = kind === BlockKind.Response ? headers.status >= 100 : this.isRequest()
+    if (!complete) this.fault = BlockFault.Malformed
+  }
+
+  private isRequest(): boolean {
+    const { headers } = this
+    // :authority wins over Host (§8.3.1), which then says nothing more.
+    if (!this.authoritySeen && this.host !== null) {
+      if (!isAuthority(this.host)) return false
+      headers.authority = this.host
+      this.authoritySeen = true
+    }
+    headers.hostSeen = this.authoritySeen
+    if (headers.method === '') return false
+    if (headers.method !== 'CONNECT')
+      return headers.protocol === '' && headers.scheme !== '' && this.pathSeen && headers.path !== ''
+    if (headers.protocol === '') return headers.scheme === '' && !this.pathSeen && headers.authority !== ''
+    return this.limits.allowConnect && headers.scheme !== '' && this.pathSeen && headers.authority !== ''
+  }
+
+  private pseudo(name: string, value: string): boolean {
+    const { headers } = this
+    if (this.regular || this.kind === BlockKind.Trailers) return false
+    if (this.kind === BlockKind.Response) {
+      if (name !== ':status' || headers.status !== 0 || value.length !== 3) return false
+      for (let i = 0; i < 3; i++) {
+        const digit = value.charCodeAt(i) - 48
+        if (digit < 0 || digit > 9) return false
+        headers.status = headers.status * 10 + digit
+      }
+      return true
+    }
+    switch (name) {
+      case ':method':
+        if (headers.method !== '' || !isToken(value)) return false
+        headers.method = value
+        return true
+      case ':path':
+        if (this.pathSeen || !isVisible(value)) return false
+        this.pathSeen = true
+        headers.path = value
+        return true
+      case ':scheme':
+        if (headers.scheme !== '' || !isScheme(value)) return false
+        headers.scheme = value
+        return true
+      case ':authority':
+        if (this.authoritySeen || !isAuthority(value)) return false
+        this.authoritySeen = true
+        headers.authority = value
+        return true
+      case ':protocol':
+        if (headers.protocol !== '' || !isToken(value)) return false
+        headers.protocol = value
+        return true
+      default:
+        return false
+    }
+  }
+
+  private length(value: string): boolean {
+    if (value === '' || value.length > 15) return false
+    let length = 0
+    for (let i = 0; i < value.length; i++) {
+      const digit = value.charCodeAt(i) - 48
+      if (digit < 0 || digit > 9) return false
+      length = length * 10 + digit
+    }
+    if (this.contentLength >= 0 && this.contentLength !== length) return false
+    this.contentLength = length
+    return true
+  }
+}

@@ -1,0 +1,183 @@
+// The server side of an HTTP/2 connection.
+
+import type { Connection } from '../../network/connection.ts'
+import type { CodecError, RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
+import { StreamResetReason } from '../codec.ts'
+import type { Http2Options } from '../connection-manager/config.ts'
+import type { HeaderMap } from '../header-map.ts'
+import { Http2Connection } from './connection.ts'
+import { ErrorCode, FRAME_HEADER_BYTES, PREFACE, Setting } from './constants.ts'
+import { connectionError, Http2Details, type Http2Error, protocolError } from './error.ts'
+import { BlockFault, BlockKind, type BlockLimits } from './header-block.ts'
+import type { Http2Stats } from './stats.ts'
+import { Http2Stream, StreamState } from './stream.ts'
+import { requestToUpgrade } from './upgrade.ts'
+
+/** Rapid reset (CVE-2023-44487): half of this many requests reset before an answer, within their first second. */
+const PREMATURE_RESET_TOTAL = 500
+const PREMATURE_LIFETIME_MS = 1000
+
+export class Http2ServerConnection extends Http2Connection implements ServerConnection {
+  private readonly callbacks: ServerCodecCallbacks
+  private prefaceRead = 0
+  private closedStreams = 0
+  private prematureResets = 0
+
+  constructor(
+    connection: Connection,
+    callbacks: ServerCodecCallbacks,
+    options: Http2Options,
+    limits: BlockLimits,
+    stats: Http2Stats,
+  ) {
+    super(connection, options, limits, stats)
+    this.callbacks = callbacks
+    const settings: [number, number][] = [[Setting.MaxConcurrentStreams, options.maxConcurrentStreams]]
+    if (options.allowConnect) settings.push([Setting.EnableConnectProtocol, 1])
+    this.start(settings)
+  }
+
+  override dispatch(chunk: Buffer): CodecError | null {
+    let at = 0
+    while (this.prefaceRead < PREFACE.length && at < chunk.length) {
+      if (chunk[at++] !== PREFACE[this.prefaceRead++]) {
+        this.prefaceRead = 0
+        return this.fail(protocolError('no client connection preface'))
+      }
+    }
+    return at < chunk.length ? this.read(chunk, at) : null
+  }
+
+  protected lastPeerStream(): number {
+    return this.lastStreamId
+  }
+
+  protected isIdle(streamId: number): boolean {
+    return streamId > this.lastStreamId || streamId % 2 === 0
+  }
+
+  protected acceptHeaders(streamId: number): Http2Error | null {
+    if (streamId % 2 === 0) return protocolError('clients open odd streams')
+    if (streamId > this.lastStreamId) return null
+    const stream = this.streams.get(streamId)
+    if (stream?.remoteClosed || (!stream && !this.wasReset(streamId))) {
+      return connectionError(ErrorCode.StreamClosed, 'HEADERS on a closed stream')
+    }
+    return null
+  }
+
+  protected firstBlockKind(): BlockKind {
+    return BlockKind.Request
+  }
+
+  protected onFirstBlock(streamId: number, _stream: undefined, endStream: boolean, bytes: number): Http2Error | null {
+    this.lastStreamId = streamId
+    const { block, options } = this
+    if (this.streams.size >= options.maxConcurrentStreams) {
+      this.stats.streamRefusedErrors.inc()
+      this.refuse(streamId, ErrorCode.RefusedStream)
+      return null
+    }
+    const stream = new ServerStream(this, streamId)
+    this.register(stream)
+    stream.state = StreamState.Open
+    stream.headersReceived = true
+    stream.wireBytesReceived = bytes + FRAME_HEADER_BYTES
+    stream.decoder = this.callbacks.newStream(stream)
+    const { headers } = block
+    if (block.fault !== BlockFault.None || (endStream && block.contentLength > 0)) return this.blockError(streamId)
+    stream.bodyExpected = block.contentLength
+    if (headers.method === 'CONNECT') {
+      stream.tunnel = true
+      if (headers.protocol !== '') {
+        stream.upgrade = true
+        requestToUpgrade(headers)
+      }
+    }
+    if (endStream) stream.onRemoteEnd()
+    stream.deliverHeaders(headers, endStream)
+    stream.settle()
+    return null
+  }
+
+  override onStreamClosed(stream: Http2Stream): void {
+    super.onStreamClosed(stream)
+    this.closedStreams++
+  }
+
+  protected override onPeerReset(stream: Http2Stream): Http2Error | null {
+    const { answered, startMs } = stream as ServerStream
+    if (answered || performance.now() - startMs > PREMATURE_LIFETIME_MS) return null
+    this.prematureResets++
+    // Also before the total is reached: once the rest could no longer make up for it.
+    if (this.prematureResets * 2 < Math.max(PREMATURE_RESET_TOTAL, this.closedStreams)) return null
+    return connectionError(ErrorCode.EnhanceYourCalm, 'too many requests reset at once', Http2Details.PrematureResets)
+  }
+
+  onConnectionClosed(): void {
+    this.stop()
+    for (const stream of [...this.streams.values()]) {
+      stream.callbacks = null
+      stream.close()
+    }
+  }
+
+  protected onGoAway(): void {
+    this.callbacks.onGoAway()
+  }
+}
+
+class ServerStream extends Http2Stream implements ResponseEncoder {
+  decoder: RequestDecoder | null = null
+  readonly startMs = performance.now()
+  /** Response headers went out. */
+  answered = false
+  /** The request was an extended CONNECT. */
+  upgrade = false
+
+  deliverHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.decoder!.decodeHeaders(headers, endStream)
+  }
+
+  protected deliverData(chunk: Buffer, endStream: boolean): void {
+    this.decoder!.decodeData(chunk, endStream)
+  }
+
+  protected deliverTrailers(trailers: HeaderMap): void {
+    this.decoder!.decodeTrailers(trailers)
+  }
+
+  encode1xxHeaders(headers: HeaderMap): void {
+    if (!this.localClosed) this.sendHeaders(headers, false)
+  }
+
+  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.answered = true
+    this.sendHeaders(headers, endStream)
+  }
+
+  protected encodePseudo(headers: HeaderMap): void {
+    const status = this.upgrade && headers.status === 101 ? 200 : headers.status
+    this.codec.encoder.field(':status', STATUS_TEXT[status] ?? String(status))
+  }
+
+  protected override onLocalEnd(): void {
+    if (this.state !== StreamState.HalfClosedRemote && !this.tunnel) {
+      // A complete answer to an unfinished request: the rest is not wanted (RFC 9113 §8.1).
+      this.state = StreamState.Closed
+      this.codec.sendReset(this, ErrorCode.NoError)
+    } else this.state = this.state === StreamState.HalfClosedRemote ? StreamState.Closed : StreamState.HalfClosedLocal
+    if (this.state === StreamState.Closed) this.dropHeld()
+    this.settle()
+  }
+
+  protected resetCode(reason: StreamResetReason): number {
+    if (reason === StreamResetReason.LocalRefusedStreamReset) return ErrorCode.RefusedStream
+    if (reason === StreamResetReason.ProtocolError) return ErrorCode.ProtocolError
+    if (reason === StreamResetReason.ConnectError) return ErrorCode.ConnectError
+    return this.localClosed ? ErrorCode.NoError : ErrorCode.InternalError
+  }
+}
+
+const STATUS_TEXT: string[] = []
+for (let status = 100; status < 600; status++) STATUS_TEXT[status] = String(status)

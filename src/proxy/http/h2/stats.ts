@@ -1,0 +1,51 @@
+// Codec counters (envoy-contract §5.9), rooted at `http2.` downstream and `cluster.<name>.http2.` upstream.
+
+import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
+
+export class Http2Stats {
+  readonly droppedHeadersWithUnderscores: Counter
+  readonly goawaySent: Counter
+  readonly headerOverflow: Counter
+  readonly headersCbNoStream: Counter
+  readonly inboundEmptyFramesFlood: Counter
+  readonly inboundPriorityFramesFlood: Counter
+  readonly inboundWindowUpdateFramesFlood: Counter
+  readonly keepaliveTimeout: Counter
+  readonly metadataEmptyFrames: Counter
+  readonly outboundControlFlood: Counter
+  readonly outboundFlood: Counter
+  readonly requestsRejectedWithUnderscoresInHeaders: Counter
+  readonly rxMessagingError: Counter
+  readonly rxReset: Counter
+  readonly streamRefusedErrors: Counter
+  readonly trailers: Counter
+  readonly txFlushTimeout: Counter
+  readonly txReset: Counter
+  readonly streamsActive: Gauge
+  readonly pendingSendBytes: Gauge
+
+  /** `scope` is the root or the cluster's. */
+  constructor(scope: Scope) {
+    const at = scope.scope('http2')
+    this.droppedHeadersWithUnderscores = at.counter('dropped_headers_with_underscores')
+    this.goawaySent = at.counter('goaway_sent')
+    this.headerOverflow = at.counter('header_overflow')
+    this.headersCbNoStream = at.counter('headers_cb_no_stream')
+    this.inboundEmptyFramesFlood = at.counter('inbound_empty_frames_flood')
+    this.inboundPriorityFramesFlood = at.counter('inbound_priority_frames_flood')
+    this.inboundWindowUpdateFramesFlood = at.counter('inbound_window_update_frames_flood')
+    this.keepaliveTimeout = at.counter('keepalive_timeout')
+    this.metadataEmptyFrames = at.counter('metadata_empty_frames')
+    this.outboundControlFlood = at.counter('outbound_control_flood')
+    this.outboundFlood = at.counter('outbound_flood')
+    this.requestsRejectedWithUnderscoresInHeaders = at.counter('requests_rejected_with_underscores_in_headers')
+    this.rxMessagingError = at.counter('rx_messaging_error')
+    this.rxReset = at.counter('rx_reset')
+    this.streamRefusedErrors = at.counter('stream_refused_errors')
+    this.trailers = at.counter('trailers')
+    this.txFlushTimeout = at.counter('tx_flush_timeout')
+    this.txReset = at.counter('tx_reset')
+    this.streamsActive = at.gauge('streams_active')
+    this.pendingSendBytes = at.gauge('pending_send_bytes')
+  }
+}
