@@ -3,11 +3,20 @@
 import { create } from '@bufbuild/protobuf'
 import { ExtensionSchema, type Node, NodeSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { Logger } from '../../base/logger.ts'
-import { type AdsClient, CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, type ResourceChange } from '../../xds/index.ts'
+import {
+  type AdsClient,
+  CDS_TYPE,
+  EDS_TYPE,
+  LDS_TYPE,
+  RDS_TYPE,
+  type ResourceChange,
+  SDS_TYPE,
+} from '../../xds/index.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ClusterResources } from './clusters.ts'
 import type { ListenerResources } from './listeners.ts'
 import type { RouteResources } from './routes.ts'
+import type { SecretResources } from './secrets.ts'
 import { PROXY_VERSION } from './version.ts'
 
 /** Envoy's names of our extension categories, as a control plane sees them in node.extensions. */
@@ -44,6 +53,7 @@ export interface AdsResources {
   readonly clusters: ClusterResources
   readonly listeners: ListenerResources
   readonly routes: RouteResources
+  readonly secrets: SecretResources
 }
 
 /** Which types the bootstrap asks for over ADS, and how long the first answer is waited for. */
@@ -92,14 +102,15 @@ export async function subscribeAll(
   }
 }
 
-/** Makes EDS and RDS askable; before any cluster or listener is parsed. */
+/** Makes EDS, SDS and RDS askable; before any cluster or listener is parsed. */
 export function subscribeNamed(ads: AdsClient, resources: AdsResources): void {
-  const { clusters, routes } = resources
+  const { clusters, routes, secrets } = resources
   // How long a cluster or listener waits is its own matter (warming.ts): the subscription itself waits for ever.
   const options = { initialFetchTimeoutMs: 0 }
   clusters.eds = ads.subscribe(EDS_TYPE, options, {
     onUpdate: (change: ResourceChange) => clusters.updateEndpoints(change.added),
   })
+  secrets.ads = ads.subscribe(SDS_TYPE, options, { onUpdate: (change: ResourceChange) => secrets.update(change.added) })
   routes.rds = ads.subscribe(RDS_TYPE, options, { onUpdate: (change: ResourceChange) => routes.update(change.added) })
 }
 

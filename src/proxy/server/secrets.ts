@@ -12,7 +12,7 @@ import type { DumpedResource } from '../admin/source.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
 import { parseCertificate, parseTicketKeys, parseValidation } from '../network/tls/tls-config.ts'
 import type { SecretSource, SecretValue } from './options.ts'
-import { decodeResource, dumped, type IncomingResource } from './resource.ts'
+import { decodeResource, dumped, type IncomingResource, joinErrors } from './resource.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
@@ -36,6 +36,8 @@ export class SecretResources {
   private readonly sds: SdsSubscribe
   private readonly dynamic = new Map<string, Known>()
   private readonly fixed = new Map<string, DumpedResource>()
+  /** Secrets whose sds_config says `ads: {}`; null without ADS. */
+  ads: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
   constructor(workers: Workers, warming: Warming, log: Logger, inProcess: SecretSource | undefined, sds: SdsSubscribe) {
     this.workers = workers
@@ -55,6 +57,17 @@ export class SecretResources {
   /** Throws ConfigError when nothing can deliver it. Delivery begins with the first call for a name. */
   need(name: string, source: ConfigSource | undefined): void {
     if (this.fixed.has(name) || this.dynamic.has(name)) return
+    if (source?.configSourceSpecifier.case === 'ads') {
+      const { ads } = this
+      if (ads === null)
+        throw new ConfigError(
+          'sds_config.ads',
+          `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
+        )
+      this.dynamic.set(name, { end: () => ads.remove([name]), dump: null })
+      ads.add([name])
+      return
+    }
     if (this.inProcess !== undefined) {
       const known: Known = { end: () => end(), dump: null }
       this.dynamic.set(name, known)
@@ -64,6 +77,20 @@ export class SecretResources {
     if (source === undefined)
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
     this.dynamic.set(name, { end: this.sds(name, source, (resource) => this.receive(resource)), dump: null })
+  }
+
+  /** One SDS response over ADS; returns the NACK reason or null. */
+  update(added: readonly IncomingResource[]): string | null {
+    const errors: string[] = []
+    for (const resource of added) {
+      try {
+        parseSecret(resource)
+        this.receive(resource)
+      } catch (error) {
+        errors.push(`${resource.name}: ${errorText(error)}`)
+      }
+    }
+    return joinErrors(errors)
   }
 
   has(name: string): boolean {
