@@ -1,4 +1,12 @@
 // Public entry of the config room: Istio resources, parsed and checked.
+export {
+  ANALYZERS,
+  type AnalysisItem,
+  type AnalysisMessage,
+  type AnalysisOptions,
+  type Analyzer,
+  analyze,
+} from './analysis/index.ts'
 export { type DurationMs, parseDuration } from './duration.ts'
 export { ISTIO_KINDS, type IstioKind, isIstioGroup, istioGroupKind, type SpecOf } from './kinds.ts'
 export { defaultMeshConfig, type MeshConfig, type ProxyConfig, parseMeshConfig } from './mesh-config.ts'

@@ -9,8 +9,9 @@ import {
   secretAnalyzer,
 } from './analyzers/gateway.ts'
 import { deprecationAnalyzer, schemaAnalyzer } from './analyzers/schema.ts'
-import { authorizationAnalyzer, gatewaySelectorAnalyzer } from './analyzers/security.ts'
+import { authorizationAnalyzer, blockedCidrsAnalyzer, gatewaySelectorAnalyzer } from './analyzers/security.ts'
 import {
+  sidecarAmbientAnalyzer,
   sidecarDefaultAnalyzer,
   sidecarSelectorAnalyzer,
   telemetryDefaultAnalyzer,
@@ -29,6 +30,7 @@ import {
 import { matchesAnalyzer } from './analyzers/virtual-service-matches.ts'
 import {
   applicationUidAnalyzer,
+  imageAutoAnalyzer,
   injectionAnalyzer,
   portNameAnalyzer,
   serviceAssociationAnalyzer,
@@ -44,11 +46,12 @@ import {
 export type { AnalysisItem, AnalysisMessage, AnalysisOptions, Analyzer } from './context.ts'
 export type { Level } from './messages.ts'
 
-/** Every analyzer, by name. */
+/** Every analyzer; several checks may bear one of istioctl's names. */
 export const ANALYZERS: readonly Analyzer[] = [
   addressesAnalyzer,
   applicationUidAnalyzer,
   authorizationAnalyzer,
+  blockedCidrsAnalyzer,
   caCertificateAnalyzer,
   conflictingGatewayAnalyzer,
   conflictingMeshHostsAnalyzer,
@@ -60,6 +63,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   envoyPatchAnalyzer,
   gatewayAnalyzer,
   gatewaySelectorAnalyzer,
+  imageAutoAnalyzer,
   ingressPortAnalyzer,
   ingressRouteAnalyzer,
   injectionAnalyzer,
@@ -70,6 +74,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   schemaAnalyzer,
   secretAnalyzer,
   serviceAssociationAnalyzer,
+  sidecarAmbientAnalyzer,
   sidecarDefaultAnalyzer,
   sidecarSelectorAnalyzer,
   telemetryDefaultAnalyzer,
@@ -83,7 +88,7 @@ export function analyze(
   options: AnalysisOptions,
   analyzers: readonly Analyzer[] = ANALYZERS,
 ): AnalysisMessage[] {
-  const context = new AnalysisContext(items, options)
+  const context = new AnalysisContext([...items, ...defaultResources(items, options)], options)
   for (const analyzer of analyzers) analyzer.run(context)
   const severity = { Error: 0, Warning: 1, Info: 2 }
   return context.messages.sort(
@@ -93,6 +98,35 @@ export function analyze(
       compare(a.origin, b.origin) ||
       compare(a.message, b.message),
   )
+}
+
+/** The ingress gateway that an installation has, unless the analysed set brings its own. */
+function defaultResources(items: readonly AnalysisItem[], { istioNamespace }: AnalysisOptions): AnalysisItem[] {
+  const labels = { app: 'istio-ingressgateway', istio: 'ingressgateway' }
+  const has = (kind: string) =>
+    items.some(({ object }) => object.kind === kind && object.metadata.labels?.istio === labels.istio)
+  const ports = [
+    ['status-port', 15021],
+    ['http2', 80],
+    ['http2-unprivileged', 8080],
+    ['https', 443],
+    ['https-unprivileged', 8443],
+    ['tls', 15443],
+  ] as const
+  const metadata = { name: 'istio-ingressgateway', namespace: istioNamespace, labels }
+  const service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata,
+    spec: { selector: labels, ports: ports.map(([name, port]) => ({ name, port })) },
+  }
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers: [{ name: 'istio-proxy' }] } }
+  const own = items.some(({ object }) => object.kind === 'Service' && object.metadata.name === metadata.name)
+  return [...(own ? [] : [service]), ...(has('Pod') ? [] : [pod])].map((object) => ({
+    object,
+    hasNamespace: true,
+    reference: () => '',
+  }))
 }
 
 function compare(a: string, b: string): number {

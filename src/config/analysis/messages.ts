@@ -223,3 +223,9 @@ export const ConflictingServiceEntryProtocol = template(
   'Warning',
   'Multiple ServiceEntries (%s) define the same host %q and port %d with conflicting protocols (%s).',
 )
+export const IneffectivePolicy = template('IST0167', 'Warning', 'The policy has no impact: %s.')
+export const JwksUriFetchUnrestricted = template(
+  'IST0175',
+  'Warning',
+  'BLOCKED_CIDRS_IN_JWKS_URIS is not configured but %d RequestAuthentication resource(s) exist (%s). Consider configuring it to restrict JWKS URI fetches to trusted networks.',
+)

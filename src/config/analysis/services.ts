@@ -46,14 +46,19 @@ export function visibleFrom(host: { exportTo: readonly string[]; namespace: stri
   )
 }
 
-/** The host that a destination in `namespace` means: `reviews`, `reviews.ns`, `reviews.ns.svc`, or a full name. */
-export function findHost(hosts: readonly KnownHost[], destination: string, namespace: string): KnownHost | undefined {
+/** The host that a destination written in `namespace` means for proxies in `viewer`: `reviews`, `reviews.ns`, `reviews.ns.svc`, or a full name. */
+export function findHost(
+  hosts: readonly KnownHost[],
+  destination: string,
+  namespace: string,
+  viewer = namespace,
+): KnownHost | undefined {
   const names = new Set([
     fqdn(destination, namespace),
     `${destination}.svc.cluster.local`,
     `${destination}.cluster.local`,
   ])
-  const visible = hosts.filter((known) => visibleFrom(known, namespace))
+  const visible = hosts.filter((known) => visibleFrom(known, viewer))
   return (
     visible.find((known) => names.has(known.host)) ??
     visible.find((known) => [...names].some((name) => hostMatches(known.host, name)))
@@ -74,7 +79,6 @@ export function destinations(virtualService: Entry): readonly Destination[] {
   const take = (value: unknown, path: string) => {
     const destination = record(value)
     const host = text(destination.host)
-    if (!host) return
     const port = record(destination.port).number
     found.push({ path, host, subset: text(destination.subset), port: typeof port === 'number' ? port : null })
   }
@@ -83,7 +87,7 @@ export function destinations(virtualService: Entry): readonly Destination[] {
       for (const [j, target] of list(route.route).entries()) {
         take(target.destination, `spec.${protocol}[${i}].route[${j}].destination`)
       }
-      take(route.mirror, `spec.${protocol}[${i}].mirror`)
+      if (route.mirror !== undefined) take(route.mirror, `spec.${protocol}[${i}].mirror`)
       for (const [j, mirror] of list(route.mirrors).entries())
         take(mirror.destination, `spec.${protocol}[${i}].mirrors[${j}].destination`)
     }

@@ -13,7 +13,7 @@ import {
 
 const RELATIVE = new Set(['INSERT_BEFORE', 'INSERT_AFTER', 'REPLACE', 'MERGE', 'REMOVE'])
 const ROUTES = new Set(['ROUTE_CONFIGURATION', 'HTTP_ROUTE'])
-const FILTERS = new Set(['HTTP_FILTER', 'NETWORK_FILTER'])
+const REPLACEABLE = new Set(['HTTP_FILTER', 'NETWORK_FILTER', 'VIRTUAL_HOST'])
 
 export const envoyPatchAnalyzer: Analyzer = {
   name: 'envoyfilter.EnvoyPatchAnalyzer',
@@ -38,7 +38,7 @@ function findings(filter: Entry): [MessageType, string][] {
     if (operation === 'ADD' && ROUTES.has(applyTo)) found.push([EnvoyFilterUsesAddOperationIncorrectly, path])
     else if (operation === 'REMOVE' && ROUTES.has(applyTo))
       found.push([EnvoyFilterUsesRemoveOperationIncorrectly, path])
-    else if (operation === 'REPLACE' && !FILTERS.has(applyTo))
+    else if (operation === 'REPLACE' && !REPLACEABLE.has(applyTo))
       found.push([EnvoyFilterUsesReplaceOperationIncorrectly, path])
     else if (RELATIVE.has(operation) && !hasPriority) {
       if (!relativeReported) found.push([EnvoyFilterUsesRelativeOperation, path])

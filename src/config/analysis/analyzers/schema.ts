@@ -2,7 +2,7 @@
 
 import { isIstioApiVersion, parseResource } from '../../parse.ts'
 import type { Analyzer } from '../context.ts'
-import { list, record, strings, text } from '../fields.ts'
+import { list, record, text } from '../fields.ts'
 import { Deprecated, SchemaValidationError, SchemaWarning } from '../messages.ts'
 
 export const schemaAnalyzer: Analyzer = {
@@ -12,8 +12,11 @@ export const schemaAnalyzer: Analyzer = {
     for (const entry of context.everything()) {
       if (!isIstioApiVersion(entry.item.object.apiVersion)) continue
       const result = parseResource(entry.item.object)
-      if (result.ok) for (const warning of result.value.warnings) context.reportProblem(SchemaWarning, entry, warning)
-      else
+      // Unreachable rules have messages of their own.
+      if (result.ok) {
+        const warnings = result.value.warnings.filter((warning) => !warning.message.startsWith('is unreachable'))
+        for (const warning of warnings) context.reportProblem(SchemaWarning, entry, warning)
+      } else
         for (const problem of result.problems) {
           context.reportProblem(problem.level === 'error' ? SchemaValidationError : SchemaWarning, entry, problem)
         }
@@ -43,10 +46,6 @@ export const deprecationAnalyzer: Analyzer = {
           'OutboundTrafficPolicy.EgressProxy is deprecated; use a VirtualService instead',
         )
       }
-    }
-    for (const entry of context.istio('ServiceEntry', 'networking')) {
-      if (strings(entry.spec.subjectAltNames).length > 0 && false)
-        context.report(Deprecated, entry, 'spec.subjectAltNames', '')
     }
   },
 }

@@ -2,7 +2,12 @@
 
 import type { Analyzer } from '../context.ts'
 import { list, record, selectorText, selects, strings } from '../fields.ts'
-import { IneffectiveSelector, NoMatchingWorkloadsFound, ReferencedResourceNotFound } from '../messages.ts'
+import {
+  IneffectiveSelector,
+  JwksUriFetchUnrestricted,
+  NoMatchingWorkloadsFound,
+  ReferencedResourceNotFound,
+} from '../messages.ts'
 
 export const authorizationAnalyzer: Analyzer = {
   name: 'authz.AuthorizationPoliciesAnalyzer',
@@ -66,6 +71,7 @@ export const gatewaySelectorAnalyzer: Analyzer = {
       for (const policy of context.istio(kind, group)) {
         const labels = record(record(policy.spec.selector).matchLabels)
         if (Object.keys(labels).length === 0) continue
+        if (policy.spec.targetRef !== undefined || policy.spec.targetRefs !== undefined) continue
         const pod = context
           .all('Pod')
           .find(
@@ -77,5 +83,34 @@ export const gatewaySelectorAnalyzer: Analyzer = {
         if (pod) context.report(IneffectiveSelector, policy, 'spec.selector.matchLabels', pod.labels[GATEWAY_LABEL])
       }
     }
+  },
+}
+
+/** Environment variable of istiod that restricts where JWKS are fetched from. */
+const BLOCKED_CIDRS = 'BLOCKED_CIDRS_IN_JWKS_URIS'
+
+export const blockedCidrsAnalyzer: Analyzer = {
+  name: 'authn.BlockedCIDRsAnalyzer',
+  description: 'Checks that istiod restricts JWKS fetches when RequestAuthentications make it fetch',
+  run(context) {
+    const istiod = context
+      .all('Deployment.apps')
+      .find((entry) => entry.namespace === context.options.istioNamespace && entry.labels.app === 'istiod')
+    if (!istiod) return // nothing to judge without the control plane in the set
+    const containers = list(record(record(istiod.spec.template).spec).containers)
+    const restricted = containers.some((container) =>
+      list(container.env).some((variable) => variable.name === BLOCKED_CIDRS && variable.value !== ''),
+    )
+    const policies = context
+      .istio('RequestAuthentication', 'security')
+      .filter((policy) => list(policy.spec.jwtRules).some((rule) => rule.jwksUri !== undefined))
+    if (restricted || policies.length === 0) return
+    context.report(
+      JwksUriFetchUnrestricted,
+      policies[0]!,
+      'spec.jwtRules',
+      policies.length,
+      policies.map((policy) => policy.key).join(', '),
+    )
   },
 }

@@ -5,6 +5,7 @@ import { list, record, selectorText, selects } from '../fields.ts'
 import {
   ConflictingSidecarWorkloadSelectors,
   ConflictingTelemetryWorkloadSelectors,
+  IneffectivePolicy,
   InvalidTelemetryProvider,
   type MessageType,
   MultipleSidecarsWithoutWorkloadSelectors,
@@ -44,7 +45,7 @@ function checkSelectors(context: AnalysisContext, rules: SelectorRules): void {
   const byPod = new Map<Entry, Entry[]>()
   for (const entry of context.istio(rules.kind, rules.group)) {
     const labels = rules.labels(entry)
-    if (labels === undefined) continue
+    if (labels === undefined || isAmbientSidecar(context, rules, entry)) continue
     const pods = context.all('Pod').filter((pod) => pod.namespace === entry.namespace && selects(labels, pod.labels))
     if (pods.length === 0)
       context.report(ReferencedResourceNotFound, entry, rules.path, 'selector', selectorText(labels))
@@ -62,10 +63,14 @@ function checkSelectors(context: AnalysisContext, rules: SelectorRules): void {
   }
 }
 
+function isAmbientSidecar(context: AnalysisContext, rules: SelectorRules, entry: Entry): boolean {
+  return rules.kind === 'Sidecar' && ambientNamespaces(context).has(entry.namespace)
+}
+
 function checkDefaults(context: AnalysisContext, rules: SelectorRules): void {
   const byNamespace = new Map<string, Entry[]>()
   for (const entry of context.istio(rules.kind, rules.group)) {
-    if (rules.labels(entry) !== undefined) continue
+    if (rules.labels(entry) !== undefined || isAmbientSidecar(context, rules, entry)) continue
     byNamespace.set(entry.namespace, [...(byNamespace.get(entry.namespace) ?? []), entry])
   }
   for (const [namespace, entries] of byNamespace) {
@@ -82,8 +87,35 @@ export const sidecarSelectorAnalyzer: Analyzer = {
   run: (context) => checkSelectors(context, SIDECAR),
 }
 
+/** Namespaces whose pods have no sidecar because ztunnel carries their traffic. */
+function ambientNamespaces(context: AnalysisContext): ReadonlySet<string> {
+  const ambient = context
+    .all('Namespace')
+    .filter(({ labels }) => labels['istio.io/dataplane-mode'] === 'ambient')
+    .filter(({ labels }) => labels['istio-injection'] !== 'enabled' && labels['istio.io/rev'] === undefined)
+  return new Set(ambient.map((namespace) => namespace.name))
+}
+
+export const sidecarAmbientAnalyzer: Analyzer = {
+  name: 'sidecar.SelectorAnalyzer',
+  description: 'Finds sidecars for workloads that have none',
+  run(context) {
+    const ambient = ambientNamespaces(context)
+    for (const sidecar of context.istio('Sidecar', 'networking')) {
+      if (!ambient.has(sidecar.namespace)) continue
+      const scope = sidecar.spec.workloadSelector === undefined ? 'namespace' : 'selected workload'
+      context.report(
+        IneffectivePolicy,
+        sidecar,
+        'metadata.name',
+        `${scope} is in ambient mode, the policy has no impact`,
+      )
+    }
+  },
+}
+
 export const sidecarDefaultAnalyzer: Analyzer = {
-  name: 'sidecar.DefaultSelectorAnalyzer',
+  name: 'sidecar.SelectorAnalyzer',
   description: 'Validates that there is at most one default sidecar in a namespace',
   run: (context) => checkDefaults(context, SIDECAR),
 }
@@ -96,7 +128,7 @@ export const telemetrySelectorAnalyzer: Analyzer = {
 }
 
 export const telemetryDefaultAnalyzer: Analyzer = {
-  name: 'telemetry.DefaultSelectorAnalyzer',
+  name: 'telemetry.SelectorAnalyzer',
   description: 'Validates that there is at most one default telemetry in a namespace',
   run: (context) => checkDefaults(context, TELEMETRY),
 }

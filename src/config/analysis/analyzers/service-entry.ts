@@ -1,7 +1,7 @@
 // ServiceEntries: addresses that TCP needs, and conflicting protocols.
 
 import type { Analyzer, Entry } from '../context.ts'
-import { list, strings, text } from '../fields.ts'
+import { list, record, strings, text } from '../fields.ts'
 import { ConflictingServiceEntryProtocol, ServiceEntryAddressesRequired } from '../messages.ts'
 
 export const addressesAnalyzer: Analyzer = {
@@ -12,7 +12,8 @@ export const addressesAnalyzer: Analyzer = {
     const autoAllocate = metadata.ISTIO_META_DNS_AUTO_ALLOCATE === 'true' && metadata.ISTIO_META_DNS_CAPTURE === 'true'
     if (autoAllocate) return
     for (const entry of context.istio('ServiceEntry', 'networking')) {
-      if (strings(entry.spec.addresses).length > 0) continue
+      if (strings(entry.spec.addresses).length > 0 || list(record(entry.item.object.status).addresses).length > 0)
+        continue
       for (const [i, port] of list(entry.spec.ports).entries()) {
         const protocol = text(port.protocol).toUpperCase()
         if (protocol === '' || protocol === 'TCP')

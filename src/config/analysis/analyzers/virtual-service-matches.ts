@@ -5,7 +5,7 @@ import { type Fields, list, record, text } from '../fields.ts'
 import { VirtualServiceIneffectiveMatch, VirtualServiceUnreachableRule } from '../messages.ts'
 
 export const matchesAnalyzer: Analyzer = {
-  name: 'virtualservice.MatchesAnalyzer',
+  name: 'schemaValidation.CollectionValidationAnalyzer',
   description: 'Finds virtual services with routing rules that can never be reached',
   run(context) {
     for (const vs of context.istio('VirtualService', 'networking')) {

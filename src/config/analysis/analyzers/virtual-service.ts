@@ -10,14 +10,14 @@ import {
   VirtualServiceDestinationPortSelectorRequired,
   VirtualServiceHostNotFoundInGateway,
 } from '../messages.ts'
-import { destinations, findHost, knownHosts, visibleFrom } from '../services.ts'
+import { destinations, findHost, type KnownHost, knownHosts, visibleFrom } from '../services.ts'
 
 function virtualServices(context: AnalysisContext): readonly Entry[] {
   return context.istio('VirtualService', 'networking')
 }
 
 function gatewayOf(context: AnalysisContext, name: string, namespace: string): Entry | undefined {
-  const [ns, short] = name.includes('/') ? (name.split('/', 2) as [string, string]) : [namespace, name]
+  const [ns, short] = splitName(name, namespace)
   return context.istio('Gateway', 'networking').find((gateway) => gateway.name === short && gateway.namespace === ns)
 }
 
@@ -31,10 +31,10 @@ export const gatewayAnalyzer: Analyzer = {
     for (const vs of virtualServices(context)) {
       for (const [i, name] of strings(vs.spec.gateways).entries()) {
         if (name === 'mesh' || name.includes(GENERATED_GATEWAY)) continue
-        const gateway = gatewayOf(context, name, vs.namespace)
-        if (!gateway) context.report(ReferencedResourceNotFound, vs, `spec.gateways[${i}]`, 'gateway', name)
+        const served = servedHosts(context, name, vs)
+        if (!served) context.report(ReferencedResourceNotFound, vs, `spec.gateways[${i}]`, 'gateway', name)
         const hosts = strings(vs.spec.hosts)
-        if (!gateway || !someHostServed(hosts, vs, gateway)) {
+        if (!served || !hosts.some((host) => served.some((name_) => hostsOverlap(name_, host)))) {
           context.report(VirtualServiceHostNotFoundInGateway, vs, `spec.gateways[${i}]`, hosts, vs.name, name)
         }
       }
@@ -42,18 +42,29 @@ export const gatewayAnalyzer: Analyzer = {
   },
 }
 
-/** Server hosts may carry a namespace: `ns/host`, `./host`, `*​/host`. */
-function someHostServed(hosts: readonly string[], vs: Entry, gateway: Entry): boolean {
-  for (const server of list(gateway.spec.servers)) {
-    for (const serverHost of strings(server.hosts)) {
-      const slash = serverHost.indexOf('/')
-      const scope = slash < 0 ? '*' : serverHost.slice(0, slash)
-      const host = serverHost.slice(slash + 1)
-      const inScope = scope === '*' || scope === vs.namespace || (scope === '.' && vs.namespace === gateway.namespace)
-      if (inScope && hosts.some((name) => hostsOverlap(host, name))) return true
-    }
+/** Hosts that a gateway serves for the virtual service's namespace; undefined when there is no such gateway. */
+function servedHosts(context: AnalysisContext, name: string, vs: Entry): string[] | undefined {
+  const gateway = gatewayOf(context, name, vs.namespace)
+  if (gateway) {
+    // Server hosts may carry a namespace: `ns/host`, `./host` or `*` and the host.
+    return list(gateway.spec.servers).flatMap((server) =>
+      strings(server.hosts).flatMap((serverHost) => {
+        const slash = serverHost.indexOf('/')
+        const scope = slash < 0 ? '*' : serverHost.slice(0, slash)
+        const inScope = scope === '*' || scope === vs.namespace || (scope === '.' && vs.namespace === gateway.namespace)
+        return inScope ? [serverHost.slice(slash + 1)] : []
+      }),
+    )
   }
-  return false
+  const [namespace, short] = splitName(name, vs.namespace)
+  const standard = context
+    .all('Gateway.gateway.networking.k8s.io')
+    .find((candidate) => candidate.name === short && candidate.namespace === namespace)
+  return standard && list(standard.spec.listeners).map((listener) => text(listener.hostname) || '*')
+}
+
+function splitName(name: string, namespace: string): [namespace: string, name: string] {
+  return name.includes('/') ? (name.split('/', 2) as [string, string]) : [namespace, name]
 }
 
 export const destinationHostAnalyzer: Analyzer = {
@@ -63,7 +74,11 @@ export const destinationHostAnalyzer: Analyzer = {
     const hosts = knownHosts(context)
     for (const vs of virtualServices(context)) {
       for (const destination of destinations(vs)) {
-        const known = findHost(hosts, destination.host, vs.namespace)
+        const known = viewers(vs).reduce<KnownHost | undefined>(
+          (found, namespace, i) =>
+            i > 0 && !found ? undefined : findHost(hosts, destination.host, vs.namespace, namespace),
+          undefined,
+        )
         if (!known) {
           context.report(ReferencedResourceNotFound, vs, `${destination.path}.host`, 'host', destination.host)
           continue
@@ -92,6 +107,13 @@ export const destinationHostAnalyzer: Analyzer = {
   },
 }
 
+/** Namespaces whose proxies use the rules of a virtual service: its own, or those it is exported to. */
+function viewers(vs: Entry): readonly string[] {
+  const scopes = strings(vs.spec.exportTo)
+  if (scopes.length === 0 || scopes.includes('*')) return [vs.namespace]
+  return scopes.map((scope) => (scope === '.' ? vs.namespace : scope))
+}
+
 export const destinationRuleAnalyzer: Analyzer = {
   name: 'virtualservice.DestinationRuleAnalyzer',
   description: 'Checks the destination rules associated with each virtual service',
@@ -104,7 +126,7 @@ export const destinationRuleAnalyzer: Analyzer = {
     }))
     for (const vs of virtualServices(context)) {
       for (const { path, host, subset } of destinations(vs)) {
-        if (!subset) continue
+        if (!subset || !host) continue
         const wanted = fqdn(host, vs.namespace)
         const found = rules.some(
           (rule) => visibleFrom(rule, vs.namespace) && hostMatches(rule.host, wanted) && rule.subsets.has(subset),
@@ -163,7 +185,7 @@ const INGRESS_ONLY = ['spec.http', 'spec.tls', 'spec.tcp']
 
 /** Subsets of a gateway-bound route only work when the same VirtualService governs the mesh too. */
 export const ingressRouteAnalyzer: Analyzer = {
-  name: 'destinationrule.IngressRouteRulesAnalyzer',
+  name: 'virtualservice.DestinationHostAnalyzer',
   description:
     'Checks for routes of ingress gateways that name subsets whose route rules sit in another virtual service',
   run(context) {

@@ -6,6 +6,8 @@ import {
   DeploymentAssociatedToMultipleServices,
   DeploymentConflictingPorts,
   ExternalNameServiceTypeInvalidPortName,
+  ImageAutoWithoutInjectionError,
+  ImageAutoWithoutInjectionWarning,
   InvalidApplicationUID,
   NamespaceMultipleInjectionLabels,
   NamespaceNotInjected,
@@ -33,12 +35,14 @@ export const applicationUidAnalyzer: Analyzer = {
     for (const entry of [...context.all('Pod'), ...context.all('Deployment.apps')]) {
       const spec = podSpecOf(entry)
       const base = entry.item.object.kind === 'Pod' ? 'spec' : 'spec.template.spec'
+      const containers = list(spec.containers)
+      const index = containers.findIndex(
+        (container) => container.name !== PROXY_CONTAINER && record(container.securityContext).runAsUser === PROXY_UID,
+      )
       if (record(spec.securityContext).runAsUser === PROXY_UID) {
         context.report(InvalidApplicationUID, entry, `${base}.securityContext.runAsUser`)
-      }
-      for (const [i, container] of list(spec.containers).entries()) {
-        if (container.name === PROXY_CONTAINER || record(container.securityContext).runAsUser !== PROXY_UID) continue
-        context.report(InvalidApplicationUID, entry, `${base}.containers[${i}].securityContext.runAsUser`)
+      } else if (index >= 0) {
+        context.report(InvalidApplicationUID, entry, `${base}.containers[${index}].securityContext.runAsUser`)
       }
     }
   },
@@ -149,6 +153,49 @@ export const injectionAnalyzer: Analyzer = {
       const containers = [...list(pod.spec.containers), ...list(pod.spec.initContainers)]
       if (!containers.some((container) => container.name === PROXY_CONTAINER))
         context.report(PodMissingProxy, pod, 'metadata.name', pod.name)
+    }
+  },
+}
+
+/** Whether some injection webhook takes pods with these labels in this namespace. */
+function isInjected(context: AnalysisContext, namespace: string, labels: Readonly<Record<string, string>>): boolean {
+  const namespaceLabels = context.all('Namespace').find((entry) => entry.name === namespace)?.labels ?? {}
+  return context.all('MutatingWebhookConfiguration.admissionregistration.k8s.io').some((config) =>
+    list(config.item.object.webhooks).some((webhook) => {
+      const ofNamespace = record(webhook.namespaceSelector).matchLabels
+      const ofObject = record(webhook.objectSelector).matchLabels
+      if (ofNamespace === undefined && ofObject === undefined) return false
+      return selects(ofNamespace, namespaceLabels) && selects(ofObject, labels)
+    }),
+  )
+}
+
+function usesImageAuto(spec: Fields): boolean {
+  return list(spec.containers).some((container) => container.name === PROXY_CONTAINER && container.image === 'auto')
+}
+
+export const imageAutoAnalyzer: Analyzer = {
+  name: 'injection.ImageAutoAnalyzer',
+  description: 'Makes sure that Pods and Deployments with `image: auto` are going to be injected',
+  run(context) {
+    for (const pod of context.all('Pod')) {
+      if (usesImageAuto(pod.spec) && !isInjected(context, pod.namespace, pod.labels)) {
+        context.report(ImageAutoWithoutInjectionError, pod, 'spec.containers', 'Pod', pod.name)
+      }
+    }
+    for (const deployment of context.all('Deployment.apps')) {
+      if (
+        usesImageAuto(podSpecOf(deployment)) &&
+        !isInjected(context, deployment.namespace, templateLabels(deployment))
+      ) {
+        context.report(
+          ImageAutoWithoutInjectionWarning,
+          deployment,
+          'spec.template.spec.containers',
+          'Deployment',
+          deployment.name,
+        )
+      }
     }
   },
 }

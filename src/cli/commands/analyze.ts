@@ -1,0 +1,233 @@
+import type { Command } from 'commander'
+import { UserError } from '../../base/errors.ts'
+import type { AnalysisItem, AnalysisMessage } from '../../config/index.ts'
+import { localAccess } from '../envoy/source.ts'
+import { readLocated } from '../manifest-lines.ts'
+import { outputFormat, printStructured } from '../output.ts'
+import { tabulate } from '../tab-writer.ts'
+
+interface Options {
+  readonly namespace: string
+  readonly istioNamespace: string
+  readonly allNamespaces?: boolean
+  readonly listAnalyzers?: boolean
+  readonly useKube: string
+  readonly recursive?: boolean
+  readonly ignoreUnknown?: boolean
+  readonly suppress: string[]
+  readonly output: string
+  readonly failureThreshold: string
+  readonly outputThreshold: string
+  readonly meshConfigFile?: string
+  readonly analyzer: string[]
+  readonly verbose?: boolean
+}
+
+const LEVELS = ['Info', 'Warning', 'Error'] as const
+type Level = (typeof LEVELS)[number]
+
+/** istioctl's exit code for findings at or above the failure threshold. */
+const EXIT_FOUND = 79
+
+/** Kinds that analyzers read, from a running mesh. */
+const KINDS = [
+  'Namespace',
+  'Service',
+  'Pod',
+  'Secret',
+  'Deployment.apps',
+  'Gateway.networking.istio.io',
+  'VirtualService.networking.istio.io',
+  'DestinationRule.networking.istio.io',
+  'ServiceEntry.networking.istio.io',
+  'Sidecar.networking.istio.io',
+  'EnvoyFilter.networking.istio.io',
+  'PeerAuthentication.security.istio.io',
+  'RequestAuthentication.security.istio.io',
+  'AuthorizationPolicy.security.istio.io',
+  'Telemetry.telemetry.istio.io',
+  'WasmPlugin.extensions.istio.io',
+]
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, ...value.split(',')]
+}
+
+/** `outrigger analyze [FILE…]`: what is probably not meant, in files, the running mesh, or both. */
+export function register(program: Command): void {
+  program
+    .command('analyze [files...]')
+    .description('find mistakes in Istio configuration: of files, of the running mesh, or of both together')
+    .option('-n, --namespace <name>', 'namespace of objects that name none, and whose messages are shown', 'default')
+    .option('-i, --istioNamespace <name>', 'namespace of the control plane', 'istio-system')
+    .option('-A, --all-namespaces', 'messages about every namespace')
+    .option('-L, --list-analyzers', 'list the analyzers')
+    .option('-k, --use-kube <bool>', 'take the objects of the running mesh in (default: when one runs)', 'auto')
+    .option('-R, --recursive', 'go into sub-folders')
+    .option('--ignore-unknown', 'pass over documents that are no Kubernetes objects')
+    .option(
+      '-S, --suppress <code=resource>',
+      'hide a message, for example "IST0102=Namespace default"; * matches any text',
+      collect,
+      [],
+    )
+    .option('-o, --output <format>', 'log, json or yaml', 'log')
+    .option('--failure-threshold <level>', 'Info, Warning or Error: exit with 79 from this level on', 'Error')
+    .option('--output-threshold <level>', 'Info, Warning or Error: show messages from this level on', 'Info')
+    .option('--meshConfigFile <file>', 'MeshConfig to analyse with')
+    .option('--analyzer <name>', 'only this analyzer', collect, [])
+    .option('-v, --verbose', 'say what is analysed')
+    .action(run)
+}
+
+async function run(files: string[], options: Options): Promise<void> {
+  const { ANALYZERS, analyze } = await import('../../config/index.ts')
+  if (options.listAnalyzers) {
+    process.stdout.write(
+      tabulate(
+        ANALYZERS.map((a) => [`* ${a.name}:`, a.description]),
+        2,
+      ),
+    )
+    return
+  }
+  const format = outputFormat(options.output, ['log', 'json', 'yaml'])
+  const fail = levelOf(options.failureThreshold, '--failure-threshold')
+  const show = levelOf(options.outputThreshold, '--output-threshold')
+  const chosen = ANALYZERS.filter((a) => options.analyzer.length === 0 || options.analyzer.includes(a.name))
+  const unknown = options.analyzer.find((name) => !ANALYZERS.some((a) => a.name === name))
+  if (unknown) throw new UserError(`no analyzer "${unknown}"; see --list-analyzers`, 64)
+  const items = await gather(files, options)
+  if (options.verbose) console.error(`Analyzing ${items.length} objects with ${chosen.length} analyzers`)
+  const messages = analyze(
+    items,
+    {
+      namespace: options.namespace,
+      istioNamespace: options.istioNamespace,
+      rootNamespace: options.istioNamespace,
+      proxyMetadata: await proxyMetadata(options.meshConfigFile),
+    },
+    chosen,
+  )
+    .filter((message) => options.allNamespaces || message.namespace === options.namespace)
+    .filter((message) => LEVELS.indexOf(message.level) >= show && !suppressed(message, options.suppress))
+  await print(messages, format, files, options)
+  if (messages.some((message) => LEVELS.indexOf(message.level) >= fail)) {
+    throw new UserError(`Analyzers found issues when analyzing ${scopeText(options)}.`, EXIT_FOUND)
+  }
+}
+
+function levelOf(text: string, option: string): number {
+  const level = LEVELS.findIndex((name) => name.toLowerCase() === text.toLowerCase())
+  if (level < 0) throw new UserError(`${option} ${text}: must be ${LEVELS.join(', ')}`, 64)
+  return level
+}
+
+async function gather(files: readonly string[], options: Options): Promise<AnalysisItem[]> {
+  // As on a cluster, a later object of one name replaces an earlier one.
+  const found = new Map<string, AnalysisItem>()
+  for (const { object, reference } of readLocated(files, options.recursive === true)) {
+    const item = object as AnalysisItem['object']
+    if (
+      typeof item?.kind !== 'string' ||
+      typeof item.apiVersion !== 'string' ||
+      typeof item.metadata?.name !== 'string'
+    ) {
+      if (options.ignoreUnknown) continue
+      throw new UserError(
+        `${reference('')}: not a Kubernetes object: apiVersion, kind and metadata.name are required (or use --ignore-unknown)`,
+        65,
+      )
+    }
+    found.set(keyOf(item, options.namespace), {
+      object: item,
+      hasNamespace: item.metadata.namespace !== undefined,
+      reference,
+    })
+  }
+  if (options.useKube === 'false') {
+    if (files.length === 0) throw new UserError('nothing to analyse: give files, or leave --use-kube out', 64)
+    return [...found.values()]
+  }
+  // Files stand for what they would replace.
+  for (const object of await meshObjects(files.length > 0 && options.useKube === 'auto')) {
+    const key = keyOf(object, options.namespace)
+    if (!found.has(key)) found.set(key, { object, hasNamespace: true, reference: () => '' })
+  }
+  return [...found.values()]
+}
+
+function keyOf({ apiVersion, kind, metadata }: AnalysisItem['object'], namespace: string): string {
+  return `${apiVersion.split('/')[0]}/${kind}/${metadata.namespace ?? namespace}/${metadata.name}`
+}
+
+/** `optional`: without a running mesh there are none. */
+async function meshObjects(optional: boolean): Promise<AnalysisItem['object'][]> {
+  const access = await localAccess()
+  try {
+    const lists = await Promise.all(KINDS.map((kind) => access.objects(kind)))
+    return lists.flat() as AnalysisItem['object'][]
+  } catch (error) {
+    if (optional && error instanceof UserError) return []
+    throw error
+  }
+}
+
+async function proxyMetadata(file: string | undefined): Promise<Record<string, string>> {
+  if (file === undefined) return {}
+  const { object } = readLocated([file], false)[0] ?? { object: {} }
+  const mesh = object as { defaultConfig?: { proxyMetadata?: Record<string, unknown> } }
+  return Object.fromEntries(
+    Object.entries(mesh.defaultConfig?.proxyMetadata ?? {}).map(([key, value]) => [key, String(value)]),
+  )
+}
+
+/** `CODE=Kind name[.namespace]`, with `*` for any text. */
+function suppressed(message: AnalysisMessage, rules: readonly string[]): boolean {
+  return rules.some((rule) => {
+    const [code, resource = ''] = rule.split('=', 2) as [string, string | undefined]
+    if (code !== message.code) return false
+    const [kind, name = ''] = message.origin.split(' ') as [string, string | undefined]
+    const [namespace, short] = name.includes('/') ? (name.split('/', 2) as [string, string]) : [message.namespace, name]
+    const pattern = new RegExp(`^${resource.split('*').map(escapeRegex).join('.*')}$`)
+    return pattern.test(`${kind} ${short}.${namespace}`) || pattern.test(`${kind} ${short}`)
+  })
+}
+
+function escapeRegex(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+}
+
+function scopeText(options: Options): string {
+  return options.allNamespaces ? 'all namespaces' : `namespace: ${options.namespace}`
+}
+
+async function print(
+  messages: readonly AnalysisMessage[],
+  format: 'log' | 'json' | 'yaml',
+  files: readonly string[],
+  options: Options,
+): Promise<void> {
+  if (format !== 'log') {
+    await printStructured(
+      messages.map(({ code, level, message, origin, reference }) => ({
+        code,
+        documentationUrl: `https://istio.io/latest/docs/reference/config/analysis/${code.toLowerCase()}/`,
+        level,
+        message,
+        origin,
+        ...(reference ? { reference } : {}),
+      })),
+      format,
+    )
+    return
+  }
+  for (const { level, code, origin, reference, message } of messages) {
+    console.log(`${level satisfies Level} [${code}] (${origin}${reference ? ` ${reference}` : ''}) ${message}`)
+  }
+  if (messages.length === 0) {
+    console.error(
+      `✔ No validation issues found when analyzing ${files.length > 0 && options.useKube === 'false' ? files.join(', ') : scopeText(options)}.`,
+    )
+  }
+}

@@ -1,0 +1,82 @@
+// Analyzer messages: code, level and origin of each recorded case for its own analyzer.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseAllDocuments } from 'yaml'
+import { ANALYZERS, type AnalysisItem, analyze } from '../../../src/config/analysis/index.ts'
+import type { Difference, Suite } from '../suite.ts'
+
+interface Expected {
+  readonly code: string
+  readonly level: string
+  readonly origin: string
+}
+
+interface Case {
+  readonly id: string
+  readonly analyzer: string
+  readonly files: readonly { name: string; text: string }[]
+  readonly meshConfig: string | null
+  readonly expected: readonly Expected[]
+}
+
+function items(test: Case): AnalysisItem[] {
+  return test.files.flatMap(({ text }) =>
+    parseAllDocuments(text)
+      .map((document) => document.toJS() as AnalysisItem['object'] | null)
+      .flatMap((object) => (object?.kind === 'List' ? (object.items as AnalysisItem['object'][]) : [object]))
+      .filter((object) => object?.kind !== undefined)
+      .map((object) => ({
+        object: object!,
+        hasNamespace: object!.metadata.namespace !== undefined,
+        reference: () => '',
+      })),
+  )
+}
+
+function proxyMetadata(meshConfig: string | null): Record<string, string> {
+  if (meshConfig === null) return {}
+  const mesh = parseAllDocuments(meshConfig)[0]!.toJS() as {
+    defaultConfig?: { proxyMetadata?: Record<string, unknown> }
+  }
+  return Object.fromEntries(
+    Object.entries(mesh.defaultConfig?.proxyMetadata ?? {}).map(([key, value]) => [key, String(value)]),
+  )
+}
+
+function compare(test: Case): string | null {
+  const analyzers = ANALYZERS.filter((candidate) => candidate.name === test.analyzer)
+  if (analyzers.length === 0) return `no analyzer ${test.analyzer}`
+  const messages = analyze(
+    items(test),
+    {
+      namespace: 'default',
+      istioNamespace: 'istio-system',
+      rootNamespace: 'istio-system',
+      proxyMetadata: proxyMetadata(test.meshConfig),
+    },
+    analyzers,
+  )
+  const text = (list: readonly Expected[]) =>
+    list
+      .map((m) => `${m.code} ${m.level} ${m.origin}`)
+      .sort()
+      .join('\n')
+  const [got, want] = [text(messages), text(test.expected)]
+  return got === want ? null : `found\n${got}\ninstead of\n${want}`
+}
+
+export const suite: Suite = {
+  name: 'istio-analyzers',
+  async run(dataDirectory) {
+    const file = JSON.parse(await readFile(join(dataDirectory, 'conformance/istio-analyzers.json'), 'utf8')) as {
+      cases: Case[]
+    }
+    const differences: Difference[] = []
+    for (const test of file.cases) {
+      const difference = compare(test)
+      if (difference !== null) differences.push({ id: test.id, message: difference })
+    }
+    return { total: file.cases.length, differences }
+  },
+}
