@@ -1,5 +1,5 @@
 // MeshConfig with Istio's defaults applied: what the control plane reads; nothing past here sees an unset default.
-import { ok, type Result } from '../base/errors.ts'
+import { errorText, ok, type Result } from '../base/errors.ts'
 import { type MeshConfigSpec, meshConfig, type ProxyConfigSpec } from './resources/mesh-config.ts'
 import { isRecord, Problems } from './schema.ts'
 
@@ -86,6 +86,7 @@ function merge(base: Record<string, unknown>, over: Record<string, unknown>): Re
 export function parseMeshConfig(input: unknown): Result<MeshConfig> {
   const problems = new Problems()
   const spec = meshConfig.parse(input ?? {}, '', problems) ?? {}
+  checkLogFormat(spec, problems)
   if (problems.failed) return { ok: false, problems: problems.list }
   const own = spec.extensionProviders ?? []
   const extensionProviders = [...own, ...DEFAULT_PROVIDERS.filter((d) => !own.some((p) => p.name === d.name))]
@@ -95,6 +96,21 @@ export function parseMeshConfig(input: unknown): Result<MeshConfig> {
     defaultConfig: merge(PROXY_DEFAULTS, spec.defaultConfig ?? {}),
   })
   return ok(merged as unknown as MeshConfig)
+}
+
+/** With JSON encoding the format is a JSON object of strings; a typo would otherwise show only when a proxy refuses it. */
+function checkLogFormat({ accessLogEncoding, accessLogFormat }: MeshConfigSpec, problems: Problems): void {
+  if (accessLogEncoding !== 'JSON' || !accessLogFormat) return
+  try {
+    if (isRecord(JSON.parse(accessLogFormat))) return
+    problems.error('accessLogFormat', 'must be a JSON object when accessLogEncoding is JSON')
+  } catch (error) {
+    problems.error(
+      'accessLogFormat',
+      `is not JSON: ${errorText(error)}`,
+      'write one object, or set accessLogEncoding to TEXT',
+    )
+  }
 }
 
 /** Istio's defaults alone. */

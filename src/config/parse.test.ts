@@ -56,7 +56,9 @@ test('durations become milliseconds, whatever their unit', () => {
   assert.ok(result.ok && result.value.kind === 'VirtualService')
   assert.equal(result.value.spec.http?.[0]?.timeout, 90_000)
   assert.deepEqual(
-    problemsOf(`${head('VirtualService')}spec: {hosts: [a], http: [{timeout: fast, route: [{destination: {host: a}}]}]}`),
+    problemsOf(
+      `${head('VirtualService')}spec: {hosts: [a], http: [{timeout: fast, route: [{destination: {host: a}}]}]}`,
+    ),
     ['spec.http[0].timeout: must be a duration, is "fast"'],
   )
 })
@@ -70,7 +72,11 @@ test('every problem of a resource is reported, not only the first', () => {
 })
 
 const refused: readonly [what: string, yaml: string, problem: RegExp][] = [
-  ['a VirtualService without routes', `${head('VirtualService')}spec: {hosts: [a]}`, /must have at least one http, tls or tcp/],
+  [
+    'a VirtualService without routes',
+    `${head('VirtualService')}spec: {hosts: [a]}`,
+    /must have at least one http, tls or tcp/,
+  ],
   [
     'a route without action',
     `${head('VirtualService')}spec: {hosts: [a], http: [{match: [{uri: {prefix: /}}]}]}`,

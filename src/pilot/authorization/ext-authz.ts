@@ -13,6 +13,7 @@ import { type StatusCode, StatusCodeSchema } from '../../api/gen/envoy/type/v3/h
 import type { AuthorizationPolicy, ExtensionProvider } from '../../config/index.ts'
 import { httpFilter, networkFilter } from '../lds/filters.ts'
 import { compareText } from '../model/host.ts'
+import { providerHost } from '../model/provider-service.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { durationOf } from '../xds/messages.ts'
 import { outboundClusterName } from '../xds/names.ts'
@@ -145,15 +146,6 @@ function providerConfig(push: PushContext, name: string): ProviderConfig | null 
 type HttpProvider = NonNullable<ExtensionProvider['envoyExtAuthzHttp']>
 type GrpcProvider = NonNullable<ExtensionProvider['envoyExtAuthzGrpc']>
 
-/** `[namespace/]host` of a service in the registry; null when there is none. */
-function serviceHost(push: PushContext, service: string): string | null {
-  const slash = service.indexOf('/')
-  const host = service.slice(slash + 1)
-  const found = push.services.byHost.get(host)
-  const namespace = slash < 0 ? null : service.slice(0, slash)
-  return found?.some((s) => namespace === null || s.attributes.namespace === namespace) ? host : null
-}
-
 /** Undefined: nothing asked; null: not a status that Envoy knows. */
 function statusOnError(text: string | undefined): { code: StatusCode } | undefined | null {
   if (!text) return undefined
@@ -162,7 +154,7 @@ function statusOnError(text: string | undefined): { code: StatusCode } | undefin
 }
 
 function httpProvider(push: PushContext, provider: HttpProvider): ProviderConfig | null {
-  const host = serviceHost(push, provider.service)
+  const host = providerHost(push, provider.service)
   const status = statusOnError(provider.statusOnError)
   const path = provider.pathPrefix ?? ''
   if (host === null || status === null || (path !== '' && !path.startsWith('/'))) return null
@@ -209,7 +201,7 @@ function httpProvider(push: PushContext, provider: HttpProvider): ProviderConfig
 }
 
 function grpcProvider(push: PushContext, provider: GrpcProvider): ProviderConfig | null {
-  const host = serviceHost(push, provider.service)
+  const host = providerHost(push, provider.service)
   const status = statusOnError(provider.statusOnError)
   if (host === null || status === null) return null
   const grpcService = {

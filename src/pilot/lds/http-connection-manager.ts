@@ -60,7 +60,7 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
     upgradeConfigs: [{ upgradeType: 'websocket' }],
     requestIdExtension: { typedConfig: UUID_REQUEST_ID },
     accessLog: buildAccessLogs(context.mesh, side, 'http'),
-    tracing: buildTracing(context.mesh, context.proxy, side.tracing),
+    tracing: buildTracing(context.push, context.proxy, side.tracing),
     ...byDirection(context, options),
   })
 }

@@ -10,6 +10,7 @@ import {
 import type { SubstitutionFormatString } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
 import { SubstitutionFormatStringSchema } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
 import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_loggers/file/v3/file_pb.js'
+import { ExpressionFilterSchema } from '../../api/gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.js'
 import {
   HttpGrpcAccessLogConfigSchema,
   TcpGrpcAccessLogConfigSchema,
@@ -59,27 +60,61 @@ export type LogPlace = 'http' | 'tcp' | 'listener'
 /** The access logs of one place: what Telemetry says, else what MeshConfig says. */
 export function buildAccessLogs(mesh: MeshConfig, side: SideTelemetry, place: LogPlace): AccessLog[] {
   if (place === 'listener' && mesh.disableEnvoyListenerLog) return []
-  const filter = place === 'listener' ? NO_ROUTE_ONLY : undefined
   if (side.accessLogs) {
     const logs: AccessLog[] = []
-    for (const { provider, filter: expression } of side.accessLogs) {
-      const log = providerLog(provider, place, filter)
-      // A CEL filter needs Envoy's CEL extension, which the descriptors we register do not hold: log everything then.
-      if (log && expression !== undefined) logs.push(log)
+    for (const { provider, filter } of side.accessLogs) {
+      const log = providerLog(provider, place, logFilter(place, filter))
+      if (log) logs.push(log)
     }
     return logs
   }
   if (mesh.accessLogFile === '') return []
-  const format =
-    mesh.accessLogEncoding === 'JSON'
-      ? jsonFormat(mesh.accessLogFormat === '' ? JSON_FORMAT : (JSON.parse(mesh.accessLogFormat) as JsonObject))
-      : textFormat(mesh.accessLogFormat)
-  return [fileLog(mesh.accessLogFile, format, filter)]
+  return [fileLog(mesh.accessLogFile, meshFormat(mesh), logFilter(place, ''))]
+}
+
+const formats = new WeakMap<MeshConfig, SubstitutionFormatString>()
+
+function meshFormat(mesh: MeshConfig): SubstitutionFormatString {
+  let format = formats.get(mesh)
+  if (!format) {
+    const { accessLogFormat } = mesh
+    format =
+      mesh.accessLogEncoding === 'JSON'
+        ? jsonFormat(accessLogFormat === '' ? JSON_FORMAT : (JSON.parse(accessLogFormat) as JsonObject))
+        : textFormat(accessLogFormat)
+    formats.set(mesh, format)
+  }
+  return format
 }
 
 const NO_ROUTE_ONLY: AccessLogFilter = create(AccessLogFilterSchema, {
   filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['NR'] } },
 })
+
+/** What is logged: listeners only what no chain took, and in any place only what the CEL expression holds for. */
+function logFilter(place: LogPlace, expression: string): AccessLogFilter | undefined {
+  const cel = expression === '' ? null : celFilter(expression)
+  if (place !== 'listener') return cel ?? undefined
+  if (!cel) return NO_ROUTE_ONLY
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: { case: 'andFilter', value: { filters: [NO_ROUTE_ONLY, cel] } },
+  })
+}
+
+function celFilter(expression: string): AccessLogFilter {
+  return create(AccessLogFilterSchema, {
+    filterSpecifier: {
+      case: 'extensionFilter',
+      value: {
+        name: 'envoy.access_loggers.extension_filters.cel',
+        configType: {
+          case: 'typedConfig',
+          value: anyPack(ExpressionFilterSchema, create(ExpressionFilterSchema, { expression })),
+        },
+      },
+    },
+  })
+}
 
 function textFormat(text: string): SubstitutionFormatString {
   const line = text === '' ? TEXT_FORMAT : text.endsWith('\n') ? text : `${text}\n`

@@ -8,18 +8,21 @@ import { type CustomTag, CustomTagSchema } from '../../api/gen/envoy/type/tracin
 import type { MeshConfig } from '../../config/index.ts'
 import { compareText } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
 import type { SideTelemetry } from './telemetry.ts'
+import { buildTracer } from './tracer.ts'
 
 /** Share of requests traced when nobody says otherwise, in percent. */
 const DEFAULT_SAMPLING = 1
 
 /** Null when tracing is off. */
 export function buildTracing(
-  mesh: MeshConfig,
+  push: Pick<PushContext, 'mesh' | 'services'>,
   proxy: ProxyNode,
   tracing: SideTelemetry['tracing'],
 ): HttpConnectionManager_Tracing | undefined {
   if (tracing.disabled) return undefined
+  const { mesh } = push
   const sampling = tracing.randomSamplingPercentage ?? mesh.defaultConfig.tracing?.sampling ?? DEFAULT_SAMPLING
   const maxPathTagLength = mesh.defaultConfig.tracing?.maxPathTagLength
   return create(HttpConnectionManager_TracingSchema, {
@@ -28,6 +31,7 @@ export function buildTracing(
     randomSampling: { value: sampling },
     maxPathTagLength,
     customTags: customTags(mesh, proxy, tracing),
+    provider: buildTracer(push, proxy, tracing.provider),
   })
 }
 
