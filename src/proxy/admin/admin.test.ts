@@ -151,8 +151,11 @@ test('/clusters and /listeners equal those of Envoy', async () => {
 test('/config_dump picks, masks and filters resources as Envoy does', async () => {
   const { source } = fakeServer()
   const get = async (query: string) => (await handleAdmin('GET', `/config_dump${query}`, source)).body
-  assert.equal(await get('?resource=static_clusters&mask=cluster.name'), golden('envoy-static-clusters-masked.json.golden'))
-  assert.deepEqual(JSON.parse(await get('?resource=static_clusters')), JSON.parse(golden('envoy-static-clusters.json.golden')))
+  assert.equal(
+    await get('?resource=static_clusters&mask=cluster.name'),
+    golden('envoy-static-clusters-masked.json.golden'),
+  )
+  assert.equal(await get('?resource=static_clusters'), golden('envoy-static-clusters.json.golden'))
   const named = JSON.parse(await get('?name_regex=up.*')) as { configs: { static_clusters?: unknown[] }[] }
   assert.equal(named.configs.flatMap((c) => c.static_clusters ?? []).length, 1)
   const types = (JSON.parse(await get('?include_eds')) as { configs: { '@type': string }[] }).configs.map((c) =>
