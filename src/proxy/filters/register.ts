@@ -10,6 +10,7 @@ import { faultFilter } from './http/fault/config.ts'
 import { grpcStatsFilter } from './http/grpc-stats/config.ts'
 import { alpnFilter } from './http/istio-alpn/config.ts'
 import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts'
+import { istioStatsFilter } from './http/istio-stats/filter.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
@@ -19,6 +20,7 @@ import { tlsInspector } from './listener/tls-inspector/filter.ts'
 import { directResponse } from './network/direct-response/filter.ts'
 import { echo } from './network/echo/filter.ts'
 import { httpConnectionManager } from './network/http-connection-manager/extension.ts'
+import { networkIstioStatsFilter } from './network/istio-stats/filter.ts'
 import { metadataExchange } from './network/metadata-exchange/filter.ts'
 import { networkRbacFilter } from './network/rbac/config.ts'
 import { sniCluster } from './network/sni-cluster/filter.ts'
@@ -42,6 +44,7 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   sniCluster,
   networkRbacFilter,
   metadataExchange,
+  networkIstioStatsFilter,
 ]
 
 const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
@@ -51,6 +54,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   grpcStatsFilter,
   metadataExchangeFilter,
   alpnFilter,
+  istioStatsFilter,
   rbacFilter,
 ]
 

@@ -28,11 +28,10 @@ export function failureOf(reason: StreamResetReason): Failure {
   return FAILURES[reason]
 }
 
-/** Body of the answer to a reset before the response. */
-export function resetBody(reason: StreamResetReason, transportFailureReason: string, retried: boolean): string {
+/** Body of the answer to a reset before the response. Envoy 1.40 keeps the transport's reason to the access log. */
+export function resetBody(reason: StreamResetReason, retried: boolean): string {
   const lead = retried ? 'retried and the latest reset reason' : 'reset reason'
-  const transport = transportFailureReason === '' ? '' : `, transport failure reason: ${transportFailureReason}`
-  return `upstream connect error or disconnect/reset before headers. ${lead}: ${reason}${transport}`
+  return `upstream connect error or disconnect/reset before headers. ${lead}: ${reason}`
 }
 
 /** Response code details of a reset: white space would break log formats. */

@@ -22,6 +22,7 @@ import { isGrpcContentType } from '../../../http/local-reply.ts'
 import type { Connection } from '../../../network/connection.ts'
 import type { AccessLog } from '../../../observe/access-log.ts'
 import type { Counter } from '../../../observe/stats.ts'
+import { updateAuthority } from '../../../route/rewrite.ts'
 import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now } from '../../../stream-info.ts'
 import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
@@ -148,8 +149,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       return FilterHeadersStatus.StopIteration
     }
     this.cluster = cluster
-    info.upstreamCluster = cluster.name
-    info.upstreamClusterStatName = cluster.statName
     if (config.strictCheckHeaders.length > 0) {
       const bad = failedStrictHeader(headers, config.strictCheckHeaders)
       if (bad) {
@@ -179,7 +178,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     })
     if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', '1')
     route.finalizeRequestHeaders(headers, info, !config.suppressEnvoyHeaders)
-    if (forward.autoHostRewrite && pool.host.hostname !== '') this.rewriteHost(headers, pool.host.hostname)
+    if (forward.autoHostRewrite && pool.host.hostname !== '')
+      updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost)
     this.retry = tunnel ? null : createRetryState(headers, forward.retryPolicy, cluster, forward.priority)
     if (this.retry && !endStream) this.kept = []
     if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.startMirrors(headers, endStream)
@@ -309,12 +309,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     return false
   }
 
-  private rewriteHost(headers: HeaderMap, host: string): void {
-    if (!this.shared.config.suppressEnvoyHeaders) headers.set('x-envoy-original-host', headers.authority)
-    if (this.forward!.appendXForwardedHost) headers.append('x-forwarded-host', headers.authority)
-    headers.authority = host
-  }
-
   private startMirrors(headers: HeaderMap, endStream: boolean): void {
     const { callbacks } = this
     const info = callbacks.streamInfo
@@ -375,6 +369,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const direct = route.direct!
     const info = callbacks.streamInfo
     ;(route.action === 'redirect' ? shared.rqRedirect : shared.rqDirectResponse).inc()
+    info.responseCode = direct.status
     const location = direct.location(headers, !shared.config.suppressEnvoyHeaders)
     callbacks.sendLocalReply(
       direct.status,
@@ -391,6 +386,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private answerNoHost(): void {
     const { callbacks } = this
     this.cluster!.stats.cxNoneHealthy.inc()
+    // The attempt counts although it found nobody.
+    callbacks.streamInfo.attemptCount = Math.max(1, this.attempts)
     callbacks.streamInfo.setFlag('UH')
     this.reply(503, 'no healthy upstream', 'no_healthy_upstream')
   }
@@ -477,6 +474,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
         String(Math.max(0, Math.round(now() - Math.max(from, request.startedAt)))),
       )
     }
+    info.responseCode = status
     this.addResponseHeaders(headers)
     route.finalizeResponseHeaders(headers, info, this.headers!)
     if (endStream) this.onUpstreamComplete(request)
@@ -561,7 +559,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       callbacks.resetStream()
       return
     }
-    this.reply(status, resetBody(reason, transportFailureReason, this.attempts > 1), details, reason === Reset.Overflow)
+    this.reply(status, resetBody(reason, this.attempts > 1), details, reason === Reset.Overflow)
   }
 
   // ---- timeouts

@@ -20,6 +20,8 @@ import type { TcpClusterConfig, TcpProxyConfig } from './config.ts'
 
 /** Filter state by which an earlier filter chooses the cluster (sni_cluster, set_filter_state). */
 export const TCP_PROXY_CLUSTER = 'envoy.tcp_proxy.cluster'
+/** Filter state through which the filters before this one see the StreamInfo of the proxied connection. */
+export const TCP_STREAM_INFO = 'envoy.tcp_proxy.stream_info'
 
 interface Stats {
   readonly cxTotal: Counter
@@ -87,6 +89,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     this.callbacks = callbacks
     this.downstream = callbacks.connection
     this.info = new StreamInfo(callbacks.connection.info, callbacks.filterState)
+    callbacks.filterState.set(TCP_STREAM_INFO, this.info)
   }
 
   onNewConnection(): FilterStatus {
