@@ -133,7 +133,7 @@ export class IstioMetrics {
     const peer =
       (info.filterState.get(this.server ? DOWNSTREAM_PEER : UPSTREAM_PEER) as PeerMetadata | undefined) ?? null
     const ssl = this.server ? info.downstream.ssl() : null
-    const upstreamSsl = this.server ? null : (info.upstreamSsl?.() ?? null)
+    const upstreamSsl = this.server ? null : (info.upstreamConnection?.ssl() ?? null)
     const certificate = ssl ?? upstreamSsl
     const peerPrincipal = certificate?.uriSanPeer[0] ?? ''
     const host = this.config.disableHostHeaderFallback ? '' : (requestHeaders?.authority ?? '')
@@ -165,7 +165,7 @@ export class IstioMetrics {
     const { server, own } = this
     const other = peer ?? (server ? null : peerOfEndpoint(info))
     const service = serviceOf(info, host, server ? own.namespace : (other?.namespace ?? ''))
-    const ssl = server ? info.downstream.ssl() : (info.upstreamSsl?.() ?? null)
+    const ssl = server ? info.downstream.ssl() : (info.upstreamConnection?.ssl() ?? null)
     const peerPrincipal = ssl?.uriSanPeer[0] ?? ''
     const ownPrincipal = ssl?.uriSanLocal[0] ?? ''
     const workloads = workloadLabels(server ? other : own, server ? own : other)
@@ -186,7 +186,7 @@ export class IstioMetrics {
       request_protocol: report.protocol,
       response_code: String(info.responseCode),
       grpc_response_status: report.grpcStatus,
-      response_flags: responseFlags(info.responseFlags, false) || '-',
+      response_flags: responseFlags(info, false),
       connection_security_policy: server ? (mutual ? 'mutual_tls' : 'none') : UNKNOWN,
     }
   }
