@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { anyUnpack } from '@bufbuild/protobuf/wkt'
+import type { FilterChain } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import type { Listener } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_loggers/file/v3/file_pb.js'
+import { HttpConnectionManagerSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { TcpProxySchema } from '../../api/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
+import { type MeshConfig, parseMeshConfig } from '../../config/index.ts'
+import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { generateListeners } from './index.ts'
+
+function meshOf(config: object): MeshConfig {
+  const parsed = parseMeshConfig(config)
+  assert.ok(parsed.ok)
+  return parsed.value
+}
+
+/** What a chain does, in a word: `http:ROUTES`, `tcp:CLUSTER` or `tcp:A=WEIGHT,B=WEIGHT`. */
+function action(chain: FilterChain): string {
+  for (const filter of chain.filters) {
+    if (filter.configType.case !== 'typedConfig') continue
+    const hcm = anyUnpack(filter.configType.value, HttpConnectionManagerSchema)
+    if (hcm) return `http:${hcm.routeSpecifier.case === 'rds' ? hcm.routeSpecifier.value.routeConfigName : 'inline'}`
+    const tcp = anyUnpack(filter.configType.value, TcpProxySchema)
+    if (tcp?.clusterSpecifier.case === 'cluster') return `tcp:${tcp.clusterSpecifier.value}`
+    if (tcp?.clusterSpecifier.case === 'weightedClusters') {
+      return `tcp:${tcp.clusterSpecifier.value.clusters.map((c) => `${c.name}=${c.weight}`).join()}`
+    }
+  }
+  return 'nothing'
+}
+
+function describe(listener: Listener): string[] {
+  const chains = listener.filterChains.map((chain) => {
+    const names = chain.filterChainMatch?.serverNames.join() ?? ''
+    const ranges = chain.filterChainMatch?.prefixRanges.map((r) => `${r.addressPrefix}/${r.prefixLen}`).join() ?? ''
+    return [names, ranges, action(chain)].filter(Boolean).join(' ')
+  })
+  return listener.defaultFilterChain ? [...chains, `default ${action(listener.defaultFilterChain)}`] : chains
+}
+
+function listenersOf(yaml: string, mesh?: MeshConfig, proxy = testProxy()): Map<string, Listener> {
+  return new Map(generateListeners(proxy, new TestMesh(yaml, mesh).push()).map((l) => [l.name, l]))
+}
+
+const tcpEntry = (name: string, host: string, extra = ''): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ${name}}
+spec:
+  hosts: [${host}]
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+  resolution: DNS
+  ${extra}
+---`
+
+test('one listener for all HTTP services of a port; what is not HTTP passes through', () => {
+  const listeners = listenersOf(`${serviceYaml('a')}---${serviceYaml('b', { ip: '10.1.0.2', vip: '10.96.0.2' })}`)
+  assert.deepEqual([...listeners.keys()].sort(), ['0.0.0.0_80', 'virtualInbound', 'virtualOutbound'])
+  const http = listeners.get('0.0.0.0_80')!
+  assert.deepEqual(describe(http), ['http:80', 'default tcp:PassthroughCluster'])
+  assert.equal(http.bindToPort, false)
+  assert.deepEqual(
+    http.listenerFilters.map((f) => f.name),
+    ['envoy.filters.listener.http_inspector'],
+  )
+})
+
+test('REGISTRY_ONLY sends what is not known nowhere', () => {
+  const mesh = meshOf({ outboundTrafficPolicy: { mode: 'REGISTRY_ONLY' } })
+  const listeners = listenersOf(serviceYaml('a'), mesh)
+  assert.deepEqual(describe(listeners.get('0.0.0.0_80')!), ['http:80', 'default tcp:BlackHoleCluster'])
+  assert.deepEqual(describe(listeners.get('virtualOutbound')!), ['tcp:BlackHoleCluster', 'tcp:BlackHoleCluster'])
+})
+
+test('a TCP service with an address has a listener there; without one the first keeps the port', () => {
+  const withAddress = listenersOf(tcpEntry('a', 'a.com', 'addresses: [192.0.2.1]'))
+  assert.deepEqual(describe(withAddress.get('192.0.2.1_9000')!), ['tcp:outbound|9000||a.com'])
+  const shared = listenersOf(tcpEntry('a', 'a.com') + tcpEntry('b', 'b.com'))
+  assert.deepEqual(describe(shared.get('0.0.0.0_9000')!), ['tcp:outbound|9000||a.com'])
+})
+
+test('a CIDR range is a chain of its own behind the wildcard address', () => {
+  const yaml = tcpEntry('a', 'a.com', 'addresses: [192.0.2.0/24]').replace('resolution: DNS', 'resolution: NONE')
+  const listeners = listenersOf(yaml)
+  assert.deepEqual(describe(listeners.get('0.0.0.0_9000')!), [
+    '192.0.2.0/24 tcp:outbound|9000||a.com',
+    'default tcp:PassthroughCluster',
+  ])
+})
+
+test('HTTP and TCP on one wildcard port share it: sniffed, TCP as the default', () => {
+  const http = tcpEntry('a', 'a.com').replace('name: tcp, protocol: TCP', 'name: http, protocol: HTTP')
+  for (const yaml of [http + tcpEntry('b', 'b.com'), tcpEntry('b', 'b.com') + http]) {
+    const listener = listenersOf(yaml).get('0.0.0.0_9000')!
+    assert.deepEqual(describe(listener), ['http:9000', 'default tcp:outbound|9000||b.com'])
+  }
+})
+
+test('a server-first protocol never shares a port with one that must be sniffed', () => {
+  const mysql = tcpEntry('a', 'a.com').replace('name: tcp, protocol: TCP', 'name: mysql, protocol: MySQL')
+  const http = tcpEntry('b', 'b.com').replace('name: tcp, protocol: TCP', 'name: http, protocol: HTTP')
+  const listener = listenersOf(mysql + http).get('0.0.0.0_9000')!
+  assert.deepEqual(describe(listener), ['tcp:outbound|9000||a.com'])
+  assert.equal(listener.listenerFilters.length, 0)
+})
+
+test('TLS services without address are told apart by server name', () => {
+  const tls = (name: string, host: string): string =>
+    tcpEntry(name, host).replace('name: tcp, protocol: TCP', 'name: tls, protocol: TLS')
+  const listener = listenersOf(tls('a', 'a.com') + tls('b', 'b.com')).get('0.0.0.0_9000')!
+  assert.deepEqual(describe(listener), [
+    'a.com tcp:outbound|9000||a.com',
+    'b.com tcp:outbound|9000||b.com',
+    'default tcp:PassthroughCluster',
+  ])
+})
+
+test('tcp routes of a VirtualService split by weight, entries of weight 0 left out', () => {
+  const listeners = listenersOf(`${tcpEntry('a', 'a.com', 'addresses: [192.0.2.1]')}
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a}
+spec:
+  hosts: [a.com]
+  tcp:
+  - match: [{port: 9000}]
+    route:
+    - {destination: {host: a.com, subset: v1}, weight: 80}
+    - {destination: {host: a.com, subset: v2}, weight: 20}
+    - {destination: {host: a.com, subset: v3}, weight: 0}
+`)
+  assert.deepEqual(describe(listeners.get('192.0.2.1_9000')!), [
+    'tcp:outbound|9000|v1|a.com=80,outbound|9000|v2|a.com=20',
+  ])
+})
+
+test('a headless TCP service has a listener for each endpoint but the proxy itself', () => {
+  const yaml = serviceYaml('db', { vip: 'None', port: '{port: 5432, name: tcp, targetPort: 5432}' }).replace(
+    'ports: [{name: http, port: 8080}]\nendpoints: [',
+    'ports: [{name: tcp, port: 5432}]\nendpoints: [{addresses: [10.1.0.9], conditions: {ready: true}}, ',
+  )
+  const fromOutside = listenersOf(yaml)
+  assert.ok(fromOutside.has('10.1.0.1_5432') && fromOutside.has('10.1.0.9_5432'))
+  const fromInside = listenersOf(yaml, undefined, testProxy({ ip: '10.1.0.1', labels: { app: 'db' } }))
+  assert.ok(!fromInside.has('10.1.0.1_5432') && fromInside.has('10.1.0.9_5432'))
+})
+
+test('inbound chains follow the effective mutual TLS mode of the port', () => {
+  const proxy = testProxy({ ip: '10.1.0.1', labels: { app: 'a' } })
+  const chainsOn8080 = (mode: string): string[] => {
+    const listener = listenersOf(
+      `${serviceYaml('a')}---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: ${mode}}}
+`,
+      undefined,
+      proxy,
+    ).get('virtualInbound')!
+    return listener.filterChains
+      .filter((chain) => chain.filterChainMatch?.destinationPort === 8080)
+      .map((chain) => `${chain.filterChainMatch?.transportProtocol}${chain.transportSocket ? ' mTLS' : ''}`)
+  }
+  assert.deepEqual(chainsOn8080('PERMISSIVE'), ['tls mTLS', 'raw_buffer'])
+  assert.deepEqual(chainsOn8080('STRICT'), ['tls mTLS'])
+  assert.deepEqual(chainsOn8080('DISABLE'), ['raw_buffer'])
+})
+
+test("filters of Istio's own Envoy build go only to a proxy that lists them", () => {
+  const filtersFor = (extensions: string[]): string[] => {
+    const mesh = meshOf({ defaultProviders: { metrics: ['prometheus'] } })
+    const proxy = testProxy({ ip: '10.1.0.1', labels: { app: 'a' }, extensions })
+    const chains = [...listenersOf(serviceYaml('a'), mesh, proxy).values()].flatMap((l) => l.filterChains)
+    return chains.flatMap((chain) =>
+      chain.filters.flatMap((filter) => {
+        const hcm =
+          filter.configType.case === 'typedConfig' && anyUnpack(filter.configType.value, HttpConnectionManagerSchema)
+        return [filter.name, ...(hcm ? hcm.httpFilters.map((f) => f.name) : [])]
+      }),
+    )
+  }
+  assert.deepEqual(
+    filtersFor(['envoy.filters.http.router']).filter((name) => name.startsWith('istio.')),
+    [],
+  )
+  const ours = new Set(filtersFor(['istio.metadata_exchange', 'istio.alpn', 'istio.stats']))
+  for (const name of ['istio.metadata_exchange', 'istio.alpn', 'istio.stats']) assert.ok(ours.has(name), name)
+})
+
+test('access logs: requests where they are served, and connections that nothing took', () => {
+  const mesh = meshOf({ accessLogFile: '/dev/stdout' })
+  const listeners = listenersOf(serviceYaml('a'), mesh)
+  const outbound = listeners.get('virtualOutbound')!
+  const [log] = outbound.accessLog
+  assert.equal(log?.filter?.filterSpecifier.case, 'responseFlagFilter')
+  const file = log?.configType.case === 'typedConfig' && anyUnpack(log.configType.value, FileAccessLogSchema)
+  assert.ok(file && file.path === '/dev/stdout')
+  const [blackHole, catchAll] = outbound.filterChains.map((chain) => {
+    const config = chain.filters.at(-1)!.configType
+    return config.case === 'typedConfig' ? anyUnpack(config.value, TcpProxySchema)!.accessLog.length : -1
+  })
+  assert.deepEqual([blackHole, catchAll], [0, 1])
+  assert.equal(listeners.get('0.0.0.0_80')!.accessLog.length, 0)
+})
