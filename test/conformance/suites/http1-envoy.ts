@@ -1,0 +1,304 @@
+// Raw HTTP/1 bytes through the whole proxy: status, close, details and what reaches the upstream as Envoy has it, with
+// the bytes in one piece and one by one.
+
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { type Ports, startProxy } from '../../interop/harness/proxies.ts'
+import type { Difference, Suite } from '../suite.ts'
+
+interface UpstreamRequest {
+  readonly line: string
+  readonly headers: readonly (readonly [string, string])[]
+  readonly bodyB64: string
+  readonly incomplete?: boolean
+}
+
+interface Case {
+  readonly id: string
+  readonly inputB64: string
+  readonly envoy: {
+    readonly statuses: readonly number[]
+    readonly closed: boolean
+    readonly details: readonly string[]
+    readonly flags: readonly (string | null)[]
+    readonly bodies: readonly string[]
+    readonly connection: readonly (string | null)[]
+    readonly upstreamRequests: readonly UpstreamRequest[]
+  }
+}
+
+interface File {
+  readonly config: Record<string, unknown>
+  readonly cases: readonly Case[]
+}
+
+/** Cases run side by side, each lane with a listener and an upstream of its own. */
+const LANES = 12
+/** Nothing more comes after so much silence; Envoy's own delay before a close is up to a second. */
+const SILENCE_MS = 250
+const CLOSE_MS = 1700
+
+/** An upstream that answers each complete request with 200 and keeps what it got. */
+class Lane {
+  private readonly server: Server
+  private received = Buffer.alloc(0)
+  private readonly requests: UpstreamRequest[] = []
+  constructor() {
+    this.server = createServer((socket) => {
+      this.received = Buffer.alloc(0)
+      socket.on('error', () => {})
+      socket.on('data', (chunk) => {
+        this.received = Buffer.concat([this.received, chunk])
+        for (;;) {
+          const { request, length } = parseRequest(this.received)
+          if (request === null || request.incomplete) return
+          this.requests.push(request)
+          this.received = this.received.subarray(length)
+          socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n')
+        }
+      })
+    })
+  }
+  async listen(): Promise<number> {
+    this.server.listen(0, '127.0.0.1')
+    await once(this.server, 'listening')
+    return (this.server.address() as AddressInfo).port
+  }
+  /** What came since the last call, an unfinished request included. */
+  take(): UpstreamRequest[] {
+    const { request } = parseRequest(this.received)
+    this.received = Buffer.alloc(0)
+    return request === null ? this.requests.splice(0) : [...this.requests.splice(0), request]
+  }
+  close(): void {
+    this.server.close()
+  }
+}
+
+function parseRequest(bytes: Buffer): { request: UpstreamRequest | null; length: number } {
+  const headEnd = bytes.indexOf('\r\n\r\n')
+  if (headEnd < 0) return { request: null, length: 0 }
+  const [line = '', ...rest] = bytes.subarray(0, headEnd).toString('latin1').split('\r\n')
+  const headers = rest.map((header): [string, string] => {
+    const colon = header.indexOf(':')
+    return [header.slice(0, colon), header.slice(colon + 2)]
+  })
+  const value = (name: string): string | undefined => headers.find(([n]) => n === name)?.[1]
+  let at = headEnd + 4
+  const body: Buffer[] = []
+  let incomplete = false
+  if (value('transfer-encoding') === 'chunked') {
+    for (;;) {
+      const lineEnd = bytes.indexOf('\r\n', at)
+      const size = lineEnd < 0 ? Number.NaN : Number.parseInt(bytes.subarray(at, lineEnd).toString('latin1'), 16)
+      if (!(lineEnd + 2 + size + 2 <= bytes.length)) {
+        incomplete = true
+        break
+      }
+      body.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size))
+      at = lineEnd + 2 + size + 2
+      if (size === 0) break
+    }
+  } else {
+    const end = at + Number(value('content-length') ?? 0)
+    incomplete = end > bytes.length
+    body.push(bytes.subarray(at, end))
+    at = end
+  }
+  const bodyB64 = Buffer.concat(body).toString('base64')
+  return { request: { line, headers, bodyB64, ...(incomplete ? { incomplete } : {}) }, length: at }
+}
+
+interface Answer {
+  readonly statuses: number[]
+  readonly bodies: string[]
+  readonly connection: (string | null)[]
+}
+
+function parseAnswers(bytes: Buffer): Answer {
+  const answer: Answer = { statuses: [], bodies: [], connection: [] }
+  for (let at = 0; at < bytes.length; ) {
+    const headEnd = bytes.indexOf('\r\n\r\n', at)
+    if (headEnd < 0) break
+    const head = bytes.subarray(at, headEnd).toString('latin1')
+    const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0)
+    at = headEnd + 4 + length
+    answer.statuses.push(Number(head.split(' ')[1]))
+    answer.connection.push(/\r\nconnection: (.*)/i.exec(head)?.[1] ?? null)
+    answer.bodies.push(bytes.subarray(headEnd + 4, at).toString('latin1'))
+  }
+  return answer
+}
+
+interface Exchange extends Answer {
+  readonly closed: boolean
+}
+
+/** Keeps the socket open until silence or close. */
+async function exchange(port: number, bytes: Buffer, split: boolean, expectClose: boolean): Promise<Exchange> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+  const chunks: Buffer[] = []
+  let closed = false
+  const done = new Promise<void>((resolve) => {
+    let timer = setTimeout(resolve, CLOSE_MS)
+    const arm = (ms: number): void => {
+      clearTimeout(timer)
+      timer = setTimeout(resolve, ms)
+    }
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      arm(expectClose ? CLOSE_MS : SILENCE_MS)
+    })
+    const end = (): void => {
+      closed = true
+      arm(0)
+    }
+    socket.on('end', end)
+    socket.on('error', end)
+    socket.on('connect', () => {
+      if (!expectClose) arm(CLOSE_MS)
+    })
+  })
+  await once(socket, 'connect')
+  if (split) {
+    for (const byte of bytes) {
+      if (!socket.writable) break
+      socket.write(Buffer.from([byte]))
+      // One segment for each byte: the proxy reads them one by one.
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  } else socket.write(bytes)
+  if (!expectClose) {
+    await Promise.race([done, new Promise((resolve) => setTimeout(resolve, SILENCE_MS))])
+    if (chunks.length > 0) await done
+  } else await done
+  socket.destroy()
+  return { ...parseAnswers(Buffer.concat(chunks)), closed }
+}
+
+function bootstrap(
+  ports: Ports,
+  hcm: Record<string, unknown>,
+  listeners: readonly number[],
+  upstreams: readonly number[],
+): object {
+  const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+  return {
+    admin: { address: address(ports.admin) },
+    static_resources: {
+      listeners: listeners.map((port, i) => ({
+        name: `lane-${i}`,
+        address: address(port),
+        filter_chains: [
+          {
+            filters: [
+              {
+                name: 'envoy.filters.network.http_connection_manager',
+                typed_config: {
+                  '@type':
+                    'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+                  ...(JSON.parse(JSON.stringify(hcm).replaceAll('"cluster":"up"', `"cluster":"up-${i}"`)) as object),
+                  access_log: [
+                    {
+                      name: 'envoy.access_loggers.file',
+                      typed_config: {
+                        '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+                        path: ports.accessLog,
+                        log_format: {
+                          json_format: {
+                            lane: String(i),
+                            details: '%RESPONSE_CODE_DETAILS%',
+                            flags: '%RESPONSE_FLAGS%',
+                          },
+                        },
+                      },
+                    },
+                  ],
+                },
+              },
+            ],
+          },
+        ],
+      })),
+      clusters: upstreams.map((port, i) => ({
+        name: `up-${i}`,
+        type: 'STATIC',
+        load_assignment: {
+          cluster_name: `up-${i}`,
+          endpoints: [{ lb_endpoints: [{ endpoint: { address: address(port) } }] }],
+        },
+      })),
+    },
+  }
+}
+
+function compare(
+  test: Case,
+  got: Exchange,
+  upstream: UpstreamRequest[],
+  log: readonly { details: string | null; flags: string | null }[],
+): string | null {
+  const { envoy } = test
+  const pairs: [string, unknown, unknown][] = [
+    ['statuses', got.statuses, envoy.statuses],
+    ['closed', got.closed, envoy.closed],
+    ['bodies', got.bodies, envoy.bodies],
+    ['connection', got.connection, envoy.connection],
+    ['details', log.map((line) => line.details), envoy.details],
+    ['flags', log.map((line) => (line.flags === '-' ? null : line.flags)), envoy.flags],
+    ['upstream', upstream, envoy.upstreamRequests],
+  ]
+  for (const [what, ours, theirs] of pairs) {
+    const [a, b] = [JSON.stringify(ours), JSON.stringify(theirs)]
+    if (a !== b) return `${what} ${a}; Envoy: ${b}`
+  }
+  return null
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
+}
+
+export const suite: Suite = {
+  name: 'http1-envoy',
+  async run(dataDirectory) {
+    const file = JSON.parse(await readFile(join(dataDirectory, 'conformance/http1-envoy.json'), 'utf8')) as File
+    const lanes = Array.from({ length: LANES }, () => new Lane())
+    const upstreams = await Promise.all(lanes.map((lane) => lane.listen()))
+    const listeners = await freePorts(LANES)
+    const proxy = await startProxy('outrigger', (ports) => bootstrap(ports, file.config, listeners, upstreams))
+    const differences: Difference[] = []
+    const work = file.cases.flatMap((test) => [false, true].map((split) => ({ test, split })))
+    /** Lines of each lane that were taken already. */
+    const taken = new Array<number>(LANES).fill(0)
+    const linesOf = (lane: number): { details: string | null; flags: string | null }[] =>
+      proxy
+        .logLines()
+        .map((line) => JSON.parse(line) as { lane: string; details: string | null; flags: string | null })
+        .filter((line) => line.lane === String(lane))
+    const runLane = async (i: number): Promise<void> => {
+      for (let next = work.shift(); next; next = work.shift()) {
+        const { test, split } = next
+        const got = await exchange(listeners[i]!, Buffer.from(test.inputB64, 'base64'), split, test.envoy.closed)
+        // The lines come with the end of their streams, at the latest when the client has gone.
+        for (let wait = 0; wait < 40 && linesOf(i).length < taken[i]! + test.envoy.details.length; wait++) {
+          await new Promise((resolve) => setTimeout(resolve, 25))
+        }
+        const log = linesOf(i).slice(taken[i])
+        taken[i]! += log.length
+        const message = compare(test, got, lanes[i]!.take(), log)
+        if (message !== null) differences.push({ id: split ? `${test.id} (byte by byte)` : test.id, message })
+      }
+    }
+    await Promise.all(lanes.map((_, i) => runLane(i)))
+    await proxy.stop()
+    for (const lane of lanes) lane.close()
+    return { total: file.cases.length * 2, differences }
+  },
+}
