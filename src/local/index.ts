@@ -1,4 +1,5 @@
 // Public entry of the local room: the embedded, one-machine Kubernetes.
+import type { Manifests } from './manifest.ts'
 import type { NodeOptions } from './node-main.ts'
 
 export type * from './api.ts'
@@ -7,7 +8,6 @@ export { readFileOrFolder, readFolder } from './folder.ts'
 export type { ApplyReport, FolderFile } from './folder-source.ts'
 export type { ForwardTarget } from './forward.ts'
 export type { ProxyChoice } from './inject.ts'
-export { readManifests } from './manifest.ts'
 export type { NodeOptions } from './node-main.ts'
 export { type StateDir, stateDir } from './state-dir.ts'
 export {
@@ -24,4 +24,10 @@ export { endpointsView, formatTable, tableRows } from './tables.ts'
 export async function runNode(options: NodeOptions): Promise<void> {
   const node = await import('./node-main.ts')
   await node.runNode(options)
+}
+
+/** Reads and checks manifests offline; loaded on its own, because it brings every schema along. */
+export async function readManifests(file: string, text: string): Promise<Manifests> {
+  const manifest = await import('./manifest.ts')
+  return manifest.readManifests(file, text)
 }

@@ -96,10 +96,12 @@ async function setUpNetwork(): Promise<void> {
   })
   // Pods reach each other through the node, so that service address translation sees both directions of a
   // connection; telling them of the shorter way over the bridge would take one direction out of its sight.
-  const sysctl = (name: string, value: string) => writeFileSync(`/proc/sys/net/ipv4/${name}`, value)
-  sysctl('ip_forward', '1')
-  sysctl('conf/all/send_redirects', '0')
-  sysctl(`conf/${BRIDGE}/send_redirects`, '0')
+  const sysctl = (name: string, value: string) => writeFileSync(`/proc/sys/net/${name}`, value)
+  sysctl('ipv4/ip_forward', '1')
+  sysctl('ipv4/conf/all/send_redirects', '0')
+  sysctl(`ipv4/conf/${BRIDGE}/send_redirects`, '0')
+  // Where br_netfilter is loaded the bridge would translate addresses itself, before routing, and skip masquerading.
+  if (existsSync('/proc/sys/net/bridge')) sysctl('bridge/bridge-nf-call-iptables', '0')
 }
 
 const boundFolders = new Map<string, string>()

@@ -18,7 +18,7 @@ export function register(program: Command): void {
       const files: FolderFile[] = options.filename.flatMap((path) => readFileOrFolder(path))
       const errors: string[] = []
       for (const { file, text } of files) {
-        const { problems } = readManifests(file, text ?? '')
+        const { problems } = await readManifests(file, text ?? '')
         const describe = (problem: { line: number; message: string }) =>
           `\t* ${file}:${problem.line}: ${problem.message}`
         const wrong = problems.filter((problem) => problem.level === 'error')
