@@ -73,6 +73,8 @@ export class StreamInfo {
   responseCode = 0
   responseCodeDetails = ''
   responseFlags = 0
+  /** Set when there are several. */
+  flagOrder: ResponseFlagName[] | null = null
   connectionTerminationDetails = ''
   /** Body bytes. */
   bytesReceived = 0
@@ -119,8 +121,15 @@ export class StreamInfo {
     this.filterState = filterState ?? new FilterState()
   }
 
+  /** Flags are printed in the order in which they were set. */
   setFlag(name: ResponseFlagName): void {
-    this.responseFlags |= Flag[name]
+    const bit = Flag[name]
+    if ((this.responseFlags & bit) !== 0) return
+    if (this.responseFlags !== 0) {
+      this.flagOrder ??= RESPONSE_FLAGS.filter(([short]) => (this.responseFlags & Flag[short]) !== 0).map(([short]) => short)
+      this.flagOrder.push(name)
+    }
+    this.responseFlags |= bit
   }
 
   setDynamicMetadata(namespace: string, key: string, value: unknown): void {

@@ -1,5 +1,6 @@
 // Answers the proxy makes itself (envoy-contract §5.8).
 
+import type { ModifyHeaders } from './filter.ts'
 import { HeaderMap } from './header-map.ts'
 
 /** HTTP status → gRPC status of a local reply to a gRPC request. */
@@ -42,22 +43,32 @@ export function encodeGrpcMessage(text: string): string {
   return out
 }
 
-/** Headers of a reply with `body` (byte string). gRPC replies are trailers-only and carry no body. */
+/**
+ * Headers of a reply with `body` (byte string); `modify` runs before content headers are added, as in Envoy. gRPC
+ * replies are trailers-only and carry no body.
+ */
 export function localReplyHeaders(
   status: number,
   body: string,
+  modify: ModifyHeaders | null,
   grpc: boolean,
   grpcStatus: number | null,
   contentType: string,
+  head = false,
 ): HeaderMap {
   const headers = new HeaderMap()
+  headers.status = status
+  modify?.(headers)
   if (grpc) {
     headers.status = 200
-    headers.list.push('content-type', 'application/grpc', 'grpc-status', String(grpcStatus ?? grpcStatusOfHttp(status)))
-    if (body !== '') headers.list.push('grpc-message', encodeGrpcMessage(body))
+    headers.set('content-type', 'application/grpc')
+    headers.set('grpc-status', String(grpcStatus ?? grpcStatusOfHttp(status)))
+    if (body !== '' && !head) headers.set('grpc-message', encodeGrpcMessage(body))
     return headers
   }
-  headers.status = status
-  if (body !== '') headers.list.push('content-length', String(body.length), 'content-type', contentType)
+  if (body !== '') {
+    headers.set('content-length', String(body.length))
+    if (!headers.has('content-type')) headers.list.push('content-type', contentType)
+  }
   return headers
 }

@@ -70,7 +70,8 @@ export function compileHeaderMatcher(data: HeaderMatcherData): HeadersMatch {
     return (headers) => headers.has(name) === wanted
   }
   const matches = match.kind === 'range' ? rangeMatch(match.start, match.end) : compileStringMatcher(match.matcher)
-  const missing = data.missingAsEmpty ? matches('') !== invert : invert
+  // A missing header does not match, inverted or not (Envoy 1.40), unless it counts as empty.
+  const missing = data.missingAsEmpty && matches('') !== invert
   return (headers) => {
     const value = headers.getAll(name)
     return value === undefined ? missing : matches(value) !== invert

@@ -52,7 +52,7 @@ export class HeaderMutations {
     // Overwriting comes before appending, whatever the order in the configuration.
     for (let i = 0; i < add.length; i++) {
       if (values[i] !== null && add[i]!.action >= AppendAction.OverwriteIfExistsOrAdd)
-        headers.set(add[i]!.name, values[i]!)
+        overwrite(headers, add[i]!.name, values[i]!)
     }
     for (let i = 0; i < add.length; i++) {
       if (values[i] !== null && add[i]!.action < AppendAction.OverwriteIfExistsOrAdd)
@@ -60,4 +60,10 @@ export class HeaderMutations {
       values[i] = null
     }
   }
+}
+
+/** The new value goes to the end, where Envoy puts it. */
+function overwrite(headers: HeaderMap, name: string, value: string): void {
+  headers.remove(name)
+  headers.add(name, value)
 }

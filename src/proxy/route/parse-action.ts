@@ -223,7 +223,10 @@ function parseHostRewrite(action: RouteAction, context: ParseContext): HostRewri
   }
 }
 
-/** request_mirror_policies of a route, virtual host or route configuration. */
+/**
+ * request_mirror_policies of a route, virtual host or route configuration. trace_sampled says whether the copy's span is
+ * sampled; copies get no span here, so either answer holds.
+ */
 export function parseMirrors(
   policies: readonly RouteAction_RequestMirrorPolicy[],
   clusters: Set<string>,
@@ -233,9 +236,6 @@ export function parseMirrors(
     const at = context.at(`request_mirror_policies[${i}]`)
     if ((policy.cluster === '') === (policy.clusterHeader === '')) {
       throw new ConfigError(at.path, 'exactly one of cluster, cluster_header must be set')
-    }
-    if (policy.traceSampled !== undefined) {
-      throw new ConfigError(at.at('trace_sampled').path, 'not supported by this proxy; remove the field')
     }
     if (policy.cluster) clusters.add(policy.cluster)
     return {

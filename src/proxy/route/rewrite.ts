@@ -54,8 +54,8 @@ export function compileHostRewrite(rewrite: HostRewriteData | null): HostRewrite
 export function updateAuthority(headers: HeaderMap, host: string, appendXForwardedHost: boolean): void {
   const old = headers.authority
   if (old !== '') {
-    if (appendXForwardedHost) appendForwardedHost(headers, old)
     headers.set('x-envoy-original-host', old)
+    if (appendXForwardedHost) appendForwardedHost(headers, old)
   }
   headers.authority = host
 }

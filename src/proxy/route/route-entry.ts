@@ -120,6 +120,19 @@ function compileMirrors(own: readonly MirrorData[], host: VirtualHostEntry): Mir
   }))
 }
 
+/** Changes nothing: the location is where the request went. */
+const NO_REDIRECT: RedirectData = {
+  kind: 'redirect',
+  status: 301,
+  schemeRedirect: '',
+  httpsRedirect: false,
+  hostRedirect: '',
+  portRedirect: 0,
+  pathRedirect: '',
+  pathRewrite: null,
+  stripQuery: false,
+}
+
 class DirectEntry implements DirectAction {
   readonly status: number
   readonly body: string
@@ -134,7 +147,11 @@ class DirectEntry implements DirectAction {
   }
 
   location(headers: HeaderMap, insertOriginalPath: boolean): string {
-    if (this.redirect === null) return ''
+    // A direct response that creates or redirects names the request's own URL (RFC 9110 §10.2.2).
+    if (this.redirect === null)
+      return this.status === 201 || (this.status >= 300 && this.status < 400)
+        ? redirectLocation(NO_REDIRECT, headers)
+        : ''
     if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, insertOriginalPath)
     return redirectLocation(this.redirect, headers)
   }

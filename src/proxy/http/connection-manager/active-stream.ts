@@ -219,8 +219,20 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       this.cachedRoute = this.routeTable?.route(this.requestHeaders!, this.info, this.info.random) ?? null
       this.info.route = this.cachedRoute
       this.info.routeName = this.cachedRoute?.name ?? ''
+      this.noteCluster()
     }
     return this.cachedRoute
+  }
+
+  /** Logs name the cluster of the route even when the request never gets there. */
+  private noteCluster(): void {
+    const { cachedRoute: route, info } = this
+    const cluster = route?.forward
+      ? this.manager.shared.clusters.get(route.clusterName(this.requestHeaders!))
+      : undefined
+    info.upstreamCluster = cluster?.name ?? ''
+    info.upstreamClusterStatName = cluster?.statName ?? ''
+    info.upstreamClusterMetadata = cluster?.metadata ?? null
   }
 
   clearRouteCache(): void {
@@ -289,13 +301,22 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.ended) return
     const { chain, info } = this
     info.responseCodeDetails = details
+    // For the log. Before x-forwarded-proto is settled no route is chosen, as in Envoy.
+    if (this.requestHeaders?.has('x-forwarded-proto')) this.route()
     if (this.responseStarted) {
       this.resetStream()
       return
     }
     chain.decodingDone = true
     chain.abandonResponse()
-    const { headers, text } = this.manager.shared.localReplies.make(this, status, body, modify, grpcStatus)
+    const route = this.cachedRoute?.forward ? this.cachedRoute : null
+    const change: ModifyHeaders | null = route
+      ? (reply) => {
+          route.finalizeResponseHeaders(reply, info, this.requestHeaders!)
+          modify?.(reply)
+        }
+      : modify
+    const { headers, text } = this.manager.shared.localReplies.make(this, status, body, change, grpcStatus)
     this.localReplyBody = text
     const bodyless = this.isHead || this.isGrpc || text === ''
     chain.encodeHeaders(headers, bodyless)

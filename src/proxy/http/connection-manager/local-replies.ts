@@ -42,13 +42,11 @@ export class LocalReplies {
     let text = body
     let headers: HeaderMap
     if (this.mappers.length === 0 && !this.common) {
-      headers = localReplyHeaders(status, text, isGrpc, grpcStatus, contentType)
-      modify?.(headers)
+      headers = localReplyHeaders(status, text, modify, isGrpc, grpcStatus, contentType, isHead)
     } else {
       info.responseCode = status
       // Mappers see the headers the reply would have had.
-      const plain = localReplyHeaders(status, text, false, null, contentType)
-      modify?.(plain)
+      const plain = localReplyHeaders(status, text, modify, false, null, contentType)
       stream.responseHeaders = plain
       stream.localReplyBody = text
       const mapper = this.mappers.find((m) => m.matches(stream)) ?? null
@@ -64,8 +62,7 @@ export class LocalReplies {
         text = formatter.format(stream)
         contentType = formatter.contentType
       }
-      headers = localReplyHeaders(status, text, isGrpc, grpcStatus, contentType)
-      modify?.(headers)
+      headers = localReplyHeaders(status, text, modify, isGrpc, grpcStatus, contentType, isHead)
       mapper?.addHeaders(headers, stream)
       stream.responseHeaders = null
     }

@@ -1,5 +1,6 @@
 // Who the client is: the trusted address out of X-Forwarded-For (envoy-contract §5.4).
 
+import { networkInterfaces } from 'node:os'
 import { cidrContains, parseIp } from '../../../base/cidr.ts'
 import { ipAddress } from '../../network/address.ts'
 import type { Address } from '../../network/connection.ts'
@@ -33,4 +34,13 @@ export function isInternal(config: HcmConfig['internalAddresses'], address: Addr
   if (!ip) return false
   for (let i = 0; i < config.ranges.length; i++) if (cidrContains(config.ranges[i]!, ip)) return true
   return false
+}
+
+/** The first IPv4 address of the machine that others could reach, as Envoy picks its own; loopback when there is none. */
+export function localAddress(): string {
+  for (const addresses of Object.values(networkInterfaces())) {
+    const found = addresses?.find((address) => address.family === 'IPv4' && !address.internal)
+    if (found) return found.address
+  }
+  return '127.0.0.1'
 }

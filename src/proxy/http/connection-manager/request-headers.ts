@@ -3,12 +3,12 @@
 
 import { isLoopback, parseIp } from '../../../base/cidr.ts'
 import type { Address, ConnectionInfo } from '../../network/connection.ts'
-import { Protocol } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { mutateClientCert } from './client-certificate.ts'
 import type { HcmConfig } from './config.ts'
 import { addressFromXff, isInternal } from './remote-address.ts'
 import { newRequestId } from './request-id.ts'
+import { appendVia } from './response-headers.ts'
 
 /** Names only a trusted, internal caller may set. */
 const INTERNAL_ONLY = [
@@ -47,6 +47,8 @@ export const origin: RequestOrigin = { remoteAddress: { ip: '', port: 0, text: '
 export interface LocalNode {
   readonly cluster: string
   readonly id: string
+  /** The machine's own address, which stands in X-Forwarded-For for a client on loopback. */
+  readonly address: string
 }
 
 /** Mutates `headers` in place and fills `origin`. */
@@ -76,8 +78,9 @@ export function mutateRequestHeaders(
     }
   }
   const tls = connection.transportProtocol === 'tls' && connection.ssl() !== null
-  const { address, only } = trustedAddress(headers, connection, config, tls)
+  const { address, only } = trustedAddress(headers, connection, config, tls, node.address)
   if (headers.scheme === '') headers.scheme = schemeOf(headers, tls)
+  if (config.via !== '') appendVia(headers, config.via)
   const internal = only && address !== null && isInternal(config.internalAddresses, address)
   const remoteAddress = address ?? connection.remoteAddress
   const edge = !internal && config.useRemoteAddress
@@ -88,7 +91,6 @@ export function mutateRequestHeaders(
     headers.set('x-request-id', newRequestId())
   }
   mutateClientCert(headers, config.forwardClientCert, config.clientCertDetails, tls ? connection.ssl() : null)
-  if (config.via !== '') headers.append('via', config.via)
   origin.remoteAddress = remoteAddress
   origin.internal = internal
 }
@@ -100,6 +102,7 @@ function trustedAddress(
   connection: ConnectionInfo,
   config: HcmConfig,
   tls: boolean,
+  ownAddress: string,
 ): { address: Address | null; only: boolean } {
   const hops = config.xffTrustedHops
   const xff = headers.getAll('x-forwarded-for')
@@ -112,7 +115,7 @@ function trustedAddress(
   }
   trusted.only = xff === undefined
   trusted.address = (hops > 0 ? addressFromXff(xff, hops - 1)?.address : undefined) ?? connection.remoteAddress
-  if (!config.skipXffAppend) appendXff(headers, connection, config)
+  if (!config.skipXffAppend) appendXff(headers, connection, config, ownAddress)
   if (hops === 0 || !headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', tls ? 'https' : 'http')
   if (config.appendXForwardedPort && (hops === 0 || !headers.has('x-forwarded-port'))) {
     headers.set('x-forwarded-port', String(connection.localAddress.port))
@@ -120,12 +123,12 @@ function trustedAddress(
   return trusted
 }
 
-function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig): void {
+function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig, ownAddress: string): void {
   const peer = connection.remoteAddress
   if (peer.pipe !== undefined) return
   const ip = parseIp(peer.ip)
-  const shown = ip !== null && isLoopback(ip) ? connection.localAddress : peer
-  const text = config.ipv4MappedIpv6 && !shown.ip.includes(':') ? `::ffff:${shown.ip}` : shown.ip
+  const shown = ip !== null && isLoopback(ip) ? ownAddress : peer.ip
+  const text = config.ipv4MappedIpv6 && !shown.includes(':') ? `::ffff:${shown}` : shown
   const existing = headers.getAll('x-forwarded-for')
   headers.set('x-forwarded-for', existing === undefined || existing === '' ? text : `${existing},${text}`)
 }
@@ -173,9 +176,4 @@ function addUserAgent(headers: HeaderMap, node: LocalNode): void {
   headers.set('x-envoy-downstream-service-cluster', node.cluster)
   if (!headers.has('user-agent')) headers.add('user-agent', node.cluster)
   if (node.id !== '') headers.set('x-envoy-downstream-service-node', node.id)
-}
-
-/** `%PROTOCOL%` below HTTP/1.1 without permission is refused with 426 before any mutation. */
-export function isLowVersion(protocol: string, config: HcmConfig): boolean {
-  return protocol === Protocol.Http10 && !config.http1.acceptHttp10
 }

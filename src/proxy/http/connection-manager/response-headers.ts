@@ -58,5 +58,11 @@ export function mutateResponseHeaders(
     if (server) headers.set('server', config.serverName)
     else list.push('server', config.serverName)
   } else if (config.serverHeader === 'APPEND_IF_ABSENT' && !server) list.push('server', config.serverName)
-  if (config.via !== '') headers.append('via', config.via)
+  if (config.via !== '') appendVia(headers, config.via)
+}
+
+/** Intermediaries are listed with a space after the comma. */
+export function appendVia(headers: HeaderMap, via: string): void {
+  const existing = headers.getAll('via')
+  headers.set('via', existing === undefined ? via : `${existing}, ${via}`)
 }

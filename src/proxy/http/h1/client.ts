@@ -11,7 +11,7 @@ import type {
   Stream,
   StreamCallbacks,
 } from '../codec.ts'
-import { Protocol, StreamResetReason } from '../codec.ts'
+import { Protocol, type StreamResetReason } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { hasToken } from '../connection-manager/request-headers.ts'
 import { HeaderMap } from '../header-map.ts'
@@ -33,7 +33,7 @@ const Body = { None: 0, Length: 1, Chunked: 2, UntilClose: 3 } as const
 type Body = (typeof Body)[keyof typeof Body]
 
 /** Methods whose requests carry no body unless they say so: no `content-length: 0` is written for them. */
-const BODYLESS = new Set(['GET', 'HEAD', 'DELETE', 'TRACE', 'CONNECT', 'OPTIONS'])
+const BODYLESS = new Set(['GET', 'HEAD', 'DELETE', 'TRACE', 'CONNECT'])
 
 export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   readonly protocol = Protocol.Http11

@@ -324,8 +324,8 @@ class ServerStream implements ResponseEncoder, Stream {
       this.codec.becomeTunnel()
     } else if (!headers.has('content-length')) {
       if (endStream && !this.isHead) {
-        if (status >= 200 && status !== 204) framingLine = 'content-length: 0\r\n'
-      } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 204) {
+        if (status >= 200 && status !== 204 && status !== 304) framingLine = 'content-length: 0\r\n'
+      } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 204 && status !== 304) {
         // Also in answer to HEAD: it says how the body of a GET would have come.
         this.chunkedBody = !this.bodyless
         framingLine = 'transfer-encoding: chunked\r\n'

@@ -3,7 +3,7 @@
 import { isIPv6 } from 'node:net'
 import { ConfigError } from '../../../base/errors.ts'
 import type { Address, SslInfo } from '../../network/connection.ts'
-import { now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
+import { Flag, now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
 import type { LogContext } from '../access-log.ts'
 import { byteString, NumberOperator, type Operator, TextOperator } from './operator.ts'
 
@@ -31,20 +31,13 @@ function between(from: number, to: number): number | null {
   return from === 0 || to === 0 ? null : Math.max(0, Math.floor(to - from))
 }
 
-/** Bits → printed flags; the combinations in use are few. */
-const printedFlags: [short: Map<number, string>, long: Map<number, string>] = [new Map(), new Map()]
-
-/** Response flags joined by commas; `-` for none. */
-export function responseFlags(bits: number, long: boolean): string {
-  const known = printedFlags[long ? 1 : 0]
-  let text = known.get(bits)
-  if (text === undefined) {
-    const names: string[] = []
-    for (const [i, names2] of RESPONSE_FLAGS.entries()) if (bits & (1 << i)) names.push(names2[long ? 1 : 0])
-    text = names.join(',') || '-'
-    known.set(bits, text)
-  }
-  return text
+/** Response flags joined by commas in the order in which they were set; `-` for none. */
+export function responseFlags(info: StreamInfo, long: boolean): string {
+  const { responseFlags: bits, flagOrder } = info
+  if (bits === 0) return '-'
+  const column = long ? 1 : 0
+  if (flagOrder) return flagOrder.map((name) => RESPONSE_FLAGS[31 - Math.clz32(Flag[name])]![column]).join(',')
+  return RESPONSE_FLAGS[31 - Math.clz32(bits)]![column]
 }
 
 /** Commands without arguments. */
@@ -70,8 +63,8 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   CONNECTION_TERMINATION_DETAILS: string(
     (info) => info.connectionTerminationDetails || info.downstream.connectionTerminationDetails,
   ),
-  RESPONSE_FLAGS: string((info) => responseFlags(info.responseFlags, false)),
-  RESPONSE_FLAGS_LONG: string((info) => responseFlags(info.responseFlags, true)),
+  RESPONSE_FLAGS: string((info) => responseFlags(info, false)),
+  RESPONSE_FLAGS_LONG: string((info) => responseFlags(info, true)),
   ROUTE_NAME: string((info) => info.routeName),
   VIRTUAL_CLUSTER_NAME: string((info) => info.virtualClusterName),
   UPSTREAM_CLUSTER: string((info) => info.upstreamClusterStatName || info.upstreamCluster),

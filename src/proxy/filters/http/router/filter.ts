@@ -392,19 +392,16 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.reply(503, 'no healthy upstream', 'no_healthy_upstream')
   }
 
-  /** A local answer after the route was chosen: counted for the cluster, with the route's response headers. */
+  /** A local answer after the route was chosen: counted for the cluster. */
   private reply(status: number, body: string, details: string, overloaded = false): void {
-    const { callbacks, route, headers } = this
-    const info = callbacks.streamInfo
     this.disarm()
     this.countResponse(status)
-    callbacks.sendLocalReply(
+    this.callbacks.sendLocalReply(
       status,
       body,
       (response) => {
         if (overloaded && !this.shared.config.suppressEnvoyHeaders) response.set('x-envoy-overloaded', 'true')
         this.addResponseHeaders(response)
-        if (route && headers) route.finalizeResponseHeaders(response, info, headers)
       },
       null,
       details,
