@@ -56,6 +56,7 @@ export class DiscoveryState {
   private changedCredentials = new Map<string, KubeObject | null>()
   private lists: ResourceLists | null = null
   private push: PushContext | null = null
+  private keySets: ReadonlyMap<string, string> = new Map()
   private counter = 0
 
   constructor(settings: DiscoverySettings) {
@@ -108,6 +109,7 @@ export class DiscoveryState {
         registry: this.registry.current(),
         credentials: this.flushCredentials(),
         resources: this.lists,
+        keySets: this.keySets,
       },
       this.push,
     )
@@ -123,6 +125,12 @@ export class DiscoveryState {
     this.changedResources = new Set()
     this.changedL4Routes = false
     return { push: this.push, changes }
+  }
+
+  /** Takes newly fetched JWKS documents; RequestAuthentications count as changed. */
+  setKeySets(keySets: ReadonlyMap<string, string>): void {
+    this.keySets = keySets
+    this.changedKinds.add('RequestAuthentication')
   }
 
   /** Every accepted resource, as it is served. */
@@ -159,6 +167,7 @@ export class DiscoveryState {
     const resource = parsed.value
     const remarks = [...resource.warnings, ...(this.settings.untranslated?.(resource) ?? [])]
     if (remarks.length > 0) this.settings.report(object, remarks)
+    if (remarks.some((remark) => remark.level === 'error')) return false
     this.set(resourceKey(resource), resource.kind, resource)
     return true
   }

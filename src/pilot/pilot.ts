@@ -14,6 +14,7 @@ import {
   type TokenVerifier,
 } from '../security/index.ts'
 import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
+import { KeySetFetcher } from './authorization/key-sets.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
 import { DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import { Debouncer } from './push/debounce.ts'
@@ -97,6 +98,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       type: changes.resources.size > 0 ? 'config' : changes.services.size > 0 ? 'service' : 'endpoint',
     })
     discovery.publish(push, changes, first)
+    if (changes.kinds.has('RequestAuthentication')) keySets.follow(push.requestAuthentications)
   })
   const changed = (): void => {
     if (sinceMs === 0) sinceMs = performance.now()
@@ -107,12 +109,22 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     for (const event of events) metrics.inboundUpdates.inc({ type: event.kind })
     if (state.apply(events, store)) changed()
   })
+  const keySets = new KeySetFetcher(log, (fetched) => {
+    state.setKeySets(fetched)
+    changed()
+  })
   state.load(store)
   const initial = state.commit()
+  keySets.follow(initial.push.requestAuthentications)
   discovery.publish(initial.push, initial.changes, performance.now())
 
   const xds = new XdsServer({ handler: discovery, log, controlPlane: 'outrigger-pilot' })
-  const closing: (() => Promise<void> | void)[] = [unwatch, () => debouncer.stop(), () => xds.close()]
+  const closing: (() => Promise<void> | void)[] = [
+    unwatch,
+    () => debouncer.stop(),
+    () => keySets.close(),
+    () => xds.close(),
+  ]
   const stop = async (): Promise<void> => {
     for (const close of closing.splice(0)) await close()
   }

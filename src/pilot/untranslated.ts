@@ -1,10 +1,10 @@
 // What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
 import type { Problem } from '../base/errors.ts'
 import type { AnyResource, IstioKind } from '../config/index.ts'
+import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 /** Whole kinds that nothing is generated from yet, with what that means. */
 const KINDS: Partial<Record<IstioKind, string>> = {
-  EnvoyFilter: 'EnvoyFilter is not translated yet: no patch is applied',
   WasmPlugin: 'WasmPlugin is not translated yet: no extension runs',
   WorkloadGroup: 'WorkloadGroup is not translated yet: workloads do not register themselves',
   ProxyConfig: 'ProxyConfig is not translated yet: the mesh-wide proxy settings apply',
@@ -16,9 +16,13 @@ interface Field {
   readonly set: boolean
 }
 
-/** Every part of a resource that is not translated yet, as warnings. */
+/**
+ * Every part of a resource that is not translated yet, as warnings; errors for patches that cannot be read as what they
+ * patch.
+ */
 export function untranslated(resource: AnyResource): Problem[] {
   const whole = KINDS[resource.kind]
+  if (resource.kind === 'EnvoyFilter') return [...compileEnvoyFilter(resource).problems]
   if (whole) return [{ path: '', message: whole, level: 'warning' }]
   return fieldsOf(resource)
     .filter((field) => field.set)

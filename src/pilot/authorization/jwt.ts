@@ -13,17 +13,21 @@ import type { JwtRule, RequestAuthentication } from '../../config/index.ts'
 import { httpFilter } from '../lds/filters.ts'
 import { compareText } from '../model/host.ts'
 import type { ProxyType } from '../model/node.ts'
-import { cachedKeySet, UNREACHABLE_KEY_SET } from './key-sets.ts'
+import { type KeySetMap, keySetSource, UNREACHABLE_KEY_SET } from './key-sets.ts'
 
 /** The jwt_authn filter of a workload's policies; none when they have no rules. */
-export function jwtFilters(policies: readonly RequestAuthentication[], type: ProxyType): HttpFilter[] {
+export function jwtFilters(
+  policies: readonly RequestAuthentication[],
+  type: ProxyType,
+  keySets: KeySetMap,
+): HttpFilter[] {
   const rules = policies
     .flatMap((policy) => policy.spec.jwtRules ?? [])
     .sort((a, b) => compareText(a.issuer ?? '', b.issuer ?? ''))
   if (rules.length === 0) return []
   const providers: Record<string, JwtProvider> = {}
   rules.forEach((rule, i) => {
-    providers[`origins-${i}`] = provider(rule, type)
+    providers[`origins-${i}`] = provider(rule, type, keySets)
   })
   const names = Object.keys(providers)
   const config = create(JwtAuthenticationSchema, {
@@ -53,7 +57,7 @@ function requirement(names: readonly string[]): JwtRequirement {
   return any([...names.map(one), all])
 }
 
-function provider(rule: JwtRule, type: ProxyType): JwtProvider {
+function provider(rule: JwtRule, type: ProxyType, keySets: KeySetMap): JwtProvider {
   return create(JwtProviderSchema, {
     issuer: rule.issuer,
     audiences: [...(rule.audiences ?? [])],
@@ -73,13 +77,14 @@ function provider(rule: JwtRule, type: ProxyType): JwtProvider {
     claimToHeaders: rule.outputClaimToHeaders?.map(({ header, claim }) => ({ headerName: header, claimName: claim })),
     jwksSourceSpecifier: {
       case: 'localJwks',
-      value: { specifier: { case: 'inlineString', value: keySet(rule) } },
+      value: { specifier: { case: 'inlineString', value: keySet(rule, keySets) } },
     },
   })
 }
 
 /** The keys: written in the rule, fetched by the control plane, or a key nobody has, so that tokens fail. */
-function keySet(rule: JwtRule): string {
-  if (rule.jwks) return rule.jwks
-  return cachedKeySet(rule.issuer ?? '', rule.jwksUri) ?? UNREACHABLE_KEY_SET
+function keySet(rule: JwtRule, keySets: KeySetMap): string {
+  const source = keySetSource(rule)
+  if (source === undefined) return rule.jwks!
+  return keySets.get(source) ?? UNREACHABLE_KEY_SET
 }

@@ -29,7 +29,7 @@ function securityOf(push: PushContext, proxy: ProxyNode): WorkloadSecurity {
   const security: WorkloadSecurity = {
     http: {
       ...authorizationHttpFilters(policies, push),
-      jwt: jwtFilters(policiesFor(push.requestAuthentications, rootNamespace, proxy), proxy.type),
+      jwt: jwtFilters(policiesFor(push.requestAuthentications, rootNamespace, proxy), proxy.type, push.keySets),
     },
     network: authorizationNetworkFilters(policies, push),
   }

@@ -6,13 +6,21 @@ import {
   Cluster_LbPolicy,
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { addedClusters, patchCluster } from '../envoy-filter/clusters.ts'
+import type { PatchContext } from '../envoy-filter/compile.ts'
+import { NO_PATCHES, patchesFor } from '../envoy-filter/select.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { durationOf } from '../xds/messages.ts'
-import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
+import {
+  BLACK_HOLE_CLUSTER,
+  INBOUND_PASSTHROUGH_CLUSTER,
+  inboundClusterName,
+  PASSTHROUGH_CLUSTER,
+} from '../xds/names.ts'
 import { writeHttpOptions } from './http-options.ts'
 import { inboundBindConfig, inboundClusters } from './inbound.ts'
-import { buildOutboundCluster, metadataExchangeFilters, outboundSpecs } from './outbound.ts'
+import { buildOutboundCluster, metadataExchangeFilters, type OutboundSpec, outboundSpecs } from './outbound.ts'
 import { unlimitedCircuitBreakers } from './traffic-policy.ts'
 
 /** Idle connections through the passthrough clusters end after this. */
@@ -22,22 +30,46 @@ const PASSTHROUGH_IDLE_MS = 300_000
 export function generateClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
   const clusters: Cluster[] = []
   for (const spec of outboundSpecs(proxy, push)) {
-    const cluster = buildOutboundCluster(spec, proxy, push)
+    const cluster = patchedOutboundCluster(spec, proxy, push)
     if (cluster) clusters.push(cluster)
   }
   clusters.push(...fixedClusters(proxy, push))
   return clusters
 }
 
+/** One outbound cluster after EnvoyFilters; null: there is none, or it was removed. */
+export function patchedOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushContext): Cluster | null {
+  const cluster = buildOutboundCluster(spec, proxy, push)
+  return cluster && patchCluster(cluster, outboundContext(proxy), patchesFor(proxy, push))
+}
+
+function outboundContext(proxy: ProxyNode): PatchContext {
+  return proxy.type === 'sidecar' ? 'SIDECAR_OUTBOUND' : 'GATEWAY'
+}
+
 /** What follows the outbound clusters: the fixed ones and, for sidecars, those of their own ports. */
 export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
-  const clusters = [blackHole(push)]
-  if (proxy.type !== 'sidecar') return clusters
+  const set = patchesFor(proxy, push)
+  const context = outboundContext(proxy)
+  const kept = (cluster: Cluster, where: PatchContext, hosts?: readonly string[]): Cluster[] => {
+    const patched = patchCluster(cluster, where, set, hosts)
+    return patched ? [patched] : []
+  }
+  const clusters = kept(blackHole(push), context)
+  if (proxy.type !== 'sidecar') return [...clusters, ...addedClusters(context, set)]
   const passthrough = passthroughCluster(PASSTHROUGH_CLUSTER, push)
   passthrough.filters = metadataExchangeFilters(proxy)
+  clusters.push(...kept(passthrough, context), ...addedClusters(context, set))
+  const instances = set === NO_PATCHES ? [] : push.serviceInstances(proxy)
+  for (const cluster of inboundClusters(proxy, push)) {
+    const hosts = instances
+      .filter((i) => inboundClusterName(i.targetPort) === cluster.name)
+      .map((i) => i.service.hostname)
+    clusters.push(...kept(cluster, 'SIDECAR_INBOUND', hosts))
+  }
   const inboundPassthrough = passthroughCluster(INBOUND_PASSTHROUGH_CLUSTER, push)
   inboundPassthrough.upstreamBindConfig = inboundBindConfig(proxy)
-  clusters.push(passthrough, ...inboundClusters(proxy, push), inboundPassthrough)
+  clusters.push(...kept(inboundPassthrough, 'SIDECAR_INBOUND'), ...addedClusters('SIDECAR_INBOUND', set))
   return clusters
 }
 

@@ -1,5 +1,7 @@
 // LDS: every listener of a proxy.
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { patchListeners } from '../envoy-filter/listeners.ts'
+import { patchesFor } from '../envoy-filter/select.ts'
 import type { Generator } from '../model/generator.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -11,7 +13,9 @@ import { virtualOutboundListener } from './virtual-outbound.ts'
 
 /** Listeners in Istio's order: outbound services, HTTP proxy, virtualOutbound, virtualInbound and other inbound ones. */
 export function generateListeners(proxy: ProxyNode, push: PushContext): Listener[] {
-  if (proxy.type !== 'sidecar') return gatewayListeners(listenerContext(proxy, push))
+  if (proxy.type !== 'sidecar') {
+    return patchListeners(gatewayListeners(listenerContext(proxy, push)), 'GATEWAY', patchesFor(proxy, push))
+  }
   return [...generateOutboundListeners(proxy, push), ...generateInboundListeners(proxy, push)]
 }
 
@@ -22,12 +26,12 @@ export function generateOutboundListeners(proxy: ProxyNode, push: PushContext): 
   const httpProxy = httpProxyListener(context)
   if (httpProxy) listeners.push(httpProxy)
   if (proxy.interceptionMode !== 'NONE') listeners.push(virtualOutboundListener(context))
-  return listeners
+  return patchListeners(listeners, 'SIDECAR_OUTBOUND', patchesFor(proxy, push))
 }
 
 /** What reaches a sidecar's application: virtualInbound and the listeners of its Sidecar resource. */
 export function generateInboundListeners(proxy: ProxyNode, push: PushContext): Listener[] {
-  return inboundListeners(listenerContext(proxy, push))
+  return patchListeners(inboundListeners(listenerContext(proxy, push)), 'SIDECAR_INBOUND', patchesFor(proxy, push))
 }
 
 export const listenerGenerator: Generator<Listener> = {

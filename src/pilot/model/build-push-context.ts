@@ -33,6 +33,7 @@ export interface PushInputs {
   readonly registry: RegistrySnapshot
   readonly credentials: PushContext['credentials']
   readonly resources: ResourceLists
+  readonly keySets: ReadonlyMap<string, string>
 }
 
 /** Sorts parsed resources into lists. Lists of kinds that did not change are taken over from `before`. */
@@ -76,6 +77,7 @@ class Snapshot implements PushContext {
   readonly authorizationPolicies: PushContext['authorizationPolicies']
   readonly envoyFilters: PushContext['envoyFilters']
   readonly telemetries: PushContext['telemetries']
+  readonly keySets: PushContext['keySets']
   private readonly inputs: PushInputs
   /** Shared with the snapshots before and after while nothing that scopes are made of changes. */
   private readonly scopes: Map<string, SidecarScope>
@@ -103,6 +105,7 @@ class Snapshot implements PushContext {
     this.authorizationPolicies = resources.AuthorizationPolicy
     this.envoyFilters = resources.EnvoyFilter
     this.telemetries = resources.Telemetry
+    this.keySets = inputs.keySets
     this.virtualServices = same('VirtualService')
       ? before!.virtualServices
       : new VirtualServiceIndex(

@@ -47,6 +47,8 @@ export interface PushContext {
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly envoyFilters: readonly EnvoyFilter[]
   readonly telemetries: readonly Telemetry[]
+  /** JWKS documents fetched for RequestAuthentications, by where they came from. */
+  readonly keySets: ReadonlyMap<string, string>
   /** What a proxy may see; memoized per Sidecar resource and namespace, shared by all proxies of equal scope. */
   sidecarScope(proxy: ScopeSubject): SidecarScope
   /** Services and ports that the proxy's own workload serves, in the order of their services. */

@@ -2,6 +2,7 @@
 import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
 import { localitySetting } from '../cds/traffic-policy.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
+import { patchesFor } from '../envoy-filter/select.ts'
 import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -48,6 +49,7 @@ export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushConte
     className,
     set?.serviceAccounts.join(',') ?? '',
     push.peerAuthentications.namespaceMode(service.attributes.namespace),
+    versionOf(patchesFor(proxy, push)),
   ].join('|')
   const addressing = addressingOf(service, proxy)
   const policy = rule?.rule.spec.trafficPolicy
@@ -70,7 +72,14 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
   if (proxy.type !== 'sidecar') return null
   const scope = push.sidecarScope(proxy)
   const labelled = scope.selectingRules || push.virtualServices.selectsSources
-  return [name, scope.key, proxy.namespace, proxy.dnsDomain, labelled ? labelsText(proxy.labels) : ''].join('|')
+  return [
+    name,
+    scope.key,
+    proxy.namespace,
+    proxy.dnsDomain,
+    labelled ? labelsText(proxy.labels) : '',
+    versionOf(patchesFor(proxy, push)),
+  ].join('|')
 }
 
 /** Metadata that names the instance and never decides its outbound listeners. */
@@ -93,7 +102,7 @@ function listenerClass(proxy: ProxyNode): string {
 /** The key of a sidecar's outbound listeners, all of them. */
 export function outboundListenersKey(proxy: ProxyNode, push: PushContext): string {
   const scope = push.sidecarScope(proxy)
-  const base = `${scope.key}|${versionOf(push.telemetries)}|${versionOf(push.envoyFilters)}|${listenerClass(proxy)}`
+  const base = `${scope.key}|${versionOf(push.telemetries)}|${versionOf(patchesFor(proxy, push))}|${listenerClass(proxy)}`
   // Headless services have a listener for each endpoint but the proxy's own.
   const headless = scope.services.some((service) => service.resolution === 'Passthrough')
   return headless ? `${base}|${versionOf(push.endpoints)}|${proxy.ips.join(',')}` : base

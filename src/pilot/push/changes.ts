@@ -1,6 +1,6 @@
 // Which types of resources a set of changes concerns, and how sets of changes add up.
 import type { IstioKind } from '../../config/index.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -21,6 +21,7 @@ const KINDS_OF_TYPE: Readonly<Record<string, ReadonlySet<IstioKind>>> = {
     'Telemetry',
     'WasmPlugin',
   ]),
+  [ECDS_TYPE]: new Set(['EnvoyFilter']),
   [RDS_TYPE]: new Set(['DestinationRule', 'EnvoyFilter', 'Gateway', 'Sidecar', 'VirtualService']),
 }
 

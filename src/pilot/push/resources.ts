@@ -1,16 +1,20 @@
 // Encoded resources of each type for one proxy: generators behind the shared cache.
 import { create } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
-import { fixedClusters } from '../cds/generate.ts'
-import { buildOutboundCluster, outboundSpecs } from '../cds/outbound.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
+import { fixedClusters, patchedOutboundCluster } from '../cds/generate.ts'
+import { outboundSpecs } from '../cds/outbound.ts'
 import { buildAssignment } from '../eds/endpoints.ts'
 import { assignmentInputs } from '../eds/generate.ts'
+import { generateExtensionConfigs } from '../envoy-filter/extensions.ts'
+import { patchesFor } from '../envoy-filter/select.ts'
 import { generateInboundListeners, generateListeners, generateOutboundListeners } from '../lds/index.ts'
+import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { generateRoutes } from '../rds/index.ts'
@@ -19,7 +23,7 @@ import { assignmentKey, clusterKey, outboundListenersKey, placeOf, proxyClass, r
 import { EncodedCache, encodeResource, encodeRouteConfiguration } from './encoded-cache.ts'
 
 /** The types this control plane translates, in push order. */
-export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE]
+export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE, ECDS_TYPE]
 
 /** Encoded clusters and assignments kept: about 1 KiB each. */
 const CACHE_CAPACITY = 60_000
@@ -51,6 +55,12 @@ export class ResourceGenerator {
         return this.generateListeners(proxy, push)
       case RDS_TYPE:
         return names === null ? [] : this.generateRouteConfigurations(proxy, push, names)
+      case ECDS_TYPE:
+        return names === null
+          ? []
+          : generateExtensionConfigs(proxy, push, names).map((m) =>
+              encodeResource(TypedExtensionConfigSchema, m.name, m),
+            )
       case SDS_TYPE:
         return names === null
           ? []
@@ -78,13 +88,13 @@ export class ResourceGenerator {
     this.begin(push)
     const scope = push.sidecarScope(proxy)
     const className = proxyClass(proxy)
-    const key = `${scope.key}|${className}|${placeOf(proxy)}`
+    const key = `${scope.key}|${className}|${placeOf(proxy)}|${versionOf(patchesFor(proxy, push))}`
     let list = this.outbound.get(key)
     if (!list) {
       const built: EncodedResource[] = []
       for (const spec of outboundSpecs(proxy, push)) {
         const resource = this.clusters.get(clusterKey(spec, proxy, push, className), () => {
-          const cluster = buildOutboundCluster(spec, proxy, push)
+          const cluster = patchedOutboundCluster(spec, proxy, push)
           return cluster && encodeResource(ClusterSchema, cluster.name, cluster)
         })
         if (resource) built.push(resource)
