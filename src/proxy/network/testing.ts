@@ -4,7 +4,6 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { createLogger } from '../../base/logger.ts'
 import type { NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
@@ -52,9 +51,14 @@ export interface TestListeners {
   parse(listener: object): ListenerConfig
 }
 
+/** A test, or whoever else says when it is over. */
+export interface Cleanup {
+  after(close: () => void): void
+}
+
 /** Closed when the test ends. */
 export function testListeners(
-  t: TestContext,
+  t: Cleanup,
   options: { drainTimeMs?: number; extra?: readonly NetworkFilterExtension[] } = {},
 ): TestListeners {
   const registry = testRegistry(options.extra)
@@ -100,7 +104,7 @@ export class TestCa {
   private readonly dir: string
   private leaves = 0
 
-  constructor(t: TestContext) {
+  constructor(t: Cleanup) {
     this.dir = mkdtempSync(join(tmpdir(), 'outrigger-ca-'))
     t.after(() => rmSync(this.dir, { recursive: true, force: true }))
     this.openssl(
