@@ -1,6 +1,7 @@
 // Cluster → plain data: the one place that validates clusters.
 
 import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
+import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import {
   type Cluster,
   Cluster_DiscoveryType,
@@ -231,7 +232,8 @@ function dnsResolvers(cluster: Cluster, context: ParseContext): Address[] {
   if (cluster.dnsResolutionConfig) list = cluster.dnsResolutionConfig.resolvers
   const any = cluster.typedDnsResolverConfig?.typedConfig
   if (any && typeNameOf(any.typeUrl) === CaresDnsResolverConfigSchema.typeName) {
-    list = context.at('typed_dns_resolver_config.typed_config').unpack(any, CaresDnsResolverConfigSchema).resolvers
+    // Not through context.unpack: the rule that asks for a resolver is gone from today's API, and Istio names none.
+    list = anyUnpack(any, CaresDnsResolverConfigSchema)?.resolvers ?? []
   }
   return list.map((address) => parseAddress(address, false, context.at('dns_resolvers')))
 }
