@@ -86,7 +86,10 @@ export class KeySetFetcher {
     } catch (error) {
       nextMs = RETRY_MS
       if (!this.stopping.signal.aborted) {
-        this.log.warn({ url, reason: errorText(error) }, 'JSON Web Key Set could not be fetched; trying again in a minute')
+        this.log.warn(
+          { url, reason: errorText(error) },
+          'JSON Web Key Set could not be fetched; trying again in a minute',
+        )
       }
     }
     if (this.sources.get(url) !== source || this.stopping.signal.aborted) return

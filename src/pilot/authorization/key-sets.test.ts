@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { after, before, test } from 'node:test'
+import { createLogger } from '../../base/logger.ts'
+import type { RequestAuthentication } from '../../config/index.ts'
+import { KeySetFetcher, type KeySetMap } from './key-sets.ts'
+
+let server: Server
+let base: string
+const answers = new Map<string, { status?: number; body: string }>()
+
+before(async () => {
+  server = createServer((request, response) => {
+    const answer = answers.get(request.url ?? '')
+    response.writeHead(answer ? (answer.status ?? 200) : 404).end(answer?.body)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+after(() => server.close())
+
+function policy(...rules: object[]): RequestAuthentication {
+  return {
+    kind: 'RequestAuthentication',
+    apiVersion: 'security.istio.io/v1',
+    metadata: { name: 'jwt', namespace: 'default', labels: {}, annotations: {}, creationMs: 0 },
+    spec: { jwtRules: rules },
+    warnings: [],
+  } as RequestAuthentication
+}
+
+/** The first map that a fetcher reports for `policies`. */
+async function fetched(...policies: RequestAuthentication[]): Promise<KeySetMap> {
+  const { promise, resolve } = Promise.withResolvers<KeySetMap>()
+  const fetcher = new KeySetFetcher(createLogger('test', 'off'), resolve)
+  fetcher.follow(policies)
+  const keySets = await promise
+  fetcher.close()
+  return keySets
+}
+
+test('keys come from jwksUri', async () => {
+  answers.set('/keys', { body: '{"keys":[1]}' })
+  const keySets = await fetched(policy({ issuer: 'a', jwksUri: `${base}/keys` }))
+  assert.equal(keySets.get(`${base}/keys`), '{"keys":[1]}')
+})
+
+test('without jwksUri the discovery document of the issuer says where they are', async () => {
+  answers.set('/issuer/.well-known/openid-configuration', { body: JSON.stringify({ jwks_uri: `${base}/found` }) })
+  answers.set('/found', { body: '{"keys":[2]}' })
+  const keySets = await fetched(policy({ issuer: `${base}/issuer/` }))
+  assert.equal(keySets.get(`${base}/issuer/.well-known/openid-configuration`), '{"keys":[2]}')
+})
+
+test('an answer that is no key set is refused; other sources are served all the same', async () => {
+  answers.set('/bad', { body: '<html>' })
+  answers.set('/refused', { status: 500, body: '{"keys":[]}' })
+  answers.set('/good', { body: '{"keys":[3]}' })
+  const keySets = await fetched(
+    policy({ issuer: 'a', jwksUri: `${base}/bad` }, { issuer: 'b', jwksUri: `${base}/refused` }),
+    policy({ issuer: 'c', jwksUri: `${base}/good` }, { issuer: 'd', jwks: '{"keys":[]}' }),
+  )
+  assert.deepEqual([...keySets.keys()], [`${base}/good`])
+})
