@@ -6,6 +6,7 @@ import { defaultMeshConfig, type MeshConfig } from '../config/index.ts'
 import { type Changes, DiscoveryState } from './discovery-state.ts'
 import { type ProxyNode, parseNode } from './model/node.ts'
 import type { PushContext } from './model/push-context.ts'
+import { untranslated } from './untranslated.ts'
 
 /** Objects of a YAML text; all of one age unless they say otherwise. */
 export function objects(yaml: string): KubeObject[] {
@@ -28,6 +29,7 @@ export class TestMesh {
       mesh,
       domain: 'cluster.local',
       clusterId: 'Kubernetes',
+      untranslated,
       report: (object, problems) => {
         for (const { path, message } of problems)
           this.problems.push(`${object.kind} ${object.metadata.name}: ${path} ${message}`)

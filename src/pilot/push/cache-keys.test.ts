@@ -70,6 +70,11 @@ apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: default}
 spec: {egress: [{hosts: ["./web.default.svc.cluster.local"]}]}`,
+  EnvoyFilter: `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: f}
+spec: {workloadSelector: {labels: {app: client}}, configPatches: [{applyTo: CLUSTER, match: {}, patch: {operation: MERGE, value: {connect_timeout: 1s}}}, {applyTo: VIRTUAL_HOST, match: {}, patch: {operation: MERGE, value: {request_headers_to_remove: [x]}}}]}`,
   Telemetry: `
 apiVersion: telemetry.istio.io/v1
 kind: Telemetry
