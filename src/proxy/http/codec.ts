@@ -130,6 +130,11 @@ export interface ClientCodecCallbacks {
 }
 
 export interface ServerConnection extends CodecConnection {
+  /**
+   * The end of a stream has been noted (logs, counters): H1 reads on with a pipelined request, whose bytes it held
+   * back. Returns what dispatch returns. H2: no-op.
+   */
+  resume(): CodecError | null
   /** The connection is gone and its streams were told: what the codec counts of them ends. */
   onConnectionClosed(): void
 }

@@ -94,6 +94,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { manager, info } = this
     const { config, stats } = manager.shared
     this.requestHeaders = headers
+    info.protocol = this.encoder.stream.protocol
     this.isHead = headers.method === 'HEAD'
     this.isGrpc = isGrpcContentType(headers.get('content-type'))
     if (endStream) this.onRequestEnd()
@@ -107,7 +108,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       headers.remove('expect')
     }
     if (info.protocol === Protocol.Http10 && !config.http1.acceptHttp10) {
-      this.sendLocalReply(426, '', null, null, 'low_version')
+      this.sendCodecError(426, 'Upgrade Required', 'low_version')
       return
     }
     if (headers.authority === '' && !manager.hostGiven(headers)) {
@@ -307,6 +308,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       this.resetStream()
       return
     }
+    // Whoever sends what is no request may not mean the next one either.
+    if (status === 400 && !this.manager.shared.config.streamErrorOnInvalidMessage) this.wantsClose = true
     chain.decodingDone = true
     chain.abandonResponse()
     const route = this.cachedRoute?.forward ? this.cachedRoute : null

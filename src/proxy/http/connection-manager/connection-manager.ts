@@ -23,6 +23,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   /** First GOAWAY of a graceful end is out. */
   private draining = false
   private closed = false
+  /** The client has said that it will send no more. */
+  private remoteEnded = false
   private idleTimer: TimeoutHandle | null = null
   private durationTimer: TimeoutHandle | null = null
   private drainTimer: TimeoutHandle | null = null
@@ -56,23 +58,23 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   }
 
   onData(chunk: Buffer, endStream: boolean): FilterStatus {
-    if (!this.codec && !this.chooseCodec(chunk, endStream)) return FilterStatus.StopIteration
-    const codec = this.codec!
-    const bytes = this.preface ?? chunk
-    this.preface = null
-    this.shared.stats.cxRxBytes.add(chunk.length)
-    this.received += chunk.length
-    const error = bytes.length > 0 ? codec.dispatch(bytes) : null
-    if (error) {
-      this.onCodecError(error.details)
-      return FilterStatus.StopIteration
-    }
+    if (chunk.length > 0) this.receive(chunk, endStream)
     if (endStream) {
-      const end = codec.onEndOfInput()
-      if (end) this.onCodecError(end.details)
-      else this.onHalfClose()
+      // No half-open connections: whatever is in flight is given up, as in Envoy.
+      this.remoteEnded = true
+      this.connection.close(CloseType.FlushWrite)
     }
     return FilterStatus.StopIteration
+  }
+
+  private receive(chunk: Buffer, endStream: boolean): void {
+    this.shared.stats.cxRxBytes.add(chunk.length)
+    this.received += chunk.length
+    if (!this.codec && !this.chooseCodec(chunk, endStream)) return
+    const bytes = this.preface ?? chunk
+    this.preface = null
+    const error = this.codec!.dispatch(bytes)
+    if (error) this.onCodecError(error.details)
   }
 
   onEvent(event: ConnectionEvent): void {
@@ -81,7 +83,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     const { shared, connection } = this
     const { stats } = shared
     const active = this.streams.size > 0
-    const remote = event === ConnectionEvent.RemoteClose
+    const remote = event === ConnectionEvent.RemoteClose || this.remoteEnded
     stats.cxDestroy.inc()
     ;(remote ? stats.cxDestroyRemote : stats.cxDestroyLocal).inc()
     if (active) {
@@ -167,6 +169,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     if (this.closed || this.streams.size > 0) return
     this.armIdle()
     this.maybeClose()
+    const error = this.codec!.resume()
+    if (error) this.onCodecError(error.details)
   }
 
   /** Serves `stream`'s request again with other headers; only a complete request that has no answer yet can be. */
@@ -215,12 +219,6 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
       if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
     }
     connection.close(CloseType.FlushWriteAndDelay, details)
-  }
-
-  /** The client will send no more. Streams in flight may still be answered; without any the connection is over. */
-  private onHalfClose(): void {
-    if (this.streams.size === 0) this.connection.close(CloseType.FlushWrite, '')
-    else this.closeAfterStreams()
   }
 
   private maybeClose(): void {

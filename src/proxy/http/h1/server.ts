@@ -45,11 +45,15 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   private readonly chunked: ChunkedDecoder
   private stream: ServerStream | null = null
   private decoder: RequestDecoder | null = null
+  /** Stream of a head that has not come in whole. */
+  private early: ServerStream | null = null
+  private earlyDecoder: RequestDecoder | null = null
   private body: Body = Body.None
   private remaining = 0
   /** Bytes behind a request that is still being answered. */
   private pipelined: Buffer | null = null
   private dispatching = false
+  /** Nothing more is read: a fault, or the last answer went out. */
   private failed = false
   private requests = 0
 
@@ -80,7 +84,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   /** Parses as much of `chunk` as may be parsed now. */
   private run(chunk: Buffer, at: number): CodecError | null {
     let buffer = chunk
-    while (at < buffer.length && this.connection.open) {
+    while (at < buffer.length && this.connection.open && !this.failed) {
       if (this.decoder === null) {
         if (this.stream) {
           // The next request waits for this one's answer; the kernel holds back the peer.
@@ -88,7 +92,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
           this.connection.readDisable(true)
           return null
         }
-        if (!this.scanner.feed(buffer, at)) return this.checkPartialHead()
+        if (!this.scanner.feed(buffer, at)) return this.onPartialHead()
         buffer = this.scanner.buffer
         at = this.scanner.end
         const error = this.onHead()
@@ -118,9 +122,17 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     return null
   }
 
-  /** An unfinished head: its size counts, and a first line that cannot be one is refused at once. */
-  private checkPartialHead(): CodecError | null {
+  /**
+   * An unfinished head has a stream already, which times it out and logs it. Its size counts, and a first line that
+   * cannot be one is refused at once.
+   */
+  private onPartialHead(): CodecError | null {
     const { scanner } = this
+    if (!scanner.waiting) return null
+    if (!this.early) {
+      this.early = new ServerStream(this, Protocol.Http11, ++this.requests)
+      this.earlyDecoder = this.callbacks.newStream(this.early)
+    }
     if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     if (scanner.firstLine < 0) return null
     const line = latin1(scanner.buffer, scanner.start, scanner.firstLine)
@@ -138,7 +150,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     headers.method = requestLine.method
     headers.path = requestLine.target
     const version = requestLine.version
-    const stream = new ServerStream(this, version, ++this.requests)
+    const stream = this.early ?? new ServerStream(this, version, ++this.requests)
+    stream.protocol = version
     stream.wireBytesReceived = scanner.end - scanner.start
     this.stream = stream
     if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
@@ -146,7 +159,9 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (bad) return this.refuse(bad)
     const refused = settleRequest(headers, version, this.options, framing)
     if (refused) return this.refuse(refused)
-    const decoder = this.callbacks.newStream(stream)
+    const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
+    this.early = null
+    this.earlyDecoder = null
     stream.isHead = headers.method === 'HEAD'
     stream.isConnect = headers.method === 'CONNECT'
     if (framing.tunnel) this.body = Body.Tunnel
@@ -171,9 +186,9 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   /** Gives the refusal to a stream, made for it if need be, so that it is answered, counted and logged. */
   private refuse(error: CodecError): CodecError | null {
     this.failed = true
-    const stream = this.stream ?? new ServerStream(this, requestLine.version, ++this.requests)
+    const stream = this.stream ?? this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     this.stream = stream
-    const decoder = this.callbacks.newStream(stream)
+    const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
     const tooLarge = error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS
     const status = tooLarge ? 431 : error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
     const body = tooLarge ? '' : status === 501 ? 'Not Implemented' : error === UNDERSCORE ? '' : 'Bad Request'
@@ -227,38 +242,35 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     return null
   }
 
+  /** The owner closes: HTTP connections are not half open (as in Envoy). */
   onEndOfInput(): CodecError | null {
-    const { decoder, stream } = this
-    if (decoder && stream && this.body === Body.Tunnel) {
-      this.decoder = null
-      stream.requestDone = true
-      decoder.decodeData(EMPTY, true)
-      return null
-    }
-    // A cut request can never be answered: the connection is as good as closed.
-    if (decoder || this.scanner.waiting) this.connection.close(CloseType.NoFlush, 'downstream_remote_disconnect')
     return null
   }
 
-  /** Both directions of `stream` are done: the next request may come. */
+  /** Both directions of `stream` are done: the next request may come, after resume(). */
   maybeFinish(stream: ServerStream): void {
     if (this.stream !== stream || !stream.requestDone || !stream.responseDone) return
     this.stream = null
     stream.callbacks = null
     stream.releaseReads()
-    if (!this.pipelined || this.failed) return
+  }
+
+  /** Reads on behind the request that has just been answered. */
+  resume(): CodecError | null {
     const waiting = this.pipelined
+    if (waiting === null || this.dispatching || this.stream !== null) return null
     this.pipelined = null
     this.connection.readDisable(false)
-    if (this.dispatching) {
-      this.pipelined = waiting
-      this.connection.readDisable(true)
-      return
-    }
+    if (this.failed) return null
     this.dispatching = true
     const error = this.run(waiting, 0)
     this.dispatching = false
-    if (error) this.connection.close(CloseType.FlushWriteAndDelay, error.details)
+    return error
+  }
+
+  /** The answer announced the end of the connection: what follows is not looked at. */
+  lastAnswer(): void {
+    this.failed = true
   }
 
   onConnectionClosed(): void {}
@@ -284,7 +296,7 @@ const framing = { tunnel: false, chunked: false, length: 0 }
 
 /** One request's way back. */
 class ServerStream implements ResponseEncoder, Stream {
-  readonly protocol: Protocol
+  protocol: Protocol
   readonly id: number
   callbacks: StreamCallbacks | null = null
   wireBytesReceived = 0
@@ -316,6 +328,7 @@ class ServerStream implements ResponseEncoder, Stream {
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     const { status } = headers
     this.responseStarted = true
+    if (headers.get('connection') === 'close') this.codec.lastAnswer()
     const tunnel = status === 101 || (this.isConnect && status === 200)
     let framingLine = ''
     this.bodyless = this.isHead || status === 204 || status === 304 || status < 200

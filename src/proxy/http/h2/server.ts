@@ -114,6 +114,10 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     return connectionError(ErrorCode.EnhanceYourCalm, 'too many requests reset at once', Http2Details.PrematureResets)
   }
 
+  resume(): CodecError | null {
+    return null
+  }
+
   onConnectionClosed(): void {
     this.stop()
     for (const stream of [...this.streams.values()]) {
