@@ -53,7 +53,7 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
     runtime: () => runtimeDump(context),
     modifyRuntime: (values) => modifyRuntime(context, values, apply),
     unreadyTargets: () => context.warming.unready(),
-    logLevels: () => new Map([['main', level]]),
+    logLevels: () => new Map([['main', level === 'warn' ? 'warning' : level]]),
     setLogLevel: (name, word) => {
       if (name !== null && name !== 'main') return false
       if (!isLogLevel(word)) return false

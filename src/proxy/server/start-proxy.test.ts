@@ -1,0 +1,320 @@
+// A whole proxy against a real ADS server and real upstreams, on loopback.
+
+import assert from 'node:assert/strict'
+import { Agent, createServer, request, type Server } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { type DescMessage, toBinary } from '@bufbuild/protobuf'
+import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
+import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import type { XdsConnection } from '../../xds/server.ts'
+import { connectTo, RecordingHandler, serve, silentLog, until } from '../../xds/testing.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { parseJson } from '../config/json.ts'
+import type { ProxyOptions, Proxy as RunningProxy } from './options.ts'
+import { startProxy } from './start-proxy.ts'
+
+const SCHEMA: Readonly<Record<string, DescMessage>> = {
+  [CDS_TYPE]: ClusterSchema,
+  [EDS_TYPE]: ClusterLoadAssignmentSchema,
+  [LDS_TYPE]: ListenerSchema,
+  [RDS_TYPE]: RouteConfigurationSchema,
+}
+
+/** A control plane that serves what it is told. */
+class ControlPlane extends RecordingHandler {
+  private readonly resources = new Map<string, Map<string, object>>()
+  private version = 0
+  override onSubscribed = (conn: XdsConnection, typeUrl: string): void =>
+    this.send(conn, typeUrl, [...this.of(typeUrl).keys()])
+
+  /** Stores without sending. */
+  put(typeUrl: string, name: string, resource: object): void {
+    this.of(typeUrl).set(name, resource)
+  }
+
+  push(typeUrl: string, name: string, resource: object): void {
+    this.put(typeUrl, name, resource)
+    this.send(this.connection!, typeUrl, [name])
+  }
+
+  drop(typeUrl: string, name: string): void {
+    this.of(typeUrl).delete(name)
+    this.connection!.push(typeUrl, { resources: [], removed: [name], version: String(++this.version), full: false })
+  }
+
+  count(event: string): number {
+    return this.events.filter((e) => e.startsWith(event)).length
+  }
+
+  private of(typeUrl: string): Map<string, object> {
+    let map = this.resources.get(typeUrl)
+    if (map === undefined) {
+      map = new Map()
+      this.resources.set(typeUrl, map)
+    }
+    return map
+  }
+
+  private send(conn: XdsConnection, typeUrl: string, names: readonly string[]): void {
+    const schema = SCHEMA[typeUrl]
+    const version = String(++this.version)
+    const resources = names.flatMap((name) => {
+      const json = this.of(typeUrl).get(name)
+      return schema && json ? [{ name, version, body: toBinary(schema, parseJson(schema, json, { path: '' })) }] : []
+    })
+    conn.push(typeUrl, { resources, removed: [], version, full: false, force: true })
+  }
+}
+
+const ADS = { ads: {}, resource_api_version: 'V3' }
+const HCM = 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'
+const ROUTER = {
+  name: 'envoy.filters.http.router',
+  typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+}
+
+const cluster = (name: string) => ({
+  name,
+  type: 'EDS',
+  connect_timeout: '1s',
+  eds_cluster_config: { eds_config: ADS },
+})
+const endpoints = (name: string, ...ports: number[]) => ({
+  cluster_name: name,
+  endpoints: [
+    {
+      lb_endpoints: ports.map((port_value) => ({
+        endpoint: { address: { socket_address: { address: '127.0.0.1', port_value } } },
+      })),
+    },
+  ],
+})
+const routes = (name: string, target: string) => ({
+  name,
+  virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: target } }] }],
+})
+const listener = (name: string, port_value: number, extra: object = {}) => ({
+  name,
+  address: { socket_address: { address: '127.0.0.1', port_value } },
+  filter_chains: [
+    {
+      filters: [
+        {
+          name: 'hcm',
+          typed_config: {
+            '@type': HCM,
+            stat_prefix: 'in',
+            rds: { route_config_name: 'r', config_source: ADS },
+            http_filters: [ROUTER],
+            ...extra,
+          },
+        },
+      ],
+    },
+  ],
+})
+
+async function upstream(t: TestContext, answer: string): Promise<number> {
+  const server: Server = createServer((_, response) => response.end(answer))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return (server.address() as AddressInfo).port
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+function options(bootstrap: object, over: Partial<ProxyOptions> = {}): ProxyOptions {
+  return {
+    bootstrap: parseJson(BootstrapSchema, bootstrap, { path: '' }),
+    configPath: 'test.json',
+    concurrency: 1,
+    drainTimeS: 1,
+    drainStrategy: 'immediate',
+    fileFlushIntervalMs: 1000,
+    fileFlushMinSizeKb: 64,
+    rejectUnknownDynamicFields: false,
+    log: silentLog,
+    ...over,
+  }
+}
+
+async function start(t: TestContext, bootstrap: object, over: Partial<ProxyOptions> = {}): Promise<RunningProxy> {
+  const proxy = await startProxy(options(bootstrap, over))
+  t.after(() => proxy.stop())
+  return proxy
+}
+
+const DYNAMIC = {
+  node: { id: 'sidecar~10.0.0.1~a.b~b.svc.cluster.local', cluster: 'a.b' },
+  admin: { address: { socket_address: { address: '127.0.0.1', port_value: 0 } } },
+  dynamic_resources: { cds_config: ADS, lds_config: ADS },
+}
+
+async function mesh(
+  t: TestContext,
+  concurrency: number,
+): Promise<{ plane: ControlPlane; proxy: RunningProxy; port: number; a: number; b: number }> {
+  const plane = new ControlPlane()
+  const { port: xdsPort, close } = await serve(plane)
+  t.after(close)
+  const [a, b, port] = await Promise.all([upstream(t, 'a'), upstream(t, 'b'), freePort()])
+  plane.put(CDS_TYPE, 'a', cluster('a'))
+  plane.put(EDS_TYPE, 'a', endpoints('a', a))
+  plane.put(LDS_TYPE, 'l', listener('l', port))
+  plane.put(RDS_TYPE, 'r', routes('r', 'a'))
+  const proxy = await start(t, DYNAMIC, { adsTransport: connectTo(xdsPort), concurrency })
+  await until(() => proxy.state === 'LIVE', 'LIVE')
+  return { plane, proxy, port, a, b }
+}
+
+interface Answer {
+  readonly status: number
+  readonly body: string
+}
+
+function get(port: number, agent?: Agent): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const call = request(
+      { port, host: '127.0.0.1', path: '/', ...(agent ? { agent } : { agent: false }) },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => resolve({ status: response.statusCode!, body: Buffer.concat(chunks).toString() }))
+        response.on('error', reject)
+      },
+    )
+    call.on('error', reject)
+    call.end()
+  })
+}
+
+for (const concurrency of [1, 2]) {
+  test(`${concurrency} worker(s): CDS, EDS, LDS, RDS in order lead to LIVE`, async (t) => {
+    const { plane, proxy, port } = await mesh(t, concurrency)
+    assert.deepEqual(await get(port), { status: 200, body: 'a' })
+    const first = (type: string): number => plane.events.findIndex((event) => event.startsWith(`subscribe ${type}`))
+    assert.ok(first('Cluster') < first('ClusterLoadAssignment'))
+    assert.ok(first('ClusterLoadAssignment') < first('Listener'))
+    assert.ok(first('Listener') < first('RouteConfiguration'))
+    const dump = await fetch(`http://${proxy.adminAddress}/config_dump?include_eds`)
+    assert.match(await dump.text(), /dynamic_route_configs/)
+  })
+
+  test(`${concurrency} worker(s): every kind of update under load breaks no request`, async (t) => {
+    const { plane, port, b } = await mesh(t, concurrency)
+    const agent = new Agent({ keepAlive: true, maxSockets: 4 })
+    t.after(() => agent.destroy())
+    let stop = false
+    let served = 0
+    const failures: string[] = []
+    const client = async (): Promise<void> => {
+      while (!stop) {
+        const { status, body } = await get(port, agent).catch((error: Error) => ({ status: 0, body: error.message }))
+        served++
+        if (status !== 200) failures.push(`${status} ${body}`)
+      }
+    }
+    const clients = [client(), client(), client(), client()]
+    const more = async (): Promise<void> => {
+      const goal = served + 20
+      await until(() => served >= goal, 'requests between updates')
+    }
+    await more()
+    const acked = async (type: string, change: () => void): Promise<void> => {
+      const before = plane.count(`ack ${type}`)
+      change()
+      await until(() => plane.count(`ack ${type}`) > before, `ack of ${type}`)
+      await more()
+    }
+    plane.put(EDS_TYPE, 'b', endpoints('b', b))
+    await acked('Cluster', () => plane.push(CDS_TYPE, 'b', cluster('b')))
+    await acked('RouteConfiguration', () => plane.push(RDS_TYPE, 'r', routes('r', 'b')))
+    await until(() => plane.events.includes('ack ClusterLoadAssignment'), 'endpoints')
+    assert.deepEqual(await get(port), { status: 200, body: 'b' })
+    await acked('Listener', () => plane.push(LDS_TYPE, 'l', listener('l', port, { server_name: 'changed' })))
+    await acked('Listener', () =>
+      plane.push(LDS_TYPE, 'l', { ...listener('l', port), per_connection_buffer_limit_bytes: 65536 }),
+    )
+    await acked('Cluster', () => plane.push(CDS_TYPE, 'b', { ...cluster('b'), connect_timeout: '2s' }))
+    await acked('Cluster', () => plane.drop(CDS_TYPE, 'a'))
+    stop = true
+    await Promise.all(clients)
+    assert.deepEqual(failures, [])
+  })
+}
+
+test('what is refused is NACKed by name and the last good one keeps serving', async (t) => {
+  const { plane, proxy, port } = await mesh(t, 2)
+  const nacked = async (type: string, change: () => void): Promise<string> => {
+    const before = plane.events.length
+    change()
+    const find = (): string | undefined => plane.events.slice(before).find((event) => event.startsWith(`nack ${type}`))
+    await until(() => find() !== undefined, `nack of ${type}`)
+    return find()!
+  }
+  const bad = { ...listener('l', port), tcp_fast_open_queue_length: 5 }
+  assert.match(
+    await nacked('Listener', () => plane.push(LDS_TYPE, 'l', bad)),
+    /l: tcp_fast_open_queue_length: not supported/,
+  )
+  assert.match(
+    await nacked('Cluster', () => plane.push(CDS_TYPE, 'a', { ...cluster('a'), connect_timeout: '-1s' })),
+    /connect_timeout/,
+  )
+  assert.match(
+    await nacked('RouteConfiguration', () =>
+      plane.push(RDS_TYPE, 'r', { name: 'r', virtual_hosts: [{ name: '', domains: [] }] }),
+    ),
+    /virtual_hosts/,
+  )
+  assert.deepEqual(await get(port), { status: 200, body: 'a' })
+  const dump = await (await fetch(`http://${proxy.adminAddress}/config_dump?resource=dynamic_listeners`)).text()
+  assert.match(dump, /error_state/)
+})
+
+test('a port that is taken is NACKed', async (t) => {
+  const { plane } = await mesh(t, 1)
+  const taken = await upstream(t, 'taken')
+  plane.push(LDS_TYPE, 'other', listener('other', taken))
+  await until(() => plane.events.some((event) => /nack Listener .*EADDRINUSE/.test(event)), 'nack')
+})
+
+test('a listener that is removed stops accepting', async (t) => {
+  const { plane, port } = await mesh(t, 2)
+  plane.drop(LDS_TYPE, 'l')
+  const refused = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('connect', () => {
+        socket.destroy()
+        resolve(false)
+      })
+      socket.on('error', () => resolve(true))
+    })
+  const before = Date.now()
+  while (!(await refused())) if (Date.now() - before > 10_000) assert.fail('still accepting')
+})
+
+test('static bootstraps that cannot be served are refused with a path', async () => {
+  const bad = (listeners: object[]) => startProxy(options({ static_resources: { listeners } }))
+  const address = { socket_address: { address: '127.0.0.1', port_value: 0 } }
+  await assert.rejects(bad([{ name: 'l', address }]), /static_resources\.listeners\[0\].*no filter chains/)
+  const unknown = { name: 'x', typed_config: { '@type': ROUTER.typed_config['@type'] } }
+  await assert.rejects(
+    bad([{ name: 'l', address, filter_chains: [{ filters: [unknown] }] }]),
+    /filters\[0\].*no network filter extension "x"/,
+  )
+})
