@@ -21,6 +21,7 @@ export function objects(yaml: string): KubeObject[] {
 /** A control plane state that follows a store. */
 export class TestMesh {
   readonly store = new MemoryStore()
+  /** Why objects were refused. */
   readonly problems: string[] = []
   readonly state: DiscoveryState
 
@@ -31,8 +32,9 @@ export class TestMesh {
       clusterId: 'Kubernetes',
       untranslated,
       report: (object, problems) => {
-        for (const { path, message } of problems)
-          this.problems.push(`${object.kind} ${object.metadata.name}: ${path} ${message}`)
+        for (const { path, message, level } of problems) {
+          if (level === 'error') this.problems.push(`${object.kind} ${object.metadata.name}: ${path} ${message}`)
+        }
       },
     })
     this.store.watch((events) => this.state.apply(events, this.store))
