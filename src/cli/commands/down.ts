@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
 
@@ -19,7 +20,7 @@ export function register(program: Command): void {
       }
       signal(mesh.pid, 'SIGTERM')
       const deadline = Date.now() + PATIENCE_MS
-      while (runningMesh(state)) {
+      while (runningMesh(state) || isAlive(mesh.pid)) {
         if (Date.now() > deadline) {
           // The node is the first process of its PID namespace: the kernel ends everything in it along with it.
           signal(mesh.nodePid, 'SIGKILL')
@@ -30,6 +31,10 @@ export function register(program: Command): void {
       removeMeshFiles(state)
       console.log('mesh ended')
     })
+}
+
+function isAlive(pid: number): boolean {
+  return existsSync(`/proc/${pid}`)
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

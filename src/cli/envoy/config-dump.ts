@@ -107,6 +107,16 @@ export async function camelJson(desc: DescMessage, raws: readonly JsonObject[]):
   const { typeRegistry: registry } = await import('../../api/registry.ts')
   return raws.map((raw) => {
     const { '@type': _, ...body } = raw
-    return toJson(desc, fromJson(desc, body, { registry, ignoreUnknownFields: true }), { registry })
+    return typeFirst(toJson(desc, fromJson(desc, body, { registry, ignoreUnknownFields: true }), { registry }))
   })
+}
+
+/** `@type` before the fields of its message. */
+function typeFirst(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(typeFirst)
+  if (typeof value !== 'object' || value === null) return value
+  const out: JsonObject = {}
+  if (value['@type'] !== undefined) out['@type'] = value['@type']
+  for (const [key, inner] of Object.entries(value)) if (key !== '@type') out[key] = typeFirst(inner)
+  return out
 }
