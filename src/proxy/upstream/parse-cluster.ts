@@ -1,7 +1,7 @@
 // Cluster → plain data: the one place that validates clusters.
 
-import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
+import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
 import {
   type Cluster,
   Cluster_DiscoveryType,
