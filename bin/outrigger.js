@@ -12,6 +12,8 @@ const [major, minor] = process.versions.node.split('.').map(Number)
 
 if (major > 22 || (major === 22 && minor >= 18)) {
   nodeModule.enableCompileCache?.()
+  // Node writes the cache at exit only; proxies live long and often end by a signal, and the next one starts meanwhile.
+  for (const ms of [2_000, 15_000]) setTimeout(() => nodeModule.flushCompileCache?.(), ms).unref()
   const source = join(root, 'src/cli/main.ts')
   const entry = existsSync(source) ? source : join(root, 'dist/main.js')
   await import(pathToFileURL(entry).href)
@@ -20,11 +22,14 @@ if (major > 22 || (major === 22 && minor >= 18)) {
   try {
     node = join(dirname(nodeModule.createRequire(import.meta.url).resolve('node/package.json')), 'bin/node')
   } catch {
-    console.error(`outrigger needs Node.js 22.18 or newer; this is ${process.version}. Install a newer one, or run: npm install node@24`)
+    console.error(
+      `outrigger needs Node.js 22.18 or newer; this is ${process.version}. Install a newer one, or run: npm install node@24`,
+    )
     process.exit(1)
   }
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']) process.on(signal, () => child.kill(signal))
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'])
+    process.on(signal, () => child.kill(signal))
   child.on('error', (error) => {
     console.error(`outrigger: cannot run ${node}: ${error.message}`)
     process.exit(1)

@@ -18,6 +18,9 @@ export interface InjectionOptions {
   readonly clusterId: string
 }
 
+/** One worker a proxy: the pods of a mesh share one machine. Istio's own default is 2. */
+const PROXY_CPU_LIMIT = '1'
+
 const NEVER_INJECTED = ['kube-system', 'kube-public', 'kube-node-lease', 'local-path-storage']
 
 /**
@@ -161,7 +164,7 @@ export function proxyEnv(pod: Pod, options: InjectionOptions): EnvVar[] {
     field('INSTANCE_IP', 'status.podIP'),
     field('SERVICE_ACCOUNT', 'spec.serviceAccountName'),
     field('HOST_IP', 'status.hostIP'),
-    { name: 'ISTIO_CPU_LIMIT', value: '2' },
+    { name: 'ISTIO_CPU_LIMIT', value: pod.metadata.annotations?.['sidecar.istio.io/proxyCPULimit'] ?? PROXY_CPU_LIMIT },
     { name: 'PROXY_CONFIG', value: pod.metadata.annotations?.['proxy.istio.io/config'] ?? '{}' },
     { name: 'ISTIO_META_CLUSTER_ID', value: options.clusterId },
     { name: 'ISTIO_META_NODE_NAME', value: NODE_NAME },

@@ -1,6 +1,6 @@
 // What makes a bare set of namespaces a node: private mounts, a bridge, forwarding. Runs as the first process of the
 // private PID namespace, so every mount, link and rule below goes when that process goes.
-import { closeSync, existsSync, mkdirSync, openSync, readlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readlinkSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { BRIDGE, NODE_IP, SERVICE_CIDR } from './addresses.ts'
@@ -57,6 +57,8 @@ async function setUpMounts({ cacheDir, keepVisible, envoyBinary }: NodeSetupOpti
   }
   await bindHeld(PACKAGE_ROOT, NODE_PATHS.package)
   await bindHeld(cacheDir, NODE_PATHS.cache)
+  // Node keeps one compile cache a user in there; every pod's user makes its own.
+  chmodSync(NODE_PATHS.cache, 0o1777)
   for (const [name, path] of Object.entries({ node: process.execPath, envoy: envoyBinary })) {
     if (!path) continue
     writeFileSync(join(NODE_PATHS.bin, name), '')
