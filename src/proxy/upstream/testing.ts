@@ -66,6 +66,9 @@ export class TestClusters {
       runtime,
       node: { id: 'n', cluster: 'c', zone: '', metadata: {} },
       workerIndex: 0,
+      createUpstreamFilter: (parsed) => {
+        throw new Error(`no upstream filter ${parsed.name} in these tests`)
+      },
     })
   }
 
