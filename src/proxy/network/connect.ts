@@ -9,11 +9,10 @@ import {
   connect as tlsConnect,
 } from 'node:tls'
 import { ipAddress, pipePath } from './address.ts'
-import type { Address, Connection } from './connection.ts'
+import type { Address, Connection, SslInfo } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { SocketConnection, sharedOnRead, socketFd } from './socket-connection.ts'
 import { type SocketOption, setSocketOptions, socketWithOptions } from './socket-options.ts'
-import { tlsSslInfo } from './ssl-info.ts'
 
 export interface TcpKeepalive {
   /** Unanswered probes before the connection is dead; 0 = the system's default. */
@@ -35,6 +34,8 @@ export interface ClientTls {
   onSession(session: Buffer): void
   /** Envoy's failure text, or '' when the peer is accepted. */
   verify(socket: TLSSocket): string
+  /** After verify: what is known of the peer, also on a resumed session, whose socket has no certificate any more. */
+  sslInfo(socket: TLSSocket): () => SslInfo
 }
 
 export interface ConnectOptions {
@@ -84,7 +85,7 @@ function onSecureConnect(socket: TLSSocket, connection: SocketConnection, tls: C
     connection.failTransport(failure)
     return
   }
-  connection.info.sslSource = tlsSslInfo(socket)
+  connection.info.sslSource = tls.sslInfo(socket)
   connection.info.requestedServerName = tls.serverName
   connection.info.applicationProtocols = tls.alpnProtocols
   connection.info.negotiatedProtocol = socket.alpnProtocol || ''

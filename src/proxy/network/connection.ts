@@ -112,6 +112,11 @@ export interface Connection {
   /** Offset in the buffer that reserve() returned at which the encoder starts. */
   readonly reserveOffset: number
   flush(): void
+  /**
+   * Set on a connection that carries many streams: what is written leaves once all sockets that are ready have been
+   * read, instead of at the end of each read callback.
+   */
+  batchWrites: boolean
   /** Counted. */
   readDisable(disable: boolean): void
   close(type: CloseType, details?: string): void

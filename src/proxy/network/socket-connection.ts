@@ -18,6 +18,7 @@ import {
   enterRead,
   leaveRead,
   markDirty,
+  markDirtyForBatch,
   releaseWriteBuffer,
   WRITE_BUFFER_BYTES,
 } from './write-buffer.ts'
@@ -82,6 +83,7 @@ export class SocketConnection implements Connection {
   connectTimedOut = false
   reserveOffset = 0
   aboveHighWatermark = false
+  batchWrites = false
 
   private readonly socket: Socket
   private readonly tls: boolean
@@ -300,7 +302,7 @@ export class SocketConnection implements Connection {
       this.transportFailureReason =
         this.tls && !this.socket.connecting && error.syscall !== 'connect'
           ? tlsFailureText(error)
-          : connectFailureText(error, this.info.remoteAddress.pipe !== undefined)
+          : connectFailureText(error, this.info.remoteAddress)
     } else if (this.tls && error.code?.startsWith('ERR_SSL')) this.transportFailureReason = tlsFailureText(error)
     if (error.code === 'ECONNRESET' && this.state === State.Open) this.detectedClose = DetectedClose.RemoteReset
     this.info.downstreamTransportFailureReason = this.transportFailureReason
@@ -383,7 +385,8 @@ export class SocketConnection implements Connection {
   private schedule(): void {
     if (this.dirty) return
     this.dirty = true
-    markDirty(this)
+    if (this.batchWrites) markDirtyForBatch(this)
+    else markDirty(this)
   }
 
   private flushBuffer(): void {

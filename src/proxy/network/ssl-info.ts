@@ -9,7 +9,17 @@ export function tlsSslInfo(socket: TLSSocket): () => SslInfo {
   return () => (info ??= readSslInfo(socket))
 }
 
-function readSslInfo(socket: TLSSocket): SslInfo {
+/** On a resumed client session node has no peer certificate: those facts come from the handshake that began it. */
+export function resumedSslInfo(socket: TLSSocket, first: SslInfo): () => SslInfo {
+  return () => ({
+    ...first,
+    version: socket.getProtocol() ?? '',
+    cipher: socket.getCipher()?.name ?? '',
+    alpn: socket.alpnProtocol || '',
+  })
+}
+
+export function readSslInfo(socket: TLSSocket): SslInfo {
   const peer = certificateOf(socket.getPeerCertificate(true))
   const local = certificateOf(socket.getCertificate() as PeerCertificate | null)
   const peerNames = alternativeNames(peer?.subjectaltname)
@@ -17,7 +27,7 @@ function readSslInfo(socket: TLSSocket): SslInfo {
   const session = socket.getSession()
   return {
     version: socket.getProtocol() ?? '',
-    cipher: socket.getCipher()?.standardName ? opensslCipher(socket) : '',
+    cipher: socket.getCipher()?.name ?? '',
     sni: typeof socket.servername === 'string' ? socket.servername : '',
     alpn: socket.alpnProtocol || '',
     peerCertificatePresented: peer !== null,
@@ -57,11 +67,9 @@ export function verifyError(socket: TLSSocket): NodeJS.ErrnoException | null {
   return handle === null ? null : handle.verifyError()
 }
 
-function opensslCipher(socket: TLSSocket): string {
-  return socket.getCipher().name
-}
-
 interface AlternativeNames {
+  /** All of them, in the certificate's order. */
+  readonly all: string[]
   readonly uri: string[]
   readonly dns: string[]
   readonly ip: string[]
@@ -70,11 +78,12 @@ interface AlternativeNames {
 
 /** Node's `URI:…, DNS:…` text; values with special characters are JSON strings in it. */
 export function alternativeNames(text: string | undefined): AlternativeNames {
-  const names: AlternativeNames = { uri: [], dns: [], ip: [], email: [] }
+  const names: AlternativeNames = { all: [], uri: [], dns: [], ip: [], email: [] }
   for (const [, kind, quoted, plain] of (text ?? '').matchAll(
     /(URI|DNS|IP Address|email):(?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, |$)/g,
   )) {
     const value = quoted === undefined ? plain!.trim() : (JSON.parse(quoted) as string)
+    names.all.push(value)
     if (kind === 'URI') names.uri.push(value)
     else if (kind === 'DNS') names.dns.push(value)
     else if (kind === 'email') names.email.push(value)

@@ -1,5 +1,7 @@
 // Why a transport failed, in Envoy's words: access logs, local replies and alerts are matched against these texts.
 
+import type { Address } from './connection.ts'
+
 /** Linux's strerror for what sockets report. */
 const ERRNO_TEXT: Readonly<Record<string, string>> = {
   EACCES: 'Permission denied',
@@ -37,10 +39,11 @@ export function errnoText(error: NodeJS.ErrnoException): string {
   return ERRNO_TEXT[error.code ?? ''] ?? error.message
 }
 
-/** `delayed connect error: Connection refused`, or `immediate connect error: …`. */
-export function connectFailureText(error: NodeJS.ErrnoException, pipe: boolean): string {
-  const immediate = pipe || IMMEDIATE.has(error.code ?? '')
-  return `${immediate ? 'immediate' : 'delayed'} connect error: ${errnoText(error)}`
+/** `delayed connect error: Connection refused`, or `immediate connect error: …|remote address:…`. */
+export function connectFailureText(error: NodeJS.ErrnoException, remote: Address): string {
+  const immediate = remote.pipe !== undefined || IMMEDIATE.has(error.code ?? '')
+  if (immediate) return `immediate connect error: ${errnoText(error)}|remote address:${remote.text}`
+  return `delayed connect error: ${errnoText(error)}`
 }
 
 /**
@@ -107,9 +110,9 @@ interface OpenSslError extends NodeJS.ErrnoException {
   readonly library?: string
 }
 
-/** A failure of the handshake or of a TLS record, from what node:tls reports. */
+/** A failure of the handshake or of a TLS record, from what node:tls reports; '' when the peer just went away. */
 export function tlsFailureText(error: OpenSslError): string {
-  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return 'TLS_error_end:connection reset'
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return ''
   if (error.reason) return tlsErrorText(error.reason)
   const code = error.code?.startsWith('ERR_SSL_') ? error.code.slice('ERR_SSL_'.length) : undefined
   return code ? tlsErrorText(code) : errnoText(error)

@@ -75,6 +75,12 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
   get aboveHighWatermark(): boolean {
     return this.inner.aboveHighWatermark
   }
+  get batchWrites(): boolean {
+    return this.inner.batchWrites
+  }
+  set batchWrites(on: boolean) {
+    this.inner.batchWrites = on
+  }
   get bytesReceived(): number {
     return this.inner.bytesReceived
   }

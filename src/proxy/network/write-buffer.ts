@@ -50,6 +50,23 @@ export function flushPendingWrites(): void {
   }
 }
 
+let batched: Flushable[] = []
+
+/**
+ * As markDirty, but the flush waits until every socket that is ready now has been read: what many connections bring for
+ * one multiplexed connection leaves in one system call.
+ */
+export function markDirtyForBatch(connection: Flushable): void {
+  if (batched.length === 0) setImmediate(flushBatch)
+  batched.push(connection)
+}
+
+function flushBatch(): void {
+  const list = batched
+  batched = []
+  for (let i = 0; i < list.length; i++) list[i]!.flush()
+}
+
 /** Brackets a read callback: writes made inside leave at the outermost `leaveRead`. */
 export function enterRead(): void {
   readDepth++

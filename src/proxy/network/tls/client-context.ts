@@ -4,6 +4,8 @@ import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tl
 import { errorText } from '../../../base/errors.ts'
 import type { Counter, Scope } from '../../observe/stats.ts'
 import type { ClientTls } from '../connect.ts'
+import type { SslInfo } from '../connection.ts'
+import { readSslInfo, resumedSslInfo, tlsSslInfo } from '../ssl-info.ts'
 import type { SecretStore } from './secret-store.ts'
 import { createClientSecureContext, resolveTls } from './secure-context.ts'
 import type { UpstreamTlsConfig } from './tls-config.ts'
@@ -16,7 +18,7 @@ export class UpstreamTlsFactory {
   private readonly unwatch: (() => void)[] = []
   private context: SecureContext | null = null
   private verifier: PeerVerifier | null = null
-  private sessions: Buffer[] = []
+  private sessions: KeptSession[] = []
   private readonly handshakes: Counter
   private readonly reused: Counter
   /** Why there is no context although the secrets are there. */
@@ -50,20 +52,27 @@ export class UpstreamTlsFactory {
     for (const end of this.unwatch) end()
   }
 
-  takeSession(): Buffer | undefined {
+  takeSession(): KeptSession | null {
     // TLS 1.3 tickets are for one use (RFC 8446 §C.4); the server sends new ones.
-    return this.sessions.pop()
+    return this.sessions.pop() ?? null
   }
 
-  keepSession(session: Buffer): void {
-    if (this.config.maxSessionKeys === 0) return
-    this.sessions.push(session)
+  keepSession(kept: KeptSession): void {
+    this.sessions.push(kept)
     if (this.sessions.length > this.config.maxSessionKeys) this.sessions.shift()
   }
 
-  verify(socket: TLSSocket): string {
+  get keepsSessions(): boolean {
+    return this.config.maxSessionKeys > 0
+  }
+
+  /** `resumed`: the peer was verified when the session began, under this very context. */
+  verify(socket: TLSSocket, resumed: boolean): string {
     this.handshakes.inc()
-    if (socket.isSessionReused()) this.reused.inc()
+    if (resumed) {
+      this.reused.inc()
+      return ''
+    }
     const failure = this.verifier === null ? null : this.verifier.verify(socket, true)
     if (failure === null) return ''
     this.stats.counter(failure.counter).inc()
@@ -89,11 +98,21 @@ export class UpstreamTlsFactory {
   }
 }
 
+/** A session with what its first handshake told of the peer. */
+interface KeptSession {
+  readonly session: Buffer
+  readonly peer: SslInfo
+}
+
 class ConnectionTls implements ClientTls {
   readonly secureContext: SecureContext
   readonly serverName: string
   readonly alpnProtocols: readonly string[]
   private readonly factory: UpstreamTlsFactory
+  private resumed: KeptSession | null = null
+  /** Set once the peer is accepted: only then its sessions are worth keeping. */
+  private peer: SslInfo | null = null
+  private early: Buffer | null = null
 
   constructor(factory: UpstreamTlsFactory, context: SecureContext, serverName: string, alpn: readonly string[]) {
     this.factory = factory
@@ -103,15 +122,28 @@ class ConnectionTls implements ClientTls {
   }
 
   session(): Buffer | undefined {
-    return this.factory.takeSession()
+    this.resumed = this.factory.takeSession()
+    return this.resumed?.session
   }
 
   onSession(session: Buffer): void {
-    this.factory.keepSession(session)
+    if (!this.factory.keepsSessions) return
+    if (this.peer === null) this.early = session
+    else this.factory.keepSession({ session, peer: this.peer })
   }
 
   verify(socket: TLSSocket): string {
-    return this.factory.verify(socket)
+    return this.factory.verify(socket, this.resumed !== null && socket.isSessionReused())
+  }
+
+  sslInfo(socket: TLSSocket): () => SslInfo {
+    const resumed = socket.isSessionReused() ? this.resumed : null
+    if (!this.factory.keepsSessions) return tlsSslInfo(socket)
+    const peer = resumed?.peer ?? readSslInfo(socket)
+    this.peer = peer
+    if (this.early !== null) this.factory.keepSession({ session: this.early, peer })
+    this.early = null
+    return resumed === null ? () => peer : resumedSslInfo(socket, peer)
   }
 }
 

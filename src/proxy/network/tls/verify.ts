@@ -57,7 +57,10 @@ function chainFailure(config: ValidationConfig, socket: TLSSocket): VerifyFailur
   if (config.trustedCa === '' || config.acceptUntrusted) return null
   const error = verifyError(socket)
   if (error === null || (config.allowExpired && EXPIRY.has(error.code ?? ''))) return null
-  return refusal('fail_verify_error', VERIFY_TEXT[error.code ?? ''] ?? error.message)
+  const text = VERIFY_TEXT[error.code ?? ''] ?? error.message
+  // OpenSSL's depth is not to be had from Node; faults of the chain beyond the leaf say so in their names.
+  const depth = error.code === 'SELF_SIGNED_CERT_IN_CHAIN' ? 1 : 0
+  return refusal('fail_verify_error', `X509_verify_cert: certificate verification error at depth ${depth}: ${text}`)
 }
 
 function refusal(counter: VerifyCounter, reason: string): VerifyFailure {
@@ -73,7 +76,7 @@ function nameFailure(matches: readonly SanMatch[], certificate: PeerCertificate)
     if (names.ip.some((name) => match('IP_ADDRESS', name))) return null
     if (names.email.some((name) => match('EMAIL', name))) return null
   }
-  return refusal('fail_verify_san', 'SAN matcher')
+  return refusal('fail_verify_san', `SAN matcher, certificate SANs are [${names.all.join(', ')}]`)
 }
 
 function hashFailure(config: ValidationConfig, certificate: PeerCertificate): VerifyFailure | null {

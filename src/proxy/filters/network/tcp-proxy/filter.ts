@@ -186,6 +186,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     const { upstream } = this
     this.upstream = null
     const reset = upstream?.detectedClose === DetectedClose.RemoteReset
+    if (reset) this.info.setFlag('UR')
     this.downstream.close(reset ? CloseType.AbortReset : CloseType.FlushWrite)
   }
 
