@@ -20,7 +20,7 @@ import type { PushContext } from '../model/push-context.ts'
 import { type Endpoint, type HealthStatus, localityText, type Service, serviceKey } from '../model/service.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf } from '../xds/messages.ts'
-import { applyLocality } from './locality.ts'
+import { applyLocality, weightOf } from './locality.ts'
 
 /** What decides one assignment. */
 export interface AssignmentInputs {
@@ -122,13 +122,6 @@ function groupByLocality(endpoints: readonly Endpoint[]): LocalityGroup[] {
 
 /** Envoy's weights are 32 bits wide; a sum beyond that would be refused. */
 const MAX_WEIGHT = 4294967295
-
-/** Sum of endpoint weights, each 1 by default. */
-export function weightOf(endpoints: readonly Endpoint[]): number {
-  let sum = 0
-  for (const endpoint of endpoints) sum += endpoint.weight || 1
-  return Math.min(sum, MAX_WEIGHT)
-}
 
 function lbEndpoint(endpoint: Endpoint, mutualTls: boolean): LbEndpoint {
   const istio = { workload: workloadMetadata(endpoint) }

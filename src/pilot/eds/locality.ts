@@ -1,7 +1,7 @@
 // Locality load balancing: distribute, failover and failoverPriority turned into weights and priorities.
 import type { LocalityLbSetting } from '../../config/index.ts'
 import type { Endpoint, Locality } from '../model/service.ts'
-import { type AssignmentInputs, type LocalityGroup, weightOf } from './endpoints.ts'
+import type { AssignmentInputs, LocalityGroup } from './endpoints.ts'
 
 /** Applies the setting that holds for a cluster (null: none) to its groups, which are in locality order. */
 export function applyLocality(
@@ -124,4 +124,11 @@ function byLabels(
     }
   }
   return compact(out)
+}
+
+/** Sum of endpoint weights, each 1 by default. */
+export function weightOf(endpoints: readonly Endpoint[]): number {
+  let sum = 0
+  for (const endpoint of endpoints) sum += endpoint.weight || 1
+  return Math.min(sum, MAX_WEIGHT)
 }

@@ -158,7 +158,7 @@ export class DiscoveryServer implements XdsHandler {
       let changedClusters: readonly string[] = []
       for (const typeUrl of connection.watchedTypes()) {
         const extent = extentOf(typeUrl, changes, client.proxy, this.push)
-        if (typeUrl === CDS_TYPE && extent !== 'none') {
+        if (typeUrl === CDS_TYPE && extent !== 'none' && connection.watched(CDS_TYPE)?.wildcard) {
           const resources = this.generate(typeUrl, client, null)
           if (connection.delta) changedClusters = changedNames(connection, resources)
           sent = this.send(client, typeUrl, resources, [], true, changes.all) || sent

@@ -4,6 +4,7 @@ import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.
 import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
@@ -13,6 +14,7 @@ import { buildAssignment } from '../eds/endpoints.ts'
 import { assignmentInputs } from '../eds/generate.ts'
 import { generateExtensionConfigs } from '../envoy-filter/extensions.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
+import { generateGrpcClusters, generateGrpcListeners, generateGrpcRoutes } from '../grpc/generate.ts'
 import { generateInboundListeners, generateListeners, generateOutboundListeners } from '../lds/index.ts'
 import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
@@ -46,6 +48,7 @@ export class ResourceGenerator {
 
   /** Resources of a type; `names` null means all. Names without a resource are not in the answer. */
   generate(typeUrl: string, proxy: ProxyNode, push: PushContext, names: Iterable<string> | null): EncodedResource[] {
+    if (proxy.generator === 'grpc' && typeUrl !== EDS_TYPE) return this.generateGrpc(typeUrl, proxy, push, names ?? [])
     switch (typeUrl) {
       case CDS_TYPE:
         return this.generateClusters(proxy, push)
@@ -65,6 +68,25 @@ export class ResourceGenerator {
         return names === null
           ? []
           : generateSecrets(proxy, push, names).map((m) => encodeResource(SecretSchema, m.name, m))
+      default:
+        return []
+    }
+  }
+
+  /** Proxyless clients ask for everything by name. */
+  private generateGrpc(
+    typeUrl: string,
+    proxy: ProxyNode,
+    push: PushContext,
+    names: Iterable<string>,
+  ): EncodedResource[] {
+    switch (typeUrl) {
+      case CDS_TYPE:
+        return generateGrpcClusters(proxy, push, names).map((m) => encodeResource(ClusterSchema, m.name, m))
+      case LDS_TYPE:
+        return generateGrpcListeners(proxy, push, names).map((m) => encodeResource(ListenerSchema, m.name, m))
+      case RDS_TYPE:
+        return generateGrpcRoutes(proxy, push, names).map((m) => encodeResource(RouteConfigurationSchema, m.name, m))
       default:
         return []
     }
