@@ -120,9 +120,6 @@ function groupByLocality(endpoints: readonly Endpoint[]): LocalityGroup[] {
     })
 }
 
-/** Envoy's weights are 32 bits wide; a sum beyond that would be refused. */
-const MAX_WEIGHT = 4294967295
-
 function lbEndpoint(endpoint: Endpoint, mutualTls: boolean): LbEndpoint {
   const istio = { workload: workloadMetadata(endpoint) }
   return create(LbEndpointSchema, {

@@ -126,6 +126,9 @@ function byLabels(
   return compact(out)
 }
 
+/** Envoy's weights are 32 bits wide; a sum beyond that would be refused. */
+const MAX_WEIGHT = 4294967295
+
 /** Sum of endpoint weights, each 1 by default. */
 export function weightOf(endpoints: readonly Endpoint[]): number {
   let sum = 0
