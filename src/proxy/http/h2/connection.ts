@@ -81,6 +81,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     this.connection = connection
     this.options = options
     this.stats = stats
+    connection.batchWrites = true
     this.writer = new FrameWriter(connection)
     this.encoder = new HpackEncoder(options.hpackTableSize)
     this.decoder = new HpackDecoder(options.hpackTableSize)
