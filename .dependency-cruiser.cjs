@@ -69,7 +69,7 @@ module.exports = {
       name: 'no-dev-dependency-in-src',
       comment: 'What src imports must be installed with the published package.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '\\.test\\.ts$' },
+      from: { path: '^src/', pathNot: '\\.test\\.ts$|/testing[^/]*(/|\\.ts$)' },
       to: { dependencyTypes: ['npm-dev'] },
     },
   ],
