@@ -3,7 +3,7 @@
 // Runs at install; does nothing when its inputs have not changed. Plain JavaScript, so that any Node can run it.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -40,9 +40,14 @@ function closure() {
   return files
 }
 
-/** Fields of today's Envoy API that the package's protos are too old for: path -> [message, field]. */
+/** Fields of today's Envoy API that the package's protos are too old for: path -> [line after which it goes, field]. */
 const LATER_FIELDS = {
-  'envoy/config/cluster/v3/cluster.proto': [['Cluster', 'google.protobuf.Duration dns_jitter = 58;']],
+  'envoy/config/cluster/v3/cluster.proto': [['message Cluster {', 'google.protobuf.Duration dns_jitter = 58;']],
+  'envoy/config/route/v3/route_components.proto': [
+    ['message RouteAction {', 'string path_rewrite = 45;'],
+    ['  oneof host_rewrite_specifier {', 'string host_rewrite = 44;'],
+    ['  oneof path_rewrite_specifier {', 'string path_rewrite = 10;'],
+  ],
 }
 
 /** What the stored protos lack for the rest to compile. */
@@ -55,8 +60,11 @@ function patched(path, text) {
   if (path === 'envoy/config/trace/v3/trace.proto') {
     return text.replace(/^import public "envoy\/config\/trace\/v3\/opencensus\.proto";$/m, '')
   }
-  for (const [message, field] of LATER_FIELDS[path] ?? []) {
-    text = text.replace(new RegExp(`^message ${message} \\{$`, 'm'), (line) => `${line}\n  ${field}`)
+  for (const [line, field] of LATER_FIELDS[path] ?? []) {
+    const found = new RegExp(`^${line.replace('{', '\\{')}\\r?$`, 'm').exec(text)
+    if (!found) throw new Error(`generate-proto: ${path} has no line "${line}"`)
+    const end = found.index + found[0].length
+    text = `${text.slice(0, end)}\n  ${field}${text.slice(end)}`
   }
   return text
 }
@@ -70,8 +78,10 @@ const digest = hash.digest('hex')
 const stamp = join(out, '.stamp')
 if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) process.exit(0)
 
+// Made beside the old one and swapped in at the end: whoever runs meanwhile keeps what it has.
+const fresh = `${work}-out`
 rmSync(work, { recursive: true, force: true })
-rmSync(out, { recursive: true, force: true })
+rmSync(fresh, { recursive: true, force: true })
 for (const [path, text] of files) {
   mkdirSync(dirname(join(work, path)), { recursive: true })
   writeFileSync(join(work, path), text)
@@ -82,7 +92,7 @@ writeFileSync(
   join(work, 'buf.gen.yaml'),
   JSON.stringify({
     version: 'v2',
-    plugins: [{ local: join(bin, 'protoc-gen-es'), out, opt: ['target=js+dts', 'import_extension=js'] }],
+    plugins: [{ local: join(bin, 'protoc-gen-es'), out: fresh, opt: ['target=js+dts', 'import_extension=js'] }],
   }),
 )
 const started = Date.now()
@@ -95,6 +105,10 @@ for (const [path, text] of files) {
   // Top-level messages start in the first column in every file we use; only these appear in an Any.
   for (const match of text.matchAll(/^message (\w+)/gm)) index[`${packageName}.${match[1]}`] = path.replace(/\.proto$/, '_pb.js')
 }
-writeFileSync(join(out, 'index.json'), JSON.stringify(index))
-writeFileSync(stamp, digest)
+writeFileSync(join(fresh, 'index.json'), JSON.stringify(index))
+writeFileSync(join(fresh, '.stamp'), digest)
+const old = `${work}-old`
+if (existsSync(out)) renameSync(out, old)
+renameSync(fresh, out)
+rmSync(old, { recursive: true, force: true })
 console.log(`generate-proto: ${files.size} files in ${((Date.now() - started) / 1000).toFixed(1)} s`)

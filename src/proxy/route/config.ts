@@ -173,10 +173,14 @@ export type HostRewriteData =
   | { readonly kind: 'auto' }
   | { readonly kind: 'header'; readonly name: string }
   | { readonly kind: 'path_regex'; readonly rewrite: RegexSubstitutionData }
+  /** A substitution format string. */
+  | { readonly kind: 'format'; readonly format: string }
 
 export type PathRewriteData =
   | { readonly kind: 'prefix'; readonly value: string }
   | { readonly kind: 'regex'; readonly rewrite: RegexSubstitutionData }
+  /** A substitution format string for the whole path. */
+  | { readonly kind: 'format'; readonly format: string }
 
 export interface WeightedClusterData {
   readonly name: string

@@ -34,6 +34,7 @@ import type {
   PathRewriteData,
   RouteActionData,
 } from './config.ts'
+import { checkHeaderFormat } from './header-mutation.ts'
 import { parseFraction, parseHeaderMutations, parseLbMetadata, parsePerFilter } from './parse-common.ts'
 import { parseRateLimits } from './parse-rate-limit.ts'
 import { parseHedgePolicy, parseRetryPolicy } from './parse-retry.ts'
@@ -42,7 +43,7 @@ import { templateRegex, templateSubstitution } from './uri-template.ts'
 
 const SUPPORTED: ReadonlySet<string> = new Set([
   'cluster', 'cluster_header', 'weighted_clusters', 'cluster_not_found_response_code', 'metadata_match', 'prefix_rewrite',
-  'regex_rewrite', 'path_rewrite_policy', 'host_rewrite_literal', 'auto_host_rewrite', 'host_rewrite_header',
+  'regex_rewrite', 'path_rewrite_policy', 'path_rewrite', 'host_rewrite', 'host_rewrite_literal', 'auto_host_rewrite', 'host_rewrite_header',
   'host_rewrite_path_regex', 'append_x_forwarded_host', 'timeout', 'idle_timeout', 'retry_policy', 'request_mirror_policies',
   'priority', 'rate_limits', 'include_vh_rate_limits', 'hash_policy', 'cors', 'max_grpc_timeout', 'grpc_timeout_offset',
   'upgrade_configs', 'internal_redirect_policy', 'internal_redirect_action', 'max_internal_redirects', 'hedge_policy',
@@ -180,9 +181,18 @@ function parsePathRewrite(
   matchPolicy: TypedExtensionConfig | undefined,
   context: ParseContext,
 ): PathRewriteData | null {
-  const given = [action.prefixRewrite !== '', action.regexRewrite !== undefined, action.pathRewritePolicy !== undefined]
+  const given = [
+    action.pathRewrite !== '',
+    action.prefixRewrite !== '',
+    action.regexRewrite !== undefined,
+    action.pathRewritePolicy !== undefined,
+  ]
   if (given.filter(Boolean).length > 1) {
     throw new ConfigError(context.path, 'Specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy')
+  }
+  if (action.pathRewrite !== '') {
+    checkHeaderFormat(action.pathRewrite, context.at('path_rewrite').path)
+    return { kind: 'format', format: action.pathRewrite }
   }
   if (action.prefixRewrite !== '') return { kind: 'prefix', value: action.prefixRewrite }
   if (action.regexRewrite) {
@@ -209,6 +219,9 @@ function parseHostRewrite(action: RouteAction, context: ParseContext): HostRewri
   switch (specifier.case) {
     case 'hostRewriteLiteral':
       return { kind: 'literal', host: specifier.value }
+    case 'hostRewrite':
+      checkHeaderFormat(specifier.value, context.at('host_rewrite').path)
+      return { kind: 'format', format: specifier.value }
     case 'autoHostRewrite':
       return specifier.value.value ? { kind: 'auto' } : null
     case 'hostRewriteHeader':

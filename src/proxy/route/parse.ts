@@ -218,6 +218,9 @@ const REDIRECT_STATUS: Readonly<Record<RedirectCode, number>> = {
 function parseRedirect(redirect: RedirectAction, context: ParseContext): RedirectData {
   const scheme = redirect.schemeRewriteSpecifier
   const path = redirect.pathRewriteSpecifier
+  if (path.case === 'pathRewrite') {
+    throw new ConfigError(context.at('path_rewrite').path, 'not supported by this proxy; use regex_rewrite')
+  }
   let pathRewrite: PathRewriteData | null = null
   if (path.case === 'prefixRewrite') pathRewrite = { kind: 'prefix', value: path.value }
   if (path.case === 'regexRewrite') {

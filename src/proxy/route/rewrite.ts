@@ -1,12 +1,14 @@
 // Path and host rewrites of routes and redirects.
 
 import type { HeaderMap } from '../http/header-map.ts'
+import { compileHeaderFormat } from '../observe/format/text-format.ts'
+import type { StreamInfo } from '../stream-info.ts'
 import type { HostRewriteData, PathMatchData, PathRewriteData } from './config.ts'
 import { compileRegexSubstitution } from './regex.ts'
 import { pathEnd, pathWithoutQuery } from './request-path.ts'
 
 /** The new `:path`, query kept. */
-export type PathRewrite = (path: string) => string
+export type PathRewrite = (path: string, headers: HeaderMap, info: StreamInfo | null) => string
 
 /** `match` is the path specifier of the same route: prefix_rewrite replaces what it matched. */
 export function compilePathRewrite(rewrite: PathRewriteData | null, match: PathMatchData): PathRewrite | null {
@@ -18,6 +20,11 @@ export function compilePathRewrite(rewrite: PathRewriteData | null, match: PathM
       return substitute(path.slice(0, end)) + path.slice(end)
     }
   }
+  if (rewrite.kind === 'format') {
+    const format = compileHeaderFormat(rewrite.format, 'path_rewrite')
+    return (path, headers, info) =>
+      info === null ? path : format.format(headers, null, info) + path.slice(pathEnd(path))
+  }
   const replacement = rewrite.value
   if (match.kind === 'prefix' || match.kind === 'path_separated_prefix') {
     const length = match.value.length
@@ -28,7 +35,7 @@ export function compilePathRewrite(rewrite: PathRewriteData | null, match: PathM
 }
 
 /** The new authority, or '' to leave it. */
-export type HostRewrite = (headers: HeaderMap) => string
+export type HostRewrite = (headers: HeaderMap, info: StreamInfo) => string
 
 /** null for none, and for auto_host_rewrite, which waits for the host choice. */
 export function compileHostRewrite(rewrite: HostRewriteData | null): HostRewrite | null {
@@ -36,6 +43,10 @@ export function compileHostRewrite(rewrite: HostRewriteData | null): HostRewrite
     case 'literal': {
       const host = rewrite.host
       return () => host
+    }
+    case 'format': {
+      const format = compileHeaderFormat(rewrite.format, 'host_rewrite')
+      return (headers, info) => format.format(headers, null, info)
     }
     case 'header': {
       const name = rewrite.name

@@ -152,14 +152,19 @@ class DirectEntry implements DirectAction {
       return this.status === 201 || (this.status >= 300 && this.status < 400)
         ? redirectLocation(NO_REDIRECT, headers)
         : ''
-    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, insertOriginalPath)
+    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, null, insertOriginalPath)
     return redirectLocation(this.redirect, headers)
   }
 }
 
-function rewritePath(headers: HeaderMap, rewrite: PathRewrite, insertOriginalPath: boolean): void {
+function rewritePath(
+  headers: HeaderMap,
+  rewrite: PathRewrite,
+  info: StreamInfo | null,
+  insertOriginalPath: boolean,
+): void {
   if (insertOriginalPath) headers.set('x-envoy-original-path', headers.path)
-  headers.path = rewrite(headers.path)
+  headers.path = rewrite(headers.path, headers, info)
 }
 
 /** A route, or one weighted cluster of it. */
@@ -252,10 +257,10 @@ export class RouteEntry implements Route {
     // Mutations first: they may read what the rewrites below replace.
     for (let i = 0; i < this.requestHeaders.length; i++) this.requestHeaders[i]!.apply(headers, info, headers, null)
     if (this.hostRewrite !== null) {
-      const host = this.hostRewrite(headers)
+      const host = this.hostRewrite(headers, info)
       if (host !== '') updateAuthority(headers, host, this.forward!.appendXForwardedHost)
     }
-    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, insertOriginalPath)
+    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, info, insertOriginalPath)
   }
 
   finalizeResponseHeaders(headers: HeaderMap, info: StreamInfo, requestHeaders: HeaderMap): void {
