@@ -8,6 +8,15 @@ export {
   analyze,
 } from './analysis/index.ts'
 export { type DurationMs, parseDuration } from './duration.ts'
+export {
+  type AnyGatewayApiResource,
+  GATEWAY_API_GROUP,
+  GATEWAY_API_KINDS,
+  type GatewayApiKind,
+  type GatewayApiResource,
+  parseGatewayApi,
+} from './gateway-api.ts'
+export { type Ingress, parseIngress } from './ingress.ts'
 export { ISTIO_KINDS, type IstioKind, isIstioGroup, istioGroupKind, type SpecOf } from './kinds.ts'
 export { defaultMeshConfig, type MeshConfig, type ProxyConfig, parseMeshConfig } from './mesh-config.ts'
 export { isIstioApiVersion, parseResource } from './parse.ts'
@@ -16,6 +25,21 @@ export type * from './resources/common.ts'
 export type * from './resources/destination-rule.ts'
 export type * from './resources/envoy-filter.ts'
 export type * from './resources/gateway.ts'
+export type {
+  BackendReference,
+  GatewayApiLabelSelector,
+  GatewayApiListener,
+  GrpcRouteRule,
+  HeaderModifier,
+  HttpBackendRef,
+  HttpRouteFilter,
+  HttpRouteMatch,
+  HttpRouteRule,
+  L4RouteRule,
+  ParentReference,
+  RouteValueMatch,
+} from './resources/gateway-api.ts'
+export type { IngressBackend, IngressSpec } from './resources/ingress.ts'
 export type * from './resources/mesh-config.ts'
 export type * from './resources/security.ts'
 export type * from './resources/service-entry.ts'

@@ -63,7 +63,8 @@ function parseSpec(kind: IstioKind, input: unknown, problems: Problems): unknown
   return schema.parse(input, 'spec', problems)
 }
 
-function parseMetadata(input: unknown, problems: Problems): ResourceMetadata {
+/** Name, namespace, labels, annotations and age of an object. */
+export function parseMetadata(input: unknown, problems: Problems): ResourceMetadata {
   if (!isRecord(input)) {
     problems.error('metadata', 'is required')
     return { name: '', namespace: '', labels: {}, annotations: {}, creationMs: 0 }

@@ -10,6 +10,7 @@ import {
   type MeshConfig,
   parseResource,
 } from '../config/index.ts'
+import { TRANSLATED_KINDS, TranslatedResources } from './gateway-api/translated.ts'
 import { buildPushContext, listResources, type ResourceLists } from './model/build-push-context.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
@@ -57,10 +58,12 @@ export class DiscoveryState {
   private lists: ResourceLists | null = null
   private push: PushContext | null = null
   private keySets: ReadonlyMap<string, string> = new Map()
+  private readonly translated: TranslatedResources
   private counter = 0
 
   constructor(settings: DiscoverySettings) {
     this.settings = settings
+    this.translated = new TranslatedResources(settings.report)
     const { mesh, domain, clusterId } = settings
     this.registry = new Registry({
       domain,
@@ -73,7 +76,7 @@ export class DiscoveryState {
 
   /** Reads everything of interest that a store holds now. */
   load(store: Store): void {
-    const kinds: string[] = [...KUBE_KINDS, ...ISTIO_KINDS.map(istioGroupKind)]
+    const kinds: string[] = [...KUBE_KINDS, ...TRANSLATED_KINDS, ...ISTIO_KINDS.map(istioGroupKind)]
     this.apply(
       kinds.flatMap((kind) => store.list(kind).map((object): StoreEvent => ({ type: 'added', kind, object }))),
       store,
@@ -90,6 +93,7 @@ export class DiscoveryState {
         this.changedCredentials.set(key, event.type === 'deleted' ? null : event.object)
         relevant = true
       } else if (isIstioApiVersion(event.object.apiVersion)) relevant = this.applyIstio(event, store) || relevant
+      else if (this.translated.apply(event, store)) relevant = true
     }
     return relevant
   }
@@ -97,6 +101,7 @@ export class DiscoveryState {
   /** The new push context and what changed since the last one. */
   commit(force = false): { readonly push: PushContext; readonly changes: Changes } {
     const registryChanges = this.registry.flush()
+    this.takeTranslations(registryChanges.services.size > 0)
     const first = this.push === null
     const changedCredentials = new Set(this.changedCredentials.keys())
     this.lists = listResources(this.resources.values(), first ? null : this.changedKinds, this.lists, ISTIO_KINDS)
@@ -125,6 +130,14 @@ export class DiscoveryState {
     this.changedResources = new Set()
     this.changedL4Routes = false
     return { push: this.push, changes }
+  }
+
+  /** Resources that Gateway API and Ingress objects stand for. */
+  private takeTranslations(servicesChanged: boolean): void {
+    const { mesh, domain } = this.settings
+    const changes = this.translated.flush(mesh, domain, this.registry.current().services, servicesChanged)
+    for (const resource of changes?.removed ?? []) this.set(resourceKey(resource), resource.kind, undefined)
+    for (const resource of changes?.set ?? []) this.set(resourceKey(resource), resource.kind, resource)
   }
 
   /** Takes newly fetched JWKS documents; RequestAuthentications count as changed. */

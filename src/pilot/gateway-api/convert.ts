@@ -12,7 +12,7 @@ import { type Attachment, attachments } from './parents.ts'
 export function convertGatewayApi(inputs: GatewayApiInputs): AnyResource[] {
   const index = new GatewayApiIndex(inputs)
   const { gateways, listeners } = convertGateways(index)
-  return [...gateways, ...httpVirtualServices(index, listeners), ...l4VirtualServices(index, listeners)]
+  return [...gateways, ...httpVirtualServices(index, listeners, inputs), ...l4VirtualServices(index, listeners, inputs)]
 }
 
 /** All HTTP routes of one host at one place. */
@@ -23,10 +23,14 @@ interface Group {
   readonly sources: GatewayApiResource[]
 }
 
-function httpVirtualServices(index: GatewayApiIndex, listeners: readonly AttachableListener[]): VirtualService[] {
+function httpVirtualServices(
+  index: GatewayApiIndex,
+  listeners: readonly AttachableListener[],
+  inputs: GatewayApiInputs,
+): VirtualService[] {
   const groups = new Map<string, Group>()
   const add = (resource: GatewayApiResource<'HTTPRoute' | 'GRPCRoute'>, routes: readonly RankedRoute[]): void => {
-    for (const attachment of attachments(resource, listeners, index.domain)) {
+    for (const attachment of attachments(resource, listeners, inputs)) {
       for (const host of attachment.hosts) {
         // In the mesh the routes of one namespace belong together: a consumer's are for itself only.
         const scope = attachment.gateway === MESH_GATEWAY ? resource.metadata.namespace : ''
@@ -57,11 +61,15 @@ function onPort(ranked: RankedRoute, port: number): RankedRoute {
   return { ...ranked, route: { ...route, match } }
 }
 
-function l4VirtualServices(index: GatewayApiIndex, listeners: readonly AttachableListener[]): VirtualService[] {
+function l4VirtualServices(
+  index: GatewayApiIndex,
+  listeners: readonly AttachableListener[],
+  inputs: GatewayApiInputs,
+): VirtualService[] {
   const out: VirtualService[] = []
   for (const resource of [...index.lists.TCPRoute, ...index.lists.TLSRoute]) {
     const from = { kind: resource.kind, namespace: resource.metadata.namespace }
-    for (const attachment of attachments(resource, listeners, index.domain)) {
+    for (const attachment of attachments(resource, listeners, inputs)) {
       const { hosts } = attachment
       const routes = (resource.spec.rules ?? []).map((rule) => destinations(rule.backendRefs ?? [], from, index))
       const live = routes.filter((route) => route.length > 0)
@@ -69,7 +77,9 @@ function l4VirtualServices(index: GatewayApiIndex, listeners: readonly Attachabl
       const l4 =
         resource.kind === 'TLSRoute'
           ? { tls: live.map((route) => ({ match: [{ sniHosts: hosts }], route })) }
-          : { tcp: live.map((route) => ({ route, ...(attachment.port ? { match: [{ port: attachment.port }] } : {}) })) }
+          : {
+              tcp: live.map((route) => ({ route, ...(attachment.port ? { match: [{ port: attachment.port }] } : {}) })),
+            }
       out.push({
         ...virtualService([resource], attachment, hosts, out.length),
         spec: { ...visibility(attachment), hosts, gateways: [attachment.gateway], ...l4 },

@@ -26,8 +26,11 @@ export interface RankedRoute {
 
 export function convertHttpRoute(resource: GatewayApiResource<'HTTPRoute'>, index: GatewayApiIndex): RankedRoute[] {
   return (resource.spec.rules ?? [{}]).flatMap((rule, i) =>
-    rank(resource, (rule.matches?.length ? rule.matches : [{}]).map((match) => httpMatch(match)), i, (name) =>
-      httpRule(rule, name, resource, index),
+    rank(
+      resource,
+      (rule.matches?.length ? rule.matches : [{}]).map((match) => httpMatch(match)),
+      i,
+      (name) => httpRule(rule, name, resource, index),
     ),
   )
 }
@@ -210,9 +213,7 @@ function redirect(filter: NonNullable<HttpRouteFilter['requestRedirect']>): Http
     redirectCode: statusCode ?? 302,
     ...(scheme ? { scheme } : {}),
     ...(hostname ? { authority: hostname } : {}),
-    ...(port
-      ? { port }
-      : { derivePort: scheme ? ('FROM_PROTOCOL_DEFAULT' as const) : ('FROM_REQUEST_PORT' as const) }),
+    ...(port ? { port } : { derivePort: scheme ? ('FROM_PROTOCOL_DEFAULT' as const) : ('FROM_REQUEST_PORT' as const) }),
     ...(path?.type === 'ReplaceFullPath' ? { uri: path.replaceFullPath || '/' } : {}),
     ...(path?.type === 'ReplacePrefixMatch' ? { prefixRewrite: path.replacePrefixMatch || '/' } : {}),
   }

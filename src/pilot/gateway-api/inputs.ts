@@ -1,11 +1,18 @@
 // What translation of the Gateway API reads, indexed.
-import type { AnyGatewayApiResource, GatewayApiKind, GatewayApiLabelSelector, GatewayApiResource } from '../../config/index.ts'
+import type {
+  AnyGatewayApiResource,
+  GatewayApiKind,
+  GatewayApiLabelSelector,
+  GatewayApiResource,
+} from '../../config/index.ts'
 
 export interface GatewayApiInputs {
   readonly resources: Iterable<AnyGatewayApiResource>
   /** Namespace to its labels. */
   readonly namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>
   readonly domain: string
+  /** A service of that host is in the registry. */
+  readonly serviceExists: (host: string) => boolean
 }
 
 /** The controller that a GatewayClass must name for us to act on its Gateways. */
@@ -81,7 +88,7 @@ function selects(selector: GatewayApiLabelSelector, labels: Readonly<Record<stri
         return value === undefined || !values.includes(value)
       case 'Exists':
         return value !== undefined
-      case 'DoesNotExist':
+      default:
         return value === undefined
     }
   })

@@ -3,6 +3,7 @@ import type { GatewayApiResource, ParentReference } from '../../config/index.ts'
 import { hostSubsetOf, kubeHostname } from '../model/host.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import type { AttachableListener } from './gateways.ts'
+import type { GatewayApiInputs } from './inputs.ts'
 
 /** One place where a route applies. */
 export interface Attachment {
@@ -17,7 +18,12 @@ export interface Attachment {
 
 type Route = GatewayApiResource<'HTTPRoute' | 'GRPCRoute' | 'TCPRoute' | 'TLSRoute'>
 
-export function attachments(route: Route, listeners: readonly AttachableListener[], domain: string): Attachment[] {
+/** A parent that does not exist is no place. */
+export function attachments(
+  route: Route,
+  listeners: readonly AttachableListener[],
+  { domain, serviceExists }: Pick<GatewayApiInputs, 'domain' | 'serviceExists'>,
+): Attachment[] {
   const { namespace } = route.metadata
   const hostnames = 'hostnames' in route.spec ? (route.spec.hostnames ?? []) : []
   const found: Attachment[] = []
@@ -25,12 +31,10 @@ export function attachments(route: Route, listeners: readonly AttachableListener
     const kind = parent.kind ?? 'Gateway'
     const parentNamespace = parent.namespace ?? namespace
     if (kind === 'Service' || (kind === 'ServiceEntry' && parent.group === 'networking.istio.io')) {
-      found.push({
-        gateway: MESH_GATEWAY,
-        hosts: [kubeHostname(parent.name, parentNamespace, domain)],
-        port: parent.port ?? 0,
-        private: parentNamespace !== namespace,
-      })
+      const host = kubeHostname(parent.name, parentNamespace, domain)
+      if (!serviceExists(host)) continue
+      const port = parent.port ?? 0
+      found.push({ gateway: MESH_GATEWAY, hosts: [host], port, private: parentNamespace !== namespace })
     } else if (kind === 'Gateway') {
       for (const candidate of listeners) {
         const hosts = attach(route, hostnames, parent, parentNamespace, candidate)

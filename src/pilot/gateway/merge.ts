@@ -1,5 +1,6 @@
 // The servers of all Gateways that select one router, merged by the port they really listen on.
 import type { Gateway, GatewayServer } from '../../config/index.ts'
+import { GATEWAY_SERVICE } from '../gateway-api/names.ts'
 import { hostSubsetOf } from '../model/host.ts'
 import type { ProxyNode, ServiceInstance } from '../model/node.ts'
 import { isHttp, type Protocol, parseProtocol } from '../model/protocol.ts'
@@ -111,11 +112,10 @@ export function merge(gateways: readonly Gateway[], instances: readonly ServiceI
   return { ports: [...ports.values()], byRouteName }
 }
 
-/** Gateways of the Gateway API name the Services they stand behind instead of selecting pods. */
-const GATEWAY_SERVICE = 'internal.istio.io/gateway-service'
 /** A Service with this label does not translate ports. */
 const NO_TRANSLATION = 'experimental.istio.io/disable-gateway-port-translation'
 
+/** Gateways of the Gateway API name the Services they stand behind instead of selecting pods. */
 function servicesOf(gateway: Gateway): readonly string[] | null {
   const services = gateway.metadata.annotations[GATEWAY_SERVICE]
   return services ? services.split(',') : null

@@ -33,13 +33,14 @@ export function matchApplies(match: HttpMatchRequest, subject: MatchSubject): bo
   return labelsMatch(match.sourceLabels, subject.labels)
 }
 
-export function routeMatch(match: HttpMatchRequest | null): RouteMatch {
+/** `wholeSegments`: a prefix matches whole path segments, as the Gateway API and Ingress want. */
+export function routeMatch(match: HttpMatchRequest | null, wholeSegments = false): RouteMatch {
   const out = create(RouteMatchSchema, { pathSpecifier: { case: 'prefix', value: '/' } })
   if (!match) return out
   addHeaders(out, match.headers, false)
   addHeaders(out, match.withoutHeaders, true)
   out.headers.sort((a, b) => compareText(a.name, b.name))
-  addPath(out, match)
+  addPath(out, match, wholeSegments)
   if (match.method) out.headers.push(headerMatcher(':method', match.method))
   if (match.authority) out.headers.push(headerMatcher(':authority', match.authority))
   if (match.scheme) out.headers.push(headerMatcher(':scheme', match.scheme))
@@ -49,12 +50,16 @@ export function routeMatch(match: HttpMatchRequest | null): RouteMatch {
   return out
 }
 
-function addPath(out: RouteMatch, { uri, ignoreUriCase }: HttpMatchRequest): void {
+function addPath(out: RouteMatch, { uri, ignoreUriCase }: HttpMatchRequest, wholeSegments: boolean): void {
   out.caseSensitive = !ignoreUriCase
   if (!uri) return
   if (uri.exact !== undefined) out.pathSpecifier = { case: 'path', value: uri.exact }
-  else if (uri.prefix !== undefined) out.pathSpecifier = { case: 'prefix', value: uri.prefix }
-  else if (uri.regex !== undefined) {
+  else if (uri.prefix !== undefined) {
+    out.pathSpecifier =
+      wholeSegments && uri.prefix !== '/'
+        ? { case: 'pathSeparatedPrefix', value: uri.prefix.endsWith('/') ? uri.prefix.slice(0, -1) : uri.prefix }
+        : { case: 'prefix', value: uri.prefix }
+  } else if (uri.regex !== undefined) {
     out.pathSpecifier = {
       case: 'safeRegex',
       value: { $typeName: 'envoy.type.matcher.v3.RegexMatcher', regex: uri.regex, engineType: { case: undefined } },

@@ -6,6 +6,7 @@ import {
   HeaderValueOptionSchema,
 } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
+  RouteAction_ClusterNotFoundResponseCode as ClusterNotFound,
   RedirectAction_RedirectResponseCode as Code,
   type DirectResponseAction,
   DirectResponseActionSchema,
@@ -21,11 +22,14 @@ import type {
   Destination,
   HeaderOperations,
   HttpDirectResponse,
+  HttpMatchRequest,
   HttpRedirect,
   HttpRoute,
   MeshConfig,
   Percent,
 } from '../../config/index.ts'
+import { quoteRegex } from '../authorization/matchers.ts'
+import type { RouteSemantics } from '../gateway-api/names.ts'
 import { compareText } from '../model/host.ts'
 import { durationOf } from '../xds/messages.ts'
 import { outboundRetryPolicy } from './retry.ts'
@@ -85,7 +89,13 @@ function headersToAdd(operations: HeaderOperations | undefined): HeaderValueOpti
 }
 
 /** The action of a route with destinations; `own` is told of the header changes of a single destination. */
-export function routeAction(route: HttpRoute, destinations: Destinations, changes: HeaderChanges): RouteAction {
+export function routeAction(
+  route: HttpRoute,
+  destinations: Destinations,
+  changes: HeaderChanges,
+  semantics: RouteSemantics,
+  match: HttpMatchRequest | null,
+): RouteAction {
   const timeout = durationOf(route.timeout ?? 0)
   const action = create(RouteActionSchema, { timeout, maxGrpcTimeout: timeout })
   const list = route.route ?? []
@@ -101,7 +111,10 @@ export function routeAction(route: HttpRoute, destinations: Destinations, change
     route.retries,
     list.length === 1 && action.hashPolicy.length > 0,
   )
+  // The Gateway API asks for 500 where Envoy answers 503 for a cluster that does not exist.
+  if (semantics === 'gateway') action.clusterNotFoundResponseCode = ClusterNotFound.INTERNAL_SERVER_ERROR
   rewrite(action, route, changes)
+  if (semantics !== 'istio' && action.prefixRewrite === '/') rewriteToRoot(action, match)
   action.requestMirrorPolicies = mirrors(route, destinations)
   return action
 }
@@ -143,6 +156,17 @@ function rewrite(action: RouteAction, { rewrite }: HttpRoute, changes: HeaderCha
       regexRewrite: { pattern: { regex: regex.match ?? '' }, substitution: regex.rewrite ?? '' },
     }).regexRewrite
   } else if (rewrite.uri) action.prefixRewrite = rewrite.uri
+}
+
+/** `/a` rewritten to `/` must turn `/a/b` into `/b`, not into `//b`. */
+function rewriteToRoot(action: RouteAction, match: HttpMatchRequest | null): void {
+  const prefix = match?.uri?.prefix
+  if (!prefix || prefix === '/') return
+  const trimmed = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
+  action.prefixRewrite = ''
+  action.regexRewrite = create(RouteActionSchema, {
+    regexRewrite: { pattern: { regex: `^${quoteRegex(trimmed)}(/?)(.*)` }, substitution: '/\\2' },
+  }).regexRewrite
 }
 
 function mirrors(route: HttpRoute, destinations: Destinations): RouteAction_RequestMirrorPolicy[] {

@@ -2,6 +2,7 @@
 import { create } from '@bufbuild/protobuf'
 import { type Route, RouteSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import type { HttpMatchRequest, HttpRoute, VirtualService } from '../../config/index.ts'
+import { routeSemantics } from '../gateway-api/names.ts'
 import { resourcePath } from '../model/resource.ts'
 import { parseOutboundClusterName } from '../xds/names.ts'
 import { isCatchAll, type MatchSubject, matchApplies, routeMatch } from './match.ts'
@@ -31,17 +32,18 @@ export function virtualServiceRoutes(vs: VirtualService, inputs: RouteInputs): R
 
 function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest | null, inputs: RouteInputs): Route {
   const changes = headerChanges(http.headers)
+  const semantics = routeSemantics(vs)
   const { port } = inputs.subject
   const route = create(RouteSchema, {
     name: match?.name ? `${http.name ?? ''}.${match.name}` : http.name,
-    match: routeMatch(match),
+    match: routeMatch(match, semantics !== 'istio'),
     metadata: { filterMetadata: { istio: { config: resourcePath(vs) } } },
     statPrefix: match?.statPrefix,
   })
   if (http.redirect) route.action = { case: 'redirect', value: redirectAction(http.redirect, port, inputs.tls) }
   else if (http.directResponse) {
     route.action = { case: 'directResponse', value: directResponseAction(http.directResponse) }
-  } else route.action = { case: 'route', value: routeAction(http, inputs.destinations, changes) }
+  } else route.action = { case: 'route', value: routeAction(http, inputs.destinations, changes, semantics, match) }
   route.requestHeadersToAdd = changes.requestHeadersToAdd
   route.requestHeadersToRemove = changes.requestHeadersToRemove
   route.responseHeadersToAdd = changes.responseHeadersToAdd

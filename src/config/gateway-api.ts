@@ -1,0 +1,59 @@
+// Parsing of Gateway API objects, as strict as that of Istio's own.
+import { fail, ok, type Problem, type Result } from '../base/errors.ts'
+import { parseMetadata } from './parse.ts'
+import type { ResourceMetadata, ResourceOrigin } from './resource.ts'
+import {
+  gatewayApiGateway,
+  gatewayClass,
+  grpcRoute,
+  httpRoute,
+  referenceGrant,
+  tcpRoute,
+  tlsRoute,
+} from './resources/gateway-api.ts'
+import { type Field, type Infer, isRecord, Problems } from './schema.ts'
+
+export const GATEWAY_API_GROUP = 'gateway.networking.k8s.io'
+
+const KINDS = {
+  GatewayClass: gatewayClass,
+  Gateway: gatewayApiGateway,
+  HTTPRoute: httpRoute,
+  GRPCRoute: grpcRoute,
+  TCPRoute: tcpRoute,
+  TLSRoute: tlsRoute,
+  ReferenceGrant: referenceGrant,
+} as const
+
+export type GatewayApiKind = keyof typeof KINDS
+export const GATEWAY_API_KINDS = Object.keys(KINDS) as readonly GatewayApiKind[]
+
+/** A parsed Gateway API object. */
+export interface GatewayApiResource<K extends GatewayApiKind = GatewayApiKind> {
+  readonly kind: K
+  readonly apiVersion: string
+  readonly metadata: ResourceMetadata
+  readonly spec: Infer<(typeof KINDS)[K]>
+  readonly origin?: ResourceOrigin
+  readonly warnings: readonly Problem[]
+}
+export type AnyGatewayApiResource = { [K in GatewayApiKind]: GatewayApiResource<K> }[GatewayApiKind]
+
+/** Parses one object of the Gateway API's group. A kind we do not translate is an error that says so. */
+export function parseGatewayApi(object: unknown, origin?: ResourceOrigin): Result<AnyGatewayApiResource> {
+  if (!isRecord(object)) return fail('', 'must be an object with apiVersion, kind and metadata')
+  const { apiVersion, kind } = object
+  if (typeof apiVersion !== 'string' || !apiVersion.startsWith(`${GATEWAY_API_GROUP}/`)) {
+    return fail('apiVersion', `must be of ${GATEWAY_API_GROUP}`)
+  }
+  const known = GATEWAY_API_KINDS.find((name) => name === kind)
+  if (!known) {
+    return fail('kind', `"${String(kind)}" is not translated`, `there are ${GATEWAY_API_KINDS.join(', ')}`)
+  }
+  const problems = new Problems()
+  const metadata = parseMetadata(object.metadata, problems)
+  const schema: Field<unknown> = KINDS[known]
+  const spec = schema.parse(object.spec ?? {}, 'spec', problems)
+  if (problems.failed) return { ok: false, problems: problems.list }
+  return ok({ kind: known, apiVersion, metadata, spec, origin, warnings: problems.list } as AnyGatewayApiResource)
+}
