@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../../base/errors.ts'
 import type { LogContext } from '../access-log.ts'
-import { byteString, type Operator } from './operator.ts'
+import { byteString, type Operator, quote } from './operator.ts'
 import { compileSegments } from './text-format.ts'
 
 /** Plain JSON as configured. */
@@ -52,7 +52,7 @@ class Mixed implements Node {
     for (const segment of this.segments) {
       value += typeof segment === 'string' ? segment : (segment.text(context) ?? this.absent)
     }
-    return JSON.stringify(value)
+    return quote(value)
   }
 }
 

@@ -22,7 +22,7 @@ export class TextOperator implements Operator {
   }
   json(context: LogContext): string | null {
     const value = this.get(context)
-    return value === null ? null : JSON.stringify(value)
+    return value === null ? null : quote(value)
   }
 }
 
@@ -40,7 +40,7 @@ export class TruncatedOperator implements Operator {
   }
   json(context: LogContext): string | null {
     const value = this.text(context)
-    return value === null ? null : JSON.stringify(value)
+    return value === null ? null : quote(value)
   }
 }
 
@@ -79,6 +79,16 @@ export class ValueOperator implements Operator {
     if (typeof value === 'string' && value.length > this.maxLength) return JSON.stringify(this.text(context))
     return byteString(JSON.stringify(value))
   }
+}
+
+/** JSON text of a string; short ones without anything to escape, nearly all, are not worth a call of JSON.stringify. */
+export function quote(text: string): string {
+  if (text.length > 80) return JSON.stringify(text)
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i)
+    if (char < 0x20 || char === 0x22 || char === 0x5c) return JSON.stringify(text)
+  }
+  return `"${text}"`
 }
 
 /** UTF-16 text as its UTF-8 bytes, one char per byte; ASCII comes back as it is. */

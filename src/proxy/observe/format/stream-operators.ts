@@ -7,7 +7,13 @@ import { Flag, now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts
 import type { LogContext } from '../access-log.ts'
 import { byteString, NumberOperator, type Operator, TextOperator } from './operator.ts'
 
+/** Text that is ASCII by its nature; '' is absent. */
 function string(get: (info: StreamInfo) => string | null | undefined): Operator {
+  return new TextOperator((context) => get(context.info) || null)
+}
+
+/** Names that somebody chose: may hold any character. */
+function named(get: (info: StreamInfo) => string | null | undefined): Operator {
   return new TextOperator((context) => {
     const value = get(context.info)
     return value ? byteString(value) : null
@@ -20,7 +26,7 @@ function number(get: (info: StreamInfo) => number | null): Operator {
 
 /** Text with spaces as `_`, so that a field stays one word. */
 function oneWord(get: (info: StreamInfo) => string): Operator {
-  return string((info) => {
+  return named((info) => {
     const value = get(info)
     return value.includes(' ') ? value.replaceAll(' ', '_') : value
   })
@@ -60,27 +66,27 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   PROTOCOL: string((info) => info.protocol),
   UPSTREAM_PROTOCOL: string((info) => info.upstreamProtocol),
   RESPONSE_CODE: number((info) => info.responseCode),
-  CONNECTION_TERMINATION_DETAILS: string(
+  CONNECTION_TERMINATION_DETAILS: named(
     (info) => info.connectionTerminationDetails || info.downstream.connectionTerminationDetails,
   ),
   RESPONSE_FLAGS: string((info) => responseFlags(info, false)),
   RESPONSE_FLAGS_LONG: string((info) => responseFlags(info, true)),
-  ROUTE_NAME: string((info) => info.routeName),
-  VIRTUAL_CLUSTER_NAME: string((info) => info.virtualClusterName),
-  UPSTREAM_CLUSTER: string((info) => info.upstreamClusterStatName || info.upstreamCluster),
-  UPSTREAM_CLUSTER_RAW: string((info) => info.upstreamCluster),
+  ROUTE_NAME: named((info) => info.routeName),
+  VIRTUAL_CLUSTER_NAME: named((info) => info.virtualClusterName),
+  UPSTREAM_CLUSTER: named((info) => info.upstreamClusterStatName || info.upstreamCluster),
+  UPSTREAM_CLUSTER_RAW: named((info) => info.upstreamCluster),
   UPSTREAM_REQUEST_ATTEMPT_COUNT: number((info) => info.attemptCount),
-  STREAM_ID: string((info) => info.requestId),
+  STREAM_ID: named((info) => info.requestId),
   CONNECTION_ID: number((info) => info.downstream.connectionId),
   UPSTREAM_CONNECTION_ID: number((info) => info.upstreamConnectionId),
-  FILTER_CHAIN_NAME: string((info) => info.downstream.filterChainName),
+  FILTER_CHAIN_NAME: named((info) => info.downstream.filterChainName),
   TRACE_ID: string((info) => info.traceId),
   SPAN_ID: string((info) => info.spanId),
   UPSTREAM_HOST: string((info) => info.upstreamHost?.address.text),
-  UPSTREAM_HOST_NAME: string(
+  UPSTREAM_HOST_NAME: named(
     (info) => info.upstreamHost && (info.upstreamHost.hostname || info.upstreamHost.address.text),
   ),
-  UPSTREAM_HOST_NAME_WITHOUT_PORT: string(
+  UPSTREAM_HOST_NAME_WITHOUT_PORT: named(
     (info) => info.upstreamHost && (info.upstreamHost.hostname || info.upstreamHost.address.ip),
   ),
   UPSTREAM_HOSTS_ATTEMPTED: string((info) => info.hostsAttempted?.join(',')),
@@ -169,7 +175,7 @@ function expandIPv6(ip: string): number[] {
 
 function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): Record<string, Operator> {
   const tls = (read: (ssl: SslInfo) => string | undefined): Operator =>
-    string((info) => {
+    named((info) => {
       const ssl = get(info)
       return ssl === null ? null : read(ssl)
     })
@@ -199,7 +205,7 @@ const SPACES_ALLOWED = 'ALLOW_WHITESPACES'
 
 /** `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%`; without the argument, spaces become `_`. */
 export function responseCodeDetails(args: string | null, path: string): Operator {
-  if (args === SPACES_ALLOWED) return string((info) => info.responseCodeDetails)
+  if (args === SPACES_ALLOWED) return named((info) => info.responseCodeDetails)
   if (args) throw new ConfigError(path, `RESPONSE_CODE_DETAILS knows the argument ${SPACES_ALLOWED}, not ${args}`)
   return oneWord((info) => info.responseCodeDetails)
 }
