@@ -36,6 +36,13 @@ export class LocalAccess implements MeshAccess {
     return this.client.request({ nodePort: PILOT_DEBUG_PORT }, 'GET', path)
   }
 
+  async podLog(pod: PodRef, container: string, lines: number): Promise<string> {
+    const stream = await this.client.logs({ namespace: pod.namespace, pod: pod.name, container, tail: lines })
+    const chunks: Buffer[] = []
+    for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk)
+    return Buffer.concat(chunks).toString('utf8')
+  }
+
   async objects(kind: string, namespace?: string): Promise<readonly MeshObject[]> {
     return (await this.client.call('list', { kind, namespace })) as readonly MeshObject[]
   }

@@ -6,6 +6,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   agent: () => import('./commands/agent.ts'),
   analyze: () => import('./commands/analyze.ts'),
   apply: () => import('./commands/apply.ts'),
+  'bug-report': () => import('./commands/bug-report.ts'),
   delete: () => import('./commands/delete.ts'),
   down: () => import('./commands/down.ts'),
   exec: () => import('./commands/exec.ts'),
