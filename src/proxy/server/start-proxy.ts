@@ -7,6 +7,7 @@ import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { ConfigError, errorText, UserError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
+import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import { AdsClient, type AdsTransport } from '../../xds/index.ts'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
 import type { ServerState } from '../admin/source.ts'
@@ -273,6 +274,7 @@ class RunningProxy implements ProxyHandle {
     this.context.state = 'INITIALIZING'
     this.initialize().then(
       () => {
+        releaseStartupMemory()
         if (this.context.state === 'INITIALIZING') this.context.state = 'LIVE'
         this.stats.started(Date.now() - this.context.startTime.getTime())
         this.context.options.log.info('all dependencies initialized. starting workers')
