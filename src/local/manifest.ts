@@ -1,6 +1,6 @@
 import { isAlias, isMap, LineCounter, parseAllDocuments } from 'yaml'
 import type { KubeObject, Origin } from '../cluster/index.ts'
-import { isIstioApiVersion, parseResource } from '../config/index.ts'
+import { GATEWAY_API_GROUP, isIstioApiVersion, parseGatewayApi, parseIngress, parseResource } from '../config/index.ts'
 import { untranslated } from '../pilot/index.ts'
 import { parseKubernetesObject } from './kubernetes-schema.ts'
 
@@ -58,6 +58,14 @@ export function readManifests(file: string, text: string): Manifests {
 
 function validate(content: unknown, origin: Origin) {
   const apiVersion = (content as { apiVersion?: unknown } | null)?.apiVersion
+  if (typeof apiVersion === 'string' && apiVersion.startsWith(`${GATEWAY_API_GROUP}/`)) {
+    const parsed = parseGatewayApi(content, origin)
+    return parsed.ok ? parsed.value.warnings : parsed.problems
+  }
+  if (apiVersion === 'networking.k8s.io/v1' && (content as { kind?: unknown }).kind === 'Ingress') {
+    const parsed = parseIngress(content, origin)
+    return parsed.ok ? parsed.value.warnings : parsed.problems
+  }
   if (!isIstioApiVersion(apiVersion)) return parseKubernetesObject(content)
   const parsed = parseResource(content, origin)
   return parsed.ok ? [...parsed.value.warnings, ...untranslated(parsed.value)] : parsed.problems
