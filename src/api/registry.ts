@@ -1,18 +1,16 @@
 // The protobuf types we know, loaded on first use: all descriptors together cost half a second and 50 MB, a sidecar
 // needs a tenth of them. Canonical JSON and Any resolve through `typeRegistry`; a type that is not in it is refused.
 
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { DescMessage, Registry } from '@bufbuild/protobuf'
 import { createRegistry } from '@bufbuild/protobuf'
 import * as wkt from '@bufbuild/protobuf/wkt'
+import { loadModule, readModuleIndex } from './generated.ts'
 
-const require = createRequire(import.meta.url)
 let index: Record<string, string> | undefined
 
 /** Full message name → module under gen/. */
 function moduleIndex(): Record<string, string> {
-  index ??= JSON.parse(readFileSync(new URL('./gen/index.json', import.meta.url), 'utf8')) as Record<string, string>
+  index ??= readModuleIndex()
   return index
 }
 
@@ -43,8 +41,7 @@ export function messageType(fullName: string): DescMessage | undefined {
   let desc = wellKnown.getMessage(fullName)
   const module = desc ? undefined : moduleIndex()[fullName]
   if (module) {
-    const exports = require(`./gen/${module}`) as Record<string, unknown>
-    desc = exports[`${fullName.slice(fullName.lastIndexOf('.') + 1)}Schema`] as DescMessage | undefined
+    desc = loadModule(module)[`${fullName.slice(fullName.lastIndexOf('.') + 1)}Schema`] as DescMessage | undefined
   }
   loaded.set(fullName, desc)
   return desc
