@@ -51,12 +51,13 @@ export class ServiceIndex {
   }
 }
 
-/** Istio's order of services: creation time, name, namespace. */
+/** Istio's order of services: creation time, name, namespace; what is still equal is told apart by its resource. */
 export function compareServices(a: Service, b: Service): number {
   return (
     a.creationMs - b.creationMs ||
     compareText(a.attributes.name, b.attributes.name) ||
     compareText(a.attributes.namespace, b.attributes.namespace) ||
-    compareText(a.hostname, b.hostname)
+    compareText(a.hostname, b.hostname) ||
+    compareText(a.attributes.resourceName, b.attributes.resourceName)
   )
 }

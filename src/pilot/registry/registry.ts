@@ -1,8 +1,8 @@
 // Keeps the service model in step with the store: one event in, only the services it touches converted again.
 import { isDeepStrictEqual } from 'node:util'
 import { type KubeObject, objectKey, type StoreEvent } from '../../cluster/index.ts'
-import type { ServiceEntry, WorkloadEntry } from '../../config/index.ts'
-import { kubeHostname } from '../model/host.ts'
+import { compareByAge, type ServiceEntry, type WorkloadEntry } from '../../config/index.ts'
+import { compareText, kubeHostname } from '../model/host.ts'
 import type { WorkloadIndex } from '../model/push-context.ts'
 import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from '../model/service.ts'
 import { ServiceIndex } from '../model/service-index.ts'
@@ -318,13 +318,13 @@ export class Registry {
         ...convertSlices(kube, [...(this.slices.get(kubeKey)?.values() ?? [])], this.lookup, this.settings),
       )
     }
-    for (const entryKey of this.entriesByService.get(key) ?? []) {
-      const entry = this.entries.get(entryKey)
-      if (!entry) continue
+    for (const entry of this.entriesOf(key)) {
       exists = true
       const own = [
         ...inlineEndpoints(entry.item, hostname, this.settings),
-        ...selectedEndpoints(entry.item, this.workloadsOf(namespace), this.settings),
+        ...(entry.item.spec.workloadSelector
+          ? selectedEndpoints(entry.item, this.workloadsOf(namespace), this.settings)
+          : []),
       ]
       // Every address of a ServiceEntry is a service of its own with the same host: its endpoints count again.
       for (const service of entry.services) if (service.hostname === hostname) endpoints.push(...own)
@@ -341,9 +341,19 @@ export class Registry {
     }
   }
 
-  private *workloadsOf(namespace: string): Iterable<Workload> {
-    for (const workload of this.entryWorkloads.values()) if (workload.namespace === namespace) yield workload
-    for (const workload of this.podWorkloads.values()) if (workload.namespace === namespace) yield workload
+  /** The ServiceEntries of a service, oldest first: their order must not depend on when they were heard of. */
+  private entriesOf(key: string): Entry[] {
+    const keys = this.entriesByService.get(key)
+    if (!keys) return []
+    const entries = [...keys].flatMap((entryKey) => this.entries.get(entryKey) ?? [])
+    return entries.length < 2 ? entries : entries.sort((a, b) => compareByAge(a.item, b.item))
+  }
+
+  /** WorkloadEntries, then pods, each by name. */
+  private workloadsOf(namespace: string): Workload[] {
+    return [this.entryWorkloads, this.podWorkloads].flatMap((source) =>
+      [...source.values()].filter((w) => w.namespace === namespace).sort((a, b) => compareText(a.name, b.name)),
+    )
   }
 
   private readonly lookup = {
@@ -376,6 +386,6 @@ function collectMoved(a: EndpointSet | undefined, b: EndpointSet | undefined, in
 }
 
 /** Every endpoint accepts Istio mutual TLS, and there is at least one. */
-export function allMutualTls(set: EndpointSet): boolean {
+function allMutualTls(set: EndpointSet): boolean {
   return set.endpoints.length > 0 && set.endpoints.every((e) => e.tlsMode === 'istio')
 }

@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { KubeObject } from '../../cluster/index.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { ResourceGenerator } from './resources.ts'
+
+const NAMESPACES = ['default', 'other', 'istio-system'] as const
+const HOSTS = [
+  'web',
+  'web.default.svc.cluster.local',
+  'ext.example.com',
+  '*.example.com',
+  'db.example.com',
+  '*',
+] as const
+const WORKLOADS = [{ app: 'web' }, { app: 'client' }, { app: 'none' }] as const
+
+const host = fc.constantFrom(...HOSTS)
+const concreteHost = fc.constantFrom('web', 'ext.example.com', 'db.example.com')
+const labels = fc.constantFrom(...WORKLOADS)
+const exportTo = fc.option(fc.constantFrom(['*'], ['.'], ['other'], ['.', 'other']), { nil: undefined })
+const seconds = fc.integer({ min: 1, max: 60 }).map((n) => `${n}s`)
+const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined })
+
+const loadBalancer = fc.oneof(
+  fc.record({ simple: fc.constantFrom('RANDOM', 'ROUND_ROBIN', 'LEAST_REQUEST', 'PASSTHROUGH') }),
+  fc.record({ consistentHash: fc.record({ httpHeaderName: fc.constantFrom('x-user', 'x-b') }) }),
+  fc.record({
+    simple: fc.constant('ROUND_ROBIN'),
+    localityLbSetting: fc.constantFrom(
+      { enabled: false },
+      { failoverPriority: ['topology.kubernetes.io/region'] },
+      { distribute: [{ from: 'r1/*', to: { 'r1/z1/*': 70, 'r2/*': 30 } }] },
+    ),
+  }),
+)
+const trafficPolicy = fc.record({
+  loadBalancer: maybe(loadBalancer),
+  outlierDetection: maybe(fc.record({ consecutive5xxErrors: fc.integer({ min: 0, max: 9 }), interval: seconds })),
+  connectionPool: maybe(
+    fc.record({ tcp: fc.record({ maxConnections: fc.integer({ min: 1, max: 99 }), connectTimeout: seconds }) }),
+  ),
+  tls: maybe(fc.record({ mode: fc.constantFrom('DISABLE', 'SIMPLE', 'ISTIO_MUTUAL') })),
+})
+
+const destinationRule = fc.record({
+  host,
+  trafficPolicy: maybe(trafficPolicy),
+  subsets: fc.uniqueArray(
+    fc.record({ name: fc.constantFrom('v1', 'v2'), labels, trafficPolicy: maybe(trafficPolicy) }),
+    {
+      selector: (s) => s.name,
+      maxLength: 2,
+    },
+  ),
+  exportTo,
+})
+
+const destination = fc.record({
+  host: concreteHost,
+  subset: maybe(fc.constantFrom('v1', 'v2')),
+  port: maybe(fc.record({ number: fc.constantFrom(80, 9000) })),
+})
+const httpMatch = fc.record({
+  uri: maybe(fc.oneof(fc.record({ prefix: fc.constantFrom('/', '/a') }), fc.record({ exact: fc.constant('/b') }))),
+  headers: maybe(fc.record({ 'end-user': fc.record({ exact: fc.constant('jason') }) })),
+  sourceLabels: maybe(labels),
+})
+const httpRoute = fc.record({
+  match: maybe(fc.array(httpMatch, { minLength: 1, maxLength: 2 })),
+  route: fc.oneof(
+    fc.tuple(fc.record({ destination })),
+    fc.tuple(fc.record({ destination, weight: fc.constant(70) }), fc.record({ destination, weight: fc.constant(30) })),
+  ),
+  timeout: maybe(seconds),
+  retries: maybe(fc.record({ attempts: fc.integer({ min: 0, max: 3 }) })),
+})
+const virtualService = fc.record({
+  hosts: fc.uniqueArray(host, { minLength: 1, maxLength: 2 }),
+  gateways: maybe(fc.constantFrom(['mesh'], ['gw0'], ['mesh', 'gw0'])),
+  http: fc.array(httpRoute, { minLength: 1, maxLength: 3 }),
+  exportTo,
+})
+
+const serviceEntry = fc
+  .record({
+    hosts: fc.uniqueArray(
+      concreteHost.filter((h) => h !== 'web'),
+      { minLength: 1, maxLength: 2 },
+    ),
+    location: fc.constantFrom('MESH_INTERNAL', 'MESH_EXTERNAL'),
+    resolution: fc.constantFrom('STATIC', 'DNS', 'NONE'),
+    ports: fc.constantFrom(
+      [{ number: 80, name: 'http', protocol: 'HTTP' }],
+      [
+        { number: 80, name: 'http', protocol: 'HTTP' },
+        { number: 9000, name: 'tcp', protocol: 'TCP' },
+      ],
+      [{ number: 9000, name: 'tls', protocol: 'TLS' }],
+    ),
+    addresses: maybe(fc.constantFrom(['240.0.0.1'], ['240.0.0.1', '240.0.1.0/24'])),
+    endpoints: fc.uniqueArray(
+      fc.record({
+        address: fc.constantFrom('10.9.0.1', '10.9.0.2', '10.0.0.1'),
+        locality: maybe(fc.constantFrom('r1/z1', 'r2/z2')),
+        labels: maybe(labels),
+      }),
+      { selector: (e) => e.address, maxLength: 3 },
+    ),
+    exportTo,
+  })
+  .map((spec) => ({ ...spec, endpoints: spec.resolution === 'NONE' ? undefined : spec.endpoints }))
+
+const sidecar = fc.record({
+  workloadSelector: maybe(fc.record({ labels })),
+  egress: fc.constantFrom(
+    [{ hosts: ['./*'] }],
+    [{ hosts: ['*/*'] }],
+    [{ hosts: ['./web.default.svc.cluster.local', '~/*'] }],
+    [
+      { port: { number: 9000, protocol: 'TCP', name: 'tcp' }, bind: '127.0.0.1', hosts: ['*/*'] },
+      { hosts: ['*/ext.example.com'] },
+    ],
+  ),
+  outboundTrafficPolicy: maybe(fc.record({ mode: fc.constantFrom('REGISTRY_ONLY', 'ALLOW_ANY') })),
+})
+
+const gateway = fc.record({
+  selector: fc.constant({ istio: 'ingressgateway' }),
+  servers: fc.tuple(
+    fc.record({
+      port: fc.record({ number: fc.constantFrom(80, 8080), name: fc.constant('http'), protocol: fc.constant('HTTP') }),
+      hosts: fc.constantFrom(['*'], ['ext.example.com'], ['default/*']),
+    }),
+  ),
+})
+
+const peerAuthentication = fc.record({
+  selector: maybe(fc.record({ matchLabels: labels })),
+  mtls: fc.record({ mode: fc.constantFrom('STRICT', 'PERMISSIVE', 'DISABLE') }),
+})
+
+const envoyFilter = fc.record({
+  priority: maybe(fc.integer({ min: -2, max: 2 })),
+  workloadSelector: maybe(fc.record({ labels })),
+  configPatches: fc.array(
+    fc.constantFrom(
+      { applyTo: 'CLUSTER', match: {}, patch: { operation: 'MERGE', value: { connect_timeout: '2s' } } },
+      {
+        applyTo: 'VIRTUAL_HOST',
+        match: {},
+        patch: { operation: 'MERGE', value: { request_headers_to_remove: ['x'] } },
+      },
+      {
+        applyTo: 'LISTENER',
+        match: { context: 'SIDECAR_INBOUND' },
+        patch: { operation: 'MERGE', value: { stat_prefix: 'p' } },
+      },
+    ),
+    { minLength: 1, maxLength: 2 },
+  ),
+})
+
+const KINDS: [kind: string, apiVersion: string, spec: fc.Arbitrary<unknown>][] = [
+  ['DestinationRule', 'networking.istio.io/v1', destinationRule],
+  ['VirtualService', 'networking.istio.io/v1beta1', virtualService],
+  ['ServiceEntry', 'networking.istio.io/v1', serviceEntry],
+  ['Sidecar', 'networking.istio.io/v1', sidecar],
+  ['Gateway', 'networking.istio.io/v1alpha3', gateway],
+  ['PeerAuthentication', 'security.istio.io/v1', peerAuthentication],
+  ['EnvoyFilter', 'networking.istio.io/v1alpha3', envoyFilter],
+]
+
+/** A valid resource of any kind; its name is given when it is known how many there are. */
+const resource = fc.oneof(
+  ...KINDS.map(([kind, apiVersion, spec]) =>
+    fc.record({
+      kind: fc.constant(kind),
+      apiVersion: fc.constant(apiVersion),
+      namespace: fc.constantFrom(...NAMESPACES),
+      ageDays: fc.integer({ min: 0, max: 3 }),
+      spec,
+    }),
+  ),
+)
+
+const meshArbitrary = fc.array(resource, { minLength: 16, maxLength: 24 }).map((list) =>
+  list.map(
+    ({ kind, apiVersion, namespace, ageDays, spec }, index): KubeObject => ({
+      apiVersion,
+      kind,
+      // A JSON round trip drops what is undefined, as the API server would.
+      spec: JSON.parse(JSON.stringify(spec)),
+      metadata: {
+        name: kind === 'Gateway' && index % 2 === 0 ? 'gw0' : `r${index}`,
+        namespace,
+        creationTimestamp: new Date(Date.UTC(2026, 0, 10 - ageDays)).toISOString(),
+      },
+    }),
+  ),
+)
+
+const BASE = `${serviceYaml('web')}\n---\n${serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7', port: '{port: 9000, name: tcp}' })}`
+const PROXIES: ProxyNode[] = [
+  testProxy({ labels: { app: 'client' }, locality: 'r1/z1' }),
+  testProxy({ ip: '10.1.0.1', labels: { app: 'web' } }),
+  testProxy({ ip: '10.0.0.4', namespace: 'other', labels: { app: 'none' } }),
+  testProxy({ type: 'router', ip: '10.0.0.8', namespace: 'istio-system', labels: { istio: 'ingressgateway' } }),
+]
+
+function everything(generator: ResourceGenerator, push: PushContext): string[] {
+  return PROXIES.flatMap((proxy) => {
+    const clusters = generator.generate(CDS_TYPE, proxy, push, null)
+    const lists = [
+      clusters,
+      generator.generate(
+        EDS_TYPE,
+        proxy,
+        push,
+        clusters.map((c) => c.name),
+      ),
+      generator.generate(LDS_TYPE, proxy, push, null),
+      generator.generate(RDS_TYPE, proxy, push, ['80', '9000', 'http.80', 'http.8080']),
+    ]
+    return lists.flatMap((list, type) => list.map((r) => `${proxy.id} ${type} ${r.name} ${r.version}`))
+  })
+}
+
+function put(mesh: TestMesh, list: readonly KubeObject[]): void {
+  mesh.store.put(list.map((object) => ({ object })))
+}
+
+/** One object a name: two of one name would make the order of application matter. */
+function unique(list: readonly KubeObject[]): KubeObject[] {
+  return [...new Map(list.map((o) => [`${o.kind}/${o.metadata.namespace}/${o.metadata.name}`, o])).values()]
+}
+
+test('random meshes: nothing throws, order does not matter, incremental equals rebuilt', () => {
+  let resources = 0
+  fc.assert(
+    fc.property(meshArbitrary, fc.infiniteStream(fc.nat()), (list, picks) => {
+      const wanted = unique(list)
+      const whole = new TestMesh(BASE)
+      put(whole, wanted)
+      const expected = everything(new ResourceGenerator(), whole.push())
+      // The few that validation refuses count for nothing, here and below.
+      resources += [...whole.state.accepted()].length
+
+      // In another order, in steps, from a warm cache, with one resource that comes and goes.
+      const stepwise = new TestMesh(BASE)
+      const generator = new ResourceGenerator()
+      everything(generator, stepwise.push())
+      const left = [...wanted]
+      while (left.length > 0) {
+        const [next] = left.splice(picks.next().value % left.length, 1)
+        put(stepwise, [next!])
+        if (picks.next().value % 4 === 0) everything(generator, stepwise.push())
+        if (picks.next().value % 4 === 0) {
+          const { kind, metadata, apiVersion } = next!
+          stepwise.store.remove([
+            { kind: `${kind}.${apiVersion.split('/')[0]}`, namespace: metadata.namespace, name: metadata.name },
+          ])
+          everything(generator, stepwise.push())
+          put(stepwise, [next!])
+        }
+      }
+      assert.deepEqual(everything(generator, stepwise.push()), expected)
+    }),
+    { numRuns: 60, seed: 20260101 },
+  )
+  assert.ok(resources >= 1000, `${resources} resources`)
+})
