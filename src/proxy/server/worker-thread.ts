@@ -1,14 +1,21 @@
 // Entry of a worker thread: applies updates one after another and answers each.
 
+import { enableCompileCache, flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { errorText } from '../../base/errors.ts'
+import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import type { FromWorker, ToWorker, WorkerSettings } from './messages.ts'
-import { DataPlaneWorker } from './worker.ts'
 
 const port = parentPort
 if (port === null) throw new Error('worker-thread.ts runs as a worker thread only')
 const main = port
+
+// The main thread's compile cache does not reach here; without it every worker compiles all sources anew.
+enableCompileCache()
+const { DataPlaneWorker } = await import('./worker.ts')
+flushCompileCache()
 const worker = new DataPlaneWorker(workerData as WorkerSettings)
+releaseStartupMemory()
 
 let last: Promise<void> = Promise.resolve()
 

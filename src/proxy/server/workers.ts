@@ -90,6 +90,9 @@ interface Waiting {
   reject(error: Error): void
 }
 
+/** Three semi-spaces of 2 MB: what the launcher gives the main thread. */
+const YOUNG_GENERATION_MB = 6
+
 class ThreadWorker implements WorkerHandle {
   private readonly thread: Worker
   private readonly waiting = new Map<number, Waiting>()
@@ -100,6 +103,7 @@ class ThreadWorker implements WorkerHandle {
     this.thread = new Worker(new URL('./worker-thread.ts', import.meta.url), {
       workerData: settings,
       name: `worker_${settings.index}`,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     })
     this.thread.on('message', (message: FromWorker) => this.receive(message))
     this.thread.on('error', (error: unknown) => {
