@@ -1,5 +1,5 @@
-// Runs node:test over the unit tests beside the code and the whole-system tests.
-// usage: node scripts/test.mjs [unit|system|PATH...]   (default: unit and system)
+// Runs node:test over the unit tests beside the code, the fuzz tests and the whole-system tests.
+// usage: node scripts/test.mjs [unit|fuzz|system|interop|PATH...]   (default: unit, fuzz and system)
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 

@@ -144,8 +144,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     const text = latin1(scanner.buffer, scanner.start, scanner.end)
     const lineEnd = scanner.firstLine - scanner.start
-    const line = text.charCodeAt(lineEnd - 1) === 13 ? text.slice(0, lineEnd - 1) : text.slice(0, lineEnd)
-    if (!parseRequestLine(line, this.options)) return this.refuse(CODEC_ERROR)
+    if (!parseRequestLine(text.slice(0, lineEnd), this.options)) return this.refuse(CODEC_ERROR)
     const headers = new HeaderMap()
     headers.method = requestLine.method
     headers.path = requestLine.target
