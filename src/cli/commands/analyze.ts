@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { parse } from 'yaml'
 import { UserError } from '../../base/errors.ts'
 import type { AnalysisItem, AnalysisMessage } from '../../config/index.ts'
 import { localAccess } from '../envoy/source.ts'
@@ -32,6 +33,7 @@ const EXIT_FOUND = 79
 /** Kinds that analyzers read, from a running mesh. */
 const KINDS = [
   'Namespace',
+  'ConfigMap',
   'Service',
   'Pod',
   'Secret',
@@ -139,6 +141,7 @@ async function gather(files: readonly string[], options: Options): Promise<Analy
         65,
       )
     }
+    for (const extra of meshNetworks(item, options, reference)) found.set('MeshNetworks', extra)
     found.set(keyOf(item, options.namespace), {
       object: item,
       hasNamespace: item.metadata.namespace !== undefined,
@@ -152,9 +155,27 @@ async function gather(files: readonly string[], options: Options): Promise<Analy
   // Files stand for what they would replace.
   for (const object of await meshObjects(files.length > 0 && options.useKube === 'auto')) {
     const key = keyOf(object, options.namespace)
+    for (const extra of meshNetworks(object, options, () => ''))
+      if (!found.has('MeshNetworks')) found.set('MeshNetworks', extra)
     if (!found.has(key)) found.set(key, { object, hasNamespace: true, reference: () => '' })
   }
   return [...found.values()]
+}
+
+/** MeshNetworks stands inside the control plane's ConfigMap `istio`. */
+function meshNetworks(
+  object: AnalysisItem['object'],
+  options: Options,
+  reference: AnalysisItem['reference'],
+): AnalysisItem[] {
+  const { kind, metadata, data } = object
+  if (kind !== 'ConfigMap' || metadata.name !== 'istio' || metadata.namespace !== options.istioNamespace) return []
+  const text = (data as { meshNetworks?: unknown } | undefined)?.meshNetworks
+  if (typeof text !== 'string') return []
+  const networks = parse(text) as Record<string, unknown> | null
+  const named = { name: 'meshnetworks', namespace: options.istioNamespace }
+  const item = { ...networks, apiVersion: 'v1', kind: 'MeshNetworks', metadata: named }
+  return [{ object: item, hasNamespace: true, reference: () => reference('data.meshNetworks') }]
 }
 
 function keyOf({ apiVersion, kind, metadata }: AnalysisItem['object'], namespace: string): string {

@@ -1,5 +1,6 @@
 // Analysis: checks over a whole set of objects, by istioctl's message codes.
 
+import { alphaAnnotationAnalyzer, annotationAnalyzer } from './analyzers/annotations.ts'
 import { caCertificateAnalyzer, podNotSelectedAnalyzer } from './analyzers/destination-rule.ts'
 import { envoyPatchAnalyzer } from './analyzers/envoy-filter.ts'
 import {
@@ -8,6 +9,12 @@ import {
   ingressPortAnalyzer,
   secretAnalyzer,
 } from './analyzers/gateway.ts'
+import {
+  crdVersionAnalyzer,
+  externalControlPlaneAnalyzer,
+  meshNetworksAnalyzer,
+  webhookAnalyzer,
+} from './analyzers/installation.ts'
 import { deprecationAnalyzer, schemaAnalyzer } from './analyzers/schema.ts'
 import { authorizationAnalyzer, blockedCidrsAnalyzer, gatewaySelectorAnalyzer } from './analyzers/security.ts'
 import {
@@ -49,6 +56,8 @@ export type { Level } from './messages.ts'
 /** Every analyzer; several checks may bear one of istioctl's names. */
 export const ANALYZERS: readonly Analyzer[] = [
   addressesAnalyzer,
+  alphaAnnotationAnalyzer,
+  annotationAnalyzer,
   applicationUidAnalyzer,
   authorizationAnalyzer,
   blockedCidrsAnalyzer,
@@ -56,11 +65,13 @@ export const ANALYZERS: readonly Analyzer[] = [
   conflictingGatewayAnalyzer,
   conflictingMeshHostsAnalyzer,
   conflictingProtocolAnalyzer,
+  crdVersionAnalyzer,
   deprecationAnalyzer,
   destinationHostAnalyzer,
   destinationRuleAnalyzer,
   duplicateCertificateAnalyzer,
   envoyPatchAnalyzer,
+  externalControlPlaneAnalyzer,
   gatewayAnalyzer,
   gatewaySelectorAnalyzer,
   imageAutoAnalyzer,
@@ -69,6 +80,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   injectionAnalyzer,
   jwtClaimAnalyzer,
   matchesAnalyzer,
+  meshNetworksAnalyzer,
   podNotSelectedAnalyzer,
   portNameAnalyzer,
   schemaAnalyzer,
@@ -80,6 +92,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   telemetryDefaultAnalyzer,
   telemetryProviderAnalyzer,
   telemetrySelectorAnalyzer,
+  webhookAnalyzer,
 ]
 
 /** Runs the analyzers (all, or those named) over the objects; messages by level, code and origin. */

@@ -229,3 +229,37 @@ export const JwksUriFetchUnrestricted = template(
   'Warning',
   'BLOCKED_CIDRS_IN_JWKS_URIS is not configured but %d RequestAuthentication resource(s) exist (%s). Consider configuring it to restrict JWKS URI fetches to trusted networks.',
 )
+export const MisplacedAnnotation = template('IST0107', 'Warning', 'Misplaced annotation: %s can only be applied to %s')
+export const UnknownAnnotation = template('IST0108', 'Warning', 'Unknown annotation: %s')
+export const InvalidAnnotation = template('IST0125', 'Warning', 'Invalid annotation %s: %s')
+export const UnknownMeshNetworksServiceRegistry = template(
+  'IST0126',
+  'Error',
+  'Unknown service registry %s in network %s',
+)
+export const DeprecatedAnnotation = template(
+  'IST0135',
+  'Info',
+  'Annotation %q has been deprecated%s and may not work in future Istio versions.',
+)
+export const AlphaAnnotation = template(
+  'IST0136',
+  'Info',
+  'Annotation %q is part of an alpha-phase feature and may be incompletely supported.',
+)
+export const InvalidWebhook = template('IST0139', 'Error', '%v')
+export const InvalidExternalControlPlaneConfig = template(
+  'IST0163',
+  'Warning',
+  'The hostname (%s) that was provided for the webhook (%s) to reach the ingress gateway on the external control plane cluster %s. Traffic may not flow properly.',
+)
+export const ExternalControlPlaneAddressIsNotAHostname = template(
+  'IST0164',
+  'Info',
+  'The address (%s) that was provided for the webhook (%s) to reach the ingress gateway on the external control plane cluster is an IP address. This is not recommended for a production environment.',
+)
+export const GatewayAPICRDVersionBelowMinimum = template(
+  'IST0176',
+  'Warning',
+  'Gateway API CRD %q is at version %q but Istio requires at least %q; resources of this kind will not be processed. Upgrade the Gateway API CRDs to satisfy the minimum version.',
+)

@@ -17,6 +17,7 @@ interface Case {
   readonly analyzer: string
   readonly files: readonly { name: string; text: string }[]
   readonly meshConfig: string | null
+  readonly meshNetworks: string | null
   readonly expected: readonly Expected[]
 }
 
@@ -34,6 +35,19 @@ function items(test: Case): AnalysisItem[] {
   )
 }
 
+/** MeshNetworks as an object of its own: it is no Kubernetes resource. */
+function meshNetworks(test: Case): AnalysisItem[] {
+  if (test.meshNetworks === null) return []
+  const metadata = { name: 'meshnetworks', namespace: 'istio-system' }
+  const object = {
+    apiVersion: 'v1',
+    kind: 'MeshNetworks',
+    metadata,
+    ...parseAllDocuments(test.meshNetworks)[0]!.toJS(),
+  }
+  return [{ object, hasNamespace: true, reference: () => '' }]
+}
+
 function proxyMetadata(meshConfig: string | null): Record<string, string> {
   if (meshConfig === null) return {}
   const mesh = parseAllDocuments(meshConfig)[0]!.toJS() as {
@@ -48,7 +62,7 @@ function compare(test: Case): string | null {
   const analyzers = ANALYZERS.filter((candidate) => candidate.name === test.analyzer)
   if (analyzers.length === 0) return `no analyzer ${test.analyzer}`
   const messages = analyze(
-    items(test),
+    [...items(test), ...meshNetworks(test)],
     {
       namespace: 'default',
       istioNamespace: 'istio-system',
