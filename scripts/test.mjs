@@ -10,8 +10,10 @@ const sets = {
   unit: ['src/**/*.test.ts', 'samples/**/*.test.ts'],
   system: ['test/system/**/*.test.ts'],
   interop: ['test/interop/**/*.test.ts'],
+  fuzz: ['test/fuzz/**/*.test.ts'],
 }
-const patterns = words.length === 0 ? [...sets.unit, ...sets.system] : words.flatMap((w) => sets[w] ?? [w])
+const patterns =
+  words.length === 0 ? [...sets.unit, ...sets.fuzz, ...sets.system] : words.flatMap((w) => sets[w] ?? [w])
 const files = patterns
   .flatMap((p) => globSync(p))
   .filter((f) => f.endsWith('.test.ts'))
