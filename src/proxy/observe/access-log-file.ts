@@ -2,6 +2,7 @@
 // event loop, one write at a time and in order. Each thread has its own; O_APPEND keeps lines of several threads whole.
 
 import { close, closeSync, open, openSync, write, writeSync } from 'node:fs'
+import { writeLatin1 } from '../../base/bytes.ts'
 import { errorText } from '../../base/errors.ts'
 import type { Counter, Gauge, Scope } from './stats.ts'
 
@@ -17,6 +18,10 @@ interface FileStats {
 
 /** Envoy's fixed size of an access log's buffer; --file-flush-min-size-kb may lower or raise it. */
 export const DEFAULT_FLUSH_BYTES = 64 * 1024
+/** A quiet proxy's log needs little; a busy one's buffer grows to what it needs. */
+const FIRST_BYTES = 4096
+/** A backlog's buffer is not kept. */
+const MAX_KEPT_BYTES = 256 * 1024
 /** How long a full pipe is left alone before the next try. */
 const RETRY_MS = 5
 
@@ -26,7 +31,13 @@ export class AccessLogFile {
   private fd: number
   private readonly flushBytes: number
   private readonly stats: FileStats
-  private lines: string[] = []
+  /**
+   * Lines as bytes. A string kept until the flush would outlive a young generation or two and be copied each time;
+   * written out at once it dies with its request.
+   */
+  private bytes: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  /** The other half of the double buffer, while nothing is being written. */
+  private spare: Buffer | null = null
   private buffered = 0
   private writing = false
 
@@ -39,8 +50,10 @@ export class AccessLogFile {
 
   /** Queues one line: a byte string with its newline. */
   write(line: string): void {
-    this.lines.push(line)
-    this.buffered += line.length
+    const end = this.buffered + line.length
+    if (end > this.bytes.length) this.grow(end)
+    writeLatin1(this.bytes, line, this.buffered)
+    this.buffered = end
     this.stats.writeBuffered.inc()
     if (this.buffered >= this.flushBytes) this.flush()
   }
@@ -86,11 +99,23 @@ export class AccessLogFile {
     if (this.fd > 2) closeSync(this.fd)
   }
 
+  private grow(needed: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
+    this.bytes.copy(larger, 0, 0, this.buffered)
+    this.bytes = larger
+  }
+
+  /** What is queued; new lines go to the other half of the double buffer. */
   private take(): Buffer {
-    const chunk = Buffer.from(this.lines.join(''), 'latin1')
-    this.lines = []
+    const chunk = this.bytes.subarray(0, this.buffered)
+    this.bytes = this.spare ?? Buffer.allocUnsafeSlow(this.bytes.length)
+    this.spare = null
     this.buffered = 0
     return chunk
+  }
+
+  private giveBack(chunk: Buffer): void {
+    if (chunk.buffer.byteLength <= MAX_KEPT_BYTES) this.spare = Buffer.from(chunk.buffer)
   }
 
   private writeChunk(chunk: Buffer, offset: number): void {
@@ -106,6 +131,7 @@ export class AccessLogFile {
       if (error) this.stats.writeFailed.inc()
       else this.stats.writeCompleted.inc()
       this.stats.writeTotalBuffered.sub(chunk.length)
+      this.giveBack(chunk)
       this.writing = false
       if (this.buffered >= this.flushBytes) this.flush()
     })
