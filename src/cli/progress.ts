@@ -3,7 +3,7 @@ import type { LocalClient, MeshStatus } from '../local/index.ts'
 
 const POLL_MS = 200
 
-/** Shows each pod as it becomes ready; resolves when every Deployment is. Throws UserError with the reasons after `timeoutMs`. */
+/** Shows each pod as it becomes ready; resolves when all are. Throws UserError with the reasons after `timeoutMs`. */
 export async function waitUntilReady(client: LocalClient, timeoutMs: number): Promise<void> {
   const started = Date.now()
   const shown = new Set<string>()
@@ -16,7 +16,7 @@ export async function waitUntilReady(client: LocalClient, timeoutMs: number): Pr
       clearLiveLine()
       console.log(`${seconds.padStart(5)}s  ${pod.namespace}/${pod.name}  ${pod.ready}/${pod.total}`)
     }
-    if (status.deployments.every(({ done }) => done)) break
+    if (isReady(status)) break
     if (Date.now() - started > timeoutMs) {
       clearLiveLine()
       throw new UserError(`not ready after ${timeoutMs / 1000} s: ${waitingFor(status)}`)
@@ -25,6 +25,15 @@ export async function waitUntilReady(client: LocalClient, timeoutMs: number): Pr
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
   clearLiveLine()
+}
+
+/** Deployments have their pods, and every pod that is not ending or at its end is ready. */
+function isReady({ deployments, pods }: MeshStatus): boolean {
+  const settled = ['Completed', 'Terminating']
+  return (
+    deployments.every(({ done }) => done) &&
+    pods.every((pod) => pod.ready === pod.total || settled.includes(pod.status))
+  )
 }
 
 function readyCount({ pods }: MeshStatus): string {

@@ -90,3 +90,21 @@ test('deleting a pod asks it to end, deleting a namespace takes its objects', ()
   assert.equal(store.get('Service', 'default', 'a'), undefined)
   assert.deepEqual(admission.delete([{ kind: 'Service', namespace: 'default', name: 'a' }]), [])
 })
+
+test('a pod is admitted by the namespace of its own batch', () => {
+  const store = new MemoryStore()
+  const labels: unknown[] = []
+  const admission = new Admission(store, (pod, view) => {
+    labels.push(view.get('Namespace', undefined, 'shop')?.metadata.labels)
+    return pod
+  })
+  const pod = podForTest('p', {})
+  pod.metadata.namespace = 'shop'
+  const namespace = {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name: 'shop', labels: { 'istio-injection': 'enabled' } },
+  }
+  admission.apply([pod, namespace].map((object) => ({ object, origin: { file: 'f', line: 1 } })))
+  assert.deepEqual(labels, [{ 'istio-injection': 'enabled' }])
+})

@@ -1,6 +1,6 @@
 // What an API server does between receiving an object and storing it: names, defaults, addresses, references.
 import { UserError } from '../base/errors.ts'
-import { groupKindOf, type KubeObject, type MemoryStore, type StoreEvent } from '../cluster/index.ts'
+import { groupKindOf, type KubeObject, type MemoryStore, type Store, type StoreEvent } from '../cluster/index.ts'
 import { freeServiceIp, isServiceIp, SERVICE_CIDR } from './addresses.ts'
 import { terminating } from './deployments.ts'
 import { isClusterScoped } from './kubernetes-schema.ts'
@@ -22,12 +22,15 @@ export function displayName({
   return `${[first!.toLowerCase(), ...group].join('.')}/${metadata.name}`
 }
 
+/** Turns a pod as written into the pod that runs, by what `store` says of its namespace and account. */
+export type PodAdmission = (pod: Pod, store: Pick<Store, 'get'>) => Pod
+
 /** Writes to the store as Kubernetes' API server does; every method is one batch, all or nothing. */
 export class Admission {
   private readonly store: MemoryStore
-  private readonly admitPod: (pod: Pod) => Pod
+  private readonly admitPod: PodAdmission
 
-  constructor(store: MemoryStore, admitPod: (pod: Pod) => Pod) {
+  constructor(store: MemoryStore, admitPod: PodAdmission) {
     this.store = store
     this.admitPod = admitPod
   }
@@ -40,9 +43,10 @@ export class Admission {
     const namespaces = new Set(this.store.list('Namespace').map((o) => o.metadata.name))
     for (const { object } of manifests) if (object.kind === 'Namespace') namespaces.add(object.metadata.name)
     const used = new Set((this.store.list('Service') as Service[]).map((s) => s.spec.clusterIP ?? ''))
+    const seen = this.withBatch(manifests.map(({ object }) => withNamespace(object)))
     const puts = manifests.map(({ object, origin }) => {
       try {
-        return { object: this.admit(withNamespace(object), namespaces, used), origin }
+        return { object: this.admit(withNamespace(object), namespaces, used, seen), origin }
       } catch (error) {
         if (error instanceof UserError)
           throw new UserError(`${origin.file}:${origin.line}: ${error.message}`, error.exitCode)
@@ -68,7 +72,22 @@ export class Admission {
     return puts.map(({ object }) => ({ object: displayName(object), action: actionOf(object, events) }))
   }
 
-  private admit(object: KubeObject, namespaces: ReadonlySet<string>, used: Set<string>): KubeObject {
+  /** The store as it will be: a pod is admitted by the namespace and account that come in the same batch. */
+  private withBatch(objects: readonly KubeObject[]): Pick<Store, 'get'> {
+    return {
+      get: (kind, namespace, name) =>
+        objects.find(
+          (o) => groupKindOf(o) === kind && o.metadata.name === name && o.metadata.namespace === namespace,
+        ) ?? this.store.get(kind, namespace, name),
+    }
+  }
+
+  private admit(
+    object: KubeObject,
+    namespaces: ReadonlySet<string>,
+    used: Set<string>,
+    seen: Pick<Store, 'get'>,
+  ): KubeObject {
     const { namespace, name } = object.metadata
     if (namespace !== undefined && !namespaces.has(namespace)) {
       throw new UserError(`namespaces "${namespace}" not found (apply a Namespace ${namespace} first)`)
@@ -92,7 +111,7 @@ export class Admission {
           metadata: { ...previous.metadata, labels: object.metadata.labels, annotations: object.metadata.annotations },
         }
       }
-      return this.admitPod(merged as Pod)
+      return this.admitPod(merged as Pod, seen)
     }
     return merged
   }

@@ -1,5 +1,5 @@
 import { createLogger } from '../base/logger.ts'
-import { MemoryStore } from '../cluster/index.ts'
+import { MemoryStore, type Store } from '../cluster/index.ts'
 import { NODE_IP } from './addresses.ts'
 import { Admission } from './admission.ts'
 import { ApiServer } from './api-server.ts'
@@ -43,7 +43,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
   const images = new ImageCatalogue()
   const events = new EventLog()
   const injection: InjectionOptions = { proxy: options.proxy, meshId: 'cluster.local', clusterId: 'Kubernetes' }
-  const admit = (pod: Pod) => admitPod(store, pod, injection)
+  const admit = (pod: Pod, view: Pick<Store, 'get'> = store) => admitPod(view, pod, injection)
   const admission = new Admission(store, admit)
   const tokens = loadTokens(state.ca)
   new EndpointSliceController(store)

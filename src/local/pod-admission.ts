@@ -5,7 +5,7 @@ import { type InjectionOptions, injectSidecar, proxyArgs, proxyEnv, wantsSidecar
 import type { Pod } from './pod-types.ts'
 
 /** The pod as it will run: service account checked, sidecar injected, gateways given their proxy's identity. */
-export function admitPod(store: Store, pod: Pod, options: InjectionOptions): Pod {
+export function admitPod(store: Pick<Store, 'get'>, pod: Pod, options: InjectionOptions): Pod {
   const { namespace } = pod.metadata
   const serviceAccountName = pod.spec.serviceAccountName ?? 'default'
   if (!store.get('ServiceAccount', namespace, serviceAccountName)) {
