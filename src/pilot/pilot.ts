@@ -4,6 +4,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { UserError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { VERSION } from '../base/version.ts'
 import { objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
 import type { MeshConfig } from '../config/index.ts'
 import {
@@ -47,7 +48,7 @@ export interface PilotOptions {
   readonly domain?: string
   /** Default `Kubernetes`. */
   readonly clusterId?: string
-  /** Version shown by /version and pilot_info. */
+  /** Version shown by /version and pilot_info; that of this package when left out. */
   readonly version?: string
 }
 
@@ -70,7 +71,7 @@ const RENEW_SHARE = 2 / 3
 /** Starts serving. Throws UserError when an address cannot be had. */
 export async function startPilot(options: PilotOptions): Promise<Pilot> {
   const { store, log } = options
-  const version = options.version ?? 'dev'
+  const version = options.version ?? VERSION
   const metrics = new PilotMetrics()
   metrics.info.set({ version }, 1)
   const generator = new ResourceGenerator()

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { release } from 'node:os'
 import type { Command } from 'commander'
 import { errorText } from '../../base/errors.ts'
+import { VERSION } from '../../base/version.ts'
 import type { MeshAccess, PodRef } from '../access.ts'
 import { localAccess } from '../envoy/source.ts'
 import { tarArchive } from '../tar.ts'
@@ -136,6 +136,5 @@ function containersOf(spec: unknown): string[] {
 }
 
 function versions(): string {
-  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string }
-  return `outrigger ${version}\nnode ${process.version}\n${process.platform} ${process.arch} ${release()}\n`
+  return `outrigger ${VERSION}\nnode ${process.version}\n${process.platform} ${process.arch} ${release()}\n`
 }

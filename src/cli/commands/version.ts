@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module'
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
+import { VERSION } from '../../base/version.ts'
 import { localAccess } from '../envoy/source.ts'
 import { outputFormat, printStructured } from '../output.ts'
 
@@ -26,10 +26,9 @@ export function register(program: Command): void {
     .option('--no-remote', 'only this program')
     .action(async (options: Options) => {
       const format = outputFormat(options.output, ['text', 'json', 'yaml'])
-      const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string }
       const remote = options.remote ? await readRemote() : null
-      if (format === 'text') printText(version, remote)
-      else await printStructured(structured(version, remote), format)
+      if (format === 'text') printText(VERSION, remote)
+      else await printStructured(structured(VERSION, remote), format)
     })
 }
 
