@@ -1,10 +1,11 @@
 // Probes of the application, asked from inside the pod where mTLS does not apply (istio-contract 13.4).
-import http from 'node:http'
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
 import net from 'node:net'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
 import { ConfigError, errorText } from '../base/errors.ts'
+import { http } from '../base/node-http.ts'
 
 export interface AppProbe {
   readonly timeoutMs: number
@@ -79,11 +80,7 @@ export interface ProbeAnswer {
 }
 
 /** Runs a probe against the pod's address. Never rejects: a failed probe is an answer. `headers`: the kubelet's own. */
-export async function runProbe(
-  probe: AppProbe,
-  podIp: string,
-  headers: http.IncomingHttpHeaders,
-): Promise<ProbeAnswer> {
+export async function runProbe(probe: AppProbe, podIp: string, headers: IncomingHttpHeaders): Promise<ProbeAnswer> {
   try {
     if (probe.httpGet !== undefined) return await httpProbe(probe.httpGet, probe.timeoutMs, podIp, headers)
     if (probe.tcpSocket !== undefined) return await tcpProbe(probe.tcpSocket, probe.timeoutMs, podIp)
@@ -97,10 +94,10 @@ function httpProbe(
   get: NonNullable<AppProbe['httpGet']>,
   timeoutMs: number,
   podIp: string,
-  incoming: http.IncomingHttpHeaders,
+  incoming: IncomingHttpHeaders,
 ): Promise<ProbeAnswer> {
   const { host: _own, connection: _hop, ...kept } = incoming
-  const headers: http.OutgoingHttpHeaders = { ...kept, host: get.host ?? `${podIp}:${get.port}`, connection: 'close' }
+  const headers: OutgoingHttpHeaders = { ...kept, host: get.host ?? `${podIp}:${get.port}`, connection: 'close' }
   for (const [name, value] of get.headers) headers[name.toLowerCase()] = value
   const options: https.RequestOptions = {
     host: podIp,

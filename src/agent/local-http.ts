@@ -1,8 +1,9 @@
-import http from 'node:http'
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
+import { http } from '../base/node-http.ts'
 
 export interface LocalResponse {
   readonly status: number
-  readonly headers: http.IncomingHttpHeaders
+  readonly headers: IncomingHttpHeaders
   readonly body: string
 }
 
@@ -10,7 +11,7 @@ export interface LocalResponse {
 export function localRequest(
   port: number,
   path: string,
-  options: { method?: 'GET' | 'POST'; timeoutMs?: number; headers?: http.OutgoingHttpHeaders } = {},
+  options: { method?: 'GET' | 'POST'; timeoutMs?: number; headers?: OutgoingHttpHeaders } = {},
 ): Promise<LocalResponse> {
   const { method = 'GET', timeoutMs = 5000, headers = {} } = options
   return new Promise((resolve, reject) => {

@@ -1,8 +1,9 @@
 // The agent's HTTP server on 15020 (istio-contract 13.4).
-import http from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { http } from '../base/node-http.ts'
 import { type AppProbe, runProbe } from './app-probes.ts'
 import { localRequest } from './local-http.ts'
 import { AgentMetrics, type MetricsSources } from './metrics.ts'
@@ -66,11 +67,7 @@ export async function startStatusServer(options: StatusServerOptions): Promise<S
   }
 }
 
-async function answer(
-  request: http.IncomingMessage,
-  options: StatusServerOptions,
-  metrics: AgentMetrics,
-): Promise<Answer> {
+async function answer(request: IncomingMessage, options: StatusServerOptions, metrics: AgentMetrics): Promise<Answer> {
   const path = (request.url ?? '/').split('?')[0]!
   switch (path) {
     case '/healthz/ready':
@@ -111,7 +108,7 @@ async function readiness(options: StatusServerOptions, metrics: AgentMetrics): P
 }
 
 /** Commands are for this pod alone, and only by POST. */
-function command(request: http.IncomingMessage, run: () => void): Answer {
+function command(request: IncomingMessage, run: () => void): Answer {
   const peer = request.socket.remoteAddress ?? ''
   if (!/^(::ffff:)?127\.|^::1$/.test(peer)) return { status: 403, body: 'only requests from localhost are allowed\n' }
   if (request.method !== 'POST') return { status: 405, body: `HTTP POST is required, was ${request.method}\n` }

@@ -1,9 +1,10 @@
 // The admin listener. It is no data path, so node:http serves it, on the main thread.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
+import { http } from '../../base/node-http.ts'
 import type { AdminResponse } from './response.ts'
 import { handleAdmin, type PathFilter } from './router.ts'
 import type { AdminSource } from './source.ts'
@@ -24,7 +25,7 @@ export async function startAdmin(
   log: Logger,
   allowed: PathFilter = null,
 ): Promise<AdminServer> {
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     request.resume()
     answer(request, source, allowed).then(
       (result) => send(request, response, result),
