@@ -18,7 +18,13 @@ export {
 } from './gateway-api.ts'
 export { type Ingress, parseIngress } from './ingress.ts'
 export { ISTIO_KINDS, type IstioKind, isIstioGroup, istioGroupKind, type SpecOf } from './kinds.ts'
-export { defaultMeshConfig, type MeshConfig, type ProxyConfig, parseMeshConfig } from './mesh-config.ts'
+export {
+  defaultMeshConfig,
+  type MeshConfig,
+  type ProxyConfig,
+  parseMeshConfig,
+  parseProxyConfig,
+} from './mesh-config.ts'
 export { isIstioApiVersion, parseResource } from './parse.ts'
 export * from './resource.ts'
 export type * from './resources/common.ts'

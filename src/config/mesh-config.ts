@@ -1,6 +1,6 @@
 // MeshConfig with Istio's defaults applied: what the control plane reads; nothing past here sees an unset default.
 import { errorText, ok, type Result } from '../base/errors.ts'
-import { type MeshConfigSpec, meshConfig, type ProxyConfigSpec } from './resources/mesh-config.ts'
+import { type MeshConfigSpec, meshConfig, type ProxyConfigSpec, proxyConfig } from './resources/mesh-config.ts'
 import { isRecord, Problems } from './schema.ts'
 
 /** Fields that always have a value, with Istio's default (durations in milliseconds). */
@@ -96,6 +96,14 @@ export function parseMeshConfig(input: unknown): Result<MeshConfig> {
     defaultConfig: merge(PROXY_DEFAULTS, spec.defaultConfig ?? {}),
   })
   return ok(merged as unknown as MeshConfig)
+}
+
+/** Lays the ProxyConfig of one proxy (as its node says it) over the mesh's: messages merge field by field. */
+export function parseProxyConfig(input: unknown, base: ProxyConfig): Result<ProxyConfig> {
+  const problems = new Problems()
+  const spec = proxyConfig.parse(input ?? {}, '', problems) ?? {}
+  if (problems.failed) return { ok: false, problems: problems.list }
+  return ok(merge(base, spec) as unknown as ProxyConfig)
 }
 
 /** With JSON encoding the format is a JSON object of strings; a typo would otherwise show only when a proxy refuses it. */

@@ -1,6 +1,7 @@
 // What every listener of one proxy is made from, gathered once per generation.
-import type { MeshConfig } from '../../config/index.ts'
+import type { MeshConfig, ProxyConfig } from '../../config/index.ts'
 import { type ProxyNode, supportsExtension } from '../model/node.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { SidecarScope } from '../model/sidecar-scope.ts'
 import { effectiveTelemetry, type WorkloadTelemetry } from '../telemetry/telemetry.ts'
@@ -12,6 +13,7 @@ export interface ListenerContext {
   readonly proxy: ProxyNode
   readonly push: PushContext
   readonly mesh: MeshConfig
+  readonly proxyConfig: ProxyConfig
   readonly scope: SidecarScope
   readonly telemetry: WorkloadTelemetry
   /** Which filters of Istio's own Envoy build the proxy can run. */
@@ -25,6 +27,7 @@ export function listenerContext(proxy: ProxyNode, push: PushContext): ListenerCo
     proxy,
     push,
     mesh: push.mesh,
+    proxyConfig: proxyConfigOf(proxy, push.mesh),
     scope: push.sidecarScope(proxy),
     telemetry: effectiveTelemetry(push, proxy),
     canExchangeMetadata: supportsExtension(proxy, 'istio.metadata_exchange'),

@@ -51,6 +51,14 @@ const METADATA_UPSTREAM = httpFilter(
   'istio.metadata_exchange',
   typedStruct(METADATA_TYPE, { upstream_discovery: DISCOVERY, upstream_propagation: PROPAGATION }),
 )
+/** metadataExchangeHeaders IN_MESH: nothing about the mesh leaves it. */
+const METADATA_IN_MESH = httpFilter(
+  'istio.metadata_exchange',
+  typedStruct(METADATA_TYPE, {
+    upstream_discovery: DISCOVERY,
+    upstream_propagation: [{ istio_headers: { skip_external_clusters: true } }],
+  }),
+)
 const METADATA_DOWNSTREAM = httpFilter(
   'istio.metadata_exchange',
   typedStruct(METADATA_TYPE, { downstream_discovery: DISCOVERY, downstream_propagation: PROPAGATION }),
@@ -76,6 +84,8 @@ const ALPN = httpFilter(
 const FAULT = httpFilter('envoy.filters.http.fault', pack(HTTPFaultSchema))
 const CORS = httpFilter('envoy.filters.http.cors', pack(CorsSchema))
 const ROUTER = httpFilter('envoy.filters.http.router', pack(RouterSchema))
+/** Without x-envoy-… headers towards either side. */
+const QUIET_ROUTER = httpFilter('envoy.filters.http.router', pack(RouterSchema, { suppressEnvoyHeaders: true }))
 
 /** What the security policies of a workload add to its HTTP chains, in their places. */
 export interface HttpSecurityFilters {
@@ -94,7 +104,10 @@ export function httpFilters(
   security: HttpSecurityFilters,
 ): HttpFilter[] {
   const filters: HttpFilter[] = []
-  if (context.canExchangeMetadata) filters.push(kind === 'inbound' ? METADATA_DOWNSTREAM : METADATA_UPSTREAM)
+  if (context.canExchangeMetadata) {
+    const inMesh = context.proxyConfig.proxyHeaders?.metadataExchangeHeaders?.mode === 'IN_MESH'
+    filters.push(kind === 'inbound' ? METADATA_DOWNSTREAM : inMesh ? METADATA_IN_MESH : METADATA_UPSTREAM)
+  }
   filters.push(...security.custom, ...security.jwt, ...security.rbac)
   if (grpcWeb) filters.push(GRPC_WEB)
   filters.push(GRPC_STATS)
@@ -104,7 +117,7 @@ export function httpFilters(
   if (metrics && context.canReportIstioStats) {
     filters.push(httpFilter('istio.stats', istioStatsConfig(metrics, kind === 'outbound')))
   }
-  filters.push(ROUTER)
+  filters.push(context.proxyConfig.proxyHeaders?.envoyDebugHeaders?.disabled ? QUIET_ROUTER : ROUTER)
   return filters
 }
 

@@ -53,7 +53,7 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
     maxConnectionsToAcceptPerSocketEvent: 1,
     accessLog: buildAccessLogs(mesh, telemetry.client, 'listener'),
     listenerFilters: [
-      ...(mesh.defaultConfig.gatewayTopology?.proxyProtocol ? [PROXY_PROTOCOL] : []),
+      ...(context.proxyConfig.gatewayTopology?.proxyProtocol ? [PROXY_PROTOCOL] : []),
       ...(inspects ? [tlsInspector()] : []),
     ],
     filterChains: chains,

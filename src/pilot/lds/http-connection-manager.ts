@@ -7,10 +7,12 @@ import {
   HttpConnectionManager_ForwardClientCertDetails as Forward,
   type HttpConnectionManager,
   HttpConnectionManagerSchema,
+  HttpConnectionManager_ServerHeaderTransformation as ServerHeader,
   HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { PreserveCaseFormatterConfigSchema } from '../../api/gen/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
-import type { MeshConfig } from '../../config/index.ts'
+import type { MeshConfig, ProxyHeaders } from '../../config/index.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
 import { ADS_WITHOUT_TIMEOUT, durationOf } from '../xds/messages.ts'
@@ -69,26 +71,51 @@ type Init = Exclude<MessageInitShape<typeof HttpConnectionManagerSchema>, HttpCo
 
 function byDirection(context: ListenerContext, options: HttpChainOptions): Init {
   const acceptHttp10 = context.proxy.http10
-  const http1 = acceptHttp10 || options.httpProxy
+  const keepsCase = context.proxyConfig.proxyHeaders?.preserveHttp1HeaderCase === true
+  const http1 = {
+    acceptHttp10,
+    allowAbsoluteUrl: options.httpProxy ? true : undefined,
+    headerKeyFormat: keepsCase ? PRESERVE_CASE : undefined,
+  }
+  const needsHttp1 = acceptHttp10 || options.httpProxy === true || keepsCase
   switch (options.kind) {
     case 'outbound':
       return {
         useRemoteAddress: false,
-        httpProtocolOptions: http1
-          ? { acceptHttp10, allowAbsoluteUrl: options.httpProxy ? true : undefined }
-          : undefined,
+        ...serverHeader(context, ''),
+        httpProtocolOptions: needsHttp1 ? http1 : undefined,
       }
     case 'inbound':
       return {
         useRemoteAddress: false,
-        serverName: 'istio-envoy',
-        forwardClientCertDetails: Forward.APPEND_FORWARD,
-        setCurrentClientCertDetails: { subject: true, dns: true, uri: true },
+        ...serverHeader(context, 'istio-envoy'),
+        ...clientCertificate(context.proxyConfig.proxyHeaders, Forward.APPEND_FORWARD, INBOUND_DETAILS),
         http2ProtocolOptions: options.http2 ? {} : undefined,
-        httpProtocolOptions: acceptHttp10 ? { acceptHttp10 } : undefined,
+        httpProtocolOptions: needsHttp1 ? http1 : undefined,
       }
     case 'gateway':
-      return gatewaySettings(context)
+      return { ...gatewaySettings(context), httpProtocolOptions: http1 }
+  }
+}
+
+const PRESERVE_CASE = {
+  headerFormat: {
+    case: 'statefulFormatter' as const,
+    value: {
+      name: 'preserve_case',
+      typedConfig: anyPack(PreserveCaseFormatterConfigSchema, create(PreserveCaseFormatterConfigSchema)),
+    },
+  },
+}
+
+/** The `server` header and request ids, as ProxyConfig.proxyHeaders wants them. */
+function serverHeader({ proxyConfig }: ListenerContext, usual: string): Init {
+  const { server, requestId, xForwardedPort } = proxyConfig.proxyHeaders ?? {}
+  return {
+    serverName: server?.disabled ? '' : server?.value || usual,
+    serverHeaderTransformation: server?.disabled ? ServerHeader.PASS_THROUGH : ServerHeader.OVERWRITE,
+    generateRequestId: requestId?.disabled ? false : undefined,
+    appendXForwardedPort: xForwardedPort?.enabled ?? false,
   }
 }
 
@@ -99,18 +126,31 @@ const FORWARD: Readonly<Record<string, Forward>> = {
   SANITIZE_SET: Forward.SANITIZE_SET,
   ALWAYS_FORWARD_ONLY: Forward.ALWAYS_FORWARD_ONLY,
 }
+const INBOUND_DETAILS = { subject: true, dns: true, uri: true }
+const GATEWAY_DETAILS = { subject: true, cert: true, dns: true, uri: true }
 
-function gatewaySettings(context: ListenerContext): Init {
-  const topology = context.mesh.defaultConfig.gatewayTopology
-  const forward = FORWARD[topology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
+/** What of the client's certificate is told to the application, in x-forwarded-client-cert. */
+function clientCertificate(
+  headers: ProxyHeaders | undefined,
+  usual: Forward,
+  details: NonNullable<ProxyHeaders['setCurrentClientCertDetails']>,
+): Init {
+  const forward = FORWARD[headers?.forwardedClientCert ?? ''] ?? usual
   const sets = forward === Forward.SANITIZE_SET || forward === Forward.APPEND_FORWARD
   return {
-    useRemoteAddress: true,
-    xffNumTrustedHops: topology?.numTrustedProxies ?? 0,
-    serverName: 'istio-envoy',
     forwardClientCertDetails: forward,
-    setCurrentClientCertDetails: sets ? { subject: true, cert: true, dns: true, uri: true } : undefined,
-    httpProtocolOptions: { acceptHttp10: context.proxy.http10 },
+    setCurrentClientCertDetails: sets ? { ...(headers?.setCurrentClientCertDetails ?? details) } : undefined,
+  }
+}
+
+function gatewaySettings(context: ListenerContext): Init {
+  const { gatewayTopology, proxyHeaders } = context.proxyConfig
+  const usual = FORWARD[gatewayTopology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
+  return {
+    useRemoteAddress: true,
+    xffNumTrustedHops: gatewayTopology?.numTrustedProxies ?? 0,
+    ...serverHeader(context, 'istio-envoy'),
+    ...clientCertificate(proxyHeaders, usual, GATEWAY_DETAILS),
   }
 }
 

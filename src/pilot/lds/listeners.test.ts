@@ -205,3 +205,29 @@ test('access logs: requests where they are served, and connections that nothing 
   assert.deepEqual([blackHole, catchAll], [0, 1])
   assert.equal(listeners.get('0.0.0.0_80')!.accessLog.length, 0)
 })
+
+test('ProxyConfig.proxyHeaders of the mesh, and of one proxy over it, decide what a proxy tells about itself', () => {
+  const mesh = meshOf({
+    defaultConfig: { proxyHeaders: { server: { disabled: true }, envoyDebugHeaders: { disabled: true } } },
+  })
+  const hcmFor = (metadata: Record<string, string>) => {
+    const node = testProxy({ ip: '10.1.0.1', labels: { app: 'a' } })
+    const proxy = {
+      ...node,
+      metadata: { ...node.metadata, ...(metadata.own ? { PROXY_CONFIG: JSON.parse(metadata.own) } : {}) },
+    }
+    const chain = listenersOf(serviceYaml('a'), mesh, proxy)
+      .get('virtualInbound')!
+      .filterChains.find((one) => one.filterChainMatch?.destinationPort === 8080)!
+    const config = chain.filters.at(-1)!.configType
+    assert.ok(config.case === 'typedConfig')
+    return anyUnpack(config.value, HttpConnectionManagerSchema)!
+  }
+  assert.equal(hcmFor({}).serverName, '')
+  assert.equal(hcmFor({}).forwardClientCertDetails, 2)
+  const own = hcmFor({
+    own: '{"proxyHeaders": {"server": {"disabled": false, "value": "mine"}, "forwardedClientCert": "SANITIZE"}}',
+  })
+  assert.equal(own.serverName, 'mine')
+  assert.equal(own.forwardClientCertDetails, 0)
+})

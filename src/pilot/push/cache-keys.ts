@@ -7,6 +7,7 @@ import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { localityText, serviceKey } from '../model/service.ts'
+import { countsAttempts } from '../rds/index.ts'
 
 /** What of a proxy itself decides its clusters: kind, extensions it has, address families. */
 export function proxyClass(proxy: ProxyNode): string {
@@ -74,6 +75,7 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
   const labelled = scope.selectingRules || push.virtualServices.selectsSources
   return [
     name,
+    countsAttempts(proxy, push),
     scope.key,
     proxy.namespace,
     proxy.dnsDomain,

@@ -4,6 +4,7 @@ import { patchRouteConfiguration } from '../envoy-filter/routes.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
 import type { Generator } from '../model/generator.ts'
 import type { ProxyNode } from '../model/node.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { gatewayRouteConfiguration } from './gateway.ts'
 import { outboundRouteConfiguration } from './outbound.ts'
@@ -13,7 +14,22 @@ export function generateRoutes(proxy: ProxyNode, push: PushContext, names: Itera
   const build = proxy.type === 'sidecar' ? outboundRouteConfiguration : gatewayRouteConfiguration
   const context = proxy.type === 'sidecar' ? 'SIDECAR_OUTBOUND' : 'GATEWAY'
   const patches = patchesFor(proxy, push)
-  return Array.from(names, (name) => patchRouteConfiguration(build(name, proxy, push), context, patches))
+  const counts = countsAttempts(proxy, push)
+  return Array.from(names, (name) => {
+    const config = build(name, proxy, push)
+    return patchRouteConfiguration(counts ? config : withoutAttemptCount(config), context, patches)
+  })
+}
+
+/** Whether requests carry x-envoy-attempt-count: they do unless ProxyConfig.proxyHeaders says otherwise. */
+export function countsAttempts(proxy: ProxyNode, push: PushContext): boolean {
+  return proxyConfigOf(proxy, push.mesh).proxyHeaders?.attemptCount?.disabled !== true
+}
+
+/** Virtual hosts are shared between proxies: changed in a copy. */
+function withoutAttemptCount(config: RouteConfiguration): RouteConfiguration {
+  const virtualHosts = config.virtualHosts.map((host) => ({ ...host, includeRequestAttemptCount: false }))
+  return { ...config, virtualHosts }
 }
 
 export const routeGenerator: Generator<RouteConfiguration> = {
