@@ -11,6 +11,7 @@ import { grpcStatsFilter } from './http/grpc-stats/config.ts'
 import { alpnFilter } from './http/istio-alpn/config.ts'
 import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts'
 import { istioStatsFilter } from './http/istio-stats/filter.ts'
+import { jwtAuthnFilter } from './http/jwt-authn/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
@@ -55,6 +56,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   metadataExchangeFilter,
   alpnFilter,
   istioStatsFilter,
+  jwtAuthnFilter,
   rbacFilter,
 ]
 

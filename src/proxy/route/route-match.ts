@@ -78,6 +78,17 @@ export class RouteMatcher {
     this.matchMetadata = data.dynamicMetadata.map(compileMetadataMatcher)
   }
 
+  /** The literal path, for lists too short for an index. */
+  matchesPath(path: string): boolean {
+    const { path: wanted } = this
+    if (!this.literal || wanted.kind === 'regex' || wanted.kind === 'connect') return true
+    if (wanted.kind === 'path') return path === wanted.value
+    if (!path.startsWith(wanted.value)) return false
+    return (
+      wanted.kind === 'prefix' || path.length === wanted.value.length || path.charCodeAt(wanted.value.length) === 47
+    )
+  }
+
   /** `path`: `:path` without query, as it is to be compared. The literal path is the index's matter. */
   matches(headers: HeaderMap, path: string, info: StreamInfo, random: number): boolean {
     const data = this.data
