@@ -9,6 +9,7 @@ import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { outboundClusterName } from '../xds/names.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
+import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
 import type { PilotMetrics } from './metrics.ts'
 import { shortType } from './metrics.ts'
 import { GENERATED_TYPES, type ResourceGenerator } from './resources.ts'
@@ -24,6 +25,8 @@ export interface Client {
   /** When the oldest change happened that was pushed but is not acknowledged yet; 0: none. */
   unackedMs: number
   queued: boolean
+  /** Subscriptions that wait for their answer. */
+  readonly asked: { readonly typeUrl: string; readonly change: SubscriptionChange }[]
 }
 
 /** A client that never acknowledges is pushed to again after this. */
@@ -42,7 +45,9 @@ export class DiscoveryServer implements XdsHandler {
   private readonly options: DiscoveryServerOptions
   private readonly clients = new Map<string, Client>()
   private readonly queue: Client[] = []
+  private readonly inFlight = new InFlight<Client>(DEFAULT_PUSH_LIMIT, ACK_PATIENCE_MS)
   private working = false
+  private timer: NodeJS.Timeout | undefined
   private push: PushContext | null = null
 
   constructor(options: DiscoveryServerOptions) {
@@ -84,6 +89,7 @@ export class DiscoveryServer implements XdsHandler {
       pendingMs: 0,
       unackedMs: 0,
       queued: false,
+      asked: [],
     }
     this.clients.set(connection.id, client)
     this.options.metrics.clients.inc({ version: parsed.value.istioVersion || 'unknown' })
@@ -92,9 +98,18 @@ export class DiscoveryServer implements XdsHandler {
   onSubscribe(connection: XdsConnection, typeUrl: string, change: SubscriptionChange): void {
     const client = this.clients.get(connection.id)
     if (!client || !this.push) return
+    if (client.asked.length === 0 && this.inFlight.enter(client)) this.answer(client, typeUrl, change)
+    else {
+      client.asked.push({ typeUrl, change })
+      this.enqueue(client)
+    }
+  }
+
+  private answer(client: Client, typeUrl: string, change: SubscriptionChange): void {
     const names = change.wildcard && !isNamedType(typeUrl) ? null : change.added
     const resources = this.generate(typeUrl, client, names)
     this.send(client, typeUrl, resources, names ?? [], names === null)
+    this.settle(client)
   }
 
   onAck(connection: XdsConnection): void {
@@ -104,13 +119,16 @@ export class DiscoveryServer implements XdsHandler {
       this.options.metrics.propagation.observe((performance.now() - client.unackedMs) / 1000)
       client.unackedMs = 0
     }
+    this.settle(client)
     if (client.pending) this.enqueue(client)
   }
 
   onNack(connection: XdsConnection, typeUrl: string): void {
     this.options.metrics.rejected(typeUrl)
     const client = this.clients.get(connection.id)
-    if (client?.pending) this.enqueue(client)
+    if (!client) return
+    this.settle(client)
+    if (client.pending) this.enqueue(client)
   }
 
   onStale(_connection: XdsConnection, typeUrl: string): void {
@@ -122,27 +140,63 @@ export class DiscoveryServer implements XdsHandler {
     if (!client) return
     this.clients.delete(connection.id)
     client.pending = null
+    client.asked.length = 0
+    if (this.inFlight.leave(client)) this.wake()
     this.options.metrics.clients.dec({ version: client.proxy.istioVersion || 'unknown' })
+  }
+
+  /** A proxy that owes nothing makes room for one that waits. */
+  private settle(client: Client): void {
+    if (!client.connection.busy() && this.inFlight.leave(client)) this.wake()
   }
 
   private enqueue(client: Client): void {
     if (client.queued) return
     client.queued = true
     this.queue.push(client)
-    if (this.working) return
+    this.wake()
+  }
+
+  private wake(): void {
+    if (this.working || this.queue.length === 0) return
     this.working = true
     setImmediate(() => this.work())
   }
 
   private work(): void {
     const startMs = performance.now()
-    for (let client = this.queue.shift(); client; client = this.queue.shift()) {
+    this.working = false
+    for (let client = this.queue[0]; client; client = this.queue[0]) {
+      if (this.clients.has(client.connection.id) && !this.inFlight.enter(client)) {
+        this.wakeLater()
+        return
+      }
+      this.queue.shift()
       client.queued = false
-      this.pushTo(client)
+      this.serve(client)
       if (performance.now() - startMs > SLICE_MS) break
     }
-    if (this.queue.length > 0) setImmediate(() => this.work())
-    else this.working = false
+    this.wake()
+  }
+
+  /** Everybody let in may stay silent: then time makes room. */
+  private wakeLater(): void {
+    clearTimeout(this.timer)
+    this.timer = setTimeout(() => this.wake(), ACK_PATIENCE_MS)
+    this.timer.unref()
+  }
+
+  private serve(client: Client): void {
+    try {
+      for (const { typeUrl, change } of client.asked.splice(0)) this.answer(client, typeUrl, change)
+      this.pushTo(client)
+      this.settle(client)
+    } catch (error) {
+      // One proxy's fault (or ours in serving it) must not stop the others: its stream ends, it will come again.
+      this.options.metrics.internalErrors.inc()
+      this.options.log.error({ proxy: client.proxy.id, err: error }, 'push failed')
+      client.connection.close(GRPC_STATUS.INTERNAL, errorText(error))
+    }
   }
 
   private pushTo(client: Client): void {
@@ -151,31 +205,24 @@ export class DiscoveryServer implements XdsHandler {
     if (!changes || !this.push || !this.clients.has(connection.id)) return
     if (connection.busy() && !this.outOfPatience(client)) return
     client.pending = null
-    const { metrics, log } = this.options
+    const { metrics } = this.options
     metrics.queueTime.observe((performance.now() - client.pendingMs) / 1000)
-    try {
-      let sent = false
-      let changedClusters: readonly string[] = []
-      for (const typeUrl of connection.watchedTypes()) {
-        const extent = extentOf(typeUrl, changes, client.proxy, this.push)
-        if (typeUrl === CDS_TYPE && extent !== 'none' && connection.watched(CDS_TYPE)?.wildcard) {
-          const resources = this.generate(typeUrl, client, null)
-          if (connection.delta) changedClusters = changedNames(connection, resources)
-          sent = this.send(client, typeUrl, resources, [], true, changes.all) || sent
-        } else if (typeUrl === EDS_TYPE) sent = this.pushEndpoints(client, changes, extent, changedClusters) || sent
-        else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl))
-          sent = this.pushType(client, typeUrl, changes.all) || sent
+    let sent = false
+    let changedClusters: readonly string[] = []
+    for (const typeUrl of connection.watchedTypes()) {
+      const extent = extentOf(typeUrl, changes, client.proxy, this.push)
+      if (typeUrl === CDS_TYPE && extent !== 'none' && connection.watched(CDS_TYPE)?.wildcard) {
+        const resources = this.generate(typeUrl, client, null)
+        if (connection.delta) changedClusters = changedNames(connection, resources)
+        sent = this.send(client, typeUrl, resources, [], true, changes.all) || sent
+      } else if (typeUrl === EDS_TYPE) sent = this.pushEndpoints(client, changes, extent, changedClusters) || sent
+      else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl)) {
+        sent = this.pushType(client, typeUrl, changes.all) || sent
       }
-      if (sent) {
-        metrics.convergence.observe((performance.now() - client.pendingMs) / 1000)
-        if (client.unackedMs === 0) client.unackedMs = client.pendingMs
-      }
-    } catch (error) {
-      // One proxy's fault (or ours in serving it) must not stop the others: its stream ends, it will come again.
-      metrics.internalErrors.inc()
-      log.error({ proxy: client.proxy.id, err: error }, 'push failed')
-      connection.close(GRPC_STATUS.INTERNAL, errorText(error))
     }
+    if (!sent) return
+    metrics.convergence.observe((performance.now() - client.pendingMs) / 1000)
+    if (client.unackedMs === 0) client.unackedMs = client.pendingMs
   }
 
   private outOfPatience(client: Client): boolean {
