@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net'
 import type { SocketConnectionInfo } from './connection-info.ts'
+import type { ConnectionSlot } from './connection-limits.ts'
 import { type DynamicMetadata, FilterState } from './filter.ts'
 import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from './listener-filter.ts'
 import { socketFd } from './socket-connection.ts'
@@ -34,6 +35,7 @@ export class AcceptedSocket implements AcceptedSocketView {
   /** Received, not consumed. */
   bytes: Buffer = EMPTY
   private readonly socket: Socket
+  private readonly slot: ConnectionSlot
   private filters: readonly ListenerFilter[] = []
   private index = 0
   private callbacks: FilterRunCallbacks | null = null
@@ -41,11 +43,16 @@ export class AcceptedSocket implements AcceptedSocketView {
   private timer: NodeJS.Timeout | null = null
 
   /** `socket` is paused and nobody has read from it. */
-  constructor(socket: Socket, info: SocketConnectionInfo, ipv6: boolean, transparent: boolean) {
+  constructor(
+    socket: Socket,
+    info: SocketConnectionInfo,
+    options: { readonly ipv6: boolean; readonly transparent: boolean; readonly slot: ConnectionSlot },
+  ) {
     this.socket = socket
+    this.slot = options.slot
     this.info = info
-    this.ipv6 = ipv6
-    this.transparent = transparent
+    this.ipv6 = options.ipv6
+    this.transparent = options.transparent
     socket.on('error', ignoreError)
   }
 
@@ -90,11 +97,16 @@ export class AcceptedSocket implements AcceptedSocketView {
     return this.socket
   }
 
-  destroy(reset = false): void {
+  destroy(): void {
     this.stopWaiting()
     this.callbacks = null
-    if (reset) this.socket.resetAndDestroy()
-    else this.socket.destroy()
+    this.socket.destroy()
+    this.ended()
+  }
+
+  /** The connection made of it is closed: it counts no more. */
+  ended(): void {
+    this.slot.release()
   }
 
   onTimeout(): void {

@@ -11,6 +11,7 @@ import { AcceptedSocket, FilterRunEnd } from './accepted-socket.ts'
 import { ipAddress, pipeAddress, pipePath } from './address.ts'
 import { type Address, CloseType } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
+import { ListenerLimit } from './connection-limits.ts'
 import { type ListenerEnvironment, WorkerFilterChain } from './filter-chain.ts'
 import { type FilterChainIndex, indexFilterChains, matchFilterChain } from './filter-chain-match.ts'
 import { NetworkFilterManager } from './filter-manager.ts'
@@ -38,6 +39,8 @@ interface ListenerStats {
   readonly filterError: Counter
   readonly filterRemoteClose: Counter
   readonly handshakeTimeout: Counter
+  readonly cxOverflow: Counter
+  readonly globalCxOverflow: Counter
   readonly workerTotal: Counter
   readonly workerActive: Gauge
 }
@@ -48,6 +51,7 @@ export class ActiveListener {
   private readonly environment: ListenerEnvironment
   private readonly lookup: ListenerLookup
   private readonly stats: ListenerStats
+  private readonly limit: ListenerLimit
   private readonly accessLogs: readonly AccessLog[]
   private readonly filterFactories: readonly ListenerFilterFactory[]
   private readonly pending = new Set<AcceptedSocket>()
@@ -63,6 +67,7 @@ export class ActiveListener {
     this.environment = environment
     this.lookup = lookup
     this.stats = createStats(config, environment)
+    this.limit = new ListenerLimit(config.name, config.openConnections)
     this.facts = {
       name: config.name,
       trafficDirection: config.trafficDirection,
@@ -191,7 +196,17 @@ export class ActiveListener {
     }
     const { localAddress, remoteAddress } = addressesOf(socket, this.config.addresses[0]!)
     const info = new SocketConnectionInfo(localAddress, remoteAddress)
-    const accepted = new AcceptedSocket(socket, info, remoteAddress.ip.includes(':'), this.config.transparent)
+    const slot = this.environment.limits.admit(this.limit, this.config.ignoreGlobalConnectionLimit)
+    if (slot === 'global' || slot === 'listener') {
+      ;(slot === 'global' ? this.stats.globalCxOverflow : this.stats.cxOverflow).inc()
+      socket.destroy()
+      return
+    }
+    const accepted = new AcceptedSocket(socket, info, {
+      ipv6: remoteAddress.ip.includes(':'),
+      transparent: this.config.transparent,
+      slot,
+    })
     this.runListenerFilters(accepted, this.config.useOriginalDst)
   }
 
@@ -315,6 +330,7 @@ export class ActiveListener {
           stats.cxLength.record(performance.now() - startedMs)
           if (connection.connectTimedOut) stats.handshakeTimeout.inc()
           chain.remove(closed)
+          accepted.ended()
           if (this.accessLogs.length > 0) this.logConnection(accepted, '')
         },
       },
@@ -390,6 +406,8 @@ function createStats(config: ListenerConfig, environment: ListenerEnvironment): 
     filterError: scope.counter('downstream_listener_filter_error'),
     filterRemoteClose: scope.counter('downstream_listener_filter_remote_close'),
     handshakeTimeout: scope.counter('downstream_cx_transport_socket_connect_timeout'),
+    cxOverflow: scope.counter('downstream_cx_overflow'),
+    globalCxOverflow: scope.counter('downstream_global_cx_overflow'),
     workerTotal: worker.counter('downstream_cx_total'),
     workerActive: worker.gauge('downstream_cx_active'),
   }

@@ -3,6 +3,7 @@
 import type { NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import { CloseType } from './connection.ts'
+import type { ConnectionLimits } from './connection-limits.ts'
 import { ChainDrain, type ServerDrain } from './drain.ts'
 import type { NetworkFilterFactory, NetworkFilterManager } from './filter-manager.ts'
 import type { FilterChainConfig } from './listener-config.ts'
@@ -16,6 +17,7 @@ export interface ListenerEnvironment {
   readonly registry: ExtensionRegistry
   readonly secrets: SecretStore
   readonly drain: ServerDrain
+  readonly limits: ConnectionLimits
 }
 
 export class WorkerFilterChain {

@@ -24,6 +24,7 @@ import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
 import { parseAccessLog } from '../observe/access-log-config.ts'
 import type { Address } from './connection.ts'
+import { sharedCount } from './connection-limits.ts'
 import { type FilterChainMatch, indexFilterChains } from './filter-chain-match.ts'
 import type { ListenerFilterPredicate } from './listener-filter.ts'
 import type { SocketOption } from './socket-options.ts'
@@ -69,7 +70,9 @@ export interface ListenerConfig {
   readonly statPrefix: string
   readonly accessLogs: readonly ParsedExtension[]
   readonly drainType: 'DEFAULT' | 'MODIFY_ONLY'
-  readonly exactBalance: boolean
+  readonly ignoreGlobalConnectionLimit: boolean
+  /** Connections of this listener, counted by all workers. */
+  readonly openConnections: SharedArrayBuffer
   readonly metadata: Readonly<Record<string, unknown>>
   /** Digest of everything but the filter chains: when it is equal, an update replaces chains in place. */
   readonly key: string
@@ -93,6 +96,7 @@ const LISTENER_FIELDS = new Set([
   'freebind',
   'socket_options',
   'traffic_direction',
+  // Workers accept from sockets of their own: the kernel balances. Accepted, because Istio's annotation sets it.
   'connection_balance_config',
   'reuse_port',
   'enable_reuse_port',
@@ -175,7 +179,8 @@ export function parseListener(message: Listener, context: ParseContext, registry
       return parseAccessLog(log, at)
     }),
     drainType: message.drainType === Listener_DrainType.MODIFY_ONLY ? 'MODIFY_ONLY' : 'DEFAULT',
-    exactBalance: message.connectionBalanceConfig?.balanceType.case === 'exactBalance',
+    ignoreGlobalConnectionLimit: message.ignoreGlobalConnLimit,
+    openConnections: sharedCount(),
     metadata: message.metadata?.filterMetadata ?? {},
     key: digest(toBinary(ListenerSchema, { ...message, filterChains: [], defaultFilterChain: undefined })),
   }

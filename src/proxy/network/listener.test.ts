@@ -287,3 +287,42 @@ test('what is left after the drain time is closed', async (t) => {
   await once(socket, 'close')
   assert.equal(listeners.connectionCount, 0)
 })
+
+test('connection limits of process and listener close what is too much and are counted', async (t) => {
+  const { apply, stats } = testListeners(t, {
+    runtime: {
+      'overload.global_downstream_max_connections': 2,
+      'envoy.resource_limits.listener.a.connection_limit': 1,
+    },
+  })
+  const echo = (name: string, extra: object = {}) => ({
+    name,
+    address: localAddress(),
+    stat_prefix: name,
+    filter_chains: [{ filters: [{ name: 'echo', typed_config: { '@type': TYPE.echo } }] }],
+    ...extra,
+  })
+  const ports: Record<string, number> = {}
+  for (const [name, extra] of [
+    ['a', {}],
+    ['b', {}],
+    ['free', { ignore_global_conn_limit: true }],
+  ] as const) {
+    ports[name] = (await apply(echo(name, extra))).port
+  }
+  /** true = it answers. */
+  const holds = async (name: string): Promise<boolean> => {
+    const socket = connect({ port: ports[name]!, host: '127.0.0.1' })
+    t.after(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.write('x')
+    return Promise.race([once(socket, 'data').then(() => true), once(socket, 'close').then(() => false)])
+  }
+  assert.equal(await holds('a'), true)
+  assert.equal(await holds('a'), false, 'the limit of the listener')
+  assert.equal(await holds('b'), true)
+  assert.equal(await holds('b'), false, 'the limit of the process')
+  assert.equal(await holds('free'), true)
+  assert.equal(stats.counter('listener.a.downstream_cx_overflow').value, 1)
+  assert.equal(stats.counter('listener.b.downstream_global_cx_overflow').value, 1)
+})

@@ -16,7 +16,9 @@ import { tlsInspector } from '../filters/listener/tls-inspector/filter.ts'
 import { directResponse } from '../filters/network/direct-response/filter.ts'
 import { echo } from '../filters/network/echo/filter.ts'
 import { StatsStore } from '../observe/stats-store.ts'
+import { Runtime, type RuntimeValue } from '../server/runtime.ts'
 import type { Address } from './connection.ts'
+import { ConnectionLimits, sharedCount } from './connection-limits.ts'
 import { ServerDrain } from './drain.ts'
 import { type ListenerConfig, parseListener } from './listener-config.ts'
 import { SecretStore } from './tls/secret-store.ts'
@@ -59,20 +61,32 @@ export interface Cleanup {
 /** Closed when the test ends. */
 export function testListeners(
   t: Cleanup,
-  options: { drainTimeMs?: number; extra?: readonly NetworkFilterExtension[] } = {},
+  options: {
+    drainTimeMs?: number
+    runtime?: Readonly<Record<string, RuntimeValue>>
+    extra?: readonly NetworkFilterExtension[]
+  } = {},
 ): TestListeners {
   const registry = testRegistry(options.extra)
   const stats = new StatsStore()
   const secrets = new SecretStore()
+  const runtime = new Runtime(options.runtime ?? {})
   const base = {
     workerIndex: 0,
     stats,
+    runtime,
     log: createLogger('test', 'off'),
     drain: { drainClose: () => false },
     listener: null,
   } as unknown as WorkerContext
   const drain = new ServerDrain(options.drainTimeMs ?? 60_000, true)
-  const listeners = new WorkerListeners({ base, registry, secrets, drain })
+  const listeners = new WorkerListeners({
+    base,
+    registry,
+    secrets,
+    drain,
+    limits: new ConnectionLimits(runtime, sharedCount()),
+  })
   t.after(() => listeners.close())
   const parse = (listener: object): ListenerConfig =>
     parseListener(parseJson(ListenerSchema, listener, { path: '' }), createParseContext(registry), registry)

@@ -6,6 +6,7 @@ import {
   Bootstrap_StaticResourcesSchema,
   BootstrapSchema,
 } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { ConfigError } from '../../base/errors.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
 
 const FIELDS = new Set([
@@ -29,7 +30,6 @@ const FIELDS = new Set([
   'dns_resolution_config',
   'use_tcp_for_dns_lookups',
   'bootstrap_extensions',
-  'overload_manager',
   'enable_dispatcher_stats',
   'memory_allocator_manager',
 ])
@@ -37,6 +37,14 @@ const FIELDS = new Set([
 /** Throws ConfigError for a field that this proxy cannot honour. */
 export function refuseUnsupportedBootstrap(bootstrap: Bootstrap): void {
   refuseUnsupported(BootstrapSchema, bootstrap, FIELDS, '')
+  for (const [i, extension] of bootstrap.bootstrapExtensions.entries()) {
+    // Internal listeners are refused where they are configured; the extension that enables them does no harm alone.
+    if (extension.name === 'envoy.bootstrap.internal_listener') continue
+    throw new ConfigError(
+      `bootstrap_extensions[${i}]`,
+      `no bootstrap extension "${extension.name}" in this build; remove it`,
+    )
+  }
   if (bootstrap.staticResources) {
     refuseUnsupported(
       Bootstrap_StaticResourcesSchema,

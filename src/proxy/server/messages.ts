@@ -23,6 +23,8 @@ export interface WorkerSettings {
   readonly fileFlushMinBytes: number
   readonly stats: StatsSettings
   readonly runtime: Readonly<Record<string, RuntimeValue>>
+  /** Downstream connections of the process, counted by all workers. */
+  readonly openConnections: SharedArrayBuffer
 }
 
 /** One change. A worker applies them in the order in which they come. */

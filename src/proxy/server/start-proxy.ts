@@ -15,6 +15,7 @@ import { parseAddress } from '../config/address.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import { registerExtensions } from '../filters/register.ts'
 import { pipePath } from '../network/address.ts'
+import { sharedCount } from '../network/connection-limits.ts'
 import { MergedStats } from '../observe/merged-stats.ts'
 import { compileStatsFilter, parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
@@ -108,6 +109,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
       fileFlushMinBytes: options.fileFlushMinSizeKb * 1024,
       stats: statsSettings,
       runtime: mergeRuntime(runtimeLayers),
+      openConnections: sharedCount(),
     },
     (error) => {
       log.fatal({ reason: errorText(error) }, 'a worker is lost; the process ends')

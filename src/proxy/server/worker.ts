@@ -7,6 +7,7 @@ import { createAccessLog } from '../filters/access-loggers/create.ts'
 import { registerExtensions } from '../filters/register.ts'
 import type { Address } from '../network/connection.ts'
 import { setConnectionIdRange } from '../network/connection-info.ts'
+import { ConnectionLimits } from '../network/connection-limits.ts'
 import { ServerDrain } from '../network/drain.ts'
 import { setFaultReporter } from '../network/socket-connection.ts'
 import { SecretStore } from '../network/tls/secret-store.ts'
@@ -73,7 +74,13 @@ export class DataPlaneWorker {
       drain: { drainClose: () => false },
       listener: null,
     }
-    this.listeners = new WorkerListeners({ base, registry, secrets: this.secrets, drain: this.drain })
+    this.listeners = new WorkerListeners({
+      base,
+      registry,
+      secrets: this.secrets,
+      drain: this.drain,
+      limits: new ConnectionLimits(this.runtime, settings.openConnections),
+    })
   }
 
   /** Applies one update; the addresses that a listener bound, else null. Rejects with the reason, having changed nothing. */
