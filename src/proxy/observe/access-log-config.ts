@@ -20,6 +20,6 @@ const SUPPORTED = new Set(['name', 'filter', 'typed_config'])
 export function parseAccessLog(log: AccessLogMessage, context: ParseContext): ParsedExtension<AccessLogConfig> {
   refuseUnsupported(AccessLogSchema, log, SUPPORTED, context.path)
   const logger = context.at('typed_config').parseAny('access_logger', log.configType.value, log.name)
-  const filter = log.filter ? parseLogFilter(log.filter, context.at('filter').path) : null
+  const filter = log.filter ? parseLogFilter(log.filter, context.at('filter')) : null
   return { name: log.name, typeUrl: logger.typeUrl, config: { filter, logger } }
 }

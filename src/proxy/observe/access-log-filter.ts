@@ -4,11 +4,14 @@ import {
   type AccessLogFilter,
   type ComparisonFilter,
   ComparisonFilter_Op,
+  type ExtensionFilter,
 } from '../../api/gen/envoy/config/accesslog/v3/accesslog_pb.js'
 import { AccessLogType as TypeNumber } from '../../api/gen/envoy/data/accesslog/v3/accesslog_pb.js'
+import { ExpressionFilterSchema } from '../../api/gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.js'
 import { FractionalPercent_DenominatorType } from '../../api/gen/envoy/type/v3/percent_pb.js'
+import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
-import type { RuntimeSnapshot } from '../config/extension.ts'
+import type { ParseContext, RuntimeSnapshot } from '../config/extension.ts'
 import { compileHeaderMatcher, type HeaderMatcherData, parseHeaderMatcher } from '../route/header-matcher.ts'
 import {
   compileMetadataMatcher,
@@ -18,6 +21,7 @@ import {
 } from '../route/metadata-matcher.ts'
 import { Flag, RESPONSE_FLAGS } from '../stream-info.ts'
 import type { AccessLogType, LogContext } from './access-log.ts'
+import { checkExpression, compileExpression } from './cel-filter.ts'
 import { grpcStatusOfAnswer } from './format/header-operators.ts'
 
 interface Comparison {
@@ -42,6 +46,7 @@ export type LogFilterData =
   | { readonly kind: 'flags'; readonly bits: number }
   | { readonly kind: 'grpc_status'; readonly statuses: readonly number[]; readonly exclude: boolean }
   | { readonly kind: 'metadata'; readonly matcher: MetadataMatcherData | null; readonly ifAbsent: boolean }
+  | { readonly kind: 'cel'; readonly expression: string }
   | { readonly kind: 'log_type'; readonly types: readonly AccessLogType[]; readonly exclude: boolean }
 
 /** True = log it. */
@@ -54,7 +59,8 @@ const DENOMINATORS: Readonly<Record<number, number>> = {
 }
 
 /** Throws ConfigError for what is not supported. */
-export function parseLogFilter(filter: AccessLogFilter, path: string): LogFilterData {
+export function parseLogFilter(filter: AccessLogFilter, context: ParseContext): LogFilterData {
+  const { path } = context
   const spec = filter.filterSpecifier
   switch (spec.case) {
     case 'statusCodeFilter':
@@ -74,9 +80,9 @@ export function parseLogFilter(filter: AccessLogFilter, path: string): LogFilter
         independent: spec.value.useIndependentRandomness,
       }
     case 'andFilter':
-      return { kind: 'and', filters: parseList(spec.value.filters, `${path}.and_filter`) }
+      return { kind: 'and', filters: parseList(spec.value.filters, context.at('and_filter')) }
     case 'orFilter':
-      return { kind: 'or', filters: parseList(spec.value.filters, `${path}.or_filter`) }
+      return { kind: 'or', filters: parseList(spec.value.filters, context.at('or_filter')) }
     case 'headerFilter':
       if (!spec.value.header) throw new ConfigError(`${path}.header_filter.header`, 'is required')
       return { kind: 'header', header: parseHeaderMatcher(spec.value.header, `${path}.header_filter.header`) }
@@ -99,14 +105,25 @@ export function parseLogFilter(filter: AccessLogFilter, path: string): LogFilter
         exclude: spec.value.exclude,
       }
     case 'extensionFilter':
-      throw new ConfigError(`${path}.extension_filter`, `filter "${spec.value.name}" is not supported by this proxy`)
+      return parseExtensionFilter(spec.value, context.at('extension_filter'))
     default:
       throw new ConfigError(path, 'a filter_specifier is required')
   }
 }
 
-function parseList(filters: readonly AccessLogFilter[], path: string): LogFilterData[] {
-  return filters.map((filter, i) => parseLogFilter(filter, `${path}.filters[${i}]`))
+/** The one extension there is: a CEL expression. */
+function parseExtensionFilter(filter: ExtensionFilter, context: ParseContext): LogFilterData {
+  const config = filter.configType.value
+  if (!config || typeNameOf(config.typeUrl) !== ExpressionFilterSchema.typeName) {
+    throw new ConfigError(context.path, `filter "${filter.name}" is not supported by this proxy`)
+  }
+  const { expression } = context.at('typed_config').unpack(config, ExpressionFilterSchema)
+  checkExpression(expression, `${context.path}.typed_config.expression`)
+  return { kind: 'cel', expression }
+}
+
+function parseList(filters: readonly AccessLogFilter[], context: ParseContext): LogFilterData[] {
+  return filters.map((filter, i) => parseLogFilter(filter, context.at(`filters[${i}]`)))
 }
 
 function comparison(filter: ComparisonFilter | undefined, path: string): Comparison {
@@ -185,6 +202,8 @@ export function compileLogFilter(data: LogFilterData, runtime: RuntimeSnapshot):
         return there ? matches(info.dynamicMetadata) : ifAbsent
       }
     }
+    case 'cel':
+      return compileExpression(data.expression)
     case 'log_type': {
       const { types, exclude } = data
       return (context) => types.includes(context.type) !== exclude

@@ -196,6 +196,35 @@ test('filters choose streams', () => {
   }
 })
 
+test('CEL expressions choose streams; an evaluation error logs nothing', () => {
+  const cel = (expression: string) => ({
+    extensionFilter: {
+      name: 'envoy.access_loggers.extension_filters.cel',
+      typedConfig: {
+        '@type': 'type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter',
+        expression,
+      },
+    },
+  })
+  const cases: [string, boolean][] = [
+    ['response.code >= 400', false],
+    ['response.code < 400 && request.method == "GET"', true],
+    ['"x-a" in request.headers', false],
+    ['has(request.referer)', false],
+    ['request.url_path.startsWith("/a") && connection.mtls == false', true],
+    ['request.headers["x-none"] == "1"', false],
+    ['xds.cluster_name == "c"', false],
+  ]
+  for (const [expression, logged] of cases) {
+    const data = fileLog({ path: '/dev/null' }, cel(expression)).config.filter
+    assert.equal(compileLogFilter(data!, runtime)(context()), logged, expression)
+  }
+  assert.throws(
+    () => fileLog({ path: '/dev/null' }, cel('response.code >=')),
+    /typed_config\.expression: is no CEL expression/,
+  )
+})
+
 test('what cannot be honoured is refused with its path', () => {
   assert.throws(
     () => fileLog({ path: '/dev/null', format: '%NOPE%' }),
@@ -207,9 +236,9 @@ test('what cannot be honoured is refused with its path', () => {
     /json_format\.a\.b: Incorrect configuration/,
   )
   const extension = {
-    extensionFilter: { name: 'cel', typedConfig: { '@type': 'type.googleapis.com/google.protobuf.Empty' } },
+    extensionFilter: { name: 'other', typedConfig: { '@type': 'type.googleapis.com/google.protobuf.Empty' } },
   }
-  assert.throws(() => fileLog({ path: '/dev/null' }, extension), /filter "cel" is not supported/)
+  assert.throws(() => fileLog({ path: '/dev/null' }, extension), /filter "other" is not supported/)
 })
 
 test("Envoy's default format and Istio's print a request without upstream", (t) => {

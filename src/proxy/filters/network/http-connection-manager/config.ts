@@ -272,7 +272,7 @@ function parseLocalReply(message: LocalReplyMessage, context: ParseContext): Loc
     mappers: message.mappers.map((mapper, i) => {
       const at = context.at(`mappers[${i}]`)
       return {
-        filter: parseLogFilter(mapper.filter!, at.at('filter').path),
+        filter: parseLogFilter(mapper.filter!, at.at('filter')),
         status: mapper.statusCode ?? 0,
         body: mapper.body ? readDataSource(mapper.body, at.at('body').path).toString('latin1') : null,
         bodyFormat: mapper.bodyFormatOverride

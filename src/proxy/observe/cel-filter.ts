@@ -1,0 +1,165 @@
+// CEL expressions over a finished stream (envoy.access_loggers.extension_filters.cel), on Envoy's attributes.
+//
+// The evaluator loads on first use: few configurations have an expression, and every sidecar would pay its memory.
+
+import { createRequire } from 'node:module'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { ConfigError, errorText } from '../../base/errors.ts'
+import type { HeaderMap } from '../http/header-map.ts'
+import type { SslInfo } from '../network/connection.ts'
+import { pathWithoutQuery } from '../route/request-path.ts'
+import type { LogContext } from './access-log.ts'
+import { grpcStatusOfAnswer } from './format/header-operators.ts'
+
+type Cel = typeof import('@bufbuild/cel')
+type Attributes = Record<string, unknown>
+
+let evaluator: Cel | undefined
+
+function cel(): Cel {
+  evaluator ??= createRequire(import.meta.url)('@bufbuild/cel') as Cel
+  return evaluator
+}
+
+/** Throws ConfigError when the expression does not parse. */
+export function checkExpression(expression: string, path: string): void {
+  try {
+    cel().parse(expression)
+  } catch (error) {
+    throw new ConfigError(path, `is no CEL expression: ${errorText(error)}`, { cause: error })
+  }
+}
+
+/** True when the expression is true of the stream; an evaluation error counts as false. */
+export function compileExpression(expression: string): (context: LogContext) => boolean {
+  const { celEnv, parse, plan } = cel()
+  const evaluate = plan(celEnv(), parse(expression))
+  // Only the groups of attributes that the expression speaks of are gathered.
+  const groups = Object.entries(GROUPS).filter(([name]) => new RegExp(`\\b${name}\\b`).test(expression))
+  return (context) => {
+    const variables: Attributes = {}
+    for (const [name, gather] of groups) variables[name] = gather(context)
+    return evaluate(variables as Parameters<typeof evaluate>[0]) === true
+  }
+}
+
+const GROUPS: Readonly<Record<string, (context: LogContext) => Attributes>> = {
+  request,
+  response,
+  connection,
+  upstream,
+  source: ({ info }) => ({
+    address: info.downstream.remoteAddress.text,
+    port: BigInt(info.downstream.remoteAddress.port),
+  }),
+  destination: ({ info }) => ({
+    address: info.downstream.localAddress.text,
+    port: BigInt(info.downstream.localAddress.port),
+  }),
+  metadata: ({ info }) => ({ filter_metadata: info.dynamicMetadata ?? {} }),
+  filter_state: ({ info }) => Object.fromEntries(info.filterState.entries()),
+  xds: ({ info }) =>
+    present({
+      cluster_name: info.upstreamCluster,
+      cluster_metadata: info.upstreamClusterMetadata,
+      route_name: info.routeName,
+      route_metadata: info.route?.metadata,
+      upstream_host_metadata: info.upstreamHost?.metadata,
+      filter_chain_name: info.downstream.filterChainName,
+    }),
+}
+
+/** Leaves out what is not known, so that `has()` tells. */
+function present(attributes: Attributes): Attributes {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === '') delete attributes[name]
+  }
+  return attributes
+}
+
+/** Repeated headers joined, as Envoy's header maps give them. */
+function headerValues(headers: HeaderMap | null): Attributes {
+  const values: Attributes = {}
+  if (headers === null) return values
+  for (const name of [':method', ':path', ':authority', ':scheme', ':status']) {
+    const value = headers.get(name)
+    if (value !== undefined) values[name] = value
+  }
+  for (let i = 0; i < headers.list.length; i += 2) values[headers.list[i]!] = headers.getAll(headers.list[i]!)
+  return values
+}
+
+function request({ info, requestHeaders: headers }: LogContext): Attributes {
+  const path = headers?.path ?? ''
+  const question = path.indexOf('?')
+  return present({
+    path,
+    url_path: pathWithoutQuery(path),
+    host: headers?.authority,
+    scheme: headers?.scheme,
+    method: headers?.method,
+    headers: headerValues(headers),
+    referer: headers?.get('referer'),
+    useragent: headers?.get('user-agent'),
+    id: headers?.get('x-request-id'),
+    protocol: info.protocol,
+    query: question < 0 ? '' : path.slice(question + 1),
+    time: timestampFromMs(info.startTimeMs),
+    size: BigInt(info.bytesReceived),
+    total_size: BigInt(info.downstreamWireBytesReceived),
+  })
+}
+
+function response(context: LogContext): Attributes {
+  const { info, responseHeaders, responseTrailers } = context
+  const grpc = grpcStatusOfAnswer(context)
+  return present({
+    code: info.responseCode === 0 ? null : BigInt(info.responseCode),
+    code_details: info.responseCodeDetails,
+    flags: BigInt(info.responseFlags),
+    grpc_status: grpc === null ? null : BigInt(grpc),
+    headers: headerValues(responseHeaders),
+    trailers: headerValues(responseTrailers),
+    size: BigInt(info.bytesSent),
+    total_size: BigInt(info.downstreamWireBytesSent),
+  })
+}
+
+function certificateAttributes(ssl: SslInfo | null): Attributes {
+  if (ssl === null) return {}
+  return {
+    tls_version: ssl.version,
+    subject_local_certificate: ssl.subjectLocal,
+    subject_peer_certificate: ssl.subjectPeer,
+    dns_san_local_certificate: ssl.dnsSanLocal[0],
+    dns_san_peer_certificate: ssl.dnsSanPeer[0],
+    uri_san_local_certificate: ssl.uriSanLocal[0],
+    uri_san_peer_certificate: ssl.uriSanPeer[0],
+    sha256_peer_certificate_digest: ssl.sha256Peer,
+  }
+}
+
+function connection({ info }: LogContext): Attributes {
+  const ssl = info.downstream.ssl()
+  return present({
+    ...certificateAttributes(ssl),
+    id: BigInt(info.downstream.connectionId),
+    mtls: ssl?.peerCertificatePresented ?? false,
+    requested_server_name: info.downstream.requestedServerName,
+    termination_details: info.connectionTerminationDetails || info.downstream.connectionTerminationDetails,
+    transport_failure_reason: info.downstream.downstreamTransportFailureReason,
+  })
+}
+
+function upstream({ info }: LogContext): Attributes {
+  const address = info.upstreamRemoteAddress || info.upstreamHost?.address.text
+  return present({
+    ...certificateAttributes(info.upstreamConnection?.ssl() ?? null),
+    address,
+    port: info.upstreamHost ? BigInt(info.upstreamHost.address.port) : null,
+    local_address: info.upstreamLocalAddress,
+    cluster: info.upstreamCluster,
+    transport_failure_reason: info.upstreamTransportFailureReason,
+    request_attempt_count: BigInt(info.attemptCount),
+  })
+}
