@@ -2,6 +2,7 @@
 import { errorText, ok, type Result } from '../base/errors.ts'
 import { type MeshConfigSpec, meshConfig, type ProxyConfigSpec, proxyConfig } from './resources/mesh-config.ts'
 import { isRecord, Problems } from './schema.ts'
+import { validateLocalityLb } from './validate/destination-rule.ts'
 
 /** Fields that always have a value, with Istio's default (durations in milliseconds). */
 const DEFAULTS = {
@@ -87,6 +88,7 @@ export function parseMeshConfig(input: unknown): Result<MeshConfig> {
   const problems = new Problems()
   const spec = meshConfig.parse(input ?? {}, '', problems) ?? {}
   checkLogFormat(spec, problems)
+  if (spec.localityLbSetting) validateLocalityLb(spec.localityLbSetting, 'localityLbSetting', problems)
   if (problems.failed) return { ok: false, problems: problems.list }
   const own = spec.extensionProviders ?? []
   const extensionProviders = [...own, ...DEFAULT_PROVIDERS.filter((d) => !own.some((p) => p.name === d.name))]

@@ -156,7 +156,7 @@ export function validateLocalityLb(setting: LocalityLbSetting, path: string, pro
   })
 }
 
-export function validateClientTls(tls: ClientTls, path: string, problems: Problems): void {
+function validateClientTls(tls: ClientTls, path: string, problems: Problems): void {
   const mode = tls.mode ?? 'DISABLE'
   if (tls.insecureSkipVerify) {
     if (mode === 'SIMPLE' || mode === 'MUTUAL') {

@@ -1,11 +1,8 @@
 import type { VirtualService } from '../resource.ts'
-import type { Destination, Percent, StringMatch } from '../resources/common.ts'
+import type { Destination } from '../resources/common.ts'
 import type {
-  CorsPolicy,
   HeaderOperations,
-  HttpFaultInjection,
   HttpMatchRequest,
-  HttpRetry,
   HttpRoute,
   L4MatchAttributes,
   RouteDestination,
@@ -21,6 +18,7 @@ import {
   isIpAddress,
   isIpOrCidr,
 } from './common.ts'
+import { checkPercent, checkStringMatch, validateCors, validateFault, validateRetries } from './http-policies.ts'
 import { checkRegex } from './regex.ts'
 
 export function validateVirtualService({ spec }: VirtualService, problems: Problems): void {
@@ -231,20 +229,6 @@ function validateMatch(match: HttpMatchRequest, path: string, problems: Problems
   checkGatewayNames(match.gateways, `${path}.gateways`, problems)
 }
 
-function checkStringMatch(match: StringMatch, path: string, emptyMeansPresent: boolean, problems: Problems): void {
-  if (match.regex !== undefined) {
-    if (match.regex === '*')
-      problems.error(`${path}.regex`, '"*" is not a regular expression', 'use ".*", or an empty match for presence')
-    else if (match.regex === '') problems.error(`${path}.regex`, 'must not be empty')
-    else checkRegex(match.regex, `${path}.regex`, problems)
-  }
-  if (emptyMeansPresent) return
-  if (match.prefix === '') problems.error(`${path}.prefix`, 'must not be empty')
-  else if (match.exact === undefined && match.prefix === undefined && match.regex === undefined) {
-    problems.error(path, 'must set exact, prefix or regex')
-  }
-}
-
 function checkHeaders(operations: HeaderOperations | undefined, path: string, problems: Problems): void {
   if (!operations) return
   for (const name of ['set', 'add'] as const) {
@@ -261,120 +245,6 @@ function checkHeaders(operations: HeaderOperations | undefined, path: string, pr
 function checkMutableHeader(header: string, path: string, authorityAllowed: boolean, problems: Problems): void {
   if (authorityAllowed && (header.toLowerCase() === ':authority' || header.toLowerCase() === 'host')) return
   checkHeaderName(header, path, problems)
-}
-
-const RETRY_ON = new Set([
-  '5xx',
-  'gateway-error',
-  'reset',
-  'reset-before-request',
-  'connect-failure',
-  'retriable-4xx',
-  'refused-stream',
-  'retriable-status-codes',
-  'retriable-headers',
-  'envoy-ratelimited',
-  'http3-post-connect-failure',
-  'cancelled',
-  'deadline-exceeded',
-  'internal',
-  'resource-exhausted',
-  'unavailable',
-])
-
-function validateRetries(retries: HttpRetry, path: string, problems: Problems): void {
-  const { attempts = 0 } = retries
-  if (attempts < 0) problems.error(`${path}.attempts`, 'must not be negative')
-  if (attempts === 0 && (retries.perTryTimeout || retries.retryOn || retries.retryRemoteLocalities)) {
-    problems.error(path, 'cannot configure retries with attempts 0')
-  }
-  for (const name of ['perTryTimeout', 'backoff'] as const) {
-    const value = retries[name]
-    if (value !== undefined && value !== 0 && value < 1) problems.error(`${path}.${name}`, 'must be at least 1ms')
-  }
-  for (const word of retries.retryOn?.split(',') ?? []) {
-    const condition = word.trim()
-    if (RETRY_ON.has(condition)) continue
-    const status = Number(condition)
-    if (Number.isInteger(status) && status >= 100 && status <= 599) continue
-    problems.error(`${path}.retryOn`, `"${condition}" is not a retry condition`)
-  }
-}
-
-function validateFault(fault: HttpFaultInjection, path: string, problems: Problems): void {
-  if (!fault.delay && !fault.abort) problems.error(path, 'must have a delay or an abort')
-  const { delay, abort } = fault
-  if (delay) {
-    const { percent } = delay
-    if (percent !== undefined && (percent < 0 || percent > 100))
-      problems.error(`${path}.delay.percent`, 'must be in range 0..100')
-    checkPercent(delay.percentage, `${path}.delay.percentage`, problems)
-    const time = delay.fixedDelay ?? delay.exponentialDelay
-    if (time === undefined || time < 1) problems.error(`${path}.delay.fixedDelay`, 'must be at least 1ms')
-    if (delay.exponentialDelay !== undefined) problems.error(`${path}.delay.exponentialDelay`, 'is not supported')
-  }
-  if (abort) {
-    checkPercent(abort.percentage, `${path}.abort.percentage`, problems)
-    const { httpStatus, grpcStatus } = abort
-    if (httpStatus === undefined && grpcStatus === undefined) {
-      problems.error(
-        `${path}.abort`,
-        abort.http2Error !== undefined ? 'http2Error is not supported' : 'must set httpStatus or grpcStatus',
-      )
-    }
-    if (httpStatus !== undefined && (httpStatus < 200 || httpStatus > 600)) {
-      problems.error(`${path}.abort.httpStatus`, `must be in range 200..600, is ${httpStatus}`)
-    }
-    if (grpcStatus !== undefined && !GRPC_STATUS.has(grpcStatus)) {
-      problems.error(`${path}.abort.grpcStatus`, `"${grpcStatus}" is not a gRPC status`)
-    }
-  }
-}
-
-const GRPC_STATUS = new Set([
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-])
-
-function checkPercent(percent: Percent | undefined, path: string, problems: Problems): void {
-  if (!percent) return
-  const { value = 0 } = percent
-  if (value < 0 || value > 100) problems.error(`${path}.value`, `must be in range 0..100, is ${value}`)
-  else if (value > 0 && value < 0.0001) problems.error(`${path}.value`, 'is below the smallest share, 0.0001')
-}
-
-function validateCors(cors: CorsPolicy, path: string, problems: Problems): void {
-  cors.allowOrigins?.forEach((origin, i) => {
-    checkStringMatch(origin, `${path}.allowOrigins[${i}]`, false, problems)
-  })
-  cors.allowMethods?.forEach((method, i) => {
-    if (!/^(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|\*)$/.test(method)) {
-      problems.error(`${path}.allowMethods[${i}]`, `"${method}" is not a method`)
-    }
-  })
-  for (const name of ['allowHeaders', 'exposeHeaders'] as const) {
-    cors[name]?.forEach((header, i) => {
-      if (header !== '*') checkHeaderName(header, `${path}.${name}[${i}]`, problems)
-    })
-  }
-  if (cors.maxAge !== undefined && (cors.maxAge < 0 || cors.maxAge % 1000 !== 0)) {
-    problems.error(`${path}.maxAge`, 'must be whole seconds')
-  }
 }
 
 function validateTlsMatch(match: TlsMatchAttributes, hosts: readonly string[], path: string, problems: Problems): void {

@@ -6,7 +6,7 @@ import type { JwtRule, RequestAuthentication } from '../../config/index.ts'
 /** Fetched key sets by their source. */
 export type KeySetMap = ReadonlyMap<string, string>
 
-export const NO_KEY_SETS: KeySetMap = new Map()
+const NO_KEY_SETS: KeySetMap = new Map()
 
 /** A key set whose private key was thrown away: with it every token fails instead of passing unchecked. */
 export const UNREACHABLE_KEY_SET =
@@ -99,7 +99,7 @@ export class KeySetFetcher {
 }
 
 /** The key set at `url`; an OpenID discovery document is followed once. Throws with the reason. */
-export async function fetchKeySet(url: string, timeoutMs: number, stop: AbortSignal): Promise<string> {
+async function fetchKeySet(url: string, timeoutMs: number, stop: AbortSignal): Promise<string> {
   const signal = AbortSignal.any([stop, AbortSignal.timeout(timeoutMs)])
   const document = await fetchJson(url, signal)
   if (!url.endsWith(DISCOVERY_PATH)) return checked(document, url)

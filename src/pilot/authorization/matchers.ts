@@ -57,7 +57,7 @@ export function anyOfTexts(values: readonly string[]): ValueMatcher {
   return matchers.length === 1 ? matchers[0]! : orValues(matchers)
 }
 
-export function orValues(valueMatchers: ValueMatcher[]): ValueMatcher {
+function orValues(valueMatchers: ValueMatcher[]): ValueMatcher {
   return create(ValueMatcherSchema, { matchPattern: { case: 'orMatch', value: { valueMatchers } } })
 }
 

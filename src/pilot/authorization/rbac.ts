@@ -24,7 +24,7 @@ export interface RbacRules {
   readonly shadow: RBAC | null
 }
 
-export function isDryRun(policy: AuthorizationPolicy): boolean {
+function isDryRun(policy: AuthorizationPolicy): boolean {
   return policy.metadata.annotations['istio.io/dry-run'] === 'true'
 }
 

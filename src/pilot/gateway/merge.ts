@@ -52,7 +52,7 @@ export function mergedGateways(proxy: ProxyNode, push: PushContext): MergedGatew
 }
 
 /** TLS that ends at the gateway, or passes through it. */
-export function isTlsServer(server: GatewayServer): boolean {
+function isTlsServer(server: GatewayServer): boolean {
   const protocol = parseProtocol(server.port.protocol)
   return server.tls !== undefined && (protocol === 'HTTPS' || protocol === 'TLS')
 }
@@ -69,7 +69,7 @@ export function isHttpServer(server: GatewayServer): boolean {
 }
 
 /** Pure: gateways in precedence, and the services in front of the router (they say which port a server's means). */
-export function merge(gateways: readonly Gateway[], instances: readonly ServiceInstance[]): MergedGateways {
+function merge(gateways: readonly Gateway[], instances: readonly ServiceInstance[]): MergedGateways {
   const ports = new Map<string, MergedPort>()
   const byRouteName = new Map<string, MergedServer[]>()
   const plain = new Map<number, MergedPort>()

@@ -15,7 +15,7 @@ import { durationOf } from '../xds/messages.ts'
 /** Plaintext HTTP as http_inspector names it. */
 export const PLAINTEXT_HTTP_ALPN: readonly string[] = ['http/1.1', 'h2c']
 /** A peer that shakes hands for so long is gone (PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT). */
-export const TRANSPORT_CONNECT_TIMEOUT = durationOf(15_000)
+const TRANSPORT_CONNECT_TIMEOUT = durationOf(15_000)
 
 /** One chain of a listener that several services may share. */
 export interface OutboundChain {

@@ -1,8 +1,7 @@
 // LDS: every listener of a proxy.
-import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
+import type { Listener } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { patchListeners } from '../envoy-filter/listeners.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
-import type { Generator } from '../model/generator.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { listenerContext } from './context.ts'
@@ -32,10 +31,4 @@ export function generateOutboundListeners(proxy: ProxyNode, push: PushContext): 
 /** What reaches a sidecar's application: virtualInbound and the listeners of its Sidecar resource. */
 export function generateInboundListeners(proxy: ProxyNode, push: PushContext): Listener[] {
   return patchListeners(inboundListeners(listenerContext(proxy, push)), 'SIDECAR_INBOUND', patchesFor(proxy, push))
-}
-
-export const listenerGenerator: Generator<Listener> = {
-  typeUrl: 'type.googleapis.com/envoy.config.listener.v3.Listener',
-  schema: ListenerSchema,
-  generate: (proxy, push) => generateListeners(proxy, push),
 }

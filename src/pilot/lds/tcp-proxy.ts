@@ -146,7 +146,7 @@ export function routeFilters(
 }
 
 /** The cluster a destination means: without a port, the service's only one, else the listener's. */
-export function destinationCluster(
+function destinationCluster(
   context: Pick<ListenerContext, 'scope'>,
   host: string,
   subset: string,

@@ -1,8 +1,7 @@
 // RDS: the route configurations that a proxy's listeners name.
-import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import type { RouteConfiguration } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { patchRouteConfiguration } from '../envoy-filter/routes.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
-import type { Generator } from '../model/generator.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -30,10 +29,4 @@ export function countsAttempts(proxy: ProxyNode, push: PushContext): boolean {
 function withoutAttemptCount(config: RouteConfiguration): RouteConfiguration {
   const virtualHosts = config.virtualHosts.map((host) => ({ ...host, includeRequestAttemptCount: false }))
   return { ...config, virtualHosts }
-}
-
-export const routeGenerator: Generator<RouteConfiguration> = {
-  typeUrl: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
-  schema: RouteConfigurationSchema,
-  generate: (proxy, push, watched) => generateRoutes(proxy, push, watched ?? []),
 }

@@ -309,7 +309,7 @@ function destinationsOf({ push, scope, proxy, port, services }: RouteTable): Des
 }
 
 /** The route of a service that no VirtualService speaks for. */
-export function defaultRoute(
+function defaultRoute(
   push: PushContext,
   scope: SidecarScope,
   service: Service,
