@@ -55,7 +55,7 @@ export interface SupervisorOptions {
   applied(report: ApplyReport): void
 }
 
-const NODE_START_MS = 15_000
+const NODE_START_MS = 60_000
 const NODE_STOP_MS = 8_000
 
 /** The record of the mesh that runs with this state folder; undefined when none does. */

@@ -1,6 +1,6 @@
 // A mesh of its own for one test file: own state folder, own host ports, so that it disturbs no other.
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -127,17 +127,42 @@ export async function until<T>(what: string, check: () => T | Promise<T>, limitM
   }
 }
 
-/** Everything of a mesh that could stay behind on the host. */
-export function leftovers(home: string): string[] {
+/** Every process of a mesh: those below its node, containers' namespaces included. */
+export function processesOf(mesh: Mesh): number[] {
+  const { pid, nodePid } = mesh.record()
+  const parents = new Map<number, number>()
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const status = readText(`/proc/${name}/status`)
+    parents.set(Number(name), Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0))
+  }
+  const isBelow = (process: number): boolean =>
+    process === nodePid || (parents.has(process) && process > 1 && isBelow(parents.get(process)!))
+  return [pid, ...[...parents.keys()].filter(isBelow)]
+}
+
+/** What of a mesh is still on the host: of its processes, its folder's mounts, links, namespaces and rules. */
+export function leftovers(home: string, pids: readonly number[]): string[] {
   const lines = (program: string, ...args: string[]) =>
     spawnSync(program, args, { encoding: 'utf8' }).stdout.split('\n')
   return [
-    ...lines('ps', '-eo', 'args').filter((line) => line.includes(home) || line.includes('/run/outrigger/')),
-    ...readFileSync('/proc/self/mounts', 'utf8')
+    ...pids
+      .filter((pid) => !/^State:\s+Z/m.test(readText(`/proc/${pid}/status`) || 'State: Z'))
+      .map((pid) => `process ${pid}`),
+    ...readText('/proc/self/mounts')
       .split('\n')
       .filter((line) => line.includes(home) || line.includes('/run/outrigger')),
-    ...lines('ip', '-o', 'link').filter((line) => /veth|br0/.test(line)),
-    ...lines('ip', 'netns').filter((line) => line !== ''),
+    ...lines('ip', '-o', 'link').filter((line) => /veth\d|br0/.test(line)),
+    ...lines('ip', 'netns').filter((line) => /^pod\d/.test(line)),
     ...lines('iptables-save').filter((line) => /ISTIO|KUBE/.test(line)),
   ]
+}
+
+/** A file's text; empty when it is gone, as files of processes go. */
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
 }

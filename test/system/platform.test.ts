@@ -6,7 +6,7 @@ import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { createMesh, leftovers, type Mesh, skip, until } from './mesh.ts'
+import { createMesh, leftovers, type Mesh, processesOf, skip, until } from './mesh.ts'
 
 const plain = (text: string) => text.replace('istio-injection: enabled', 'istio-injection: disabled')
 
@@ -125,8 +125,7 @@ describe('a mesh without sidecars', { skip }, () => {
   })
 
   test('the host keeps its network', () => {
-    const own = leftovers('/nonexistent').filter((line) => !line.includes('/run/outrigger/'))
-    assert.deepEqual(own, [])
+    assert.deepEqual(leftovers(mesh.home, []), [])
   })
 })
 
@@ -141,8 +140,10 @@ describe('the end of a mesh', { skip }, () => {
       try {
         const started = mesh.up('--detach')
         assert.equal(started.status, 0, started.stderr)
+        const pids = processesOf(mesh)
+        assert.ok(pids.length > 10, String(pids))
         end(mesh)
-        await until('nothing left', () => leftovers(mesh.home).length === 0)
+        await until('nothing left', () => leftovers(mesh.home, pids).length === 0)
         assert.match(mesh.run('status').stdout, /no mesh is running/)
       } finally {
         mesh.close()
