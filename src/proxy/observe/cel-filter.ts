@@ -1,9 +1,8 @@
-// CEL expressions over a finished stream (envoy.access_loggers.extension_filters.cel), on Envoy's attributes.
+// CEL expressions over a stream (envoy.access_loggers.extension_filters.cel, %CEL()%), on Envoy's attributes.
 //
 // The evaluator loads on first use: few configurations have an expression, and every sidecar would pay its memory.
 
 import { createRequire } from 'node:module'
-import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { SslInfo } from '../network/connection.ts'
@@ -12,14 +11,14 @@ import type { LogContext } from './access-log.ts'
 import { grpcStatusOfAnswer } from './format/header-operators.ts'
 
 type Cel = typeof import('@bufbuild/cel')
+type CelResult = import('@bufbuild/cel').CelResult
 type Attributes = Record<string, unknown>
 
-let evaluator: Cel | undefined
-
-function cel(): Cel {
-  evaluator ??= createRequire(import.meta.url)('@bufbuild/cel') as Cel
-  return evaluator
-}
+const require = createRequire(import.meta.url)
+const cel = (): Cel => require('@bufbuild/cel') as Cel
+const protobuf = () => require('@bufbuild/protobuf') as typeof import('@bufbuild/protobuf')
+const reflect = () => require('@bufbuild/protobuf/reflect') as typeof import('@bufbuild/protobuf/reflect')
+const wellKnown = () => require('@bufbuild/protobuf/wkt') as typeof import('@bufbuild/protobuf/wkt')
 
 /** Throws ConfigError when the expression does not parse. */
 export function checkExpression(expression: string, path: string): void {
@@ -32,6 +31,17 @@ export function checkExpression(expression: string, path: string): void {
 
 /** True when the expression is true of the stream; an evaluation error counts as false. */
 export function compileExpression(expression: string): (context: LogContext) => boolean {
+  const evaluate = compile(expression)
+  return (context) => evaluate(context) === true
+}
+
+/** The expression's value as JSON data; undefined for an evaluation error. */
+export function compileExpressionValue(expression: string): (context: LogContext) => unknown {
+  const evaluate = compile(expression)
+  return (context) => plainValue(evaluate(context))
+}
+
+function compile(expression: string): (context: LogContext) => CelResult {
   const { celEnv, parse, plan } = cel()
   const evaluate = plan(celEnv(), parse(expression))
   // Only the groups of attributes that the expression speaks of are gathered.
@@ -39,8 +49,21 @@ export function compileExpression(expression: string): (context: LogContext) => 
   return (context) => {
     const variables: Attributes = {}
     for (const [name, gather] of groups) variables[name] = gather(context)
-    return evaluate(variables as Parameters<typeof evaluate>[0]) === true
+    return evaluate(variables as Parameters<typeof evaluate>[0])
   }
+}
+
+function plainValue(value: CelResult): unknown {
+  const { isCelError, isCelList, isCelMap, isCelUint } = cel()
+  if (isCelError(value)) return undefined
+  if (typeof value === 'bigint') return Number(value)
+  if (isCelUint(value)) return Number(value.value)
+  if (isCelList(value)) return Array.from(value, plainValue)
+  if (isCelMap(value))
+    return Object.fromEntries(Array.from(value, ([key, inner]) => [String(plainValue(key)), plainValue(inner)]))
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1')
+  if (reflect().isReflectMessage(value)) return protobuf().toJson(value.desc, value.message)
+  return typeof value === 'object' ? String(value) : value
 }
 
 const GROUPS: Readonly<Record<string, (context: LogContext) => Attributes>> = {
@@ -104,7 +127,7 @@ function request({ info, requestHeaders: headers }: LogContext): Attributes {
     id: headers?.get('x-request-id'),
     protocol: info.protocol,
     query: question < 0 ? '' : path.slice(question + 1),
-    time: timestampFromMs(info.startTimeMs),
+    time: wellKnown().timestampFromMs(info.startTimeMs),
     size: BigInt(info.bytesReceived),
     total_size: BigInt(info.downstreamWireBytesReceived),
   })

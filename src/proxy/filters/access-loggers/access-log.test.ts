@@ -230,7 +230,10 @@ test('what cannot be honoured is refused with its path', () => {
     () => fileLog({ path: '/dev/null', format: '%NOPE%' }),
     /^ConfigError: access_log\[0\].*format: Not supported field in StreamInfo: NOPE/,
   )
-  assert.throws(() => fileLog({ path: '/dev/null', format: '%CEL(x)%' }), /%CEL% is not supported by this proxy/)
+  assert.throws(
+    () => fileLog({ path: '/dev/null', format: '%UPSTREAM_FILTER_STATE(x)%' }),
+    /%UPSTREAM_FILTER_STATE% is not supported by this proxy/,
+  )
   assert.throws(
     () => fileLog({ path: '/dev/null', jsonFormat: { a: { b: '%' } } }),
     /json_format\.a\.b: Incorrect configuration/,

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { ConfigError } from '../../../base/errors.ts'
+import { checkExpression, compileExpressionValue } from '../cel-filter.ts'
 import {
   grpcStatus,
   grpcStatusNumber,
@@ -18,7 +19,7 @@ import {
   trailer,
 } from './header-operators.ts'
 import { filterState, metadata, metadataOf } from './metadata-operators.ts'
-import { byteString, type Operator, TextOperator } from './operator.ts'
+import { byteString, type Operator, TextOperator, ValueOperator } from './operator.ts'
 import {
   commonDuration,
   maskedAddress,
@@ -76,6 +77,19 @@ const WITH_ARGUMENTS: Record<string, Compile> = {
   PER_REQUEST_STATE: filterState,
   ENVIRONMENT: (args, maxLength) => constant(byteString(process.env[args] || '-'), maxLength),
   COMMON_DURATION: (args, _maxLength, path) => commonDuration(args, path),
+  CEL: (args, maxLength, path) => celOperator(args, maxLength, path, true),
+  TYPED_CEL: (args, maxLength, path) => celOperator(args, maxLength, path, false),
+}
+
+/** `%CEL(expr)%` prints a string, `%TYPED_CEL(expr)%` keeps the value's type in JSON. */
+function celOperator(expression: string, maxLength: number | null, path: string, asText: boolean): Operator {
+  checkExpression(expression, path)
+  const evaluate = compileExpressionValue(expression)
+  if (!asText) return new ValueOperator(evaluate, maxLength)
+  return new ValueOperator((context) => {
+    const value = evaluate(context)
+    return value === undefined || value === null || typeof value === 'string' ? value : JSON.stringify(value)
+  }, maxLength)
 }
 
 /** May have arguments. */
@@ -100,8 +114,6 @@ const WITH_LENGTH: Record<string, (maxLength: number | null) => Operator> = {
 
 /** Envoy's commands that need what this proxy does not record. */
 const LACKING = new Set([
-  'CEL',
-  'TYPED_CEL',
   'COALESCE',
   'CUSTOM_FLAGS',
   'UPSTREAM_FILTER_STATE',

@@ -94,3 +94,13 @@ test('metadata and filter state', () => {
     'plain field f "value"',
   )
 })
+
+test('CEL values as text', () => {
+  const set = (i: StreamInfo, h: HeaderMap) => {
+    i.responseCode = 503
+    h.add('x-a', 'b')
+  }
+  const text = "%CEL(response.code)% %CEL(request.headers['x-a'])%|%CEL(request.headers['none'])%|%CEL([1, 'a'])%"
+  assert.equal(print(text, set), '503 b||[1,"a"]')
+  assert.throws(() => compileHeaderFormat('%CEL(nonsense(%)%', 'value'), /CEL|Incorrect configuration/)
+})
