@@ -65,6 +65,34 @@ function hasHandle(socket: Socket): boolean {
 const State = { Connecting: 0, Open: 1, Closing: 2, Closed: 3 } as const
 type State = (typeof State)[keyof typeof State]
 
+/** What net.Socket keeps of the `onread` option. */
+interface ReadSymbols {
+  readonly buffer: symbol
+  readonly callback: symbol
+}
+
+let readSymbols: ReadSymbols | null | undefined
+
+/**
+ * node:tls takes `onread` only for sockets that it connects itself. For accepted ones this does what net.Socket's
+ * constructor does with the option; false (and nothing changed) on a Node that keeps it elsewhere.
+ */
+function readIntoSharedBuffer(socket: Socket): boolean {
+  const handle = (socket as unknown as { _handle: { useUserBuffer?(buffer: Buffer): void } | null })._handle
+  if (readSymbols === undefined) {
+    const symbols = Object.getOwnPropertySymbols(socket)
+    const find = (name: string): symbol | undefined => symbols.find((symbol) => symbol.description === name)
+    const [buffer, callback] = [find('kBuffer'), find('kBufferCb')]
+    readSymbols = buffer && callback ? { buffer, callback } : null
+  }
+  if (readSymbols === null || typeof handle?.useUserBuffer !== 'function') return false
+  const fields = socket as unknown as Record<symbol, unknown>
+  fields[readSymbols.buffer] = READ_BUFFER
+  fields[readSymbols.callback] = onRead
+  handle.useUserBuffer(READ_BUFFER)
+  return true
+}
+
 const IGNORE: ConnectionCallbacks = {
   onData() {},
   onEvent() {},
@@ -118,7 +146,7 @@ export class SocketConnection implements Connection {
     socket.on('error', onError)
     socket.on('close', onClose)
     if (this.tls) {
-      socket.on('data', onTlsData)
+      if (!readIntoSharedBuffer(socket)) socket.on('data', onTlsData)
       socket.on('_tlsError', onTlsError)
     } else if (!connecting) this.fd = socketFd(socket)
   }
@@ -141,6 +169,7 @@ export class SocketConnection implements Connection {
     this.clearTimer()
     this.state = State.Open
     if (!this.tls) this.fd = socketFd(this.socket)
+    else if (this.disabledReads > 0) this.socket.pause()
     enterRead()
     try {
       this.callbacks.onEvent(ConnectionEvent.Connected)
@@ -246,10 +275,13 @@ export class SocketConnection implements Connection {
   }
 
   readDisable(disable: boolean): void {
+    // A TLS handshake needs the socket read: what is asked meanwhile takes effect when it is done.
+    const now = !this.tls || this.state !== State.Connecting
     if (disable) {
-      if (this.disabledReads++ === 0) this.socket.pause()
-    } else if (--this.disabledReads === 0) this.socket.resume()
-    else if (this.disabledReads < 0) throw new Error('readDisable(false) without its readDisable(true)')
+      if (this.disabledReads++ === 0 && now) this.socket.pause()
+    } else if (--this.disabledReads === 0) {
+      if (now) this.socket.resume()
+    } else if (this.disabledReads < 0) throw new Error('readDisable(false) without its readDisable(true)')
   }
 
   close(type: CloseType, details = ''): void {
