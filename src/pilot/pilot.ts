@@ -22,7 +22,7 @@ import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
 import { ResourceGenerator } from './push/resources.ts'
-import { untranslated } from './untranslated.ts'
+import { untranslated, untranslatedMesh } from './untranslated.ts'
 
 /** xDS and certificates over TLS (15012). */
 export interface SecureGrpcOptions {
@@ -77,6 +77,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   const generator = new ResourceGenerator()
   const discovery = new DiscoveryServer({ generator, metrics, log })
   const status = new ProblemLog(log, metrics)
+  for (const { path, message } of untranslatedMesh(options.meshConfig)) log.warn({ path }, `MeshConfig: ${message}`)
   const state = new DiscoveryState({
     mesh: options.meshConfig,
     domain: options.domain ?? 'cluster.local',

@@ -1,6 +1,6 @@
 // What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
 import type { Problem } from '../base/errors.ts'
-import type { AnyResource, IstioKind } from '../config/index.ts'
+import type { AnyResource, IstioKind, MeshConfig } from '../config/index.ts'
 import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 /** Whole kinds that nothing is generated from yet, with what that means. */
@@ -49,11 +49,64 @@ function fieldsOf(resource: AnyResource): Field[] {
       ])
     }
     case 'Sidecar':
-      return (resource.spec.ingress ?? []).map((listener, i) => ({
-        path: `spec.ingress[${i}].tls`,
-        set: listener.tls !== undefined,
+      return [
+        {
+          path: 'spec.outboundTrafficPolicy.mode ALLOW_ANY_DYNAMIC_DNS',
+          set: resource.spec.outboundTrafficPolicy?.mode === 'ALLOW_ANY_DYNAMIC_DNS',
+        },
+      ]
+    case 'Gateway':
+      return (resource.spec.servers ?? []).map((server, i) => ({
+        path: `spec.servers[${i}].tls.mode AUTO_PASSTHROUGH`,
+        set: server.tls?.mode === 'AUTO_PASSTHROUGH',
       }))
+    case 'Telemetry':
+      return (resource.spec.tracing ?? []).flatMap((tracing, i) =>
+        Object.entries(tracing.customTags ?? {}).map(([name, tag]) => ({
+          path: `spec.tracing[${i}].customTags[${JSON.stringify(name)}].formatter`,
+          set: tag.formatter !== undefined,
+        })),
+      )
     default:
       return []
   }
+}
+
+/** Settings of MeshConfig that change nothing here yet. */
+const MESH_FIELDS = [
+  'configSources',
+  'discoverySelectors',
+  'enableEnvoyAccessLogService',
+  'hboneIdleTimeout',
+  'serviceEntryVisibility',
+  'serviceScopeConfigs',
+  'verifyCertificateAtClient',
+  'zoneAwareLbSetting',
+] as const satisfies readonly (keyof MeshConfig)[]
+
+/** Kinds of extension providers that nothing can be sent to yet. */
+const PROVIDER_KINDS = ['envoyOtelAls', 'lightstep', 'opencensus', 'skywalking', 'stackdriver'] as const
+
+/** Every part of MeshConfig that is set and not translated yet, as warnings. */
+export function untranslatedMesh(mesh: MeshConfig): Problem[] {
+  const used = new Set(Object.values(mesh.defaultProviders).flat())
+  const providers = mesh.extensionProviders.filter(
+    (provider) => used.has(provider.name) && PROVIDER_KINDS.some((kind) => provider[kind] !== undefined),
+  )
+  const fields: Field[] = [
+    ...MESH_FIELDS.map((path) => ({ path, set: isSet(mesh[path]) })),
+    {
+      path: 'outboundTrafficPolicy.mode ALLOW_ANY_DYNAMIC_DNS',
+      set: mesh.outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS',
+    },
+    { path: 'defaultConfig.proxyHeaders.xForwardedHost', set: isSet(mesh.defaultConfig.proxyHeaders?.xForwardedHost) },
+    ...providers.map((provider) => ({ path: `extensionProviders ${provider.name}`, set: true })),
+  ]
+  return fields
+    .filter((field) => field.set)
+    .map(({ path }) => ({ path, message: 'is not translated yet and has no effect', level: 'warning' }))
+}
+
+function isSet(value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false
 }

@@ -13,20 +13,21 @@ import {
   SdsSecretConfigSchema,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { DownstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
-import type { ServerTls, TlsProtocolVersion } from '../../config/index.ts'
+import type { MeshConfig, ServerTls, TlsProtocolVersion } from '../../config/index.ts'
 import { ADS_SECRETS, agentSds } from '../xds/messages.ts'
 import { downstreamSocket } from './downstream-tls.ts'
 
 const ALPN = ['h2', 'http/1.1']
 
-export function gatewayTlsSocket(tls: ServerTls): TransportSocket {
+/** Versions, ciphers and curves that a server does not say come from MeshConfig.tlsDefaults. */
+export function gatewayTlsSocket(tls: ServerTls, mesh: Pick<MeshConfig, 'tlsDefaults'>): TransportSocket {
   const clientCa = clientCaSecret(tls)
   return downstreamSocket(
     create(DownstreamTlsContextSchema, {
       requireClientCertificate: tls.mode === 'MUTUAL' || tls.mode === 'ISTIO_MUTUAL',
       commonTlsContext: {
         alpnProtocols: ALPN,
-        tlsParams: parameters(tls),
+        tlsParams: parameters(tls, mesh.tlsDefaults ?? {}),
         tlsCertificateSdsSecretConfigs: certificateSecrets(tls),
         validationContextType: clientCa
           ? {
@@ -48,13 +49,17 @@ const VERSIONS: Readonly<Record<TlsProtocolVersion, Version>> = {
 }
 
 /** Nothing asked: Envoy's own defaults. */
-function parameters(tls: ServerTls): TlsParameters | undefined {
-  const { minProtocolVersion, maxProtocolVersion, cipherSuites } = tls
-  if (!minProtocolVersion && !maxProtocolVersion && !cipherSuites?.length) return undefined
+function parameters(tls: ServerTls, defaults: NonNullable<MeshConfig['tlsDefaults']>): TlsParameters | undefined {
+  const { maxProtocolVersion } = tls
+  const minProtocolVersion = tls.minProtocolVersion ?? defaults.minProtocolVersion
+  const cipherSuites = tls.cipherSuites?.length ? tls.cipherSuites : (defaults.cipherSuites ?? [])
+  const ecdhCurves = defaults.ecdhCurves ?? []
+  if (!minProtocolVersion && !maxProtocolVersion && cipherSuites.length + ecdhCurves.length === 0) return undefined
   return create(TlsParametersSchema, {
     tlsMinimumProtocolVersion: VERSIONS[minProtocolVersion ?? 'TLS_AUTO'],
     tlsMaximumProtocolVersion: VERSIONS[maxProtocolVersion ?? 'TLS_AUTO'],
     cipherSuites: [...new Set(cipherSuites)],
+    ecdhCurves: [...ecdhCurves],
   })
 }
 

@@ -78,12 +78,13 @@ function tlsAndTcpChains(context: ListenerContext, port: MergedPort, name: strin
   for (const merged of port.servers) {
     const { server, sniHosts } = merged
     if (isHttpServer(server)) {
-      const socket = gatewayTlsSocket(server.tls!)
+      const socket = gatewayTlsSocket(server.tls!, context.mesh)
       https.push(chain(sniHosts, [httpFilter(context, merged, name)], socket))
     } else if (server.tls && isPassthrough(server)) tcp.push(...passthroughChains(context, merged, passthroughNames))
     else {
       const filters = tcpRouteFilters(context, merged)
-      if (filters) tcp.push(chain(server.tls ? sniHosts : [], filters, server.tls && gatewayTlsSocket(server.tls)))
+      if (filters)
+        tcp.push(chain(server.tls ? sniHosts : [], filters, server.tls && gatewayTlsSocket(server.tls, context.mesh)))
     }
   }
   return [...https, ...tcp]

@@ -143,7 +143,7 @@ function ingressTlsChain(context: ListenerContext, port: InboundPort, tls: Serve
     port.name,
     `inbound_${port.name}`,
   )
-  chain.transportSocket = gatewayTlsSocket(tls)
+  chain.transportSocket = gatewayTlsSocket(tls, context.mesh)
   return chain
 }
 
