@@ -26,6 +26,7 @@ class Scope implements SidecarScope {
   readonly servicesByHost: ReadonlyMap<string, Service>
   readonly outboundTrafficPolicy: SidecarScope['outboundTrafficPolicy']
   readonly selectingRules: boolean
+  readonly hasPassthrough: boolean
   private readonly rules: DestinationRuleIndex
   private readonly found = new Map<Service, readonly MergedDestinationRule[]>()
 
@@ -54,6 +55,7 @@ class Scope implements SidecarScope {
     }
     this.services = [...services]
     this.servicesByHost = byHost
+    this.hasPassthrough = this.services.some((service) => service.resolution === 'Passthrough')
     this.outboundTrafficPolicy = outboundPolicy(parts, namespace, sidecar)
     this.key = [
       namespace,

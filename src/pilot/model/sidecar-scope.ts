@@ -32,6 +32,8 @@ export interface SidecarScope {
     readonly mode: MeshConfig['outboundTrafficPolicy']['mode']
     readonly egressProxy: EgressProxy | null
   }
+  /** Some service is headless or of resolution NONE. */
+  readonly hasPassthrough: boolean
   /** The rules in scope depend on the client's labels. */
   readonly selectingRules: boolean
   /** The rule that applies to `service` for a client with these labels, or null. */

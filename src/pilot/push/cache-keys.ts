@@ -106,7 +106,7 @@ export function outboundListenersKey(proxy: ProxyNode, push: PushContext): strin
   const scope = push.sidecarScope(proxy)
   const base = `${scope.key}|${versionOf(push.telemetries)}|${versionOf(patchesFor(proxy, push))}|${listenerClass(proxy)}`
   // Headless services have a listener for each endpoint but the proxy's own.
-  const headless = scope.services.some((service) => service.resolution === 'Passthrough')
+  const headless = scope.hasPassthrough
   return headless ? `${base}|${versionOf(push.endpoints)}|${proxy.ips.join(',')}` : base
 }
 

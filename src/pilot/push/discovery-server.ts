@@ -2,13 +2,20 @@
 import { errorText } from '../../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
 import type { Logger } from '../../base/logger.ts'
-import type { EncodedResource, SubscriptionChange, XdsConnection, XdsHandler } from '../../xds/server-types.ts'
+import type {
+  EncodedResource,
+  ResourceUpdate,
+  SubscriptionChange,
+  XdsConnection,
+  XdsHandler,
+} from '../../xds/server-types.ts'
 import { CDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { outboundClusterName } from '../xds/names.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
+import { allClusters, type ClusterState, clusterDelta } from './cluster-state.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
 import type { PilotMetrics } from './metrics.ts'
 import { shortType } from './metrics.ts'
@@ -26,6 +33,8 @@ export interface Client {
   unackedMs: number
   queued: boolean
   /** Subscriptions that wait for their answer. */
+  /** The clusters it was sent last; null before the first answer, and for clients that ask by name. */
+  clusters: ClusterState | null
   readonly asked: { readonly typeUrl: string; readonly change: SubscriptionChange }[]
 }
 
@@ -89,6 +98,7 @@ export class DiscoveryServer implements XdsHandler {
       pendingMs: 0,
       unackedMs: 0,
       queued: false,
+      clusters: null,
       asked: [],
     }
     this.clients.set(connection.id, client)
@@ -107,8 +117,8 @@ export class DiscoveryServer implements XdsHandler {
 
   private answer(client: Client, typeUrl: string, change: SubscriptionChange): void {
     const names = change.wildcard && !isNamedType(typeUrl) ? null : change.added
-    const resources = this.generate(typeUrl, client, names)
-    this.send(client, typeUrl, resources, names ?? [], names === null)
+    if (typeUrl === CDS_TYPE && names === null && client.proxy.generator === '') this.sendAllClusters(client, false)
+    else this.send(client, typeUrl, this.generate(typeUrl, client, names), names ?? [], names === null)
     this.settle(client)
   }
 
@@ -212,9 +222,9 @@ export class DiscoveryServer implements XdsHandler {
     for (const typeUrl of connection.watchedTypes()) {
       const extent = extentOf(typeUrl, changes, client.proxy, this.push)
       if (typeUrl === CDS_TYPE && extent !== 'none' && connection.watched(CDS_TYPE)?.wildcard) {
-        const resources = this.generate(typeUrl, client, null)
-        if (connection.delta) changedClusters = changedNames(connection, resources)
-        sent = this.send(client, typeUrl, resources, [], true, changes.all) || sent
+        const delta = this.pushClusters(client, changes.all)
+        changedClusters = delta.names
+        sent = delta.sent || sent
       } else if (typeUrl === EDS_TYPE) sent = this.pushEndpoints(client, changes, extent, changedClusters) || sent
       else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl)) {
         sent = this.pushType(client, typeUrl, changes.all) || sent
@@ -237,6 +247,32 @@ export class DiscoveryServer implements XdsHandler {
       if (client.pending && this.clients.has(connection.id)) this.enqueue(client)
     }, ACK_PATIENCE_MS - waitedMs).unref()
     return false
+  }
+
+  /** Sends what is different from the last clusters, and says which changed: a delta client warms those anew. */
+  private pushClusters(client: Client, force: boolean): { sent: boolean; names: readonly string[] } {
+    const { connection } = client
+    const before = client.clusters
+    if (!before || force || !connection.delta) {
+      const versions = new Map(connection.watched(CDS_TYPE)?.versions)
+      const { sent, resources } = this.sendAllClusters(client, force)
+      const names = connection.delta
+        ? resources.filter((r) => versions.get(r.name) !== r.version).map((r) => r.name)
+        : []
+      return { sent, names }
+    }
+    const state = this.options.generator.clusterState(client.proxy, this.push!)
+    const { changed, removed } = clusterDelta(before, state)
+    client.clusters = state
+    if (changed.length === 0 && removed.length === 0) return { sent: false, names: [] }
+    const update = { resources: changed, removed, version: this.push!.version, full: false }
+    return { sent: this.deliver(client, CDS_TYPE, update), names: changed.map((r) => r.name) }
+  }
+
+  private sendAllClusters(client: Client, force: boolean): { sent: boolean; resources: readonly EncodedResource[] } {
+    client.clusters = this.options.generator.clusterState(client.proxy, this.push!)
+    const resources = allClusters(client.clusters)
+    return { sent: this.send(client, CDS_TYPE, resources, [], true, force), resources }
   }
 
   private pushType(client: Client, typeUrl: string, force: boolean): boolean {
@@ -304,7 +340,11 @@ export class DiscoveryServer implements XdsHandler {
     force = false,
   ): boolean {
     const removed = missing(asked, resources)
-    const sent = client.connection.push(typeUrl, { resources, removed, version: this.push!.version, full, force })
+    return this.deliver(client, typeUrl, { resources, removed, version: this.push!.version, full, force })
+  }
+
+  private deliver(client: Client, typeUrl: string, update: ResourceUpdate): boolean {
+    const sent = client.connection.push(typeUrl, update)
     if (sent) this.options.metrics.pushes.inc({ type: shortType(typeUrl) })
     return sent
   }
@@ -326,9 +366,4 @@ function missing(
   if (count <= resources.length) return NOTHING
   const there = new Set(resources.map((r) => r.name))
   return [...asked].filter((name) => !there.has(name))
-}
-
-function changedNames(connection: XdsConnection, resources: readonly EncodedResource[]): string[] {
-  const versions = connection.watched(CDS_TYPE)?.versions
-  return resources.filter((r) => versions?.get(r.name) !== r.version).map((r) => r.name)
 }

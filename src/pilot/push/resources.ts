@@ -22,6 +22,7 @@ import type { PushContext } from '../model/push-context.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
 import { assignmentKey, clusterKey, outboundListenersKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
+import { allClusters, type ClusterState } from './cluster-state.ts'
 import { EncodedCache, encodeResource, encodeRouteConfiguration } from './encoded-cache.ts'
 
 /** The types this control plane translates, in push order. */
@@ -51,7 +52,7 @@ export class ResourceGenerator {
     if (proxy.generator === 'grpc' && typeUrl !== EDS_TYPE) return this.generateGrpc(typeUrl, proxy, push, names ?? [])
     switch (typeUrl) {
       case CDS_TYPE:
-        return this.generateClusters(proxy, push)
+        return allClusters(this.clusterState(proxy, push))
       case EDS_TYPE:
         return names === null ? [] : this.generateAssignments(proxy, push, names)
       case LDS_TYPE:
@@ -92,9 +93,12 @@ export class ResourceGenerator {
     }
   }
 
-  private generateClusters(proxy: ProxyNode, push: PushContext): EncodedResource[] {
-    const own = fixedClusters(proxy, push).map((c) => encodeResource(ClusterSchema, c.name, c))
-    return [...this.outboundClusters(proxy, push), ...own]
+  /** All clusters of a proxy, in the two parts that change for different reasons. */
+  clusterState(proxy: ProxyNode, push: PushContext): ClusterState {
+    return {
+      outbound: this.outboundClusters(proxy, push),
+      own: fixedClusters(proxy, push).map((c) => encodeResource(ClusterSchema, c.name, c)),
+    }
   }
 
   private generateListeners(proxy: ProxyNode, push: PushContext): EncodedResource[] {

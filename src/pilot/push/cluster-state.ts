@@ -1,0 +1,42 @@
+// What clusters a proxy was sent, and what of it is different now: large lists are compared once for all their proxies.
+import type { EncodedResource } from '../../xds/server-types.ts'
+
+export interface ClusterState {
+  /** The same array for all proxies of one scope and kind. */
+  readonly outbound: readonly EncodedResource[]
+  /** The proxy's own: fixed and inbound clusters. */
+  readonly own: readonly EncodedResource[]
+}
+
+/** What leads from one state to another. */
+export interface ClusterDelta {
+  readonly changed: readonly EncodedResource[]
+  readonly removed: readonly string[]
+}
+
+export function allClusters(state: ClusterState): EncodedResource[] {
+  return [...state.outbound, ...state.own]
+}
+
+const deltas = new WeakMap<readonly EncodedResource[], WeakMap<readonly EncodedResource[], ClusterDelta>>()
+
+/** The difference between two states. */
+export function clusterDelta(before: ClusterState, after: ClusterState): ClusterDelta {
+  const own = compare(before.own, after.own)
+  if (before.outbound === after.outbound) return own
+  let known = deltas.get(after.outbound)
+  if (!known) deltas.set(after.outbound, (known = new WeakMap()))
+  let outbound = known.get(before.outbound)
+  if (!outbound) known.set(before.outbound, (outbound = compare(before.outbound, after.outbound)))
+  return { changed: [...outbound.changed, ...own.changed], removed: [...outbound.removed, ...own.removed] }
+}
+
+function compare(before: readonly EncodedResource[], after: readonly EncodedResource[]): ClusterDelta {
+  const versions = new Map(before.map((r) => [r.name, r.version]))
+  const changed: EncodedResource[] = []
+  for (const resource of after) {
+    if (versions.get(resource.name) !== resource.version) changed.push(resource)
+    versions.delete(resource.name)
+  }
+  return { changed, removed: [...versions.keys()] }
+}
