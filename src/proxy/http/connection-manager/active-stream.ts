@@ -263,7 +263,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.tunneling && !accepted) this.leaveTunnel()
     mutateResponseHeaders(headers, config, accepted, this.echoRequestId)
     if (!accepted) {
-      if (this.wantsClose) manager.closeAfterStreams()
+      if (this.wantsClose && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
       if (!this.requestDone) {
         // The rest of the request would stand in the way of the next one on this connection.
         stats.rqResponseBeforeComplete.inc()

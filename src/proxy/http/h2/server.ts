@@ -22,6 +22,8 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
   private prefaceRead = 0
   private closedStreams = 0
   private prematureResets = 0
+  private dispatching = false
+  private answeredEarly: ServerStream[] = []
 
   constructor(
     connection: Connection,
@@ -45,7 +47,29 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
         return this.fail(protocolError('no client connection preface'))
       }
     }
-    return at < chunk.length ? this.read(chunk, at) : null
+    if (at === chunk.length) return null
+    this.dispatching = true
+    const error = this.read(chunk, at)
+    this.dispatching = false
+    if (this.answeredEarly.length > 0) this.resetAnswered()
+    return error
+  }
+
+  /** The answer to `stream` is complete and its request is not: the rest may be in the bytes at hand, or is refused. */
+  onAnsweredEarly(stream: ServerStream): void {
+    this.answeredEarly.push(stream)
+    if (!this.dispatching) this.resetAnswered()
+  }
+
+  private resetAnswered(): void {
+    const streams = this.answeredEarly
+    this.answeredEarly = []
+    for (const stream of streams) {
+      if (stream.remoteClosed) continue
+      // RFC 9113 §8.1: no error, but no more of the request either.
+      this.sendReset(stream, ErrorCode.NoError)
+      stream.close()
+    }
   }
 
   protected lastPeerStream(): number {
@@ -138,16 +162,25 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   answered = false
   /** The request was an extended CONNECT. */
   upgrade = false
+  private readonly server: Http2ServerConnection
+
+  constructor(server: Http2ServerConnection, id: number) {
+    super(server, id)
+    this.server = server
+  }
 
   deliverHeaders(headers: HeaderMap, endStream: boolean): void {
     this.decoder!.decodeHeaders(headers, endStream)
   }
 
   protected deliverData(chunk: Buffer, endStream: boolean): void {
+    // Nobody waits for the rest of a request that has its answer.
+    if (this.localClosed && !this.tunnel) return
     this.decoder!.decodeData(chunk, endStream)
   }
 
   protected deliverTrailers(trailers: HeaderMap): void {
+    if (this.localClosed && !this.tunnel) return
     this.decoder!.decodeTrailers(trailers)
   }
 
@@ -166,13 +199,9 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   }
 
   protected override onLocalEnd(): void {
-    if (this.state !== StreamState.HalfClosedRemote && !this.tunnel) {
-      // A complete answer to an unfinished request: the rest is not wanted (RFC 9113 §8.1).
-      this.state = StreamState.Closed
-      this.codec.sendReset(this, ErrorCode.NoError)
-    } else this.state = this.state === StreamState.HalfClosedRemote ? StreamState.Closed : StreamState.HalfClosedLocal
-    if (this.state === StreamState.Closed) this.dropHeld()
-    this.settle()
+    this.dropHeld()
+    super.onLocalEnd()
+    if (this.state === StreamState.HalfClosedLocal && !this.tunnel) this.server.onAnsweredEarly(this)
   }
 
   protected resetCode(reason: StreamResetReason): number {
