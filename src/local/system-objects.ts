@@ -6,10 +6,11 @@ import { PROXY_IMAGE } from './images.ts'
 import { PROXY_MOUNTS, PROXY_VOLUMES } from './inject.ts'
 
 /** Mesh settings of Istio's demo profile, laid over the defaults. */
-export const DEMO_MESH_CONFIG = { accessLogFile: '/dev/stdout' }
-
-/** Marks a pod that gets a proxy as its only container, with what a proxy needs filled in. */
-export const GATEWAY_CONTAINER = 'istio-proxy'
+export const DEMO_MESH_CONFIG = {
+  accessLogFile: '/dev/stdout',
+  // As the installation charts have it: istio_requests_total and its kin without a Telemetry resource.
+  defaultProviders: { metrics: ['prometheus'] },
+}
 
 interface SystemPort {
   readonly name: string
@@ -120,7 +121,7 @@ function ingressGateway(): KubeObject[] {
             serviceAccountName: `${name}-service-account`,
             containers: [
               {
-                name: GATEWAY_CONTAINER,
+                name: 'istio-proxy',
                 image: PROXY_IMAGE,
                 ports: [8080, 8443, 15021, 15090].map((containerPort) => ({ containerPort, protocol: 'TCP' })),
                 volumeMounts: PROXY_MOUNTS,
