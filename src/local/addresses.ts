@@ -3,7 +3,7 @@
 export const BRIDGE = 'br0'
 /** The node's own address on the bridge: the pods' gateway, and where the control plane listens. */
 export const NODE_IP = '10.244.0.1'
-export const POD_CIDR = '10.244.0.0/16'
+const POD_CIDR = '10.244.0.0/16'
 export const SERVICE_CIDR = '10.96.0.0/16'
 export const DNS_VIP = '10.96.0.10'
 export const CLUSTER_DOMAIN = 'cluster.local'
@@ -12,11 +12,11 @@ export const NODE_NAME = 'outrigger'
 const POD_BASE = ipToNumber('10.244.0.0')
 const SERVICE_BASE = ipToNumber('10.96.0.0')
 
-export function ipToNumber(ip: string): number {
+function ipToNumber(ip: string): number {
   return ip.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
 }
 
-export function numberToIp(value: number): string {
+function numberToIp(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.')
 }
 

@@ -13,11 +13,7 @@ export interface ApplyResult {
 }
 
 /** Names an object as kubectl does: `service/reviews`, `virtualservice.networking.istio.io/reviews`. */
-export function displayName({
-  apiVersion,
-  kind,
-  metadata,
-}: Pick<KubeObject, 'apiVersion' | 'kind' | 'metadata'>): string {
+function displayName({ apiVersion, kind, metadata }: Pick<KubeObject, 'apiVersion' | 'kind' | 'metadata'>): string {
   const [first, ...group] = groupKindOf({ apiVersion, kind }).split('.')
   return `${[first!.toLowerCase(), ...group].join('.')}/${metadata.name}`
 }

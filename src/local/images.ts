@@ -1,6 +1,5 @@
 // Container images as local commands. There is no registry and no container runtime: a plain file says which program
 // of this machine an image name stands for.
-import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { LineCounter, parseDocument, YAMLMap } from 'yaml'
 import { UserError } from '../base/errors.ts'
@@ -111,8 +110,4 @@ export function withoutTag(reference: string): string {
   const name = reference.split('@')[0]!
   const colon = name.lastIndexOf(':')
   return colon > name.lastIndexOf('/') ? name.slice(0, colon) : name
-}
-
-export function readImages(file: string): Map<string, Image> {
-  return parseImages(file, readFileSync(file, 'utf8'))
 }

@@ -10,7 +10,7 @@ export type ProxyKind = 'outrigger' | 'envoy'
 export type ProxyChoice = ProxyKind | 'mixed-by-annotation'
 
 /** Pod annotation that picks the data plane with `--proxy mixed-by-annotation`; without it: `outrigger`. */
-export const PROXY_ANNOTATION = 'outrigger.io/proxy'
+const PROXY_ANNOTATION = 'outrigger.io/proxy'
 
 export interface InjectionOptions {
   readonly proxy: ProxyChoice

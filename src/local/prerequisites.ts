@@ -27,7 +27,7 @@ const PACKAGE_MANAGERS: Record<string, (packages: string[]) => [string, string[]
 }
 
 /** The path of a program on $PATH, or undefined. */
-export function findProgram(name: string, path = process.env.PATH ?? ''): string | undefined {
+function findProgram(name: string, path = process.env.PATH ?? ''): string | undefined {
   for (const dir of path.split(delimiter)) {
     const file = join(dir, name)
     try {

@@ -30,7 +30,7 @@ export async function runProbe(probe: Probe, target: ProbeTarget): Promise<Probe
 }
 
 /** A probe's port: a number, or the name of one of the container's ports. */
-export function portNumber(port: number | string, container: Container): number {
+function portNumber(port: number | string, container: Container): number {
   if (typeof port === 'number') return port
   if (/^\d+$/.test(port)) return Number(port)
   const named = container.ports?.find((p) => p.name === port)

@@ -55,7 +55,7 @@ function entry(kind: string, pluralName: string, short: readonly string[]): Reso
   }
 }
 
-export const RESOURCE_TYPES: readonly ResourceType[] = [
+const RESOURCE_TYPES: readonly ResourceType[] = [
   ...KUBERNETES.map(([kind, pluralName, ...short]) => entry(kind, pluralName, short)),
   ...ISTIO_KINDS.map((kind) =>
     entry(istioGroupKind(kind), plural(kind), ISTIO_SHORT[kind] ? [ISTIO_SHORT[kind]!] : []),

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 
 /** A system program that could not be started or ended badly; the message holds its own words. */
-export class CommandError extends Error {
+class CommandError extends Error {
   readonly stderr: string
   readonly exitCode: number | null
   constructor(command: string, exitCode: number | null, stderr: string, options?: ErrorOptions) {

@@ -35,7 +35,7 @@ export interface Mesh {
   ok(...args: string[]): string
   up(...args: string[]): Output
   start(args: string[], options?: SpawnOptions): ReturnType<typeof spawn>
-  /** Name of the first running pod with these labels. */
+  /** Name of the first pod with these labels that is not ending. */
   pod(selector: string, namespace?: string): string
   save(name: string, text: string): void
   remove(name: string): void
@@ -81,8 +81,12 @@ export async function createMesh(change: (manifest: string) => string = (text) =
     start: (args, options = {}) =>
       spawn(process.execPath, [ENTRY, ...args, ...(args[0] === 'up' ? ports : [])], { env, ...options }),
     pod: (selector, namespace = 'default') => {
-      const name = ok('get', 'pods', '-n', namespace, '-l', selector, '-o', 'name').trim().split('\n')[0]!
-      return name.slice(name.indexOf('/') + 1)
+      const list = JSON.parse(ok('get', 'pods', '-n', namespace, '-l', selector, '-o', 'json')) as {
+        items: { metadata: { name: string; deletionTimestamp?: string } }[]
+      }
+      const pod = list.items.find(({ metadata }) => metadata.deletionTimestamp === undefined)
+      if (!pod) throw new Error(`no pod ${selector} in ${namespace}`)
+      return pod.metadata.name
     },
     save: (name, text) => writeFileSync(join(dir, name), text),
     remove: (name) => rmSync(join(dir, name)),
