@@ -9,7 +9,15 @@ export async function printStructured(value: unknown, format: 'json' | 'yaml'): 
     return
   }
   const { stringify } = await import('yaml')
-  process.stdout.write(stringify(value, { sortMapEntries: true, lineWidth: 0, aliasDuplicateObjects: false }))
+  process.stdout.write(
+    stringify(value, {
+      sortMapEntries: true,
+      lineWidth: 0,
+      aliasDuplicateObjects: false,
+      indentSeq: false,
+      singleQuote: true,
+    }),
+  )
 }
 
 /** Checks `-o`. Throws UserError with the choices. */

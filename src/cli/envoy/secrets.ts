@@ -58,16 +58,19 @@ function rowsOf(entry: Json, state: string): SecretRow[] {
   const chain = object(secret, 'tls_certificate', 'certificate_chain')
   if (chain) return [{ name, type: 'Cert Chain', state, certificate: firstCertificate(chain), trustDomain: '' }]
   const context = object(secret, 'validation_context')
-  const roots = object(context, 'trusted_ca')
-  if (roots) return [{ name, type: 'CA', state, certificate: firstCertificate(roots), trustDomain: '' }]
+  // SPIRE's secrets have an empty trusted_ca beside the bundles of the trust domains.
   const bundles = list(object(context, 'custom_validator_config', 'typed_config'), 'trust_domains')
-  return bundles.map((bundle) => ({
-    name,
-    type: 'CA',
-    state,
-    certificate: firstCertificate(object(bundle, 'trust_bundle')),
-    trustDomain: string(bundle, 'name'),
-  }))
+  if (bundles.length > 0) {
+    return bundles.map((bundle) => ({
+      name,
+      type: 'CA',
+      state,
+      certificate: firstCertificate(object(bundle, 'trust_bundle')),
+      trustDomain: string(bundle, 'name'),
+    }))
+  }
+  const roots = object(context, 'trusted_ca')
+  return roots ? [{ name, type: 'CA', state, certificate: firstCertificate(roots), trustDomain: '' }] : []
 }
 
 function firstCertificate(source: Json | undefined): X509Certificate | null {
