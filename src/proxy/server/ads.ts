@@ -3,18 +3,12 @@
 import { create } from '@bufbuild/protobuf'
 import { ExtensionSchema, type Node, NodeSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { Logger } from '../../base/logger.ts'
-import {
-  type AdsClient,
-  CDS_TYPE,
-  EDS_TYPE,
-  LDS_TYPE,
-  RDS_TYPE,
-  type ResourceChange,
-  SDS_TYPE,
-} from '../../xds/index.ts'
+import { type AdsClient, EDS_TYPE, RDS_TYPE, type ResourceChange, SDS_TYPE } from '../../xds/index.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ClusterResources } from './clusters.ts'
+import type { FileSources } from './file-source.ts'
 import type { ListenerResources } from './listeners.ts'
+import type { IncomingResource } from './resource.ts'
 import type { RouteResources } from './routes.ts'
 import type { SecretResources } from './secrets.ts'
 import { PROXY_VERSION } from './version.ts'
@@ -56,50 +50,65 @@ export interface AdsResources {
   readonly secrets: SecretResources
 }
 
-/** Which types the bootstrap asks for over ADS, and how long the first answer is waited for. */
-export interface AdsTypes {
-  readonly cdsTimeoutMs: number | null
-  readonly ldsTimeoutMs: number | null
-}
-
 /**
- * Subscribes to EDS and RDS (names follow later) and to CDS; to LDS once the first clusters are warm. Resolves when
- * the first listeners are warm too. Timeouts stand in for what does not come.
+ * Follows CDS, then, once the first clusters are warm, LDS. Resolves when the first listeners are warm too. Timeouts
+ * stand in for what does not come. null = the bootstrap does not ask for that type.
  */
-export async function subscribeAll(
-  ads: AdsClient,
+export async function followAll(
   resources: AdsResources,
-  types: AdsTypes,
+  sources: { readonly cds: ResourceFeed | null; readonly lds: ResourceFeed | null },
   log: Logger,
 ): Promise<void> {
   const { clusters, listeners } = resources
-  if (types.cdsTimeoutMs !== null) {
-    await firstAnswer((done) => {
-      ads.subscribe(
-        CDS_TYPE,
-        { wildcard: true, initialFetchTimeoutMs: types.cdsTimeoutMs! },
-        {
-          onUpdate: (change) => clusters.update(change.added, change.removed, change.version).finally(done),
-          onTimeout: done,
-        },
-      )
-    })
+  if (sources.cds !== null) {
+    await sources.cds((added, removed, version) => clusters.update(added, removed, version))
     await clusters.settled()
     log.info('cm init: all clusters initialized')
   }
-  if (types.ldsTimeoutMs !== null) {
-    await firstAnswer((done) => {
+  if (sources.lds !== null) {
+    await sources.lds((added, removed, version) => listeners.update(added, removed, version))
+    await listeners.settled()
+  }
+}
+
+/** Applies one update of a whole type; returns why it is refused, or null. */
+type ApplyUpdate = (
+  added: readonly IncomingResource[],
+  removed: readonly string[],
+  version: string,
+) => Promise<string | null>
+
+/** Delivers updates from now on; resolves with the first one, or when it is waited for no longer. */
+export type ResourceFeed = (apply: ApplyUpdate) => Promise<void>
+
+export function adsFeed(ads: AdsClient, typeUrl: string, initialFetchTimeoutMs: number): ResourceFeed {
+  return (apply) =>
+    new Promise((done) => {
       ads.subscribe(
-        LDS_TYPE,
-        { wildcard: true, initialFetchTimeoutMs: types.ldsTimeoutMs! },
+        typeUrl,
+        { wildcard: true, initialFetchTimeoutMs },
         {
-          onUpdate: (change) => listeners.update(change.added, change.removed, change.version).finally(done),
-          onTimeout: done,
+          onUpdate: (change) => apply(change.added, change.removed, change.version).finally(done),
+          onTimeout: () => done(),
         },
       )
     })
-    await listeners.settled()
-  }
+}
+
+/** What a file no longer holds is removed. */
+export function fileFeed(files: FileSources, kind: string, path: string): ResourceFeed {
+  return (apply) =>
+    new Promise((done) => {
+      let names: readonly string[] = []
+      files.use(kind, path, async (resources, version) => {
+        const now = resources.map((resource) => resource.name)
+        const removed = names.filter((name) => !now.includes(name))
+        const reason = await apply(resources, removed, version)
+        names = now
+        done()
+        return reason
+      })
+    })
 }
 
 /** Makes EDS, SDS and RDS askable; before any cluster or listener is parsed. */
@@ -112,8 +121,4 @@ export function subscribeNamed(ads: AdsClient, resources: AdsResources): void {
   })
   secrets.ads = ads.subscribe(SDS_TYPE, options, { onUpdate: (change: ResourceChange) => secrets.update(change.added) })
   routes.rds = ads.subscribe(RDS_TYPE, options, { onUpdate: (change: ResourceChange) => routes.update(change.added) })
-}
-
-function firstAnswer(subscribe: (done: () => void) => void): Promise<void> {
-  return new Promise((resolve) => subscribe(resolve))
 }

@@ -11,6 +11,7 @@ import type { ClusterData, EndpointsData } from '../upstream/config.ts'
 import { parseCluster } from '../upstream/parse-cluster.ts'
 import { parseEndpoints } from '../upstream/parse-endpoints.ts'
 import type { ClusterFacts } from './cluster-status.ts'
+import { type FileSources, filePath } from './file-source.ts'
 import { decodeResource, dumped, fetchTimeoutMs, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
 import type { SecretResources } from './secrets.ts'
 import type { Need, Warming } from './warming.ts'
@@ -34,6 +35,7 @@ export class ClusterResources {
   private readonly workers: Workers
   private readonly warming: Warming
   private readonly secrets: SecretResources
+  private readonly files: FileSources
   private readonly log: Logger
   private readonly active = new Map<string, KnownCluster>()
   private readonly warmingClusters = new Map<string, KnownCluster>()
@@ -49,6 +51,7 @@ export class ClusterResources {
     workers: Workers,
     warming: Warming,
     secrets: SecretResources,
+    files: FileSources,
     log: Logger,
     stats: Scope,
   ) {
@@ -56,6 +59,7 @@ export class ClusterResources {
     this.workers = workers
     this.warming = warming
     this.secrets = secrets
+    this.files = files
     this.log = log
     const scope = stats.scope('cluster_manager')
     this.activeGauge = scope.gauge('active_clusters')
@@ -173,16 +177,18 @@ export class ClusterResources {
       if (!this.secrets.has(name)) needs.push({ key: `secret:${name}`, timeoutMs: fetchTimeoutMs(source) })
     }
     if (data.type === 'EDS') {
-      if (this.eds === null) {
+      const source = message.edsClusterConfig?.edsConfig
+      const path = filePath(source)
+      if (path !== null) this.files.use('endpoints', path, (resources) => this.updateEndpoints(resources))
+      else if (this.eds === null) {
         throw new ConfigError(
           'eds_cluster_config',
-          'there is no ADS to ask for endpoints; set dynamic_resources.ads_config',
+          'there is no ADS to ask for endpoints; set dynamic_resources.ads_config or a path_config_source',
         )
       }
-      needs.push({
-        key: `endpoints:${data.edsServiceName}`,
-        timeoutMs: fetchTimeoutMs(message.edsClusterConfig?.edsConfig),
-      })
+      // A file says what it has when it changes, not when it is asked.
+      const known = path !== null && this.assignments.has(data.edsServiceName)
+      if (!known) needs.push({ key: `endpoints:${data.edsServiceName}`, timeoutMs: fetchTimeoutMs(source) })
     }
     return { known: { data, resource, dump: dumped(ClusterSchema, resource), fixed }, needs }
   }

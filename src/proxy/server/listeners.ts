@@ -185,11 +185,7 @@ export class ListenerResources {
       if (!this.secrets.has(name)) needs.push({ key: `secret:${name}`, timeoutMs: fetchTimeoutMs(source) })
     }
     for (const [name, source] of dependencies.routes) {
-      if (this.routes.rds === null)
-        throw new ConfigError(
-          '',
-          `there is no ADS to ask for route configuration '${name}'; set dynamic_resources.ads_config`,
-        )
+      this.routes.ensure(name, source)
       if (!this.routes.has(name)) needs.push({ key: `route:${name}`, timeoutMs: fetchTimeoutMs(source) })
     }
     const known: KnownListener = {

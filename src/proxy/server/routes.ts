@@ -1,10 +1,12 @@
 // Route configurations of RDS on the main thread: parsed, handed to the workers, kept while a listener names them.
 
+import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
-import { errorText } from '../../base/errors.ts'
+import { ConfigError, errorText } from '../../base/errors.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import { createParseContext, type ExtensionRegistry } from '../config/extension-registry.ts'
 import { parseRouteConfiguration } from '../route/parse.ts'
+import { type FileSources, filePath } from './file-source.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
@@ -13,16 +15,34 @@ export class RouteResources {
   private readonly registry: ExtensionRegistry
   private readonly workers: Workers
   private readonly warming: Warming
+  private readonly files: FileSources
+  /** Names that no subscription asks for. */
+  private readonly fromFiles = new Set<string>()
   /** User (listener version) → names it needs. */
   private readonly users = new Map<object, ReadonlySet<string>>()
   private wanted = new Set<string>()
   private readonly known = new Map<string, { resource: IncomingResource; dump: DumpedResource }>()
   rds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
-  constructor(registry: ExtensionRegistry, workers: Workers, warming: Warming) {
+  constructor(registry: ExtensionRegistry, workers: Workers, warming: Warming, files: FileSources) {
     this.registry = registry
     this.workers = workers
     this.warming = warming
+    this.files = files
+  }
+
+  /** Makes sure that somebody delivers it. Throws ConfigError. */
+  ensure(name: string, source: ConfigSource | undefined): void {
+    const path = filePath(source)
+    if (path !== null) {
+      this.fromFiles.add(name)
+      this.files.use('routes', path, (resources) => this.update(resources))
+    } else if (this.rds === null) {
+      throw new ConfigError(
+        '',
+        `there is no ADS to ask for route configuration '${name}'; set dynamic_resources.ads_config or a path_config_source`,
+      )
+    }
   }
 
   has(name: string): boolean {
@@ -37,8 +57,8 @@ export class RouteResources {
     for (const set of this.users.values()) for (const name of set) wanted.add(name)
     const before = this.wanted
     this.wanted = wanted
-    const gone = [...before].filter((name) => !wanted.has(name))
-    const fresh = [...wanted].filter((name) => !before.has(name))
+    const gone = [...before].filter((name) => !wanted.has(name) && !this.fromFiles.has(name))
+    const fresh = [...wanted].filter((name) => !before.has(name) && !this.fromFiles.has(name))
     if (fresh.length > 0) this.rds?.add(fresh)
     if (gone.length > 0) this.rds?.remove(gone)
     for (const name of gone) {

@@ -5,19 +5,32 @@ import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { AdsClient, SDS_TYPE } from '../../xds/index.ts'
+import { type FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import type { SdsSubscribe } from './secrets.ts'
 
-/** `api_config_source` of type GRPC or DELTA_GRPC; other sources throw ConfigError. */
+/** `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
 export function createSdsSubscribe(
   find: (name: string) => Cluster | undefined,
   node: () => Node,
+  files: FileSources,
   log: Logger,
 ): SdsSubscribe {
   return (name, source, onSecret) => {
+    const path = filePath(source)
+    if (path !== null) {
+      files.use(`secret ${name}`, path, (resources) => {
+        for (const resource of resources) if (resource.name === name) onSecret(resource)
+        return null
+      })
+      return () => {}
+    }
     const specifier = source.configSourceSpecifier
     if (specifier.case !== 'apiConfigSource')
-      throw new ConfigError('sds_config', `secret '${name}': only api_config_source is supported by this proxy`)
+      throw new ConfigError(
+        'sds_config',
+        `secret '${name}': only api_config_source and path_config_source are supported by this proxy`,
+      )
     const client = new AdsClient({
       transport: grpcTransport(specifier.value, find, 'sds_config.api_config_source'),
       node: node(),

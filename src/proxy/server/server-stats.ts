@@ -5,6 +5,8 @@ import type { ServerState } from '../admin/source.ts'
 import { durationMsOr } from '../config/duration.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
 import type { Counter, Gauge } from '../observe/stats.ts'
+import { secretCertificates } from './certificates.ts'
+import { mergeRuntime } from './runtime.ts'
 import type { ServerContext } from './start-proxy.ts'
 import { PROXY_VERSION } from './version.ts'
 
@@ -27,6 +29,10 @@ export class ServerStats {
   private readonly memoryAllocated: Gauge
   private readonly memoryHeapSize: Gauge
   private readonly memoryPhysicalSize: Gauge
+  private readonly totalConnections: Gauge
+  private readonly daysUntilExpiry: Gauge
+  private readonly runtimeKeys: Gauge
+  private readonly adminOverrides: Gauge
   private readonly flushFailures: Counter
   private readonly timer: NodeJS.Timeout
   /** One collection at a time: deltas must be applied in order. */
@@ -46,6 +52,21 @@ export class ServerStats {
     server.gauge('concurrency').set(options.concurrency)
     server.gauge('hot_restart_epoch').set(0)
     server.gauge('version').set(Number.parseInt(PROXY_VERSION.replaceAll('.', ''), 10))
+    // What can never move here, but dashboards ask for: we have no hot restart and no debug build.
+    for (const name of ['parent_connections', 'static_unknown_fields', 'dynamic_unknown_fields', 'wip_protos']) {
+      server.gauge(name).set(0)
+    }
+    server.gauge('seconds_until_first_ocsp_response_expiring').set(0)
+    server.counter('debug_assertion_failures')
+    server.counter('envoy_bug_failures')
+    this.totalConnections = server.gauge('total_connections')
+    this.daysUntilExpiry = server.gauge('days_until_first_cert_expiring')
+    const runtime = store.scope('runtime')
+    runtime.counter('load_success').inc()
+    runtime.counter('load_error')
+    runtime.gauge('num_layers').set(context.runtimeLayers.length)
+    this.runtimeKeys = runtime.gauge('num_keys')
+    this.adminOverrides = runtime.gauge('admin_overrides_active')
     const intervalMs = durationMsOr(options.bootstrap.statsFlushInterval, DEFAULT_FLUSH_INTERVAL_MS)
     this.timer = setInterval(() => this.flush(), intervalMs)
     this.timer.unref()
@@ -89,9 +110,36 @@ export class ServerStats {
     this.memoryAllocated.set(usage.heapUsed + usage.external)
     this.memoryHeapSize.set(usage.heapTotal + usage.external)
     this.memoryPhysicalSize.set(usage.rss)
+    this.daysUntilExpiry.set(daysUntilFirstExpiry(context))
+    this.runtimeKeys.set(Object.keys(mergeRuntime(context.runtimeLayers)).length)
+    this.adminOverrides.set(
+      context.runtimeLayers.some((layer) => layer.admin && Object.keys(layer.values).length > 0) ? 1 : 0,
+    )
     const deltas = await context.workers.query('stats')
     for (const [i, delta] of deltas.entries()) context.merged.apply(`worker_${i}`, delta)
+    this.totalConnections.set(downstreamConnections(context.merged))
     context.merged.apply('main', context.store.takeDelta())
     return context.merged
   }
+}
+
+/** Envoy's number for "no certificate": the largest unsigned 32-bit integer. */
+const NEVER = 4294967295
+
+function daysUntilFirstExpiry(context: ServerContext): number {
+  let days = NEVER
+  for (const { certChain, caCert } of secretCertificates(context)) {
+    for (const certificate of [...certChain, ...caCert]) days = Math.min(days, Number(certificate.daysUntilExpiration))
+  }
+  return days
+}
+
+/** Open connections of all listeners. */
+function downstreamConnections(merged: MergedStats): number {
+  let connections = 0
+  for (const { name, value } of merged.all()) {
+    if (name.startsWith('listener.') && name.endsWith('.downstream_cx_active') && !name.includes('.worker_'))
+      connections += value
+  }
+  return connections
 }

@@ -1,8 +1,11 @@
 // A whole proxy against a real ADS server and real upstreams, on loopback.
 
 import assert from 'node:assert/strict'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { connectTo, serve, silentLog, until } from '../../xds/testing.ts'
@@ -211,4 +214,31 @@ test('static bootstraps that cannot be served are refused with a path', async ()
     bad([{ name: 'l', address, filter_chains: [{ filters: [unknown] }] }]),
     /filters\[0\].*no network filter extension "x"/,
   )
+})
+
+test('every type can come from files; a replaced file takes effect, a broken one changes nothing', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-files-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const [a, b, port] = await Promise.all([upstream(t, 'a'), upstream(t, 'b'), freePort()])
+  const path = (name: string): string => join(folder, `${name}.json`)
+  const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
+  const write = (name: string, typeName: string, ...resources: object[]): void => {
+    const text = JSON.stringify({ resources: resources.map((resource) => ({ '@type': type(typeName), ...resource })) })
+    writeFileSync(`${path(name)}.new`, text)
+    renameSync(`${path(name)}.new`, path(name))
+  }
+  const from = (name: string) => ({ path_config_source: { path: path(name) }, resource_api_version: 'V3' })
+  write('eds', 'endpoint.v3.ClusterLoadAssignment', endpoints('a', a))
+  write('cds', 'cluster.v3.Cluster', { ...cluster('a'), eds_cluster_config: { eds_config: from('eds') } })
+  write('rds', 'route.v3.RouteConfiguration', routes('r', 'a'))
+  const rds = { route_config_name: 'r', config_source: from('rds') }
+  write('lds', 'listener.v3.Listener', listener('l', port, { rds }))
+  const proxy = await start(t, { dynamic_resources: { cds_config: from('cds'), lds_config: from('lds') } })
+  await until(() => proxy.state === 'LIVE', 'LIVE')
+  assert.equal((await get(port)).body, 'a')
+  write('eds', 'endpoint.v3.ClusterLoadAssignment', endpoints('a', b))
+  while ((await get(port)).body !== 'b');
+  writeFileSync(path('lds'), '{ "resources": [{')
+  write('rds', 'route.v3.RouteConfiguration', routes('r', 'missing'))
+  while ((await get(port)).status !== 503);
 })

@@ -8,7 +8,7 @@ import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/t
 import { ConfigError, errorText, UserError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { releaseStartupMemory } from '../../base/startup-memory.ts'
-import { AdsClient, type AdsTransport } from '../../xds/index.ts'
+import { AdsClient, type AdsTransport, CDS_TYPE, LDS_TYPE } from '../../xds/index.ts'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
 import type { ServerState } from '../admin/source.ts'
 import { parseAddress } from '../config/address.ts'
@@ -20,11 +20,12 @@ import { MergedStats } from '../observe/merged-stats.ts'
 import { compileStatsFilter, parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
 import { createAdminSource } from './admin-source.ts'
-import { describeNode, subscribeAll, subscribeNamed } from './ads.ts'
+import { adsFeed, describeNode, fileFeed, followAll, type ResourceFeed, subscribeNamed } from './ads.ts'
 import { adsStats } from './ads-stats.ts'
 import { refuseUnsupportedBootstrap } from './bootstrap-fields.ts'
 import { ClusterResources } from './clusters.ts'
 import { drainListeners } from './drain.ts'
+import { FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
 import type { Proxy as ProxyHandle, ProxyOptions } from './options.ts'
@@ -47,6 +48,7 @@ export interface ServerContext {
   readonly clusters: ClusterResources
   readonly routes: RouteResources
   readonly listeners: ListenerResources
+  readonly files: FileSources
   readonly statsSettings: StatsSettings
   /** The main thread's own. */
   readonly store: StatsStore
@@ -117,16 +119,17 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     },
   )
   const warming = new Warming()
+  const files = new FileSources(log)
   const findCluster = (name: string) => bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
   const secrets = new SecretResources(
     workers,
     warming,
     log,
     options.secrets,
-    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), log),
+    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, log),
   )
-  const clusters = new ClusterResources(registry, workers, warming, secrets, log, store)
-  const routes = new RouteResources(registry, workers, warming)
+  const clusters = new ClusterResources(registry, workers, warming, secrets, files, log, store)
+  const routes = new RouteResources(registry, workers, warming, files)
   return {
     options,
     registry,
@@ -135,6 +138,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     secrets,
     clusters,
     routes,
+    files,
     listeners: new ListenerResources(registry, workers, warming, secrets, routes, log, store),
     statsSettings,
     store,
@@ -202,12 +206,6 @@ function createAds(context: ServerContext): AdsClient | null {
   const { options, registry, store } = context
   const dynamic = options.bootstrap.dynamicResources
   if (!dynamic?.adsConfig && options.adsTransport === undefined) {
-    if (dynamic?.cdsConfig || dynamic?.ldsConfig) {
-      throw new ConfigError(
-        'dynamic_resources',
-        'cds_config and lds_config need ads_config: only ADS is supported by this proxy',
-      )
-    }
     return null
   }
   const source = dynamic?.adsConfig
@@ -238,11 +236,21 @@ function isDelta(source: ApiConfigSource | undefined): boolean {
   )
 }
 
-/** null = not asked for over ADS. */
-function adsTimeoutMs(source: ConfigSource | undefined, path: string): number | null {
+/** null = the bootstrap does not ask for the type. Throws ConfigError. */
+function feedOf(
+  context: ServerContext,
+  ads: AdsClient | null,
+  typeUrl: string,
+  source: ConfigSource | undefined,
+  path: string,
+): ResourceFeed | null {
   if (source === undefined) return null
-  if (source.configSourceSpecifier.case !== 'ads') throw new ConfigError(path, 'only ads is supported by this proxy')
-  return fetchTimeoutMs(source)
+  const file = filePath(source)
+  if (file !== null) return fileFeed(context.files, typeUrl, file)
+  if (source.configSourceSpecifier.case !== 'ads' || ads === null) {
+    throw new ConfigError(path, 'only ads (with ads_config) and path_config_source are supported by this proxy')
+  }
+  return adsFeed(ads, typeUrl, fetchTimeoutMs(source))
 }
 
 class RunningProxy implements ProxyHandle {
@@ -251,7 +259,7 @@ class RunningProxy implements ProxyHandle {
   private readonly stats: ServerStats
   private readonly ads: AdsClient | null
   private readonly admin: AdminServer | null
-  private readonly types: { cdsTimeoutMs: number | null; ldsTimeoutMs: number | null }
+  private readonly sources: { readonly cds: ResourceFeed | null; readonly lds: ResourceFeed | null }
   private stopping: Promise<void> | null = null
 
   constructor(context: ServerContext, stats: ServerStats, ads: AdsClient | null, admin: AdminServer | null) {
@@ -261,9 +269,9 @@ class RunningProxy implements ProxyHandle {
     this.admin = admin
     this.adminAddress = admin?.address ?? null
     const dynamic = context.options.bootstrap.dynamicResources
-    this.types = {
-      cdsTimeoutMs: adsTimeoutMs(dynamic?.cdsConfig, 'dynamic_resources.cds_config'),
-      ldsTimeoutMs: adsTimeoutMs(dynamic?.ldsConfig, 'dynamic_resources.lds_config'),
+    this.sources = {
+      cds: feedOf(context, ads, CDS_TYPE, dynamic?.cdsConfig, 'dynamic_resources.cds_config'),
+      lds: feedOf(context, ads, LDS_TYPE, dynamic?.ldsConfig, 'dynamic_resources.lds_config'),
     }
   }
 
@@ -302,11 +310,9 @@ class RunningProxy implements ProxyHandle {
 
   private async initialize(): Promise<void> {
     const { clusters, listeners, options } = this.context
-    if (this.ads !== null) {
-      this.ads.start()
-      await clusters.settled()
-      await subscribeAll(this.ads, this.context, this.types, options.log)
-    }
+    this.ads?.start()
+    await clusters.settled()
+    await followAll(this.context, this.sources, options.log)
     await clusters.settled()
     await listeners.settled()
   }
@@ -316,6 +322,7 @@ class RunningProxy implements ProxyHandle {
     this.ads?.close()
     this.stats.close()
     context.warming.close()
+    context.files.close()
     context.secrets.close()
     await this.admin?.close()
     await context.workers.close()
