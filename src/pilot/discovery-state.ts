@@ -181,7 +181,7 @@ export class DiscoveryState {
     const remarks = [...resource.warnings, ...(this.settings.untranslated?.(resource) ?? [])]
     if (remarks.length > 0) this.settings.report(object, remarks)
     if (remarks.some((remark) => remark.level === 'error')) return false
-    this.set(resourceKey(resource), resource.kind, resource)
+    this.set(resourceKey(resource), resource.kind, resource, object.status)
     return true
   }
 
@@ -194,13 +194,14 @@ export class DiscoveryState {
     return true
   }
 
-  private set(key: string, kind: IstioKind, resource: AnyResource | undefined): void {
+  private set(key: string, kind: IstioKind, resource: AnyResource | undefined, status?: unknown): void {
     if (hasL4Routes(resource) || hasL4Routes(this.resources.get(key))) this.changedL4Routes = true
     if (resource) this.resources.set(key, resource)
     else this.resources.delete(key)
     this.changedKinds.add(kind)
     this.changedResources.add(key)
-    if (kind === 'ServiceEntry') this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined)
+    if (kind === 'ServiceEntry')
+      this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined, status)
     else if (kind === 'WorkloadEntry')
       this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined)
   }

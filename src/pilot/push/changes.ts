@@ -5,6 +5,7 @@ import type { Changes } from '../discovery-state.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Service } from '../model/service.ts'
+import { NDS_TYPE } from '../nds/generate.ts'
 
 /** Istio kinds that each type is translated from. What is not listed cannot change the type. */
 const KINDS_OF_TYPE: Readonly<Record<string, ReadonlySet<IstioKind>>> = {
@@ -54,6 +55,7 @@ export type Extent = 'none' | 'endpoints' | 'all'
 export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, push: PushContext): Extent {
   if (changes.all) return 'all'
   if (typeUrl === SDS_TYPE) return concernsNamespace(changes.credentials, proxy.namespace) ? 'all' : 'none'
+  if (typeUrl === NDS_TYPE) return changesNames(changes, push) ? 'all' : 'none'
   const kinds = KINDS_OF_TYPE[typeUrl]
   if (!kinds) return 'none'
   for (const kind of changes.kinds) if (kinds.has(kind)) return 'all'
@@ -81,6 +83,13 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
   if (typeUrl === LDS_TYPE)
     return anyService(changes.endpoints, push, (s) => s.resolution === 'Passthrough') ? 'all' : 'none'
   return 'none'
+}
+
+/** Names follow services, what Sidecars show of them, and the endpoints of headless ones. */
+function changesNames(changes: Changes, push: PushContext): boolean {
+  if (changes.services.size > 0 || changes.kinds.has('Sidecar')) return true
+  if (changes.kinds.has('VirtualService') && push.sidecars.length > 0) return true
+  return anyService(changes.endpoints, push, (service) => service.resolution === 'Passthrough')
 }
 
 /** Some `Kind/namespace/name` is of the namespace. */

@@ -6,6 +6,7 @@ import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import { NameTableSchema } from '../../api/gen/istio/nds_pb.js'
 import type { EncodedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { fixedClusters, patchedOutboundCluster } from '../cds/generate.ts'
@@ -19,14 +20,26 @@ import { generateInboundListeners, generateListeners, generateOutboundListeners 
 import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { generateNameTable, NDS_TYPE } from '../nds/generate.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
 import { assignmentKey, clusterKey, outboundListenersKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
 import { allClusters, type ClusterState } from './cluster-state.ts'
 import { EncodedCache, encodeResource, encodeRouteConfiguration } from './encoded-cache.ts'
 
+/** Name tables have no name of their own: one stands for all. */
+const NAME_TABLE = 'nds'
+
 /** The types this control plane translates, in push order. */
-export const GENERATED_TYPES: readonly string[] = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE, ECDS_TYPE]
+export const GENERATED_TYPES: readonly string[] = [
+  CDS_TYPE,
+  EDS_TYPE,
+  LDS_TYPE,
+  RDS_TYPE,
+  SDS_TYPE,
+  ECDS_TYPE,
+  NDS_TYPE,
+]
 
 /** Encoded clusters and assignments kept: about 1 KiB each. */
 const CACHE_CAPACITY = 60_000
@@ -65,6 +78,8 @@ export class ResourceGenerator {
           : generateExtensionConfigs(proxy, push, names).map((m) =>
               encodeResource(TypedExtensionConfigSchema, m.name, m),
             )
+      case NDS_TYPE:
+        return [encodeResource(NameTableSchema, NAME_TABLE, generateNameTable(proxy, push))]
       case SDS_TYPE:
         return names === null
           ? []

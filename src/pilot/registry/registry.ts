@@ -6,6 +6,7 @@ import { compareText, kubeHostname } from '../model/host.ts'
 import type { WorkloadIndex } from '../model/push-context.ts'
 import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from '../model/service.ts'
 import { ServiceIndex } from '../model/service-index.ts'
+import { AddressAllocator } from './allocate.ts'
 import {
   convertPod,
   convertService,
@@ -54,6 +55,7 @@ export class Registry {
   private readonly slices = new Map<string, Map<string, KubeObject>>()
   /** Pod key to `namespace/service` of the slices that name it. */
   private readonly podServices = new Map<string, Set<string>>()
+  private readonly allocator = new AddressAllocator()
   private readonly entries = new Map<string, Entry>()
   /** Service key to the ServiceEntries (config keys) that define it. */
   private readonly entriesByService = new Map<string, Set<string>>()
@@ -110,9 +112,10 @@ export class Registry {
   }
 
   /** A ServiceEntry as parsed, or its end. */
-  applyServiceEntry(key: string, item: ServiceEntry | undefined): void {
+  applyServiceEntry(key: string, item: ServiceEntry | undefined, status?: unknown): void {
     const before = this.entries.get(key)
-    const services = item ? convertServiceEntry(item, new Map(), this.settings) : []
+    const services = item ? convertServiceEntry(item, this.allocated(key, item, status), this.settings) : []
+    if (!item) for (const { hostname } of before?.services ?? []) this.allocator.release(`${key}/${hostname}`)
     this.dirtyEntries.add(key)
     if (item && before && isDeepStrictEqual(before.services, services)) {
       // Only endpoints may differ: the services keep their identity, and with it everything that was made from them.
@@ -124,6 +127,20 @@ export class Registry {
       this.entries.set(key, { item, services })
       for (const service of services) this.linkEntry(service, key)
     } else this.entries.delete(key)
+  }
+
+  /** Addresses for the hosts of an entry without any: those its status names, else ones of our own. */
+  private allocated(key: string, item: ServiceEntry, status: unknown): ReadonlyMap<string, readonly string[]> {
+    const out = new Map<string, readonly string[]>()
+    const { spec, metadata } = item
+    if (spec.addresses?.length || (spec.resolution ?? 'NONE') === 'NONE') return out
+    if (metadata.labels['networking.istio.io/enable-autoallocate-ip'] === 'false') return out
+    for (const host of spec.hosts) {
+      if (host.startsWith('*')) continue
+      const named = statusAddresses(status, host)
+      out.set(host, named.length > 0 ? named : this.allocator.allocate(`${key}/${host}`))
+    }
+    return out
   }
 
   /** A WorkloadEntry as parsed, or its end. */
@@ -360,6 +377,17 @@ export class Registry {
     pod: (namespace: string, name: string): Workload | undefined => this.podWorkloads.get(`${namespace}/${name}`),
     node: (name: string): KubeObject | undefined => this.nodes.get(name),
   }
+}
+
+/** `status.addresses` of a ServiceEntry: `{value, host}` each. */
+function statusAddresses(status: unknown, host: string): string[] {
+  const { addresses } = (status ?? {}) as { addresses?: unknown }
+  if (!Array.isArray(addresses)) return []
+  return addresses
+    .filter(
+      (a: { value?: unknown; host?: unknown } | null) => typeof a?.value === 'string' && (a.host ?? host) === host,
+    )
+    .map((a: { value: string }) => a.value)
 }
 
 function nodeOf(pod: KubeObject): string {

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { generateNameTable } from './generate.ts'
+
+const MESH = `${serviceYaml('web')}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{name: tcp, port: 5432}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, labels: {app: db}}
+spec: {hostname: db-0, subdomain: db, containers: [{name: db}]}
+status: {phase: Running, podIP: 10.1.0.20}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+ports: [{name: tcp, port: 5432}]
+endpoints: [{addresses: [10.1.0.20], hostname: db-0, conditions: {ready: true}, targetRef: {kind: Pod, name: db-0}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext}
+spec: {hosts: [ext.example.com], resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: named}
+spec: {hosts: [named.example.com], resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]}
+status: {addresses: [{value: 240.240.7.7, host: named.example.com}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: wild}
+spec: {hosts: ["*.example.com"], resolution: NONE, ports: [{number: 443, name: tls, protocol: TLS}]}
+`
+
+test('names of services, headless services and their pods, ServiceEntries with allocated addresses', () => {
+  const { table } = generateNameTable(testProxy(), new TestMesh(MESH).push())
+  assert.deepEqual(table['web.default.svc.cluster.local']?.ips, ['10.96.0.1'])
+  assert.equal(table['web.default.svc.cluster.local']?.shortname, 'web')
+  assert.deepEqual(table['db.default.svc.cluster.local']?.ips, ['10.1.0.20'])
+  assert.deepEqual(table['db-0.db.default.svc.cluster.local']?.ips, ['10.1.0.20'])
+  assert.equal(table['db-0.db.default.svc.cluster.local']?.shortname, 'db-0.db')
+  assert.match(table['ext.example.com']!.ips[0]!, /^240\.240\./)
+  assert.deepEqual(table['named.example.com']?.ips, ['240.240.7.7'])
+  assert.equal(Object.keys(table).length, 5, 'a wildcard is no name')
+})
