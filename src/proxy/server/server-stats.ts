@@ -20,6 +20,9 @@ const STATE_NUMBER: Readonly<Record<ServerState, number>> = {
 /** bootstrap.stats_flush_interval's default. */
 const DEFAULT_FLUSH_INTERVAL_MS = 5000
 
+/** Reading certificates costs more than a count of days is worth at every scrape. */
+const EXPIRY_CHECK_MS = 60_000
+
 /** Collects on demand (admin) and at every flush interval, which also closes the histograms' interval. */
 export class ServerStats {
   private readonly context: ServerContext
@@ -37,6 +40,7 @@ export class ServerStats {
   private readonly timer: NodeJS.Timeout
   /** One collection at a time: deltas must be applied in order. */
   private collecting: Promise<MergedStats> | null = null
+  private expiryCheckedMs = 0
 
   constructor(context: ServerContext) {
     this.context = context
@@ -110,7 +114,10 @@ export class ServerStats {
     this.memoryAllocated.set(usage.heapUsed + usage.external)
     this.memoryHeapSize.set(usage.heapTotal + usage.external)
     this.memoryPhysicalSize.set(usage.rss)
-    this.daysUntilExpiry.set(daysUntilFirstExpiry(context))
+    if (Date.now() - this.expiryCheckedMs > EXPIRY_CHECK_MS) {
+      this.expiryCheckedMs = Date.now()
+      this.daysUntilExpiry.set(daysUntilFirstExpiry(context))
+    }
     this.runtimeKeys.set(Object.keys(mergeRuntime(context.runtimeLayers)).length)
     this.adminOverrides.set(
       context.runtimeLayers.some((layer) => layer.admin && Object.keys(layer.values).length > 0) ? 1 : 0,

@@ -59,7 +59,8 @@ export class SharedState {
       ...config.http2,
       streamErrorOnInvalidMessage: config.http2.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage,
     }
-    this.stats = new HcmStats(context.stats.scope(`http.${config.statPrefix}`))
+    const prefix = `http.${config.statPrefix}`
+    this.stats = new HcmStats(context.stats.scope(prefix), context.listener?.stats.scope(prefix) ?? null)
     this.node = { cluster: context.node.cluster, id: context.node.id, address: localAddress() }
     this.clusters = context.clusters
     this.runtime = context.runtime

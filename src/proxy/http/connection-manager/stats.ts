@@ -52,7 +52,14 @@ export class HcmStats {
   readonly flowResumed: Counter
   readonly rsTooLarge: Counter
 
-  constructor(scope: Scope) {
+  /** The same answers counted below the listener; null outside listeners. */
+  private readonly listenerCompleted: Counter | null
+  private readonly listenerClass: readonly Counter[] | null
+
+  /** `scope`: `http.<stat_prefix>`; `listener`: `listener.<address>.http.<stat_prefix>`. */
+  constructor(scope: Scope, listener: Scope | null) {
+    this.listenerCompleted = listener?.counter('downstream_rq_completed') ?? null
+    this.listenerClass = listener && [1, 2, 3, 4, 5].map((digit) => listener.counter(`downstream_rq_${digit}xx`))
     const cx = (name: string): Counter => scope.counter(`downstream_cx_${name}`)
     const rq = (name: string): Counter => scope.counter(`downstream_rq_${name}`)
     this.cxTotal = cx('total')
@@ -106,7 +113,10 @@ export class HcmStats {
 
   countStatus(status: number): void {
     this.rqCompleted.inc()
+    this.listenerCompleted?.inc()
     const digit = Math.floor(status / 100)
-    if (digit >= 1 && digit <= 5) this.rqClass[digit - 1]!.inc()
+    if (digit < 1 || digit > 5) return
+    this.rqClass[digit - 1]!.inc()
+    if (this.listenerClass !== null) this.listenerClass[digit - 1]!.inc()
   }
 }
