@@ -7,29 +7,21 @@ import { existsSync } from 'node:fs'
 import * as nodeModule from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const [major, minor] = process.versions.node.split('.').map(Number)
 
-/** Long-running data planes: a small young generation keeps them 25 MB smaller at no cost in speed (docs/performance.md). */
-const YOUNG_GENERATION = '--max-semi-space-size=2'
+/**
+ * Of data planes, which are many and live long. The young generation keeps its first size: requests leave no garbage that
+ * a larger one would spare, and what it has grown to it keeps. Nothing that runs while starting is worth optimising;
+ * `releaseStartupMemory` turns the compilers on again. Set here, before anything has grown (docs/performance.md).
+ */
+const START_FLAGS = ['--semi-space-growth-factor=1', '--no-opt', '--no-maglev']
 const word = process.argv.slice(2).find((arg) => !arg.startsWith('-'))
 
 if (major > 22 || (major === 22 && minor >= 18)) {
-  if (
-    (word === 'proxy' || word === 'agent') &&
-    process.execve &&
-    !process.execArgv.some((arg) => arg.startsWith('--max-semi-space-size'))
-  ) {
-    // V8 takes the size at start only. The process is replaced, not wrapped: same pid, nothing left of this one.
-    process.removeAllListeners('warning')
-    process.execve(process.execPath, [
-      process.execPath,
-      ...process.execArgv,
-      YOUNG_GENERATION,
-      ...process.argv.slice(1),
-    ])
-  }
+  if (word === 'proxy' || word === 'agent') for (const flag of START_FLAGS) setFlagsFromString(flag)
   nodeModule.enableCompileCache?.()
   // Node writes the cache at exit only; proxies live long and often end by a signal, and the next one starts meanwhile.
   for (const ms of [2_000, 15_000]) setTimeout(() => nodeModule.flushCompileCache?.(), ms).unref()

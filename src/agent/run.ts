@@ -7,6 +7,7 @@ import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_
 import { typeRegistry } from '../api/registry.ts'
 import { errorText } from '../base/errors.ts'
 import { createLogger, type Logger, type LogLevel } from '../base/logger.ts'
+import { releaseStartupMemory } from '../base/startup-memory.ts'
 import type { SecretSource } from '../proxy/index.ts'
 import { createCertificate } from '../security/ca-service.ts'
 import { SecretManager } from '../security/secret-manager.ts'
@@ -203,6 +204,7 @@ async function startChild(
     metadata: () => controlPlaneMetadata(discovery),
     log,
   })
+  releaseStartupMemory()
   const envoy = await startEnvoy({
     binary: settings.proxy,
     cwd: workdir,

@@ -14,4 +14,7 @@ export function releaseStartupMemory(): void {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as Collect
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  // The launcher starts data planes without the optimising compilers; from here on they pay.
+  setFlagsFromString('--opt')
+  setFlagsFromString('--maglev')
 }
