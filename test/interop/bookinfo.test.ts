@@ -68,7 +68,7 @@ for (const { name, flag, change } of MESHES) {
     it('hops are mutual TLS', async () => {
       const log = await until('an inbound line at ratings', () => {
         const lines = mesh.ok('logs', mesh.pod('app=ratings'), '-c', 'istio-proxy')
-        return lines.includes('inbound|9080||') && lines
+        return lines.includes('inbound|9080||') ? lines : undefined
       })
       assert.match(log, /outbound_\.9080_\._\.ratings\.default\.svc\.cluster\.local/, 'the SNI of mesh TLS')
     })
