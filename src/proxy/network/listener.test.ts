@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { SniClusterSchema as spySchema } from '../../api/gen/envoy/extensions/filters/network/sni_cluster/v3/sni_cluster_pb.js'
@@ -325,4 +325,63 @@ test('connection limits of process and listener close what is too much and are c
   assert.equal(await holds('free'), true)
   assert.equal(stats.counter('listener.a.downstream_cx_overflow').value, 1)
   assert.equal(stats.counter('listener.b.downstream_global_cx_overflow').value, 1)
+})
+
+/** A TCP relay that passes the client's first `slow` bytes on one at a time. */
+async function dripRelay(t: TestContext, target: number, slow: number): Promise<number> {
+  const server = createServer((client) => {
+    const upstream = connect({ port: target, host: '127.0.0.1', noDelay: true })
+    const end = (): void => {
+      client.destroy()
+      upstream.destroy()
+    }
+    for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+    upstream.pipe(client)
+    let passed = 0
+    client.on('data', async (chunk: Buffer) => {
+      client.pause()
+      let at = 0
+      for (; passed < slow && at < chunk.length; at++, passed++) {
+        await new Promise((resolve) => upstream.write(chunk.subarray(at, at + 1), resolve))
+      }
+      if (at < chunk.length) upstream.write(chunk.subarray(at))
+      client.resume()
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+test('a client hello that comes byte by byte loses none, with and without the tls inspector', async (t) => {
+  const ca = new TestCa(t)
+  const { cert, key } = ca.issue('DNS:a.example')
+  const certificates = [{ certificate_chain: { inline_string: cert }, private_key: { inline_string: key } }]
+  for (const listener_filters of [inspectors, []]) {
+    const { apply } = testListeners(t)
+    const { port } = await apply({
+      name: 'a',
+      address: localAddress(),
+      listener_filters,
+      filter_chains: [
+        {
+          filters: [{ name: 'echo', typed_config: { '@type': TYPE.echo } }],
+          transport_socket: {
+            name: 'tls',
+            typed_config: { '@type': TYPE.downstreamTls, common_tls_context: { tls_certificates: certificates } },
+          },
+        },
+      ],
+    })
+    const socket = tlsConnect({
+      port: await dripRelay(t, port, 5000),
+      host: '127.0.0.1',
+      servername: 'a.example',
+      ca: ca.cert,
+    })
+    t.after(() => socket.destroy())
+    socket.write('after the handshake')
+    assert.equal(String((await once(socket, 'data'))[0]), 'after the handshake')
+  }
 })
