@@ -72,7 +72,10 @@ export class RemoteKeys implements KeySource {
   private expiresAt = 0
   private fetching = false
   private waiting: (() => void)[] = []
-  private failure: JwtStatus | null = null
+  /** How the last fetch ended. */
+  private last: readonly JwksKey[] | JwtStatus = JwtStatus.FetchFailed
+  /** True while those that waited for a fetch are told: they take its result, whatever it is. */
+  private telling = false
 
   constructor(config: RemoteJwksConfig, clusters: ClusterManager, success: Counter, failed: Counter) {
     this.config = config
@@ -84,13 +87,11 @@ export class RemoteKeys implements KeySource {
 
   keys(onReady: () => void): readonly JwksKey[] | JwtStatus | null {
     if (this.parsed !== null && (Date.now() < this.expiresAt || this.config.refetchMs !== null)) return this.parsed
-    if (this.failure !== null) {
-      const { failure } = this
-      this.failure = null
-      return failure
-    }
-    this.waiting.push(onReady)
+    if (this.telling) return this.last
     this.fetch()
+    // A fetch that could not even begin has ended already.
+    if (!this.fetching) return this.last
+    this.waiting.push(onReady)
     return null
   }
 
@@ -117,23 +118,20 @@ export class RemoteKeys implements KeySource {
     const { refetchMs, cacheMs } = this.config
     if (typeof result === 'string') {
       this.failed.inc()
-      this.failure = this.parsed === null || refetchMs === null ? result : null
+      // Old keys are better than none where somebody fetches anew all the time.
+      this.last = refetchMs !== null && this.parsed !== null ? this.parsed : result
       if (refetchMs !== null) setTimeout(() => this.fetch(), refetchMs).unref()
     } else {
       this.success.inc()
       this.parsed = result
-      this.failure = null
+      this.last = result
       this.expiresAt = Date.now() + cacheMs
       if (refetchMs !== null) setTimeout(() => this.fetch(), cacheMs).unref()
     }
     const { waiting } = this
     this.waiting = []
-    // All that waited see this result, also when it is a failure; later requests try again.
-    const { failure } = this
-    for (const wake of waiting) {
-      this.failure = failure
-      wake()
-    }
-    this.failure = null
+    this.telling = true
+    for (const wake of waiting) wake()
+    this.telling = false
   }
 }
