@@ -207,7 +207,8 @@ describe('Bookinfo', { skip }, () => {
       while (!ended) {
         page().then(
           ({ status, html }) =>
-            (status === 200 && /William Shakespeare/.test(html)) || failures.push(`${status} ${html}`),
+            (status === 200 && /William Shakespeare/.test(html)) ||
+            failures.push(`${status} ${html.slice(html.indexOf('<main>'))}`),
           (error) => failures.push(String(error)),
         )
         await new Promise((resolve) => setTimeout(resolve, 50))
@@ -223,7 +224,16 @@ describe('Bookinfo', { skip }, () => {
     const jason = { cookie: 'bookinfo-user=jason' }
 
     try {
+      // Istio's order: subsets first, routes to them when every proxy has them.
       mesh.use('destination-rule-all.yaml')
+      await until('subsets', () =>
+        ['productpage', 'reviews', 'istio-ingressgateway'].every((app) => {
+          const namespace = app === 'istio-ingressgateway' ? 'istio-system' : 'default'
+          return /reviews\.default\S* +9080 +v3 /.test(
+            mesh.ok('pc', 'cluster', `${mesh.pod(`app=${app}`, namespace)}.${namespace}`),
+          )
+        }),
+      )
       mesh.use('virtual-service-all-v1.yaml')
       await becomes('all v1', ['v1'])
       mesh.remove('virtual-service-all-v1.yaml')
