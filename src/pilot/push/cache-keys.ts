@@ -29,7 +29,7 @@ export function placeOf(proxy: AssignmentInputs['proxy']): string {
 }
 
 /** Labels as one text, in a fixed order. */
-export function labelsText(labels: Readonly<Record<string, string>>): string {
+function labelsText(labels: Readonly<Record<string, string>>): string {
   return Object.keys(labels)
     .sort()
     .map((key) => `${key}=${labels[key]}`)

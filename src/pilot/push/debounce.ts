@@ -8,7 +8,7 @@ export interface DebounceSettings {
 }
 
 /** Flushes within a tenth of a second under any load, and immediately when nothing was flushed lately. */
-export const DEFAULT_DEBOUNCE: DebounceSettings = { quietMs: 20, maxMs: 100 }
+const DEFAULT_DEBOUNCE: DebounceSettings = { quietMs: 20, maxMs: 100 }
 
 /** Calls `flush` once for a burst of `trigger`s. */
 export class Debouncer {

@@ -1,4 +1,5 @@
 // Per-route filter configuration: faults and CORS.
+
 import { create } from '@bufbuild/protobuf'
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
 import { CorsPolicySchema } from '../../api/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js'
@@ -8,6 +9,7 @@ import {
   FractionalPercent_DenominatorType,
   FractionalPercentSchema,
 } from '../../api/gen/envoy/type/v3/percent_pb.js'
+import { GRPC_STATUS_NAMES } from '../../base/grpc-status.ts'
 import type { CorsPolicy, HttpFaultInjection, Percent } from '../../config/index.ts'
 import { durationOf } from '../xds/messages.ts'
 import { stringMatcher } from './match.ts'
@@ -22,27 +24,6 @@ export function millionths(percent: Percent): FractionalPercent {
 
 export const HUNDRED_PERCENT = create(FractionalPercentSchema, { numerator: 100 })
 
-/** gRPC status numbers by name. */
-const GRPC_STATUS = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-]
-
 export function faultConfig({ delay, abort }: HttpFaultInjection): Any {
   const legacyPercent = delay?.percent ? { value: delay.percent } : undefined
   const delayShare = delay?.percentage ?? legacyPercent
@@ -56,7 +37,7 @@ export function faultConfig({ delay, abort }: HttpFaultInjection): Any {
       abort: abort && {
         errorType:
           abort.grpcStatus !== undefined
-            ? { case: 'grpcStatus', value: GRPC_STATUS.indexOf(abort.grpcStatus) }
+            ? { case: 'grpcStatus', value: GRPC_STATUS_NAMES.indexOf(abort.grpcStatus) }
             : { case: 'httpStatus', value: abort.httpStatus ?? 0 },
         percentage: abort.percentage && millionths(abort.percentage),
       },

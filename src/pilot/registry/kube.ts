@@ -44,7 +44,7 @@ export function spiffeId(trustDomain: string, namespace: string, serviceAccount:
 }
 
 /** Milliseconds of `metadata.creationTimestamp`; 0 when there is none. */
-export function creationMsOf(object: KubeObject): number {
+function creationMsOf(object: KubeObject): number {
   const text = object.metadata.creationTimestamp
   const ms = text ? Date.parse(text) : 0
   return Number.isNaN(ms) ? 0 : ms
@@ -128,7 +128,7 @@ function trafficDistributionOf(value: string | undefined): ServiceAttributes['tr
 }
 
 /** Region, zone and subzone from a Node's topology labels. */
-export function nodeLocality(node: KubeObject | undefined): Locality {
+function nodeLocality(node: KubeObject | undefined): Locality {
   const labels = node?.metadata.labels
   if (!labels) return NO_LOCALITY
   const region = labels['topology.kubernetes.io/region'] ?? labels['failure-domain.beta.kubernetes.io/region'] ?? ''
@@ -196,7 +196,7 @@ function podLocality(labels: Readonly<Record<string, string>>, node: KubeObject 
 }
 
 /** The Deployment (or other controller) behind a pod, from its owner and the names that controllers generate. */
-export function workloadNameOf(pod: KubeObject): string {
+function workloadNameOf(pod: KubeObject): string {
   const owner = pod.metadata.ownerReferences?.find((o) => o.controller)
   if (!owner) return pod.metadata.name
   const hash = pod.metadata.labels?.['pod-template-hash']
@@ -296,7 +296,7 @@ function healthOf(
 }
 
 /** One port of a workload as an endpoint. */
-export function workloadEndpoint(
+function workloadEndpoint(
   workload: Workload,
   address: string,
   portName: string,
