@@ -15,6 +15,27 @@ export const GRPC_STATUS = {
   UNAUTHENTICATED: 16,
 } as const
 
+/** Every status name by its number, as configuration and logs write them. */
+export const GRPC_STATUS_NAMES: readonly string[] = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+]
+
 /** Ends a call with a status; thrown by handlers, answered to the peer as it is. */
 export class GrpcStatusError extends Error {
   readonly code: number

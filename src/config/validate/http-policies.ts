@@ -1,4 +1,5 @@
 // Retries, faults, CORS and the value matches of an HTTP route.
+import { GRPC_STATUS_NAMES } from '../../base/grpc-status.ts'
 import type { Percent, StringMatch } from '../resources/common.ts'
 import type { CorsPolicy, HttpFaultInjection, HttpRetry } from '../resources/virtual-service.ts'
 import type { Problems } from '../schema.ts'
@@ -86,31 +87,11 @@ export function validateFault(fault: HttpFaultInjection, path: string, problems:
     if (httpStatus !== undefined && (httpStatus < 200 || httpStatus > 600)) {
       problems.error(`${path}.abort.httpStatus`, `must be in range 200..600, is ${httpStatus}`)
     }
-    if (grpcStatus !== undefined && !GRPC_STATUS.has(grpcStatus)) {
+    if (grpcStatus !== undefined && !GRPC_STATUS_NAMES.includes(grpcStatus)) {
       problems.error(`${path}.abort.grpcStatus`, `"${grpcStatus}" is not a gRPC status`)
     }
   }
 }
-
-const GRPC_STATUS = new Set([
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-])
 
 export function checkPercent(percent: Percent | undefined, path: string, problems: Problems): void {
   if (!percent) return

@@ -1,7 +1,7 @@
 // Commands that read headers and trailers: REQ, RESP, TRAILER, PATH, QUERY_PARAM(S), GRPC_STATUS, *_HEADERS_BYTES.
 
 import { ConfigError } from '../../../base/errors.ts'
-import { GRPC_STATUS } from '../../../base/grpc-status.ts'
+import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../../../base/grpc-status.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import type { LogContext } from '../access-log.ts'
 import { NumberOperator, type Operator, TextOperator, TruncatedOperator } from './operator.ts'
@@ -167,27 +167,6 @@ export function grpcStatusOfAnswer(context: LogContext): number | null {
 function grpcStatusOf(context: LogContext): number | null {
   return isGrpcRequest(context.requestHeaders) ? grpcStatusOfAnswer(context) : null
 }
-
-/** By status number; also what grpc_status_filter's words mean. */
-export const GRPC_STATUS_NAMES: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-]
 
 function camelName(snake: string): string {
   if (snake === 'OK') return 'OK'
