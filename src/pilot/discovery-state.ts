@@ -115,6 +115,7 @@ export class DiscoveryState {
         credentials: this.flushCredentials(),
         resources: this.lists,
         keySets: this.keySets,
+        credentialGrants: this.translated.credentialGrants,
       },
       this.push,
     )

@@ -105,7 +105,7 @@ function allowedNamespaces(
 /** Undefined: plain; null: TLS without a certificate that may be used. */
 function serverTls(
   gateway: GatewayApiResource<'Gateway'>,
-  { protocol, tls }: GatewayApiListener,
+  { port, protocol, tls }: GatewayApiListener,
   index: GatewayApiIndex,
 ): ServerTls | undefined | null {
   if (protocol !== 'HTTPS' && protocol !== 'TLS') return undefined
@@ -119,7 +119,38 @@ function serverTls(
     names.push(`kubernetes://${namespace}/${name}`)
   }
   if (names.length === 0) return null
+  const clients = clientTls(gateway, { port, tls }, index)
+  if (clients === null) return null
+  if (clients) return { ...clients, ...credentialsOf(names) }
   const mutual = tls?.options?.['gateway.istio.io/tls-terminate-mode']
   const mode = mutual === 'MUTUAL' || mutual === 'OPTIONAL_MUTUAL' ? mutual : 'SIMPLE'
-  return names.length === 1 ? { mode, credentialName: names[0] } : { mode, credentialNames: names }
+  return { mode, ...credentialsOf(names) }
+}
+
+function credentialsOf(names: readonly string[]): Pick<ServerTls, 'credentialName' | 'credentialNames'> {
+  return names.length === 1 ? { credentialName: names[0] } : { credentialNames: names }
+}
+
+/** How clients are validated. Undefined: not at all; null: by something that may not be read, so that none may enter. */
+function clientTls(
+  { metadata: { namespace: own }, spec }: GatewayApiResource<'Gateway'>,
+  { port, tls }: Pick<GatewayApiListener, 'port' | 'tls'>,
+  index: GatewayApiIndex,
+): Pick<ServerTls, 'mode' | 'caCertCredentialName'> | undefined | null {
+  const { frontend } = spec.tls ?? {}
+  const ofPort = frontend?.perPort?.find((one) => one.port === port)
+  const validation = tls?.frontendValidation ?? (ofPort ? ofPort.tls : frontend?.default)?.validation
+  if (!validation) return undefined
+  // Envoy takes one bundle; a second one is named as without effect.
+  const [reference] = validation.caCertificateRefs
+  if (!reference || (reference.group ?? '') !== '') return null
+  const { kind = 'ConfigMap', name, namespace = own } = reference
+  if (kind !== 'ConfigMap' && kind !== 'Secret') return null
+  const from = { group: 'gateway.networking.k8s.io', kind: 'Gateway', namespace: own }
+  if (!index.mayRefer(from, { group: '', kind, namespace, name })) return null
+  return {
+    mode: validation.mode === 'AllowInsecureFallback' ? 'OPTIONAL_MUTUAL' : 'MUTUAL',
+    caCertCredentialName:
+      kind === 'ConfigMap' ? `configmap://${namespace}/${name}` : `kubernetes://${namespace}/${name}-cacert`,
+  }
 }

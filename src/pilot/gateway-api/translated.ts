@@ -40,9 +40,15 @@ export class TranslatedResources {
   private readonly namespaces = new Map<string, Readonly<Record<string, string>>>()
   private current = new Map<string, AnyResource>()
   private dirty = false
+  private grants: ReadonlySet<string> = new Set()
 
   constructor(report: ReportProblems) {
     this.report = report
+  }
+
+  /** See `PushContext.credentialGrants`. */
+  get credentialGrants(): ReadonlySet<string> {
+    return this.grants
   }
 
   /** Takes note of one event. Null: not of a kind that is translated; else whether anything may change. */
@@ -75,13 +81,15 @@ export class TranslatedResources {
     )
     const next = new Map<string, AnyResource>()
     const set: AnyResource[] = []
+    const fromGatewayApi = convertGatewayApi({
+      resources: this.objects.values(),
+      namespaces: this.namespaces,
+      domain,
+      serviceExists: (host) => services.byHost.has(host),
+    })
+    this.grants = new Set(fromGatewayApi.flatMap(grantedCredentials))
     const all = [
-      ...convertGatewayApi({
-        resources: this.objects.values(),
-        namespaces: this.namespaces,
-        domain,
-        serviceExists: (host) => services.byHost.has(host),
-      }),
+      ...fromGatewayApi,
       ...convertIngresses({
         ingresses,
         mesh,
@@ -131,4 +139,16 @@ export class TranslatedResources {
     this.dirty = true
     return true
   }
+}
+
+/** Credentials that a Gateway names, each of which it was found to be allowed to. */
+function grantedCredentials({ kind, metadata, spec }: AnyResource): string[] {
+  if (kind !== 'Gateway') return []
+  const names = (spec.servers ?? []).flatMap(({ tls }) => [
+    ...[tls?.credentialName ?? [], tls?.credentialNames ?? []].flat(),
+    ...(tls?.caCertCredentialName ? [tls.caCertCredentialName] : []),
+  ])
+  return names
+    .filter((name) => !name.includes(`://${metadata.namespace}/`))
+    .map((name) => `${metadata.namespace}|${name}`)
 }

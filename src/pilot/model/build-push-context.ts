@@ -34,6 +34,7 @@ export interface PushInputs {
   readonly credentials: PushContext['credentials']
   readonly resources: ResourceLists
   readonly keySets: ReadonlyMap<string, string>
+  readonly credentialGrants: PushContext['credentialGrants']
 }
 
 /** Sorts parsed resources into lists. Lists of kinds that did not change are taken over from `before`. */
@@ -78,6 +79,7 @@ class Snapshot implements PushContext {
   readonly envoyFilters: PushContext['envoyFilters']
   readonly telemetries: PushContext['telemetries']
   readonly keySets: PushContext['keySets']
+  readonly credentialGrants: PushContext['credentialGrants']
   private readonly inputs: PushInputs
   /** Shared with the snapshots before and after while nothing that scopes are made of changes. */
   private readonly scopes: Map<string, SidecarScope>
@@ -106,6 +108,7 @@ class Snapshot implements PushContext {
     this.envoyFilters = resources.EnvoyFilter
     this.telemetries = resources.Telemetry
     this.keySets = inputs.keySets
+    this.credentialGrants = inputs.credentialGrants
     this.virtualServices = same('VirtualService')
       ? before!.virtualServices
       : new VirtualServiceIndex(

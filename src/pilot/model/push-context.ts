@@ -37,6 +37,11 @@ export interface PushContext {
   readonly workloads: WorkloadIndex
   /** Secrets and ConfigMaps that credentials may name: `Kind/namespace/name`. */
   readonly credentials: ReadonlyMap<string, KubeObject>
+  /**
+   * `namespace|name`: credentials of other namespaces that proxies of this one may have too, as ReferenceGrants allow it
+   * to a Gateway.
+   */
+  readonly credentialGrants: ReadonlySet<string>
   readonly virtualServices: VirtualServiceIndex
   readonly destinationRules: DestinationRuleIndex
   readonly gateways: readonly Gateway[]

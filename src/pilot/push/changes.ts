@@ -54,7 +54,7 @@ export type Extent = 'none' | 'endpoints' | 'all'
 /** Decides, from what changed alone, how much of `typeUrl` a proxy needs anew. Never too little; cheap. */
 export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, push: PushContext): Extent {
   if (changes.all) return 'all'
-  if (typeUrl === SDS_TYPE) return concernsNamespace(changes.credentials, proxy.namespace) ? 'all' : 'none'
+  if (typeUrl === SDS_TYPE) return concernsCredentials(changes.credentials, proxy.namespace, push) ? 'all' : 'none'
   if (typeUrl === NDS_TYPE) return changesNames(changes, push) ? 'all' : 'none'
   const kinds = KINDS_OF_TYPE[typeUrl]
   if (!kinds) return 'none'
@@ -92,9 +92,11 @@ function changesNames(changes: Changes, push: PushContext): boolean {
   return anyService(changes.endpoints, push, (service) => service.resolution === 'Passthrough')
 }
 
-/** Some `Kind/namespace/name` is of the namespace. */
-function concernsNamespace(keys: ReadonlySet<string>, namespace: string): boolean {
+/** Some `Kind/namespace/name` is of the namespace, or may be one it is granted. */
+function concernsCredentials(keys: ReadonlySet<string>, namespace: string, push: PushContext): boolean {
+  if (keys.size === 0) return false
   for (const key of keys) if (key.split('/')[1] === namespace) return true
+  for (const grant of push.credentialGrants) if (grant.startsWith(`${namespace}|`)) return true
   return false
 }
 

@@ -11,27 +11,31 @@ const CONFIG_MAP = 'configmap://'
 const CA_SUFFIX = '-cacert'
 
 /**
- * The named secrets that exist in the proxy's own namespace. A name is `kubernetes://[namespace/]name`, with the suffix
+ * The named secrets that exist in the proxy's own namespace or are granted to it. A name is `kubernetes://[namespace/]name`, with the suffix
  * `-cacert` for what client certificates are checked against, or `configmap://[namespace/]name`.
  */
 export function generateSecrets(proxy: ProxyNode, push: PushContext, names: Iterable<string>): Secret[] {
   const out: Secret[] = []
   for (const name of names) {
-    const secret = buildSecret(name, proxy.namespace, push.credentials)
+    const secret = buildSecret(name, proxy.namespace, push)
     if (secret) out.push(secret)
   }
   return out
 }
 
-function buildSecret(name: string, own: string, credentials: PushContext['credentials']): Secret | null {
+function buildSecret(
+  name: string,
+  own: string,
+  { credentials, credentialGrants }: Pick<PushContext, 'credentials' | 'credentialGrants'>,
+): Secret | null {
   const fromConfigMap = name.startsWith(CONFIG_MAP)
   if (!fromConfigMap && !name.startsWith(KUBERNETES)) return null
   const rest = name.slice(fromConfigMap ? CONFIG_MAP.length : KUBERNETES.length)
   const slash = rest.indexOf('/')
   const namespace = slash < 0 ? own : rest.slice(0, slash)
   const object = slash < 0 ? rest : rest.slice(slash + 1)
-  // A namespace's credentials are for its own proxies.
-  if (namespace !== own) return null
+  // A namespace's credentials are for its own proxies, and for whom it grants them to.
+  if (namespace !== own && !credentialGrants.has(`${own}|${name}`)) return null
   const find = (kind: string, key: string) => credentials.get(`${kind}/${namespace}/${key}`)
   if (fromConfigMap) return authority(name, find('ConfigMap', object))
   if (!object.endsWith(CA_SUFFIX)) return keyPair(name, find('Secret', object))
