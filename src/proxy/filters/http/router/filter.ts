@@ -464,12 +464,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     info.lastUpstreamTxByte = request.lastTxAt
     info.firstUpstreamRxByte = request.firstRxAt
     this.countResponse(status, headers)
-    if (!this.shared.config.suppressEnvoyHeaders) {
-      const from = this.requestDone ? this.requestDoneAt : request.startedAt
-      headers.set(
-        'x-envoy-upstream-service-time',
-        String(Math.max(0, Math.round(now() - Math.max(from, request.startedAt)))),
-      )
+    // The time since the request was complete; an answer that comes before has none.
+    if (!this.shared.config.suppressEnvoyHeaders && this.requestDone) {
+      const since = Math.max(this.requestDoneAt, request.startedAt)
+      headers.set('x-envoy-upstream-service-time', String(Math.max(0, Math.round(now() - since))))
     }
     info.responseCode = status
     this.addResponseHeaders(headers)
