@@ -108,7 +108,16 @@ const JSON_GAUGES: readonly (keyof HostCounts)[] = ['cx_active', 'rq_active', 'r
 function clusterMessage(cluster: ClusterStatusData) {
   const { outlier, thresholds } = cluster
   const percent = (value: number | undefined) => (value === undefined || value < 0 ? undefined : { value })
-  const limits = (t: Thresholds, priority: RoutingPriority) => ({ priority, ...t })
+  const limits = (
+    { maxConnections, maxPendingRequests, maxRequests, maxRetries }: Thresholds,
+    priority: RoutingPriority,
+  ) => ({
+    priority,
+    maxConnections,
+    maxPendingRequests,
+    maxRequests,
+    maxRetries,
+  })
   return {
     name: cluster.name,
     addedViaApi: cluster.addedViaApi,

@@ -25,7 +25,7 @@ import {
 import { typeRegistry } from '../../api/registry.ts'
 import { applyMask } from './field-mask.ts'
 import { redact } from './redact.ts'
-import { type AdminRequest, type AdminResponse, json, text } from './response.ts'
+import { type AdminRequest, type AdminResponse, json } from './response.ts'
 import type { AdminSource, ConfigDumpSource, DumpedError, DumpedListener, DumpedResource } from './source.ts'
 
 type NameFilter = (name: string) => boolean
@@ -46,7 +46,7 @@ export function configDump(request: AdminRequest, source: AdminSource): AdminRes
       const regex = RE2JS.compile(expression)
       keep = (name) => regex.matches(name)
     } catch {
-      return text(`Error while parsing name_regex from ${expression}`, 400)
+      return refusal(`Error while parsing name_regex from ${expression}`, 400)
     }
   }
   const resource = query.get('resource')
@@ -62,14 +62,14 @@ export function configDump(request: AdminRequest, source: AdminSource): AdminRes
     const field = dump.desc.fields.find((f) => f.name === resource)
     if (!field) continue
     if (field.fieldKind !== 'list' || field.listKind !== 'message') {
-      return text(`${resource} is not a repeated field. Use ?mask= to get only this field`, 400)
+      return refusal(`${resource} is not a repeated field. Use ?mask= to get only this field`, 400)
     }
     const type = `type.googleapis.com/${field.message.typeName}`
     const items = ((dump.json[resource] as JsonObject[] | undefined) ?? []).map((item) => ({ '@type': type, ...item }))
     const configs = paths ? items.map((item) => applyMask(item, paths)) : items
     return json(configs.length > 0 ? { configs } : {})
   }
-  return text(`${resource} not found in config dump`, 404)
+  return refusal(`${resource} not found in config dump`, 404)
 }
 
 function collect(source: ConfigDumpSource, keep: NameFilter, includeEds: boolean): Dump[] {
@@ -190,4 +190,9 @@ function failure(error: DumpedError | undefined): MessageInitShape<typeof Update
     lastUpdateAttempt: timestampFromDate(error.lastUpdateAttempt),
     failedConfiguration: error.failedConfiguration,
   }
+}
+
+/** This page's errors name no charset, unlike the others'. */
+function refusal(body: string, status: number): AdminResponse {
+  return { status, contentType: 'text/plain', body }
 }

@@ -157,7 +157,7 @@ test("Istio's tag rules label clusters by their full name", () => {
   assert.equal(
     text,
     '# TYPE envoy_cluster_upstream_rq counter\n' +
-      'envoy_cluster_upstream_rq{cluster_name="outbound|9080||reviews.default.svc.cluster.local",response_code_class="2xx",mesh="m \\"1\\""} 4\n' +
+      'envoy_cluster_upstream_rq{response_code_class="2xx",mesh="m \\"1\\"",cluster_name="outbound|9080||reviews.default.svc.cluster.local"} 4\n' +
       '# TYPE istio_requests_total counter\n' +
       'istio_requests_total{reporter="source",response_code="200"} 1\n',
   )

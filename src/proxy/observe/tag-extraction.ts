@@ -8,19 +8,31 @@ export interface TaggedName {
   readonly tags: readonly (readonly [name: string, value: string])[]
 }
 
-/** Extracts tags by rules in order; answers are remembered, since names repeat with every scrape. */
+interface Extractor {
+  readonly name: string
+  /** null: the tag has a fixed value. */
+  readonly regex: RegExp | null
+  readonly fixedValue: string
+}
+
+/** A rule whose expression begins with a literal first word, `^cluster\\.`; Envoy asks these after all others. */
+const FIRST_WORD = /^\^\w+\\\./
+
+/** Extracts tags; answers are remembered, since names repeat with every scrape. */
 export class TagExtractor {
-  private readonly fixed: (readonly [string, string])[] = []
-  private readonly rules: { readonly name: string; readonly regex: RegExp }[] = []
+  private readonly extractors: readonly Extractor[]
   private readonly known = new Map<string, TaggedName>()
 
   constructor(rules: readonly TagRule[]) {
-    for (const rule of rules) {
-      if (rule.fixedValue !== null) this.fixed.push([rule.name, rule.fixedValue])
-      // Written by whoever writes the bootstrap, and run on our own stat names: JavaScript's engine is safe here and has
-      // the look-ahead that Envoy's (ECMAScript) tag rules may use.
-      else this.rules.push({ name: rule.name, regex: new RegExp(rule.regex, 'd') })
-    }
+    const byWord = (rule: TagRule) => rule.fixedValue === null && FIRST_WORD.test(rule.regex)
+    const ordered = [...rules.filter((rule) => !byWord(rule)), ...rules.filter(byWord)]
+    // Written by whoever writes the bootstrap, and run on our own stat names: JavaScript's engine is safe here and has
+    // the look-ahead that Envoy's (ECMAScript) tag rules may use.
+    this.extractors = ordered.map(({ name, regex, fixedValue }) => ({
+      name,
+      regex: fixedValue === null ? new RegExp(regex, 'd') : null,
+      fixedValue: fixedValue ?? '',
+    }))
   }
 
   extract(name: string): TaggedName {
@@ -37,11 +49,15 @@ export class TagExtractor {
   private split(name: string): TaggedName {
     const tags: (readonly [string, string])[] = []
     const cuts: [number, number][] = []
-    for (const rule of this.rules) {
-      const match = rule.regex.exec(name)
+    for (const { name: tag, regex, fixedValue } of this.extractors) {
+      if (regex === null) {
+        tags.push([tag, fixedValue])
+        continue
+      }
+      const match = regex.exec(name)
       const cut = match?.indices?.[1]
       if (!match || !cut) continue
-      tags.push([rule.name, match[2] ?? match[1]!])
+      tags.push([tag, match[2] ?? match[1]!])
       cuts.push(cut)
     }
     cuts.sort((a, b) => a[0] - b[0])
@@ -51,6 +67,6 @@ export class TagExtractor {
       if (start > from) rest += name.slice(from, start)
       if (end > from) from = end
     }
-    return { name: rest + name.slice(from), tags: [...tags, ...this.fixed] }
+    return { name: rest + name.slice(from), tags }
   }
 }
