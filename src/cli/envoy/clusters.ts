@@ -14,14 +14,14 @@ export interface ClusterFilter {
 }
 
 /** The parts of `direction|port|subset|fqdn`; null for other names. */
-export interface SubsetKey {
+interface SubsetKey {
   readonly direction: string
   readonly port: number
   readonly subset: string
   readonly fqdn: string
 }
 
-export function parseSubsetKey(name: string): SubsetKey | null {
+function parseSubsetKey(name: string): SubsetKey | null {
   const parts = name.split('|')
   if (parts.length < 4) return null
   return { direction: parts[0]!, port: Number(parts[1]) || 0, subset: parts[2]!, fqdn: parts[3]! }

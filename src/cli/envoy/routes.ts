@@ -60,7 +60,7 @@ function longFormOf(domain: string, suffix: string, known: ReadonlySet<string>):
 }
 
 /** `/x*`, `PathPrefix:/x`, `/x`, `regex R`; headers are not shown. */
-export function matchText(match: Json | undefined): string {
+function matchText(match: Json | undefined): string {
   const parts: string[] = []
   const prefix = string(match, 'prefix')
   if (prefix) parts.push(`${prefix}*`)

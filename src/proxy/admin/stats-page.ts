@@ -38,6 +38,6 @@ export async function resetCounters(_request: AdminRequest, source: AdminSource)
   return OK
 }
 
-export function escapeHtml(body: string): string {
+function escapeHtml(body: string): string {
   return body.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }

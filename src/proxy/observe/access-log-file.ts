@@ -16,8 +16,6 @@ interface FileStats {
   readonly writeTotalBuffered: Gauge
 }
 
-/** Envoy's fixed size of an access log's buffer; --file-flush-min-size-kb may lower or raise it. */
-export const DEFAULT_FLUSH_BYTES = 64 * 1024
 /** A quiet proxy's log needs little; a busy one's buffer grows to what it needs. */
 const FIRST_BYTES = 4096
 /** A backlog's buffer is not kept. */

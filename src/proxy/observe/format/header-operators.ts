@@ -3,6 +3,7 @@
 import { ConfigError } from '../../../base/errors.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../../../base/grpc-status.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
+import { grpcStatusOfHttp, isGrpcContentType } from '../../http/local-reply.ts'
 import type { LogContext } from '../access-log.ts'
 import { NumberOperator, type Operator, TextOperator, TruncatedOperator } from './operator.ts'
 
@@ -131,41 +132,15 @@ export const requestHeadersBytes: Operator = new NumberOperator((context) => blo
 export const responseHeadersBytes: Operator = new NumberOperator((context) => blockBytes(context.responseHeaders))
 export const responseTrailersBytes: Operator = new NumberOperator((context) => blockBytes(context.responseTrailers))
 
-/** HTTP status → gRPC status, for answers without grpc-status (gRPC's HTTP mapping). */
-function grpcFromHttp(status: number): number {
-  switch (status) {
-    case 400:
-      return GRPC_STATUS.INTERNAL
-    case 401:
-      return GRPC_STATUS.UNAUTHENTICATED
-    case 403:
-      return GRPC_STATUS.PERMISSION_DENIED
-    case 404:
-      return GRPC_STATUS.UNIMPLEMENTED
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return GRPC_STATUS.UNAVAILABLE
-    default:
-      return GRPC_STATUS.UNKNOWN
-  }
-}
-
-function isGrpcRequest(headers: HeaderMap | null): boolean {
-  const type = headers?.get('content-type') ?? ''
-  return type.startsWith('application/grpc') && (type.length === 16 || '+;'.includes(type[16]!))
-}
-
 /** The gRPC status of an answer: trailers, else headers, else what its HTTP status means; null without any. */
 export function grpcStatusOfAnswer(context: LogContext): number | null {
   const given = context.responseTrailers?.get('grpc-status') ?? context.responseHeaders?.get('grpc-status')
   if (given !== undefined) return /^\d+$/.test(given) ? Number(given) : null
-  return context.info.responseCode === 0 ? null : grpcFromHttp(context.info.responseCode)
+  return context.info.responseCode === 0 ? null : grpcStatusOfHttp(context.info.responseCode)
 }
 
 function grpcStatusOf(context: LogContext): number | null {
-  return isGrpcRequest(context.requestHeaders) ? grpcStatusOfAnswer(context) : null
+  return isGrpcContentType(context.requestHeaders?.get('content-type')) ? grpcStatusOfAnswer(context) : null
 }
 
 function camelName(snake: string): string {
