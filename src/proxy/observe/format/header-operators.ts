@@ -1,7 +1,7 @@
 // Commands that read headers and trailers: REQ, RESP, TRAILER, PATH, QUERY_PARAM(S), GRPC_STATUS, *_HEADERS_BYTES.
 
 import { ConfigError } from '../../../base/errors.ts'
-import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../../../base/grpc-status.ts'
+import { GRPC_STATUS_NAMES } from '../../../base/grpc-status.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { grpcStatusOfHttp, isGrpcContentType } from '../../http/local-reply.ts'
 import type { LogContext } from '../access-log.ts'
