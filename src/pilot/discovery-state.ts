@@ -14,6 +14,7 @@ import { TRANSLATED_KINDS, TranslatedResources } from './gateway-api/translated.
 import { buildPushContext, listResources, type ResourceLists } from './model/build-push-context.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
+import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { Registry, type RegistryChanges } from './registry/registry.ts'
 
 /** What a new push context differs in from the one before. */
@@ -87,6 +88,11 @@ export class DiscoveryState {
   apply(events: readonly StoreEvent[], store?: Pick<Store, 'origin'>): boolean {
     let relevant = false
     for (const event of events) {
+      const problem = event.type === 'deleted' ? null : kubeShapeProblem(event.kind, event.object)
+      if (problem) {
+        this.settings.report(event.object, [{ path: '', message: problem, level: 'error' }])
+        continue
+      }
       if (this.registry.apply(event)) relevant = true
       else if (event.kind === 'Secret' || event.kind === 'ConfigMap') {
         const key = `${event.kind}/${objectKey(event.object.metadata)}`

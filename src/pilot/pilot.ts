@@ -87,7 +87,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   })
   let sinceMs = 0
   let forced = false
-  const debouncer = new Debouncer(() => {
+  const flush = (): void => {
     const endInit = metrics.contextInit.startTimer()
     const { push, changes } = state.commit(forced)
     endInit()
@@ -101,6 +101,15 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     })
     discovery.publish(push, changes, first)
     if (changes.kinds.has('RequestAuthentication')) keySets.follow(push.requestAuthentications)
+  }
+  const debouncer = new Debouncer(() => {
+    try {
+      flush()
+    } catch (error) {
+      // A fault of ours must not end the control plane: the last good configuration keeps serving.
+      metrics.internalErrors.inc()
+      log.error({ err: error }, 'configuration could not be built; the last one stays')
+    }
   })
   const changed = (): void => {
     if (sinceMs === 0) sinceMs = performance.now()

@@ -6,6 +6,14 @@ import type { GatewayApiIndex } from './inputs.ts'
 /** A subset that no DestinationRule has: the cluster does not exist, so that the share of a bad backend answers 500. */
 const REFUSED = 'reference-not-permitted'
 
+/** A destination whose share of the requests answers 500. */
+export function refusedBackend(
+  { name, port = 80 }: BackendReference,
+  route: { readonly namespace: string },
+): Destination {
+  return { host: `${name}.${route.namespace}`, port: { number: port }, subset: REFUSED }
+}
+
 /** Null: a kind of backend that cannot be called. */
 export function backendDestination(
   backend: BackendReference,

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Route, VirtualHost } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import { parseGatewayApi } from '../../config/index.ts'
 import { generateListeners } from '../lds/index.ts'
 import { generateRoutes } from '../rds/index.ts'
-import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { generateSecrets } from '../sds/generate.ts'
+import { objects, serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { untranslatedGatewayApi } from '../untranslated.ts'
 
 const ROUTER = testProxy({ type: 'router', ip: '10.1.0.9', namespace: 'infra', name: 'gw' })
 
@@ -202,4 +205,74 @@ spec:
   }
   assert.deepEqual(routes('istio'), [`pathSeparatedPrefix /app → ${A}`])
   assert.deepEqual(routes('nginx'), [])
+})
+
+test('a filter we do not have answers 500 instead of being skipped, and is named', () => {
+  const rules = `[
+    {matches: [{path: {value: /all}}], filters: [{type: ExtensionRef, extensionRef: {group: g, kind: K, name: n}}], backendRefs: [{name: a, port: 80}]},
+    {backendRefs: [{name: a, port: 80}, {group: example.com, kind: Bucket, name: b}]}]`
+  const route = httpRoute('r', `{${TO_GATEWAY}, rules: ${rules}}`)
+  const mesh = new TestMesh(`${gateway(HTTP_ALL)}${serviceYaml('a')}---${route}`)
+  const [refused, shared] = hostsOf(mesh)[0]!.routes
+  assert.ok(refused?.action.case === 'directResponse')
+  assert.equal(refused.action.value.status, 500)
+  assert.ok(shared?.action.case === 'route' && shared.action.value.clusterSpecifier.case === 'weightedClusters')
+  assert.deepEqual(
+    shared.action.value.clusterSpecifier.value.clusters.map((c) => [c.name, c.weight]),
+    [
+      [A, 1],
+      ['outbound|80|reference-not-permitted|b.default.svc.cluster.local', 1],
+    ],
+  )
+  const parsed = parseGatewayApi(objects(route)[0])
+  assert.ok(parsed.ok)
+  assert.deepEqual(
+    untranslatedGatewayApi(parsed.value).map(({ path, message }) => `${path} ${message}`),
+    ['spec.rules[0].filters[0].extensionRef is not translated yet: its requests are answered 500'],
+  )
+})
+
+test('clients of a Gateway are validated against its CA; a CA that may not be read lets none enter', () => {
+  const yaml = (tls: string): string =>
+    gateway(`
+      {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}], tls: ${tls}, addresses: [`)
+  const modes = (tls: string): string[] => {
+    const { gateways } = new TestMesh(yaml(tls)).push()
+    return gateways.map(({ spec }) => `${spec.servers?.[0]?.tls?.mode} ${spec.servers?.[0]?.tls?.caCertCredentialName}`)
+  }
+  const ca = '{validation: {caCertificateRefs: [{name: ca, group: "", kind: ConfigMap}]}}'
+  const foreign = '{validation: {caCertificateRefs: [{name: ca, namespace: other, group: "", kind: ConfigMap}]}}'
+  assert.deepEqual(modes('{}'), ['SIMPLE undefined'])
+  assert.deepEqual(modes(`{frontend: {default: ${ca}}}`), ['MUTUAL configmap://infra/ca'])
+  assert.deepEqual(modes(`{frontend: {default: ${foreign}}}`), [])
+  assert.deepEqual(modes(`{frontend: {default: ${foreign}, perPort: [{port: 443, tls: ${ca}}]}}`), [
+    'MUTUAL configmap://infra/ca',
+  ])
+})
+
+test('a Secret of another namespace reaches the proxy of a Gateway that a ReferenceGrant allows it to', () => {
+  const mesh = new TestMesh(
+    gateway(
+      '{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: certs}, {name: own}]}}',
+    ) +
+      `
+apiVersion: v1
+kind: Secret
+metadata: {name: cert, namespace: certs}
+stringData: {tls.crt: chain, tls.key: key}
+`,
+  )
+  const wanted = ['kubernetes://certs/cert']
+  assert.deepEqual(generateSecrets(ROUTER, mesh.push(), wanted), [])
+  mesh.put(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: g, namespace: certs}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: infra}]
+  to: [{group: "", kind: Secret, name: cert}]
+`)
+  const push = mesh.push()
+  assert.equal(generateSecrets(ROUTER, push, wanted).length, 1)
+  assert.equal(generateSecrets(testProxy({ type: 'router', namespace: 'else' }), push, wanted).length, 0)
 })

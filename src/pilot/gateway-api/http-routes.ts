@@ -13,7 +13,7 @@ import type {
   RouteValueMatch,
   StringMatch,
 } from '../../config/index.ts'
-import { backendDestination } from './backends.ts'
+import { backendDestination, refusedBackend } from './backends.ts'
 import type { GatewayApiIndex } from './inputs.ts'
 
 /** A route with what decides its place among others of the same host. */
@@ -126,6 +126,8 @@ function httpRule(
 ): HttpRoute {
   const from = { kind, namespace: metadata.namespace }
   const route: Writable<HttpRoute> = { name }
+  // A filter we do not have must not be skipped.
+  if (rule.filters?.some(({ type }) => type === 'ExtensionRef')) return { name, directResponse: { status: 500 } }
   applyFilters(route, rule.filters ?? [], from, index)
   const request = rule.timeouts?.request
   if (request !== undefined) route.timeout = request
@@ -158,11 +160,12 @@ function destinationsOf(
   for (const backend of backendRefs) {
     const destination = backendDestination(backend, from, index)
     const weight = backend.weight ?? 1
-    if (!destination || weight === 0) continue
+    if (weight === 0) continue
     const own: Writable<HttpRoute> = {}
     applyFilters(own, backend.filters ?? [], from, index)
+    const refused = !destination || backend.filters?.some(({ type }) => type === 'ExtensionRef')
     list.push({
-      destination,
+      destination: refused ? refusedBackend(backend, from) : destination,
       ...(backendRefs.length > 1 ? { weight } : {}),
       ...(own.headers ? { headers: own.headers } : {}),
     })

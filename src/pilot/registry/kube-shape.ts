@@ -1,0 +1,101 @@
+// Whether a Kubernetes object has the shape that conversions read. An API server guarantees it, a folder of files does not.
+import type { KubeObject } from '../../cluster/index.ts'
+
+type Check = (value: unknown, path: string) => string | null
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const string: Check = (value, path) => (typeof value === 'string' ? null : `${path} must be a string`)
+const boolean: Check = (value, path) => (typeof value === 'boolean' ? null : `${path} must be true or false`)
+const port: Check = (value, path) =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65535
+    ? null
+    : `${path} must be a port number`
+const portOrName: Check = (value, path) => (typeof value === 'string' ? null : port(value, path))
+
+/** A list; null counts as empty, as the API has it. */
+function list(item: Check): Check {
+  return (value, path) => {
+    if (value === null) return null
+    if (!Array.isArray(value)) return `${path} must be a list`
+    for (const [i, one] of value.entries()) {
+      const problem = item(one, `${path}[${i}]`)
+      if (problem) return problem
+    }
+    return null
+  }
+}
+
+const strings: Check = (value, path) => {
+  if (value === null) return null
+  if (!isObject(value)) return `${path} must be a mapping`
+  for (const [key, one] of Object.entries(value)) {
+    if (typeof one !== 'string') return `${path}.${key} must be a string: write it in quotes`
+  }
+  return null
+}
+
+/** An object whose listed fields, where set, hold; the others are not looked at. */
+function fields(checks: Readonly<Record<string, Check>>, required: readonly string[] = []): Check {
+  return (value, path) => {
+    if (!isObject(value)) return `${path} must be a mapping`
+    for (const name of required) if (value[name] === undefined) return `${path}.${name} is missing`
+    for (const [name, check] of Object.entries(checks)) {
+      if (value[name] === undefined || value[name] === null) continue
+      const problem = check(value[name], path ? `${path}.${name}` : name)
+      if (problem) return problem
+    }
+    return null
+  }
+}
+
+const SHAPES: Readonly<Record<string, Check>> = {
+  Service: fields({
+    spec: fields({
+      type: string,
+      clusterIP: string,
+      clusterIPs: list(string),
+      externalName: string,
+      selector: strings,
+      ports: list(
+        fields({ name: string, port, protocol: string, targetPort: portOrName, appProtocol: string }, ['port']),
+      ),
+      internalTrafficPolicy: string,
+      publishNotReadyAddresses: boolean,
+      trafficDistribution: string,
+    }),
+  }),
+  Pod: fields({
+    spec: fields({
+      serviceAccountName: string,
+      nodeName: string,
+      hostname: string,
+      subdomain: string,
+      containers: list(fields({ ports: list(fields({ name: string, containerPort: port })) })),
+    }),
+    status: fields({
+      phase: string,
+      podIP: string,
+      podIPs: list(fields({ ip: string }, ['ip'])),
+      conditions: list(fields({ type: string, status: string })),
+    }),
+  }),
+  'EndpointSlice.discovery.k8s.io': fields({
+    addressType: string,
+    ports: list(fields({ name: string, port, protocol: string })),
+    endpoints: list(
+      fields({
+        addresses: list(string),
+        conditions: fields({ ready: boolean, serving: boolean, terminating: boolean }),
+        nodeName: string,
+        targetRef: fields({ kind: string, name: string, namespace: string }),
+      }),
+    ),
+  }),
+}
+
+/** The first thing wrong with an object, with its path; null when it can be converted. */
+export function kubeShapeProblem(kind: string, object: KubeObject): string | null {
+  return SHAPES[kind]?.(object, '') ?? null
+}
