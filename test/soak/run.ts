@@ -122,7 +122,7 @@ const proxy: ChildProcess = spawn(
     '-l',
     'error',
     '--drain-time-s',
-    '5',
+    '45',
   ],
   { stdio: 'inherit' },
 )

@@ -1,5 +1,6 @@
 // The secrets of the process: where each comes from, its current value, and who waits for it.
 
+import { createSecureContext } from 'node:tls'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import {
@@ -10,9 +11,15 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
-import { parseCertificate, parseTicketKeys, parseValidation } from '../network/tls/tls-config.ts'
+import {
+  type CertificateConfig,
+  parseCertificate,
+  parseTicketKeys,
+  parseValidation,
+} from '../network/tls/tls-config.ts'
 import type { SecretSource, SecretValue } from './options.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors } from './resource.ts'
+import { secretDirectories, watchDirectories } from './secret-files.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
@@ -26,6 +33,9 @@ export type SdsSubscribe = (
 interface Known {
   readonly end: () => void
   dump: DumpedResource | null
+  resource: IncomingResource | null
+  /** Ends the watch of the files that the current version names. */
+  endWatch: (() => void) | null
 }
 
 export class SecretResources {
@@ -64,19 +74,27 @@ export class SecretResources {
           'sds_config.ads',
           `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
         )
-      this.dynamic.set(name, { end: () => ads.remove([name]), dump: null })
+      this.dynamic.set(name, { end: () => ads.remove([name]), dump: null, resource: null, endWatch: null })
       ads.add([name])
       return
     }
     if (this.inProcess !== undefined) {
-      const known: Known = { end: () => end(), dump: null }
+      const known: Known = { end: () => end(), dump: null, resource: null, endWatch: null }
       this.dynamic.set(name, known)
       const end = this.inProcess.watch(name, (value) => this.receive(fromValue(name, value)))
       return
     }
     if (source === undefined)
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
-    this.dynamic.set(name, { end: this.sds(name, source, (resource) => this.receive(resource)), dump: null })
+    // Known before it is asked for: a file answers at once.
+    let end = (): void => {}
+    this.dynamic.set(name, { end: () => end(), dump: null, resource: null, endWatch: null })
+    try {
+      end = this.sds(name, source, (resource) => this.receive(resource))
+    } catch (error) {
+      this.dynamic.delete(name)
+      throw error
+    }
   }
 
   /** One SDS response over ADS; returns the NACK reason or null. */
@@ -116,11 +134,26 @@ export class SecretResources {
   }
 
   close(): void {
-    for (const known of this.dynamic.values()) known.end()
+    for (const known of this.dynamic.values()) {
+      known.end()
+      known.endWatch?.()
+    }
+  }
+
+  /** A rotation on disk is a new version of the secret that names the files. */
+  private watchFiles(resource: IncomingResource): (() => void) | null {
+    const directories = secretDirectories(decodeResource(SecretSchema, resource))
+    if (directories.size === 0) return null
+    return watchDirectories(directories, () => this.receive(resource))
   }
 
   /** A bad secret is logged and the last good one stays. */
   private receive(resource: IncomingResource): void {
+    const before = this.dynamic.get(resource.name)
+    if (before?.endWatch && before.resource !== resource) {
+      before.endWatch()
+      before.endWatch = null
+    }
     let secret: Secret
     try {
       secret = parseSecret(resource)
@@ -129,7 +162,11 @@ export class SecretResources {
       return
     }
     const known = this.dynamic.get(resource.name)
-    if (known !== undefined) known.dump = dumped(SecretSchema, resource)
+    if (known !== undefined) {
+      known.dump = dumped(SecretSchema, resource)
+      known.resource = resource
+      known.endWatch ??= this.watchFiles(resource)
+    }
     this.workers.apply({ kind: 'secret', secret }).then(
       () => this.warming.satisfied(`secret:${resource.name}`),
       (error: unknown) =>
@@ -163,7 +200,7 @@ function parseSecret(resource: IncomingResource): Secret {
   const secret: Secret = { name: resource.name, certificate: null, validation: null, ticketKeys: null }
   switch (type.case) {
     case 'tlsCertificate':
-      return { ...secret, certificate: parseCertificate(type.value, 'tls_certificate') }
+      return { ...secret, certificate: checkPair(parseCertificate(type.value, 'tls_certificate')) }
     case 'validationContext':
       return { ...secret, validation: parseValidation(type.value, 'validation_context') }
     case 'sessionTicketKeys':
@@ -176,4 +213,20 @@ function parseSecret(resource: IncomingResource): Secret {
         'a secret needs tls_certificate, validation_context, session_ticket_keys or generic_secret',
       )
   }
+}
+
+/** A certificate that its key does not fit must not reach a worker. Throws ConfigError. */
+function checkPair(certificate: CertificateConfig): CertificateConfig {
+  try {
+    createSecureContext({
+      cert: certificate.certificateChain,
+      key: certificate.privateKey,
+      ...(certificate.password === '' ? {} : { passphrase: certificate.password }),
+    })
+  } catch (error) {
+    throw new ConfigError('tls_certificate', `Failed to load certificate chain or private key: ${errorText(error)}`, {
+      cause: error,
+    })
+  }
+  return certificate
 }

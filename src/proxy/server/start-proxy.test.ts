@@ -7,10 +7,12 @@ import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect as tlsConnect } from 'node:tls'
 import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { connectTo, serve, silentLog, until } from '../../xds/testing.ts'
 import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 import { parseJson } from '../config/json.ts'
+import { TestCa } from '../network/testing.ts'
 import type { ProxyOptions, Proxy as RunningProxy } from './options.ts'
 import { startProxy } from './start-proxy.ts'
 import { ADS, ControlPlane, cluster, endpoints, listener, ROUTER, routes } from './testing.ts'
@@ -241,4 +243,79 @@ test('every type can come from files; a replaced file takes effect, a broken one
   writeFileSync(path('lds'), '{ "resources": [{')
   write('rds', 'route.v3.RouteConfiguration', routes('r', 'missing'))
   while ((await get(port)).status !== 503);
+})
+
+test('a certificate that rotates on disk takes effect; a pair that does not fit is refused', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-certs-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const ca = new TestCa(t)
+  const [first, second] = [ca.issue('DNS:first.example'), ca.issue('DNS:second.example')]
+  const write = (name: string, text: string): void => writeFileSync(join(folder, name), text)
+  const replace = (name: string, text: string): void => {
+    write(`${name}.new`, text)
+    renameSync(join(folder, `${name}.new`), join(folder, name))
+  }
+  write('cert.pem', first.cert)
+  write('key.pem', first.key)
+  const file = (name: string) => ({ filename: join(folder, name) })
+  const secret = {
+    '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
+    name: 'server',
+    tls_certificate: { certificate_chain: file('cert.pem'), private_key: file('key.pem') },
+  }
+  write('sds.json', JSON.stringify({ resources: [secret] }))
+  const port = await freePort()
+  const proxy = await start(t, {
+    static_resources: {
+      listeners: [
+        {
+          name: 'l',
+          address: { socket_address: { address: '127.0.0.1', port_value: port } },
+          filter_chains: [
+            {
+              filters: [
+                {
+                  name: 'echo',
+                  typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo' },
+                },
+              ],
+              transport_socket: {
+                name: 'tls',
+                typed_config: {
+                  '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+                  common_tls_context: {
+                    tls_certificate_sds_secret_configs: [
+                      {
+                        name: 'server',
+                        sds_config: {
+                          path_config_source: { path: join(folder, 'sds.json') },
+                          resource_api_version: 'V3',
+                        },
+                      },
+                    ],
+                  },
+                },
+              },
+            },
+          ],
+        },
+      ],
+    },
+  })
+  await until(() => proxy.state === 'LIVE', 'LIVE')
+  const served = (): Promise<string | undefined> =>
+    new Promise((resolve, reject) => {
+      const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+        resolve(socket.getPeerCertificate().subjectaltname)
+        socket.destroy()
+      })
+      socket.on('error', reject)
+    })
+  assert.equal(await served(), 'DNS:first.example')
+  // Half of a rotation: the key does not fit yet.
+  replace('cert.pem', second.cert)
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  assert.equal(await served(), 'DNS:first.example')
+  replace('key.pem', second.key)
+  while ((await served()) !== 'DNS:second.example');
 })

@@ -7,6 +7,7 @@ import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { ConfigError, errorText, UserError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
+import { keepMallocTrimmed } from '../../base/malloc-trim.ts'
 import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import { AdsClient, type AdsTransport, CDS_TYPE, LDS_TYPE } from '../../xds/index.ts'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
@@ -261,6 +262,7 @@ class RunningProxy implements ProxyHandle {
   private readonly admin: AdminServer | null
   private readonly sources: { readonly cds: ResourceFeed | null; readonly lds: ResourceFeed | null }
   private stopping: Promise<void> | null = null
+  private endTrimming: () => void = () => {}
 
   constructor(context: ServerContext, stats: ServerStats, ads: AdsClient | null, admin: AdminServer | null) {
     this.context = context
@@ -285,6 +287,7 @@ class RunningProxy implements ProxyHandle {
     this.initialize().then(
       () => {
         releaseStartupMemory()
+        if (this.stopping === null) this.endTrimming = keepMallocTrimmed()
         if (this.context.state === 'INITIALIZING') this.context.state = 'LIVE'
         this.stats.started(Date.now() - this.context.startTime.getTime())
         this.context.options.log.info('all dependencies initialized. starting workers')
@@ -319,6 +322,7 @@ class RunningProxy implements ProxyHandle {
 
   private async close(): Promise<void> {
     const { context } = this
+    this.endTrimming()
     this.ads?.close()
     this.stats.close()
     context.warming.close()
