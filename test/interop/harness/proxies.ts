@@ -87,7 +87,7 @@ async function waitLive(
   throw new Error(`proxy did not become ready: ${output().slice(-2000)}`)
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo

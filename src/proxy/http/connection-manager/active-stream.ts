@@ -142,6 +142,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const idleMs = this.idleOverride()
     if (idleMs !== null) this.rearmIdle(idleMs)
     const filters = manager.shared.filtersFor(this.upgradeType(headers), this.route())
+    if (!filters && headers.method === 'CONNECT' && !this.route()) {
+      this.wantsClose = true
+      info.setFlag('NR')
+      this.sendLocalReply(404, '', null, null, 'route_not_found')
+      return
+    }
     if (!filters) {
       stats.rqWsOnNonWsRoute.inc()
       this.wantsClose = true
@@ -243,8 +249,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   write1xxHeaders(headers: HeaderMap): void {
-    if (this.responseStarted) return
-    if (headers.status === 100 && !this.manager.shared.config.proxy100Continue) return
+    if (this.responseStarted || !this.manager.shared.config.proxy100Continue) return
     this.encoder.encode1xxHeaders(headers)
   }
 
@@ -270,11 +275,21 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
         if (info.protocol !== Protocol.Http2) manager.closeAfterStreams()
       }
       manager.onResponseHeaders()
-      if (manager.closing && info.protocol !== Protocol.Http2) headers.list.push('connection', 'close')
+      if (info.protocol !== Protocol.Http2) this.sayPersistence(headers)
     }
     stats.countStatus(headers.status)
     this.encoder.encodeHeaders(headers, endStream)
     if (endStream) this.onResponseEnd()
+  }
+
+  /** Whether the connection will carry another request. */
+  private sayPersistence(headers: HeaderMap): void {
+    const { manager } = this
+    const http10 = this.info.protocol === Protocol.Http10
+    // Without a length the body of a response to HTTP/1.0 ends with the connection.
+    if (http10 && !headers.has('content-length')) manager.closeAfterStreams()
+    if (manager.closing) headers.list.push('connection', 'close')
+    else if (http10) headers.list.push('connection', 'keep-alive')
   }
 
   writeData(chunk: Buffer, endStream: boolean): void {
@@ -330,8 +345,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.ended) return
     this.manager.shared.stats.rqTxReset.inc()
     this.encoder.stream.callbacks = null
-    this.encoder.stream.resetStream(Reset.LocalReset)
-    if (this.info.protocol !== Protocol.Http2) this.manager.closeAfterStreams()
+    // HTTP/1 has no other way to end a response early than to end the connection: end() does it.
+    if (this.info.protocol === Protocol.Http2) this.encoder.stream.resetStream(Reset.LocalReset)
+    else this.manager.closeAfterStreams()
     this.end()
   }
 

@@ -154,9 +154,11 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   /** Each response is where a draining listener can end its connection politely. */
   onResponseHeaders(): void {
-    if (this.draining || this.closing || !this.shared.drain.drainClose()) return
-    this.shared.stats.cxDrainClose.inc()
-    this.startDrain()
+    if (!this.draining && !this.closing && this.shared.drain.drainClose()) {
+      this.shared.stats.cxDrainClose.inc()
+      this.startDrain()
+    }
+    if (this.draining && this.codec?.protocol !== Protocol.Http2) this.closeAfterStreams()
   }
 
   onStreamEnd(stream: ActiveStream): void {
@@ -231,15 +233,14 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     )
   }
 
-  /** H2: GOAWAY with the highest id, a pause, then the final one. H1: the next response closes. */
+  /**
+   * A pause in which requests on their way are still served, then the end. H2 says so by GOAWAY with the highest id and
+   * by the final one; H1 by `connection: close` on the next response, if there is one.
+   */
   private startDrain(): void {
     if (this.draining || this.closing) return
     this.draining = true
-    if (this.codec?.protocol !== Protocol.Http2) {
-      this.closeAfterStreams()
-      return
-    }
-    this.codec.shutdownNotice()
+    this.codec?.shutdownNotice()
     const { drainQueue } = this.shared
     if (!drainQueue) this.endDrain()
     else drainQueue.arm((this.drainTimer = drainQueue.handle({ onTimeout: () => this.endDrain() })))
@@ -270,13 +271,13 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   private onIdle(): void {
     this.shared.stats.cxIdleTimeout.inc()
-    if (this.codec?.protocol === Protocol.Http2) this.startDrain()
+    if (this.codec) this.startDrain()
     else this.connection.close(CloseType.FlushWrite, 'on_idle_timeout')
   }
 
   private onMaxDuration(): void {
     this.shared.stats.cxMaxDuration.inc()
-    if (!this.codec || this.streams.size === 0) this.connection.close(CloseType.FlushWrite, 'max_connection_duration')
-    else this.startDrain()
+    if (this.codec) this.startDrain()
+    else this.connection.close(CloseType.FlushWrite, 'max_connection_duration')
   }
 }

@@ -62,8 +62,11 @@ export class LocalReplies {
         text = formatter.format(stream)
         contentType = formatter.contentType
       }
-      headers = localReplyHeaders(status, text, modify, isGrpc, grpcStatus, contentType, isHead)
-      mapper?.addHeaders(headers, stream)
+      const change = (reply: HeaderMap): void => {
+        modify?.(reply)
+        mapper?.addHeaders(reply, stream)
+      }
+      headers = localReplyHeaders(status, text, change, isGrpc, grpcStatus, contentType, isHead)
       stream.responseHeaders = null
     }
     if (isHead && !isGrpc) headers.set('content-length', String(text.length))

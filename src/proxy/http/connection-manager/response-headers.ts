@@ -52,12 +52,12 @@ export function mutateResponseHeaders(
     headers.remove(list[i]!)
     i -= 2
   }
-  if (requestId !== '') headers.set('x-request-id', requestId)
   if (!date) list.push('date', httpDate())
   if (config.serverHeader === 'OVERWRITE') {
     if (server) headers.set('server', config.serverName)
     else list.push('server', config.serverName)
   } else if (config.serverHeader === 'APPEND_IF_ABSENT' && !server) list.push('server', config.serverName)
+  if (requestId !== '') headers.set('x-request-id', requestId)
   if (config.via !== '') appendVia(headers, config.via)
 }
 

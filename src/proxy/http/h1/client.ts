@@ -215,7 +215,10 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
 
   onEndOfInput(): CodecError | null {
     const { stream } = this
-    if (stream && this.inBody && this.body === Body.UntilClose) this.onData(EMPTY, true)
+    if (!stream || !this.inBody) return null
+    // A body cut short is no body (RFC 9112 §8).
+    if (this.body !== Body.UntilClose) return CODEC_ERROR
+    this.onData(EMPTY, true)
     return null
   }
 

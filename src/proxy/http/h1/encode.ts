@@ -71,6 +71,11 @@ const REASONS: Record<number, string> = {
 
 const statusLines = new Map<number, string>()
 
+/** HTTP/1.0 clients are answered in their version. */
+export function statusLine10(status: number): string {
+  return `HTTP/1.0 ${status} ${reasonPhrase(status)}\r\n`
+}
+
 export function statusLine(status: number): string {
   let line = statusLines.get(status)
   if (line === undefined) statusLines.set(status, (line = `HTTP/1.1 ${status} ${REASONS[status] ?? 'Unknown'}\r\n`))

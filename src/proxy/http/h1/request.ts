@@ -9,6 +9,7 @@ import { isAuthority, isToken, isVisible, METHODS } from './characters.ts'
 import { CODEC_ERROR, parseContentLength } from './head.ts'
 
 const INVALID_URL: CodecError = { details: 'http1.invalid_url', message: 'invalid request target' }
+const INVALID_SCHEME: CodecError = { details: 'http1.invalid_scheme', message: 'the target is neither http nor https' }
 const INVALID_AUTHORITY: CodecError = { details: 'http.invalid_authority', message: 'invalid host' }
 const INVALID_TRANSFER_ENCODING: CodecError = {
   details: 'http1.invalid_transfer_encoding',
@@ -155,7 +156,7 @@ function settleTarget(
     const scheme = target.indexOf('://')
     if (!options.allowAbsoluteUrl || scheme <= 0) return INVALID_URL
     const name = target.slice(0, scheme).toLowerCase()
-    if (name !== 'http' && name !== 'https') return INVALID_URL
+    if (name !== 'http' && name !== 'https') return INVALID_SCHEME
     const from = scheme + 3
     let end = from
     while (end < target.length && target.charCodeAt(end) !== 47 && target.charCodeAt(end) !== 63) end++

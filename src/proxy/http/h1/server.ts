@@ -17,7 +17,7 @@ import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { HeaderMap } from '../header-map.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, statusLine, writeText } from './encode.ts'
+import { headerLines, reasonPhrase, statusLine, statusLine10, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   HEADERS_TOO_LARGE,
@@ -26,7 +26,6 @@ import {
   INVALID_CHARACTERS,
   parseHeaderLines,
   TOO_MANY_HEADERS,
-  UNDERSCORE,
 } from './head.ts'
 import { parseRequestLine, requestLine, settleRequest } from './request.ts'
 
@@ -190,8 +189,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
     const tooLarge = error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS
     const status = tooLarge ? 431 : error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
-    const body = tooLarge ? '' : status === 501 ? 'Not Implemented' : error === UNDERSCORE ? '' : 'Bad Request'
-    decoder.sendCodecError(status, body, error.details)
+    decoder.sendCodecError(status, reasonPhrase(status), error.details)
     return null
   }
 
@@ -343,7 +341,8 @@ class ServerStream implements ResponseEncoder, Stream {
         framingLine = 'transfer-encoding: chunked\r\n'
       }
     }
-    this.write(`${statusLine(status)}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
+    const first = this.protocol === Protocol.Http10 ? statusLine10(status) : statusLine(status)
+    this.write(`${first}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
     if (endStream) this.finish()
   }
 

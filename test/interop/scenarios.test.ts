@@ -1,0 +1,555 @@
+// What the connection manager and the HTTP/1 codec do in situations that random requests do not reach: timeouts, limits,
+// upgrades, odd upstreams. Real Envoy and ours, the same bytes: the same answer, the same end, the same log line.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
+
+interface Scenario {
+  readonly name: string
+  /** Added to the connection manager. */
+  readonly hcm?: object
+  /** Added to the route action. */
+  readonly route?: object
+  /** Added to the upstream's HTTP/1 options. */
+  readonly upstreamHttp1?: object
+  /** Bytes of the client, sent one after another as the answers to the ones before stop coming. */
+  readonly client: readonly string[]
+  /** Answer of the upstream to each complete head; null = silence. */
+  readonly upstream?: (head: string, socket: Socket) => string | null
+  /** Silence after which the next bytes are sent, or the exchange is over. */
+  readonly quietMs?: number
+}
+
+const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+const POST_CUT = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc'
+const http1 = (options: object): object => ({ http_protocol_options: options })
+const common = (options: object): object => ({ common_http_protocol_options: options })
+const WEBSOCKET = 'GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
+
+const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'stream idle timeout, request incomplete',
+    hcm: { stream_idle_timeout: '0.3s' },
+    client: [POST_CUT],
+    upstream: () => null,
+    quietMs: 900,
+  },
+  {
+    name: 'stream idle timeout, upstream silent',
+    hcm: { stream_idle_timeout: '0.3s' },
+    client: [GET],
+    upstream: () => null,
+    quietMs: 900,
+  },
+  {
+    name: 'stream idle timeout, response begun',
+    hcm: { stream_idle_timeout: '0.3s' },
+    client: [GET],
+    upstream: () => 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok',
+    quietMs: 900,
+  },
+  { name: 'request timeout', hcm: { request_timeout: '0.3s' }, client: [POST_CUT], upstream: () => null, quietMs: 900 },
+  {
+    name: 'request headers timeout',
+    hcm: { request_headers_timeout: '0.3s' },
+    client: ['GET / HTTP/1.1\r\nhost'],
+    quietMs: 900,
+  },
+  {
+    name: 'max stream duration',
+    hcm: common({ max_stream_duration: '0.3s' }),
+    client: [GET],
+    upstream: () => null,
+    quietMs: 900,
+  },
+  { name: 'route timeout', route: { timeout: '0.3s' }, client: [GET], upstream: () => null, quietMs: 900 },
+  { name: 'route idle timeout', route: { idle_timeout: '0.3s' }, client: [GET], upstream: () => null, quietMs: 900 },
+  {
+    name: 'connection idle timeout',
+    hcm: common({ idle_timeout: '0.3s' }),
+    client: [GET],
+    upstream: () => OK,
+    quietMs: 900,
+  },
+  {
+    name: 'max connection duration, idle',
+    hcm: common({ max_connection_duration: '0.3s' }),
+    client: [GET],
+    upstream: () => OK,
+    quietMs: 900,
+  },
+  {
+    name: 'max requests per connection',
+    hcm: common({ max_requests_per_connection: 2 }),
+    client: [GET + GET + GET],
+    upstream: () => OK,
+  },
+  {
+    name: 'local reply mapped to JSON',
+    hcm: {
+      local_reply_config: {
+        mappers: [
+          {
+            filter: {
+              status_code_filter: { comparison: { op: 'EQ', value: { default_value: 503, runtime_key: 'x' } } },
+            },
+            status_code: 418,
+            headers_to_add: [{ header: { key: 'x-mapped', value: 'yes' } }],
+            body: { inline_string: 'teapot' },
+          },
+        ],
+        body_format: { json_format: { body: '%LOCAL_REPLY_BODY%', code: '%RESPONSE_CODE%', path: '%REQ(:path)%' } },
+      },
+    },
+    client: [GET],
+    upstream: (_, socket) => (socket.destroy(), null),
+  },
+  {
+    name: 'local reply mapped to text',
+    hcm: {
+      local_reply_config: {
+        body_format: {
+          text_format_source: { inline_string: '%RESPONSE_CODE% %LOCAL_REPLY_BODY%\n' },
+          content_type: 'text/html; charset=UTF-8',
+        },
+      },
+    },
+    client: ['GET /no-route HTTP/1.1\r\nhost: b\r\n\r\n'],
+  },
+  {
+    name: 'expect 100-continue is answered',
+    client: ['POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n', 'hi'],
+    upstream: () => OK,
+  },
+  {
+    name: 'expect 100-continue is passed on',
+    hcm: { proxy_100_continue: true },
+    client: ['POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n', 'hi'],
+    upstream: () => 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n',
+  },
+  { name: '103 from upstream', client: [GET], upstream: () => `HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n${OK}` },
+  {
+    name: 'HTTP/1.0 allowed, no host',
+    hcm: http1({ accept_http_10: true, default_host_for_http_10: 'default.example' }),
+    client: ['GET / HTTP/1.0\r\n\r\n'],
+    upstream: () => OK,
+  },
+  {
+    name: 'HTTP/1.0 allowed, keep-alive',
+    hcm: http1({ accept_http_10: true }),
+    client: ['GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n'],
+    upstream: () => OK,
+  },
+  {
+    name: 'HTTP/1.0 allowed, chunked upstream',
+    hcm: http1({ accept_http_10: true }),
+    client: ['GET / HTTP/1.0\r\nhost: a\r\n\r\n'],
+    upstream: () => 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+  },
+  {
+    name: 'length and chunked allowed',
+    hcm: http1({ allow_chunked_length: true }),
+    client: [
+      'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+    ],
+    upstream: () => OK,
+  },
+  {
+    name: 'proper case header names',
+    hcm: http1({ header_key_format: { proper_case_words: {} } }),
+    upstreamHttp1: { header_key_format: { proper_case_words: {} } },
+    client: ['GET / HTTP/1.1\r\nHOST: a\r\nx-my-header: 1\r\n\r\n'],
+    upstream: (head) => `HTTP/1.1 200 OK\r\nx-seen: ${head.includes('X-My-Header: 1')}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  { name: 'header block too large', client: [`GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(62 * 1024)}\r\n\r\n`] },
+  {
+    name: 'too many headers',
+    client: [`GET / HTTP/1.1\r\nhost: a\r\n${Array.from({ length: 120 }, (_, i) => `x-${i}: 1\r\n`).join('')}\r\n`],
+  },
+  {
+    name: 'underscores refused',
+    hcm: common({ headers_with_underscores_action: 'REJECT_REQUEST' }),
+    client: ['GET / HTTP/1.1\r\nhost: a\r\nx_y: 1\r\n\r\n'],
+  },
+  {
+    name: 'underscores dropped',
+    hcm: common({ headers_with_underscores_action: 'DROP_HEADER' }),
+    client: ['GET / HTTP/1.1\r\nhost: a\r\nx_y: 1\r\n\r\n'],
+    upstream: (head) => `HTTP/1.1 200 OK\r\nx-seen: ${head.includes('x_y')}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'websocket accepted',
+    hcm: { upgrade_configs: [{ upgrade_type: 'websocket' }] },
+    client: [WEBSOCKET, 'ping', 'pong'],
+    upstream: (head, socket) => (
+      socket.on('data', (d) => socket.write(`echo:${d}`)),
+      head.includes('upgrade: websocket')
+        ? 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nhello'
+        : OK
+    ),
+  },
+  {
+    name: 'websocket answered otherwise',
+    hcm: { upgrade_configs: [{ upgrade_type: 'websocket' }] },
+    client: [WEBSOCKET],
+    upstream: () => 'HTTP/1.1 426 Upgrade Required\r\nx-why: no\r\ncontent-length: 2\r\n\r\nno',
+  },
+  {
+    name: 'websocket refused by route',
+    hcm: { upgrade_configs: [{ upgrade_type: 'websocket' }] },
+    route: { upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }] },
+    client: [WEBSOCKET],
+  },
+  { name: 'answer before the request is complete', client: [POST_CUT], upstream: () => OK },
+  {
+    name: 'HEAD, 204 and 304',
+    client: [
+      'HEAD / HTTP/1.1\r\nhost: a\r\n\r\n',
+      'GET /204 HTTP/1.1\r\nhost: a\r\n\r\n',
+      'GET /304 HTTP/1.1\r\nhost: a\r\n\r\n',
+    ],
+    upstream: (head) =>
+      head.startsWith('HEAD')
+        ? 'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n'
+        : `HTTP/1.1 ${head.slice(5, 8)} X\r\n\r\n`,
+  },
+  {
+    name: 'trailers both ways',
+    hcm: http1({ enable_trailers: true }),
+    upstreamHttp1: { enable_trailers: true },
+    client: ['POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 1\r\n\r\n'],
+    upstream: () => 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-r: 2\r\n\r\n',
+  },
+  {
+    name: 'trailers dropped',
+    client: [GET],
+    upstream: () => 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-r: 2\r\n\r\n',
+  },
+  {
+    name: 'body until close',
+    client: [GET],
+    upstream: (_, socket) => (socket.end('HTTP/1.1 200 OK\r\n\r\nall of it'), null),
+  },
+  {
+    name: 'upstream closes within the body',
+    client: [GET],
+    upstream: (_, socket) => (socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc'), null),
+  },
+  { name: 'upstream speaks nonsense', client: [GET], upstream: () => 'NONSENSE\r\n\r\n' },
+  { name: 'upstream closes at once', client: [GET], upstream: (_, socket) => (socket.destroy(), null) },
+  {
+    name: 'upstream sends length and chunked',
+    client: [GET],
+    upstream: () => 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+  },
+  {
+    name: 'upstream sends a bad header',
+    client: [GET],
+    upstream: () => 'HTTP/1.1 200 OK\r\nbad header: 1\r\ncontent-length: 0\r\n\r\n',
+  },
+  {
+    name: 'upstream sends too many headers',
+    client: [GET],
+    upstream: () =>
+      `HTTP/1.1 200 OK\r\n${Array.from({ length: 120 }, (_, i) => `x-${i}: 1\r\n`).join('')}content-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'upstream sends a huge header',
+    client: [GET],
+    upstream: () => `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100 * 1024)}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'server header appended if absent',
+    hcm: { server_header_transformation: 'APPEND_IF_ABSENT', server_name: 'us' },
+    client: [GET],
+    upstream: () => 'HTTP/1.1 200 OK\r\nserver: them\r\ncontent-length: 0\r\n\r\n',
+  },
+  {
+    name: 'server header passed',
+    hcm: { server_header_transformation: 'PASS_THROUGH' },
+    client: [GET],
+    upstream: () => OK,
+  },
+  {
+    name: 'request id in the response',
+    hcm: { always_set_request_id_in_response: true },
+    client: ['GET / HTTP/1.1\r\nhost: a\r\nx-request-id: 11111111-2222-4333-8444-555555555555\r\n\r\n'],
+    upstream: () => OK,
+  },
+  {
+    name: 'host without its dot and port',
+    hcm: { strip_any_host_port: true, strip_trailing_host_dot: true },
+    client: ['GET / HTTP/1.1\r\nhost: a.:8080\r\n\r\n'],
+    upstream: (head) =>
+      `HTTP/1.1 200 OK\r\nx-host: ${/host: (.*)/.exec(head)?.[1]?.trim()}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'edge request',
+    hcm: { use_remote_address: true, append_x_forwarded_port: false, add_user_agent: true },
+    client: [
+      'GET / HTTP/1.1\r\nhost: a\r\nx-envoy-external-address: 9.9.9.9\r\nx-envoy-downstream-service-cluster: me\r\n\r\n',
+    ],
+    upstream: (head) =>
+      `HTTP/1.1 200 OK\r\nx-names: ${[...head.matchAll(/\r\n([a-z-]+):/g)]
+        .map((m) => m[1])
+        .sort()
+        .join(' ')}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'scheme overwritten',
+    hcm: { scheme_header_transformation: { scheme_to_overwrite: 'https' } },
+    client: ['GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n'],
+    upstream: () => OK,
+  },
+  { name: 'absolute URL with another scheme', client: ['GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n'] },
+  { name: 'absolute URL of https', client: ['GET https://a/x HTTP/1.1\r\nhost: b\r\n\r\n'], upstream: () => OK },
+  { name: 'CONNECT without permission', client: ['CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n'] },
+  {
+    name: 'Connection header with a forbidden name',
+    client: ['GET / HTTP/1.1\r\nhost: a\r\nconnection: x-forwarded-for\r\nx-forwarded-for: 1.2.3.4\r\n\r\n'],
+    upstream: (head) => `HTTP/1.1 200 OK\r\nx-seen: ${head.includes('1.2.3.4')}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'Connection header names others',
+    client: ['GET / HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, x-drop\r\nx-drop: 1\r\n\r\n'],
+    upstream: (head) => `HTTP/1.1 200 OK\r\nx-seen: ${head.includes('x-drop')}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'Connection: close from client',
+    client: ['GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'],
+    upstream: () => OK,
+  },
+  { name: 'client goes away', client: [GET, 'END'], upstream: () => null },
+  {
+    name: 'gRPC request without a route',
+    client: ['POST /s/m HTTP/1.1\r\nhost: b\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n'],
+  },
+  {
+    name: 'pipelined requests',
+    client: [GET + GET.replace('/ ', '/two ') + GET.replace('/ ', '/three ')],
+    upstream: (head) => `HTTP/1.1 200 OK\r\nx-line: ${head.split('\r\n')[0]}\r\ncontent-length: 0\r\n\r\n`,
+  },
+]
+
+const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
+
+/** One upstream for all: the cluster name tells the scenario by its own port. */
+function startUpstream(scenario: Scenario): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    let pending = ''
+    let upgraded = false
+    socket.on('data', (chunk) => {
+      if (upgraded) return
+      pending += chunk.toString('latin1')
+      for (let end = pending.indexOf('\r\n\r\n'); end >= 0; end = pending.indexOf('\r\n\r\n')) {
+        const head = pending.slice(0, end + 4)
+        pending = pending.slice(end + 4)
+        // Bodies in these scenarios hold no empty line.
+        const line = head.search(/(GET|POST|HEAD|PUT) /)
+        if (line < 0) continue
+        const answer = scenario.upstream?.(head.slice(line), socket) ?? null
+        if (answer === null) continue
+        upgraded = answer.includes(' 101 ')
+        socket.write(answer, 'latin1')
+      }
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  return once(server, 'listening').then(() => server)
+}
+
+const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+const type = (name: string): string => `type.googleapis.com/envoy.${name}`
+
+function bootstrap(ports: Ports, listeners: readonly number[], upstreams: readonly number[]): object {
+  return {
+    node: { id: 'n', cluster: 'c' },
+    admin: { address: address(ports.admin) },
+    static_resources: {
+      listeners: SCENARIOS.map((scenario, i) => ({
+        name: `l${i}`,
+        address: address(listeners[i]!),
+        filter_chains: [
+          {
+            filters: [
+              {
+                name: 'hcm',
+                typed_config: {
+                  '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
+                  stat_prefix: `s${i}`,
+                  codec_type: 'HTTP1',
+                  access_log: [
+                    {
+                      name: 'file',
+                      typed_config: {
+                        '@type': type('extensions.access_loggers.file.v3.FileAccessLog'),
+                        path: ports.accessLog,
+                        log_format: {
+                          json_format: {
+                            scenario: String(i),
+                            code: '%RESPONSE_CODE%',
+                            details: '%RESPONSE_CODE_DETAILS%',
+                            flags: '%RESPONSE_FLAGS%',
+                            received: '%BYTES_RECEIVED%',
+                            sent: '%BYTES_SENT%',
+                            method: '%REQ(:METHOD)%',
+                            path: '%REQ(:PATH)%',
+                            protocol: '%PROTOCOL%',
+                            route: '%ROUTE_NAME%',
+                            cluster: '%UPSTREAM_CLUSTER%',
+                          },
+                        },
+                      },
+                    },
+                  ],
+                  route_config: {
+                    virtual_hosts: [
+                      {
+                        name: 'a',
+                        domains: ['a', 'a:443', 'default.example'],
+                        routes: [{ name: 'r', match: { prefix: '/' }, route: { cluster: `c${i}`, ...scenario.route } }],
+                      },
+                    ],
+                  },
+                  http_filters: [
+                    { name: 'router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } },
+                  ],
+                  ...scenario.hcm,
+                },
+              },
+            ],
+          },
+        ],
+      })),
+      clusters: SCENARIOS.map((scenario, i) => ({
+        name: `c${i}`,
+        type: 'STATIC',
+        connect_timeout: '1s',
+        typed_extension_protocol_options: {
+          'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+            '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
+            explicit_http_config: { http_protocol_options: scenario.upstreamHttp1 ?? {} },
+          },
+        },
+        load_assignment: {
+          cluster_name: `c${i}`,
+          endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreams[i]!) } }] }],
+        },
+      })),
+    },
+  }
+}
+
+interface Outcome {
+  readonly received: string
+  readonly closed: boolean
+  /** Bytes that had come after each of the client's writes. */
+  readonly marks: readonly number[]
+}
+
+/** Envoy holds a connection that it is done with for up to a second before it closes it. */
+const DELAYED_CLOSE_MS = 1400
+/** The same answer may differ by the digits of a duration. */
+const SLACK_BYTES = 4
+
+/**
+ * Sends the client's bytes one after another. Without `model` each write waits for silence; with it, until as much has
+ * come as had come from the other proxy, so that a busy machine makes the test slow and not wrong.
+ */
+async function play(port: number, { client, quietMs = 300 }: Scenario, model: Outcome | null): Promise<Outcome> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  const chunks: Buffer[] = []
+  let bytes = 0
+  let closed = false
+  let notify = (): void => {}
+  socket.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+    bytes += chunk.length
+    notify()
+  })
+  const end = (): void => {
+    closed = true
+    notify()
+  }
+  socket.on('end', end)
+  socket.on('error', end)
+  /** Resolves when `enough()` or after `ms` without an event. */
+  const settle = (ms: number, enough: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      let timer: NodeJS.Timeout | undefined
+      const check = (): void => {
+        clearTimeout(timer)
+        if (closed || enough()) resolve()
+        else timer = setTimeout(resolve, ms)
+      }
+      notify = check
+      check()
+    })
+  const marks: number[] = []
+  for (const [i, text] of client.entries()) {
+    if (closed) break
+    if (text === 'END') socket.end()
+    else socket.write(text, 'latin1')
+    const wanted = model?.marks[i]
+    if (wanted === undefined) await settle(quietMs, () => false)
+    else await settle(5000, () => bytes >= wanted - SLACK_BYTES)
+    marks.push(bytes)
+  }
+  if (model === null) await settle(DELAYED_CLOSE_MS, () => false)
+  else if (model.closed) await settle(5000, () => false)
+  else await settle(quietMs, () => false)
+  notify = () => {}
+  socket.destroy()
+  const received = Buffer.concat(chunks)
+    .toString('latin1')
+    .replace(/date: .*/gi, 'date: NOW')
+    .replace(/(x-envoy-upstream-service-time): \d+/gi, '$1: N')
+  return { received, closed, marks }
+}
+
+describe('scenarios', { skip: SKIP }, () => {
+  let proxies: { proxy: RunningProxy; listeners: number[] }[] = []
+  let servers: Server[] = []
+  before(async () => {
+    servers = await Promise.all(SCENARIOS.map(startUpstream))
+    const upstreams = servers.map((server) => (server.address() as AddressInfo).port)
+    proxies = await Promise.all(
+      (['envoy', 'outrigger'] as const).map(async (name) => {
+        const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
+        return { listeners, proxy: await startProxy(name, (ports) => bootstrap(ports, listeners, upstreams)) }
+      }),
+    )
+  })
+  after(async () => {
+    await Promise.all(proxies.map(({ proxy }) => proxy.stop()))
+    for (const server of servers) server.close()
+  })
+
+  const logOf = async (proxy: RunningProxy, i: number, count: number): Promise<unknown[]> => {
+    const lines = (): unknown[] =>
+      proxy
+        .logLines()
+        .map((line) => JSON.parse(line) as { scenario: string })
+        .filter((line) => line.scenario === String(i))
+    for (let tries = 0; tries < 40 && lines().length < count; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    return lines()
+  }
+
+  describe('in parallel', { concurrency: 16 }, () => {
+    for (const [i, scenario] of SCENARIOS.entries()) {
+      it(scenario.name, async () => {
+        const theirs = await play(proxies[0]!.listeners[i]!, scenario, null)
+        const mine = await play(proxies[1]!.listeners[i]!, scenario, theirs)
+        assert.deepEqual([mine.received, mine.closed], [theirs.received, theirs.closed])
+        const envoyLog = await logOf(proxies[0]!.proxy, i, 1)
+        assert.deepEqual(await logOf(proxies[1]!.proxy, i, envoyLog.length), envoyLog)
+      })
+    }
+  })
+})
