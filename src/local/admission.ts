@@ -1,9 +1,15 @@
 // What an API server does between receiving an object and storing it: names, defaults, addresses, references.
 import { UserError } from '../base/errors.ts'
-import { groupKindOf, type KubeObject, type MemoryStore, type Store, type StoreEvent } from '../cluster/index.ts'
+import {
+  groupKindOf,
+  isNamespacedKind,
+  type KubeObject,
+  type MemoryStore,
+  type Store,
+  type StoreEvent,
+} from '../cluster/index.ts'
 import { freeServiceIp, isServiceIp, SERVICE_CIDR } from './addresses.ts'
 import { terminating } from './deployments.ts'
-import { isClusterScoped } from './kubernetes-schema.ts'
 import type { ManifestObject } from './manifest.ts'
 import type { Deployment, Pod, Service } from './pod-types.ts'
 
@@ -153,7 +159,7 @@ export class Admission {
 }
 
 function withNamespace(object: KubeObject): KubeObject {
-  if (isClusterScoped(object.kind)) {
+  if (!isNamespacedKind(object.kind)) {
     const { namespace: _none, ...metadata } = object.metadata
     return { ...object, metadata }
   }

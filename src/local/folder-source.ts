@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { UserError } from '../base/errors.ts'
-import { groupKindOf, type KubeObject, type MemoryStore } from '../cluster/index.ts'
+import { groupKindOf, isNamespacedKind, type KubeObject, type MemoryStore } from '../cluster/index.ts'
 import type { Admission, ApplyResult } from './admission.ts'
 import { IMAGES_FILE, type ImageCatalogue, parseImages } from './images.ts'
 import { type ManifestObject, type ManifestProblem, readManifests } from './manifest.ts'
@@ -126,6 +126,9 @@ function problemOf(error: UserError): ManifestProblem {
 
 export function keyOf(object: KubeObject): Key {
   const { namespace, name } = object.metadata
-  const scoped = object.kind !== 'Namespace' && object.kind !== 'Node'
-  return { kind: groupKindOf(object), ...(scoped ? { namespace: namespace ?? 'default' } : {}), name }
+  return {
+    kind: groupKindOf(object),
+    ...(isNamespacedKind(object.kind) ? { namespace: namespace ?? 'default' } : {}),
+    name,
+  }
 }

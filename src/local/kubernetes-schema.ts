@@ -270,11 +270,6 @@ const KINDS: Record<string, Kind> = {
   },
 }
 
-/** True for kinds that live outside namespaces. */
-export function isClusterScoped(kind: string): boolean {
-  return kind === 'Namespace' || kind === 'Node' || kind === 'GatewayClass'
-}
-
 /** Every problem of one Kubernetes object; an empty list means it may be applied. */
 export function parseKubernetesObject(content: unknown): readonly Problem[] {
   const failed = (path: string, text: string, hint?: string) => {

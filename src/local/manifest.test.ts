@@ -61,3 +61,8 @@ test('a document that is no object is an error, an empty one nothing', () => {
 test('field paths split at dots, indexes and quoted keys', () => {
   assert.deepEqual(pathSegments('spec.http[0].labels["a.b/c"].x'), ['spec', 'http', 0, 'labels', 'a.b/c', 'x'])
 })
+
+test('aliases that explode are an error, not an exception', () => {
+  const levels = Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`)
+  assert.match(lines(`a0: &a0 [x]\n${levels.join('\n')}\n`)[0]!, /^error \d+: invalid YAML/)
+})

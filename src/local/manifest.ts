@@ -1,7 +1,8 @@
 import { isAlias, isMap, LineCounter, parseAllDocuments } from 'yaml'
+import { errorText } from '../base/errors.ts'
 import type { KubeObject, Origin } from '../cluster/index.ts'
 import { GATEWAY_API_GROUP, isIstioApiVersion, parseGatewayApi, parseIngress, parseResource } from '../config/index.ts'
-import { untranslated } from '../pilot/index.ts'
+import { untranslated, untranslatedGatewayApi } from '../pilot/index.ts'
 import { parseKubernetesObject } from './kubernetes-schema.ts'
 
 /** A problem with its place in a file, ready to print as `file:line: message`. */
@@ -34,7 +35,19 @@ export function readManifests(file: string, text: string): Manifests {
       problems.push({ file, line: lineAt(fault.pos[0]), level: 'error', message: `invalid YAML: ${fault.message}` })
       continue
     }
-    const value: unknown = doc.toJS()
+    let value: unknown
+    try {
+      value = doc.toJS()
+    } catch (error) {
+      // Documents whose aliases explode when expanded.
+      problems.push({
+        file,
+        line: lineAt(doc.contents?.range?.[0]),
+        level: 'error',
+        message: `invalid YAML: ${errorText(error)}`,
+      })
+      continue
+    }
     if (value === null || value === undefined) continue // an empty document between separators
     const check = (content: unknown, path: (string | number)[]) => {
       const lineOf = (fieldPath: string) => lineAt(offsetOf(doc, [...path, ...pathSegments(fieldPath)]))
@@ -60,7 +73,7 @@ function validate(content: unknown, origin: Origin) {
   const apiVersion = (content as { apiVersion?: unknown } | null)?.apiVersion
   if (typeof apiVersion === 'string' && apiVersion.startsWith(`${GATEWAY_API_GROUP}/`)) {
     const parsed = parseGatewayApi(content, origin)
-    return parsed.ok ? parsed.value.warnings : parsed.problems
+    return parsed.ok ? [...parsed.value.warnings, ...untranslatedGatewayApi(parsed.value)] : parsed.problems
   }
   if (apiVersion === 'networking.k8s.io/v1' && (content as { kind?: unknown }).kind === 'Ingress') {
     const parsed = parseIngress(content, origin)

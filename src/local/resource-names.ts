@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts'
+import { isNamespacedKind } from '../cluster/index.ts'
 import { ISTIO_KINDS, istioGroupKind } from '../config/index.ts'
-import { isClusterScoped } from './kubernetes-schema.ts'
 
 /** A kind as the command line names it. */
 export interface ResourceType {
@@ -51,7 +51,7 @@ function entry(kind: string, pluralName: string, short: readonly string[]): Reso
     kind,
     plural: pluralName,
     names: [singular, pluralName, ...short, ...suffix],
-    namespaced: !isClusterScoped(bare!),
+    namespaced: isNamespacedKind(bare!),
   }
 }
 
