@@ -33,6 +33,7 @@ export type * from './resources/envoy-filter.ts'
 export type * from './resources/gateway.ts'
 export type {
   BackendReference,
+  ClientValidation,
   GatewayApiLabelSelector,
   GatewayApiListener,
   GrpcRouteRule,

@@ -26,7 +26,15 @@ const labelSelector = message({
 })
 export type GatewayApiLabelSelector = Infer<typeof labelSelector>
 
-const secretReference = message({ group: string(), kind: string(), name: required(string()), namespace: string() })
+const objectReference = message({ group: string(), kind: string(), name: required(string()), namespace: string() })
+export type ObjectReference = Infer<typeof objectReference>
+
+/** What clients of a Gateway must show. */
+const clientValidation = message({
+  caCertificateRefs: required(list(objectReference)),
+  mode: oneOfNames('AllowValidOnly', 'AllowInsecureFallback'),
+})
+export type ClientValidation = Infer<typeof clientValidation>
 
 const listener = message({
   name: required(string({ minLength: 1 })),
@@ -35,8 +43,8 @@ const listener = message({
   protocol: required(string()),
   tls: message({
     mode: oneOfNames('Terminate', 'Passthrough'),
-    certificateRefs: list(secretReference),
-    frontendValidation: struct,
+    certificateRefs: list(objectReference),
+    frontendValidation: clientValidation,
     options: map(string()),
   }),
   allowedRoutes: message({
@@ -59,7 +67,13 @@ export const gatewayApiGateway = message({
   infrastructure: struct,
   allowedListeners: struct,
   backendTLS: struct,
-  tls: struct,
+  tls: message({
+    frontend: message({
+      default: message({ validation: clientValidation }),
+      perPort: list(message({ port: required(port), tls: message({ validation: clientValidation }) })),
+    }),
+    backend: struct,
+  }),
 })
 
 const parentReference = message({

@@ -221,7 +221,7 @@ test('a filter we do not have answers 500 instead of being skipped, and is named
     shared.action.value.clusterSpecifier.value.clusters.map((c) => [c.name, c.weight]),
     [
       [A, 1],
-      ['outbound|80|reference-not-permitted|b.default.svc.cluster.local', 1],
+      ['outbound|80|reference-not-permitted|b.default', 1],
     ],
   )
   const parsed = parseGatewayApi(objects(route)[0])
