@@ -5,13 +5,16 @@ import { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ListenerFilterExtension } from '../network/listener-filters.ts'
 import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
+import { bufferFilter } from './http/buffer/config.ts'
 import { corsFilter } from './http/cors/config.ts'
 import { faultFilter } from './http/fault/config.ts'
 import { grpcStatsFilter } from './http/grpc-stats/config.ts'
+import { headerMutationFilter } from './http/header-mutation/config.ts'
 import { alpnFilter } from './http/istio-alpn/config.ts'
 import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts'
 import { istioStatsFilter } from './http/istio-stats/filter.ts'
 import { jwtAuthnFilter } from './http/jwt-authn/config.ts'
+import { localRateLimitFilter } from './http/local-ratelimit/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
@@ -57,6 +60,9 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   alpnFilter,
   istioStatsFilter,
   jwtAuthnFilter,
+  localRateLimitFilter,
+  headerMutationFilter,
+  bufferFilter,
   rbacFilter,
 ]
 

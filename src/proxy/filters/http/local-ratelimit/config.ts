@@ -1,0 +1,102 @@
+// envoy.filters.http.local_ratelimit: configuration, of the filter and of routes (a route's replaces the filter's).
+
+import { XRateLimitHeadersRFCVersion } from '../../../../api/gen/envoy/extensions/common/ratelimit/v3/ratelimit_pb.js'
+import {
+  type LocalRateLimit,
+  LocalRateLimitSchema,
+} from '../../../../api/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
+import type { TokenBucket } from '../../../../api/gen/envoy/type/v3/token_bucket_pb.js'
+import { ConfigError } from '../../../../base/errors.ts'
+import { durationMsOr } from '../../../config/duration.ts'
+import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
+import { refuseUnsupported } from '../../../config/supported-fields.ts'
+import type { FractionData, HeaderMutationsData } from '../../../route/config.ts'
+import { parseFraction, parseHeaderMutations } from '../../../route/parse-common.ts'
+import type { Descriptor } from '../../../route/rate-limit-descriptors.ts'
+import { createLocalRateLimitFilter } from './filter.ts'
+
+export interface BucketConfig {
+  readonly maxTokens: number
+  readonly tokensPerFill: number
+  readonly fillIntervalMs: number
+}
+
+export interface LocalRateLimitConfig {
+  readonly statPrefix: string
+  readonly status: number
+  /** null = no limit of its own. */
+  readonly bucket: BucketConfig | null
+  readonly descriptors: readonly { readonly entries: Descriptor; readonly bucket: BucketConfig }[]
+  readonly enabled: FractionData | null
+  readonly enforced: FractionData | null
+  readonly requestHeaders: HeaderMutationsData | null
+  readonly responseHeaders: HeaderMutationsData | null
+  readonly stage: number
+  readonly perDownstreamConnection: boolean
+  readonly xRateLimitHeaders: boolean
+  readonly alwaysConsumeDefault: boolean
+  readonly asResourceExhausted: boolean
+}
+
+const SUPPORTED: ReadonlySet<string> = new Set([
+  'stat_prefix',
+  'status',
+  'token_bucket',
+  'filter_enabled',
+  'filter_enforced',
+  'request_headers_to_add_when_not_enforced',
+  'response_headers_to_add',
+  'descriptors',
+  'stage',
+  'local_rate_limit_per_downstream_connection',
+  'enable_x_ratelimit_headers',
+  'always_consume_default_token_bucket',
+  'rate_limited_as_resource_exhausted',
+])
+const MIN_FILL_MS = 50
+const TOO_MANY_REQUESTS = 429
+
+export const localRateLimitFilter: HttpFilterExtension<LocalRateLimitConfig, LocalRateLimitConfig> = {
+  name: 'envoy.filters.http.local_ratelimit',
+  desc: LocalRateLimitSchema,
+  parse: (message, context) => parseLocalRateLimit(message as LocalRateLimit, context),
+  routeDesc: LocalRateLimitSchema,
+  parseRoute: (message, context) => parseLocalRateLimit(message as LocalRateLimit, context),
+  create: createLocalRateLimitFilter,
+}
+
+function parseLocalRateLimit(message: LocalRateLimit, context: ParseContext): LocalRateLimitConfig {
+  refuseUnsupported(LocalRateLimitSchema, message, SUPPORTED, context.path)
+  const status = message.status?.code ?? 0
+  return {
+    statPrefix: message.statPrefix,
+    // Only errors make sense as a refusal; anything else becomes the default, as in Envoy.
+    status: status >= 400 ? status : TOO_MANY_REQUESTS,
+    bucket: message.tokenBucket ? parseBucket(message.tokenBucket, context.at('token_bucket')) : null,
+    descriptors: message.descriptors.map((descriptor, i) => {
+      const at = context.at(`descriptors[${i}]`)
+      if (!descriptor.tokenBucket) throw new ConfigError(at.at('token_bucket').path, 'is required')
+      return {
+        entries: descriptor.entries.map(({ key, value }) => [key, value] as const),
+        bucket: parseBucket(descriptor.tokenBucket, at.at('token_bucket')),
+      }
+    }),
+    enabled: parseFraction(message.filterEnabled),
+    enforced: parseFraction(message.filterEnforced),
+    requestHeaders: parseHeaderMutations(message.requestHeadersToAddWhenNotEnforced, [], 'request', context),
+    responseHeaders: parseHeaderMutations(message.responseHeadersToAdd, [], 'response', context),
+    stage: message.stage,
+    perDownstreamConnection: message.localRateLimitPerDownstreamConnection,
+    xRateLimitHeaders: message.enableXRatelimitHeaders === XRateLimitHeadersRFCVersion.DRAFT_VERSION_03,
+    alwaysConsumeDefault: message.alwaysConsumeDefaultTokenBucket ?? true,
+    asResourceExhausted: message.rateLimitedAsResourceExhausted,
+  }
+}
+
+function parseBucket(bucket: TokenBucket, context: ParseContext): BucketConfig {
+  const fillIntervalMs = durationMsOr(bucket.fillInterval, 0)
+  if (fillIntervalMs < MIN_FILL_MS) {
+    throw new ConfigError(context.at('fill_interval').path, 'local rate limit token bucket fill timer must be >= 50ms')
+  }
+  return { maxTokens: bucket.maxTokens, tokensPerFill: bucket.tokensPerFill ?? 1, fillIntervalMs }
+}
