@@ -12,7 +12,15 @@ import { parseCluster } from '../upstream/parse-cluster.ts'
 import { parseEndpoints } from '../upstream/parse-endpoints.ts'
 import type { ClusterFacts } from './cluster-status.ts'
 import { type FileSources, filePath } from './file-source.ts'
-import { decodeResource, dumped, fetchTimeoutMs, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
+import {
+  decodeResource,
+  dumped,
+  fetchTimeoutMs,
+  type IncomingResource,
+  joinErrors,
+  sameBytes,
+  type UnknownFields,
+} from './resource.ts'
 import type { SecretResources } from './secrets.ts'
 import type { Need, Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
@@ -36,6 +44,7 @@ export class ClusterResources {
   private readonly warming: Warming
   private readonly secrets: SecretResources
   private readonly files: FileSources
+  private readonly unknown: UnknownFields
   private readonly log: Logger
   private readonly active = new Map<string, KnownCluster>()
   private readonly warmingClusters = new Map<string, KnownCluster>()
@@ -52,6 +61,7 @@ export class ClusterResources {
     warming: Warming,
     secrets: SecretResources,
     files: FileSources,
+    unknown: UnknownFields,
     log: Logger,
     stats: Scope,
   ) {
@@ -60,6 +70,7 @@ export class ClusterResources {
     this.warming = warming
     this.secrets = secrets
     this.files = files
+    this.unknown = unknown
     this.log = log
     const scope = stats.scope('cluster_manager')
     this.activeGauge = scope.gauge('active_clusters')
@@ -117,6 +128,7 @@ export class ClusterResources {
     for (const resource of added) {
       try {
         const message = decodeResource(ClusterLoadAssignmentSchema, resource)
+        this.unknown.check(ClusterLoadAssignmentSchema, message, resource.name)
         const data = parseEndpoints(message, false, createParseContext(this.registry))
         this.assignments.set(resource.name, { data, dump: dumped(ClusterLoadAssignmentSchema, resource) })
         for (const cluster of this.active.values()) {
@@ -169,6 +181,7 @@ export class ClusterResources {
 
   private parse(resource: IncomingResource, fixed: boolean): { known: KnownCluster; needs: Need[] } {
     const message = decodeResource(ClusterSchema, resource)
+    if (!fixed) this.unknown.check(ClusterSchema, message, resource.name)
     const dependencies = noDependencies()
     const data = parseCluster(message, createParseContext(this.registry, dependencies))
     const needs: Need[] = []

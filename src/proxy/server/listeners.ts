@@ -17,6 +17,7 @@ import {
   type IncomingResource,
   joinErrors,
   sameBytes,
+  type UnknownFields,
 } from './resource.ts'
 import type { RouteResources } from './routes.ts'
 import type { SecretResources } from './secrets.ts'
@@ -50,6 +51,7 @@ export class ListenerResources {
   private readonly warming: Warming
   private readonly secrets: SecretResources
   private readonly routes: RouteResources
+  private readonly unknown: UnknownFields
   private readonly log: Logger
   private readonly stats: Stats
   private readonly active = new Map<string, KnownListener>()
@@ -64,6 +66,7 @@ export class ListenerResources {
     warming: Warming,
     secrets: SecretResources,
     routes: RouteResources,
+    unknown: UnknownFields,
     log: Logger,
     stats: Scope,
   ) {
@@ -72,6 +75,7 @@ export class ListenerResources {
     this.warming = warming
     this.secrets = secrets
     this.routes = routes
+    this.unknown = unknown
     this.log = log
     const scope = stats.scope('listener_manager')
     this.stats = {
@@ -176,6 +180,7 @@ export class ListenerResources {
 
   private parse(resource: IncomingResource, fixed: boolean): { known: KnownListener; needs: Need[] } {
     const message = decodeResource(ListenerSchema, resource)
+    if (!fixed) this.unknown.check(ListenerSchema, message, resource.name)
     const dependencies = noDependencies()
     const config = parseListener(message, createParseContext(this.registry, dependencies), this.registry)
     this.checkAddress(config)

@@ -1,12 +1,15 @@
 // Resources as they arrive: decoded, checked, and kept for /config_dump.
 
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { create, type DescMessage, fromBinary, type Message, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
 import type { DumpedError, DumpedResource } from '../admin/source.ts'
 import { durationMsOr } from '../config/duration.ts'
+import { findUnknownField } from '../config/unknown-fields.ts'
 import { checkRules } from '../config/validate-rules.ts'
+import type { Counter, Scope } from '../observe/stats.ts'
 
 /** A resource in transit: from xDS or from the bootstrap. */
 export interface IncomingResource {
@@ -26,6 +29,28 @@ export function decodeResource<Desc extends DescMessage>(desc: Desc, resource: I
   }
   checkRules(desc, message, '')
   return message
+}
+
+/** What to do about fields of dynamic resources that we do not know (--reject-unknown-dynamic-fields). */
+export class UnknownFields {
+  private readonly reject: boolean
+  private readonly count: Counter
+  private readonly log: Logger
+
+  constructor(reject: boolean, stats: Scope, log: Logger) {
+    this.reject = reject
+    this.count = stats.scope('server').counter('dynamic_unknown_fields')
+    this.log = log
+  }
+
+  /** Throws ConfigError, or counts and warns. */
+  check(desc: DescMessage, message: Message, name: string): void {
+    const field = findUnknownField(desc, message)
+    if (field === null) return
+    if (this.reject) throw new ConfigError('', `unknown field of ${desc.typeName}: ${field}`)
+    this.count.inc()
+    this.log.warn({ resource: name, field }, 'unknown field ignored')
+  }
 }
 
 export function staticResource<Desc extends DescMessage>(

@@ -7,7 +7,7 @@ import type { DumpedResource } from '../admin/source.ts'
 import { createParseContext, type ExtensionRegistry } from '../config/extension-registry.ts'
 import { parseRouteConfiguration } from '../route/parse.ts'
 import { type FileSources, filePath } from './file-source.ts'
-import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes } from './resource.ts'
+import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes, type UnknownFields } from './resource.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
@@ -16,6 +16,7 @@ export class RouteResources {
   private readonly workers: Workers
   private readonly warming: Warming
   private readonly files: FileSources
+  private readonly unknown: UnknownFields
   /** Names that no subscription asks for. */
   private readonly fromFiles = new Set<string>()
   /** User (listener version) → names it needs. */
@@ -24,11 +25,18 @@ export class RouteResources {
   private readonly known = new Map<string, { resource: IncomingResource; dump: DumpedResource }>()
   rds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
-  constructor(registry: ExtensionRegistry, workers: Workers, warming: Warming, files: FileSources) {
+  constructor(
+    registry: ExtensionRegistry,
+    workers: Workers,
+    warming: Warming,
+    files: FileSources,
+    unknown: UnknownFields,
+  ) {
     this.registry = registry
     this.workers = workers
     this.warming = warming
     this.files = files
+    this.unknown = unknown
   }
 
   /** Makes sure that somebody delivers it. Throws ConfigError. */
@@ -74,6 +82,7 @@ export class RouteResources {
       try {
         if (current === undefined || !sameBytes(current.resource.body, resource.body)) {
           const message = decodeResource(RouteConfigurationSchema, resource)
+          this.unknown.check(RouteConfigurationSchema, message, resource.name)
           const config = parseRouteConfiguration(message, createParseContext(this.registry))
           await this.workers.apply({ kind: 'routes', config })
         }

@@ -57,7 +57,7 @@ export class ServerStats {
     server.gauge('hot_restart_epoch').set(0)
     server.gauge('version').set(Number.parseInt(PROXY_VERSION.replaceAll('.', ''), 10))
     // What can never move here, but dashboards ask for: we have no hot restart and no debug build.
-    for (const name of ['parent_connections', 'static_unknown_fields', 'dynamic_unknown_fields', 'wip_protos']) {
+    for (const name of ['parent_connections', 'static_unknown_fields', 'wip_protos']) {
       server.gauge(name).set(0)
     }
     server.gauge('seconds_until_first_ocsp_response_expiring').set(0)

@@ -30,7 +30,7 @@ import { FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
 import type { Proxy as ProxyHandle, ProxyOptions } from './options.ts'
-import { fetchTimeoutMs, staticResource } from './resource.ts'
+import { fetchTimeoutMs, staticResource, UnknownFields } from './resource.ts'
 import { RouteResources } from './routes.ts'
 import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.ts'
 import { createSdsSubscribe } from './sds.ts'
@@ -121,6 +121,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   )
   const warming = new Warming()
   const files = new FileSources(log)
+  const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, log)
   const findCluster = (name: string) => bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
   const secrets = new SecretResources(
     workers,
@@ -129,8 +130,8 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     options.secrets,
     createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, log),
   )
-  const clusters = new ClusterResources(registry, workers, warming, secrets, files, log, store)
-  const routes = new RouteResources(registry, workers, warming, files)
+  const clusters = new ClusterResources(registry, workers, warming, secrets, files, unknown, log, store)
+  const routes = new RouteResources(registry, workers, warming, files, unknown)
   return {
     options,
     registry,
@@ -140,7 +141,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     clusters,
     routes,
     files,
-    listeners: new ListenerResources(registry, workers, warming, secrets, routes, log, store),
+    listeners: new ListenerResources(registry, workers, warming, secrets, routes, unknown, log, store),
     statsSettings,
     store,
     merged: new MergedStats(),
