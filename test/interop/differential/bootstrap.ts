@@ -158,8 +158,17 @@ const FIELDS = {
   case: '%REQ(X-CASE)%',
 }
 
-const endpoint = (name: string, port: number | null): object => ({
+const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
+
+const endpoint = (name: string, port: number | null, http2: boolean): object => ({
   name,
+  ...(http2
+    ? {
+        typed_extension_protocol_options: {
+          [HTTP_OPTIONS]: any(HTTP_OPTIONS, { explicit_http_config: { http2_protocol_options: {} } }),
+        },
+      }
+    : {}),
   type: 'STATIC',
   connect_timeout: '2s',
   load_assignment: {
@@ -175,8 +184,8 @@ const endpoint = (name: string, port: number | null): object => ({
   },
 })
 
-/** `hcm` is laid over the connection manager's fields. Port 1 refuses connections. */
-export function differentialBootstrap(upstreamPort: number, hcm: object = {}): (ports: Ports) => object {
+/** `hcm` is laid over the connection manager's fields. Port 1 refuses connections. `http2`: what upstreams speak. */
+export function differentialBootstrap(upstreamPort: number, hcm: object, http2: boolean): (ports: Ports) => object {
   return (ports) => ({
     node: { id: 'interop', cluster: 'interop' },
     admin: { address: { socket_address: { address: '127.0.0.1', port_value: ports.admin } } },
@@ -247,7 +256,7 @@ export function differentialBootstrap(upstreamPort: number, hcm: object = {}): (
           ],
         },
       ],
-      clusters: [endpoint('up', upstreamPort), endpoint('empty', null), endpoint('refused', 1)],
+      clusters: [endpoint('up', upstreamPort, http2), endpoint('empty', null, http2), endpoint('refused', 1, http2)],
     },
   })
 }

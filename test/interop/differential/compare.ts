@@ -38,11 +38,20 @@ const SETTINGS: Record<string, object> = {
 /** Sends one request, whose `x-case` is `id`, to a listener on this port. */
 export type Send = (port: number, request: GeneratedRequest, id: string) => Promise<readonly RawResponse[]>
 
+/** What the proxies forward to. */
+export interface UpstreamKind {
+  readonly http2: boolean
+  start(): Promise<RecordingUpstream>
+}
+
+export const HTTP1_UPSTREAM: UpstreamKind = { http2: false, start: startRecordingUpstream }
+
 /** Registers the tests. `adapt` leaves out of a generated request what the protocol cannot say. */
 export function compareProxies(
   protocol: string,
   send: Send,
   adapt: (request: GeneratedRequest) => GeneratedRequest,
+  kind: UpstreamKind = HTTP1_UPSTREAM,
 ): void {
   const skip = envoyBinary() ? false : 'real Envoy is not installed'
   describe(`differential ${protocol}`, { skip, concurrency: false }, () => {
@@ -52,10 +61,10 @@ export function compareProxies(
         let envoy: RunningProxy
         let ours: RunningProxy
         before(async () => {
-          upstream = await startRecordingUpstream()
+          upstream = await kind.start()
           ;[envoy, ours] = await Promise.all([
-            startProxy('envoy', differentialBootstrap(upstream.port, hcm)),
-            startProxy('outrigger', differentialBootstrap(upstream.port, hcm)),
+            startProxy('envoy', differentialBootstrap(upstream.port, hcm, kind.http2)),
+            startProxy('outrigger', differentialBootstrap(upstream.port, hcm, kind.http2)),
           ])
         })
         after(async () => {
