@@ -73,6 +73,8 @@ export interface ThreadLocalCluster {
   /** alt_stat_name, else the name. */
   readonly statName: string
   readonly metadata: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** Runtime key of its maintenance mode, made once: it is looked up for every request. */
+  readonly maintenanceKey: string
   readonly data: ClusterData
   readonly stats: ClusterStats
   /** Millionths of requests that the assignment's drop_overload asks to refuse. */

@@ -34,6 +34,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   readonly hosts = new PrioritySet()
   readonly upstreamFilters: readonly UpstreamFilter[]
   dropMillionths = 0
+  readonly maintenanceKey: string
   protected readonly context: ClusterContext
   private readonly scope: Scope
   private readonly balancer: LoadBalancer
@@ -50,6 +51,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters) {
     this.data = data
+    this.maintenanceKey = `upstream.maintenance_mode.${data.name}`
     this.context = context
     this.scope = context.stats.scope(`cluster.${data.statName}`)
     this.stats = new ClusterStats(this.scope)

@@ -279,7 +279,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private refusedByOverload(cluster: ThreadLocalCluster): boolean {
     const { callbacks, shared } = this
     const info = callbacks.streamInfo
-    const maintenance = shared.context.runtime.fraction(`upstream.maintenance_mode.${cluster.name}`, 0)
+    const maintenance = shared.context.runtime.fraction(cluster.maintenanceKey, 0)
     if (maintenance > 0 && info.random % 1_000_000 < maintenance) {
       cluster.stats.rqMaintenanceMode.inc()
       info.setFlag('UO')
