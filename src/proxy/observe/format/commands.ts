@@ -21,6 +21,8 @@ import {
 import { filterState, metadata, metadataOf } from './metadata-operators.ts'
 import { byteString, type Operator, TextOperator, ValueOperator } from './operator.ts'
 import {
+  CERTIFICATE_TIMES,
+  certificateTime,
   commonDuration,
   maskedAddress,
   requestedServerName,
@@ -55,6 +57,11 @@ function emitTime(local: boolean): CompileOptional {
 /** Take neither arguments nor length. */
 const PLAIN: Record<string, Operator> = {
   ...STREAM_OPERATORS,
+  // An empty body is printed as nothing, not as `-`.
+  LOCAL_REPLY_BODY: new TextOperator((context) => context.localReplyBody),
+  HOSTNAME: constant(hostname(), null),
+  // Flags that filters may set by a name of their own; none of ours does.
+  CUSTOM_FLAGS: new TextOperator(() => null),
   ACCESS_LOG_TYPE: new TextOperator((context) => context.type),
   UNIQUE_ID: new TextOperator(() => randomUUID()),
   GRPC_STATUS_NUMBER: grpcStatusNumber,
@@ -71,10 +78,9 @@ const WITH_ARGUMENTS: Record<string, Compile> = {
   QUERY_PARAM: queryParameter,
   METADATA: metadata,
   DYNAMIC_METADATA: (args, maxLength) => metadataOf('DYNAMIC', args, maxLength),
-  CLUSTER_METADATA: (args, maxLength) => metadataOf('CLUSTER', args, maxLength),
-  UPSTREAM_METADATA: (args, maxLength) => metadataOf('UPSTREAM_HOST', args, maxLength),
+  CLUSTER_METADATA: (args) => metadataOf('CLUSTER', args, null),
+  UPSTREAM_METADATA: (args) => metadataOf('UPSTREAM_HOST', args, null),
   FILTER_STATE: filterState,
-  PER_REQUEST_STATE: filterState,
   ENVIRONMENT: (args, maxLength) => constant(byteString(process.env[args] || '-'), maxLength),
   COMMON_DURATION: (args, _maxLength, path) => commonDuration(args, path),
   CEL: (args, maxLength, path) => celOperator(args, maxLength, path, true),
@@ -101,21 +107,27 @@ const OPTIONAL_ARGUMENTS: Record<string, CompileOptional> = {
   PATH: pathOperator,
   QUERY_PARAMS: queryParameters,
   GRPC_STATUS: (args, _maxLength, path) => grpcStatus(args, path),
-  RESPONSE_CODE_DETAILS: (args, _maxLength, path) => responseCodeDetails(args, path),
+  RESPONSE_CODE_DETAILS: responseCodeDetails,
   REQUESTED_SERVER_NAME: (args, _maxLength, path) => requestedServerName(args, path),
 }
 
-/** Take a length, no arguments. */
-const WITH_LENGTH: Record<string, (maxLength: number | null) => Operator> = {
-  // An empty body is printed as nothing, not as `-`.
-  LOCAL_REPLY_BODY: (maxLength) => text((context) => context.localReplyBody, maxLength),
-  HOSTNAME: (maxLength) => constant(hostname(), maxLength),
-}
+/** Of the commands with arguments, those that no length may follow. */
+const NO_LENGTH = new Set([
+  'START_TIME',
+  'START_TIME_LOCAL',
+  'EMIT_TIME',
+  'EMIT_TIME_LOCAL',
+  'GRPC_STATUS',
+  'RESPONSE_CODE_DETAILS',
+  'REQUESTED_SERVER_NAME',
+  'CLUSTER_METADATA',
+  'UPSTREAM_METADATA',
+  ...Object.keys(CERTIFICATE_TIMES),
+])
 
 /** Envoy's commands that need what this proxy does not record. */
 const LACKING = new Set([
   'COALESCE',
-  'CUSTOM_FLAGS',
   'UPSTREAM_FILTER_STATE',
   'DOWNSTREAM_HANDSHAKE_DURATION',
   'UPSTREAM_CONNECTION_POOL_READY_DURATION',
@@ -147,6 +159,11 @@ const LACKING = new Set([
   'DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID',
 ])
 
+/** Compiles a command of a header value: those of the log, and one older name. */
+export function compileHeaderCommand(command: Command, path: string): Operator {
+  return compileCommand(command.name === 'PER_REQUEST_STATE' ? { ...command, name: 'FILTER_STATE' } : command, path)
+}
+
 /** Throws ConfigError in Envoy's words for unknown names and wrong arguments. */
 export function compileCommand(command: Command, path: string): Operator {
   const { name, args, maxLength } = command
@@ -157,6 +174,8 @@ export function compileCommand(command: Command, path: string): Operator {
     }
     return plain
   }
+  if (maxLength !== null && NO_LENGTH.has(name))
+    throw new ConfigError(path, `${name} does not allow length to be specified.`)
   const needing = WITH_ARGUMENTS[name]
   if (needing) {
     if (args === null || (args === '' && name !== 'FILTER_STATE'))
@@ -165,13 +184,13 @@ export function compileCommand(command: Command, path: string): Operator {
   }
   const optional = OPTIONAL_ARGUMENTS[name]
   if (optional) return optional(args, maxLength, path)
-  const cut = WITH_LENGTH[name]
-  if (cut) {
-    if (args !== null) throw new ConfigError(path, `${name} does not take any parameters`)
-    return cut(maxLength)
+  const masked = maskedAddress(name, args)
+  if (masked) {
+    if (maxLength !== null) throw new ConfigError(path, `${name} does not allow length to be specified.`)
+    return masked
   }
-  const masked = maskedAddress(name, args, path)
-  if (masked) return masked
+  const time = CERTIFICATE_TIMES[name]
+  if (time) return certificateTime(time, args, path)
   if (LACKING.has(name)) throw new ConfigError(path, `%${name}% is not supported by this proxy`)
   throw new ConfigError(path, `Not supported field in StreamInfo: ${name}`)
 }

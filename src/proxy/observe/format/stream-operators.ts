@@ -1,11 +1,12 @@
 // Commands that read the stream: times, durations, bytes, codes, flags, names, addresses, TLS.
 
-import { isIPv6 } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
 import { ConfigError } from '../../../base/errors.ts'
 import type { Address, SslInfo } from '../../network/connection.ts'
 import { Flag, now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
 import type { LogContext } from '../access-log.ts'
 import { byteString, NumberOperator, type Operator, TextOperator } from './operator.ts'
+import { compileTime } from './time-format.ts'
 
 /** Text that is ASCII by its nature; '' is absent. */
 function string(get: (info: StreamInfo) => string | null | undefined): Operator {
@@ -92,10 +93,8 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   UPSTREAM_HOSTS_ATTEMPTED: string((info) => info.hostsAttempted?.join(',')),
   UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT: string((info) => info.hostsAttempted?.map(hostPart).join(',')),
   UPSTREAM_LOCAL_ADDRESS: string((info) => info.upstreamLocalAddress),
-  UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: string((info) => hostPart(info.upstreamLocalAddress)),
   UPSTREAM_LOCAL_PORT: number((info) => portPart(info.upstreamLocalAddress)),
   UPSTREAM_REMOTE_ADDRESS: string(upstreamRemote),
-  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: string((info) => hostPart(upstreamRemote(info))),
   UPSTREAM_REMOTE_PORT: number((info) => portPart(upstreamRemote(info))),
   UPSTREAM_TRANSPORT_FAILURE_REASON: oneWord((info) => info.upstreamTransportFailureReason),
   DOWNSTREAM_TRANSPORT_FAILURE_REASON: oneWord((info) => info.downstream.downstreamTransportFailureReason),
@@ -131,24 +130,51 @@ function addressOperators(prefix: string, get: (info: StreamInfo) => Address): R
   }
 }
 
-/** `DOWNSTREAM_…_ADDRESS_WITHOUT_PORT`, whose optional argument masks the address to that many bits. */
-export function maskedAddress(name: string, args: string | null, path: string): Operator | null {
+/**
+ * `…_ADDRESS_WITHOUT_PORT`, whose optional argument masks the address to that many bits. Like Envoy, an argument that is
+ * no number masks nothing.
+ */
+export function maskedAddress(name: string, args: string | null): Operator | null {
   const get = WITHOUT_PORT[name]
   if (!get) return null
-  if (args === null) return string((info) => get(info).ip || get(info).text)
-  const bits = Number(args)
-  if (!/^\d+$/.test(args) || bits > 128) throw new ConfigError(path, `${name}: "${args}" is no prefix length`)
+  const bits = args !== null && /^\d{1,3}$/.test(args) ? Number(args) : null
+  if (bits === null) return string((info) => get(info))
   return string((info) => {
-    const { ip, text } = get(info)
-    return ip ? `${maskAddress(ip, bits)}/${isIPv6(ip) ? bits : Math.min(bits, 32)}` : text
+    const ip = get(info)
+    if (isIP(ip) === 0) return ip
+    return `${maskAddress(ip, bits)}/${Math.min(bits, isIPv6(ip) ? 128 : 32)}`
   })
 }
 
-const WITHOUT_PORT: Record<string, (info: StreamInfo) => Address> = {
-  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (info) => info.downstream.localAddress,
-  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (info) => info.downstream.remoteAddress,
-  DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT: (info) => info.downstream.directLocalAddress,
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (info) => info.downstream.directRemoteAddress,
+const withoutPort = ({ ip, text }: Address) => ip || text
+
+const WITHOUT_PORT: Record<string, (info: StreamInfo) => string> = {
+  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (info) => withoutPort(info.downstream.localAddress),
+  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (info) => withoutPort(info.downstream.remoteAddress),
+  DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT: (info) => withoutPort(info.downstream.directLocalAddress),
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (info) => withoutPort(info.downstream.directRemoteAddress),
+  UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (info) => hostPart(info.upstreamLocalAddress),
+  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (info) => hostPart(upstreamRemote(info)),
+}
+
+/** Commands that print a moment of a certificate; their argument is a time pattern. */
+export const CERTIFICATE_TIMES: Readonly<Record<string, (info: StreamInfo) => string | undefined>> = {
+  DOWNSTREAM_PEER_CERT_V_START: (info) => info.downstream.ssl()?.validFromPeer,
+  DOWNSTREAM_PEER_CERT_V_END: (info) => info.downstream.ssl()?.expirationPeer,
+  UPSTREAM_PEER_CERT_V_START: (info) => info.upstreamConnection?.ssl()?.validFromPeer,
+  UPSTREAM_PEER_CERT_V_END: (info) => info.upstreamConnection?.ssl()?.expirationPeer,
+}
+
+export function certificateTime(
+  get: (info: StreamInfo) => string | undefined,
+  args: string | null,
+  path: string,
+): Operator {
+  const format = compileTime(args, false, path)
+  return string((info) => {
+    const time = Date.parse(get(info) || 'none')
+    return Number.isNaN(time) ? null : format(time)
+  })
 }
 
 function maskAddress(ip: string, bits: number): string {
@@ -193,8 +219,6 @@ function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): 
     [`${side}_PEER_FINGERPRINT_256`]: tls((ssl) => ssl.sha256Peer),
     [`${side}_PEER_FINGERPRINT_1`]: tls((ssl) => ssl.sha1Peer),
     [`${side}_PEER_CERT`]: tls((ssl) => ssl.pemPeer),
-    [`${side}_PEER_CERT_V_START`]: tls((ssl) => ssl.validFromPeer),
-    [`${side}_PEER_CERT_V_END`]: tls((ssl) => ssl.expirationPeer),
     [`${side}_LOCAL_URI_SAN`]: tls((ssl) => ssl.uriSanLocal.join(',')),
     [`${side}_LOCAL_DNS_SAN`]: tls((ssl) => ssl.dnsSanLocal.join(',')),
     [`${side}_LOCAL_SUBJECT`]: tls((ssl) => ssl.subjectLocal),
@@ -203,11 +227,10 @@ function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): 
 
 const SPACES_ALLOWED = 'ALLOW_WHITESPACES'
 
-/** `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%`; without the argument, spaces become `_`. */
-export function responseCodeDetails(args: string | null, path: string): Operator {
-  if (args === SPACES_ALLOWED) return named((info) => info.responseCodeDetails)
-  if (args) throw new ConfigError(path, `RESPONSE_CODE_DETAILS knows the argument ${SPACES_ALLOWED}, not ${args}`)
-  return oneWord((info) => info.responseCodeDetails)
+/** `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%`; with any other argument, as in Envoy, spaces become `_`. */
+export function responseCodeDetails(args: string | null): Operator {
+  const get = (info: StreamInfo) => info.responseCodeDetails
+  return args === SPACES_ALLOWED ? named(get) : oneWord(get)
 }
 
 /** `%REQUESTED_SERVER_NAME(SNI_ONLY|SNI_FIRST|HOST_FIRST)%`: the SNI, with the Host header as second or first choice. */

@@ -3,7 +3,7 @@
 import type { HeaderMap } from '../../http/header-map.ts'
 import type { StreamInfo } from '../../stream-info.ts'
 import type { AccessLogType, LogContext } from '../access-log.ts'
-import { compileCommand } from './commands.ts'
+import { compileCommand, compileHeaderCommand } from './commands.ts'
 import { byteString, type Operator } from './operator.ts'
 import { tokenize } from './tokenizer.ts'
 
@@ -12,9 +12,9 @@ export const DEFAULT_LOG_FORMAT =
   '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n'
 
 /** Literals and operators of a format string, in order. */
-export function compileSegments(format: string, path: string): (string | Operator)[] {
+export function compileSegments(format: string, path: string, compile = compileCommand): (string | Operator)[] {
   return tokenize(format, path).map((token) =>
-    token.kind === 'literal' ? byteString(token.text) : compileCommand(token, path),
+    token.kind === 'literal' ? byteString(token.text) : compile(token, path),
   )
 }
 
@@ -82,5 +82,5 @@ export class HeaderFormat {
 
 /** Compiles the value of a header mutation. Throws ConfigError with Envoy's message. */
 export function compileHeaderFormat(format: string, path: string): HeaderFormat {
-  return new HeaderFormat(compileSegments(format, path))
+  return new HeaderFormat(compileSegments(format, path, compileHeaderCommand))
 }
