@@ -15,6 +15,7 @@ import { buildPushContext, listResources, type ResourceLists } from './model/bui
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
 import { kubeShapeProblem } from './registry/kube-shape.ts'
+import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { Registry, type RegistryChanges } from './registry/registry.ts'
 
 /** What a new push context differs in from the one before. */
@@ -45,11 +46,18 @@ export interface DiscoverySettings {
 }
 
 const KUBE_KINDS = ['Node', 'Pod', 'Service', 'EndpointSlice.discovery.k8s.io', 'Secret', 'ConfigMap'] as const
+/** Kinds of objects in namespaces; Namespace itself comes before them. */
+const WATCHED_KINDS: readonly string[] = [
+  ...KUBE_KINDS,
+  ...TRANSLATED_KINDS,
+  ...ISTIO_KINDS.map(istioGroupKind),
+].filter((kind) => kind !== 'Namespace')
 
 /** Mutable holder of the current {@link PushContext}. Not thread of its own: `apply` then `commit`, both synchronous. */
 export class DiscoveryState {
   private readonly settings: DiscoverySettings
   private readonly registry: Registry
+  private readonly namespaces: NamespaceFilter
   private readonly resources = new Map<string, AnyResource>()
   private changedKinds = new Set<IstioKind>()
   private changedResources = new Set<string>()
@@ -66,6 +74,7 @@ export class DiscoveryState {
     this.settings = settings
     this.translated = new TranslatedResources(settings.report)
     const { mesh, domain, clusterId } = settings
+    this.namespaces = new NamespaceFilter(mesh.discoverySelectors)
     this.registry = new Registry({
       domain,
       clusterId,
@@ -77,31 +86,52 @@ export class DiscoveryState {
 
   /** Reads everything of interest that a store holds now. */
   load(store: Store): void {
-    const kinds: string[] = [...KUBE_KINDS, ...TRANSLATED_KINDS, ...ISTIO_KINDS.map(istioGroupKind)]
     this.apply(
-      kinds.flatMap((kind) => store.list(kind).map((object): StoreEvent => ({ type: 'added', kind, object }))),
+      ['Namespace', ...WATCHED_KINDS].flatMap((kind) =>
+        store.list(kind).map((object): StoreEvent => ({ type: 'added', kind, object })),
+      ),
       store,
     )
   }
 
   /** Takes note of events; nothing is visible before {@link commit}. True when any of them matters to proxies. */
-  apply(events: readonly StoreEvent[], store?: Pick<Store, 'origin'>): boolean {
+  apply(events: readonly StoreEvent[], store: Pick<Store, 'origin' | 'list'>): boolean {
     let relevant = false
     for (const event of events) {
-      const problem = event.type === 'deleted' ? null : kubeShapeProblem(event.kind, event.object)
-      if (problem) {
-        this.settings.report(event.object, [{ path: '', message: problem, level: 'error' }])
-        continue
-      }
-      if (this.registry.apply(event)) relevant = true
-      else if (event.kind === 'Secret' || event.kind === 'ConfigMap') {
-        const key = `${event.kind}/${objectKey(event.object.metadata)}`
-        this.changedCredentials.set(key, event.type === 'deleted' ? null : event.object)
-        relevant = true
-      } else if (isIstioApiVersion(event.object.apiVersion)) relevant = this.applyIstio(event, store) || relevant
-      else if (this.translated.apply(event, store)) relevant = true
+      const { namespace } = event.object.metadata
+      if (event.kind === 'Namespace') relevant = this.applyNamespace(event, store) || relevant
+      else if (namespace !== undefined && !this.namespaces.selected(namespace)) continue
+      else relevant = this.applyOne(event, store) || relevant
     }
     return relevant
+  }
+
+  /** A namespace that becomes selected brings all its objects, one that no longer is takes them away. */
+  private applyNamespace(event: StoreEvent, store: Pick<Store, 'origin' | 'list'>): boolean {
+    const { name, labels = {} } = event.object.metadata
+    let relevant = this.translated.apply(event, store) ?? false
+    if (!this.namespaces.set(name, event.type === 'deleted' ? null : labels)) return relevant
+    const type = this.namespaces.selected(name) ? 'added' : 'deleted'
+    for (const kind of WATCHED_KINDS) {
+      for (const object of store.list(kind, name)) relevant = this.applyOne({ type, kind, object }, store) || relevant
+    }
+    return relevant
+  }
+
+  private applyOne(event: StoreEvent, store: Pick<Store, 'origin'>): boolean {
+    const { kind, object } = event
+    const problem = event.type === 'deleted' ? null : kubeShapeProblem(kind, object)
+    if (problem) {
+      this.settings.report(object, [{ path: '', message: problem, level: 'error' }])
+      return false
+    }
+    if (this.registry.apply(event)) return true
+    if (kind === 'Secret' || kind === 'ConfigMap') {
+      this.changedCredentials.set(`${kind}/${objectKey(object.metadata)}`, event.type === 'deleted' ? null : object)
+      return true
+    }
+    if (isIstioApiVersion(object.apiVersion)) return this.applyIstio(event, store)
+    return this.translated.apply(event, store) ?? false
   }
 
   /** The new push context and what changed since the last one. */
@@ -170,12 +200,12 @@ export class DiscoveryState {
     return next
   }
 
-  private applyIstio(event: StoreEvent, store: Pick<Store, 'origin'> | undefined): boolean {
+  private applyIstio(event: StoreEvent, store: Pick<Store, 'origin'>): boolean {
     const { object } = event
     if (event.type === 'deleted') return this.remove(object)
     let parsed: ReturnType<typeof parseResource>
     try {
-      parsed = parseResource(object, store?.origin(object))
+      parsed = parseResource(object, store.origin(object))
     } catch (error) {
       // A fault of the parser must cost one resource, not the control plane.
       parsed = { ok: false, problems: [{ path: '', message: errorText(error), level: 'error' }] }

@@ -143,7 +143,6 @@ function warnings(fields: readonly Field[]): Problem[] {
 /** Settings of MeshConfig that change nothing here yet. */
 const MESH_FIELDS = [
   'configSources',
-  'discoverySelectors',
   'enableEnvoyAccessLogService',
   'hboneIdleTimeout',
   'serviceEntryVisibility',
