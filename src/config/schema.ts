@@ -79,7 +79,14 @@ function checkRange(value: number, rules: NumberRules, path: string, problems: P
   }
 }
 
-export function integer(rules: NumberRules = {}): Field<number> {
+const INT32_MIN = -(2 ** 31)
+const INT32_MAX = 2 ** 31 - 1
+const UINT32_MAX = 2 ** 32 - 1
+
+/** An int32, or a uint32 where nothing below zero is allowed; unless the rules name another end. */
+export function integer(range: NumberRules = {}): Field<number> {
+  const { min = INT32_MIN } = range
+  const rules = { min, max: range.max ?? (min < 0 ? INT32_MAX : UINT32_MAX) }
   return {
     parse(value, path, problems) {
       if (typeof value !== 'number' || !Number.isInteger(value)) {

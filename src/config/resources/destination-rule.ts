@@ -13,6 +13,7 @@ import {
 } from '../schema.ts'
 import { clientTlsMode, policySelector } from './common.ts'
 
+const uint64 = integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
 const tcpKeepalive = message({ probes: integer({ min: 0 }), time: duration(), interval: duration() })
 export type TcpKeepalive = Infer<typeof tcpKeepalive>
 export { tcpKeepalive }
@@ -72,9 +73,9 @@ const consistentHash = message(
     }),
     useSourceIp: bool,
     httpQueryParameterName: string(),
-    ringHash: message({ minimumRingSize: integer({ min: 0 }) }),
-    maglev: message({ tableSize: integer({ min: 0 }) }),
-    minimumRingSize: integer({ min: 0 }),
+    ringHash: message({ minimumRingSize: uint64 }),
+    maglev: message({ tableSize: uint64 }),
+    minimumRingSize: uint64,
   },
   {
     oneof: [
