@@ -1,9 +1,7 @@
 // Parts that several route messages share: metadata, fractions, header mutations, per-filter configuration.
 
-import { readFileSync } from 'node:fs'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import {
-  type DataSource,
   type HeaderValueOption,
   type Metadata,
   HeaderValueOption_HeaderAppendAction as ProtoAppend,
@@ -12,7 +10,7 @@ import {
 import { FilterConfigSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { type FractionalPercent, FractionalPercent_DenominatorType } from '../../api/gen/envoy/type/v3/percent_pb.js'
 import { typeNameOf } from '../../api/registry.ts'
-import { ConfigError, errorText } from '../../base/errors.ts'
+import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { knowsType } from '../config/extension-registry.ts'
 import {
@@ -133,30 +131,4 @@ export function parsePerFilter(configs: Readonly<Record<string, Any>>, context: 
     }
   }
   return out
-}
-
-/** Content of a DataSource: inline, a file, or an environment variable. Throws ConfigError when it cannot be read. */
-export function readDataSource(source: DataSource, path: string): Buffer {
-  const specifier = source.specifier
-  switch (specifier.case) {
-    case 'filename':
-      try {
-        return readFileSync(specifier.value)
-      } catch (error) {
-        throw new ConfigError(`${path}.filename`, errorText(error), { cause: error })
-      }
-    case 'inlineBytes':
-      return Buffer.from(specifier.value)
-    case 'inlineString':
-      return Buffer.from(specifier.value, 'utf8')
-    case 'environmentVariable': {
-      const value = process.env[specifier.value]
-      if (value === undefined) {
-        throw new ConfigError(`${path}.environment_variable`, `Environment variable doesn't exist: ${specifier.value}`)
-      }
-      return Buffer.from(value, 'utf8')
-    }
-    default:
-      throw new ConfigError(path, 'one of filename, inline_bytes, inline_string, environment_variable is required')
-  }
 }

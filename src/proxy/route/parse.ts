@@ -13,6 +13,7 @@ import {
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { ConfigError } from '../../base/errors.ts'
+import { readDataSource } from '../config/data-source.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
 import type {
@@ -28,7 +29,7 @@ import type {
 import { CORS_FILTER, parseCorsPolicy } from './cors-policy.ts'
 import { parseHeaderMatchers } from './header-matcher.ts'
 import { parseMirrors, parseRegexSubstitution, parseRouteAction } from './parse-action.ts'
-import { millionths, parseHeaderMutations, parseMetadata, parsePerFilter, readDataSource } from './parse-common.ts'
+import { millionths, parseHeaderMutations, parseMetadata, parsePerFilter } from './parse-common.ts'
 import { parseRouteMatch } from './parse-match.ts'
 import { parseRateLimits } from './parse-rate-limit.ts'
 import { parseHedgePolicy, parseRetryPolicy } from './parse-retry.ts'
