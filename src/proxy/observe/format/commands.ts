@@ -120,6 +120,7 @@ const NO_LENGTH = new Set([
   'GRPC_STATUS',
   'RESPONSE_CODE_DETAILS',
   'REQUESTED_SERVER_NAME',
+  'COMMON_DURATION',
   'CLUSTER_METADATA',
   'UPSTREAM_METADATA',
   ...Object.keys(CERTIFICATE_TIMES),
@@ -169,7 +170,8 @@ export function compileCommand(command: Command, path: string): Operator {
   const { name, args, maxLength } = command
   const plain = PLAIN[name]
   if (plain) {
-    if (args !== null || maxLength !== null) {
+    // Envoy takes empty parentheses for none.
+    if (args || maxLength !== null) {
       throw new ConfigError(path, `${name} does not take any parameters or length`)
     }
     return plain

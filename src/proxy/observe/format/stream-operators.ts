@@ -103,6 +103,7 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   ...addressOperators('DOWNSTREAM_DIRECT_LOCAL', (info) => info.downstream.directLocalAddress),
   ...addressOperators('DOWNSTREAM_DIRECT_REMOTE', (info) => info.downstream.directRemoteAddress),
   ...tlsOperators('DOWNSTREAM', (info) => info.downstream.ssl()),
+  ...downstreamTlsOperators(),
   ...tlsOperators('UPSTREAM', (info) => info.upstreamConnection?.ssl() ?? null),
 }
 
@@ -199,12 +200,28 @@ function expandIPv6(ip: string): number[] {
   return [...left, ...middle, ...right].map((group) => Number.parseInt(group, 16))
 }
 
+function tlsText(get: (info: StreamInfo) => SslInfo | null, read: (ssl: SslInfo) => string | undefined): Operator {
+  return named((info) => {
+    const ssl = get(info)
+    return ssl === null ? null : read(ssl)
+  })
+}
+
+/** Of the client's connection only. */
+function downstreamTlsOperators(): Record<string, Operator> {
+  const tls = (read: (ssl: SslInfo) => string | undefined): Operator => tlsText((info) => info.downstream.ssl(), read)
+  return {
+    DOWNSTREAM_PEER_EMAIL_SAN: tls((ssl) => ssl.emailSanPeer.join(',')),
+    DOWNSTREAM_PEER_SERIAL: tls((ssl) => ssl.serialPeer),
+    DOWNSTREAM_PEER_FINGERPRINT_256: tls((ssl) => ssl.sha256Peer),
+    DOWNSTREAM_PEER_FINGERPRINT_1: tls((ssl) => ssl.sha1Peer),
+    DOWNSTREAM_LOCAL_SUBJECT: tls((ssl) => ssl.subjectLocal),
+  }
+}
+
+/** Of both sides. */
 function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): Record<string, Operator> {
-  const tls = (read: (ssl: SslInfo) => string | undefined): Operator =>
-    named((info) => {
-      const ssl = get(info)
-      return ssl === null ? null : read(ssl)
-    })
+  const tls = (read: (ssl: SslInfo) => string | undefined): Operator => tlsText(get, read)
   return {
     [`${side}_TLS_VERSION`]: tls((ssl) => ssl.version),
     [`${side}_TLS_CIPHER`]: tls((ssl) => ssl.cipher),
@@ -212,16 +229,11 @@ function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): 
     [`${side}_PEER_URI_SAN`]: tls((ssl) => ssl.uriSanPeer.join(',')),
     [`${side}_PEER_DNS_SAN`]: tls((ssl) => ssl.dnsSanPeer.join(',')),
     [`${side}_PEER_IP_SAN`]: tls((ssl) => ssl.ipSanPeer.join(',')),
-    [`${side}_PEER_EMAIL_SAN`]: tls((ssl) => ssl.emailSanPeer.join(',')),
     [`${side}_PEER_SUBJECT`]: tls((ssl) => ssl.subjectPeer),
     [`${side}_PEER_ISSUER`]: tls((ssl) => ssl.issuerPeer),
-    [`${side}_PEER_SERIAL`]: tls((ssl) => ssl.serialPeer),
-    [`${side}_PEER_FINGERPRINT_256`]: tls((ssl) => ssl.sha256Peer),
-    [`${side}_PEER_FINGERPRINT_1`]: tls((ssl) => ssl.sha1Peer),
     [`${side}_PEER_CERT`]: tls((ssl) => ssl.pemPeer),
     [`${side}_LOCAL_URI_SAN`]: tls((ssl) => ssl.uriSanLocal.join(',')),
     [`${side}_LOCAL_DNS_SAN`]: tls((ssl) => ssl.dnsSanLocal.join(',')),
-    [`${side}_LOCAL_SUBJECT`]: tls((ssl) => ssl.subjectLocal),
   }
 }
 
