@@ -82,14 +82,6 @@ export class NetworkFilterManager implements ConnectionCallbacks {
     }
   }
 
-  /** Bytes that a filter writes pass the write filters before it, last one first. */
-  writeFrom(index: number, chunk: Buffer, endStream: boolean): void {
-    for (let i = index - 1; i >= 0; i--) {
-      if (this.filters[i]!.onWrite?.(chunk, endStream) === FilterStatus.StopIteration) return
-    }
-    this.connection.write(chunk, endStream)
-  }
-
   continueReading(index: number): void {
     if (!this.stopped || index !== this.initialized - 1) return
     this.stopped = false
@@ -136,9 +128,5 @@ class FilterCallbacks implements ReadFilterCallbacks {
 
   injectReadData(chunk: Buffer, endStream: boolean): void {
     this.manager.deliver(this.index + 1, chunk, endStream)
-  }
-
-  injectWriteData(chunk: Buffer, endStream: boolean): void {
-    this.manager.writeFrom(this.index, chunk, endStream)
   }
 }

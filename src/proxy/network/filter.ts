@@ -1,4 +1,4 @@
-// Network filters: Envoy's read and write filters on a connection, in order, the last one terminal.
+// Network filters: Envoy's read filters on a connection, in order, the last one terminal.
 
 import type { Connection, ConnectionEvent } from './connection.ts'
 
@@ -17,8 +17,6 @@ export interface ReadFilterCallbacks {
   continueReading(): void
   /** Hands bytes on to the filters after this one, e.g. bytes a filter held back. */
   injectReadData(chunk: Buffer, endStream: boolean): void
-  /** Writes through the write filters before this one. */
-  injectWriteData(chunk: Buffer, endStream: boolean): void
   /** Filter state shared by the filters of this connection and its streams (peer metadata, SNI override, …). */
   readonly filterState: FilterState
   readonly dynamicMetadata: DynamicMetadata
@@ -28,8 +26,6 @@ export interface ReadFilterCallbacks {
 export interface NetworkFilter {
   onNewConnection(): FilterStatus
   onData(chunk: Buffer, endStream: boolean): FilterStatus
-  /** Present on filters that also see what is written downstream. */
-  onWrite?(chunk: Buffer, endStream: boolean): FilterStatus
   onEvent(event: ConnectionEvent): void
   onAboveWriteBufferHighWatermark?(): void
   onBelowWriteBufferLowWatermark?(): void

@@ -44,6 +44,14 @@ export function testRegistry(extra: readonly NetworkFilterExtension[] = []): Ext
   return registry
 }
 
+/** The node of test workers. */
+export const TEST_NODE = {
+  id: 'sidecar~10.0.0.9~a.b~b',
+  cluster: 'a.b',
+  zone: '',
+  metadata: { NAME: 'a', WORKLOAD_NAME: 'a-v1' },
+}
+
 export interface TestListeners {
   readonly listeners: WorkerListeners
   readonly stats: StatsStore
@@ -75,6 +83,7 @@ export function testListeners(
     workerIndex: 0,
     stats,
     runtime,
+    node: TEST_NODE,
     log: createLogger('test', 'off'),
     drain: { drainClose: () => false },
     listener: null,

@@ -37,7 +37,7 @@ const NO_CALLBACKS: ConnectionCallbacks = {
   onBelowWriteBufferLowWatermark() {},
 }
 
-/** What the owner writes passes the filters' onWrite (last first), what arrives their onData (first to last). */
+/** What arrives passes the filters' onData, first to last, before the owner sees it. */
 class FilteredConnection implements Connection, ConnectionCallbacks {
   callbacks: ConnectionCallbacks = NO_CALLBACKS
   private readonly inner: Connection
@@ -122,13 +122,6 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
   }
 
   write(chunk: Buffer, endStream: boolean): void {
-    this.writeFrom(this.filters.length, chunk, endStream)
-  }
-
-  writeFrom(index: number, chunk: Buffer, endStream: boolean): void {
-    for (let i = index - 1; i >= 0; i--) {
-      if (this.filters[i]!.onWrite?.(chunk, endStream) === FilterStatus.StopIteration) return
-    }
     this.inner.write(chunk, endStream)
   }
 
@@ -188,9 +181,5 @@ class UpstreamFilterCallbacks implements ReadFilterCallbacks {
 
   injectReadData(chunk: Buffer, endStream: boolean): void {
     this.owner.deliver(this.index + 1, chunk, endStream)
-  }
-
-  injectWriteData(chunk: Buffer, endStream: boolean): void {
-    this.owner.writeFrom(this.index, chunk, endStream)
   }
 }
