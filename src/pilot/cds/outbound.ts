@@ -111,12 +111,7 @@ export function buildOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push:
 
 /** The cluster network filter of Istio's Envoy build that learns who the peer is; only for proxies that have it. */
 export function metadataExchangeFilters(proxy: ProxyNode) {
-  if (
-    !supportsExtension(proxy, 'envoy.filters.network.upstream.metadata_exchange') &&
-    !supportsExtension(proxy, METADATA_EXCHANGE)
-  ) {
-    return []
-  }
+  if (!supportsExtension(proxy, METADATA_EXCHANGE)) return []
   return [
     create(FilterSchema, {
       name: METADATA_EXCHANGE,

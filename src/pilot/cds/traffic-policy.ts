@@ -74,7 +74,9 @@ export function applyConnectionPool(
 function applyKeepalive(cluster: Cluster, own: TcpKeepalive | undefined, mesh: TcpKeepalive | undefined): void {
   const keepalive = own ?? mesh
   if (!keepalive) return
-  const seconds = (ms: number | undefined) => (ms === undefined ? undefined : Math.trunc(ms / 1000))
+  // As unsigned as the socket option is.
+  const seconds = (ms: number | undefined) =>
+    ms === undefined ? undefined : Math.min(Math.max(Math.trunc(ms / 1000), 0), 2 ** 32 - 1)
   cluster.upstreamConnectionOptions = create(UpstreamConnectionOptionsSchema, {
     tcpKeepalive: {
       keepaliveProbes: keepalive.probes ? keepalive.probes : undefined,

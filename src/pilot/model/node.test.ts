@@ -37,6 +37,16 @@ test('a node is what its id and metadata say', () => {
   assert.ok(!supportsExtension(proxy, 'istio.stats'))
 })
 
+test("an extension is known by its configuration's type, too", () => {
+  const parsed = parseNode(
+    create(NodeSchema, {
+      id: 'sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local',
+      extensions: [{ name: 'envoy.filters.http.istio_stats', typeUrls: ['type.googleapis.com/stats.PluginConfig'] }],
+    }),
+  )
+  assert.ok(parsed.ok && supportsExtension(parsed.value, 'istio.stats'))
+})
+
 test('what is no proxy is refused with the reason', () => {
   const reason = (id: string) => {
     const parsed = parseNode(create(NodeSchema, { id }))

@@ -47,17 +47,25 @@ export interface ProxyNode {
   readonly idleTimeout: string
   /** Everything else the node said, as it said it. */
   readonly metadata: Readonly<JsonObject>
-  /** Names of the extensions in `node.extensions`; null when the node lists none at all. */
+  /** Names and configuration types of the extensions in `node.extensions`; null when the node lists none at all. */
   readonly extensions: ReadonlySet<string> | null
 }
 
+/** Extensions that only Istio's own Envoy build has, each with the type it is configured by. */
+const ISTIO_EXTENSIONS = {
+  'istio.metadata_exchange': 'envoy.tcp.metadataexchange.config.MetadataExchange',
+  'istio.alpn': 'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
+  'istio.stats': 'stats.PluginConfig',
+} as const
+export type IstioExtension = keyof typeof ISTIO_EXTENSIONS
+
 /**
- * Whether a proxy can run an extension of Istio's own Envoy build (`istio.alpn`, `istio.metadata_exchange`,
- * `istio.stats`): only when its node lists it. Envoy always lists what it is built with, so a node without a list is
- * some other client, and an unknown filter would make it refuse the listener.
+ * Whether a proxy can run an extension of Istio's own Envoy build: only when its node lists it, by our name for it or by
+ * the type it reads. Envoy always lists what it is built with, so a node without a list is some other client, and an
+ * unknown filter would make it refuse the listener.
  */
-export function supportsExtension(proxy: ProxyNode, name: string): boolean {
-  return proxy.extensions?.has(name) ?? false
+export function supportsExtension(proxy: ProxyNode, name: IstioExtension): boolean {
+  return proxy.extensions !== null && (proxy.extensions.has(name) || proxy.extensions.has(ISTIO_EXTENSIONS[name]))
 }
 
 /** Parses the node of a stream's first request; the message says what is wrong with it. */
@@ -102,8 +110,13 @@ export function parseNode(node: Node): Result<ProxyNode> {
     httpProxyPort: Number(text(metadata, 'HTTP_PROXY_PORT')) || 0,
     idleTimeout: text(metadata, 'IDLE_TIMEOUT'),
     metadata,
-    extensions: node.extensions.length > 0 ? new Set(node.extensions.map((e) => e.name)) : null,
+    extensions: node.extensions.length > 0 ? new Set(node.extensions.flatMap(namesOf)) : null,
   })
+}
+
+/** An extension's name and the types of its configuration, without their URL prefix. */
+function namesOf({ name, typeUrls }: Node['extensions'][number]): string[] {
+  return [name, ...typeUrls.map((url) => url.slice(url.lastIndexOf('/') + 1))]
 }
 
 function text(metadata: JsonObject, key: string): string {
