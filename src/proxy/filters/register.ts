@@ -7,6 +7,7 @@ import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
 import { bufferFilter } from './http/buffer/config.ts'
 import { corsFilter } from './http/cors/config.ts'
+import { extAuthzFilter } from './http/ext-authz/config.ts'
 import { faultFilter } from './http/fault/config.ts'
 import { grpcStatsFilter } from './http/grpc-stats/config.ts'
 import { headerMutationFilter } from './http/header-mutation/config.ts'
@@ -60,6 +61,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   alpnFilter,
   istioStatsFilter,
   jwtAuthnFilter,
+  extAuthzFilter,
   localRateLimitFilter,
   headerMutationFilter,
   bufferFilter,

@@ -1,0 +1,265 @@
+// The question to an authorization service and its answer, over gRPC and over HTTP.
+
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import type { Address as AddressMessage } from '../../../../api/gen/envoy/config/core/v3/address_pb.js'
+import { AddressSchema } from '../../../../api/gen/envoy/config/core/v3/address_pb.js'
+import {
+  HeaderValueOption_HeaderAppendAction as Append,
+  type HeaderValueOption,
+} from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
+import {
+  type AttributeContext_Peer,
+  AttributeContext_PeerSchema,
+  AttributeContextSchema,
+} from '../../../../api/gen/envoy/service/auth/v3/attribute_context_pb.js'
+import { CheckRequestSchema, CheckResponseSchema } from '../../../../api/gen/envoy/service/auth/v3/external_auth_pb.js'
+import { HeaderMap } from '../../../http/header-map.ts'
+import type { Address, SslInfo } from '../../../network/connection.ts'
+import { compileStringMatcher, type StringMatch, type StringMatcherData } from '../../../route/string-matcher.ts'
+import type { StreamInfo } from '../../../stream-info.ts'
+import type { AuthzService, ExtAuthzConfig } from './config.ts'
+
+/** How one header is changed. */
+export interface HeaderChange {
+  readonly name: string
+  readonly value: string
+  readonly action: 'append' | 'set' | 'add_if_absent' | 'set_if_present'
+}
+
+export type Answer =
+  | {
+      readonly kind: 'ok'
+      readonly set: readonly HeaderChange[]
+      readonly remove: readonly string[]
+      readonly response: readonly HeaderChange[]
+      readonly queryToSet: readonly { readonly key: string; readonly value: string }[]
+      readonly queryToRemove: readonly string[]
+      readonly metadata: Readonly<Record<string, unknown>> | null
+    }
+  | {
+      readonly kind: 'denied'
+      readonly status: number
+      readonly body: string
+      readonly headers: readonly HeaderChange[]
+      readonly metadata: Readonly<Record<string, unknown>> | null
+    }
+  | { readonly kind: 'error' }
+
+export const ERROR: Answer = { kind: 'error' }
+
+/** What is asked about. */
+export interface Question {
+  readonly headers: HeaderMap
+  readonly info: StreamInfo
+  readonly body: Buffer
+  readonly partial: boolean
+  readonly contextExtensions: Readonly<Record<string, string>>
+}
+
+export function anyOf(list: readonly StringMatcherData[]): StringMatch {
+  const compiled = list.map(compileStringMatcher)
+  return (text) => compiled.some((match) => match(text))
+}
+
+function addressMessage(address: Address): AddressMessage {
+  if (address.pipe !== undefined)
+    return create(AddressSchema, { address: { case: 'pipe', value: { path: address.pipe } } })
+  return create(AddressSchema, {
+    address: {
+      case: 'socketAddress',
+      value: { address: address.ip, portSpecifier: { case: 'portValue', value: address.port } },
+    },
+  })
+}
+
+function peer(address: Address, principal: string, service: string, certificate: string): AttributeContext_Peer {
+  return create(AttributeContext_PeerSchema, { address: addressMessage(address), principal, service, certificate })
+}
+
+function principalOf(
+  sans: readonly string[] | undefined,
+  dns: readonly string[] | undefined,
+  subject: string | undefined,
+): string {
+  return sans?.[0] ?? dns?.[0] ?? subject ?? ''
+}
+
+/** The CheckRequest in a gRPC frame. */
+export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed: (name: string) => boolean): Buffer {
+  const { headers, info, body } = question
+  const ssl: SslInfo | null = info.downstream.ssl()
+  const map: Record<string, string> = {}
+  const put = (name: string, value: string): void => {
+    if (!allowed(name)) return
+    map[name] = map[name] === undefined ? value : `${map[name]},${value}`
+  }
+  for (const [name, value] of [
+    [':method', headers.method],
+    [':path', headers.path],
+    [':authority', headers.authority],
+    [':scheme', headers.scheme],
+  ] as const) {
+    put(name, value)
+  }
+  for (let i = 0; i < headers.list.length; i += 2) put(headers.list[i]!, headers.list[i + 1]!)
+  if (config.body !== null) map['x-envoy-auth-partial-body'] = String(question.partial)
+  const metadata: Record<string, never> = {}
+  for (const namespace of config.metadataNamespaces) {
+    const values = info.dynamicMetadata?.[namespace]
+    if (values) metadata[namespace] = values as never
+  }
+  const message = create(CheckRequestSchema, {
+    attributes: create(AttributeContextSchema, {
+      source: peer(
+        info.downstream.remoteAddress,
+        principalOf(ssl?.uriSanPeer, ssl?.dnsSanPeer, ssl?.subjectPeer),
+        headers.get('x-envoy-downstream-service-cluster') ?? '',
+        config.includePeerCertificate ? (ssl?.pemPeer ?? '') : '',
+      ),
+      destination: peer(
+        info.downstream.localAddress,
+        principalOf(ssl?.uriSanLocal, ssl?.dnsSanLocal, ssl?.subjectLocal),
+        '',
+        '',
+      ),
+      request: {
+        time: timestampFromMs(info.startTimeMs),
+        http: {
+          id: String(info.streamId),
+          method: headers.method,
+          path: headers.path,
+          host: headers.authority,
+          scheme: headers.scheme,
+          protocol: info.protocol,
+          size: BigInt(Number(headers.get('content-length') ?? -1)),
+          headers: map,
+          ...(config.body?.packAsBytes ? { rawBody: body } : { body: body.toString('utf8') }),
+        },
+      },
+      contextExtensions: { ...question.contextExtensions },
+      metadataContext: { filterMetadata: metadata },
+      ...(config.includeTlsSession && ssl ? { tlsSession: { sni: ssl.sni } } : {}),
+    }),
+  })
+  const bytes = toBinary(CheckRequestSchema, message)
+  const frame = Buffer.alloc(5 + bytes.length)
+  frame.writeUInt32BE(bytes.length, 1)
+  frame.set(bytes, 5)
+  return frame
+}
+
+function changesOf(options: readonly HeaderValueOption[]): HeaderChange[] {
+  return options.flatMap(({ header, append, appendAction }): HeaderChange[] => {
+    if (!header) return []
+    const value = header.rawValue.length > 0 ? Buffer.from(header.rawValue).toString('latin1') : header.value
+    // Without `append` a header of an authorization service replaces what the request has.
+    const action =
+      append === true
+        ? 'append'
+        : appendAction === Append.ADD_IF_ABSENT
+          ? 'add_if_absent'
+          : appendAction === Append.OVERWRITE_IF_EXISTS
+            ? 'set_if_present'
+            : 'set'
+    return [{ name: header.key.toLowerCase(), value, action }]
+  })
+}
+
+/** From the response's headers or trailers and its body. */
+export function grpcAnswer(headers: HeaderMap, body: Buffer, trailers: HeaderMap | null): Answer {
+  const status = trailers?.get('grpc-status') ?? headers.get('grpc-status')
+  if (headers.status !== 200 || status !== '0' || body.length < 5) return ERROR
+  try {
+    const response = fromBinary(CheckResponseSchema, body.subarray(5, 5 + body.readUInt32BE(1)))
+    const metadata = (response.dynamicMetadata as Record<string, unknown> | undefined) ?? null
+    const http = response.httpResponse
+    if ((response.status?.code ?? 0) !== 0) {
+      const denied = http.case === 'deniedResponse' ? http.value : undefined
+      return {
+        kind: 'denied',
+        status: denied?.status?.code || 403,
+        body: denied?.body ?? '',
+        headers: changesOf(denied?.headers ?? []),
+        metadata,
+      }
+    }
+    const ok = http.case === 'okResponse' ? http.value : undefined
+    return {
+      kind: 'ok',
+      set: changesOf(ok?.headers ?? []),
+      remove: (ok?.headersToRemove ?? []).map((name) => name.toLowerCase()),
+      response: changesOf(ok?.responseHeadersToAdd ?? []),
+      queryToSet: (ok?.queryParametersToSet ?? []).map(({ key, value }) => ({ key, value })),
+      queryToRemove: ok?.queryParametersToRemove ?? [],
+      metadata,
+    }
+  } catch {
+    // An answer that does not decode is none.
+    return ERROR
+  }
+}
+
+type HttpAuthz = Extract<AuthzService, { kind: 'http' }>
+
+/** Always sent to an HTTP service, besides what the configuration allows. */
+const ALWAYS: ReadonlySet<string> = new Set(['authorization'])
+
+export function httpQuestion(question: Question, service: HttpAuthz, allowed: (name: string) => boolean): HeaderMap {
+  const { headers, body } = question
+  const out = new HeaderMap()
+  out.method = headers.method
+  out.path = service.pathPrefix + headers.path
+  out.authority = headers.authority
+  out.scheme = 'http'
+  for (let i = 0; i < headers.list.length; i += 2) {
+    const name = headers.list[i]!
+    if (name !== 'content-length' && (ALWAYS.has(name) || allowed(name))) out.add(name, headers.list[i + 1]!)
+  }
+  for (const { name, value } of service.headersToAdd) out.set(name, value)
+  out.set('content-length', String(body.length))
+  return out
+}
+
+/** 200 lets pass; other answers deny with their own status, 5xx are errors. */
+export function httpAnswer(service: HttpAuthz, headers: HeaderMap, body: Buffer): Answer {
+  if (headers.status >= 500) return ERROR
+  const pick = (list: readonly StringMatcherData[], action: HeaderChange['action']): HeaderChange[] => {
+    if (list.length === 0) return []
+    const matches = anyOf(list)
+    return pairsOf(headers).flatMap(([name, value]) => (matches(name) ? [{ name, value, action }] : []))
+  }
+  if (headers.status !== 200) {
+    // Unless configured, the client sees all of the service's headers but those of the connection.
+    const client =
+      service.clientHeaders.length > 0
+        ? pick(service.clientHeaders, 'set')
+        : pairsOf(headers)
+            .filter(([name]) => !HOP_BY_HOP.has(name))
+            .map(([name, value]): HeaderChange => ({ name, value, action: 'set' }))
+    return { kind: 'denied', status: headers.status, body: body.toString('latin1'), headers: client, metadata: null }
+  }
+  const metadata = pick(service.metadataFromHeaders, 'set')
+  return {
+    kind: 'ok',
+    set: [...pick(service.upstreamHeaders, 'set'), ...pick(service.upstreamHeadersToAppend, 'append')],
+    remove: [],
+    response: pick(service.clientHeadersOnSuccess, 'append'),
+    queryToSet: [],
+    queryToRemove: [],
+    metadata: metadata.length > 0 ? Object.fromEntries(metadata.map(({ name, value }) => [name, value])) : null,
+  }
+}
+
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'date',
+  'server',
+  'keep-alive',
+])
+
+function pairsOf(headers: HeaderMap): [string, string][] {
+  return Array.from({ length: headers.size }, (_, i) => [headers.list[2 * i]!, headers.list[2 * i + 1]!])
+}

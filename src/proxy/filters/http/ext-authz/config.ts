@@ -1,0 +1,201 @@
+// envoy.filters.http.ext_authz: configuration (envoy-contract §10.6).
+
+import type { HttpUri } from '../../../../api/gen/envoy/config/core/v3/http_uri_pb.js'
+import {
+  type BufferSettings,
+  type ExtAuthz,
+  type ExtAuthzPerRoute,
+  ExtAuthzPerRouteSchema,
+  ExtAuthzSchema,
+  type HttpService,
+} from '../../../../api/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.js'
+import type { ListStringMatcher } from '../../../../api/gen/envoy/type/matcher/v3/string_pb.js'
+import { ConfigError } from '../../../../base/errors.ts'
+import { durationMsOr } from '../../../config/duration.ts'
+import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
+import { refuseUnsupported } from '../../../config/supported-fields.ts'
+import type { FractionData } from '../../../route/config.ts'
+import { type MetadataMatcherData, parseMetadataMatcher } from '../../../route/metadata-matcher.ts'
+import { parseFraction } from '../../../route/parse-common.ts'
+import { parseStringMatcher, type StringMatcherData } from '../../../route/string-matcher.ts'
+import { createExtAuthzFilter } from './filter.ts'
+
+export interface BodyConfig {
+  readonly maxBytes: number
+  readonly allowPartial: boolean
+  readonly packAsBytes: boolean
+}
+
+export type AuthzService =
+  | { readonly kind: 'grpc'; readonly cluster: string; readonly authority: string; readonly timeoutMs: number }
+  | {
+      readonly kind: 'http'
+      readonly cluster: string
+      readonly authority: string
+      readonly pathPrefix: string
+      readonly timeoutMs: number
+      readonly headersToAdd: readonly { readonly name: string; readonly value: string }[]
+      readonly allowedHeaders: readonly StringMatcherData[]
+      readonly upstreamHeaders: readonly StringMatcherData[]
+      readonly upstreamHeadersToAppend: readonly StringMatcherData[]
+      readonly clientHeaders: readonly StringMatcherData[]
+      readonly clientHeadersOnSuccess: readonly StringMatcherData[]
+      readonly metadataFromHeaders: readonly StringMatcherData[]
+    }
+
+export interface ExtAuthzConfig {
+  readonly service: AuthzService
+  readonly failureModeAllow: boolean
+  readonly failureModeAllowHeader: boolean
+  readonly statusOnError: number
+  readonly body: BodyConfig | null
+  readonly clearRouteCache: boolean
+  readonly validateMutations: boolean
+  readonly metadataNamespaces: readonly string[]
+  readonly enabled: FractionData | null
+  readonly enabledMetadata: MetadataMatcherData | null
+  readonly denyAtDisable: { readonly value: boolean; readonly runtimeKey: string } | null
+  readonly includePeerCertificate: boolean
+  readonly includeTlsSession: boolean
+  readonly statPrefix: string
+  /** null = all. */
+  readonly allowedHeaders: readonly StringMatcherData[] | null
+  readonly disallowedHeaders: readonly StringMatcherData[]
+}
+
+/** Of a route. */
+export interface ExtAuthzRouteConfig {
+  readonly disabled: boolean
+  readonly contextExtensions: Readonly<Record<string, string>>
+  readonly disableBody: boolean
+  readonly body: BodyConfig | null
+}
+
+const SUPPORTED: ReadonlySet<string> = new Set([
+  'grpc_service',
+  'http_service',
+  'transport_api_version',
+  'failure_mode_allow',
+  'failure_mode_allow_header_add',
+  'with_request_body',
+  'clear_route_cache',
+  'status_on_error',
+  'validate_mutations',
+  'metadata_context_namespaces',
+  'filter_enabled',
+  'filter_enabled_metadata',
+  'deny_at_disable',
+  'include_peer_certificate',
+  'include_tls_session',
+  'stat_prefix',
+  'allowed_headers',
+  'disallowed_headers',
+  'charge_cluster_response_stats',
+])
+const DEFAULT_TIMEOUT_MS = 200
+const FORBIDDEN = 403
+
+export const extAuthzFilter: HttpFilterExtension<ExtAuthzConfig, ExtAuthzRouteConfig> = {
+  name: 'envoy.filters.http.ext_authz',
+  desc: ExtAuthzSchema,
+  parse: (message, context) => parseExtAuthz(message as ExtAuthz, context),
+  routeDesc: ExtAuthzPerRouteSchema,
+  parseRoute: (message) => {
+    const { override } = message as ExtAuthzPerRoute
+    const settings = override.case === 'checkSettings' ? override.value : undefined
+    return {
+      disabled: override.case === 'disabled' && override.value,
+      contextExtensions: settings?.contextExtensions ?? {},
+      disableBody: settings?.disableRequestBodyBuffering ?? false,
+      body: parseBody(settings?.withRequestBody),
+    }
+  },
+  create: createExtAuthzFilter,
+}
+
+function parseExtAuthz(message: ExtAuthz, context: ParseContext): ExtAuthzConfig {
+  refuseUnsupported(ExtAuthzSchema, message, SUPPORTED, context.path)
+  const status = message.statusOnError?.code ?? 0
+  return {
+    service: parseService(message, context),
+    failureModeAllow: message.failureModeAllow,
+    failureModeAllowHeader: message.failureModeAllowHeaderAdd,
+    statusOnError: status || FORBIDDEN,
+    body: parseBody(message.withRequestBody),
+    clearRouteCache: message.clearRouteCache,
+    validateMutations: message.validateMutations,
+    metadataNamespaces: message.metadataContextNamespaces,
+    enabled: parseFraction(message.filterEnabled),
+    enabledMetadata: message.filterEnabledMetadata
+      ? parseMetadataMatcher(message.filterEnabledMetadata, context.at('filter_enabled_metadata').path)
+      : null,
+    denyAtDisable: message.denyAtDisable
+      ? { value: message.denyAtDisable.defaultValue ?? false, runtimeKey: message.denyAtDisable.runtimeKey }
+      : null,
+    includePeerCertificate: message.includePeerCertificate,
+    includeTlsSession: message.includeTlsSession,
+    statPrefix: message.statPrefix,
+    allowedHeaders: message.allowedHeaders ? matchers(message.allowedHeaders, context.at('allowed_headers')) : null,
+    disallowedHeaders: matchers(message.disallowedHeaders, context.at('disallowed_headers')),
+  }
+}
+
+function parseBody(settings: BufferSettings | undefined): BodyConfig | null {
+  if (!settings) return null
+  return {
+    maxBytes: settings.maxRequestBytes,
+    allowPartial: settings.allowPartialMessage,
+    packAsBytes: settings.packAsBytes,
+  }
+}
+
+function matchers(list: ListStringMatcher | undefined, context: ParseContext): StringMatcherData[] {
+  return (list?.patterns ?? []).map((matcher, i) => parseStringMatcher(matcher, context.at(`patterns[${i}]`).path))
+}
+
+function parseService(message: ExtAuthz, context: ParseContext): AuthzService {
+  const { services } = message
+  if (services.case === 'httpService') return parseHttpService(services.value, context.at('http_service'))
+  if (services.case !== 'grpcService')
+    throw new ConfigError(context.path, 'one of grpc_service, http_service is required')
+  const at = context.at('grpc_service')
+  const target = services.value.targetSpecifier
+  if (target.case !== 'envoyGrpc') throw new ConfigError(at.path, 'only envoy_grpc is supported by this proxy')
+  return {
+    kind: 'grpc',
+    cluster: target.value.clusterName,
+    authority: target.value.authority || target.value.clusterName,
+    timeoutMs: durationMsOr(services.value.timeout, DEFAULT_TIMEOUT_MS),
+  }
+}
+
+function parseHttpService(service: HttpService, context: ParseContext): AuthzService {
+  const uri: HttpUri | undefined = service.serverUri
+  if (!uri) throw new ConfigError(context.at('server_uri').path, 'is required')
+  const request = service.authorizationRequest
+  const response = service.authorizationResponse
+  const list = (message: ListStringMatcher | undefined, field: string) => matchers(message, context.at(field))
+  return {
+    kind: 'http',
+    cluster: uri.httpUpstreamType.value ?? '',
+    authority: URL.canParse(uri.uri) ? new URL(uri.uri).host : uri.uri,
+    pathPrefix: service.pathPrefix,
+    timeoutMs: durationMsOr(uri.timeout, DEFAULT_TIMEOUT_MS),
+    headersToAdd: (request?.headersToAdd ?? []).map(({ key, value }) => ({ name: key.toLowerCase(), value })),
+    allowedHeaders: list(request?.allowedHeaders, 'authorization_request.allowed_headers'),
+    upstreamHeaders: list(response?.allowedUpstreamHeaders, 'authorization_response.allowed_upstream_headers'),
+    upstreamHeadersToAppend: list(
+      response?.allowedUpstreamHeadersToAppend,
+      'authorization_response.allowed_upstream_headers_to_append',
+    ),
+    clientHeaders: list(response?.allowedClientHeaders, 'authorization_response.allowed_client_headers'),
+    clientHeadersOnSuccess: list(
+      response?.allowedClientHeadersOnSuccess,
+      'authorization_response.allowed_client_headers_on_success',
+    ),
+    metadataFromHeaders: list(
+      response?.dynamicMetadataFromHeaders,
+      'authorization_response.dynamic_metadata_from_headers',
+    ),
+  }
+}
