@@ -229,6 +229,7 @@ describe('admin', { skip: envoyBinary() === null ? 'no Envoy on the PATH' : fals
       '/nope',
       '/healthcheck/fail',
       '/healthcheck/ok',
+      '/drain_listeners?skip_exit',
     ]) {
       const [envoy, ours] = await post(path)
       assert.equal(ours, envoy, path)

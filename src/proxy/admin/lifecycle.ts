@@ -1,12 +1,11 @@
 // What changes the server: drain, quit, health check failure, log rotation.
 
-import { type AdminRequest, type AdminResponse, OK, text } from './response.ts'
+import { type AdminRequest, type AdminResponse, OK } from './response.ts'
 import type { AdminSource } from './source.ts'
 
 /** `?graceful`, `?inboundonly`, `?skip_exit`. */
 export function drainListeners(request: AdminRequest, source: AdminSource): AdminResponse {
   const { query } = request
-  if (query.has('skip_exit') && !query.has('graceful')) return text('skip_exit requires graceful\n', 400)
   source.drainListeners({
     graceful: query.has('graceful'),
     inboundOnly: query.has('inboundonly'),
