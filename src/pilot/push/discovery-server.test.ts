@@ -182,6 +182,17 @@ test('a removed service leaves its cluster and keeps nobody waiting for its endp
   assert.ok(!connection.held.get(CDS_TYPE)!.has('outbound|80||shop.default.svc.cluster.local'))
 })
 
+test('who proved an identity may not claim another', () => {
+  const { server } = start(serviceYaml('web'))
+  const connect = (identity: string) => {
+    const connection = new FakeConnection('sidecar~10.0.0.9~other.default~default.svc.cluster.local')
+    connection.peer.identities.push(identity)
+    server.onConnect(connection)
+  }
+  connect('spiffe://cluster.local/ns/default/sa/web')
+  assert.throws(() => connect('spiffe://cluster.local/ns/other/sa/web'), /does not belong to namespace default/)
+})
+
 test('a node that is no proxy is refused with the reason', () => {
   const { server } = start(serviceYaml('web'))
   assert.throws(() => server.onConnect(new FakeConnection('whoever')), /must have four parts/)

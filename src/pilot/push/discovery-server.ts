@@ -2,6 +2,7 @@
 import { errorText } from '../../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
 import type { Logger } from '../../base/logger.ts'
+import { parseSpiffeId } from '../../security/index.ts'
 import type {
   EncodedResource,
   ResourceUpdate,
@@ -91,6 +92,7 @@ export class DiscoveryServer implements XdsHandler {
       const { path, message } = parsed.problems[0]!
       throw new GrpcStatusError(GRPC_STATUS.INVALID_ARGUMENT, `${path}: ${message}`)
     }
+    checkIdentity(connection, parsed.value)
     const client: Client = {
       connection,
       proxy: parsed.value,
@@ -350,9 +352,28 @@ export class DiscoveryServer implements XdsHandler {
   }
 }
 
+/**
+ * Who authenticated may claim only its own namespace and service account (istiod's PILOT_ENABLE_XDS_IDENTITY_CHECK): the
+ * node decides which configuration it gets. Throws GrpcStatusError(UNAUTHENTICATED).
+ */
+function checkIdentity(connection: XdsConnection, proxy: ProxyNode): void {
+  const { identities } = connection.peer
+  if (identities.length === 0) return
+  const proved = identities.map(parseSpiffeId).flatMap((identity) => (identity.ok ? [identity.value] : []))
+  if (
+    proved.some(
+      (id) => id.namespace === proxy.namespace && (!proxy.serviceAccount || id.serviceAccount === proxy.serviceAccount),
+    )
+  )
+    return
+  const claimed = `namespace ${proxy.namespace}, service account ${proxy.serviceAccount || 'any'}`
+  throw new GrpcStatusError(GRPC_STATUS.UNAUTHENTICATED, `${identities.join(', ')} does not belong to ${claimed}`)
+}
+
 /** Private keys go only to who proved, by certificate or token, to live where it says it does. */
 function provedNamespace(client: Client): boolean {
-  return client.connection.peer.identities.some((id) => id.includes(`/ns/${client.proxy.namespace}/sa/`))
+  // Whose identity does not fit its node was refused when it connected.
+  return client.connection.peer.identities.length > 0
 }
 
 const NOTHING: readonly string[] = []
