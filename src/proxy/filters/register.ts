@@ -10,6 +10,7 @@ import { corsFilter } from './http/cors/config.ts'
 import { extAuthzFilter } from './http/ext-authz/config.ts'
 import { faultFilter } from './http/fault/config.ts'
 import { grpcStatsFilter } from './http/grpc-stats/config.ts'
+import { grpcWebFilter } from './http/grpc-web/config.ts'
 import { headerMutationFilter } from './http/header-mutation/config.ts'
 import { alpnFilter } from './http/istio-alpn/config.ts'
 import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts'
@@ -61,6 +62,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   alpnFilter,
   istioStatsFilter,
   jwtAuthnFilter,
+  grpcWebFilter,
   extAuthzFilter,
   localRateLimitFilter,
   headerMutationFilter,

@@ -53,6 +53,8 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   /** What StopIterationAndBuffer has kept so far, oldest first. */
   decodingBuffer(): readonly Buffer[]
   addDecodedData(chunk: Buffer): void
+  /** Gives data to the filters after this one, in place of what decodeData was given (then StopIterationNoBuffer). */
+  injectDecodedDataToFilterChain(chunk: Buffer, endStream: boolean): void
   /**
    * Answers from here: through the encoder filters after the headers were filtered by local_reply_config.
    * `grpcStatus` overrides the HTTP→gRPC table for gRPC requests; null = use the table.
@@ -91,6 +93,8 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   continueEncoding(): void
   encodingBuffer(): readonly Buffer[]
   addEncodedData(chunk: Buffer): void
+  /** Gives data to the filters before this one, in place of what encodeData was given (then StopIterationNoBuffer). */
+  injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void
   sendLocalReply(
     status: number,
     body: string,

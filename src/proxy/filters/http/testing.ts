@@ -180,6 +180,8 @@ export class TestStream {
         this.reply = { status, body, headers, grpcStatus, details }
         this.onReply?.()
       },
+      injectDecodedDataToFilterChain: (chunk) => void this.buffered.push(Buffer.from(chunk)),
+      injectEncodedDataToFilterChain: (chunk) => void this.buffered.push(Buffer.from(chunk)),
       encode1xxHeaders() {},
       encodeHeaders() {},
       encodeData() {},

@@ -483,6 +483,10 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
     return this.manager.heldRequest.chunks ?? []
   }
 
+  injectDecodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
+    this.manager.decodeDataFrom(this.index + 1, chunk, endStream)
+  }
+
   addDecodedData(chunk: Buffer): void {
     this.manager.holdRequest(chunk, this.iteration === Iteration.StopAllWatermark)
   }
@@ -558,6 +562,10 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
 
   encodingBuffer(): readonly Buffer[] {
     return this.manager.heldResponse.chunks ?? []
+  }
+
+  injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
+    this.manager.encodeDataFrom(this.index - 1, chunk, endStream)
   }
 
   addEncodedData(chunk: Buffer): void {

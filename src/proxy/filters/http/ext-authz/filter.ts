@@ -30,7 +30,6 @@ import type { BodyConfig, ExtAuthzConfig, ExtAuthzRouteConfig } from './config.t
 const METADATA_NAMESPACE = 'envoy.filters.http.ext_authz'
 const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check'
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: exactly these must not be in a header value
 const BAD_VALUE = /[\0\r\n]/
 
 interface ResultCounters {
