@@ -13,6 +13,8 @@ interface Scenario {
   readonly hcm?: object
   /** Added to the route action. */
   readonly route?: object
+  /** The route matches CONNECT. */
+  readonly connect?: boolean
   /** Added to the upstream's HTTP/1 options. */
   readonly upstreamHttp1?: object
   /** Bytes of the client, sent one after another as the answers to the ones before stop coming. */
@@ -303,7 +305,52 @@ const SCENARIOS: readonly Scenario[] = [
     name: 'scheme overwritten',
     hcm: { scheme_header_transformation: { scheme_to_overwrite: 'https' } },
     client: ['GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n'],
+    upstream: (head) =>
+      `HTTP/1.1 200 OK\r\nx-seen: ${/x-forwarded-proto: (.*)/.exec(head)?.[1]?.trim()}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  {
+    name: 'logs at the start and from time to time',
+    hcm: { access_log_options: { flush_access_log_on_new_request: true, access_log_flush_interval: '0.5s' } },
+    route: { timeout: '0.8s' },
+    client: [GET],
+    upstream: () => null,
+    quietMs: 1200,
+  },
+  {
+    name: 'websocket closed by upstream',
+    hcm: {
+      upgrade_configs: [{ upgrade_type: 'websocket' }],
+      access_log_options: { flush_log_on_tunnel_successfully_established: true },
+    },
+    client: [WEBSOCKET, 'ping'],
+    upstream: (_, socket) => {
+      socket.on('data', () => socket.end('bye'))
+      return 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
+    },
+  },
+  {
+    name: 'websocket closed by client',
+    hcm: { upgrade_configs: [{ upgrade_type: 'websocket' }] },
+    client: [WEBSOCKET, 'END'],
+    upstream: () => 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n',
+  },
+  {
+    name: 'CONNECT to a TCP upstream',
+    hcm: { upgrade_configs: [{ upgrade_type: 'CONNECT' }] },
+    route: { upgrade_configs: [{ upgrade_type: 'CONNECT', connect_config: {} }] },
+    connect: true,
+    client: ['CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n', GET, GET],
     upstream: () => OK,
+  },
+  {
+    name: 'CONNECT passed on',
+    hcm: { upgrade_configs: [{ upgrade_type: 'CONNECT' }] },
+    connect: true,
+    client: ['CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n', 'hello'],
+    upstream: (head, socket) => {
+      socket.on('data', (d) => socket.write(`echo:${d}`))
+      return head.startsWith('CONNECT') ? 'HTTP/1.1 200 OK\r\n\r\n' : OK
+    },
   },
   { name: 'absolute URL with another scheme', client: ['GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n'] },
   { name: 'absolute URL of https', client: ['GET https://a/x HTTP/1.1\r\nhost: b\r\n\r\n'], upstream: () => OK },
@@ -350,11 +397,11 @@ function startUpstream(scenario: Scenario): Promise<Server> {
         const head = pending.slice(0, end + 4)
         pending = pending.slice(end + 4)
         // Bodies in these scenarios hold no empty line.
-        const line = head.search(/(GET|POST|HEAD|PUT) /)
+        const line = head.search(/(GET|POST|HEAD|PUT|CONNECT) /)
         if (line < 0) continue
         const answer = scenario.upstream?.(head.slice(line), socket) ?? null
         if (answer === null) continue
-        upgraded = answer.includes(' 101 ')
+        upgraded = answer.includes(' 101 ') || head.startsWith('CONNECT')
         socket.write(answer, 'latin1')
       }
     })
@@ -399,6 +446,8 @@ function bootstrap(ports: Ports, listeners: readonly number[], upstreams: readon
                             sent: '%BYTES_SENT%',
                             method: '%REQ(:METHOD)%',
                             path: '%REQ(:PATH)%',
+                            scheme: '%REQ(:SCHEME)%',
+                            type: '%ACCESS_LOG_TYPE%',
                             protocol: '%PROTOCOL%',
                             route: '%ROUTE_NAME%',
                             cluster: '%UPSTREAM_CLUSTER%',
@@ -412,7 +461,13 @@ function bootstrap(ports: Ports, listeners: readonly number[], upstreams: readon
                       {
                         name: 'a',
                         domains: ['a', 'a:443', 'default.example'],
-                        routes: [{ name: 'r', match: { prefix: '/' }, route: { cluster: `c${i}`, ...scenario.route } }],
+                        routes: [
+                          {
+                            name: 'r',
+                            match: scenario.connect ? { connect_matcher: {} } : { prefix: '/' },
+                            route: { cluster: `c${i}`, ...scenario.route },
+                          },
+                        ],
                       },
                     ],
                   },

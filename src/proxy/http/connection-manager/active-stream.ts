@@ -53,6 +53,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private idleQueue: TimeoutQueue | null
   private requestTimer: TimeoutHandle | null = null
   private durationTimer: TimeoutHandle | null = null
+  private logTimer: TimeoutHandle | null = null
   private echoRequestId = ''
 
   constructor(manager: ConnectionManager, encoder: ResponseEncoder) {
@@ -136,7 +137,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.requestId = headers.get('x-request-id') ?? ''
     if (config.alwaysSetRequestIdInResponse || headers.has('x-envoy-force-trace')) this.echoRequestId = info.requestId
     if (config.tracing) {
-      info.traced = decideTracing(headers, config.tracing, this.route(), manager.shared.runtime)
+      info.traced = decideTracing(headers, config, config.tracing, this.route(), manager.shared.runtime)
       info.requestId = headers.get('x-request-id') ?? ''
     }
     const idleMs = this.idleOverride()
@@ -166,6 +167,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       if (route?.filterDisabled(filter.name) ?? filter.disabled) continue
       chain.add(filter.name, filter.factory)
     }
+    if (config.accessLogOnNewRequest) this.log('DownstreamStart')
+    if (manager.shared.accessLogQueue) this.armPeriodicLog()
     chain.decodeHeaders(headers, endStream)
   }
 
@@ -279,6 +282,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     stats.countStatus(headers.status)
     this.encoder.encodeHeaders(headers, endStream)
+    if (accepted && config.accessLogOnTunnel) this.log('DownstreamTunnelSuccessfullyEstablished')
     if (endStream) this.onResponseEnd()
   }
 
@@ -411,14 +415,43 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private onResponseEnd(): void {
     this.responseDone = true
     this.info.lastDownstreamTxByte = now()
-    if (this.tunneling && !this.requestDone) return
-    // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
-    if (!this.requestDone) this.chain.decodingDone = true
-    this.maybeEnd()
+    if (!this.requestDone) {
+      // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
+      this.chain.decodingDone = true
+      if (this.tunneling) this.endTunnel()
+    }
+    this.end()
+  }
+
+  /** One end of a tunnel is the end of both (as in Envoy). */
+  private endTunnel(): void {
+    if (this.info.protocol !== Protocol.Http2) this.manager.closeAfterStreams()
+    else {
+      this.encoder.stream.callbacks = null
+      this.encoder.stream.resetStream(Reset.LocalReset)
+    }
   }
 
   private maybeEnd(): void {
-    if (this.responseDone && (this.requestDone || !this.tunneling)) this.end()
+    if (this.responseDone) this.end()
+  }
+
+  private log(type: AccessLogType): void {
+    const logs = this.manager.shared.accessLogs
+    this.type = type
+    for (let i = 0; i < logs.length; i++) logs[i]!.log(this)
+    this.type = 'DownstreamEnd'
+  }
+
+  private armPeriodicLog(): void {
+    const queue = this.manager.shared.accessLogQueue!
+    this.logTimer ??= queue.handle({
+      onTimeout: () => {
+        this.log('DownstreamPeriodic')
+        this.armPeriodicLog()
+      },
+    })
+    queue.arm(this.logTimer)
   }
 
   /** Once: timers, log, filters, and the connection's bookkeeping. */
@@ -431,14 +464,14 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
     if (this.requestTimer) (shared.requestQueue ?? shared.headersQueue)!.disarm(this.requestTimer)
     if (this.durationTimer) shared.durationQueue!.disarm(this.durationTimer)
+    if (this.logTimer) shared.accessLogQueue!.disarm(this.logTimer)
     if (this.tunneling) shared.stats.cxUpgradesActive.dec()
     const { stream } = this.encoder
     info.downstreamWireBytesReceived = stream.wireBytesReceived
     info.downstreamWireBytesSent = stream.wireBytesSent
     this.chain.destroy()
     shared.stats.rqTime.record(info.end - info.start)
-    const logs = shared.accessLogs
-    for (let i = 0; i < logs.length; i++) logs[i]!.log(this)
+    this.log('DownstreamEnd')
     manager.onStreamEnd(this)
   }
 

@@ -80,6 +80,10 @@ export function mutateRequestHeaders(
   const tls = connection.transportProtocol === 'tls' && connection.ssl() !== null
   const { address, only } = trustedAddress(headers, connection, config, tls, node.address)
   if (headers.scheme === '') headers.scheme = schemeOf(headers, tls)
+  if (config.schemeOverwrite !== '') {
+    headers.scheme = config.schemeOverwrite
+    headers.set('x-forwarded-proto', config.schemeOverwrite)
+  }
   if (config.via !== '') appendVia(headers, config.via)
   const internal = only && address !== null && isInternal(config.internalAddresses, address)
   const remoteAddress = address ?? connection.remoteAddress

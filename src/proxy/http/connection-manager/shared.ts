@@ -46,6 +46,7 @@ export class SharedState {
   readonly connectionIdleQueue: TimeoutQueue | null
   readonly connectionDurationQueue: TimeoutQueue | null
   readonly drainQueue: TimeoutQueue | null
+  readonly accessLogQueue: TimeoutQueue | null
   private readonly context: WorkerContext
   private readonly inlineTable: RouteTable | null
   private readonly chain: readonly ChainEntry[]
@@ -79,6 +80,7 @@ export class SharedState {
     this.connectionIdleQueue = queue(config.common.idleTimeoutMs)
     this.connectionDurationQueue = queue(config.common.maxConnectionDurationMs)
     this.drainQueue = queue(config.drainTimeoutMs)
+    this.accessLogQueue = queue(config.accessLogIntervalMs)
     this.inlineTable = config.routeConfig && compileRouteTable(config.routeConfig, context.runtime)
     this.chain = this.compileChain(config.filters)
     for (const upgrade of config.upgrades) {

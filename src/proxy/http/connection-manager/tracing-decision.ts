@@ -4,21 +4,24 @@
 import type { RuntimeSnapshot } from '../../config/extension.ts'
 import type { Route } from '../../route/route.ts'
 import type { HeaderMap } from '../header-map.ts'
-import type { TracingConfig } from './config.ts'
+import type { HcmConfig, TracingConfig } from './config.ts'
 import { requestIdNumber, TraceReason, traceReasonOf, withTraceReason } from './request-id.ts'
 
 const MILLION = 1_000_000
 
-/** True when the request is traced. Rewrites x-request-id. */
+/** True when the request is traced. Rewrites x-request-id unless the configuration keeps ids as they are. */
 export function decideTracing(
   headers: HeaderMap,
+  ids: Pick<HcmConfig, 'packTraceReason' | 'useRequestIdForTraceSampling'>,
   config: TracingConfig,
   route: Route | null,
   runtime: RuntimeSnapshot,
 ): boolean {
   const id = headers.get('x-request-id')
-  const draw = id === undefined ? null : requestIdNumber(id)
-  if (id === undefined || draw === null) return false
+  if (id === undefined) return false
+  // All proxies on the way draw alike when the id decides.
+  const draw = ids.useRequestIdForTraceSampling ? requestIdNumber(id) : Math.floor(Math.random() * 10_000)
+  if (draw === null) return false
   const { client, random, overall } = route?.tracing ?? {
     client: config.clientSampling,
     random: config.randomSampling,
@@ -34,6 +37,6 @@ export function decideTracing(
   }
   if (reason !== TraceReason.NotTraceable && !sampled('tracing.global_enabled', overall))
     reason = TraceReason.NotTraceable
-  if (reason !== traceReasonOf(id)) headers.set('x-request-id', withTraceReason(id, reason))
+  if (ids.packTraceReason && reason !== traceReasonOf(id)) headers.set('x-request-id', withTraceReason(id, reason))
   return reason !== TraceReason.NotTraceable
 }

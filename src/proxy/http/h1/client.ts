@@ -47,6 +47,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   private inBody = false
   private body: Body = Body.None
   private remaining = 0
+  private tunnel = false
   private reusable = true
   private requests = 0
 
@@ -155,6 +156,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
       connection === undefined ? !http10 : http10 ? hasToken(connection, 'keep-alive') : !hasToken(connection, 'close')
     stream.responseStarted = true
     const tunnel = status === 101 || (stream.isConnect && status === 200)
+    this.tunnel = tunnel
     if (tunnel) {
       this.reusable = false
       this.body = Body.UntilClose
@@ -218,6 +220,8 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     if (!stream || !this.inBody) return null
     // A body cut short is no body (RFC 9112 §8).
     if (this.body !== Body.UntilClose) return CODEC_ERROR
+    // A tunnel has no end of its own: the connection's end resets it (as in Envoy).
+    if (this.tunnel) return null
     this.onData(EMPTY, true)
     return null
   }

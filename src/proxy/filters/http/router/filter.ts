@@ -35,6 +35,7 @@ import { loadBalancerContext } from './load-balancer-context.ts'
 import { startMirror } from './mirror.ts'
 import { createRetryState, RetryDecision, type RetryState } from './retry-state.ts'
 import { failedStrictHeader } from './strict-headers.ts'
+import { isTunnel, TcpTunnelPool } from './tcp-tunnel.ts'
 import { settleTimeouts, type Timeouts } from './timeouts.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
@@ -238,6 +239,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       lb.overrideHost = (info.filterState.get(OVERRIDE_HOST_KEY) as string | undefined) ?? null
     }
     lb.attempt = this.attempts
+    if (forward.connectTerminates && isTunnel(headers, forward.connectTerminates.allowPost)) {
+      const tcpPool = cluster.tcpPool(forward.priority, lb)
+      return tcpPool && new TcpTunnelPool(tcpPool)
+    }
     return cluster.httpPool(forward.priority, info.protocol, lb)
   }
 
