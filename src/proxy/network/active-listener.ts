@@ -1,10 +1,10 @@
 // A listener in a worker: accepts, runs listener filters, hands off, chooses a filter chain (envoy-contract §4).
 
+import { lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { ListenerFacts } from '../config/extension.ts'
 import { originalDstFilter } from '../filters/listener/original-dst/filter.ts'
 import type { AccessLog } from '../observe/access-log.ts'
-import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
 import { StreamInfo } from '../stream-info.ts'
 import { acceptPlain } from './accept.ts'
 import { AcceptedSocket, FilterRunEnd } from './accepted-socket.ts'
@@ -18,6 +18,7 @@ import { NetworkFilterManager } from './filter-manager.ts'
 import type { FilterChainConfig, ListenerConfig } from './listener-config.ts'
 import { type ListenerFilter, predicateHolds } from './listener-filter.ts'
 import { createListenerFilterFactory, type ListenerFilterFactory } from './listener-filters.ts'
+import { createListenerStats, type ListenerStats } from './listener-stats.ts'
 import type { SocketConnection } from './socket-connection.ts'
 import { boundSocket } from './socket-options.ts'
 import { ClientHelloPeek, startHandshake } from './tls-handshake.ts'
@@ -25,24 +26,6 @@ import { ClientHelloPeek, startHandshake } from './tls-handshake.ts'
 /** Finds the listener that serves a restored destination (use_original_dst). */
 export interface ListenerLookup {
   byDestination(address: Address): ActiveListener | null
-}
-
-interface ListenerStats {
-  readonly scope: Scope
-  readonly cxTotal: Counter
-  readonly cxDestroy: Counter
-  readonly cxActive: Gauge
-  readonly cxLength: Histogram
-  readonly preCxActive: Gauge
-  readonly preCxTimeout: Counter
-  readonly noFilterChainMatch: Counter
-  readonly filterError: Counter
-  readonly filterRemoteClose: Counter
-  readonly handshakeTimeout: Counter
-  readonly cxOverflow: Counter
-  readonly globalCxOverflow: Counter
-  readonly workerTotal: Counter
-  readonly workerActive: Gauge
 }
 
 export class ActiveListener {
@@ -66,7 +49,7 @@ export class ActiveListener {
     this.config = config
     this.environment = environment
     this.lookup = lookup
-    this.stats = createStats(config, environment)
+    this.stats = createListenerStats(config, environment.base.stats, environment.base.workerIndex)
     this.limit = new ListenerLimit(config.name, config.openConnections)
     this.facts = {
       name: config.name,
@@ -85,7 +68,11 @@ export class ActiveListener {
   /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error. */
   async bind(): Promise<Address[]> {
     const bound: Address[] = []
-    for (const address of this.config.addresses) bound.push(await this.bindOne(address))
+    for (const address of this.config.addresses) {
+      // What cannot be bound twice belongs to the first worker alone.
+      const shared = this.config.reusePort && address.pipe === undefined
+      bound.push(shared || this.environment.base.workerIndex === 0 ? await this.bindOne(address) : address)
+    }
     return bound
   }
 
@@ -172,8 +159,10 @@ export class ActiveListener {
         const where = server.address()
         resolve(typeof where === 'string' || where === null ? address : ipAddress(where.address, where.port))
       })
-      if (address.pipe !== undefined) server.listen({ path: pipePath(address.pipe), backlog: config.backlog })
-      else if (config.socketOptions.length > 0) {
+      if (address.pipe !== undefined) {
+        removeStaleSocket(address.pipe)
+        server.listen({ path: pipePath(address.pipe), backlog: config.backlog })
+      } else if (config.socketOptions.length > 0) {
         server.listen({ fd: boundSocket(address, config.socketOptions, config.reusePort), backlog: config.backlog })
       } else {
         server.listen({
@@ -381,36 +370,16 @@ class SkippableFilter implements ListenerFilter {
 
 function doNothing(): void {}
 
+/** A socket file that an earlier process has left would keep the path taken (Envoy removes it too). */
+function removeStaleSocket(path: string): void {
+  if (!path.startsWith('@') && lstatSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path)
+}
+
 function buildIndex(config: ListenerConfig): FilterChainIndex {
   return indexFilterChains(
     config.filterChains.map((chain) => chain.match),
     config.filterChains.map((chain) => chain.name),
   )
-}
-
-/** `listener.0.0.0.0_15006`, or with stat_prefix in the address's place. */
-function createStats(config: ListenerConfig, environment: ListenerEnvironment): ListenerStats {
-  const scope = environment.base.stats.scope(
-    `listener.${config.statPrefix || config.addresses[0]!.text.replaceAll(':', '_')}`,
-  )
-  const worker = scope.scope(`worker_${environment.base.workerIndex}`)
-  return {
-    scope,
-    cxTotal: scope.counter('downstream_cx_total'),
-    cxDestroy: scope.counter('downstream_cx_destroy'),
-    cxActive: scope.gauge('downstream_cx_active'),
-    cxLength: scope.histogram('downstream_cx_length_ms', 'ms'),
-    preCxActive: scope.gauge('downstream_pre_cx_active'),
-    preCxTimeout: scope.counter('downstream_pre_cx_timeout'),
-    noFilterChainMatch: scope.counter('no_filter_chain_match'),
-    filterError: scope.counter('downstream_listener_filter_error'),
-    filterRemoteClose: scope.counter('downstream_listener_filter_remote_close'),
-    handshakeTimeout: scope.counter('downstream_cx_transport_socket_connect_timeout'),
-    cxOverflow: scope.counter('downstream_cx_overflow'),
-    globalCxOverflow: scope.counter('downstream_global_cx_overflow'),
-    workerTotal: worker.counter('downstream_cx_total'),
-    workerActive: worker.gauge('downstream_cx_active'),
-  }
 }
 
 function addressesOf(socket: Socket, listening: Address): { localAddress: Address; remoteAddress: Address } {

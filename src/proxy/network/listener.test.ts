@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { SniClusterSchema as spySchema } from '../../api/gen/envoy/extensions/filters/network/sni_cluster/v3/sni_cluster_pb.js'
@@ -384,4 +388,18 @@ test('a client hello that comes byte by byte loses none, with and without the tl
     socket.write('after the handshake')
     assert.equal(String((await once(socket, 'data'))[0]), 'after the handshake')
   }
+})
+
+test('a listener on a Unix socket serves, also where an earlier process left the file', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-pipe-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const path = join(folder, 'listener.sock')
+  // A socket file that nobody listens on: what a killed process leaves.
+  spawnSync(process.execPath, [
+    '-e',
+    `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
+  ])
+  const { apply } = testListeners(t)
+  await apply({ name: 'a', address: { pipe: { path } }, filter_chains: [{ filters: [respond('over a pipe')] }] })
+  assert.equal(await text(connect({ path })), 'over a pipe')
 })

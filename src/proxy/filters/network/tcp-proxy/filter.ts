@@ -163,7 +163,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     info.upstreamTransportFailureReason = transportFailureReason
     if (reason === PoolFailureReason.Overflow) {
       info.setFlag('UO')
-      this.closeDownstream('')
+      this.closeDownstream()
       return
     }
     info.setFlag('UF')
@@ -172,7 +172,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
       return
     }
     info.setFlag('URX')
-    this.closeDownstream('')
+    this.closeDownstream()
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
@@ -210,14 +210,13 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
       return
     }
     this.shared.stats.idleTimeout.inc()
-    this.info.setFlag('SI')
-    this.closeDownstream('idle_timeout')
+    this.closeDownstream()
   }
 
   expire(): void {
     this.shared.stats.maxDuration.inc()
     this.info.setFlag('DT')
-    this.closeDownstream('max_connection_duration')
+    this.closeDownstream()
   }
 
   log(type: AccessLogType): void {
@@ -254,7 +253,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     if (cluster === undefined) {
       shared.stats.cxNoRoute.inc()
       info.setFlag('NC')
-      this.closeDownstream('')
+      this.closeDownstream()
       return
     }
     this.attempts++
@@ -265,7 +264,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     const pool = cluster.tcpPool('DEFAULT', this.loadBalancerContext(metadataMatch))
     if (pool === null) {
       info.setFlag('UH')
-      this.closeDownstream('')
+      this.closeDownstream()
       return
     }
     this.pending = pool.newConnection(this)
@@ -296,9 +295,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     return typeof value === 'string' ? xxh64(value) : null
   }
 
-  private closeDownstream(details: string): void {
-    if (details !== '') this.info.connectionTerminationDetails = details
-    this.downstream.close(CloseType.NoFlush, details)
+  private closeDownstream(): void {
+    this.downstream.close(CloseType.NoFlush)
   }
 
   /** After a downstream FIN what is still buffered goes out first; a reset is passed on. */

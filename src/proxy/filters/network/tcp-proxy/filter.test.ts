@@ -1,0 +1,180 @@
+// tcp_proxy in a whole proxy, between real sockets; what it logs is what Envoy logs for the same event.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { BootstrapSchema } from '../../../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { silentLog, until } from '../../../../xds/testing.ts'
+import { parseJson } from '../../../config/json.ts'
+import { startProxy } from '../../../server/start-proxy.ts'
+
+async function upstream(t: TestContext, onSocket: (socket: Socket) => void): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {})
+    t.after(() => socket.destroy())
+    onSocket(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+const address = (port_value: number) => ({ socket_address: { address: '127.0.0.1', port_value } })
+const cluster = (name: string, ...ports: number[]) => ({
+  name,
+  type: 'STATIC',
+  connect_timeout: '1s',
+  load_assignment: {
+    cluster_name: name,
+    endpoints: [{ lb_endpoints: ports.map((port) => ({ endpoint: { address: address(port) } })) }],
+  },
+})
+
+const FORMAT = '%RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %BYTES_RECEIVED% %BYTES_SENT% %CONNECTION_TERMINATION_DETAILS%\n'
+
+interface Running {
+  readonly port: number
+  /** The lines logged so far. */
+  lines(): string[]
+}
+
+async function proxy(t: TestContext, clusters: object[], config: object): Promise<Running> {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-tcp-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const log = join(folder, 'access.log')
+  const free = createServer().listen(0, '127.0.0.1')
+  await once(free, 'listening')
+  const { port } = free.address() as AddressInfo
+  free.close()
+  await once(free, 'close')
+  const access_log = [
+    {
+      name: 'file',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+        path: log,
+        log_format: { text_format_source: { inline_string: FORMAT } },
+      },
+    },
+  ]
+  const typed_config = {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+    stat_prefix: 't',
+    access_log,
+    ...config,
+  }
+  const bootstrap = {
+    static_resources: {
+      clusters,
+      listeners: [{ name: 'l', address: address(port), filter_chains: [{ filters: [{ name: 'tcp', typed_config }] }] }],
+    },
+  }
+  const running = await startProxy({
+    bootstrap: parseJson(BootstrapSchema, bootstrap, { path: '' }),
+    configPath: 'test',
+    concurrency: 1,
+    drainTimeS: 1,
+    drainStrategy: 'immediate',
+    fileFlushIntervalMs: 5,
+    fileFlushMinSizeKb: 64,
+    rejectUnknownDynamicFields: false,
+    log: silentLog,
+  })
+  t.after(() => running.stop())
+  return { port, lines: () => readFileSync(log, 'utf8').split('\n').slice(0, -1) }
+}
+
+async function readAll(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await once(socket, 'close').catch(() => {})
+  return Buffer.concat(chunks).toString()
+}
+
+async function logged(running: Running, line: string): Promise<void> {
+  await until(() => running.lines().length > 0, 'a log line')
+  assert.deepEqual(running.lines(), [line])
+}
+
+test('half closes pass both ways and every byte arrives', async (t) => {
+  const port = await upstream(t, (socket) => {
+    let got = 0
+    socket.on('data', (chunk) => (got += chunk.length))
+    socket.on('end', () => socket.end(`got ${got}`))
+  })
+  const running = await proxy(t, [cluster('a', port)], { cluster: 'a' })
+  const client = connect({ port: running.port, host: '127.0.0.1', allowHalfOpen: true })
+  client.end(Buffer.alloc(3_000_000))
+  assert.equal(await readAll(client.on('end', () => client.end())), 'got 3000000')
+  await logged(running, '- a 3000000 11 -')
+})
+
+test('an upstream reset resets the client', async (t) => {
+  const port = await upstream(t, (socket) => socket.once('data', () => socket.resetAndDestroy()))
+  const running = await proxy(t, [cluster('a', port)], { cluster: 'a' })
+  const client = connect({ port: running.port, host: '127.0.0.1' })
+  client.write('x')
+  const [error] = (await once(client, 'error')) as [NodeJS.ErrnoException]
+  assert.equal(error.code, 'ECONNRESET')
+  await logged(running, 'UR a 1 0 -')
+})
+
+const CASES = [
+  { name: 'no cluster', config: { cluster: 'missing' }, line: 'NC - 0 0 -' },
+  { name: 'no host', config: { cluster: 'empty' }, line: 'UH empty 0 0 -' },
+  {
+    name: 'nobody listens, after every attempt',
+    config: { cluster: 'dead', max_connect_attempts: 3 },
+    line: 'UF,URX dead 0 0 -',
+  },
+] as const
+
+for (const { name, config, line } of CASES) {
+  test(`${name}: the client is closed and the log says why`, async (t) => {
+    const dead = createServer().listen(0, '127.0.0.1')
+    await once(dead, 'listening')
+    const { port } = dead.address() as AddressInfo
+    dead.close()
+    const running = await proxy(t, [cluster('empty'), cluster('dead', port)], config)
+    assert.equal(await readAll(connect({ port: running.port, host: '127.0.0.1' })), '')
+    await logged(running, line)
+  })
+}
+
+test('a dead host is left behind within max_connect_attempts', async (t) => {
+  const dead = createServer().listen(0, '127.0.0.1')
+  await once(dead, 'listening')
+  const { port: deadPort } = dead.address() as AddressInfo
+  dead.close()
+  const port = await upstream(t, (socket) => socket.end('alive'))
+  const running = await proxy(t, [cluster('a', deadPort, port)], { cluster: 'a', max_connect_attempts: 2 })
+  for (let i = 0; i < 4; i++) assert.equal(await readAll(connect({ port: running.port, host: '127.0.0.1' })), 'alive')
+})
+
+test('idle and overlong connections are closed', async (t) => {
+  const port = await upstream(t, (socket) => socket.resume())
+  const idle = await proxy(t, [cluster('a', port)], { cluster: 'a', idle_timeout: '0.05s' })
+  assert.equal(await readAll(connect({ port: idle.port, host: '127.0.0.1' })), '')
+  await logged(idle, '- a 0 0 -')
+  const long = await proxy(t, [cluster('a', port)], { cluster: 'a', max_downstream_connection_duration: '0.05s' })
+  assert.equal(await readAll(connect({ port: long.port, host: '127.0.0.1' })), '')
+  await logged(long, 'DT a 0 0 -')
+})
+
+test('weights choose the cluster', async (t) => {
+  const never = await upstream(t, (socket) => socket.end('never'))
+  const always = await upstream(t, (socket) => socket.end('always'))
+  const weighted_clusters = {
+    clusters: [
+      { name: 'never', weight: 1 },
+      { name: 'always', weight: 4_000_000_000 },
+    ],
+  }
+  const running = await proxy(t, [cluster('never', never), cluster('always', always)], { weighted_clusters })
+  assert.equal(await readAll(connect({ port: running.port, host: '127.0.0.1' })), 'always')
+})
