@@ -67,8 +67,7 @@ export class Resource {
   }
 
   private report(count: number): void {
-    const open = count < this.limit ? 0 : 1
-    if (this.open.value !== open) this.open.set(open)
+    this.open.set(count < this.limit ? 0 : 1)
     this.remaining?.set(Math.max(0, this.limit - count))
   }
 }

@@ -89,6 +89,8 @@ export interface ThreadLocalCluster {
   /** For outlier detection and the host's counts: the answer of one upstream attempt. */
   onResponse(host: HostDescription, status: number): void
   onReset(host: HostDescription | null, reason: StreamResetReason): void
+  /** An attempt, or the whole request, took too long at this host. */
+  onTimeout(host: HostDescription): void
   /** A response says that its host must not be used any more (x-envoy-immediate-health-check-fail). */
   onImmediateHealthCheckFail(host: HostDescription): void
 }

@@ -13,15 +13,15 @@ export class ClusterOutliers {
   private readonly hosts = new Map<HostMonitor, Host>()
   private timer: NodeJS.Timeout | null = null
 
-  /** `onChange`: the health of a host changed. */
-  constructor(config: OutlierConfig, scope: Scope, onChange: () => void) {
+  /** `onChange`: a host was ejected or taken back. */
+  constructor(config: OutlierConfig, scope: Scope, onChange: (host: Host) => void) {
     this.intervalMs = config.intervalMs
     this.detector = new OutlierDetector(config, scope, {
       nowMs: now,
       random: Math.random,
       onChange: (monitor) => {
         const host = this.hosts.get(monitor)
-        if (host?.setFlag(HealthFlag.FailedOutlierCheck, monitor.ejected)) onChange()
+        if (host?.setFlag(HealthFlag.FailedOutlierCheck, monitor.ejected)) onChange(host)
       },
     })
   }

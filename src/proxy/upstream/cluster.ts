@@ -77,7 +77,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       ? new SubsetLoadBalancer(this.hosts, data.subset, environment)
       : new PriorityLoadBalancer(this.hosts, environment)
     this.outliers = data.outlierDetection
-      ? new ClusterOutliers(data.outlierDetection, this.scope, () => this.onHealthChange())
+      ? new ClusterOutliers(data.outlierDetection, this.scope, (host) => this.onEjection(host))
       : null
     this.healthCheckers = data.healthChecks.map(
       (check) =>
@@ -209,7 +209,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.stats.membershipHealthy.set(healthy)
     this.stats.membershipDegraded.set(degraded)
     this.stats.membershipExcluded.set(excluded)
-    this.stats.maxHostWeight.set(heaviest)
+    if (this.data.type === 'EDS') this.stats.maxHostWeight.set(heaviest)
   }
 
   private onHealthChange(): void {
@@ -227,12 +227,22 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         this.outliers?.remove(host)
         host.drainPools()
       }
-      for (const pool of host.pools) {
-        if (this.data.closeConnectionsOnHostHealthFailure) pool.closeAll()
-        else pool.closeIdle()
-      }
+      this.onHostUnhealthy(host)
     }
     this.onHealthChange()
+  }
+
+  private onEjection(host: Host): void {
+    if (host.health === Health.Unhealthy) this.onHostUnhealthy(host)
+    this.onHealthChange()
+  }
+
+  /** Connections to a bad host are not kept for later. */
+  private onHostUnhealthy(host: Host): void {
+    for (const pool of host.pools) {
+      if (this.data.closeConnectionsOnHostHealthFailure) pool.closeAll()
+      else pool.closeIdle()
+    }
   }
 
   /** The first transport_socket_match whose fields the endpoint's (then the locality's) metadata has. */
@@ -295,9 +305,16 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         return pool
       }
     }
+    if (!this.mayAddPool(resources)) return null
     const pool = new HttpPool(host, protocol, choiceOf(context), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
+  }
+
+  private mayAddPool(resources: ResourceManager): boolean {
+    if (resources.connectionPools.canCreate()) return true
+    this.stats.cxPoolOverflow.inc()
+    return false
   }
 
   tcpPool(priority: 'DEFAULT' | 'HIGH', context: LoadBalancerContext): TcpConnPool | null {
@@ -317,6 +334,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         return pool
       }
     }
+    if (!this.mayAddPool(resources)) return null
     const pool = new TcpPool(host, choiceOf(context), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
@@ -343,6 +361,13 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     if (reason === StreamResetReason.RemoteReset || reason === StreamResetReason.RemoteRefusedStreamReset)
       this.stats.rqRxReset.inc()
     this.outliers?.onReset(host as Host, reason)
+  }
+
+  onTimeout(host: HostDescription): void {
+    const { stats } = host as Host
+    stats.rqTimeout++
+    stats.rqError++
+    this.outliers?.onReset(host as Host, StreamResetReason.ConnectionTimeout)
   }
 
   onImmediateHealthCheckFail(host: HostDescription): void {

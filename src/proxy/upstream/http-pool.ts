@@ -69,6 +69,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
     this.choice = choice
     this.resources = resources
     this.environment = environment
+    resources.connectionPools.inc()
   }
 
   newStream(decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): Cancellable | null {
@@ -214,6 +215,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   }
 
   drain(): void {
+    if (!this.draining) this.resources.connectionPools.dec()
     this.draining = true
     for (const client of this.clients) client.drain()
     this.checkIdle()
@@ -263,6 +265,9 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     pool.host.stats.cxActive++
     stats.cxTotal.inc()
     stats.cxActive.inc()
+    // As Envoy: by the protocol that is meant, where that is known before the connection stands.
+    if (pool.protocol === 'http1') stats.cxHttp1Total.inc()
+    else if (pool.protocol === 'http2') stats.cxHttp2Total.inc()
   }
 
   get hasRoom(): boolean {
@@ -373,10 +378,10 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     stats.cxConnectMs.record(now() - this.startedAt)
     const protocol = this.chosenProtocol()
     if (protocol === 'http2') {
-      stats.cxHttp2Total.inc()
       this.codecProtocol = Protocol.Http2
       this.limit = data.http.http2.maxConcurrentStreams
-    } else stats.cxHttp1Total.inc()
+    }
+    if (this.pool.protocol === 'auto') (protocol === 'http2' ? stats.cxHttp2Total : stats.cxHttp1Total).inc()
     this.codec = createClientCodec(protocol, this.connection, this, data.http, stats)
     const { maxConnectionDurationMs } = data.http.common
     if (maxConnectionDurationMs > 0) this.durationTimer = setTimeout(onDurationTimer, maxConnectionDurationMs, this)

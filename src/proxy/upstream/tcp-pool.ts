@@ -19,12 +19,14 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   readonly resources: ResourceManager
   readonly environment: PoolEnvironment
   private readonly open = new Set<TcpClient>()
+  private drained = false
 
   constructor(host: Host, choice: TransportChoice, resources: ResourceManager, environment: PoolEnvironment) {
     this.host = host
     this.choice = choice
     this.resources = resources
     this.environment = environment
+    resources.connectionPools.inc()
   }
 
   newConnection(callbacks: TcpPoolCallbacks): Cancellable | null {
@@ -55,6 +57,8 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   }
 
   drain(): void {
+    if (!this.drained) this.resources.connectionPools.dec()
+    this.drained = true
     // Connections belong to their users and end with them.
     if (this.open.size === 0) this.environment.onIdle()
   }

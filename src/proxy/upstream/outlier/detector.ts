@@ -58,6 +58,10 @@ export class OutlierDetector {
   private readonly hooks: DetectorHooks
   private readonly enforcedTotal: Counter
   private readonly overflow: Counter
+  /** Deprecated names that Envoy still counts. */
+  private readonly total: Counter
+  private readonly total5xx: Counter
+  private readonly totalSuccessRate: Counter
   private readonly active: Gauge
   private readonly enforced: Record<Kind, Counter>
   private readonly detected: Record<Kind, Counter>
@@ -68,6 +72,9 @@ export class OutlierDetector {
     const stats = scope.scope('outlier_detection')
     this.enforcedTotal = stats.counter('ejections_enforced_total')
     this.overflow = stats.counter('ejections_overflow')
+    this.total = stats.counter('ejections_total')
+    this.total5xx = stats.counter('ejections_consecutive_5xx')
+    this.totalSuccessRate = stats.counter('ejections_success_rate')
     this.active = stats.gauge('ejections_active')
     const counters = (prefix: string): Record<Kind, Counter> =>
       Object.fromEntries(KINDS.map((kind) => [kind, stats.counter(`${prefix}_${kind}`)])) as Record<Kind, Counter>
@@ -225,6 +232,9 @@ export class OutlierDetector {
     this.active.inc()
     this.enforcedTotal.inc()
     this.enforced[kind].inc()
+    this.total.inc()
+    if (kind === 'consecutive_5xx') this.total5xx.inc()
+    if (kind === 'success_rate') this.totalSuccessRate.inc()
     this.hooks.onChange(monitor)
   }
 

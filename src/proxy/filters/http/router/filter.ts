@@ -541,7 +541,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (!this.responseStarted && this.retry) {
       const decision = this.retry.onReset(reason, request.sent)
       if (decision === RetryDecision.Yes && this.canRetry()) {
-        cluster.stats.countRetried(failureOf(reason).status)
         this.retryLater(request)
         return
       }
@@ -569,7 +568,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const { cluster } = this
     if (this.finished || !cluster) return
     cluster.stats.rqTimeout.inc()
-    if (this.current) cluster.onReset(this.current.host, Reset.LocalReset)
+    if (this.current) cluster.onTimeout(this.current.host)
     this.giveUp('UT', 'response_timeout', 'upstream request timeout', this.timeouts!.altResponse ? 204 : 504)
   }
 
@@ -597,11 +596,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private onAttemptTimeout(request: UpstreamRequest, details: string): void {
     const { cluster, callbacks } = this
     if (this.finished || !cluster || request !== this.current) return
-    cluster.onReset(request.host, Reset.LocalReset)
+    cluster.onTimeout(request.host)
     if (!this.responseStarted && this.retry) {
       const decision = this.retry.onReset(Reset.LocalReset, true)
       if (decision === RetryDecision.Yes && this.canRetry()) {
-        cluster.stats.countRetried(504)
         this.retryLater(request)
         return
       }
