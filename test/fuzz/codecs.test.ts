@@ -14,8 +14,8 @@ import { HeaderMap } from '../../src/proxy/http/header-map.ts'
 import { HpackDecoder } from '../../src/proxy/http/hpack/decoder.ts'
 import { HpackEncoder } from '../../src/proxy/http/hpack/encoder.ts'
 import { normalized, normalizePath } from '../../src/proxy/http/path.ts'
+import { MemoryConnection } from '../../src/proxy/http/testing.ts'
 import { StatsStore } from '../../src/proxy/observe/stats-store.ts'
-import { MemoryConnection } from './memory-connection.ts'
 import { mutate, pieces, Random } from './random.ts'
 
 const SEED = Number(process.env.FUZZ_SEED ?? 1)

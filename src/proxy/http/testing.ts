@@ -1,9 +1,9 @@
-// A Connection that keeps what is written, for driving codecs without sockets.
+// Test support: a Connection that keeps what is written, for driving codecs without sockets.
 
-import { ipAddress } from '../../src/proxy/network/address.ts'
-import { DetectedClose } from '../../src/proxy/network/close.ts'
-import type { Connection, ConnectionCallbacks } from '../../src/proxy/network/connection.ts'
-import { SocketConnectionInfo } from '../../src/proxy/network/connection-info.ts'
+import { ipAddress } from '../network/address.ts'
+import { DetectedClose } from '../network/close.ts'
+import type { Connection, ConnectionCallbacks } from '../network/connection.ts'
+import { SocketConnectionInfo } from '../network/connection-info.ts'
 
 const ADDRESS = ipAddress('127.0.0.1', 80)
 
