@@ -4,6 +4,7 @@ import { errorText, UserError } from '../base/errors.ts'
 import type { KubeObject, MemoryStore } from '../cluster/index.ts'
 import type { Admission } from './admission.ts'
 import type { ApiOperations, ContainerInfo, LogRequest, MeshStatus } from './api.ts'
+import { ownerDeployment } from './deployments.ts'
 import type { EventLog } from './event-log.ts'
 import { applyManifests, type FolderFile, FolderSource, keyOf } from './folder-source.ts'
 import type { ImageCatalogue } from './images.ts'
@@ -11,7 +12,7 @@ import type { Kubelet } from './kubelet.ts'
 import { followFile, tailOffset } from './log-file.ts'
 import { readManifests } from './manifest.ts'
 import { podSummary } from './pod-summary.ts'
-import type { Pod } from './pod-types.ts'
+import { isPodReady, type Pod } from './pod-types.ts'
 import type { PodWorker } from './pod-worker.ts'
 import { resourceType } from './resource-names.ts'
 
@@ -114,12 +115,24 @@ export class ApiServer {
     return this.options.admission.delete(read.flatMap((r) => r.objects).map(({ object }) => keyOf(object)))
   }
 
+  /** A pod's name as given, or the first pod of `deploy/NAME`, a ready one before others. */
+  private podName(namespace: string, word: string): string {
+    const deployment = /^(?:deploy|deployments?)(?:\.apps)?\/(.+)$/.exec(word)?.[1]
+    if (deployment === undefined) return word
+    const pods = (this.options.store.list('Pod', namespace) as Pod[]).filter(
+      (pod) => ownerDeployment(pod) === deployment && !pod.metadata.deletionTimestamp,
+    )
+    const pod = pods.find(isPodReady) ?? pods[0]
+    if (!pod) throw new UserError(`deployment ${deployment} in namespace ${namespace} has no pod`)
+    return pod.metadata.name
+  }
+
   private findContainer(
     namespace: string,
     pod: string,
     container: string | undefined,
   ): { worker: PodWorker; name: string } {
-    const worker = this.options.kubelet.worker(namespace, pod)
+    const worker = this.options.kubelet.worker(namespace, this.podName(namespace, pod))
     if (!worker) throw new UserError(`pods "${pod}" not found in namespace ${namespace}`)
     const { metadata, spec } = worker.pod
     const name =

@@ -14,7 +14,9 @@ interface ExecOptions {
 export function register(program: Command): void {
   program
     .command('exec <pod> <command...>')
-    .description('run a command inside a container: outrigger exec POD -c CONTAINER -- COMMAND')
+    .description(
+      'run a command inside a container: outrigger exec POD -c CONTAINER -- COMMAND; POD is a name or deploy/NAME',
+    )
     .option('-n, --namespace <name>', 'namespace of the pod', 'default')
     .option('-c, --container <name>', 'container of the pod; the application when not given')
     .option('-i, --stdin', 'pass standard input on')

@@ -13,7 +13,7 @@ interface LogsOptions {
 export function register(program: Command): void {
   program
     .command('logs <pod> [container]')
-    .description("print a container's output")
+    .description("print a container's output; POD is a pod's name or deploy/NAME")
     .option('-n, --namespace <name>', 'namespace of the pod', 'default')
     .option('-c, --container <name>', 'container of the pod; the application when not given')
     .option('-f, --follow', 'keep printing what is added')
