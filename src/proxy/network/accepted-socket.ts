@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import type { ConnectionSlot } from './connection-limits.ts'
+import { reportFault } from './fault.ts'
 import { type DynamicMetadata, FilterState } from './filter.ts'
 import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from './listener-filter.ts'
 import { socketFd } from './socket-connection.ts'
@@ -148,6 +149,15 @@ export class AcceptedSocket implements AcceptedSocketView {
   }
 
   private readonly onData = (chunk: Buffer): void => {
+    try {
+      this.take(chunk)
+    } catch (error) {
+      reportFault(error, `listener filters of ${this.info.remoteAddress.text}`)
+      this.destroy()
+    }
+  }
+
+  private take(chunk: Buffer): void {
     this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk])
     if (!this.feed()) return
     for (this.index++; this.index < this.filters.length; this.index++) {

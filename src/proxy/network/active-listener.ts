@@ -12,6 +12,7 @@ import { ipAddress, pipeAddress, pipePath } from './address.ts'
 import { type Address, CloseType } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { ListenerLimit } from './connection-limits.ts'
+import { reportFault } from './fault.ts'
 import { type ListenerEnvironment, WorkerFilterChain } from './filter-chain.ts'
 import { type FilterChainIndex, indexFilterChains, matchFilterChain } from './filter-chain-match.ts'
 import { NetworkFilterManager } from './filter-manager.ts'
@@ -196,7 +197,12 @@ export class ActiveListener {
       transparent: this.config.transparent,
       slot,
     })
-    this.runListenerFilters(accepted, this.config.useOriginalDst)
+    try {
+      this.runListenerFilters(accepted, this.config.useOriginalDst)
+    } catch (error) {
+      reportFault(error, `accept on ${this.config.name}`)
+      accepted.destroy()
+    }
   }
 
   private runListenerFilters(accepted: AcceptedSocket, handOff: boolean): void {

@@ -11,6 +11,7 @@ import {
 import { ipAddress, pipePath } from './address.ts'
 import type { Address, Connection, SslInfo } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
+import { reportFault } from './fault.ts'
 import { SocketConnection, sharedOnRead, socketFd } from './socket-connection.ts'
 import { type SocketOption, setSocketOptions, socketWithOptions } from './socket-options.ts'
 
@@ -65,7 +66,14 @@ export function openConnection(address: Address, options: ConnectOptions): Conne
     const tls = options.tls
     const secure = socket as TLSSocket
     secure.on('session', (session: Buffer) => tls.onSession(session))
-    secure.once('secureConnect', () => onSecureConnect(secure, connection, tls))
+    secure.once('secureConnect', () => {
+      try {
+        onSecureConnect(secure, connection, tls)
+      } catch (error) {
+        reportFault(error, `handshake of connection ${connection.id}`)
+        connection.failTransport('')
+      }
+    })
   }
   return connection
 }

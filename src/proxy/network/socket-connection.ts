@@ -12,6 +12,7 @@ import type { TLSSocket } from 'node:tls'
 import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
+import { reportFault } from './fault.ts'
 import { connectFailureText, tlsFailureText } from './transport-error.ts'
 import {
   acquireWriteBuffer,
@@ -42,15 +43,6 @@ interface NativeHandle {
 
 /** Pass as `onread` when the socket is made; the connection attaches itself afterwards. */
 export const sharedOnRead = { buffer: READ_BUFFER, callback: onRead }
-
-/** What is done with a fault of our own while handling a peer's bytes: the connection ends, the process does not. */
-let reportFault: (error: unknown, connection: Connection) => void = (error) => {
-  throw error
-}
-
-export function setFaultReporter(report: (error: unknown, connection: Connection) => void): void {
-  reportFault = report
-}
 
 /** Descriptor of a socket's handle, or -1. Node has no public access to it. */
 export function socketFd(socket: Socket): number {
@@ -357,7 +349,7 @@ export class SocketConnection implements Connection {
   }
 
   private fault(error: unknown): void {
-    reportFault(error, this)
+    reportFault(error, `connection ${this.id}`)
     this.close(CloseType.NoFlush, 'internal_error')
   }
 
@@ -376,7 +368,7 @@ export class SocketConnection implements Connection {
     try {
       this.callbacks.onEvent(event)
     } catch (error) {
-      reportFault(error, this)
+      reportFault(error, `connection ${this.id}`)
     }
     leaveRead()
   }

@@ -5,6 +5,7 @@ import type { Scope } from '../observe/stats.ts'
 import { acceptTls } from './accept.ts'
 import type { AcceptedSocket } from './accepted-socket.ts'
 import { type ClientHello, parseClientHello } from './client-hello.ts'
+import { reportFault } from './fault.ts'
 import { type ListenerFilter, ListenerFilterStatus } from './listener-filter.ts'
 import type { SocketConnection } from './socket-connection.ts'
 import { tlsSslInfo } from './ssl-info.ts'
@@ -59,7 +60,15 @@ export function startHandshake(
   }
   info.transportProtocol = 'tls'
   const connection = acceptTls(socket, info)
-  socket.once('secure', () => finishHandshake(socket, connection, factory, stats))
+  socket.once('secure', () => {
+    try {
+      finishHandshake(socket, connection, factory, stats)
+    } catch (error) {
+      // A certificate that node cannot read, for example.
+      reportFault(error, `handshake of connection ${connection.id}`)
+      connection.failTransport('')
+    }
+  })
   socket.once('_tlsError', (error: Error & { reason?: string }) => {
     const noCertificate = error.reason === 'peer did not return a certificate'
     stats.counter(noCertificate ? 'fail_verify_no_cert' : 'connection_error').inc()

@@ -9,7 +9,7 @@ import type { Address } from '../network/connection.ts'
 import { setConnectionIdRange } from '../network/connection-info.ts'
 import { ConnectionLimits } from '../network/connection-limits.ts'
 import { ServerDrain } from '../network/drain.ts'
-import { setFaultReporter } from '../network/socket-connection.ts'
+import { setFaultReporter } from '../network/fault.ts'
 import { SecretStore } from '../network/tls/secret-store.ts'
 import { WorkerListeners } from '../network/worker-listeners.ts'
 import { AccessLogFiles } from '../observe/access-log-file.ts'
@@ -35,11 +35,8 @@ export class DataPlaneWorker {
   constructor(settings: WorkerSettings) {
     setConnectionIdRange(settings.index, settings.concurrency)
     this.log = createLogger(`worker_${settings.index}`, isLogLevel(settings.logLevel) ? settings.logLevel : 'info')
-    setFaultReporter((error, connection) => {
-      this.log.error(
-        { err: error, connection: connection.id },
-        'internal error while handling a connection; it is closed',
-      )
+    setFaultReporter((error, where) => {
+      this.log.error({ err: error, where }, 'internal error while handling a connection; it is closed')
     })
     this.stats = new StatsStore(compileStatsFilter(settings.stats))
     this.runtime = new Runtime(settings.runtime)
