@@ -18,6 +18,8 @@ test("Go's duration notation in milliseconds", () => {
     ['5 s', undefined],
     ['5sx', undefined],
     ['-', undefined],
+    ['2562047h', 9_223_369_200_000],
+    ['2562048h', undefined],
   ]
   for (const [text, ms] of cases) assert.equal(parseDuration(text), ms, text)
 })

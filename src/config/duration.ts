@@ -11,6 +11,9 @@ const UNIT_MS: Record<string, number> = {
   ns: 0.000001,
 }
 
+/** As far as Go's, and Envoy's, 64 bits of nanoseconds reach. */
+const MAX_MS = 2 ** 63 / 1e6
+
 /** Parses Go's duration notation (`1h30m`, `1.5s`, `-2ms`, `0`); undefined when it is not one. */
 export function parseDuration(text: string): DurationMs | undefined {
   if (text === '0' || text === '+0' || text === '-0') return 0
@@ -24,5 +27,5 @@ export function parseDuration(text: string): DurationMs | undefined {
     if (!found) return undefined
     total += Number(found[1]) * UNIT_MS[found[2]!]!
   }
-  return sign * total
+  return total < MAX_MS ? sign * total : undefined
 }

@@ -202,3 +202,21 @@ test('garbage of any shape is refused, never thrown', () => {
   assert.equal(({} as { x?: number }).x, undefined)
   assert.equal(result.ok, false)
 })
+
+test('numbers that no proxy could be told are refused', () => {
+  const route = (weight: number) => ({ destination: { host: 'a' }, weight })
+  const problems = (http: unknown) => {
+    const result = parseResource({
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'VirtualService',
+      metadata: { name: 'a', namespace: 'default' },
+      spec: { hosts: ['a'], http: [http] },
+    })
+    return result.ok ? [] : result.problems.map(({ path, message }) => `${path} ${message}`)
+  }
+  assert.deepEqual(problems({ route: [route(2 ** 32 - 1), route(0)] }), [])
+  assert.deepEqual(problems({ route: [route(2 ** 32 - 1), route(1)] }), [
+    'spec.http[0].route the sum of weights must be at most 4294967295',
+  ])
+  assert.equal(problems({ route: [route(1)], retries: { attempts: 2 ** 31 } }).length, 1)
+})

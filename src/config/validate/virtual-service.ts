@@ -174,16 +174,14 @@ function validateRewrite({ rewrite, match }: HttpRoute, path: string, problems: 
 }
 
 function validateHttpDestinations(route: HttpRoute, path: string, problems: Problems): void {
-  let total = 0
   const list = route.route ?? []
   list.forEach((one, i) => {
     const at = `${path}.route[${i}]`
     checkDestination(one.destination, `${at}.destination`, problems)
     checkHeaders(one.headers?.request, `${at}.headers.request`, problems)
     checkHeaders(one.headers?.response, `${at}.headers.response`, problems)
-    total += one.weight ?? 0
   })
-  if (list.length > 1 && total === 0) problems.error(`${path}.route`, 'the sum of weights must be more than 0')
+  checkWeights(list, `${path}.route`, problems)
 }
 
 function validateWeights(routes: readonly RouteDestination[] | undefined, path: string, problems: Problems): void {
@@ -194,9 +192,17 @@ function validateWeights(routes: readonly RouteDestination[] | undefined, path: 
   routes.forEach((one, i) => {
     checkDestination(one.destination, `${path}[${i}].destination`, problems)
   })
-  if (routes.length > 1 && routes.every((one) => !one.weight)) {
-    problems.error(path, 'the sum of weights must be more than 0')
-  }
+  checkWeights(routes, path, problems)
+}
+
+/** As a proxy would have it: it refuses the whole configuration otherwise. */
+const MAX_TOTAL_WEIGHT = 2 ** 32 - 1
+
+function checkWeights(routes: readonly { readonly weight?: number }[], path: string, problems: Problems): void {
+  if (routes.length < 2) return
+  const total = routes.reduce((sum, { weight = 0 }) => sum + weight, 0)
+  if (total === 0) problems.error(path, 'the sum of weights must be more than 0')
+  if (total > MAX_TOTAL_WEIGHT) problems.error(path, `the sum of weights must be at most ${MAX_TOTAL_WEIGHT}`)
 }
 
 function checkDestination(destination: Destination, path: string, problems: Problems): void {
