@@ -28,12 +28,12 @@ import { connectionError, Http2Details, type Http2Error, protocolError } from '.
 import { type FrameHandler, FrameReader } from './frame-reader.ts'
 import { FrameWriter } from './frame-writer.ts'
 import { BlockFault, BlockKind, type BlockLimits, HeaderBlock } from './header-block.ts'
+import { HeaderPieces } from './header-pieces.ts'
+import { InboundLimits } from './inbound-limits.ts'
 import { Keepalive } from './keepalive.ts'
 import type { Http2Stats } from './stats.ts'
 import type { Http2Stream } from './stream.ts'
 
-/** Encoded header bytes of one block, beyond which the peer is cut off (Envoy: 64 KiB of one field on the wire). */
-const MAX_ENCODED_BLOCK = 128 * 1024
 /** Streams we reset lately: frames for them were on their way and are skipped, not faults (§5.1). */
 const MAX_REMEMBERED_RESETS = 1000
 
@@ -44,6 +44,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   readonly stats: Http2Stats
   readonly writer: FrameWriter
   readonly encoder: HpackEncoder
+  readonly limits: InboundLimits
   readonly streams = new Map<number, Http2Stream>()
   /** Streams whose body waits for a window. */
   readonly blocked = new Set<Http2Stream>()
@@ -51,10 +52,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   peerInitialWindow = DEFAULT_WINDOW
   /** Connection windows: what we, what the peer may send. */
   sendWindow = DEFAULT_WINDOW
-  dataFramesSent = 0
   /** Highest id that the peer opened (server) or we opened (client). */
   protected lastStreamId = 0
-  protected openedStreams = 0
   protected goAwaySent = false
   protected peerAllowsConnect = false
   protected readonly block: HeaderBlock
@@ -67,17 +66,10 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   private settingsReceived = false
   private failed = false
   private aboveTransport = false
-  /** Stream whose header block goes on in CONTINUATION frames, or 0. */
-  private continuing = 0
-  private continuingEnd = false
-  private pieces: Buffer[] = []
-  private piecesBytes = 0
+  private readonly pieces = new HeaderPieces()
   private readonly resets = new Set<number>()
-  private emptyFrames = 0
-  private priorityFrames = 0
-  private windowUpdateFrames = 0
 
-  constructor(connection: Connection, options: Http2Options, limits: BlockLimits, stats: Http2Stats) {
+  constructor(connection: Connection, options: Http2Options, blockLimits: BlockLimits, stats: Http2Stats) {
     this.connection = connection
     this.options = options
     this.stats = stats
@@ -85,7 +77,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     this.writer = new FrameWriter(connection)
     this.encoder = new HpackEncoder(options.hpackTableSize)
     this.decoder = new HpackDecoder(options.hpackTableSize)
-    this.block = new HeaderBlock(limits)
+    this.block = new HeaderBlock(blockLimits)
+    this.limits = new InboundLimits(options, stats)
     this.initialWindow = options.initialStreamWindowSize
     this.connectionWindow = Math.max(options.initialConnectionWindowSize, DEFAULT_WINDOW)
     this.keepalive = Keepalive.of(options, this.writer, stats, connection)
@@ -173,7 +166,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
 
   protected register(stream: Http2Stream): void {
     this.streams.set(stream.id, stream)
-    this.openedStreams++
+    this.limits.openedStreams++
     this.stats.streamsActive.inc()
     this.keepalive?.onStream()
     if (this.aboveTransport) stream.onTransportWatermark(true)
@@ -237,19 +230,20 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   // ---- frames
 
   onFrameHeader(length: number, type: number, flags: number, streamId: number): Http2Error | null {
-    if (this.continuing !== 0 && (type !== FrameType.Continuation || streamId !== this.continuing)) {
+    if (this.pieces.streamId !== 0 && (type !== FrameType.Continuation || streamId !== this.pieces.streamId)) {
       return protocolError('a header block must be finished first')
     }
     if (!this.settingsReceived && (type !== FrameType.Settings || (flags & ACK) !== 0))
       return protocolError('SETTINGS must come first')
     if (type !== FrameType.Data) {
-      if (type === FrameType.Headers || type === FrameType.Continuation) return this.countEmpty(length === 0, flags)
+      if (type === FrameType.Headers || type === FrameType.Continuation)
+        return this.limits.onMessageFrame(length === 0, flags)
       return null
     }
     if (streamId === 0) return protocolError('DATA without a stream')
     this.receiveWindow -= length
     if (this.receiveWindow < 0) return connectionError(ErrorCode.FlowControlError, 'connection window exceeded')
-    const flood = this.countEmpty(length === 0, flags)
+    const flood = this.limits.onMessageFrame(length === 0, flags)
     if (flood) return flood
     const stream = this.streams.get(streamId)
     if (!stream) {
@@ -291,7 +285,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       }
     }
     stream.receiveData(payload, start, end, endStream)
-    return this.floodCheck()
+    return this.limits.onFrameHandled(this.writer.outbound)
   }
 
   onFrame(
@@ -303,7 +297,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     end: number,
   ): Http2Error | null {
     const error = this.takeFrame(type, flags, streamId, payload, start, end)
-    return error ?? this.floodCheck()
+    return error ?? this.limits.onFrameHandled(this.writer.outbound)
   }
 
   private takeFrame(
@@ -367,8 +361,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (refused) return refused
     const endStream = (flags & END_STREAM) !== 0
     if (flags & END_HEADERS) return this.onBlock(streamId, endStream, payload, start, end)
-    this.continuing = streamId
-    this.continuingEnd = endStream
+    this.pieces.begin(streamId, endStream)
     return this.keepPiece(payload, start, end)
   }
 
@@ -379,20 +372,16 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     start: number,
     end: number,
   ): Http2Error | null {
-    if (this.continuing === 0) return protocolError('CONTINUATION without HEADERS')
+    if (this.pieces.streamId === 0) return protocolError('CONTINUATION without HEADERS')
     const error = this.keepPiece(payload, start, end)
     if (error || (flags & END_HEADERS) === 0) return error
-    const block = Buffer.concat(this.pieces)
-    this.pieces = []
-    this.piecesBytes = 0
-    this.continuing = 0
-    return this.onBlock(streamId, this.continuingEnd, block, 0, block.length)
+    const { endStream } = this.pieces
+    const block = this.pieces.take()
+    return this.onBlock(streamId, endStream, block, 0, block.length)
   }
 
   private keepPiece(payload: Buffer, start: number, end: number): Http2Error | null {
-    this.pieces.push(Buffer.from(payload.subarray(start, end)))
-    this.piecesBytes += end - start
-    if (this.piecesBytes <= MAX_ENCODED_BLOCK) return null
+    if (this.pieces.add(payload, start, end)) return null
     this.stats.headerOverflow.inc()
     return connectionError(ErrorCode.EnhanceYourCalm, 'header block too large', Http2Details.TooManyHeaders)
   }
@@ -461,9 +450,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (end - start !== 5) return connectionError(ErrorCode.FrameSizeError, 'PRIORITY')
     if ((payload.readUInt32BE(start) & MAX_STREAM_ID) === streamId)
       return protocolError('a stream cannot depend on itself')
-    if (++this.priorityFrames <= this.options.maxInboundPriorityFramesPerStream * (1 + this.openedStreams)) return null
-    this.stats.inboundPriorityFramesFlood.inc()
-    return flood('too many PRIORITY frames', Http2Details.PriorityFlood)
+    return this.limits.onPriority()
   }
 
   private onRstStream(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
@@ -546,11 +533,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   private onWindowUpdate(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
     if (end - start !== 4) return connectionError(ErrorCode.FrameSizeError, 'WINDOW_UPDATE')
     const increment = payload.readUInt32BE(start) & MAX_WINDOW
-    const perData = this.options.maxInboundWindowUpdateFramesPerDataFrameSent
-    if (++this.windowUpdateFrames > 5 + 2 * (this.openedStreams + perData * this.dataFramesSent)) {
-      this.stats.inboundWindowUpdateFramesFlood.inc()
-      return flood('too many WINDOW_UPDATE frames', Http2Details.WindowUpdateFlood)
-    }
+    const flood = this.limits.onWindowUpdate()
+    if (flood) return flood
     if (streamId === 0) {
       if (increment === 0) return protocolError('WINDOW_UPDATE of 0')
       this.sendWindow += increment
@@ -583,35 +567,6 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       stream.flushQueue()
     }
   }
-
-  // ---- floods (envoy-contract §6)
-
-  private countEmpty(empty: boolean, flags: number): Http2Error | null {
-    if (!empty || (flags & END_STREAM) !== 0) {
-      this.emptyFrames = 0
-      return null
-    }
-    if (++this.emptyFrames <= this.options.maxConsecutiveInboundFramesWithEmptyPayload) return null
-    this.stats.inboundEmptyFramesFlood.inc()
-    return flood('too many empty frames', Http2Details.EmptyFramesFlood)
-  }
-
-  private floodCheck(): Http2Error | null {
-    const { outbound } = this.writer
-    if (outbound.waitingControl > this.options.maxOutboundControlFrames) {
-      this.stats.outboundControlFlood.inc()
-      return flood('the peer does not read our control frames', Http2Details.OutboundControlFlood)
-    }
-    if (outbound.waiting > this.options.maxOutboundFrames) {
-      this.stats.outboundFlood.inc()
-      return flood('the peer does not read our frames', Http2Details.OutboundFlood)
-    }
-    return null
-  }
 }
 
 const EMPTY = Buffer.alloc(0)
-
-function flood(message: string, details: string): Http2Error {
-  return connectionError(ErrorCode.EnhanceYourCalm, message, details)
-}

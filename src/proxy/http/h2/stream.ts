@@ -216,7 +216,7 @@ export abstract class Http2Stream implements Stream {
 
   private writeFrame(chunk: Buffer, from: number, to: number, endStream: boolean): void {
     this.codec.writer.data(this.id, chunk, from, to, endStream)
-    this.codec.dataFramesSent++
+    this.codec.limits.dataFramesSent++
     this.wireBytesSent += to - from + FRAME_HEADER_BYTES
     if (endStream) this.onLocalEnd()
   }
