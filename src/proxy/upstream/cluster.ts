@@ -241,7 +241,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   private onHostUnhealthy(host: Host): void {
     for (const pool of host.pools) {
       if (this.data.closeConnectionsOnHostHealthFailure) pool.closeAll()
-      else pool.closeIdle()
+      else pool.drainConnections()
     }
   }
 

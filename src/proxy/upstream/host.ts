@@ -75,8 +75,8 @@ export class HostStats {
 export interface DrainablePool {
   /** No new streams; connections close when idle. */
   drain(): void
-  /** Closes connections that carry nothing now. */
-  closeIdle(): void
+  /** Connections close when what they carry is done; later requests get new ones. */
+  drainConnections(): void
   /** Closes all connections at once. */
   closeAll(): void
 }

@@ -192,7 +192,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
       client.inReady = true
       this.ready.push(client)
     }
-    if (this.draining) this.closeIdle()
+    if (this.draining) this.drainConnections()
   }
 
   /** The client is full, draining or gone. */
@@ -221,8 +221,8 @@ export class HttpPool implements HttpConnPool, DrainablePool {
     this.checkIdle()
   }
 
-  closeIdle(): void {
-    for (const client of this.clients) if (client.activeStreams === 0 && !client.connection.connecting) client.close()
+  drainConnections(): void {
+    for (const client of this.clients) if (!client.connection.connecting) client.drain()
   }
 
   closeAll(): void {

@@ -63,7 +63,8 @@ export class TcpPool implements TcpConnPool, DrainablePool {
     if (this.open.size === 0) this.environment.onIdle()
   }
 
-  closeIdle(): void {}
+  /** Each connection is its user's to the end. */
+  drainConnections(): void {}
 
   closeAll(): void {
     for (const client of this.open) client.connection.close(CloseType.NoFlush)
