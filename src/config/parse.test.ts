@@ -220,3 +220,23 @@ test('numbers that no proxy could be told are refused', () => {
   ])
   assert.equal(problems({ route: [route(1)], retries: { attempts: 2 ** 31 } }).length, 1)
 })
+
+test('a header value is one of the formats of Envoy', () => {
+  const problems = (value: string) => {
+    const result = parseResource({
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'VirtualService',
+      metadata: { name: 'a', namespace: 'default' },
+      spec: {
+        hosts: ['a'],
+        http: [{ route: [{ destination: { host: 'a' } }], headers: { request: { set: { x: value } } } }],
+      },
+    })
+    return result.ok ? [] : result.problems.map(({ message }) => message)
+  }
+  for (const good of ['', 'a', '100%%', '%START_TIME(%s.%3f)%', 'a %REQ(X-Y?:path):10% b', '%UPSTREAM_HOST%']) {
+    assert.deepEqual(problems(good), [], good)
+  }
+  for (const bad of ['%', '100%', '%a%', '%REQ(']) assert.deepEqual(problems(bad), ['"%" stands alone'], bad)
+  assert.deepEqual(problems('a\nb'), ['header value must not hold line breaks'])
+})

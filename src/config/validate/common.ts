@@ -57,6 +57,16 @@ export function checkHeaderName(name: string, path: string, problems: Problems):
   else if (!HEADER_NAME.test(name)) problems.error(path, `"${name}" is not a valid header name`)
 }
 
+const FORMAT_COMMAND = /%%|%[A-Z][A-Z0-9_]*(?:\([^)]*\))?(?::\d+)?%/g
+
+/** A value is one of Envoy's formats: the proxy refuses the whole configuration over a `%` that is not part of one. */
+export function checkHeaderValue(value: string, path: string, problems: Problems): void {
+  if (/[\0\r\n]/.test(value)) problems.error(path, 'header value must not hold line breaks')
+  if (value.replace(FORMAT_COMMAND, '').includes('%')) {
+    problems.error(path, '"%" stands alone', 'write %% for a percent sign, or %COMMAND% for a value of the request')
+  }
+}
+
 export function checkExportTo(exportTo: readonly string[] | undefined, path: string, problems: Problems): void {
   if (!exportTo) return
   const seen = new Set<string>()

@@ -13,6 +13,7 @@ import {
   checkExportTo,
   checkFqdn,
   checkHeaderName,
+  checkHeaderValue,
   checkPort,
   checkWildcardDomain,
   isIpAddress,
@@ -238,8 +239,10 @@ function validateMatch(match: HttpMatchRequest, path: string, problems: Problems
 function checkHeaders(operations: HeaderOperations | undefined, path: string, problems: Problems): void {
   if (!operations) return
   for (const name of ['set', 'add'] as const) {
-    for (const header of Object.keys(operations[name] ?? {})) {
-      checkMutableHeader(header, `${path}.${name}[${JSON.stringify(header)}]`, name === 'set', problems)
+    for (const [header, value] of Object.entries(operations[name] ?? {})) {
+      const at = `${path}.${name}[${JSON.stringify(header)}]`
+      checkMutableHeader(header, at, name === 'set', problems)
+      checkHeaderValue(value, at, problems)
     }
   }
   operations.remove?.forEach((header, i) => {
