@@ -100,3 +100,14 @@ test('a destination nobody has is a warning, and the route is applied', () => {
   assert.match(report.problems[0]!.message, /destination host "missing"/)
   assert.equal(report.applied[0]!.action, 'configured')
 })
+
+test('a file the cluster refuses does not keep the others out', () => {
+  const { source, names } = folder()
+  const { problems } = source.update([
+    { file: '/d/a.yaml', text: service('a', 80).replace('{ name: a }', '{ name: a, namespace: nowhere }') },
+    { file: '/d/b.yaml', text: service('b', 80) },
+  ])
+  assert.match(problems[0]!.message, /namespaces "nowhere" not found/)
+  assert.equal(problems[0]!.file, '/d/a.yaml')
+  assert.deepEqual(names(), ['b'])
+})

@@ -17,6 +17,13 @@ export interface ApplyReport {
   readonly problems: readonly ManifestProblem[]
 }
 
+/** A file whose every object is well-formed. */
+interface ReadFile {
+  readonly file: string
+  readonly text: string
+  readonly objects: readonly ManifestObject[]
+}
+
 type Key = { kind: string; namespace?: string; name: string }
 
 /**
@@ -28,7 +35,6 @@ export class FolderSource {
   private readonly admission: Admission
   private readonly images: ImageCatalogue
   private readonly files = new Map<string, { text: string; keys: Key[] }>()
-  private problems = new Map<string, readonly ManifestProblem[]>()
 
   constructor(store: MemoryStore, admission: Admission, images: ImageCatalogue) {
     this.store = store
@@ -38,7 +44,7 @@ export class FolderSource {
 
   /** Applies what changed; with `everything` also files whose text is the same, which restores what was changed by hand. */
   update(files: readonly FolderFile[], everything = false): ApplyReport {
-    const good: { file: string; text: string; objects: readonly ManifestObject[] }[] = []
+    const good: ReadFile[] = []
     const problems: ManifestProblem[] = []
     const gone: Key[] = []
     for (const { file, text } of files) {
@@ -50,34 +56,20 @@ export class FolderSource {
       if (text === undefined) {
         gone.push(...(before?.keys ?? []))
         this.files.delete(file)
-        this.problems.delete(file)
         continue
       }
       if (!everything && before?.text === text) continue
       const read = readManifests(file, text)
       problems.push(...read.problems)
-      this.problems.set(file, read.problems)
       if (read.problems.every((problem) => problem.level !== 'error')) good.push({ file, text, objects: read.objects })
     }
     const applied = this.applyFiles(good, problems, gone)
     return { applied, problems }
   }
 
-  private applyFiles(
-    good: readonly { file: string; text: string; objects: readonly ManifestObject[] }[],
-    problems: ManifestProblem[],
-    gone: Key[],
-  ): ApplyResult[] {
-    if (good.length === 0 && gone.length === 0) return []
-    let applied: ApplyResult[] = []
-    try {
-      applied = this.admission.apply(good.flatMap(({ objects }) => objects))
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error
-      problems.push(problemOf(error))
-      return []
-    }
-    for (const { file, text, objects } of good) {
+  private applyFiles(good: readonly ReadFile[], problems: ManifestProblem[], gone: Key[]): ApplyResult[] {
+    const { files, applied } = this.applyGood(good, problems)
+    for (const { file, text, objects } of files) {
       const keys = objects.map(({ object }) => keyOf(object))
       const kept = new Set(keys.map((key) => JSON.stringify(key)))
       gone.push(...(this.files.get(file)?.keys.filter((key) => !kept.has(JSON.stringify(key))) ?? []))
@@ -88,6 +80,27 @@ export class FolderSource {
     const stated = new Set([...this.files.values()].flatMap(({ keys }) => keys.map((key) => JSON.stringify(key))))
     this.admission.delete(gone.filter((key) => !stated.has(JSON.stringify(key))))
     return applied
+  }
+
+  /** Applies the files as one batch; one that the cluster refuses is left out, and the others are applied. */
+  private applyGood(
+    good: readonly ReadFile[],
+    problems: ManifestProblem[],
+  ): { files: readonly ReadFile[]; applied: ApplyResult[] } {
+    let files = good
+    while (files.length > 0) {
+      try {
+        return { files, applied: this.admission.apply(files.flatMap(({ objects }) => objects)) }
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error
+        const problem = problemOf(error)
+        problems.push(problem)
+        const others = files.filter(({ file }) => file !== problem.file)
+        if (others.length === files.length) throw error
+        files = others
+      }
+    }
+    return { files, applied: [] }
   }
 
   private loadImages(file: string, text: string | undefined): ManifestProblem[] {
