@@ -341,7 +341,8 @@ class ServerStream implements ResponseEncoder, Stream {
         framingLine = 'transfer-encoding: chunked\r\n'
       }
     }
-    const first = this.protocol === Protocol.Http10 ? statusLine10(status) : statusLine(status)
+    const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
+    const first = http10 ? statusLine10(status) : statusLine(status)
     this.write(`${first}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
     if (endStream) this.finish()
   }
