@@ -37,7 +37,7 @@ export function parseMetadataMatcher(matcher: MetadataMatcher, path: string): Me
   }
 }
 
-export function parseValueMatcher(matcher: ValueMatcher, path: string): ValueMatcherData {
+function parseValueMatcher(matcher: ValueMatcher, path: string): ValueMatcherData {
   const pattern = matcher.matchPattern
   switch (pattern.case) {
     case 'nullMatch':
@@ -86,7 +86,7 @@ export function compileMetadataMatcher(data: MetadataMatcherData): MetadataMatch
   return (metadata) => matches(metadataValue(metadata, data.filter, data.path)) !== data.invert
 }
 
-export function compileValueMatcher(data: ValueMatcherData): (value: unknown) => boolean {
+function compileValueMatcher(data: ValueMatcherData): (value: unknown) => boolean {
   switch (data.kind) {
     case 'null':
       return (value) => value === null

@@ -19,7 +19,7 @@ export interface Resolution {
 }
 
 /** Asks for a name's addresses as the cluster's dns_lookup_family says. Rejects when there are none. */
-export async function resolveName(name: string, data: DnsData): Promise<Resolution> {
+async function resolveName(name: string, data: DnsData): Promise<Resolution> {
   const families: readonly (4 | 6)[] =
     data.family === 'V4_ONLY' ? [4] : data.family === 'V6_ONLY' ? [6] : data.family === 'V4_PREFERRED' ? [4, 6] : [6, 4]
   const both = data.family === 'ALL'

@@ -38,19 +38,6 @@ export const HealthFlag = {
   EdsStatusDraining: 1 << 9,
 } as const
 
-export const HEALTH_FLAG_NAMES: readonly (readonly [flag: number, name: string])[] = [
-  [HealthFlag.FailedActiveHc, '/failed_active_hc'],
-  [HealthFlag.FailedOutlierCheck, '/failed_outlier_check'],
-  [HealthFlag.FailedEdsHealth, '/failed_eds_health'],
-  [HealthFlag.DegradedActiveHc, '/degraded_active_hc'],
-  [HealthFlag.DegradedEdsHealth, '/degraded_eds_health'],
-  [HealthFlag.PendingDynamicRemoval, '/pending_dynamic_removal'],
-  [HealthFlag.PendingActiveHc, '/pending_active_hc'],
-  [HealthFlag.ExcludedViaImmediateHcFail, '/excluded_via_immediate_hc_fail'],
-  [HealthFlag.ActiveHcTimeout, '/active_hc_timeout'],
-  [HealthFlag.EdsStatusDraining, '/eds_status_draining'],
-]
-
 const UNHEALTHY =
   HealthFlag.FailedActiveHc | HealthFlag.FailedOutlierCheck | HealthFlag.FailedEdsHealth | HealthFlag.EdsStatusDraining
 const DEGRADED = HealthFlag.DegradedActiveHc | HealthFlag.DegradedEdsHealth
@@ -60,7 +47,7 @@ export const Health = { Unhealthy: 0, Degraded: 1, Healthy: 2 } as const
 export type Health = (typeof Health)[keyof typeof Health]
 
 /** Counts for /clusters, of this worker. */
-export class HostStats {
+class HostStats {
   cxTotal = 0
   cxActive = 0
   cxConnectFail = 0

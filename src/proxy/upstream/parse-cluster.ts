@@ -257,8 +257,7 @@ function parseOriginalDst(cluster: Cluster): OriginalDstData {
   }
 }
 
-/** upstream_bind_config of a cluster, or of the cluster manager. */
-export function parseBind(
+function parseBind(
   config: BindConfig | undefined,
   context: ParseContext,
 ): { bindSource: Address | null; socketOptions: readonly SocketOption[] } {

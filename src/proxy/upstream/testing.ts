@@ -86,7 +86,7 @@ export class TestClusters {
   }
 }
 
-export function lbContext(more: Partial<LoadBalancerContext> = {}): LoadBalancerContext {
+function lbContext(more: Partial<LoadBalancerContext> = {}): LoadBalancerContext {
   return {
     hash: null,
     metadataMatch: null,

@@ -65,7 +65,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'filter_metadata',
 ])
 
-export function parseFault(message: HTTPFault, context: ParseContext): FaultConfig {
+function parseFault(message: HTTPFault, context: ParseContext): FaultConfig {
   refuseUnsupported(HTTPFaultSchema, message, SUPPORTED, context.path)
   return {
     delay: parseDelay(message, context),

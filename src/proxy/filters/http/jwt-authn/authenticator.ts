@@ -4,10 +4,10 @@
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { StringMatch } from '../../../route/string-matcher.ts'
-import { normalizeAudience, type ProviderConfig, type RequirementConfig } from './config.ts'
+import type { ProviderConfig, RequirementConfig } from './config.ts'
 import { extractTokens, type FoundToken } from './extract.ts'
 import type { KeySource } from './jwks.ts'
-import { audiencesOf, checkSignature, checkTimes, type Jwt, JwtStatus, parseJwt } from './token.ts'
+import { audiencesOf, checkSignature, checkTimes, type Jwt, JwtStatus, normalizeAudience, parseJwt } from './token.ts'
 
 /** A provider as a worker uses it. */
 export interface Provider {

@@ -10,14 +10,15 @@ import {
   PerRouteConfigSchema,
 } from '../../../../api/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.js'
 import { ConfigError } from '../../../../base/errors.ts'
-import { durationMsOr } from '../../../config/duration.ts'
 import { readDataSource } from '../../../config/data-source.ts'
+import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { RouteMatchData } from '../../../route/config.ts'
 import { parseRouteMatch } from '../../../route/parse-match.ts'
 import { parseStringMatcher, type StringMatcherData } from '../../../route/string-matcher.ts'
 import { createJwtAuthnFilter } from './filter.ts'
+import { normalizeAudience } from './token.ts'
 
 export interface RemoteJwksConfig {
   readonly uri: string
@@ -111,11 +112,6 @@ const DEFAULT_CLOCK_SKEW_S = 60
 const DEFAULT_CACHE_MS = 600_000
 const DEFAULT_REFETCH_MS = 1000
 const DEFAULT_TOKEN_CACHE = 100
-
-/** Audiences compare without scheme and trailing slash. */
-export function normalizeAudience(audience: string): string {
-  return audience.replace(/^https?:\/\//, '').replace(/\/$/, '')
-}
 
 export const jwtAuthnFilter: HttpFilterExtension<JwtAuthnConfig, JwtRouteConfig> = {
   name: 'envoy.filters.http.jwt_authn',

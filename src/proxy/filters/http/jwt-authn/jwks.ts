@@ -17,7 +17,7 @@ export interface JwksKey {
 }
 
 /** The usable keys of a set, or why there are none. */
-export function parseJwks(text: string): readonly JwksKey[] | JwtStatus {
+function parseJwks(text: string): readonly JwksKey[] | JwtStatus {
   let parsed: unknown
   try {
     parsed = JSON.parse(text)

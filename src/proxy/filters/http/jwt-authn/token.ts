@@ -128,6 +128,11 @@ export function checkTimes(
   return null
 }
 
+/** Audiences compare without scheme and trailing slash. */
+export function normalizeAudience(audience: string): string {
+  return audience.replace(/^https?:\/\//, '').replace(/\/$/, '')
+}
+
 /** `aud` as a list. */
 export function audiencesOf(jwt: Jwt): readonly string[] {
   const { aud } = jwt.payload
