@@ -12,6 +12,7 @@ import {
   tlsRoute,
 } from './resources/gateway-api.ts'
 import { type Field, type Infer, isRecord, Problems } from './schema.ts'
+import { validateRouteRules } from './validate/gateway-api.ts'
 
 export const GATEWAY_API_GROUP = 'gateway.networking.k8s.io'
 
@@ -54,6 +55,9 @@ export function parseGatewayApi(object: unknown, origin?: ResourceOrigin): Resul
   const metadata = parseMetadata(object.metadata, problems)
   const schema: Field<unknown> = KINDS[known]
   const spec = schema.parse(object.spec ?? {}, 'spec', problems)
+  if (!problems.failed && (known === 'HTTPRoute' || known === 'GRPCRoute')) {
+    validateRouteRules((spec as Infer<typeof httpRoute>).rules, problems)
+  }
   if (problems.failed) return { ok: false, problems: problems.list }
   return ok({ kind: known, apiVersion, metadata, spec, origin, warnings: problems.list } as AnyGatewayApiResource)
 }

@@ -14,6 +14,7 @@ import {
 } from '../schema.ts'
 
 const port = integer({ min: 1, max: 65535 })
+const weight = integer({ min: 0, max: 1_000_000 })
 const labelSelector = message({
   matchLabels: map(string()),
   matchExpressions: list(
@@ -163,7 +164,7 @@ const httpMatch = message({
 })
 export type HttpRouteMatch = Infer<typeof httpMatch>
 
-const httpBackend = message({ ...backendReference, weight: integer({ min: 0 }), filters: list(httpFilter) })
+const httpBackend = message({ ...backendReference, weight, filters: list(httpFilter) })
 export type HttpBackendRef = Infer<typeof httpBackend>
 
 const httpRule = message({
@@ -198,7 +199,7 @@ const grpcRule = message({
     }),
   ),
   filters: list(grpcFilter),
-  backendRefs: list(message({ ...backendReference, weight: integer({ min: 0 }), filters: list(grpcFilter) })),
+  backendRefs: list(message({ ...backendReference, weight, filters: list(grpcFilter) })),
   sessionPersistence: struct,
 })
 export type GrpcRouteRule = Infer<typeof grpcRule>
@@ -206,7 +207,7 @@ export const grpcRoute = message({ ...common, rules: list(grpcRule) })
 
 const l4Rule = message({
   name: string(),
-  backendRefs: list(message({ ...backendReference, weight: integer({ min: 0 }) })),
+  backendRefs: list(message({ ...backendReference, weight })),
 })
 export type L4RouteRule = Infer<typeof l4Rule>
 export const tcpRoute = message({ parentRefs: list(parentReference), rules: list(l4Rule) })

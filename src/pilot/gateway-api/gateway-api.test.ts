@@ -180,6 +180,23 @@ test('deleting a route takes its effect away', () => {
 test('an unknown field and a kind that is not translated are refused by name', () => {
   const mesh = new TestMesh(httpRoute('r', `{${TO_GATEWAY}, rules: [{backendRef: []}]}`))
   assert.deepEqual(mesh.problems, ['HTTPRoute r: spec.rules[0].backendRef unknown field'])
+  mesh.problems.length = 0
+  mesh.put(
+    httpRoute(
+      'r',
+      `{${TO_GATEWAY}, rules: [
+        {matches: [{path: {type: RegularExpression, value: "("}}, {path: {value: x}}]},
+        {filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x, value: "100%"}]}}]}]}`,
+    ),
+  )
+  assert.deepEqual(
+    mesh.problems.map((problem) => problem.split(' ')[2]),
+    [
+      'spec.rules[0].matches[0].path.value',
+      'spec.rules[0].matches[1].path.value',
+      'spec.rules[1].filters[0].requestHeaderModifier.set[0].value',
+    ],
+  )
   const other = new TestMesh(
     'apiVersion: gateway.networking.k8s.io/v1\nkind: UDPRoute\nmetadata: {name: u}\nspec: {}\n',
   )
@@ -198,7 +215,7 @@ spec:
     http: {paths: [{path: /app, pathType: Prefix, backend: {service: {name: a, port: {name: http}}}}]}
 ---`
   const routes = (className: string): string[] => {
-    const mesh = new TestMesh(serviceYaml('a') + '---' + ingress(className))
+    const mesh = new TestMesh(`${serviceYaml('a')}---${ingress(className)}`)
     const router = testProxy({ type: 'router', namespace: 'istio-system', labels: { istio: 'ingressgateway' } })
     const [config] = generateRoutes(router, mesh.push(), ['http.80'])
     return config!.virtualHosts.flatMap((host) => host.routes.map(summary))
