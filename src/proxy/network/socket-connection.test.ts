@@ -243,3 +243,16 @@ test('bindSource chooses the local address', async (t) => {
   await seen.until(() => seen.ended)
   assert.equal(from, '127.0.0.6')
 })
+
+test('what was read before a pause took effect is kept in order until reading resumes', async (t) => {
+  const { peer, connection, seen } = await acceptedPair(t)
+  connection.readDisable(true)
+  connection.receive(Buffer.from('peeked '))
+  peer.end('sent')
+  connection.receive(Buffer.from('more '))
+  connection.readDisable(false)
+  assert.equal(seen.text, '', 'not from within the caller')
+  await seen.until(() => seen.ended)
+  assert.equal(seen.text, 'peeked more sent')
+  assert.equal(connection.bytesReceived, 16)
+})

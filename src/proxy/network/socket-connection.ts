@@ -118,6 +118,8 @@ export class SocketConnection implements Connection {
   private readEnded = false
   private writeEnded = false
   private disabledReads = 0
+  private held: Buffer[] | null = null
+  private heldEnd = false
   private bufferLimit = DEFAULT_BUFFER_LIMIT
   private delayedCloseMs = DEFAULT_DELAYED_CLOSE_MS
   private timer: NodeJS.Timeout | null = null
@@ -186,9 +188,21 @@ export class SocketConnection implements Connection {
     this.socket.destroy()
   }
 
-  /** Hands on bytes that were read before the connection existed (peeked by listener filters). Borrowed as ever. */
+  /**
+   * Hands on bytes: of the socket, or peeked by listener filters before the connection existed. Borrowed as ever. A
+   * pause does not stop what is read already (peeked bytes, what TLS has decrypted): that is kept until reading resumes.
+   */
   receive(chunk: Buffer): void {
     if (this.state > State.Open) return
+    if (this.disabledReads > 0 || this.held !== null) {
+      this.held ??= []
+      this.held.push(Buffer.from(chunk))
+      return
+    }
+    this.deliver(chunk)
+  }
+
+  private deliver(chunk: Buffer): void {
     this.bytesReceived += chunk.length
     enterRead()
     try {
@@ -202,11 +216,16 @@ export class SocketConnection implements Connection {
   /** The peer has half-closed (or has said close_notify). */
   receiveEnd(): void {
     if (this.state === State.Closed) return
-    this.readEnded = true
     if (this.state === State.Closing) {
+      this.readEnded = true
       this.socket.destroy()
       return
     }
+    if (this.held !== null) {
+      this.heldEnd = true
+      return
+    }
+    this.readEnded = true
     enterRead()
     try {
       this.callbacks.onData(EMPTY, true)
@@ -215,6 +234,20 @@ export class SocketConnection implements Connection {
     }
     leaveRead()
     if (this.writeEnded) this.closeWhenWritten(ConnectionEvent.RemoteClose)
+  }
+
+  /** Reading has resumed: first what was kept, in order, as long as nobody pauses again. */
+  deliverHeld(): void {
+    while (this.held !== null && this.disabledReads === 0 && this.state <= State.Open) {
+      const chunk = this.held.shift()
+      if (chunk === undefined) {
+        this.held = null
+        this.socket.resume()
+        if (this.heldEnd) this.receiveEnd()
+        return
+      }
+      this.deliver(chunk)
+    }
   }
 
   write(chunk: Buffer, endStream: boolean): void {
@@ -272,7 +305,9 @@ export class SocketConnection implements Connection {
     if (disable) {
       if (this.disabledReads++ === 0 && now) this.socket.pause()
     } else if (--this.disabledReads === 0) {
-      if (now) this.socket.resume()
+      // Not from within the caller: it may stand in the middle of its own onData.
+      if (this.held !== null) process.nextTick(deliverHeld, this)
+      else if (now) this.socket.resume()
     } else if (this.disabledReads < 0) throw new Error('readDisable(false) without its readDisable(true)')
   }
 
@@ -513,6 +548,10 @@ function onTlsError(this: Socket, error: NodeJS.ErrnoException): void {
 
 function onClose(this: Socket): void {
   ;(this as OwnedSocket)[OWNER].onSocketClosed()
+}
+
+function deliverHeld(connection: SocketConnection): void {
+  connection.deliverHeld()
 }
 
 function onConnectTimeout(connection: SocketConnection): void {

@@ -7,9 +7,11 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect as tlsConnect } from 'node:tls'
 import { BootstrapSchema } from '../../../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { silentLog, until } from '../../../../xds/testing.ts'
 import { parseJson } from '../../../config/json.ts'
+import { TestCa, TYPE } from '../../../network/testing.ts'
 import { startProxy } from '../../../server/start-proxy.ts'
 
 async function upstream(t: TestContext, onSocket: (socket: Socket) => void): Promise<number> {
@@ -35,23 +37,35 @@ const cluster = (name: string, ...ports: number[]) => ({
   },
 })
 
-const FORMAT = '%RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %BYTES_RECEIVED% %BYTES_SENT% %CONNECTION_TERMINATION_DETAILS%\n'
-
-interface Running {
-  readonly port: number
-  /** The lines logged so far. */
-  lines(): string[]
-}
-
-async function proxy(t: TestContext, clusters: object[], config: object): Promise<Running> {
-  const folder = mkdtempSync(join(tmpdir(), 'outrigger-tcp-'))
-  t.after(() => rmSync(folder, { recursive: true }))
-  const log = join(folder, 'access.log')
+async function freePort(): Promise<number> {
   const free = createServer().listen(0, '127.0.0.1')
   await once(free, 'listening')
   const { port } = free.address() as AddressInfo
   free.close()
   await once(free, 'close')
+  return port
+}
+
+const FORMAT = '%RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %BYTES_RECEIVED% %BYTES_SENT% %CONNECTION_TERMINATION_DETAILS%\n'
+
+interface Running {
+  readonly port: number
+  readonly plainPort: number
+  /** The lines logged so far. */
+  lines(): string[]
+}
+
+/** One listener in plain text and one, with `tls`, that adds it. */
+async function proxy(
+  t: TestContext,
+  clusters: object[],
+  config: object,
+  extra: { listener_filters?: object[]; tls?: object } = {},
+): Promise<Running> {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-tcp-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const log = join(folder, 'access.log')
+  const [plainPort, tlsPort] = [await freePort(), await freePort()]
   const access_log = [
     {
       name: 'file',
@@ -71,7 +85,17 @@ async function proxy(t: TestContext, clusters: object[], config: object): Promis
   const bootstrap = {
     static_resources: {
       clusters,
-      listeners: [{ name: 'l', address: address(port), filter_chains: [{ filters: [{ name: 'tcp', typed_config }] }] }],
+      listeners: [plainPort, tlsPort].map((port) => ({
+        name: `l${port}`,
+        address: address(port),
+        listener_filters: extra.listener_filters ?? [],
+        filter_chains: [
+          {
+            filters: [{ name: 'tcp', typed_config }],
+            ...(port === tlsPort && extra.tls ? { transport_socket: extra.tls } : {}),
+          },
+        ],
+      })),
     },
   }
   const running = await startProxy({
@@ -86,7 +110,11 @@ async function proxy(t: TestContext, clusters: object[], config: object): Promis
     log: silentLog,
   })
   t.after(() => running.stop())
-  return { port, lines: () => readFileSync(log, 'utf8').split('\n').slice(0, -1) }
+  return {
+    port: extra.tls ? tlsPort : plainPort,
+    plainPort,
+    lines: () => readFileSync(log, 'utf8').split('\n').slice(0, -1),
+  }
 }
 
 async function readAll(socket: Socket): Promise<string> {
@@ -177,4 +205,37 @@ test('weights choose the cluster', async (t) => {
   }
   const running = await proxy(t, [cluster('never', never), cluster('always', always)], { weighted_clusters })
   assert.equal(await readAll(connect({ port: running.port, host: '127.0.0.1' })), 'always')
+})
+
+test('bytes that come with the end of a TLS handshake, or were peeked, reach the upstream', async (t) => {
+  const port = await upstream(t, (socket) => socket.pipe(socket))
+  const { cert, key } = new TestCa(t).issue('DNS:a.example')
+  const certificates = [{ certificate_chain: { inline_string: cert }, private_key: { inline_string: key } }]
+  const running = await proxy(
+    t,
+    [cluster('a', port)],
+    { cluster: 'a' },
+    {
+      listener_filters: [{ name: 'tls', typed_config: { '@type': TYPE.tlsInspector } }],
+      tls: {
+        name: 'tls',
+        typed_config: { '@type': TYPE.downstreamTls, common_tls_context: { tls_certificates: certificates } },
+      },
+    },
+  )
+  for (let i = 0; i < 20; i++) {
+    const secure = tlsConnect({
+      port: running.port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      servername: 'a.example',
+    })
+    secure.write('first bytes')
+    assert.equal(String((await once(secure, 'data'))[0]), 'first bytes')
+    secure.destroy()
+    const plain = connect({ port: running.plainPort, host: '127.0.0.1' })
+    plain.write('peeked')
+    assert.equal(String((await once(plain, 'data'))[0]), 'peeked')
+    plain.destroy()
+  }
 })
