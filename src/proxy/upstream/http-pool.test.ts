@@ -148,6 +148,21 @@ describe('HTTP/1 pool', () => {
   })
 })
 
+test('a cluster replaced while it connects serves what waits and leaves no connection behind', async () => {
+  const { port, server } = await httpServer()
+  servers.push(server)
+  const closed = new Promise<void>((resolve) => {
+    server.on('connection', (socket) => socket.on('close', () => resolve()))
+  })
+  const test = new TestClusters()
+  const request = new TestRequest(test.add(staticCluster([port])))
+  test.add(staticCluster([port], { connect_timeout: '1s' }))
+  await request.done
+  assert.equal(request.status, 200)
+  await closed
+  assert.equal(test.value('upstream_cx_active'), 0)
+})
+
 describe('circuit breakers', () => {
   const limits = (thresholds: object) => ({ circuit_breakers: { thresholds: [thresholds] } })
 

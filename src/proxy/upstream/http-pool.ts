@@ -217,10 +217,11 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   drain(): void {
     if (!this.draining) this.resources.connectionPools.dec()
     this.draining = true
-    for (const client of this.clients) client.drain()
+    this.drainConnections()
     this.checkIdle()
   }
 
+  /** Connections being made are needed for what waits; once they stand they drain like the others. */
   drainConnections(): void {
     for (const client of this.clients) if (!client.connection.connecting) client.drain()
   }
