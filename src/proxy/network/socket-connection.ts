@@ -13,6 +13,7 @@ import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
+import { READ_BUFFER, readIntoSharedBuffer } from './read-buffer.ts'
 import { connectFailureText, tlsFailureText } from './transport-error.ts'
 import {
   acquireWriteBuffer,
@@ -29,9 +30,6 @@ const DIRECT_WRITE_BYTES = 16 * 1024
 const DEFAULT_BUFFER_LIMIT = 1024 * 1024
 const DEFAULT_DELAYED_CLOSE_MS = 1000
 const EMPTY = Buffer.alloc(0)
-
-/** libuv reads a socket and hands the bytes on before it reads the next one: one buffer serves all of a thread. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024)
 
 const OWNER = Symbol('connection')
 interface OwnedSocket extends Socket {
@@ -56,34 +54,6 @@ function hasHandle(socket: Socket): boolean {
 
 const State = { Connecting: 0, Open: 1, Closing: 2, Closed: 3 } as const
 type State = (typeof State)[keyof typeof State]
-
-/** What net.Socket keeps of the `onread` option. */
-interface ReadSymbols {
-  readonly buffer: symbol
-  readonly callback: symbol
-}
-
-let readSymbols: ReadSymbols | null | undefined
-
-/**
- * node:tls takes `onread` only for sockets that it connects itself. For accepted ones this does what net.Socket's
- * constructor does with the option; false (and nothing changed) on a Node that keeps it elsewhere.
- */
-function readIntoSharedBuffer(socket: Socket): boolean {
-  const handle = (socket as unknown as { _handle: { useUserBuffer?(buffer: Buffer): void } | null })._handle
-  if (readSymbols === undefined) {
-    const symbols = Object.getOwnPropertySymbols(socket)
-    const find = (name: string): symbol | undefined => symbols.find((symbol) => symbol.description === name)
-    const [buffer, callback] = [find('kBuffer'), find('kBufferCb')]
-    readSymbols = buffer && callback ? { buffer, callback } : null
-  }
-  if (readSymbols === null || typeof handle?.useUserBuffer !== 'function') return false
-  const fields = socket as unknown as Record<symbol, unknown>
-  fields[readSymbols.buffer] = READ_BUFFER
-  fields[readSymbols.callback] = onRead
-  handle.useUserBuffer(READ_BUFFER)
-  return true
-}
 
 const IGNORE: ConnectionCallbacks = {
   onData() {},
@@ -140,7 +110,7 @@ export class SocketConnection implements Connection {
     socket.on('error', onError)
     socket.on('close', onClose)
     if (this.tls) {
-      if (!readIntoSharedBuffer(socket)) socket.on('data', onTlsData)
+      if (!readIntoSharedBuffer(socket, onRead)) socket.on('data', onTlsData)
       socket.on('_tlsError', onTlsError)
     } else if (!connecting) this.fd = socketFd(socket)
   }

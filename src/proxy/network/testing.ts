@@ -35,7 +35,7 @@ export const TYPE = {
   proxyProtocol: 'type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol',
 } as const
 
-export function testRegistry(extra: readonly NetworkFilterExtension[] = []): ExtensionRegistry {
+function testRegistry(extra: readonly NetworkFilterExtension[] = []): ExtensionRegistry {
   const registry = new ExtensionRegistry()
   for (const extension of transportSockets) registry.register('transport_socket', extension)
   for (const extension of [originalDst, tlsInspector, httpInspector, proxyProtocol])

@@ -35,7 +35,7 @@ const IMMEDIATE: ReadonlySet<string> = new Set([
   'EADDRINUSE',
 ])
 
-export function errnoText(error: NodeJS.ErrnoException): string {
+function errnoText(error: NodeJS.ErrnoException): string {
   return ERRNO_TEXT[error.code ?? ''] ?? error.message
 }
 

@@ -38,7 +38,7 @@ export function markDirty(connection: Flushable): void {
 }
 
 /** Flushes every connection written to since the last call. */
-export function flushPendingWrites(): void {
+function flushPendingWrites(): void {
   scheduled = false
   // A flush may write to other connections (watermark callbacks): they land in the other list and get their turn.
   while (dirty.length > 0) {

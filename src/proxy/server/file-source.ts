@@ -110,7 +110,7 @@ class FileSource {
 }
 
 /** A DiscoveryResponse as YAML or JSON. Throws ConfigError. */
-export function readDiscoveryFile(path: string): { resources: IncomingResource[]; version: string } {
+function readDiscoveryFile(path: string): { resources: IncomingResource[]; version: string } {
   let json: unknown
   try {
     json = parseYaml(readFileSync(path, 'utf8'), { merge: true })

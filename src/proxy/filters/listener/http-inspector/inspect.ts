@@ -5,7 +5,7 @@ export type HttpInspection = 'need-more' | 'h2c' | 'http/1.1' | 'http/1.0' | 'no
 /** RFC 9113 §3.4. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 /** A request line without end within this many bytes is no HTTP that we would serve. */
-export const MAX_INSPECT_BYTES = 64 * 1024
+const MAX_INSPECT_BYTES = 64 * 1024
 
 /** Looks at the first bytes of a plain-text connection. */
 export function inspectHttp(bytes: Buffer): HttpInspection {

@@ -1,30 +1,26 @@
 // envoy.filters.listener.proxy_protocol (envoy-contract §4.4).
 
-import {
-  ProxyProtocolConfig_Version,
-  ProxyProtocolPassThroughTLVs_PassTLVsMatchType,
-} from '../../../../api/gen/envoy/config/core/v3/proxy_protocol_pb.js'
+import { ProxyProtocolConfig_Version } from '../../../../api/gen/envoy/config/core/v3/proxy_protocol_pb.js'
 import {
   type ProxyProtocol,
   ProxyProtocolSchema,
 } from '../../../../api/gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.js'
+import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import { ipAddress } from '../../../network/address.ts'
 import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from '../../../network/listener-filter.ts'
 import type { ListenerFilterExtension } from '../../../network/listener-filters.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { type ProxyHeader, parseProxyHeader } from './header.ts'
 
-/** Filter state under which an upstream proxy_protocol transport socket finds what to pass on. */
-export const PROXY_PROTOCOL_STATE = 'envoy.network.proxy_protocol_options'
-
 export interface ProxyProtocolFilterConfig {
   readonly rules: readonly { readonly tlvType: number; readonly namespace: string; readonly key: string }[]
   readonly allowWithout: boolean
   readonly disallowedVersions: readonly number[]
-  readonly passThrough: 'all' | readonly number[]
   readonly statPrefix: string
 }
 
+// pass_through_tlvs serves an upstream transport socket that this build lacks.
+const FIELDS = new Set(['rules', 'allow_requests_without_proxy_protocol', 'disallowed_versions', 'stat_prefix'])
 const NAMESPACE = 'envoy.filters.listener.proxy_protocol'
 
 interface Stats {
@@ -38,9 +34,9 @@ interface Stats {
 export const proxyProtocol: ListenerFilterExtension<ProxyProtocolFilterConfig> = {
   name: 'envoy.filters.listener.proxy_protocol',
   desc: ProxyProtocolSchema,
-  parse: (message) => {
+  parse: (message, context) => {
     const config = message as ProxyProtocol
-    const pass = config.passThroughTlvs
+    refuseUnsupported(ProxyProtocolSchema, config, FIELDS, context.path)
     return {
       rules: config.rules.map((rule) => ({
         tlvType: rule.tlvType,
@@ -49,8 +45,6 @@ export const proxyProtocol: ListenerFilterExtension<ProxyProtocolFilterConfig> =
       })),
       allowWithout: config.allowRequestsWithoutProxyProtocol,
       disallowedVersions: config.disallowedVersions.map((v) => (v === ProxyProtocolConfig_Version.V1 ? 1 : 2)),
-      passThrough:
-        pass?.matchType === ProxyProtocolPassThroughTLVs_PassTLVsMatchType.INCLUDE_ALL ? 'all' : (pass?.tlvType ?? []),
       statPrefix: config.statPrefix,
     }
   },
@@ -126,14 +120,6 @@ class ProxyProtocolFilter implements ListenerFilter {
         if (rule.tlvType === type) socket.setDynamicMetadata(rule.namespace, rule.key, value.toString('utf8'))
       }
     }
-    const { passThrough } = this.config
-    const passed = header.tlvs.filter(({ type }) => passThrough === 'all' || passThrough.includes(type))
-    // Copies: the bytes are the connection's own.
-    if (passed.length > 0)
-      socket.setFilterState(
-        PROXY_PROTOCOL_STATE,
-        passed.map(({ type, value }) => ({ type, value: Buffer.from(value) })),
-      )
     socket.consume(header.length)
     return ListenerFilterStatus.Continue
   }
