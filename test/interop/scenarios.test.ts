@@ -2,25 +2,14 @@
 // upgrades, odd upstreams. Real Envoy and ours, the same bytes: the same answer, the same end, the same log line.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, connect, type Server } from 'node:net'
 import { after, before, describe, it } from 'node:test'
-import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
+import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
+import { linesOf, type Situation, situationBootstrap, startUpstream } from './harness/situations.ts'
 
-interface Scenario {
-  readonly name: string
-  /** Added to the connection manager. */
-  readonly hcm?: object
-  /** Added to the route action. */
-  readonly route?: object
-  /** The route matches CONNECT. */
-  readonly connect?: boolean
-  /** Added to the upstream's HTTP/1 options. */
-  readonly upstreamHttp1?: object
+interface Scenario extends Situation {
   /** Bytes of the client, sent one after another as the answers to the ones before stop coming. */
   readonly client: readonly string[]
-  /** Answer of the upstream to each complete head; null = silence. */
-  readonly upstream?: (head: string, socket: Socket) => string | null
   /** Silence after which the next bytes are sent, or the exchange is over. */
   readonly quietMs?: number
 }
@@ -384,122 +373,6 @@ const SCENARIOS: readonly Scenario[] = [
 
 const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
 
-/** One upstream for all: the cluster name tells the scenario by its own port. */
-function startUpstream(scenario: Scenario): Promise<Server> {
-  const server = createServer((socket) => {
-    socket.on('error', () => {})
-    let pending = ''
-    let upgraded = false
-    socket.on('data', (chunk) => {
-      if (upgraded) return
-      pending += chunk.toString('latin1')
-      for (let end = pending.indexOf('\r\n\r\n'); end >= 0; end = pending.indexOf('\r\n\r\n')) {
-        const head = pending.slice(0, end + 4)
-        pending = pending.slice(end + 4)
-        // Bodies in these scenarios hold no empty line.
-        const line = head.search(/(GET|POST|HEAD|PUT|CONNECT) /)
-        if (line < 0) continue
-        const answer = scenario.upstream?.(head.slice(line), socket) ?? null
-        if (answer === null) continue
-        upgraded = answer.includes(' 101 ') || head.startsWith('CONNECT')
-        socket.write(answer, 'latin1')
-      }
-    })
-  })
-  server.listen(0, '127.0.0.1')
-  return once(server, 'listening').then(() => server)
-}
-
-const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
-const type = (name: string): string => `type.googleapis.com/envoy.${name}`
-
-function bootstrap(ports: Ports, listeners: readonly number[], upstreams: readonly number[]): object {
-  return {
-    node: { id: 'n', cluster: 'c' },
-    admin: { address: address(ports.admin) },
-    static_resources: {
-      listeners: SCENARIOS.map((scenario, i) => ({
-        name: `l${i}`,
-        address: address(listeners[i]!),
-        filter_chains: [
-          {
-            filters: [
-              {
-                name: 'hcm',
-                typed_config: {
-                  '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-                  stat_prefix: `s${i}`,
-                  codec_type: 'HTTP1',
-                  access_log: [
-                    {
-                      name: 'file',
-                      typed_config: {
-                        '@type': type('extensions.access_loggers.file.v3.FileAccessLog'),
-                        path: ports.accessLog,
-                        log_format: {
-                          json_format: {
-                            scenario: String(i),
-                            code: '%RESPONSE_CODE%',
-                            details: '%RESPONSE_CODE_DETAILS%',
-                            flags: '%RESPONSE_FLAGS%',
-                            received: '%BYTES_RECEIVED%',
-                            sent: '%BYTES_SENT%',
-                            method: '%REQ(:METHOD)%',
-                            path: '%REQ(:PATH)%',
-                            scheme: '%REQ(:SCHEME)%',
-                            type: '%ACCESS_LOG_TYPE%',
-                            protocol: '%PROTOCOL%',
-                            route: '%ROUTE_NAME%',
-                            cluster: '%UPSTREAM_CLUSTER%',
-                          },
-                        },
-                      },
-                    },
-                  ],
-                  route_config: {
-                    virtual_hosts: [
-                      {
-                        name: 'a',
-                        domains: ['a', 'a:443', 'default.example'],
-                        routes: [
-                          {
-                            name: 'r',
-                            match: scenario.connect ? { connect_matcher: {} } : { prefix: '/' },
-                            route: { cluster: `c${i}`, ...scenario.route },
-                          },
-                        ],
-                      },
-                    ],
-                  },
-                  http_filters: [
-                    { name: 'router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } },
-                  ],
-                  ...scenario.hcm,
-                },
-              },
-            ],
-          },
-        ],
-      })),
-      clusters: SCENARIOS.map((scenario, i) => ({
-        name: `c${i}`,
-        type: 'STATIC',
-        connect_timeout: '1s',
-        typed_extension_protocol_options: {
-          'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-            '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
-            explicit_http_config: { http_protocol_options: scenario.upstreamHttp1 ?? {} },
-          },
-        },
-        load_assignment: {
-          cluster_name: `c${i}`,
-          endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreams[i]!) } }] }],
-        },
-      })),
-    },
-  }
-}
-
 interface Outcome {
   readonly received: string
   readonly closed: boolean
@@ -576,7 +449,10 @@ describe('scenarios', { skip: SKIP }, () => {
     proxies = await Promise.all(
       (['envoy', 'outrigger'] as const).map(async (name) => {
         const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
-        return { listeners, proxy: await startProxy(name, (ports) => bootstrap(ports, listeners, upstreams)) }
+        return {
+          listeners,
+          proxy: await startProxy(name, (ports) => situationBootstrap(SCENARIOS, 'HTTP1', ports, listeners, upstreams)),
+        }
       }),
     )
   })
@@ -585,25 +461,14 @@ describe('scenarios', { skip: SKIP }, () => {
     for (const server of servers) server.close()
   })
 
-  const logOf = async (proxy: RunningProxy, i: number, count: number): Promise<unknown[]> => {
-    const lines = (): unknown[] =>
-      proxy
-        .logLines()
-        .map((line) => JSON.parse(line) as { scenario: string })
-        .filter((line) => line.scenario === String(i))
-    for (let tries = 0; tries < 40 && lines().length < count; tries++)
-      await new Promise((resolve) => setTimeout(resolve, 25))
-    return lines()
-  }
-
   describe('in parallel', { concurrency: 16 }, () => {
     for (const [i, scenario] of SCENARIOS.entries()) {
       it(scenario.name, async () => {
         const theirs = await play(proxies[0]!.listeners[i]!, scenario, null)
         const mine = await play(proxies[1]!.listeners[i]!, scenario, theirs)
         assert.deepEqual([mine.received, mine.closed], [theirs.received, theirs.closed])
-        const envoyLog = await logOf(proxies[0]!.proxy, i, 1)
-        assert.deepEqual(await logOf(proxies[1]!.proxy, i, envoyLog.length), envoyLog)
+        const envoyLog = await linesOf(proxies[0]!.proxy, i, 1)
+        assert.deepEqual(await linesOf(proxies[1]!.proxy, i, envoyLog.length), envoyLog)
       })
     }
   })

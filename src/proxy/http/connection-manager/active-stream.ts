@@ -418,12 +418,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (!this.requestDone) {
       // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
       this.chain.decodingDone = true
-      if (this.tunneling) this.endTunnel()
+      if (this.requestHeaders && this.upgradeType(this.requestHeaders) !== '') this.endTunnel()
     }
     this.end()
   }
 
-  /** One end of a tunnel is the end of both (as in Envoy). */
+  /** One end of a tunnel is the end of both (as in Envoy); one that was refused has no other end. */
   private endTunnel(): void {
     if (this.info.protocol !== Protocol.Http2) this.manager.closeAfterStreams()
     else {

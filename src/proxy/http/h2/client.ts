@@ -14,6 +14,7 @@ import { Http2Stream } from './stream.ts'
 import { responseToUpgrade, upgradeOf } from './upgrade.ts'
 
 export class Http2ClientConnection extends Http2Connection implements ClientConnection {
+  protected readonly refusedBlockReason = StreamResetReason.ProtocolError
   private readonly callbacks: ClientCodecCallbacks
   private nextStreamId = 1
   private draining = false

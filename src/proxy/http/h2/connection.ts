@@ -218,13 +218,18 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     return null
   }
 
-  protected endFaulty(streamId: number, code: number, details: string): void {
+  protected endFaulty(
+    streamId: number,
+    code: number,
+    details: string,
+    reason: StreamResetReason = StreamResetReason.ProtocolError,
+  ): void {
     const stream = this.streams.get(streamId)
     this.stats.txReset.inc()
     this.refuse(streamId, code)
     if (!stream) return
     stream.close()
-    stream.fail(StreamResetReason.ProtocolError, details)
+    stream.fail(reason, details)
   }
 
   // ---- frames
@@ -429,16 +434,19 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     bytes: number,
   ): Http2Error | null
 
+  /** What the stream's user is told of a header block beyond our limits. */
+  protected abstract readonly refusedBlockReason: StreamResetReason
+
   /** What the fault in `block` does to its stream, which may be known or not. */
   protected blockError(streamId: number): Http2Error | null {
     switch (this.block.fault) {
       case BlockFault.TooLarge:
         this.stats.headerOverflow.inc()
-        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.TooManyHeaders)
+        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.TooManyHeaders, this.refusedBlockReason)
         return null
       case BlockFault.Underscore:
         this.stats.requestsRejectedWithUnderscoresInHeaders.inc()
-        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.Underscore)
+        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.Underscore, this.refusedBlockReason)
         return null
       default:
         return this.messagingError(streamId, Http2Details.MessagingRule)

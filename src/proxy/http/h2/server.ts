@@ -18,6 +18,7 @@ const PREMATURE_RESET_TOTAL = 500
 const PREMATURE_LIFETIME_MS = 1000
 
 export class Http2ServerConnection extends Http2Connection implements ServerConnection {
+  protected readonly refusedBlockReason = StreamResetReason.RemoteReset
   private readonly callbacks: ServerCodecCallbacks
   private prefaceRead = 0
   private closedStreams = 0
