@@ -309,6 +309,8 @@ class Attempt implements ConnectionCallbacks, ResponseDecoder {
       this.received = Buffer.concat([this.received, chunk])
       if (containsInOrder(this.received, checker.receive)) this.finish('success')
       else if (endStream) this.finish('network')
+      // A host that has hung up cannot be asked again on this connection.
+      if (endStream) this.close()
       return
     }
     const { codec, connection } = this

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { describe, test } from 'node:test'
+import { decode, encode } from 'dns-packet'
+import type { ThreadLocalCluster } from './cluster-manager.ts'
+import { chosen, clusterData, endpoint, TestClusters } from './testing.ts'
+
+/** A name server on loopback with one name; `addresses` may change. */
+async function nameServer(): Promise<{ port: number; addresses: string[]; close: () => void }> {
+  const socket = createSocket('udp4')
+  const state = { port: 0, addresses: ['127.0.0.1'], close: () => void socket.close() }
+  socket.on('message', (message, from) => {
+    const query = decode(message)
+    const answers = (query.questions ?? []).flatMap((question) =>
+      question.type === 'A'
+        ? state.addresses.map((data) => ({ type: 'A' as const, name: question.name, ttl: 1, data }))
+        : [],
+    )
+    socket.send(
+      encode({ type: 'response', id: query.id ?? 0, flags: 0x180, questions: query.questions ?? [], answers }),
+      from.port,
+      from.address,
+    )
+  })
+  socket.bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  state.port = socket.address().port
+  return state
+}
+
+function dnsCluster(type: string, server: number, more: object = {}) {
+  return clusterData({
+    name: 'c',
+    type,
+    dns_lookup_family: 'V4_ONLY',
+    dns_refresh_rate: '0.02s',
+    dns_resolvers: [{ socket_address: { address: '127.0.0.1', port_value: server } }],
+    load_assignment: { cluster_name: 'c', endpoints: [{ lb_endpoints: [endpoint(80, {}, 'hosts.example')] }] },
+    ...more,
+  })
+}
+
+function hostsOf(cluster: ThreadLocalCluster): string[] {
+  const found = new Set<string>()
+  for (let i = 0; i < 20; i++) {
+    const host = chosen(cluster)
+    if (host !== null) found.add(host)
+  }
+  return [...found].sort()
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+describe('DNS clusters', () => {
+  test('STRICT_DNS: every address is a host, and follows the name', async () => {
+    const server = await nameServer()
+    const test = new TestClusters()
+    const cluster = test.add(dnsCluster('STRICT_DNS', server.port))
+    assert.equal(chosen(cluster), null)
+    await until(() => hostsOf(cluster).length === 1)
+    server.addresses.push('127.0.0.2')
+    await until(() => hostsOf(cluster).length === 2)
+    assert.deepEqual(hostsOf(cluster), ['127.0.0.1:80', '127.0.0.2:80'])
+    test.clusters.removeCluster('c')
+    server.close()
+  })
+
+  test('LOGICAL_DNS: the first address is the host', async () => {
+    const server = await nameServer()
+    server.addresses.push('127.0.0.2')
+    const test = new TestClusters()
+    const cluster = test.add(dnsCluster('LOGICAL_DNS', server.port))
+    await until(() => hostsOf(cluster).length > 0)
+    assert.equal(hostsOf(cluster).length, 1)
+    test.clusters.removeCluster('c')
+    server.close()
+  })
+
+  test('hosts stay when the name server goes away', async () => {
+    const server = await nameServer()
+    const test = new TestClusters()
+    const cluster = test.add(dnsCluster('STRICT_DNS', server.port))
+    await until(() => hostsOf(cluster).length === 1)
+    server.addresses = []
+    await until(() => test.value('update_failure') > 0)
+    assert.deepEqual(hostsOf(cluster), ['127.0.0.1:80'])
+    test.clusters.removeCluster('c')
+    server.close()
+  })
+
+  test('an address in place of a name needs no resolution', () => {
+    const test = new TestClusters()
+    const endpoints = { cluster_name: 'c', endpoints: [{ lb_endpoints: [endpoint(80, {}, '192.0.2.1')] }] }
+    const cluster = test.add(clusterData({ name: 'c', type: 'STRICT_DNS', load_assignment: endpoints }))
+    assert.equal(chosen(cluster), '192.0.2.1:80')
+    test.clusters.removeCluster('c')
+  })
+})
