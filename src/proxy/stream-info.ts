@@ -43,7 +43,10 @@ export const RESPONSE_FLAGS = [
 export type ResponseFlagName = (typeof RESPONSE_FLAGS)[number][0]
 
 /** Flag name → bit. 30 flags fit a small integer's bits only up to 2^30, so this stays an SMI on 64-bit V8. */
-export const Flag = Object.fromEntries(RESPONSE_FLAGS.map(([short], i) => [short, 1 << i])) as Record<ResponseFlagName, number>
+export const Flag = Object.fromEntries(RESPONSE_FLAGS.map(([short], i) => [short, 1 << i])) as Record<
+  ResponseFlagName,
+  number
+>
 
 /** Monotonic milliseconds with fraction. */
 export const now: () => number = performance.now.bind(performance)
@@ -126,7 +129,9 @@ export class StreamInfo {
     const bit = Flag[name]
     if ((this.responseFlags & bit) !== 0) return
     if (this.responseFlags !== 0) {
-      this.flagOrder ??= RESPONSE_FLAGS.filter(([short]) => (this.responseFlags & Flag[short]) !== 0).map(([short]) => short)
+      this.flagOrder ??= RESPONSE_FLAGS.filter(([short]) => (this.responseFlags & Flag[short]) !== 0).map(
+        ([short]) => short,
+      )
       this.flagOrder.push(name)
     }
     this.responseFlags |= bit

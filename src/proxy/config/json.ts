@@ -16,7 +16,9 @@ export function parseJson<Desc extends DescMessage>(
   try {
     return fromJson(desc, canonical as JsonValue, decode)
   } catch (error) {
-    throw locate(desc, canonical, options.path, decode) ?? new ConfigError(options.path, reason(error), { cause: error })
+    throw (
+      locate(desc, canonical, options.path, decode) ?? new ConfigError(options.path, reason(error), { cause: error })
+    )
   }
 }
 
