@@ -26,18 +26,14 @@ export class AgentMetrics {
     help: 'From the start of the agent until it was first ready.',
     registers: [this.registry],
   })
-  readonly #startedMs = Date.now()
-  #ready = false
 
   #counter(name: string, help: string): Counter {
     return new Counter({ name: `istio_agent_${name}`, help, registers: [this.registry] })
   }
 
-  /** The first success is the start-up time. */
-  becameReady(): void {
-    if (this.#ready) return
-    this.#ready = true
-    this.#startup.set((Date.now() - this.#startedMs) / 1000)
+  /** From the start of the agent until it was first ready. */
+  setStartupSeconds(seconds: number): void {
+    this.#startup.set(seconds)
   }
 
   /**

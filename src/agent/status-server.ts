@@ -6,7 +6,7 @@ import type { Logger } from '../base/logger.ts'
 import { http } from '../base/node-http.ts'
 import { type AppProbe, runProbe } from './app-probes.ts'
 import { localRequest } from './local-http.ts'
-import { AgentMetrics, type MetricsSources } from './metrics.ts'
+import type { AgentMetrics, MetricsSources } from './metrics.ts'
 import { notReadyReason, parseStats, READINESS_STATS } from './readiness.ts'
 
 export interface StatusServerOptions {
@@ -36,7 +36,7 @@ interface Answer {
 
 /** Listens on every address: the kubelet and Prometheus come from outside the pod. */
 export async function startStatusServer(options: StatusServerOptions): Promise<StatusServer> {
-  const metrics = new AgentMetrics()
+  const metrics = new LazyMetrics()
   const server = http.createServer((request, response) => {
     answer(request, options, metrics).then(
       ({ status, body = '', contentType = 'text/plain; charset=utf-8' }) => {
@@ -67,7 +67,31 @@ export async function startStatusServer(options: StatusServerOptions): Promise<S
   }
 }
 
-async function answer(request: IncomingMessage, options: StatusServerOptions, metrics: AgentMetrics): Promise<Answer> {
+/** The metrics library, 6 MB, loads with the first scrape: not every sidecar's metrics are asked for here. */
+class LazyMetrics {
+  readonly #startedMs = Date.now()
+  #startupSeconds: number | null = null
+  #loaded: Promise<AgentMetrics> | null = null
+
+  /** The first success is the start-up time. */
+  becameReady(): void {
+    if (this.#startupSeconds !== null) return
+    const seconds = (Date.now() - this.#startedMs) / 1000
+    this.#startupSeconds = seconds
+    void this.#loaded?.then((metrics) => metrics.setStartupSeconds(seconds))
+  }
+
+  load(): Promise<AgentMetrics> {
+    this.#loaded ??= import('./metrics.ts').then(({ AgentMetrics }) => {
+      const metrics = new AgentMetrics()
+      if (this.#startupSeconds !== null) metrics.setStartupSeconds(this.#startupSeconds)
+      return metrics
+    })
+    return this.#loaded
+  }
+}
+
+async function answer(request: IncomingMessage, options: StatusServerOptions, metrics: LazyMetrics): Promise<Answer> {
   const path = (request.url ?? '/').split('?')[0]!
   switch (path) {
     case '/healthz/ready':
@@ -76,7 +100,7 @@ async function answer(request: IncomingMessage, options: StatusServerOptions, me
     case '/metrics':
       return {
         status: 200,
-        ...(await metrics.merged({ ...options.metrics, log: options.log }, request.headers.accept)),
+        ...(await (await metrics.load()).merged({ ...options.metrics, log: options.log }, request.headers.accept)),
       }
     case '/quitquitquit':
       return command(request, options.onQuit)
@@ -91,7 +115,7 @@ async function answer(request: IncomingMessage, options: StatusServerOptions, me
   return { status: 404, body: `no such path: ${path}\n` }
 }
 
-async function readiness(options: StatusServerOptions, metrics: AgentMetrics): Promise<Answer> {
+async function readiness(options: StatusServerOptions, metrics: LazyMetrics): Promise<Answer> {
   let reason: string | null
   try {
     const stats = await localRequest(options.adminPort, `/stats?usedonly&filter=${encodeURIComponent(READINESS_STATS)}`)

@@ -32,7 +32,7 @@ export function isGrpcContentType(value: string | undefined): boolean {
 }
 
 /** grpc-message: everything outside printable ASCII, and `%`, percent-encoded (gRPC over HTTP/2). */
-export function encodeGrpcMessage(text: string): string {
+function encodeGrpcMessage(text: string): string {
   let out = ''
   for (const byte of Buffer.from(text, 'latin1')) {
     out +=

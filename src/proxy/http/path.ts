@@ -69,7 +69,7 @@ function reject(): PathAction {
 }
 
 /** `%2F`, `%2f` → `/`; `%5C`, `%5c` → `\`. */
-export function unescapeSlashes(path: string): string {
+function unescapeSlashes(path: string): string {
   let out = ''
   let from = 0
   for (let i = path.indexOf('%'); i >= 0; i = path.indexOf('%', i + 1)) {

@@ -18,8 +18,6 @@ export type HealthStatus = (typeof HealthStatus)[keyof typeof HealthStatus]
 
 export interface EndpointData {
   readonly address: Address
-  /** Happy eyeballs: tried after `address`, 300 ms apart. */
-  readonly additionalAddresses: readonly Address[]
   readonly hostname: string
   readonly healthStatus: HealthStatus
   readonly weight: number

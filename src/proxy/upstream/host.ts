@@ -71,7 +71,6 @@ export interface DrainablePool {
 /** A host in a worker. Lives as long as updates keep its address. */
 export class Host implements HostDescription {
   readonly address: Address
-  readonly additionalAddresses: readonly Address[]
   readonly hostname: string
   locality: Locality
   priority: number
@@ -90,7 +89,6 @@ export class Host implements HostDescription {
 
   constructor(endpoint: EndpointData, locality: Locality, priority: number, transportSocket: UpstreamTransportSocket) {
     this.address = endpoint.address
-    this.additionalAddresses = endpoint.additionalAddresses
     this.hostname = endpoint.hostname
     this.locality = locality
     this.priority = priority

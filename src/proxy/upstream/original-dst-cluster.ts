@@ -124,7 +124,6 @@ export class OriginalDstCluster extends Cluster {
 function endpointOf(address: Address): EndpointData {
   return {
     address,
-    additionalAddresses: [],
     hostname: '',
     healthStatus: HealthStatus.Unknown,
     weight: 1,

@@ -102,15 +102,13 @@ function parseEndpoint(lb: LbEndpoint, names: boolean, context: ParseContext): E
   const endpoint = lb.hostIdentifier.value
   const at = context.at('endpoint')
   if (!endpoint.address) throw new ConfigError(at.at('address').path, 'is required')
+  if (endpoint.additionalAddresses.length > 0) {
+    throw new ConfigError(at.at('additional_addresses').path, 'not supported by this proxy: give one address')
+  }
   const check = endpoint.healthCheckConfig
   const address = parseAddress(endpoint.address, names, at.at('address'))
   return {
     address,
-    additionalAddresses: endpoint.additionalAddresses.map((other, i) => {
-      const path = at.at(`additional_addresses[${i}].address`)
-      if (!other.address) throw new ConfigError(path.path, 'is required')
-      return parseAddress(other.address, names, path)
-    }),
     hostname: endpoint.hostname || (names && !isIP(address.ip) ? address.ip : ''),
     healthStatus: healthStatusOf(lb.healthStatus),
     weight: lb.loadBalancingWeight ?? 1,

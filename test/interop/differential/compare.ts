@@ -44,7 +44,7 @@ export interface UpstreamKind {
   start(): Promise<RecordingUpstream>
 }
 
-export const HTTP1_UPSTREAM: UpstreamKind = { http2: false, start: startRecordingUpstream }
+const HTTP1_UPSTREAM: UpstreamKind = { http2: false, start: startRecordingUpstream }
 
 /** Registers the tests. `adapt` leaves out of a generated request what the protocol cannot say. */
 export function compareProxies(

@@ -49,7 +49,7 @@ function allAnswered(bytes: Buffer, methods: readonly string[]): boolean {
 }
 
 /** `methods[i]` is the method of the i-th request: HEAD answers carry no body. */
-export function parseResponses(bytes: Buffer, methods: readonly string[]): RawResponse[] {
+function parseResponses(bytes: Buffer, methods: readonly string[]): RawResponse[] {
   const responses: RawResponse[] = []
   let at = 0
   while (at < bytes.length) {

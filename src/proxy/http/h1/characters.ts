@@ -6,9 +6,13 @@ for (const c of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
   TOKEN[c.charCodeAt(0)] = 1
 
 /** Control bytes that no head may contain; HT, LF and CR have rules of their own. */
-export const FORBIDDEN = new Uint8Array(256)
+const FORBIDDEN = new Uint8Array(256)
 for (let c = 0; c < 32; c++) if (c !== 9 && c !== 10 && c !== 13) FORBIDDEN[c] = 1
 FORBIDDEN[127] = 1
+
+/** What a scan of a head stops at: line ends (1) and control bytes (2). */
+export const HEAD_STOP = new Uint8Array(FORBIDDEN.map((forbidden) => forbidden * 2))
+HEAD_STOP[10] = 1
 
 /** What an authority may contain (RFC 3986 §3.2, loosely, as Envoy checks Host). */
 const AUTHORITY = new Uint8Array(256)

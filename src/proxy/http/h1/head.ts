@@ -5,7 +5,7 @@
 
 import type { CodecError } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
-import { FORBIDDEN, headerName } from './characters.ts'
+import { HEAD_STOP, headerName } from './characters.ts'
 
 const LF = 10
 const CR = 13
@@ -27,7 +27,7 @@ export const INVALID_CHARACTERS: CodecError = {
 }
 export const HEADERS_TOO_LARGE: CodecError = { details: 'http1.headers_too_large', message: 'header block too large' }
 export const TOO_MANY_HEADERS: CodecError = { details: 'http1.too_many_headers', message: 'too many headers' }
-export const UNDERSCORE: CodecError = { details: 'http1.unexpected_underscore', message: 'header name with underscore' }
+const UNDERSCORE: CodecError = { details: 'http1.unexpected_underscore', message: 'header name with underscore' }
 
 /** Scans for the end of a head across chunks. */
 export class HeadScanner {
@@ -73,27 +73,31 @@ export class HeadScanner {
     }
     const { length } = buffer
     let { start, firstLine, forbidden } = this
-    while (at < length) {
-      const c = buffer[at]!
-      if (c === LF) {
-        if (firstLine < 0) {
-          // Empty lines before a message are skipped (RFC 9112 §2.2).
-          if (at === start || (at === start + 1 && buffer[start] === CR)) start = at + 1
-          else firstLine = at
-        } else if (at > start) {
-          const before = buffer[at - 1]
-          if (before === LF || (before === CR && buffer[at - 2] === LF)) {
-            this.forbidden = forbidden
-            this.firstLine = firstLine
-            this.start = start
-            this.buffer = buffer
-            this.end = at + 1
-            this.held = null
-            this.scanned = 0
-            return true
-          }
+    for (;;) {
+      while (at < length && HEAD_STOP[buffer[at]!] === 0) at++
+      if (at === length) break
+      if (buffer[at] !== LF) {
+        forbidden = true
+        at++
+        continue
+      }
+      if (firstLine < 0) {
+        // Empty lines before a message are skipped (RFC 9112 §2.2).
+        if (at === start || (at === start + 1 && buffer[start] === CR)) start = at + 1
+        else firstLine = at
+      } else if (at > start) {
+        const before = buffer[at - 1]
+        if (before === LF || (before === CR && buffer[at - 2] === LF)) {
+          this.forbidden = forbidden
+          this.firstLine = firstLine
+          this.start = start
+          this.buffer = buffer
+          this.end = at + 1
+          this.held = null
+          this.scanned = 0
+          return true
         }
-      } else if (FORBIDDEN[c] === 1) forbidden = true
+      }
       at++
     }
     this.forbidden = forbidden

@@ -96,6 +96,8 @@ export class HeaderBlock implements HeaderSink {
   private authoritySeen = false
   private host: string | null = null
   private cookie = ''
+  /** A value that was refused or not looked at may be in the table: values from there are checked again. */
+  private doubtful = false
 
   constructor(limits: BlockLimits) {
     this.limits = limits
@@ -116,14 +118,20 @@ export class HeaderBlock implements HeaderSink {
     this.cookie = ''
   }
 
-  onHeader(name: string, value: string): void {
-    if (this.fault !== BlockFault.None) return
+  onHeader(name: string, value: string, fresh: boolean): void {
+    if (this.fault !== BlockFault.None) {
+      // It may be in the table now, unchecked.
+      if (fresh) this.doubtful = true
+      return
+    }
     this.bytes += name.length + value.length
     if (this.bytes > this.limits.maxBytes || ++this.count > this.limits.maxHeaders) {
       this.fault = BlockFault.TooLarge
+      this.doubtful = true
       return
     }
-    if (!isFieldValue(value)) {
+    if ((fresh || this.doubtful) && !isFieldValue(value)) {
+      this.doubtful = true
       this.fault = BlockFault.Malformed
       return
     }

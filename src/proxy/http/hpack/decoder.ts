@@ -7,7 +7,8 @@ import { STATIC_SIZE, STATIC_TABLE } from './static-table.ts'
 
 /** Takes the fields of a block in order. Strings are byte strings: one char per byte. */
 export interface HeaderSink {
-  onHeader(name: string, value: string): void
+  /** `fresh`: the value was not in a table, so it has not been seen on this connection. */
+  onHeader(name: string, value: string, fresh: boolean): void
 }
 
 /** Names are lowered nowhere: HTTP/2 forbids upper case (RFC 9113 §8.2.1), which the sink checks. */
@@ -38,8 +39,8 @@ export class HpackDecoder {
         if (index < 1 || index > STATIC_SIZE + this.table.length) return false
         if (index <= STATIC_SIZE) {
           const entry = STATIC_TABLE[index - 1]!
-          sink.onHeader(entry[0], entry[1])
-        } else sink.onHeader(this.table.name(index - STATIC_SIZE - 1), this.table.value(index - STATIC_SIZE - 1))
+          sink.onHeader(entry[0], entry[1], false)
+        } else sink.onHeader(this.table.name(index - STATIC_SIZE - 1), this.table.value(index - STATIC_SIZE - 1), false)
       } else if ((byte & 0xe0) === 0x20) {
         // A size update stands before the first field only (§4.2).
         const size = this.integer(0x1f)
@@ -59,7 +60,7 @@ export class HpackDecoder {
         const value = this.broken ? '' : this.string()
         if (this.broken) return false
         if (indexed) this.table.add(name, value)
-        sink.onHeader(name, value)
+        sink.onHeader(name, value, true)
       }
       fields = true
     }

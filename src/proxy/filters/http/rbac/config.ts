@@ -28,7 +28,7 @@ const SUPPORTED = new Set([
   'track_per_rule_stats',
 ])
 
-export function parseRbac(message: RBAC, context: ParseContext): RbacConfig {
+function parseRbac(message: RBAC, context: ParseContext): RbacConfig {
   refuseUnsupported(RBACSchema, message, SUPPORTED, context.path)
   return {
     rules: message.rules ? parseRules(message.rules, context.at('rules').path) : null,

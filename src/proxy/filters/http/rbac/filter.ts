@@ -15,7 +15,7 @@ import { compileRules, type RbacEngine, type RbacVerdict } from '../../../rbac/e
 import { ConnectionFacts } from '../../../rbac/facts.ts'
 import type { RbacConfig, RbacRouteConfig } from './config.ts'
 
-export const METADATA_NAMESPACE = 'envoy.filters.http.rbac'
+const METADATA_NAMESPACE = 'envoy.filters.http.rbac'
 /** Where a LOG action says whether it matched. */
 const ACCESS_LOG_NAMESPACE = 'envoy.common'
 const ACCESS_LOG_HINT = 'access_log_hint'

@@ -41,8 +41,8 @@ import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.t
 
 /** Filter state under which other filters leave wishes for the upstream connection. */
 export const UPSTREAM_ALPN_KEY = 'envoy.network.application_protocols'
-export const UPSTREAM_SNI_KEY = 'envoy.network.upstream_server_name'
-export const OVERRIDE_HOST_KEY = 'envoy.upstream.override_host'
+const UPSTREAM_SNI_KEY = 'envoy.network.upstream_server_name'
+const OVERRIDE_HOST_KEY = 'envoy.upstream.override_host'
 
 /** What all streams of one configured router share. */
 interface Shared {

@@ -18,7 +18,7 @@ export interface Timeouts {
 const UNITS: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1 / 1000, n: 1 / 1_000_000 }
 
 /** `grpc-timeout` in milliseconds, or null when absent or malformed: 1–8 digits and a unit. */
-export function grpcTimeoutMs(value: string | undefined): number | null {
+function grpcTimeoutMs(value: string | undefined): number | null {
   if (value === undefined || value.length < 2 || value.length > 9) return null
   const unit = UNITS[value[value.length - 1]!]
   const digits = decimal(value.slice(0, -1))
