@@ -6,6 +6,7 @@ import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../.
 import type { RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
 import { createServerCodec, detectProtocol } from '../create-codec.ts'
+import { Http2Details } from '../h2/error.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { ActiveStream } from './active-stream.ts'
 import type { SharedState } from './shared.ts'
@@ -216,7 +217,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   private onCodecError(details: string): void {
     const { shared, connection } = this
-    if (this.streams.size === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
+    if (details === Http2Details.PrematureResets) shared.stats.rqTooManyPrematureResets.inc()
+    else if (this.streams.size === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
     for (const stream of [...this.streams]) {
       if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
     }

@@ -48,6 +48,7 @@ export class HcmStats {
   readonly rqMaxDuration: Counter
   readonly rqTimeout: Counter
   readonly rqHeaderTimeout: Counter
+  readonly rqTooManyPrematureResets: Counter
   readonly flowPaused: Counter
   readonly flowResumed: Counter
   readonly rsTooLarge: Counter
@@ -106,6 +107,7 @@ export class HcmStats {
     this.rqMaxDuration = rq('max_duration_reached')
     this.rqTimeout = rq('timeout')
     this.rqHeaderTimeout = rq('header_timeout')
+    this.rqTooManyPrematureResets = rq('too_many_premature_resets')
     this.flowPaused = scope.counter('downstream_flow_control_paused_reading_total')
     this.flowResumed = scope.counter('downstream_flow_control_resumed_reading_total')
     this.rsTooLarge = scope.counter('rs_too_large')
