@@ -76,7 +76,7 @@ proxy() { # LABEL
     PIDS+=("$pid")
     until_ok http://127.0.0.1:9901/ready "$pid"
     started=$(($(now_ms) - started))
-    sleep 4
+    sleep 8
     [ "$run" = warm ] || stop "$pid"
   done
   report "proxy idle, $1" "$pid" "$started"
@@ -95,7 +95,7 @@ agent() { # LABEL
     PIDS+=("$pid")
     until_ok http://127.0.0.1:15021/healthz/ready "$pid"
     started=$(($(now_ms) - started))
-    sleep 4
+    sleep 8
     [ "$run" = warm ] || stop "$pid"
   done
   report "agent sidecar idle, $1" "$pid" "$started"

@@ -1,11 +1,10 @@
 // The workload's own key and certificate: fetched from the CA, renewed well before they end.
-import { X509Certificate } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { Backoff, type BackoffOptions } from '../base/backoff.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import { createCertificateRequestInThread } from './csr-in-thread.ts'
-import type { KeyType } from './x509.ts'
+import { createCertificateRequest } from './csr.ts'
+import { certificatePem, type KeyType, parseCertificates } from './x509.ts'
 
 /** What SDS serves as `default` and `ROOTCA`. */
 export interface WorkloadSecret {
@@ -114,27 +113,17 @@ export class SecretManager {
 
   async #request(): Promise<WorkloadSecret> {
     const { spiffeId, keyType, sign, ttlSeconds = DEFAULT_TTL_SECONDS } = this.#options
-    const { csrPem, keyPem } = await createCertificateRequestInThread(spiffeId, keyType)
+    const { csrPem, keyPem } = await createCertificateRequest(spiffeId, keyType)
     const chain = await sign(csrPem, ttlSeconds)
-    const certificates = chain.flatMap(certificatesOf)
+    const certificates = chain.flatMap((pem) => parseCertificates(pem, 'CreateCertificate response'))
     if (certificates.length < 2) throw new Error('the CA answered without a certificate and a root')
     const leaf = certificates[0]!
     return {
-      certChainPem: certificates.slice(0, -1).map(String).join(''),
+      certChainPem: certificates.slice(0, -1).map(certificatePem).join(''),
       keyPem,
       rootPem: chain.at(-1)!,
-      notBefore: leaf.validFromDate,
-      notAfter: leaf.validToDate,
+      notBefore: leaf.notBefore,
+      notAfter: leaf.notAfter,
     }
-  }
-}
-
-/** The certificates of one block of the CA's answer. Parsed by Node itself: our X.509 library is loaded in a thread only. */
-function certificatesOf(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
-  try {
-    return blocks.map((block) => new X509Certificate(block))
-  } catch (error) {
-    throw new Error(`CreateCertificate response: unreadable certificate: ${errorText(error)}`, { cause: error })
   }
 }
