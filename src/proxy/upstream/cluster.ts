@@ -1,9 +1,11 @@
 // A cluster in a worker: its hosts, balancer, circuit breakers and pools. STATIC and EDS as it is; other types extend it.
 
+import { isIP } from 'node:net'
 import { Protocol, StreamResetReason } from '../http/codec.ts'
 import { createUpstreamTransportSocket, type UpstreamTransportSocket } from '../network/transport-socket.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { Counter, Scope } from '../observe/stats.ts'
+import { portStart } from '../route/request-path.ts'
 import { ResourceManager } from './circuit-breakers.ts'
 import type { HttpConnPool, LoadBalancerContext, TcpConnPool, ThreadLocalCluster } from './cluster-manager.ts'
 import { ClusterOutliers } from './cluster-outliers.ts'
@@ -293,6 +295,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     }
     const protocol = this.poolProtocol(downstream)
     const resources = this.resources(priority)
+    const sni = this.serverName(host, context)
     for (let i = 0; i < host.pools.length; i++) {
       const pool = host.pools[i]!
       if (
@@ -300,15 +303,28 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         pool.protocol === protocol &&
         pool.resources === resources &&
         pool.choice.alpn === context.alpnOverride &&
-        pool.choice.sni === context.sniOverride
+        pool.choice.sni === sni
       ) {
         return pool
       }
     }
     if (!this.mayAddPool(resources)) return null
-    const pool = new HttpPool(host, protocol, choiceOf(context), resources, this.environmentOf())
+    const pool = new HttpPool(host, protocol, choiceOf(context.alpnOverride, sni), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
+  }
+
+  /** What another filter asked for, else the request's host where auto_sni says so; null = as configured. */
+  private serverName(host: Host, context: LoadBalancerContext): string | null {
+    if (context.sniOverride !== null) return context.sniOverride
+    const { autoSni, overrideAutoSniHeader } = this.data.http
+    const { headers } = context
+    if (!autoSni || headers === null || host.transportSocket.protocol !== 'tls') return null
+    const authority = (overrideAutoSniHeader !== '' && headers.get(overrideAutoSniHeader)) || headers.authority
+    const port = portStart(authority)
+    const name = port < 0 ? authority : authority.slice(0, port)
+    // Server names are names: RFC 6066 §3 allows no address.
+    return name === '' || isIP(name) !== 0 || name.startsWith('[') ? null : name
   }
 
   private mayAddPool(resources: ResourceManager): boolean {
@@ -335,7 +351,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       }
     }
     if (!this.mayAddPool(resources)) return null
-    const pool = new TcpPool(host, choiceOf(context), resources, this.environmentOf())
+    const pool = new TcpPool(host, choiceOf(context.alpnOverride, context.sniOverride), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
   }
@@ -438,7 +454,6 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 }
 
-function choiceOf(context: LoadBalancerContext): TransportChoice {
-  if (context.alpnOverride === null && context.sniOverride === null) return DEFAULT_TRANSPORT
-  return { alpn: context.alpnOverride, sni: context.sniOverride }
+function choiceOf(alpn: readonly string[] | null, sni: string | null): TransportChoice {
+  return alpn === null && sni === null ? DEFAULT_TRANSPORT : { alpn, sni }
 }

@@ -254,5 +254,4 @@ export interface ClusterData {
   readonly upstreamFilters: readonly ParsedExtension[]
   readonly metadata: MetadataData
   readonly preconnectRatio: number
-  readonly poolPerDownstreamConnection: boolean
 }

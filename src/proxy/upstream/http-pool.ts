@@ -10,6 +10,8 @@ import {
   StreamResetReason,
 } from '../http/codec.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from '../network/connection.ts'
+import { dnsNameMatches } from '../network/tls/verify.ts'
+import { tlsErrorText } from '../network/transport-error.ts'
 import { now } from '../stream-info.ts'
 import type { ResourceManager } from './circuit-breakers.ts'
 import { type Cancellable, type HttpConnPool, type HttpPoolCallbacks, PoolFailureReason } from './cluster-manager.ts'
@@ -248,6 +250,8 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
   private draining = false
   private closed = false
   private protocolError = false
+  /** Why the connection was given up although it stood. */
+  private failure = ''
   private readonly startedAt = now()
   private idleSince = 0
   private requests = 0
@@ -376,6 +380,12 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
 
   private onConnected(): void {
     const { data, stats } = this.pool.environment
+    if (data.http.autoSanValidation && !this.peerHasName(this.pool.choice.sni)) {
+      stats.scope.counter('ssl.fail_verify_san').inc()
+      this.failure = tlsErrorText('CERTIFICATE_VERIFY_FAILED', 'verify SAN list:')
+      this.close()
+      return
+    }
     stats.cxConnectMs.record(now() - this.startedAt)
     const protocol = this.chosenProtocol()
     if (protocol === 'http2') {
@@ -388,6 +398,13 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     if (maxConnectionDurationMs > 0) this.durationTimer = setTimeout(onDurationTimer, maxConnectionDurationMs, this)
     this.startIdle()
     this.pool.onConnected(this, protocol)
+  }
+
+  /** auto_san_validation: the certificate names the server that was asked for. */
+  private peerHasName(name: string | null): boolean {
+    const ssl = this.connection.info.ssl()
+    if (name === null || ssl === null) return true
+    return ssl.dnsSanPeer.some((pattern) => dnsNameMatches(name, pattern))
   }
 
   private chosenProtocol(): 'http1' | 'http2' {
@@ -440,9 +457,10 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
       pool.onConnectFailed(this, PoolFailureReason.Timeout, connection.transportFailureReason)
       return
     }
-    const failed = remote || connection.transportFailureReason !== ''
+    const details = this.failure || connection.transportFailureReason
+    const failed = remote || details !== ''
     const reason = failed ? PoolFailureReason.RemoteConnectionFailure : PoolFailureReason.LocalConnectionFailure
-    pool.onConnectFailed(this, reason, connection.transportFailureReason)
+    pool.onConnectFailed(this, reason, details)
   }
 
   onAboveWriteBufferHighWatermark(): void {

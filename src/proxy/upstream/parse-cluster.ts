@@ -46,7 +46,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'maglev_lb_config', 'original_dst_lb_config', 'least_request_lb_config', 'round_robin_lb_config', 'common_lb_config',
   'transport_socket', 'metadata', 'protocol_selection', 'upstream_connection_options',
   'close_connections_on_host_health_failure', 'ignore_health_on_host_removal', 'filters', 'load_balancing_policy',
-  'preconnect_policy', 'connection_pool_per_downstream_connection',
+  'preconnect_policy',
 ]) // biome-ignore format: one list
 
 const TCP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions'
@@ -124,7 +124,6 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     ),
     metadata: metadataOf(cluster.metadata),
     preconnectRatio: cluster.preconnectPolicy?.perUpstreamPreconnectRatio ?? 1,
-    poolPerDownstreamConnection: cluster.connectionPoolPerDownstreamConnection,
   }
 }
 

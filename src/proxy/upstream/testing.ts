@@ -121,13 +121,17 @@ export class TestRequest implements ResponseDecoder, HttpPoolCallbacks {
   readonly ready: Promise<void>
   private finish!: () => void
   private onReady!: () => void
-  private readonly path: string
+  private readonly headers = new HeaderMap()
 
-  constructor(cluster: ThreadLocalCluster, path = '/') {
-    this.path = path
+  constructor(cluster: ThreadLocalCluster, path = '/', authority = 'c') {
+    const { headers } = this
+    headers.method = 'GET'
+    headers.path = path
+    headers.authority = authority
+    headers.scheme = 'http'
     this.done = new Promise((resolve) => (this.finish = resolve))
     this.ready = new Promise((resolve) => (this.onReady = resolve))
-    const pool = cluster.httpPool('DEFAULT', Protocol.Http11, lbContext())
+    const pool = cluster.httpPool('DEFAULT', Protocol.Http11, lbContext({ headers }))
     if (pool === null) throw new Error('no host')
     pool.newStream(this, this)
   }
@@ -144,12 +148,7 @@ export class TestRequest implements ResponseDecoder, HttpPoolCallbacks {
       onAboveWriteBufferHighWatermark() {},
       onBelowWriteBufferLowWatermark() {},
     }
-    const headers = new HeaderMap()
-    headers.method = 'GET'
-    headers.path = this.path
-    headers.authority = 'c'
-    headers.scheme = 'http'
-    encoder.encodeHeaders(headers, true)
+    encoder.encodeHeaders(this.headers, true)
     this.onReady()
   }
 
