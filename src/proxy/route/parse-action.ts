@@ -98,7 +98,7 @@ export function parseRouteAction(
     timeoutMs: durationMsOr(action.timeout, DEFAULT_TIMEOUT_MS),
     idleTimeoutMs: maybeMs(action.idleTimeout),
     retryPolicy: action.retryPolicy ? parseRetryPolicy(action.retryPolicy, context.at('retry_policy')) : null,
-    hedgePolicy: parseHedgePolicy(action.hedgePolicy),
+    hedgePolicy: parseHedgePolicy(action.hedgePolicy, context),
     mirrors: parseMirrors(action.requestMirrorPolicies, clusters, context),
     priority: action.priority === RoutingPriority.HIGH ? 'HIGH' : 'DEFAULT',
     rateLimits: parseRateLimits(action.rateLimits, context),

@@ -43,6 +43,7 @@ export class VirtualHostEntry implements VirtualHost {
   readonly data: VirtualHostData
   readonly config: RouteConfigData
   readonly runtime: RuntimeSnapshot
+  readonly hasVirtualClusters: boolean
   readonly virtualClusters: readonly { readonly name: string; readonly matches: HeadersMatch }[]
 
   constructor(data: VirtualHostData, config: RouteConfigData, runtime: RuntimeSnapshot) {
@@ -54,6 +55,7 @@ export class VirtualHostEntry implements VirtualHost {
     this.data = data
     this.config = config
     this.runtime = runtime
+    this.hasVirtualClusters = data.virtualClusters.length > 0
     this.virtualClusters = data.virtualClusters.map((cluster) => ({
       name: cluster.name,
       matches: compileHeaderMatchers(cluster.headers),

@@ -25,6 +25,7 @@ export interface VirtualHost {
   readonly includeAttemptCountInResponse: boolean
   readonly includeIsTimeoutRetryHeader: boolean
   readonly rateLimits: readonly RateLimitData[]
+  readonly hasVirtualClusters: boolean
 }
 
 /** One chosen route: the matched entry with the weighted cluster already drawn. */

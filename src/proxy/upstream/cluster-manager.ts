@@ -23,6 +23,8 @@ export interface LoadBalancerContext {
   /** True for a host that must not be chosen (retry predicates); tried at most `hostSelectionRetryCount` times more. */
   shouldSelectAnotherHost: ((host: HostDescription) => boolean) | null
   hostSelectionRetryCount: number
+  /** Priorities that a retry should leave alone while others can serve; null = none. */
+  excludedPriorities?: ReadonlySet<number> | null
   /** Retry attempt number, 0 for the first (ring hash and maglev offset by it). */
   attempt: number
   /** `ip:port` that a stateful session asks for. */

@@ -4,7 +4,7 @@ import { Http2Stats } from '../http/h2/stats.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
 
 /** Status codes a cluster has counted already: `upstream_rq_200` and so on are made when first seen. */
-class CodeCounters {
+export class CodeCounters {
   private readonly scope: Scope
   private readonly prefix: string
   private readonly codes: (Counter | undefined)[] = []

@@ -24,10 +24,12 @@ export interface FrameHandler {
 const State = { Header: 0, Payload: 1, PadLength: 2, Data: 3, Padding: 4 } as const
 type State = (typeof State)[keyof typeof State]
 
+const NOTHING = Buffer.alloc(0)
+
 export class FrameReader {
   private state: State = State.Header
   /** An incomplete frame header or payload. */
-  private readonly held: Buffer = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + DEFAULT_MAX_FRAME_SIZE)
+  private held: Buffer = NOTHING
   private heldBytes = 0
   private type = 0
   private flags = 0
@@ -108,9 +110,17 @@ export class FrameReader {
 
   private hold(chunk: Buffer, at: number, wanted: number): number {
     const take = Math.min(wanted - this.heldBytes, chunk.length - at)
+    if (this.held.length < wanted) this.makeRoom(wanted)
     chunk.copy(this.held, this.heldBytes, at, at + take)
     this.heldBytes += take
     return take
+  }
+
+  /** Most connections never need it; one that does keeps it, at most a frame large. */
+  private makeRoom(wanted: number): void {
+    const grown = Buffer.allocUnsafeSlow(wanted)
+    this.held.copy(grown, 0, 0, this.heldBytes)
+    this.held = grown
   }
 
   private begin(buffer: Buffer, at: number, handler: FrameHandler): Http2Error | null {

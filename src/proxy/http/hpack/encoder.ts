@@ -40,27 +40,39 @@ function policyOf(name: string, value: string): Policy {
   return NOT_INDEXED.has(name) ? Policy.Plain : Policy.Index
 }
 
-/** What is known of a header name: its static index, and where its values are. */
-class NameEntry {
-  /** 0 = none. */
-  staticIndex = 0
-  staticValues: Map<string, number> | null = null
-  /** Serial numbers of dynamic entries by value. */
+/** A name of the static table: its first index, and the index of each value there. */
+interface StaticName {
+  readonly index: number
+  readonly values: Map<string, number>
+}
+
+const STATIC_NAMES = new Map<string, StaticName>()
+for (const [i, [name, value]] of STATIC_TABLE.entries()) {
+  let entry = STATIC_NAMES.get(name)
+  if (!entry) STATIC_NAMES.set(name, (entry = { index: i + 1, values: new Map() }))
+  if (value !== '') entry.values.set(value, i + 1)
+}
+
+/** Where the dynamic table has a name. */
+class DynamicName {
+  /** Serial numbers of entries by value. */
   readonly values = new Map<string, number>()
-  /** Serial number of the newest entry with this name, or -1. */
+  /** Serial number of the newest entry. */
   last = -1
 }
 
-/** Names come from peers: beyond this many the encoder forgets the unindexed ones. */
+/** A block is written and copied out before the next one begins, on whatever connection: one buffer serves all. */
+let scratch = Buffer.allocUnsafeSlow(8 * 1024)
+
+/** Names come from peers: beyond this many the encoder forgets them, and finds them again as they are added anew. */
 const MAX_NAMES = 4096
 
 export class HpackEncoder {
-  buffer: Buffer = Buffer.allocUnsafeSlow(4 * 1024)
-  /** Bytes of the block so far. */
+  /** Bytes of the block so far, from the start of `buffer`. */
   length = 0
   private readonly table: DynamicTable
   private readonly maxTableSize: number
-  private names = new Map<string, NameEntry>()
+  private names = new Map<string, DynamicName>()
   /** Smallest and last size set since the last block, or -1 (§4.2: both are announced). */
   private smallestUpdate = -1
   private lastUpdate = -1
@@ -71,7 +83,11 @@ export class HpackEncoder {
     // 4096 is what the peer starts with (RFC 9113 §6.5.2).
     this.table = new DynamicTable(Math.min(maxTableSize, 4096))
     if (maxTableSize < 4096) this.smallestUpdate = this.lastUpdate = maxTableSize
-    this.forgetNames()
+  }
+
+  /** Holds the block until the next `begin` of any encoder. */
+  get buffer(): Buffer {
+    return scratch
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
@@ -96,38 +112,32 @@ export class HpackEncoder {
   /** `name` in lower case; both byte strings. */
   field(name: string, value: string): void {
     this.room(name.length + value.length + 16)
+    const fixed = STATIC_NAMES.get(name)
+    const known = fixed?.values.get(value)
+    if (known !== undefined) {
+      this.integer(0x80, 0x7f, known)
+      return
+    }
     let entry = this.names.get(name)
-    if (entry !== undefined) {
-      const known = entry.staticValues?.get(value)
-      if (known !== undefined) {
-        this.integer(0x80, 0x7f, known)
+    const serial = entry?.values.get(value)
+    if (serial !== undefined) {
+      if (this.alive(serial)) {
+        this.integer(0x80, 0x7f, this.indexOf(serial))
         return
       }
-      const serial = entry.values.get(value)
-      if (serial !== undefined) {
-        if (this.alive(serial)) {
-          this.integer(0x80, 0x7f, this.indexOf(serial))
-          return
-        }
-        entry.values.delete(value)
-      }
+      entry!.values.delete(value)
     }
     const policy = policyOf(name, value)
-    const nameIndex =
-      entry === undefined
-        ? 0
-        : entry.staticIndex > 0
-          ? entry.staticIndex
-          : this.alive(entry.last)
-            ? this.indexOf(entry.last)
-            : 0
+    let nameIndex = 0
+    if (fixed !== undefined) nameIndex = fixed.index
+    else if (entry !== undefined && this.alive(entry.last)) nameIndex = this.indexOf(entry.last)
     this.integer(policy, policy === Policy.Index ? 0x3f : 0x0f, nameIndex)
     if (nameIndex === 0) this.string(name)
     this.string(value)
     if (policy !== Policy.Index || !this.table.add(name, value)) return
     if (entry === undefined) {
-      if (this.names.size >= MAX_NAMES) this.forgetNames()
-      this.names.set(name, (entry = new NameEntry()))
+      if (this.names.size >= MAX_NAMES) this.names = new Map()
+      this.names.set(name, (entry = new DynamicName()))
     }
     // Evicted values stay in the map until they are asked for; a table's worth of live ones is never dropped.
     if (entry.values.size > 2 * this.table.length + 16) this.dropEvicted(entry)
@@ -143,38 +153,21 @@ export class HpackEncoder {
     return STATIC_SIZE + this.table.added - serial
   }
 
-  private dropEvicted(entry: NameEntry): void {
+  private dropEvicted(entry: DynamicName): void {
     for (const [value, serial] of entry.values) if (!this.alive(serial)) entry.values.delete(value)
-  }
-
-  /** Back to the static names; entries in the table are then found again only as they are added anew. */
-  private forgetNames(): void {
-    this.names = new Map()
-    for (let i = 0; i < STATIC_SIZE; i++) {
-      const [name, value] = STATIC_TABLE[i]!
-      let entry = this.names.get(name)
-      if (!entry) {
-        this.names.set(name, (entry = new NameEntry()))
-        entry.staticIndex = i + 1
-      }
-      if (value !== '') {
-        entry.staticValues ??= new Map()
-        entry.staticValues.set(value, i + 1)
-      }
-    }
   }
 
   private room(size: number): void {
     const needed = this.length + size
-    if (needed <= this.buffer.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2))
-    this.buffer.copy(grown, 0, 0, this.length)
-    this.buffer = grown
+    if (needed <= scratch.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, scratch.length * 2))
+    scratch.copy(grown, 0, 0, this.length)
+    scratch = grown
   }
 
   /** §5.1. `flags` are the bits above the prefix. */
   private integer(flags: number, prefix: number, value: number): void {
-    const { buffer } = this
+    const buffer = scratch
     if (value < prefix) {
       buffer[this.length++] = flags | value
       return
@@ -190,7 +183,7 @@ export class HpackEncoder {
 
   private string(text: string): void {
     this.integer(0, 0x7f, text.length)
-    writeLatin1(this.buffer, text, this.length)
+    writeLatin1(scratch, text, this.length)
     this.length += text.length
   }
 }

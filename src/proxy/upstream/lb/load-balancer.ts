@@ -29,6 +29,7 @@ export interface BalancerEnvironment {
   readonly localZone: string
 }
 
+const NO_HOSTS: readonly Host[] = []
 const ownWeight: WeightOf = (host) => host.weight
 
 /** What depends on the hosts of one priority and kind; built when first asked for after an update. */
@@ -142,7 +143,7 @@ export class PriorityLoadBalancer implements LoadBalancer {
   private chooseOnce(context: LoadBalancerContext): Host | null {
     const sets = this.hosts.sets
     if (sets.length === 0) return null
-    const loads = this.currentLoads()
+    const loads = this.loadsFor(context)
     // A hash must always find the same priority.
     const percent = context.hash !== null ? Number(context.hash % 100n) : Math.random() * 100
     const chosen = sets.length === 1 && loads.healthy[0] === 100 ? 0 : choosePriority(loads, percent)
@@ -155,6 +156,17 @@ export class PriorityLoadBalancer implements LoadBalancer {
       return this.choice(set, 0, 'hosts').pick(context)
     }
     return chosen < 0 ? this.choice(set, 2, 'degraded').pick(context) : this.choice(set, 1, 'healthy').pick(context)
+  }
+
+  /** Without the priorities that a retry is to leave alone, unless nothing else is left. */
+  private loadsFor(context: LoadBalancerContext): PriorityLoads {
+    const excluded = context.excludedPriorities
+    if (excluded === undefined || excluded === null || excluded.size === 0) return this.currentLoads()
+    const sets = this.hosts.sets.map((set) =>
+      excluded.has(set.priority) ? { ...set, healthy: NO_HOSTS, degraded: NO_HOSTS } : set,
+    )
+    if (sets.every((set) => set.healthy.length + set.degraded.length === 0)) return this.currentLoads()
+    return loadsOf(sets, 0)
   }
 
   private currentLoads(): PriorityLoads {

@@ -34,6 +34,7 @@ import { tryInternalRedirect } from './internal-redirect.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { startMirror } from './mirror.ts'
 import { createRetryState, RetryDecision, type RetryState } from './retry-state.ts'
+import { RouteStats } from './route-stats.ts'
 import { failedStrictHeader } from './strict-headers.ts'
 import { isTunnel, TcpTunnelPool } from './tcp-tunnel.ts'
 import { settleTimeouts, type Timeouts } from './timeouts.ts'
@@ -55,6 +56,7 @@ interface Shared {
   readonly rqDirectResponse: Counter
   readonly rqTotal: Counter
   readonly resetAfterStart: Counter
+  readonly routeStats: RouteStats
 }
 
 export function createRouter(config: RouterConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
@@ -69,6 +71,7 @@ export function createRouter(config: RouterConfig, context: WorkerContext, statP
     rqDirectResponse: scope.counter('rq_direct_response'),
     rqTotal: scope.counter('rq_total'),
     resetAfterStart: scope.counter('rq_reset_after_downstream_response_started'),
+    routeStats: new RouteStats(context.stats),
   }
   return (callbacks) => callbacks.addStreamDecoderFilter(new RouterFilter(shared))
 }
@@ -99,6 +102,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private globalQueue: TimeoutQueue | null = null
   private global: TimeoutHandle | null = null
   private backOff: NodeJS.Timeout | null = null
+  /** The attempt before this one took too long. */
+  private timedOut = false
   private downstreamFull = 0
   /** Hosts tried so far, for previous_hosts. */
   private tried: HostDescription[] | null = null
@@ -177,6 +182,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       grpc: this.grpc,
       tunnel,
     })
+    const clusterMax = cluster.data.http.common.maxStreamDurationMs
+    if (clusterMax > 0 && forward.maxStreamDurationMs === null && this.timeouts.maxStreamDuration === 0)
+      this.timeouts.maxStreamDuration = clusterMax
     if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', '1')
     route.finalizeRequestHeaders(headers, info, !config.suppressEnvoyHeaders)
     if (forward.autoHostRewrite && pool.host.hostname !== '')
@@ -256,7 +264,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private avoidTriedHosts(): void {
     const policy = this.retry?.policy
     const { lb } = this
-    if (!policy || !lb || policy.hostPredicates.length === 0) return
+    if (!policy || !lb) return
+    this.avoidTriedPriorities(policy.previousPrioritiesFrequency, lb)
+    if (policy.hostPredicates.length === 0) return
     lb.hostSelectionRetryCount = policy.hostSelectionMaxAttempts
     lb.shouldSelectAnotherHost = (host) =>
       policy.hostPredicates.some((predicate) => {
@@ -266,6 +276,12 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
         const labels = host.metadata['envoy.lb'] ?? {}
         return Object.entries(predicate.metadata).every(([key, value]) => labels[key] === value)
       })
+  }
+
+  /** previous_priorities: after so many attempts the priorities tried until then are left alone. */
+  private avoidTriedPriorities(frequency: number, lb: LoadBalancerContext): void {
+    if (frequency === 0 || this.tried === null || this.attempts % frequency !== 0) return
+    lb.excludedPriorities = new Set(this.tried.map((host) => host.priority))
   }
 
   private attempt(pool: HttpConnPool, headers: HeaderMap, endStream: boolean): void {
@@ -600,7 +616,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (!this.responseStarted && this.retry) {
       const decision = this.retry.onReset(Reset.LocalReset, true)
       if (decision === RetryDecision.Yes && this.canRetry()) {
-        this.retryLater(request)
+        this.retryLater(request, true)
         return
       }
       if (decision === RetryDecision.NoLimitExceeded) callbacks.streamInfo.setFlag('URX')
@@ -629,7 +645,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     return !this.finished && (this.kept !== null || (this.requestDone && this.keptBytes === 0))
   }
 
-  private retryLater(request: UpstreamRequest): void {
+  private retryLater(request: UpstreamRequest, timedOut = false): void {
+    this.timedOut = timedOut
     request.abandon()
     this.current = null
     this.backOff = setTimeout(runBackOff, this.retry!.backOffMs(), this)
@@ -648,6 +665,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     if (this.route!.virtualHost.includeRequestAttemptCount)
       headers.set('x-envoy-attempt-count', String(this.attempts + 1))
+    if (this.route!.virtualHost.includeIsTimeoutRetryHeader)
+      headers.set('x-envoy-is-timeout-retry', String(this.timedOut))
     const { kept, trailers } = this
     const bodyless = this.requestDone && (kept === null || kept.length === 0) && !trailers
     callbacks.streamInfo.upstreamTransportFailureReason = ''
@@ -688,6 +707,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private countResponse(status: number, headers: HeaderMap | null = null): void {
     const { cluster } = this
     if (!cluster || !this.shared.config.dynamicStats) return
+    this.shared.routeStats.count(this.route!, this.callbacks.streamInfo.virtualClusterName, status)
     const grpc = this.grpc && !this.shared.config.suppressGrpcFailureStats ? headers?.get('grpc-status') : undefined
     const canary = headers?.get('x-envoy-upstream-canary') === 'true' || (this.current?.host.canary ?? false)
     cluster.stats.countResponse(grpc === undefined ? status : grpcToHttp(grpc), this.isInternal(), canary)
