@@ -8,7 +8,7 @@ import {
   connect as connectHttp2,
   type OutgoingHttpHeaders,
 } from 'node:http2'
-import type { AddressInfo, Server } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { linesOf, type Situation, situationBootstrap, startUpstream } from './harness/situations.ts'
@@ -23,6 +23,17 @@ interface Scenario extends Situation {
   readonly requests?: number
 }
 
+/** Upstreams that end the connection, before or after some bytes. */
+const closeAtOnce = (_head: string, socket: Socket): null => {
+  socket.destroy()
+  return null
+}
+const endAfter =
+  (text: string) =>
+  (_head: string, socket: Socket): null => {
+    socket.end(text)
+    return null
+  }
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
 const common = (options: object): object => ({ common_http_protocol_options: options })
 
@@ -64,10 +75,10 @@ const SCENARIOS: readonly Scenario[] = [
     headers: { ':authority': 'nobody', ':method': 'POST', 'content-type': 'application/grpc' },
   },
   { name: 'CONNECT without permission', headers: { ':method': 'CONNECT', ':authority': 'a:443' } },
-  { name: 'the upstream closes at once', upstream: (_, socket) => (socket.destroy(), null) },
+  { name: 'the upstream closes at once', upstream: closeAtOnce },
   {
     name: 'the upstream closes within the body',
-    upstream: (_, socket) => (socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc'), null),
+    upstream: endAfter('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc'),
   },
   { name: 'an answer before the end of the request', body: null, upstream: () => OK },
   {

@@ -2,7 +2,7 @@
 // upgrades, odd upstreams. Real Envoy and ours, the same bytes: the same answer, the same end, the same log line.
 
 import assert from 'node:assert/strict'
-import { type AddressInfo, connect, type Server } from 'node:net'
+import { type AddressInfo, connect, type Server, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { linesOf, type Situation, situationBootstrap, startUpstream } from './harness/situations.ts'
@@ -15,6 +15,17 @@ interface Scenario extends Situation {
 }
 
 const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+/** Upstreams that end the connection, before or after some bytes. */
+const closeAtOnce = (_head: string, socket: Socket): null => {
+  socket.destroy()
+  return null
+}
+const endAfter =
+  (text: string) =>
+  (_head: string, socket: Socket): null => {
+    socket.end(text)
+    return null
+  }
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
 const POST_CUT = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc'
 const http1 = (options: object): object => ({ http_protocol_options: options })
@@ -97,7 +108,7 @@ const SCENARIOS: readonly Scenario[] = [
       },
     },
     client: [GET],
-    upstream: (_, socket) => (socket.destroy(), null),
+    upstream: closeAtOnce,
   },
   {
     name: 'local reply mapped to text',
@@ -176,12 +187,12 @@ const SCENARIOS: readonly Scenario[] = [
     name: 'websocket accepted',
     hcm: { upgrade_configs: [{ upgrade_type: 'websocket' }] },
     client: [WEBSOCKET, 'ping', 'pong'],
-    upstream: (head, socket) => (
-      socket.on('data', (d) => socket.write(`echo:${d}`)),
-      head.includes('upgrade: websocket')
+    upstream: (head, socket) => {
+      socket.on('data', (d) => socket.write(`echo:${d}`))
+      return head.includes('upgrade: websocket')
         ? 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nhello'
         : OK
-    ),
+    },
   },
   {
     name: 'websocket answered otherwise',
@@ -223,15 +234,15 @@ const SCENARIOS: readonly Scenario[] = [
   {
     name: 'body until close',
     client: [GET],
-    upstream: (_, socket) => (socket.end('HTTP/1.1 200 OK\r\n\r\nall of it'), null),
+    upstream: endAfter('HTTP/1.1 200 OK\r\n\r\nall of it'),
   },
   {
     name: 'upstream closes within the body',
     client: [GET],
-    upstream: (_, socket) => (socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc'), null),
+    upstream: endAfter('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc'),
   },
   { name: 'upstream speaks nonsense', client: [GET], upstream: () => 'NONSENSE\r\n\r\n' },
-  { name: 'upstream closes at once', client: [GET], upstream: (_, socket) => (socket.destroy(), null) },
+  { name: 'upstream closes at once', client: [GET], upstream: closeAtOnce },
   {
     name: 'upstream sends length and chunked',
     client: [GET],
