@@ -81,10 +81,15 @@ function expire(queue: TimeoutQueue): void {
 }
 
 const queues = new Map<number, TimeoutQueue>()
+/** Durations may come from requests: further ones are not remembered. */
+const MAX_QUEUES = 1000
 
 /** The queue of a duration, shared by everything in this thread that waits that long. */
 export function timeoutQueue(durationMs: number): TimeoutQueue {
   let queue = queues.get(durationMs)
-  if (!queue) queues.set(durationMs, (queue = new TimeoutQueue(durationMs)))
+  if (!queue) {
+    queue = new TimeoutQueue(durationMs)
+    if (queues.size < MAX_QUEUES) queues.set(durationMs, queue)
+  }
   return queue
 }

@@ -2,17 +2,11 @@
 // upgrades, odd upstreams. Real Envoy and ours, the same bytes: the same answer, the same end, the same log line.
 
 import assert from 'node:assert/strict'
-import { type AddressInfo, connect, type Server, type Socket } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { play, type Scenario } from './harness/play.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
-import { linesOf, type Situation, situationBootstrap, startUpstream } from './harness/situations.ts'
-
-interface Scenario extends Situation {
-  /** Bytes of the client, sent one after another as the answers to the ones before stop coming. */
-  readonly client: readonly string[]
-  /** Silence after which the next bytes are sent, or the exchange is over. */
-  readonly quietMs?: number
-}
+import { linesOf, situationBootstrap, startUpstream } from './harness/situations.ts'
 
 const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 /** Upstreams that end the connection, before or after some bytes. */
@@ -383,73 +377,6 @@ const SCENARIOS: readonly Scenario[] = [
 ]
 
 const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
-
-interface Outcome {
-  readonly received: string
-  readonly closed: boolean
-  /** Bytes that had come after each of the client's writes. */
-  readonly marks: readonly number[]
-}
-
-/** Envoy holds a connection that it is done with for up to a second before it closes it. */
-const DELAYED_CLOSE_MS = 1400
-/** The same answer may differ by the digits of a duration. */
-const SLACK_BYTES = 4
-
-/**
- * Sends the client's bytes one after another. Without `model` each write waits for silence; with it, until as much has
- * come as had come from the other proxy, so that a busy machine makes the test slow and not wrong.
- */
-async function play(port: number, { client, quietMs = 300 }: Scenario, model: Outcome | null): Promise<Outcome> {
-  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-  const chunks: Buffer[] = []
-  let bytes = 0
-  let closed = false
-  let notify = (): void => {}
-  socket.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-    bytes += chunk.length
-    notify()
-  })
-  const end = (): void => {
-    closed = true
-    notify()
-  }
-  socket.on('end', end)
-  socket.on('error', end)
-  /** Resolves when `enough()` or after `ms` without an event. */
-  const settle = (ms: number, enough: () => boolean): Promise<void> =>
-    new Promise((resolve) => {
-      let timer: NodeJS.Timeout | undefined
-      const check = (): void => {
-        clearTimeout(timer)
-        if (closed || enough()) resolve()
-        else timer = setTimeout(resolve, ms)
-      }
-      notify = check
-      check()
-    })
-  const marks: number[] = []
-  for (const [i, text] of client.entries()) {
-    if (closed) break
-    if (text === 'END') socket.end()
-    else socket.write(text, 'latin1')
-    const wanted = model?.marks[i]
-    if (wanted === undefined) await settle(quietMs, () => false)
-    else await settle(5000, () => bytes >= wanted - SLACK_BYTES)
-    marks.push(bytes)
-  }
-  if (model === null) await settle(DELAYED_CLOSE_MS, () => false)
-  else if (model.closed) await settle(5000, () => false)
-  else await settle(quietMs, () => false)
-  notify = () => {}
-  socket.destroy()
-  const received = Buffer.concat(chunks)
-    .toString('latin1')
-    .replace(/date: .*/gi, 'date: NOW')
-    .replace(/(x-envoy-upstream-service-time): \d+/gi, '$1: N')
-  return { received, closed, marks }
-}
 
 describe('scenarios', { skip: SKIP }, () => {
   let proxies: { proxy: RunningProxy; listeners: number[] }[] = []

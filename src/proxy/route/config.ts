@@ -226,6 +226,8 @@ export interface RouteActionData {
   readonly hashPolicies: readonly HashPolicyData[]
   readonly maxGrpcTimeoutMs: number | null
   readonly grpcTimeoutOffsetMs: number | null
+  /** max_stream_duration is there, if empty: `timeout` and max_grpc_timeout do not apply then. */
+  readonly hasMaxStreamDuration: boolean
   readonly maxStreamDurationMs: number | null
   readonly grpcTimeoutHeaderMaxMs: number | null
   readonly grpcTimeoutHeaderOffsetMs: number | null

@@ -116,12 +116,6 @@ function parseRetryPriority(policy: RetryPolicy, context: ParseContext): number 
 }
 
 /** initial_requests and additional_request_chance do nothing in Envoy either (its documentation says so). */
-export function parseHedgePolicy(policy: HedgePolicy | undefined, context: ParseContext): HedgePolicyData | null {
-  if (policy?.hedgeOnPerTryTimeout) {
-    throw new ConfigError(
-      context.at('hedge_policy.hedge_on_per_try_timeout').path,
-      'not supported by this proxy; remove the field',
-    )
-  }
+export function parseHedgePolicy(policy: HedgePolicy | undefined): HedgePolicyData | null {
   return policy ? { onPerTryTimeout: policy.hedgeOnPerTryTimeout } : null
 }

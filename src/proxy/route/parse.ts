@@ -147,7 +147,7 @@ function parseVirtualHost(host: VirtualHost, shared: Shared, context: ParseConte
     includeAttemptCountInResponse: host.includeAttemptCountInResponse,
     includeIsTimeoutRetryHeader: host.includeIsTimeoutRetryHeader,
     retryPolicy: host.retryPolicy ? parseRetryPolicy(host.retryPolicy, context.at('retry_policy')) : null,
-    hedgePolicy: parseHedgePolicy(host.hedgePolicy, context),
+    hedgePolicy: parseHedgePolicy(host.hedgePolicy),
     maxRequestBufferBytes: host.perRequestBufferLimitBytes ?? null,
     mirrors: parseMirrors(host.requestMirrorPolicies, shared.clusters, context),
     metadata: parseMetadata(host.metadata),

@@ -67,6 +67,7 @@ class ForwardEntry implements ForwardAction {
   readonly timeoutMs: number
   readonly maxGrpcTimeoutMs: number | null
   readonly grpcTimeoutOffsetMs: number | null
+  readonly hasMaxStreamDuration: boolean
   readonly maxStreamDurationMs: number | null
   readonly grpcTimeoutHeaderMaxMs: number | null
   readonly grpcTimeoutHeaderOffsetMs: number | null
@@ -88,6 +89,7 @@ class ForwardEntry implements ForwardAction {
     this.timeoutMs = action.timeoutMs
     this.maxGrpcTimeoutMs = action.maxGrpcTimeoutMs
     this.grpcTimeoutOffsetMs = action.grpcTimeoutOffsetMs
+    this.hasMaxStreamDuration = action.hasMaxStreamDuration
     this.maxStreamDurationMs = action.maxStreamDurationMs
     this.grpcTimeoutHeaderMaxMs = action.grpcTimeoutHeaderMaxMs
     this.grpcTimeoutHeaderOffsetMs = action.grpcTimeoutHeaderOffsetMs

@@ -11,6 +11,18 @@ export interface Situation {
   readonly hcm?: object
   /** Added to the route action. */
   readonly route?: object
+  /** Added to the route itself, in place of its action where it has another. */
+  readonly routeEntry?: object
+  /** Added to the virtual host. */
+  readonly virtualHost?: object
+  /** Added to the route configuration. */
+  readonly routeConfig?: object
+  /** HTTP filters before the router, by their messages. */
+  readonly filters?: readonly { readonly name: string; readonly typed_config?: object }[]
+  /** Added to the router's message. */
+  readonly router?: object
+  /** Added to the cluster. */
+  readonly cluster?: object
   /** The route matches CONNECT. */
   readonly connect?: boolean
   /** Added to the upstream's HTTP/1 options. */
@@ -98,22 +110,31 @@ export function situationBootstrap(
                     },
                   ],
                   route_config: {
+                    ...scenario.routeConfig,
                     virtual_hosts: [
                       {
-                        name: 'a',
+                        name: `a${i}`,
                         domains: ['a', 'a:443', 'default.example'],
                         routes: [
                           {
                             name: 'r',
                             match: scenario.connect ? { connect_matcher: {} } : { prefix: '/' },
-                            route: { cluster: `c${i}`, ...scenario.route },
+                            ...(scenario.routeEntry && 'redirect' in scenario.routeEntry
+                              ? {}
+                              : { route: { cluster: `c${i}`, ...scenario.route } }),
+                            ...scenario.routeEntry,
                           },
                         ],
+                        ...scenario.virtualHost,
                       },
                     ],
                   },
                   http_filters: [
-                    { name: 'router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } },
+                    ...(scenario.filters ?? []),
+                    {
+                      name: 'router',
+                      typed_config: { '@type': type('extensions.filters.http.router.v3.Router'), ...scenario.router },
+                    },
                   ],
                   ...scenario.hcm,
                 },
@@ -136,6 +157,7 @@ export function situationBootstrap(
           cluster_name: `c${i}`,
           endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreams[i]!) } }] }],
         },
+        ...scenario.cluster,
       })),
     },
   }
@@ -151,4 +173,14 @@ export async function linesOf(proxy: RunningProxy, i: number, count: number): Pr
   for (let tries = 0; tries < 80 && lines().length < count; tries++)
     await new Promise((resolve) => setTimeout(resolve, 25))
   return lines()
+}
+
+/** Stats whose name matches, without those of value 0 and of histograms. */
+export async function statsOf(proxy: RunningProxy, filter: RegExp): Promise<Record<string, string>> {
+  const text = await proxy.admin('/stats?usedonly')
+  const entries = text
+    .split('\n')
+    .map((line) => line.split(': ') as [string, string])
+    .filter(([name, value]) => filter.test(name) && value !== undefined && /^[1-9]\d*$/.test(value))
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
 }

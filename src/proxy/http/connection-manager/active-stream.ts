@@ -4,6 +4,7 @@
 import type { TimeoutEntry, TimeoutHandle, TimeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Connection } from '../../network/connection.ts'
 import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
+import { streamDuration } from '../../route/grpc-timeout.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { now, StreamInfo } from '../../stream-info.ts'
 import type { RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason } from '../codec.ts'
@@ -21,6 +22,7 @@ import { StreamDownstreamInfo } from './stream-downstream-info.ts'
 import { decideTracing } from './tracing-decision.ts'
 
 let streamIds = 0
+const GRPC_DEADLINE_EXCEEDED = 4
 
 export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamCallbacks, LogContext, TimeoutEntry {
   readonly manager: ConnectionManager
@@ -53,6 +55,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private idleQueue: TimeoutQueue | null
   private requestTimer: TimeoutHandle | null = null
   private durationTimer: TimeoutHandle | null = null
+  private durationQueue: TimeoutQueue | null = null
   private logTimer: TimeoutHandle | null = null
   private echoRequestId = ''
 
@@ -75,8 +78,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       requestQueue.arm((this.requestTimer = requestQueue.handle({ onTimeout: () => this.onRequestTimeout() })))
     else if (headersQueue)
       headersQueue.arm((this.requestTimer = headersQueue.handle({ onTimeout: () => this.onHeadersTimeout() })))
-    if (durationQueue)
-      durationQueue.arm((this.durationTimer = durationQueue.handle({ onTimeout: () => this.onDurationTimeout() })))
+    if (durationQueue) this.armDuration(durationQueue)
   }
 
   get connection(): Connection {
@@ -142,6 +144,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     const idleMs = this.idleOverride()
     if (idleMs !== null) this.rearmIdle(idleMs)
+    this.limitDuration(headers)
     const filters = manager.shared.filtersFor(this.upgradeType(headers), this.route())
     if (!filters && headers.method === 'CONNECT' && !this.route()) {
       this.wantsClose = true
@@ -463,7 +466,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.end = now()
     if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
     if (this.requestTimer) (shared.requestQueue ?? shared.headersQueue)!.disarm(this.requestTimer)
-    if (this.durationTimer) shared.durationQueue!.disarm(this.durationTimer)
+    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
     if (this.logTimer) shared.accessLogQueue!.disarm(this.logTimer)
     if (this.tunneling) shared.stats.cxUpgradesActive.dec()
     const { stream } = this.encoder
@@ -478,6 +481,21 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private armIdle(): void {
     this.idle ??= this.idleQueue!.handle(this)
     this.idleQueue!.arm(this.idle)
+  }
+
+  private armDuration(queue: TimeoutQueue): void {
+    this.durationQueue = queue
+    queue.arm((this.durationTimer = queue.handle({ onTimeout: () => this.onDurationTimeout() })))
+  }
+
+  /** The route may have its own max_stream_duration. */
+  private limitDuration(headers: HeaderMap): void {
+    const forward = this.route()?.forward
+    const ms = forward ? streamDuration(headers, forward) : null
+    if (ms === null) return
+    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
+    this.durationTimer = null
+    if (ms > 0) this.armDuration(this.manager.shared.queue(ms))
   }
 
   private idleOverride(): number | null {
@@ -511,7 +529,13 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   private onDurationTimeout(): void {
     this.manager.shared.stats.rqMaxDuration.inc()
-    this.sendLocalReply(this.requestDone ? 504 : 408, 'downstream duration timeout', null, null, 'max_duration_timeout')
+    this.sendLocalReply(
+      this.requestDone ? 504 : 408,
+      'downstream duration timeout',
+      null,
+      GRPC_DEADLINE_EXCEEDED,
+      'max_duration_timeout',
+    )
   }
 }
 

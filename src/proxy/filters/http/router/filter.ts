@@ -34,10 +34,10 @@ import { tryInternalRedirect } from './internal-redirect.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { startMirror } from './mirror.ts'
 import { createRetryState, RetryDecision, type RetryState } from './retry-state.ts'
-import { RouteStats } from './route-stats.ts'
+import { countAll, type RequestStats, RouteStats } from './route-stats.ts'
 import { failedStrictHeader } from './strict-headers.ts'
 import { isTunnel, TcpTunnelPool } from './tcp-tunnel.ts'
-import { settleTimeouts, type Timeouts } from './timeouts.ts'
+import { announceTimeouts, settleTimeouts, type Timeouts } from './timeouts.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
 /** Filter state under which other filters leave wishes for the upstream connection. */
@@ -76,6 +76,8 @@ export function createRouter(config: RouterConfig, context: WorkerContext, statP
   return (callbacks) => callbacks.addStreamDecoderFilter(new RouterFilter(shared))
 }
 
+const NO_STATS: readonly RequestStats[] = []
+
 class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, DownstreamWatermarkCallbacks, TimeoutEntry {
   private readonly shared: Shared
   private callbacks!: StreamDecoderFilterCallbacks
@@ -88,6 +90,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private timeouts: Timeouts | null = null
   private retry: RetryState | null = null
   private current: UpstreamRequest | null = null
+  /** Attempts that are late but may still answer first (hedge_on_per_try_timeout). */
+  private hedged: UpstreamRequest[] | null = null
+  private requestStats: readonly RequestStats[] = NO_STATS
   private mirrors: UpstreamRequest[] | null = null
   /** The request's body, kept for another attempt; null = not kept. */
   private kept: Buffer[] | null = null
@@ -95,6 +100,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private requestDone = false
   private requestDoneAt = 0
   private responseStarted = false
+  /** A 1xx of the upstream went downstream. */
+  private informed = false
   private finished = false
   private grpc = false
   private attempts = 0
@@ -146,6 +153,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.headers = headers
     this.grpc = isGrpcContentType(headers.get('content-type'))
     info.virtualClusterName = route.virtualClusterName(headers)
+    this.requestStats = shared.routeStats.of(route, info.virtualClusterName)
     const clusterName = route.clusterName(headers)
     const cluster = shared.context.clusters.get(clusterName)
     if (!cluster) {
@@ -182,14 +190,15 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       grpc: this.grpc,
       tunnel,
     })
-    const clusterMax = cluster.data.http.common.maxStreamDurationMs
-    if (clusterMax > 0 && forward.maxStreamDurationMs === null && this.timeouts.maxStreamDuration === 0)
-      this.timeouts.maxStreamDuration = clusterMax
+    if (this.timeouts.maxStreamDuration === 0)
+      this.timeouts.maxStreamDuration = cluster.data.http.common.maxStreamDurationMs
     if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', '1')
     route.finalizeRequestHeaders(headers, info, !config.suppressEnvoyHeaders)
     if (forward.autoHostRewrite && pool.host.hostname !== '')
       updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost)
-    this.retry = tunnel ? null : createRetryState(headers, forward.retryPolicy, cluster, forward.priority)
+    this.retry = tunnel
+      ? null
+      : createRetryState(headers, forward.retryPolicy, cluster, forward.priority, this.requestStats)
     if (this.retry && !endStream) this.kept = []
     if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.startMirrors(headers, endStream)
     callbacks.setDownstreamWatermarkCallbacks(this)
@@ -218,11 +227,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.finished = true
     this.disarm()
     this.callbacks.setDownstreamWatermarkCallbacks(null)
-    if (this.current) {
-      if (!this.current.complete) this.cluster?.stats.rqCancelled.inc()
-      this.current.abandon()
-      this.current = null
-    }
+    this.current?.abandon()
+    this.current = null
+    this.abandonHedged()
     this.retry?.release()
   }
 
@@ -410,13 +417,13 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     // The attempt counts although it found nobody.
     callbacks.streamInfo.attemptCount = Math.max(1, this.attempts)
     callbacks.streamInfo.setFlag('UH')
+    this.countResponse(503)
     this.reply(503, 'no healthy upstream', 'no_healthy_upstream')
   }
 
-  /** A local answer after the route was chosen: counted for the cluster. */
+  /** A local answer after the route was chosen. */
   private reply(status: number, body: string, details: string, overloaded = false): void {
     this.disarm()
-    this.countResponse(status)
     this.callbacks.sendLocalReply(
       status,
       body,
@@ -438,6 +445,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     info.upstreamRemoteAddress = connection.info.remoteAddress.text
     info.upstreamConnectionId = connection.id
     info.upstreamConnection = connection.info
+    countAll(this.requestStats, 'total')
     this.noteHost(request.host)
     for (let i = 0; i < this.downstreamFull; i++) request.readDisable(true)
   }
@@ -449,37 +457,41 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (info.hostsAttempted.at(-1) !== host.address.text) info.hostsAttempted.push(host.address.text)
   }
 
-  onUpstream1xx(headers: HeaderMap): void {
+  onUpstream1xx(headers: HeaderMap, request: UpstreamRequest): void {
     // The client has seen a part of this attempt's answer: no other attempt may follow.
-    this.retry?.release()
-    this.retry = null
+    this.settleOn(request)
+    this.informed = true
+    this.countResponse(headers.status)
     this.callbacks.encode1xxHeaders(headers)
   }
 
   onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void {
     const { cluster, callbacks, route } = this
-    if (this.finished || !cluster || !route) return
+    if (this.finished || !cluster || !route || !this.inFlight(request)) return
     const info = callbacks.streamInfo
     const { status } = headers
     const grpcStatus = this.grpc ? headers.get('grpc-status') : undefined
-    cluster.onResponse(request.host, grpcStatus === undefined ? status : grpcToHttp(grpcStatus))
+    if (!request.timeoutNoted)
+      cluster.onResponse(request.host, grpcStatus === undefined ? status : grpcToHttp(grpcStatus))
     if (headers.get('x-envoy-immediate-health-check-fail') !== undefined)
       cluster.onImmediateHealthCheckFail(request.host)
-    if (this.retry) {
+    let unwanted = false
+    if (this.retry && request.hedged) unwanted = this.retry.wouldRetry(headers)
+    else if (this.retry) {
       const decision = this.retry.onHeaders(headers)
       if (decision === RetryDecision.Yes && this.canRetry()) {
         cluster.stats.countRetried(status)
         this.retryLater(request)
         return
       }
-      if (decision === RetryDecision.NoLimitExceeded) info.setFlag('URX')
-      else if (decision === RetryDecision.NoOverflow) info.setFlag('UO')
-      this.retry.release()
-      if (this.attempts > 1 && status < 500) cluster.stats.rqRetrySuccess.inc()
+      unwanted = this.noteDenied(decision)
     }
     if (this.forward?.internalRedirect && this.redirectInternally(headers)) return
-    request.disarmPerTry()
-    this.current = request
+    if (unwanted && this.othersMayAnswer(request)) {
+      this.giveUpOn(request)
+      return
+    }
+    this.settleOn(request)
     this.responseStarted = true
     info.firstUpstreamTxByte = request.firstTxAt
     info.lastUpstreamTxByte = request.lastTxAt
@@ -516,7 +528,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.disarm()
     const { cluster } = this
     if (cluster && this.shared.config.dynamicStats && this.requestDone) {
-      cluster.stats.recordTime(info.lastUpstreamRxByte - this.requestDoneAt, this.isInternal(), request.host.canary)
+      const ms = info.lastUpstreamRxByte - this.requestDoneAt
+      cluster.stats.recordTime(ms, this.isInternal(), request.host.canary)
+      for (let i = 0; i < this.requestStats.length; i++) this.requestStats[i]!.recordTime(ms)
     }
     this.logUpstream()
     // A response that ends before the request leaves an upstream that still reads it: the stream is reset on destroy.
@@ -552,21 +566,15 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     cluster.onReset(request.host, reason)
     this.noteHost(request.host)
     if (transportFailureReason !== '') info.upstreamTransportFailureReason = transportFailureReason
-    if (request !== this.current) return
-    this.current = null
-    if (!this.responseStarted && this.retry) {
-      const decision = this.retry.onReset(reason, request.sent)
-      if (decision === RetryDecision.Yes && this.canRetry()) {
-        this.retryLater(request)
-        return
-      }
-      if (decision === RetryDecision.NoLimitExceeded) info.setFlag('URX')
-      else if (decision === RetryDecision.NoOverflow) info.setFlag('UO')
-    }
+    if (!this.inFlight(request)) return
+    if (this.retryReset(request, reason)) return
+    this.forget(request)
     const { status, flag } = failureOf(reason)
+    if (!this.responseStarted && !this.informed) this.countResponse(status)
+    if (this.othersMayAnswer(request)) return
     info.setFlag(flag)
     this.logUpstream()
-    const details = resetDetails(reason, transportFailureReason, this.responseStarted)
+    const details = resetDetails(reason, transportFailureReason, this.responseStarted || this.informed)
     if (this.responseStarted) {
       this.shared.resetAfterStart.inc()
       info.responseCodeDetails = details
@@ -583,24 +591,34 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   onTimeout(): void {
     const { cluster } = this
     if (this.finished || !cluster) return
+    const status = this.timeouts!.altResponse ? 204 : 504
+    if (this.current) this.noteGlobalTimeout(this.current, status)
+    if (this.hedged) for (const request of this.hedged) this.noteGlobalTimeout(request, status)
+    this.giveUp('UT', 'response_timeout', 'upstream request timeout', status)
+  }
+
+  private noteGlobalTimeout(request: UpstreamRequest, status: number): void {
+    const cluster = this.cluster!
     cluster.stats.rqTimeout.inc()
-    if (this.current) cluster.onTimeout(this.current.host)
-    this.giveUp('UT', 'response_timeout', 'upstream request timeout', this.timeouts!.altResponse ? 204 : 504)
+    countAll(this.requestStats, 'timeout')
+    if (request.responded) return
+    if (!request.timeoutNoted) cluster.onTimeout(request.host)
+    this.countResponse(status)
   }
 
   onPerTryTimeout(request: UpstreamRequest): void {
-    this.cluster?.stats.rqPerTryTimeout.inc()
-    this.onAttemptTimeout(request, 'upstream_per_try_timeout')
+    this.onAttemptTimeout(request, this.cluster?.stats.rqPerTryTimeout, 'upstream_per_try_timeout')
   }
 
   onPerTryIdleTimeout(request: UpstreamRequest): void {
-    this.cluster?.stats.rqPerTryIdleTimeout.inc()
-    this.onAttemptTimeout(request, 'upstream_per_try_idle_timeout')
+    this.onAttemptTimeout(request, this.cluster?.stats.rqPerTryIdleTimeout, 'upstream_per_try_idle_timeout')
   }
 
   onMaxStreamDuration(request: UpstreamRequest): void {
-    if (this.finished || request !== this.current) return
+    if (this.finished || !this.inFlight(request)) return
     this.cluster?.stats.rqMaxDurationReached.inc()
+    if (this.retryReset(request, Reset.LocalReset)) return
+    this.giveUpOn(request)
     this.giveUp(
       'UMSDR',
       'upstream_max_stream_duration_reached',
@@ -609,19 +627,19 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     )
   }
 
-  private onAttemptTimeout(request: UpstreamRequest, details: string): void {
-    const { cluster, callbacks } = this
-    if (this.finished || !cluster || request !== this.current) return
-    cluster.onTimeout(request.host)
-    if (!this.responseStarted && this.retry) {
-      const decision = this.retry.onReset(Reset.LocalReset, true)
-      if (decision === RetryDecision.Yes && this.canRetry()) {
-        this.retryLater(request, true)
-        return
-      }
-      if (decision === RetryDecision.NoLimitExceeded) callbacks.streamInfo.setFlag('URX')
+  private onAttemptTimeout(request: UpstreamRequest, count: Counter | undefined, details: string): void {
+    const { cluster } = this
+    if (this.finished || !cluster || !this.inFlight(request)) return
+    if (this.timeouts!.hedgeOnPerTry) {
+      this.hedge(request)
+      return
     }
-    this.giveUp('UT', details, 'upstream request timeout', this.timeouts!.altResponse ? 204 : 504)
+    count?.inc()
+    cluster.onTimeout(request.host)
+    if (this.retryReset(request, Reset.LocalReset, true)) return
+    const status = this.timeouts!.altResponse ? 204 : 504
+    if (!this.responseStarted) this.countResponse(status)
+    this.giveUp('UT', details, 'upstream request timeout', status)
   }
 
   private giveUp(flag: 'UT' | 'UMSDR', details: string, body: string, status: number): void {
@@ -629,6 +647,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     callbacks.streamInfo.setFlag(flag)
     this.current?.abandon()
     this.current = null
+    this.abandonHedged()
     if (this.responseStarted) {
       callbacks.streamInfo.responseCodeDetails = details
       this.disarm()
@@ -639,6 +658,93 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   }
 
   // ---- retries
+
+  /** True when another attempt will follow one that was reset. */
+  private retryReset(request: UpstreamRequest, reason: StreamResetReason, timedOut = false): boolean {
+    if (this.responseStarted || !this.retry || request.hedged) return false
+    const decision = this.retry.onReset(reason, timedOut || request.sent)
+    if (decision === RetryDecision.Yes && this.canRetry()) {
+      this.retryLater(request, timedOut)
+      return true
+    }
+    this.noteDenied(decision)
+    return false
+  }
+
+  /** True when a retry was wanted and is not to be had. */
+  private noteDenied(decision: RetryDecision): boolean {
+    const info = this.callbacks.streamInfo
+    if (decision === RetryDecision.NoLimitExceeded) info.setFlag('URX')
+    else if (decision === RetryDecision.NoOverflow) info.setFlag('UO')
+    else return false
+    return true
+  }
+
+  /** A late attempt goes on; another one is started beside it, if there are any left. */
+  private hedge(request: UpstreamRequest): void {
+    this.cluster!.onTimeout(request.host)
+    request.timeoutNoted = true
+    if (this.responseStarted || !this.retry || !this.canRetry()) return
+    const decision = this.retry.onHedge()
+    if (decision !== RetryDecision.Yes) {
+      this.noteDenied(decision)
+      return
+    }
+    request.hedged = true
+    this.hedged ??= []
+    this.hedged.push(request)
+    this.current = null
+    this.timedOut = true
+    this.backOff = setTimeout(runBackOff, this.retry.backOffMs(), this)
+  }
+
+  private inFlight(request: UpstreamRequest): boolean {
+    return request === this.current || (this.hedged?.includes(request) ?? false)
+  }
+
+  /** Besides `request` there is an attempt that has not answered, or will be one. */
+  private othersMayAnswer(request: UpstreamRequest): boolean {
+    if (this.hedged === null) return false
+    const { current } = this
+    return (
+      this.backOff !== null ||
+      (current !== null && current !== request) ||
+      this.hedged.some((other) => other !== request)
+    )
+  }
+
+  private forget(request: UpstreamRequest): void {
+    if (this.current === request) this.current = null
+    else if (this.hedged) this.hedged = this.hedged.filter((other) => other !== request)
+  }
+
+  private giveUpOn(request: UpstreamRequest): void {
+    this.forget(request)
+    request.abandon()
+  }
+
+  private abandonHedged(): void {
+    if (!this.hedged) return
+    const list = this.hedged
+    this.hedged = null
+    for (const request of list) request.abandon()
+  }
+
+  /** This attempt's answer goes downstream: no retry follows, and whoever else was asked is let go. */
+  private settleOn(request: UpstreamRequest): void {
+    this.retry?.release()
+    this.retry = null
+    this.kept = null
+    if (this.backOff) clearTimeout(this.backOff)
+    this.backOff = null
+    if (this.hedged) {
+      this.forget(request)
+      this.current?.abandon()
+      this.abandonHedged()
+    }
+    this.current = request
+    request.disarmPerTry()
+  }
 
   /** The whole request so far must still be at hand. */
   private canRetry(): boolean {
@@ -667,6 +773,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       headers.set('x-envoy-attempt-count', String(this.attempts + 1))
     if (this.route!.virtualHost.includeIsTimeoutRetryHeader)
       headers.set('x-envoy-is-timeout-retry', String(this.timedOut))
+    announceTimeouts(headers, this.timeouts!, this.forward!, this.requestDone ? now() - this.requestDoneAt : 0, {
+      suppressEnvoyHeaders: this.shared.config.suppressEnvoyHeaders,
+      grpc: this.grpc,
+    })
     const { kept, trailers } = this
     const bodyless = this.requestDone && (kept === null || kept.length === 0) && !trailers
     callbacks.streamInfo.upstreamTransportFailureReason = ''
@@ -707,7 +817,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private countResponse(status: number, headers: HeaderMap | null = null): void {
     const { cluster } = this
     if (!cluster || !this.shared.config.dynamicStats) return
-    this.shared.routeStats.count(this.route!, this.callbacks.streamInfo.virtualClusterName, status)
+    for (let i = 0; i < this.requestStats.length; i++) this.requestStats[i]!.countResponse(status)
     const grpc = this.grpc && !this.shared.config.suppressGrpcFailureStats ? headers?.get('grpc-status') : undefined
     const canary = headers?.get('x-envoy-upstream-canary') === 'true' || (this.current?.host.canary ?? false)
     cluster.stats.countResponse(grpc === undefined ? status : grpcToHttp(grpc), this.isInternal(), canary)

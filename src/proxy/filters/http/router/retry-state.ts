@@ -1,11 +1,12 @@
 // Whether and when to try again (envoy-contract §7.7). Decisions only: the filter does the trying.
 
+import { decimal } from '../../../../base/decimal.ts'
 import { StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { parseRetryGrpcOn, parseRetryOn, RetryOn } from '../../../route/retry-on.ts'
 import type { RetryPolicy } from '../../../route/retry-policy.ts'
 import type { ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
-import { decimal } from './timeouts.ts'
+import { countAll, type RequestStats } from './route-stats.ts'
 
 export const RetryDecision = { No: 0, Yes: 1, NoOverflow: 2, NoLimitExceeded: 3 } as const
 export type RetryDecision = (typeof RetryDecision)[keyof typeof RetryDecision]
@@ -27,6 +28,7 @@ export function createRetryState(
   policy: RetryPolicy | null,
   cluster: ThreadLocalCluster,
   priority: 'DEFAULT' | 'HIGH',
+  requestStats: readonly RequestStats[],
 ): RetryState | null {
   let retryOn = policy?.retryOn ?? 0
   const on = headers.get('x-envoy-retry-on')
@@ -48,7 +50,7 @@ export function createRetryState(
   if (retryOn === 0) return null
   if (policy?.retriableRequestHeaders && !policy.retriableRequestHeaders.some((match) => match(headers))) return null
   const retries = asked ?? policy?.numRetries ?? 1
-  return new RetryState(retryOn, retries, policy, cluster, priority, codes, names)
+  return new RetryState(retryOn, retries, policy, cluster, priority, requestStats, codes, names)
 }
 
 export class RetryState {
@@ -56,6 +58,7 @@ export class RetryState {
   private readonly retryOn: number
   private readonly cluster: ThreadLocalCluster
   private readonly priority: 'DEFAULT' | 'HIGH'
+  private readonly requestStats: readonly RequestStats[]
   private remaining: number
   private attempts = 0
   private held = false
@@ -69,6 +72,7 @@ export class RetryState {
     policy: RetryPolicy | null,
     cluster: ThreadLocalCluster,
     priority: 'DEFAULT' | 'HIGH',
+    requestStats: readonly RequestStats[],
     codes: string | undefined,
     names: string | undefined,
   ) {
@@ -77,15 +81,26 @@ export class RetryState {
     this.policy = policy
     this.cluster = cluster
     this.priority = priority
+    this.requestStats = requestStats
     this.extraCodes = codes === undefined ? null : new Set(codes.split(',').map(Number))
     this.extraHeaders = names === undefined ? [] : names.split(',').map((name) => name.trim().toLowerCase())
   }
 
   /** The response so far is thrown away when this says Yes. */
   onHeaders(headers: HeaderMap): RetryDecision {
+    return this.decide(this.wouldRetry(headers))
+  }
+
+  /** Whether the response would be retried were there a retry for it: of an attempt that has its retry already. */
+  wouldRetry(headers: HeaderMap): boolean {
     this.rateLimitedMs = -1
-    if (headers.has('x-envoy-overloaded')) return this.decide(false)
-    return this.decide(this.wantsRetryOf(headers))
+    return !headers.has('x-envoy-overloaded') && this.wantsRetryOf(headers)
+  }
+
+  /** hedge_on_per_try_timeout: an attempt that is late is always worth another one while there are any left. */
+  onHedge(): RetryDecision {
+    this.rateLimitedMs = -1
+    return this.decide(true)
   }
 
   /** `sent`: the request's headers had left before the stream was reset. */
@@ -115,23 +130,34 @@ export class RetryState {
   }
 
   private decide(wanted: boolean): RetryDecision {
-    this.release()
-    if (!wanted) return RetryDecision.No
     const { stats } = this.cluster
+    // A retry was made, and its outcome asks for no further one.
+    if (this.held && !wanted) {
+      stats.rqRetrySuccess.inc()
+      countAll(this.requestStats, 'retrySuccess')
+    }
+    if (!wanted) {
+      this.release()
+      return RetryDecision.No
+    }
     if (this.remaining === 0) {
       stats.rqRetryLimitExceeded.inc()
+      countAll(this.requestStats, 'retryLimitExceeded')
       return RetryDecision.NoLimitExceeded
     }
+    this.release()
     this.remaining--
     const resources = this.cluster.resources(this.priority)
     if (!resources.canRetry()) {
       stats.rqRetryOverflow.inc()
+      countAll(this.requestStats, 'retryOverflow')
       return RetryDecision.NoOverflow
     }
     resources.retries.inc()
     this.held = true
     this.attempts++
     stats.rqRetry.inc()
+    countAll(this.requestStats, 'retry')
     return RetryDecision.Yes
   }
 

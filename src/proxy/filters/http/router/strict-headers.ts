@@ -1,8 +1,8 @@
 // strict_check_headers: x-envoy-* headers that must be well formed, or the request is refused with 400.
 
+import { decimal } from '../../../../base/decimal.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { parseRetryGrpcOn, parseRetryOn } from '../../../route/retry-on.ts'
-import { decimal } from './timeouts.ts'
 
 /** The first of `names` whose value is invalid, or null. */
 export function failedStrictHeader(headers: HeaderMap, names: readonly string[]): string | null {

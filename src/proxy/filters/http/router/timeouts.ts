@@ -1,6 +1,8 @@
 // How long a request may take: the route's timeouts, as request headers may change them (envoy-contract §7.6). Pure.
 
+import { decimal } from '../../../../base/decimal.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import { formatGrpcTimeout, grpcTimeoutMs } from '../../../route/grpc-timeout.ts'
 import type { ForwardAction } from '../../../route/route.ts'
 
 /** Milliseconds; 0 = none. */
@@ -8,33 +10,11 @@ export interface Timeouts {
   global: number
   perTry: number
   perTryIdle: number
-  /** Of the upstream stream as a whole (max_stream_duration or grpc-timeout). */
+  /** Of the upstream stream as a whole (x-envoy-upstream-stream-duration-ms, else the cluster's max_stream_duration). */
   maxStreamDuration: number
   /** x-envoy-upstream-rq-timeout-alt-response: a timeout answers 204. */
   altResponse: boolean
   hedgeOnPerTry: boolean
-}
-
-const UNITS: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1 / 1000, n: 1 / 1_000_000 }
-
-/** `grpc-timeout` in milliseconds, or null when absent or malformed: 1–8 digits and a unit. */
-function grpcTimeoutMs(value: string | undefined): number | null {
-  if (value === undefined || value.length < 2 || value.length > 9) return null
-  const unit = UNITS[value[value.length - 1]!]
-  const digits = decimal(value.slice(0, -1))
-  return unit === undefined || digits === null ? null : Math.ceil(digits * unit)
-}
-
-/** A whole decimal number, or null. */
-export function decimal(text: string | undefined): number | null {
-  if (text === undefined || text === '') return null
-  let value = 0
-  for (let i = 0; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - 48
-    if (digit < 0 || digit > 9) return null
-    value = value * 10 + digit
-  }
-  return value
 }
 
 /**
@@ -50,18 +30,33 @@ export function settleTimeouts(
     global: options.tunnel ? 0 : baseTimeout(headers, forward, options.grpc),
     perTry: forward.retryPolicy?.perTryTimeoutMs ?? 0,
     perTryIdle: forward.retryPolicy?.perTryIdleTimeoutMs ?? 0,
-    maxStreamDuration: maxStreamDuration(headers, forward, options.grpc),
+    maxStreamDuration: 0,
     altResponse: false,
     hedgeOnPerTry: forward.hedgePolicy?.onPerTryTimeout ?? false,
   }
   if (hasEnvoyHeader(headers)) applyHeaders(headers, timeouts, options.respectExpectedTimeout)
   if (timeouts.global !== 0 && timeouts.perTry >= timeouts.global) timeouts.perTry = 0
-  const expected = timeouts.perTry > 0 ? timeouts.perTry : timeouts.global
-  if (expected > 0) {
-    if (!options.suppressEnvoyHeaders) headers.set('x-envoy-expected-rq-timeout-ms', String(Math.ceil(expected)))
-    if (options.grpc && headers.has('grpc-timeout')) headers.set('grpc-timeout', formatGrpcTimeout(expected))
-  }
+  announceTimeouts(headers, timeouts, forward, 0, options)
   return timeouts
+}
+
+/** Tells the upstream how long it has, `elapsedMs` after the request was complete (0 for the first attempt). */
+export function announceTimeouts(
+  headers: HeaderMap,
+  timeouts: Timeouts,
+  forward: ForwardAction,
+  elapsedMs: number,
+  options: { suppressEnvoyHeaders: boolean; grpc: boolean },
+): void {
+  const { global, perTry } = timeouts
+  // With hedging an attempt goes on beyond its per-try timeout.
+  let expected = perTry > 0 && !timeouts.hedgeOnPerTry ? perTry : global
+  if (expected <= 0) return
+  // 0 would mean without end: an attempt that is out of time gets the least there is.
+  if (global > 0) expected = elapsedMs >= global ? 1 : Math.min(expected, Math.ceil(global - elapsedMs))
+  if (!options.suppressEnvoyHeaders) headers.set('x-envoy-expected-rq-timeout-ms', String(Math.ceil(expected)))
+  if (options.grpc && forward.maxGrpcTimeoutMs !== null && !forward.hasMaxStreamDuration)
+    headers.set('grpc-timeout', formatGrpcTimeout(expected))
 }
 
 function hasEnvoyHeader(headers: HeaderMap): boolean {
@@ -90,6 +85,7 @@ function applyHeaders(headers: HeaderMap, timeouts: Timeouts, respectExpected: b
 }
 
 function baseTimeout(headers: HeaderMap, forward: ForwardAction, grpc: boolean): number {
+  if (forward.hasMaxStreamDuration) return 0
   if (!grpc || forward.maxGrpcTimeoutMs === null) return forward.timeoutMs
   let timeout = grpcTimeoutMs(headers.get('grpc-timeout')) ?? 0
   const offset = forward.grpcTimeoutOffsetMs
@@ -98,24 +94,4 @@ function baseTimeout(headers: HeaderMap, forward: ForwardAction, grpc: boolean):
   if (forward.maxGrpcTimeoutMs !== 0 && (timeout === 0 || timeout > forward.maxGrpcTimeoutMs))
     timeout = forward.maxGrpcTimeoutMs
   return timeout
-}
-
-function maxStreamDuration(headers: HeaderMap, forward: ForwardAction, grpc: boolean): number {
-  const configured = forward.maxStreamDurationMs ?? 0
-  if (!grpc || forward.grpcTimeoutHeaderMaxMs === null) return configured
-  const asked = grpcTimeoutMs(headers.get('grpc-timeout'))
-  if (asked === null) return configured
-  let timeout = asked
-  if (forward.grpcTimeoutHeaderMaxMs !== 0) timeout = Math.min(timeout, forward.grpcTimeoutHeaderMaxMs)
-  const offset = forward.grpcTimeoutHeaderOffsetMs
-  if (offset !== null && timeout > offset) timeout -= offset
-  return timeout
-}
-
-/** At most 8 digits: the unit grows until it fits. */
-function formatGrpcTimeout(ms: number): string {
-  const whole = Math.ceil(ms)
-  if (whole < 100_000_000) return `${whole}m`
-  const seconds = Math.ceil(whole / 1000)
-  return seconds < 100_000_000 ? `${seconds}S` : `${Math.ceil(seconds / 60)}M`
 }

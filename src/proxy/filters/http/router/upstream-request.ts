@@ -55,6 +55,10 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   responded = false
   /** The response is complete. */
   complete = false
+  /** It was late and another attempt was started beside it: it is not retried itself. */
+  hedged = false
+  /** Outlier detection knows that it was late. */
+  timeoutNoted = false
   /** No more calls to the owner. */
   abandoned = false
   /** Of the whole response, once headers came: from the last byte sent or the start. */
