@@ -41,7 +41,10 @@ class FramedCall extends ServerInterceptingCall {
   }
 
   override sendMessage(message: unknown, done: () => void): void {
-    if (!Array.isArray(message)) return super.sendMessage(message, done)
+    if (!Array.isArray(message)) {
+      super.sendMessage(message, done)
+      return
+    }
     if (this.#stream.destroyed || this.#stream.closed) return
     // Only the first time headers are sent.
     this.#call.sendMetadata(new Metadata())
