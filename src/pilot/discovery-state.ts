@@ -11,7 +11,13 @@ import {
   parseResource,
 } from '../config/index.ts'
 import { TRANSLATED_KINDS, TranslatedResources } from './gateway-api/translated.ts'
-import { buildPushContext, listResources, type ResourceLists } from './model/build-push-context.ts'
+import {
+  buildPushContext,
+  listResources,
+  type ResourceChange,
+  type ResourceLists,
+  updateLists,
+} from './model/build-push-context.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
 import { kubeShapeProblem } from './registry/kube-shape.ts'
@@ -60,7 +66,8 @@ export class DiscoveryState {
   private readonly namespaces: NamespaceFilter
   private readonly resources = new Map<string, AnyResource>()
   private changedKinds = new Set<IstioKind>()
-  private changedResources = new Set<string>()
+  /** By {@link resourceKey}; `before` as of the last commit. */
+  private changedResources = new Map<string, ResourceChange>()
   private changedL4Routes = false
   private credentials: ReadonlyMap<string, KubeObject> = new Map()
   private changedCredentials = new Map<string, KubeObject | null>()
@@ -140,7 +147,9 @@ export class DiscoveryState {
     this.takeTranslations(registryChanges.services.size > 0)
     const first = this.push === null
     const changedCredentials = new Set(this.changedCredentials.keys())
-    this.lists = listResources(this.resources.values(), first ? null : this.changedKinds, this.lists, ISTIO_KINDS)
+    this.lists = this.lists
+      ? updateLists(this.lists, this.changedResources.values(), this.changedKinds)
+      : listResources(this.resources.values(), ISTIO_KINDS)
     this.push = buildPushContext(
       {
         version: `${new Date().toISOString()}/${++this.counter}`,
@@ -158,13 +167,13 @@ export class DiscoveryState {
     const changes: Changes = {
       ...registryChanges,
       kinds: this.changedKinds,
-      resources: this.changedResources,
+      resources: new Set(this.changedResources.keys()),
       credentials: changedCredentials,
       l4Routes: this.changedL4Routes,
       all: first || force,
     }
     this.changedKinds = new Set()
-    this.changedResources = new Set()
+    this.changedResources = new Map()
     this.changedL4Routes = false
     return { push: this.push, changes }
   }
@@ -232,11 +241,13 @@ export class DiscoveryState {
   }
 
   private set(key: string, kind: IstioKind, resource: AnyResource | undefined, status?: unknown): void {
-    if (hasL4Routes(resource) || hasL4Routes(this.resources.get(key))) this.changedL4Routes = true
+    const known = this.resources.get(key)
+    if (hasL4Routes(resource) || hasL4Routes(known)) this.changedL4Routes = true
+    const earlier = this.changedResources.get(key)
+    this.changedResources.set(key, { before: earlier ? earlier.before : known, after: resource })
     if (resource) this.resources.set(key, resource)
     else this.resources.delete(key)
     this.changedKinds.add(kind)
-    this.changedResources.add(key)
     if (kind === 'ServiceEntry')
       this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined, status)
     else if (kind === 'WorkloadEntry')

@@ -37,21 +37,52 @@ export interface PushInputs {
   readonly credentialGrants: PushContext['credentialGrants']
 }
 
-/** Sorts parsed resources into lists. Lists of kinds that did not change are taken over from `before`. */
-export function listResources(
-  resources: Iterable<AnyResource>,
-  changed: ReadonlySet<IstioKind> | null,
-  before: ResourceLists | null,
-  kinds: readonly IstioKind[],
-): ResourceLists {
+/** Sorts parsed resources into lists. */
+export function listResources(resources: Iterable<AnyResource>, kinds: readonly IstioKind[]): ResourceLists {
   const lists = {} as Record<IstioKind, Resource[]>
-  for (const kind of kinds) if (!before || !changed || changed.has(kind)) lists[kind] = []
+  for (const kind of kinds) lists[kind] = []
   for (const resource of resources) lists[resource.kind]?.push(resource)
-  for (const kind of kinds) {
-    if (lists[kind]) lists[kind].sort(compareByAge)
-    else lists[kind] = before![kind] as Resource[]
-  }
+  for (const kind of kinds) lists[kind].sort(compareByAge)
   return lists as unknown as ResourceLists
+}
+
+/** One resource before and after; undefined: it was not there, or is not any more. */
+export interface ResourceChange {
+  readonly before: AnyResource | undefined
+  readonly after: AnyResource | undefined
+}
+
+/** Lists after some changes. Those of kinds without a change, and the lists given, stay what they are. */
+export function updateLists(
+  lists: ResourceLists,
+  changes: Iterable<ResourceChange>,
+  touched: ReadonlySet<IstioKind>,
+): ResourceLists {
+  const next: Record<string, readonly Resource[]> = { ...lists }
+  const gone = new Set<Resource>()
+  const came: Resource[] = []
+  for (const { before, after } of changes) {
+    if (before) gone.add(before)
+    if (after) came.push(after)
+  }
+  for (const kind of touched) {
+    const list = (next[kind] ?? []).filter((resource) => !gone.has(resource))
+    for (const resource of came) if (resource.kind === kind) list.splice(placeFor(list, resource), 0, resource)
+    next[kind] = list
+  }
+  return next as unknown as ResourceLists
+}
+
+/** Where in a list, oldest first, a resource belongs. */
+function placeFor(list: readonly Resource[], resource: Resource): number {
+  let low = 0
+  let high = list.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compareByAge(list[middle]!, resource) <= 0) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Builds a snapshot. Indexes whose inputs are the same objects as in `before` are shared with it, scopes included. */

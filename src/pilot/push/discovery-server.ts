@@ -44,6 +44,8 @@ const ACK_PATIENCE_MS = 5_000
 /** The queue yields to the event loop (new requests, acknowledgements) after working this long. */
 const SLICE_MS = 8
 
+const NO_NAMES: readonly string[] = []
+
 export interface DiscoveryServerOptions {
   readonly generator: ResourceGenerator
   readonly metrics: PilotMetrics
@@ -296,7 +298,8 @@ export class DiscoveryServer implements XdsHandler {
         ? watched.names
         : extent === 'endpoints'
           ? this.endpointNames(client, changes, watched.names)
-          : []
+          : NO_NAMES
+    if (names === NO_NAMES) return sent
     const resources = this.generate(EDS_TYPE, client, names)
     return this.send(client, EDS_TYPE, resources, names, false, changes.all) || sent
   }
