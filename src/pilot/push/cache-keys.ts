@@ -1,10 +1,13 @@
 // Keys of encoded resources. Each names every input of what it stands for: equal keys, equal bytes.
+
+import type { MeshConfig } from '../../config/index.ts'
 import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
 import { localitySetting } from '../cds/traffic-policy.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
 import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
+import { providerHost } from '../model/provider-service.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { localityText, serviceKey } from '../model/service.ts'
 import { countsAttempts } from '../rds/index.ts'
@@ -131,4 +134,44 @@ export function assignmentKey(inputs: AssignmentInputs): string {
     trafficDistribution === 'PreferSameNode' ||
     (setting !== null && ((setting.distribute?.length ?? 0) > 0 || policy.outlierDetection !== undefined))
   return placed ? `${base}|${placeOf(proxy)}` : base
+}
+
+/**
+ * The objects that decide what a sidecar has for itself (fixed and inbound clusters, inbound listeners), beside itself:
+ * equal lists, equal resources. Services it does not serve are not among them; only whether providers' services exist.
+ */
+export function ownInputs(proxy: ProxyNode, push: PushContext): readonly unknown[] {
+  const scope = push.sidecarScope(proxy)
+  const { mesh } = push
+  const inputs: unknown[] = [
+    mesh,
+    scope.sidecar,
+    patchesFor(proxy, push),
+    push.peerAuthentications,
+    push.requestAuthentications,
+    push.authorizationPolicies,
+    push.keySets,
+    push.telemetries,
+    ...providerServices(mesh).map((service) => providerHost(push, service)),
+  ]
+  for (const { service, port, targetPort } of push.serviceInstances(proxy)) {
+    inputs.push(service, port, targetPort, scope.destinationRule(service, proxy.labels)?.rule)
+  }
+  return inputs
+}
+
+const services = new WeakMap<MeshConfig, readonly string[]>()
+
+/** The services that extension providers of a mesh name. */
+function providerServices(mesh: MeshConfig): readonly string[] {
+  let known = services.get(mesh)
+  if (!known) {
+    const settings = mesh.extensionProviders.flatMap((provider) => Object.values(provider) as unknown[])
+    known = settings.flatMap((value) => {
+      const { service } = (typeof value === 'object' && value !== null ? value : {}) as { service?: unknown }
+      return typeof service === 'string' ? [service] : []
+    })
+    services.set(mesh, known)
+  }
+  return known
 }

@@ -6,7 +6,7 @@ import type { Service } from '../model/service.ts'
  * Domains of a service for a client in `clientDomain` (`ns.svc.cluster.local`), in Istio's order. With `port` set each
  * stands with and without it: a listener that shares one route table for many ports needs both.
  */
-export function serviceDomains(service: Service, clientDomain: string, port: number | null): string[] {
+function serviceDomains(service: Service, clientDomain: string, port: number | null): string[] {
   const domains: string[] = []
   for (const host of [service.hostname, ...service.aliases]) domains.push(...hostDomains(host, clientDomain))
   if (service.resolution === 'Passthrough' && service.attributes.registry === 'Kubernetes') {
