@@ -48,13 +48,6 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
-    case 'Sidecar':
-      return [
-        {
-          path: 'spec.outboundTrafficPolicy.mode ALLOW_ANY_DYNAMIC_DNS',
-          set: resource.spec.outboundTrafficPolicy?.mode === 'ALLOW_ANY_DYNAMIC_DNS',
-        },
-      ]
     case 'Gateway':
       return (resource.spec.servers ?? []).map((server, i) => ({
         path: `spec.servers[${i}].tls.mode AUTO_PASSTHROUGH`,
@@ -162,11 +155,6 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
   )
   const fields: Field[] = [
     ...MESH_FIELDS.map((path) => ({ path, set: isSet(mesh[path]) })),
-    {
-      path: 'outboundTrafficPolicy.mode ALLOW_ANY_DYNAMIC_DNS',
-      set: mesh.outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS',
-    },
-    { path: 'defaultConfig.proxyHeaders.xForwardedHost', set: isSet(mesh.defaultConfig.proxyHeaders?.xForwardedHost) },
     ...providers.map((provider) => ({ path: `extensionProviders ${provider.name}`, set: true })),
   ]
   return warnings(fields)

@@ -10,6 +10,7 @@ import {
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { Resource } from '../../config/index.ts'
 import { resourcePath } from '../model/resource.ts'
+import type { Service } from '../model/service.ts'
 import { durationOf } from '../xds/messages.ts'
 
 /** Plaintext HTTP as http_inspector names it. */
@@ -26,8 +27,8 @@ export interface OutboundChain {
   readonly transportProtocol: string
   /** The VirtualService that made it. */
   readonly source: Resource | null
-  /** An HTTP chain: the route configuration it asks for and whether grpc-web is spoken. */
-  readonly http: { readonly routes: string; readonly grpcWeb: boolean } | null
+  /** An HTTP chain: the route configuration it asks for, whether grpc-web is spoken, services resolved per request. */
+  readonly http: { readonly routes: string; readonly grpcWeb: boolean; readonly dynamic: Service[] } | null
   readonly filters: readonly Filter[]
 }
 

@@ -16,6 +16,7 @@ import type { MeshConfig, ProxyHeaders } from '../../config/index.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
 import { ADS_WITHOUT_TIMEOUT, durationOf } from '../xds/messages.ts'
+import type { Service } from '../model/service.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
 import { type HttpSecurityFilters, httpFilters, networkFilter } from './filters.ts'
 
@@ -27,6 +28,8 @@ export interface HttpChainOptions {
   readonly routes: string | RouteConfiguration
   readonly grpcWeb: boolean
   readonly security: HttpSecurityFilters
+  /** Wildcard services whose hosts are resolved as requests name them. */
+  readonly dynamic?: readonly Service[]
   /** The port is declared to speak HTTP/2. */
   readonly http2?: boolean
   /** HTTP proxy port of sidecars: requests name the whole URL. */
@@ -55,7 +58,7 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
       typeof options.routes === 'string'
         ? { case: 'rds', value: { configSource: ADS_WITHOUT_TIMEOUT, routeConfigName: options.routes } }
         : { case: 'routeConfig', value: options.routes },
-    httpFilters: httpFilters(context, kind, options.grpcWeb, options.security),
+    httpFilters: httpFilters(context, kind, options),
     streamIdleTimeout: ZERO,
     ...normalization(context.mesh),
     proxy100Continue: !options.httpProxy,

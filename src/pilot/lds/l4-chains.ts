@@ -5,6 +5,7 @@ import type { ProxyNode } from '../model/node.ts'
 import { isTls } from '../model/protocol.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
+import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import type { OutboundChain } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { routeFilters, singleDestinationFilters } from './tcp-proxy.ts'
@@ -69,7 +70,7 @@ function tlsChains(
   }
   if (chains.length > 0) return chains
   // With an address of its own the destination is known; only a shared wildcard needs the server name to tell services apart.
-  const bySni = cidr !== '' || (service.addresses.length === 0 && bind === WILDCARD)
+  const bySni = cidr !== '' || isDynamicDns(service) || (service.addresses.length === 0 && bind === WILDCARD)
   return [
     chain({
       serverNames: bySni ? [service.hostname, ...service.aliases] : [],

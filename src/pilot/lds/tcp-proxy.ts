@@ -7,6 +7,7 @@ import { parseDuration, type RouteDestination, type TrafficPolicy } from '../../
 import type { Protocol } from '../model/protocol.ts'
 import type { Service } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
+import { isDynamicDns, serviceDnsCache, sniForwardProxyFilter } from '../xds/dynamic-dns.ts'
 import { durationOf } from '../xds/messages.ts'
 import { BLACK_HOLE_CLUSTER, outboundClusterName, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
@@ -68,10 +69,9 @@ export function catchAllFilters(context: ListenerContext): Filter[] {
       : egressProxy
         ? outboundClusterName(egressProxy.port, egressProxy.subset, egressProxy.host)
         : PASSTHROUGH_CLUSTER
-  const policy = mode === 'REGISTRY_ONLY' ? BLACK_HOLE_CLUSTER : PASSTHROUGH_CLUSTER
   return [
     ...tcpStatsFilters(context, 'outbound'),
-    tcpProxy(context, { kind: 'outbound', statPrefix: policy, target: { case: 'cluster', value: cluster } }),
+    tcpProxy(context, { kind: 'outbound', statPrefix: cluster, target: { case: 'cluster', value: cluster } }),
   ]
 }
 
@@ -88,6 +88,9 @@ export function singleDestinationFilters(
   const policy = policyOf(context, service, port, subset)
   return [
     ...tcpStatsFilters(context, kind),
+    ...(kind === 'outbound' && isDynamicDns(service)
+      ? [sniForwardProxyFilter(serviceDnsCache(service, context.proxy), port)]
+      : []),
     ...(protocol === 'Mongo' ? [mongoFilter(cluster)] : []),
     tcpProxy(context, {
       kind,

@@ -8,6 +8,7 @@ import { patchesFor } from '../envoy-filter/select.ts'
 import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { providerHost } from '../model/provider-service.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { localityText, serviceKey } from '../model/service.ts'
 import { countsAttempts } from '../rds/index.ts'
@@ -79,6 +80,7 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
   return [
     name,
     countsAttempts(proxy, push),
+    proxyConfigOf(proxy, push.mesh).proxyHeaders?.xForwardedHost?.enabled === true,
     scope.key,
     proxy.namespace,
     proxy.dnsDomain,

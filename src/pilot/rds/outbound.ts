@@ -14,12 +14,14 @@ import { versionOf } from '../model/identity.ts'
 import { Memo } from '../model/memo.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { isHttp, type Protocol } from '../model/protocol.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import type { EgressListener, SidecarScope } from '../model/sidecar-scope.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { durationOf } from '../xds/messages.ts'
-import { outboundClusterName, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
+import { outboundClusterName } from '../xds/names.ts'
+import { catchAll, MAX_DIRECT_RESPONSE_BYTES } from './catch-all.ts'
 import { type Domains, domainsOf, freeDomains, servedDomains } from './domains.ts'
 import { hashPolicyFor } from './hash-policy.ts'
 import { outboundRetryPolicy } from './retry.ts'
@@ -39,6 +41,8 @@ interface RouteTable {
   readonly egress: EgressListener
   /** {@link ALL_PORTS} or the listener's port. */
   readonly port: number
+  /** Requests whose URI is rewritten carry x-forwarded-host: ProxyConfig.proxyHeaders. */
+  readonly forwardsHost: boolean
   /** Services that have the port, by host. */
   readonly services: ReadonlyMap<string, TableService>
   /** What beside the objects themselves decides routes: equal for tables that may share them. */
@@ -69,7 +73,7 @@ export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push:
   const config = create(RouteConfigurationSchema, {
     name,
     validateClusters: false,
-    maxDirectResponseBodySizeBytes: 1024 * 1024,
+    maxDirectResponseBodySizeBytes: MAX_DIRECT_RESPONSE_BYTES,
     ignorePortInHostMatching: true,
   })
   const egress = egressListenerFor(scope, name, port)
@@ -80,7 +84,7 @@ export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push:
     return config
   }
   hosts.sort((a, b) => compareText(a.name, b.name))
-  config.virtualHosts = [...hosts, catchAll(scope)]
+  config.virtualHosts = [...hosts, catchAll(scope, proxyConfigOf(proxy, push.mesh))]
   return config
 }
 
@@ -112,6 +116,7 @@ function tableOf(
     const found = tableService(service, tablePort)
     if (found.ports.length > 0) services.set(service.hostname, found)
   }
+  const forwardsHost = proxyConfigOf(proxy, push.mesh).proxyHeaders?.xForwardedHost?.enabled === true
   const labelled = push.virtualServices.selectsSources || scope.selectingRules
   const variant = [
     tablePort,
@@ -119,9 +124,10 @@ function tableOf(
     proxy.namespace,
     versionOf(push.mesh),
     versionOf(scope.sidecar),
+    forwardsHost,
     ...(labelled ? Object.entries(proxy.labels).sort().flat() : []),
   ].join('|')
-  return { push, scope, proxy, egress, port: tablePort, services, variant }
+  return { push, scope, proxy, egress, port: tablePort, services, forwardsHost, variant }
 }
 
 const tableServices = new Memo<Service, TableService>()
@@ -245,6 +251,7 @@ function wrapVirtualService(table: RouteTable, vs: VirtualService): readonly Wra
     virtualServiceRoutes(vs, {
       subject: { labels: table.proxy.labels, namespace: table.proxy.namespace, gateways: MESH_ONLY, port: table.port },
       destinations: destinationsOf(table),
+      forwardsHost: table.forwardsHost,
       tls: false,
     }),
   )
@@ -356,42 +363,5 @@ function defaultRoute(
         hashPolicy: hash ? [hash] : [],
       },
     },
-  })
-}
-
-/** Where requests to unknown hosts go. */
-function catchAll(scope: SidecarScope): VirtualHost {
-  const { mode, egressProxy } = scope.outboundTrafficPolicy
-  if (mode === 'REGISTRY_ONLY') {
-    return create(VirtualHostSchema, {
-      name: 'block_all',
-      domains: ['*'],
-      includeRequestAttemptCount: true,
-      routes: [
-        {
-          name: 'block_all',
-          match: { pathSpecifier: { case: 'prefix', value: '/' } },
-          action: { case: 'directResponse', value: { status: 502 } },
-        },
-      ],
-    })
-  }
-  const cluster = egressProxy
-    ? outboundClusterName(egressProxy.port, egressProxy.subset, egressProxy.host)
-    : PASSTHROUGH_CLUSTER
-  return create(VirtualHostSchema, {
-    name: 'allow_any',
-    domains: ['*'],
-    includeRequestAttemptCount: true,
-    routes: [
-      {
-        name: 'allow_any',
-        match: { pathSpecifier: { case: 'prefix', value: '/' } },
-        action: {
-          case: 'route',
-          value: { clusterSpecifier: { case: 'cluster', value: cluster }, timeout: ZERO, maxGrpcTimeout: ZERO },
-        },
-      },
-    ],
   })
 }

@@ -1,6 +1,8 @@
 // Names that Istio writes into Envoy configuration.
 
 export const BLACK_HOLE_CLUSTER = 'BlackHoleCluster'
+/** Outbound mode ALLOW_ANY_DYNAMIC_DNS: resolves the host that a request names. */
+export const ANY_DYNAMIC_DNS_CLUSTER = 'AllowAnyDynamicDNSCluster'
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
 export const INBOUND_PASSTHROUGH_CLUSTER = 'InboundPassthroughCluster'
 
