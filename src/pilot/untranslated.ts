@@ -48,11 +48,6 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
-    case 'Gateway':
-      return (resource.spec.servers ?? []).map((server, i) => ({
-        path: `spec.servers[${i}].tls.mode AUTO_PASSTHROUGH`,
-        set: server.tls?.mode === 'AUTO_PASSTHROUGH',
-      }))
     case 'Telemetry':
       return (resource.spec.tracing ?? []).flatMap((tracing, i) =>
         Object.entries(tracing.customTags ?? {}).map(([name, tag]) => ({

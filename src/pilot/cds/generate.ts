@@ -22,7 +22,13 @@ import {
 } from '../xds/names.ts'
 import { type HttpOptions, writeHttpOptions } from './http-options.ts'
 import { inboundBindConfig, inboundClusters } from './inbound.ts'
-import { buildOutboundCluster, metadataExchangeFilters, type OutboundSpec, outboundSpecs } from './outbound.ts'
+import {
+  buildOutboundCluster,
+  metadataExchangeFilters,
+  type OutboundSpec,
+  outboundSpecs,
+  passthroughClusters,
+} from './outbound.ts'
 import { explicitTls } from './tls.ts'
 import { applyConnectionPool, unlimitedCircuitBreakers } from './traffic-policy.ts'
 
@@ -59,7 +65,12 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
     return patched ? [patched] : []
   }
   const clusters = kept(blackHole(push), context)
-  if (proxy.type !== 'sidecar') return [...clusters, ...addedClusters(context, set)]
+  if (proxy.type !== 'sidecar') {
+    if (passesThrough(proxy, push)) {
+      for (const cluster of passthroughClusters(proxy, push)) clusters.push(...kept(cluster, context))
+    }
+    return [...clusters, ...addedClusters(context, set)]
+  }
   const passthrough = passthroughCluster(PASSTHROUGH_CLUSTER, push)
   passthrough.filters = metadataExchangeFilters(proxy)
   clusters.push(...kept(passthrough, context))
@@ -78,6 +89,11 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
   inboundPassthrough.upstreamBindConfig = inboundBindConfig(proxy)
   clusters.push(...kept(inboundPassthrough, 'SIDECAR_INBOUND'), ...addedClusters('SIDECAR_INBOUND', set))
   return clusters
+}
+
+/** Some server of the router's Gateways has TLS mode AUTO_PASSTHROUGH. */
+export function passesThrough(proxy: ProxyNode, push: PushContext): boolean {
+  return push.gatewaysFor(proxy).some((g) => g.spec.servers?.some((server) => server.tls?.mode === 'AUTO_PASSTHROUGH'))
 }
 
 function blackHole(push: PushContext): Cluster {

@@ -68,6 +68,19 @@ export function outboundSpecs(proxy: ProxyNode, push: PushContext): OutboundSpec
   return specs
 }
 
+/** The clusters of an AUTO_PASSTHROUGH gateway: as those above, under the names that clients in other networks ask for. */
+export function passthroughClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
+  const clusters: Cluster[] = []
+  for (const spec of outboundSpecs(proxy, push)) {
+    const { service, port, subset } = spec
+    if (service.meshExternal) continue
+    const name = outboundSni(port.port, subset?.name ?? '', service.hostname)
+    const cluster = buildOutboundCluster({ ...spec, name }, proxy, push, true)
+    if (cluster) clusters.push(cluster)
+  }
+  return clusters
+}
+
 /** Protocols that name the host asked for, so that it can be resolved per request. */
 const FORWARDABLE: ReadonlySet<Protocol> = new Set<Protocol>(['HTTP', 'HTTP2', 'GRPC', 'TLS'])
 
@@ -89,8 +102,13 @@ export function addressingOf(service: Service, proxy: Pick<ProxyNode, 'type'>): 
   }
 }
 
-/** Builds one cluster; null for a DNS service without any name to resolve. */
-export function buildOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushContext): Cluster | null {
+/** Builds one cluster; null for a DNS service without any name to resolve. `passthrough`: TLS goes through as it came. */
+export function buildOutboundCluster(
+  spec: OutboundSpec,
+  proxy: ProxyNode,
+  push: PushContext,
+  passthrough = false,
+): Cluster | null {
   if (isDynamicDns(spec.service)) return buildDynamicCluster(spec, proxy, push)
   const { service, port, name } = spec
   const { mesh } = push
@@ -111,7 +129,7 @@ export function buildOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push:
   applyOutlierDetection(cluster, http, policy.outlierDetection)
   applyLoadBalancer(cluster, policy, mesh)
   applyRetryBudget(cluster, policy)
-  setTls(cluster, http, spec, policy, proxy, push)
+  if (!passthrough) setTls(cluster, http, spec, policy, proxy, push)
   writeHttpOptions(cluster, http)
   return cluster
 }
@@ -152,6 +170,10 @@ function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushCon
   if (tls?.mode === 'SIMPLE' || tls?.mode === 'MUTUAL') istio.alpn_override = 'false'
   cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
   writeHttpOptions(cluster, http)
+  if (plain && Object.keys(cluster.typedExtensionProtocolOptions).length > 0) {
+    // Envoy checks server names of such clusters by default, but refuses options that leave the checks out.
+    writeHttpOptions(cluster, { ...http, autoSni: true, autoSan: true })
+  }
   return cluster
 }
 

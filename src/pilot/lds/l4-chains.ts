@@ -62,7 +62,7 @@ function tlsChains(
             serverNames: match.sniHosts,
             destinations: subnets.length > 0 && port.port > 0 ? subnets : cidr ? [cidr] : [],
             source: vs,
-            filters: routeFilters(context, tls.route ?? [], port.protocol, port.port, vs.metadata),
+            filters: routeFilters(context, tls.route ?? [], port, vs.metadata),
           }),
         )
       }
@@ -75,7 +75,7 @@ function tlsChains(
     chain({
       serverNames: bySni ? [service.hostname, ...service.aliases] : [],
       destinations: cidr ? [cidr] : [],
-      filters: singleDestinationFilters(context, service, port.protocol, servicePort(service, port)),
+      filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
     }),
   ]
 }
@@ -102,7 +102,7 @@ function tcpChains(
         subnets.push(...match.destinationSubnets)
       }
       if (!everything && subnets.length === 0) continue
-      const filters = routeFilters(context, tcp.route ?? [], port.protocol, port.port, vs.metadata)
+      const filters = routeFilters(context, tcp.route ?? [], port, vs.metadata)
       chains.push(chain({ destinations: everything ? own : subnets, source: vs, filters }))
       if (everything) return chains
       if (subnets.length === 1 && subnets[0] === cidr) return chains
@@ -111,7 +111,7 @@ function tcpChains(
   chains.push(
     chain({
       destinations: own,
-      filters: singleDestinationFilters(context, service, port.protocol, servicePort(service, port)),
+      filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
     }),
   )
   return chains

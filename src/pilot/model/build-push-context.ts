@@ -5,6 +5,7 @@ import {
   type Gateway,
   type IstioKind,
   type MeshConfig,
+  type MeshNetworks,
   type Resource,
   type Sidecar,
 } from '../../config/index.ts'
@@ -14,6 +15,7 @@ import { buildSidecarScope } from './build-sidecar-scope.ts'
 import { mergeDelegates } from './delegates.ts'
 import { DestinationRuleIndex } from './destination-rules.ts'
 import { labelsMatch } from './host.ts'
+import { type NetworkGateways, networkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { PushContext, ScopeSubject } from './push-context.ts'
@@ -28,6 +30,9 @@ export type ResourceLists = { readonly [K in IstioKind]: readonly Resource<K>[] 
 export interface PushInputs {
   readonly version: string
   readonly mesh: MeshConfig
+  readonly meshNetworks: MeshNetworks
+  /** Addresses of network gateways named by host. */
+  readonly gatewayAddresses: ReadonlyMap<string, readonly string[]>
   readonly domain: string
   readonly clusterId: string
   readonly registry: RegistrySnapshot
@@ -96,6 +101,8 @@ class Snapshot implements PushContext {
   readonly domain: string
   readonly clusterId: string
   readonly services: PushContext['services']
+  readonly meshNetworks: MeshNetworks
+  readonly networks: NetworkGateways | null
   readonly endpoints: PushContext['endpoints']
   readonly workloads: PushContext['workloads']
   readonly credentials: PushContext['credentials']
@@ -128,6 +135,8 @@ class Snapshot implements PushContext {
     this.domain = domain
     this.clusterId = inputs.clusterId
     this.services = registry.services
+    this.meshNetworks = inputs.meshNetworks
+    this.networks = sharedNetworks(inputs, before)
     this.endpoints = registry.endpoints
     this.workloads = registry.workloads
     this.credentials = inputs.credentials
@@ -263,6 +272,14 @@ class Snapshot implements PushContext {
     }
     return this.endpointsByAddress
   }
+}
+
+/** Gateways are few and services many: the same gateways stay the same object, so that nothing is made anew for them. */
+function sharedNetworks(inputs: PushInputs, before: Snapshot | null): NetworkGateways | null {
+  const { meshNetworks, registry, clusterId, gatewayAddresses: resolved } = inputs
+  const { services, nodes } = registry
+  const found = networkGateways({ meshNetworks, services, nodes, clusterId, resolved })
+  return found && before?.networks?.key === found.key ? before.networks : found
 }
 
 /** The port that a service's port means on one workload: by name from the workload's ports, else the number. */

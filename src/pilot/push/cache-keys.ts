@@ -29,7 +29,13 @@ export function proxyClass(proxy: ProxyNode): string {
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */
 export function placeOf(proxy: AssignmentInputs['proxy']): string {
-  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${labelsText(proxy.labels)}`
+  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${networkOf(proxy)}@${labelsText(proxy.labels)}`
+}
+
+/** What of a proxy decides through which network gateways it reaches endpoints. */
+function networkOf({ network, networkView, ips }: AssignmentInputs['proxy']): string {
+  const view = networkView ? [...networkView].sort().join(',') : '*'
+  return `${network}/${view}/${ips.some((ip) => !ip.includes(':'))}/${ips.some((ip) => ip.includes(':'))}`
 }
 
 /** Labels as one text, in a fixed order. */
@@ -65,7 +71,7 @@ export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushConte
   const dns = addressing === 'STRICT_DNS' || addressing === 'LOGICAL_DNS'
   if (!original && !dns) return base
   // These look at the endpoints themselves.
-  const endpoints = `${base}|${versionOf(set ?? null)}|${versionOf(push.peerAuthentications)}`
+  const endpoints = `${base}|${versionOf(set ?? null)}|${versionOf(push.peerAuthentications)}|${push.networks?.key ?? ''}`
   return dns ? `${endpoints}|${placeOf(proxy)}` : endpoints
 }
 
@@ -127,6 +133,7 @@ export function assignmentKey(inputs: AssignmentInputs): string {
     versionOf(inputs.subset),
     versionOf(push.mesh),
     versionOf(push.peerAuthentications),
+    push.networks ? `${push.networks.key}@${networkOf(proxy)}` : '',
   ].join('|')
   const setting = localitySetting(policy.loadBalancer, push.mesh)
   const { trafficDistribution, nodeLocal } = service.attributes

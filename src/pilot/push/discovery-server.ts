@@ -14,7 +14,7 @@ import { CDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.t
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
-import { outboundClusterName } from '../xds/names.ts'
+import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
 import { allClusters, type ClusterState, clusterDelta } from './cluster-state.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
@@ -314,8 +314,10 @@ export class DiscoveryServer implements XdsHandler {
       const subsets = scope.destinationRule(service, client.proxy.labels)?.rule.spec.subsets ?? []
       for (const port of service.ports) {
         for (const subset of ['', ...subsets.map((s) => s.name)]) {
-          const name = outboundClusterName(port.port, subset, service.hostname)
-          if (watched.has(name)) names.push(name)
+          for (const nameOf of [outboundClusterName, outboundSni]) {
+            const name = nameOf(port.port, subset, service.hostname)
+            if (watched.has(name)) names.push(name)
+          }
         }
       }
     }
