@@ -2,6 +2,7 @@
 // node bench/pilot.ts [--services 1000] [--clients 50] [--rounds 10] [--only NAME] [--profile FILE]
 // --only: just the measurement of that name; --profile: a CPU profile of the control plane for each, FILE-<n>.cpuprofile.
 import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -106,8 +107,10 @@ try {
   )
 
   const before = usage(pilot.pid!)
-  const connectMs = nowMs()
   clients = fork(join(import.meta.dirname, 'pilot-clients.ts'), [`127.0.0.1:${port}`, String(clientCount)])
+  await once(clients, 'message')
+  const connectMs = nowMs()
+  clients.send('start')
   let report: Report
   do {
     await sleep(20)
@@ -117,7 +120,7 @@ try {
   report = await ask<Report>(clients, 'report')
   const after = usage(pilot.pid!)
   console.log(
-    `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms (start of the client process included), ` +
+    `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms, ` +
       `${(after.cpuS - before.cpuS).toFixed(2)} s CPU, ${(report.bytes / 1e6).toFixed(0)} MB sent, refused ${report.refused}, ${after.rssMb.toFixed(0)} MB`,
   )
 
