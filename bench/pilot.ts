@@ -86,7 +86,7 @@ const pilot = spawn(
   process.execPath,
   [
     ...(values.profile ? ['--import', join(import.meta.dirname, 'profile-on-signal.ts')] : []),
-    join(import.meta.dirname, '../src/cli/main.ts'),
+    join(import.meta.dirname, '../bin/outrigger.js'),
     ...['pilot', '--from', dir, '--log-level', 'warn'],
     ...['--grpc-addr', `127.0.0.1:${port}`, '--http-addr', `127.0.0.1:${http}`, '--monitoring-addr', '127.0.0.1:0'],
   ],
@@ -110,6 +110,7 @@ try {
   clients = fork(join(import.meta.dirname, 'pilot-clients.ts'), [`127.0.0.1:${port}`, String(clientCount)])
   await once(clients, 'message')
   const connectMs = nowMs()
+  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   clients.send('start')
   let report: Report
   do {
@@ -119,6 +120,7 @@ try {
   await settled(clients)
   report = await ask<Report>(clients, 'report')
   const after = usage(pilot.pid!)
+  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   console.log(
     `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms, ` +
       `${(after.cpuS - before.cpuS).toFixed(2)} s CPU, ${(report.bytes / 1e6).toFixed(0)} MB sent, refused ${report.refused}, ${after.rssMb.toFixed(0)} MB`,

@@ -43,6 +43,9 @@ async function run(options: Options): Promise<void> {
   const meshConfig = await readConfig(options.meshConfig, parseMeshConfig)
   const meshNetworks = await readConfig(options.networksConfig, parseMeshNetworks)
   const source = new FolderSource(options.from, { onProblem: (message) => log.error(message) })
+  // Reading a large folder leaves several times its size as garbage.
+  const { releaseStartupMemory } = await import('../../base/startup-memory.ts')
+  releaseStartupMemory()
   const pilot = await startPilot({
     store: source.store,
     meshConfig,
