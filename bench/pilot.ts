@@ -1,8 +1,6 @@
 // The control plane under load: a large mesh, many delta-ADS clients, and the time from a saved file to the last ACK.
-// node bench/pilot.ts [--services 1000] [--clients 50] [--rounds 10] [--only NAME] [--profile FILE]
-// --only: just the measurement of that name; --profile: a CPU profile of the control plane for each, FILE-<n>.cpuprofile.
+// node bench/pilot.ts [--services 1000] [--clients 50] [--rounds 10]
 import { type ChildProcess, fork, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -15,8 +13,6 @@ const { values } = parseArgs({
     services: { type: 'string', default: '1000' },
     clients: { type: 'string', default: '50' },
     rounds: { type: 'string', default: '10' },
-    only: { type: 'string' },
-    profile: { type: 'string' },
   },
 })
 const services = Number(values.services)
@@ -85,12 +81,11 @@ const http = await freePort()
 const pilot = spawn(
   process.execPath,
   [
-    ...(values.profile ? ['--import', join(import.meta.dirname, 'profile-on-signal.ts')] : []),
-    join(import.meta.dirname, '../bin/outrigger.js'),
+    join(import.meta.dirname, '../src/cli/main.ts'),
     ...['pilot', '--from', dir, '--log-level', 'warn'],
     ...['--grpc-addr', `127.0.0.1:${port}`, '--http-addr', `127.0.0.1:${http}`, '--monitoring-addr', '127.0.0.1:0'],
   ],
-  { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, BENCH_PROFILE: values.profile } },
+  { stdio: ['ignore', 'inherit', 'inherit'] },
 )
 let clients: ChildProcess | undefined
 try {
@@ -107,11 +102,8 @@ try {
   )
 
   const before = usage(pilot.pid!)
-  clients = fork(join(import.meta.dirname, 'pilot-clients.ts'), [`127.0.0.1:${port}`, String(clientCount)])
-  await once(clients, 'message')
   const connectMs = nowMs()
-  if (values.profile !== undefined) pilot.kill('SIGUSR2')
-  clients.send('start')
+  clients = fork(join(import.meta.dirname, 'pilot-clients.ts'), [`127.0.0.1:${port}`, String(clientCount)])
   let report: Report
   do {
     await sleep(20)
@@ -120,9 +112,8 @@ try {
   await settled(clients)
   report = await ask<Report>(clients, 'report')
   const after = usage(pilot.pid!)
-  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   console.log(
-    `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms, ` +
+    `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms (start of the client process included), ` +
       `${(after.cpuS - before.cpuS).toFixed(2)} s CPU, ${(report.bytes / 1e6).toFixed(0)} MB sent, refused ${report.refused}, ${after.rssMb.toFixed(0)} MB`,
   )
 
@@ -140,7 +131,6 @@ try {
     const i = services + round
     writeFileSync(join(dir, 'new', `svc-${i}.yaml`), serviceEntry(i, i))
   })
-  await sleep(300)
   console.log(`peak RSS ${usage(pilot.pid!).peakMb.toFixed(0)} MB`)
 } finally {
   clients?.kill()
@@ -161,8 +151,6 @@ async function settled(child: ChildProcess): Promise<Report> {
 
 /** Runs a change several times; prints the time to the last ACK of all clients, CPU and bytes. */
 async function measure(name: string, change: (round: number) => unknown): Promise<void> {
-  if (values.only !== undefined && values.only !== name) return
-  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   const times: number[] = []
   let cpu = 0
   let bytes = 0
@@ -183,7 +171,6 @@ async function measure(name: string, change: (round: number) => unknown): Promis
     bytes += report.bytes
     if (report.acked < clientCount) console.log(`  ${name}: only ${report.acked} clients were told`)
   }
-  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   times.sort((a, b) => a - b)
   const median = times[times.length >> 1]
   console.log(

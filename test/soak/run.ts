@@ -21,6 +21,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '15' },
     rate: { type: 'string', default: '200' },
     concurrency: { type: 'string', default: '2' },
+    'drain-time-s': { type: 'string', default: '45' },
   },
 })
 const CLIENTS = 16
@@ -122,7 +123,7 @@ const proxy: ChildProcess = spawn(
     '-l',
     'error',
     '--drain-time-s',
-    '45',
+    values['drain-time-s'],
   ],
   { stdio: 'inherit' },
 )

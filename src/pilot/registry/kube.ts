@@ -5,7 +5,6 @@ import { kubeProtocol } from '../model/protocol.ts'
 import {
   type Endpoint,
   type ExportTo,
-  type ExternalAddresses,
   type HealthStatus,
   type Locality,
   NO_LOCALITY,
@@ -16,8 +15,6 @@ import {
   type Workload,
 } from '../model/service.ts'
 
-import type { NetworkLookup } from './network-lookup.ts'
-
 /** What conversions need to know of the mesh. */
 export interface RegistrySettings {
   readonly domain: string
@@ -25,7 +22,6 @@ export interface RegistrySettings {
   readonly trustDomain: string
   readonly rootNamespace: string
   readonly defaultServiceExportTo: readonly string[]
-  readonly networks: NetworkLookup
 }
 
 interface ServiceSpec {
@@ -34,15 +30,7 @@ interface ServiceSpec {
   type?: string
   externalName?: string
   selector?: Record<string, string>
-  ports?: {
-    name?: string
-    port: number
-    protocol?: string
-    targetPort?: number | string
-    appProtocol?: string
-    nodePort?: number
-  }[]
-  externalIPs?: string[]
+  ports?: { name?: string; port: number; protocol?: string; targetPort?: number | string; appProtocol?: string }[]
   internalTrafficPolicy?: string
   publishNotReadyAddresses?: boolean
   trafficDistribution?: string
@@ -91,7 +79,6 @@ export function convertService(object: KubeObject, settings: RegistrySettings): 
     persistentSession: labels['istio.io/persistent-session'] !== undefined,
     resourceName: name,
     headless,
-    external: externalAddresses(object, spec),
   }
   return {
     hostname: kubeHostname(name, namespace, settings.domain),
@@ -104,31 +91,6 @@ export function convertService(object: KubeObject, settings: RegistrySettings): 
     subjectAltNames: [],
     creationMs: creationMsOf(object),
     attributes,
-  }
-}
-
-const NODE_SELECTOR = 'traffic.istio.io/nodeSelector'
-
-function externalAddresses(object: KubeObject, spec: ServiceSpec): ExternalAddresses | null {
-  const nodeSelector = nodeSelectorOf(object.metadata.annotations?.[NODE_SELECTOR])
-  if (nodeSelector) {
-    const ports = spec.ports?.flatMap(({ port, nodePort }) => (nodePort ? [[port, nodePort] as const] : [])) ?? []
-    return { addresses: [], nodeSelector, nodePorts: Object.fromEntries(ports) }
-  }
-  const status = object.status as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } } | undefined
-  const balancer = spec.type === 'LoadBalancer' ? (status?.loadBalancer?.ingress ?? []) : []
-  const addresses = [...balancer.flatMap(({ ip, hostname }) => ip || hostname || []), ...(spec.externalIPs ?? [])]
-  return addresses.length > 0 ? { addresses, nodeSelector: null, nodePorts: {} } : null
-}
-
-/** A JSON object of node labels, `{}` for every node; null when it is none. */
-function nodeSelectorOf(text: string | undefined): Readonly<Record<string, string>> | null {
-  if (!text) return null
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, string>) : null
-  } catch {
-    return null
   }
 }
 
@@ -216,7 +178,7 @@ export function convertPod(
     locality: podLocality(labels, node),
     health: pod.metadata.deletionTimestamp ? 'TERMINATING' : ready ? 'HEALTHY' : 'UNHEALTHY',
     nodeName: spec.nodeName ?? '',
-    network: settings.networks.of(status.podIP, labels),
+    network: labels['topology.istio.io/network'] ?? '',
     weight: 0,
     tlsMode: labels['security.istio.io/tlsMode'] === 'istio' ? 'istio' : 'disabled',
     ports,
@@ -373,13 +335,12 @@ function bareEndpoint(
   nodeName: string,
   settings: RegistrySettings,
 ): Endpoint {
-  const network = settings.networks.of(address, {})
   return {
     address,
     addresses: [address],
     portName,
     port,
-    labels: topologyLabels({}, locality, nodeName, network, settings.clusterId),
+    labels: topologyLabels({}, locality, nodeName, '', settings.clusterId),
     locality,
     health,
     serviceAccount: '',
@@ -387,7 +348,7 @@ function bareEndpoint(
     workloadName: '',
     namespace,
     nodeName,
-    network,
+    network: '',
     weight: 0,
     hostName: '',
     subDomain: '',

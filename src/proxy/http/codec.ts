@@ -127,6 +127,8 @@ export interface ClientCodecCallbacks {
   onStreamComplete(reusable: boolean): void
   /** SETTINGS_MAX_CONCURRENT_STREAMS changed (H2). */
   onMaxStreamsChanged(max: number): void
+  /** A stream was reset, by us or by the server (H2). */
+  onStreamReset?(reason: StreamResetReason): void
 }
 
 export interface ServerConnection extends CodecConnection {

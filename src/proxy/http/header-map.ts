@@ -118,7 +118,7 @@ export class HeaderMap {
       case ':path':
         return this.path || undefined
       case ':authority':
-        return this.authority || undefined
+        return this.authority !== '' || this.hostSeen ? this.authority : undefined
       case ':scheme':
         return this.scheme || undefined
       case ':protocol':

@@ -63,7 +63,8 @@ export function localReplyHeaders(
     headers.status = 200
     headers.set('content-type', 'application/grpc')
     headers.set('grpc-status', String(grpcStatus ?? grpcStatusOfHttp(status)))
-    if (body !== '' && !head) headers.set('grpc-message', encodeGrpcMessage(body))
+    // The line end of a formatted body is no part of the message.
+    if (body !== '' && !head) headers.set('grpc-message', encodeGrpcMessage(body.trimEnd()))
     return headers
   }
   if (body !== '') {

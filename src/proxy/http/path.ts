@@ -40,7 +40,7 @@ export function normalizePath(path: string, options: PathOptions): PathAction {
   normalized.action = PathAction.Continue
   const fragment = path.indexOf('#')
   if (fragment >= 0) {
-    if (options.rejectFragment) return reject()
+    if (options.rejectFragment) return reject(path)
     path = path.slice(0, fragment)
   }
   const queryAt = path.indexOf('?')
@@ -49,14 +49,14 @@ export function normalizePath(path: string, options: PathOptions): PathAction {
   if (options.escapedSlashes !== 'KEEP_UNCHANGED' && head.includes('%')) {
     const plain = unescapeSlashes(head)
     if (plain !== head) {
-      if (options.escapedSlashes === 'REJECT_REQUEST') return reject()
+      if (options.escapedSlashes === 'REJECT_REQUEST') return reject(plain + query)
       if (options.escapedSlashes === 'UNESCAPE_AND_REDIRECT') normalized.action = PathAction.Redirect
       head = plain
     }
   }
   if (options.normalize) {
     const canonical = canonicalPath(head)
-    if (canonical === null) return reject()
+    if (canonical === null) return reject(head + query)
     head = canonical
   }
   if (options.mergeSlashes && head.includes('//')) head = mergeSlashes(head)
@@ -64,7 +64,9 @@ export function normalizePath(path: string, options: PathOptions): PathAction {
   return normalized.action
 }
 
-function reject(): PathAction {
+/** `path`: how far it was rewritten, for the log. */
+function reject(path: string): PathAction {
+  normalized.path = path
   return (normalized.action = PathAction.Reject)
 }
 

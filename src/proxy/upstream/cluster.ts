@@ -374,8 +374,6 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   onReset(host: HostDescription | null, reason: StreamResetReason): void {
     if (host === null) return
     ;(host as Host).stats.rqError++
-    if (reason === StreamResetReason.RemoteReset || reason === StreamResetReason.RemoteRefusedStreamReset)
-      this.stats.rqRxReset.inc()
     this.outliers?.onReset(host as Host, reason)
   }
 

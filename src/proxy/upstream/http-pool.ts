@@ -359,6 +359,13 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     else this.pool.removeReady(this)
   }
 
+  onStreamReset(reason: StreamResetReason): void {
+    const { stats } = this.pool.environment
+    if (reason === StreamResetReason.RemoteReset) stats.rqRxReset.inc()
+    else if (reason === StreamResetReason.LocalReset || reason === StreamResetReason.ProtocolError)
+      stats.rqTxReset.inc()
+  }
+
   // Connection callbacks.
 
   onData(chunk: Buffer, endStream: boolean): void {

@@ -4,8 +4,11 @@ import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type S
 import type { AddressInfo } from 'node:net'
 import type { ReceivedRequest, RecordingUpstream } from './recording-upstream.ts'
 
-/** `x-answer` as there; `close` announces the end of the connection, `drop` resets the stream. */
-export async function startRecordingHttp2Upstream(): Promise<RecordingUpstream> {
+/**
+ * `x-answer` as there; `close` announces the end of the connection (unless `mayClose` is false: other streams would meet
+ * it at a moment of their own), `drop` resets the stream.
+ */
+export async function startRecordingHttp2Upstream(mayClose = true): Promise<RecordingUpstream> {
   const seen = new Map<string, ReceivedRequest[]>()
   const sessions = new Set<ServerHttp2Session>()
   const server = createServer()
@@ -23,7 +26,7 @@ export async function startRecordingHttp2Upstream(): Promise<RecordingUpstream> 
       const list = seen.get(id) ?? []
       seen.set(id, list)
       list.push(received(raw, Buffer.concat(chunks)))
-      answer(stream, headers, list.length - 1)
+      answer(stream, headers, list.length - 1, mayClose)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -49,7 +52,7 @@ function received(raw: readonly string[], body: Buffer): ReceivedRequest {
   }
 }
 
-function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, attempt: number): void {
+function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, attempt: number, mayClose: boolean): void {
   const answers = String(headers['x-answer'] ?? '200').split(';')
   const [status = '200', ...options] = answers[Math.min(attempt, answers.length - 1)]!.split(',')
   if (status === 'drop') {
@@ -68,7 +71,20 @@ function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, attempt
     block[key] = key in block ? [...[block[key]!].flat(), value] : value
   }
   if (!options.includes('chunked') && !bodyless) block['content-length'] = String(body.length)
-  if (options.includes('close')) stream.session?.close()
-  stream.respond(block, { endStream: body === '', sendDate: false } as never)
-  if (body !== '') stream.end(body)
+  if (mayClose && options.includes('close')) stream.session?.close()
+  if (options.includes('early')) stream.additionalHeaders({ ':status': 103, link: '</a>' })
+  const trailer = options
+    .find((o) => o.startsWith('trailer='))
+    ?.slice(8)
+    .split(':')
+  try {
+    const rest = { endStream: body === '' && !trailer, sendDate: false, waitForTrailers: trailer !== undefined }
+    if (trailer) stream.on('wantTrailers', () => stream.sendTrailers({ [trailer[0]!]: trailer[1]! }))
+    stream.respond(block, rest as never)
+  } catch {
+    // What node:http2 will not send is answered as a stream error.
+    stream.close(1)
+    return
+  }
+  if (!stream.writableEnded) stream.end(body)
 }

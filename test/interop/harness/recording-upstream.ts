@@ -9,6 +9,8 @@ export interface ReceivedRequest {
   /** `name: value`, as received, in order. */
   readonly headers: readonly string[]
   readonly body: string
+  /** `name: value` of a chunked body's trailers, if it has any. */
+  readonly trailers?: readonly string[]
 }
 
 export interface RecordingUpstream {
@@ -19,8 +21,9 @@ export interface RecordingUpstream {
 }
 
 /**
- * `x-answer` decides: `STATUS[,len=N][,chunked][,close][,header=NAME:VALUE]…`; `drop` closes without an answer.
- * Several answers separated by `;` are given one per attempt.
+ * `x-answer` decides: `STATUS[,len=N][,chunked][,close][,header=NAME:VALUE][,trailer=NAME:VALUE][,early][,http10][,lf]…`;
+ * `early` sends a 103 first, `http10` answers in that version, `lf` ends lines with a bare LF; `drop` closes without an
+ * answer. Several answers separated by `;` are given one per attempt.
  */
 export async function startRecordingUpstream(): Promise<RecordingUpstream> {
   const seen = new Map<string, ReceivedRequest[]>()
@@ -90,7 +93,8 @@ function parseChunked(
       // Trailers, if any, end with an empty line.
       const end = bytes.subarray(at, at + 2).equals(Buffer.from('\r\n')) ? at : bytes.indexOf('\r\n\r\n', at) + 2
       if (end < at || bytes.length < end + 2) return null
-      return { request: { ...head, body }, length: end + 2 }
+      const trailers = bytes.subarray(at, end).toString('latin1').split('\r\n').filter(Boolean)
+      return { request: { ...head, body, ...(trailers.length > 0 ? { trailers } : {}) }, length: end + 2 }
     }
     if (bytes.length < at + size + 2) return null
     body += bytes.subarray(at, at + size).toString('latin1')
@@ -108,13 +112,17 @@ function answer(socket: Socket, request: ReceivedRequest, attempt: number): void
   const value = (key: string): string | undefined => options.find((o) => o.startsWith(`${key}=`))?.slice(key.length + 1)
   const bodyless = status === '204' || status === '304' || request.requestLine.startsWith('HEAD ')
   const body = bodyless ? '' : 'u'.repeat(Number(value('len') ?? 2))
-  const lines = [`HTTP/1.1 ${status} Whatever`]
+  const lines = [`HTTP/1.${options.includes('http10') ? 0 : 1} ${status} Whatever`]
   for (const option of options) if (option.startsWith('header=')) lines.push(option.slice(7).replace(':', ': '))
   const chunked = options.includes('chunked') && !bodyless
   if (chunked) lines.push('transfer-encoding: chunked')
   else if (!bodyless) lines.push(`content-length: ${body.length}`)
   if (options.includes('close')) lines.push('connection: close')
-  const payload = chunked ? `${body.length > 0 ? `${body.length.toString(16)}\r\n${body}\r\n` : ''}0\r\n\r\n` : body
-  socket.write(`${lines.join('\r\n')}\r\n\r\n${payload}`, 'latin1')
+  const trailer = value('trailer')?.replace(':', ': ')
+  const end = `0\r\n${trailer ? `${trailer}\r\n` : ''}\r\n`
+  const payload = chunked ? `${body.length > 0 ? `${body.length.toString(16)}\r\n${body}\r\n` : ''}${end}` : body
+  const newline = options.includes('lf') ? '\n' : '\r\n'
+  const early = options.includes('early') ? 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n' : ''
+  socket.write(`${early}${lines.join(newline)}${newline}${newline}${payload}`, 'latin1')
   if (options.includes('close')) socket.end()
 }

@@ -23,6 +23,7 @@ import { decideTracing } from './tracing-decision.ts'
 
 let streamIds = 0
 const GRPC_DEADLINE_EXCEEDED = 4
+const NONE: readonly string[] = []
 
 export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamCallbacks, LogContext, TimeoutEntry {
   readonly manager: ConnectionManager
@@ -54,6 +55,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private idle: TimeoutHandle | null = null
   private idleQueue: TimeoutQueue | null
   private requestTimer: TimeoutHandle | null = null
+  private headersTimer: TimeoutHandle | null = null
   private durationTimer: TimeoutHandle | null = null
   private durationQueue: TimeoutQueue | null = null
   private logTimer: TimeoutHandle | null = null
@@ -76,8 +78,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { requestQueue, headersQueue, durationQueue } = manager.shared
     if (requestQueue)
       requestQueue.arm((this.requestTimer = requestQueue.handle({ onTimeout: () => this.onRequestTimeout() })))
-    else if (headersQueue)
-      headersQueue.arm((this.requestTimer = headersQueue.handle({ onTimeout: () => this.onHeadersTimeout() })))
+    if (headersQueue)
+      headersQueue.arm((this.headersTimer = headersQueue.handle({ onTimeout: () => this.onHeadersTimeout() })))
     if (durationQueue) this.armDuration(durationQueue)
   }
 
@@ -103,16 +105,13 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (endStream) this.onRequestEnd()
     else info.lastDownstreamRxByte = now()
     this.wantsClose = closesConnection(info.protocol, headers)
-    if (!manager.shared.requestQueue && this.requestTimer) manager.shared.headersQueue!.disarm(this.requestTimer)
+    if (this.headersTimer) manager.shared.headersQueue!.disarm(this.headersTimer)
     if (!config.proxy100Continue && headers.get('expect')?.toLowerCase() === '100-continue') {
       const proceed = new HeaderMap()
       proceed.status = 100
+      stats.countStatus(100)
       this.encoder.encode1xxHeaders(proceed)
       headers.remove('expect')
-    }
-    if (info.protocol === Protocol.Http10 && !config.http1.acceptHttp10) {
-      this.sendCodecError(426, 'Upgrade Required', 'low_version')
-      return
     }
     if (headers.authority === '' && !manager.hostGiven(headers)) {
       this.sendLocalReply(400, '', null, null, 'missing_host_header')
@@ -132,7 +131,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       if (!this.acceptPath(headers)) return
     }
     normalizeHost(headers, config, manager.connection.info.localAddress.port)
-    mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node)
+    const internalOnly = this.routeTable?.internalOnlyHeaders ?? NONE
+    mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node, internalOnly)
     if (origin.remoteAddress !== info.downstream.remoteAddress) {
       info.downstream = new StreamDownstreamInfo(manager.connection.info, origin.remoteAddress)
     }
@@ -256,6 +256,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   write1xxHeaders(headers: HeaderMap): void {
     if (this.responseStarted || !this.manager.shared.config.proxy100Continue) return
+    this.manager.shared.stats.countStatus(headers.status)
     this.encoder.encode1xxHeaders(headers)
   }
 
@@ -350,7 +351,10 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   resetStream(): void {
     if (this.ended) return
-    this.manager.shared.stats.rqTxReset.inc()
+    const { stats } = this.manager.shared
+    stats.rqTxReset.inc()
+    // Envoy counts a reset of its own as one received, too.
+    stats.rqRxReset.inc()
     this.encoder.stream.callbacks = null
     // HTTP/1 has no other way to end a response early than to end the connection: end() does it.
     if (this.info.protocol === Protocol.Http2) this.encoder.stream.resetStream(Reset.LocalReset)
@@ -384,12 +388,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private acceptPath(headers: HeaderMap): boolean {
     const { shared } = this.manager
     const action = normalizePath(headers.path, shared.pathOptions)
+    headers.path = normalized.path
     if (action === PathAction.Reject) {
       shared.stats.rqFailedPathNormalization.inc()
       this.sendLocalReply(400, '', null, null, 'path_normalization_failed')
       return false
     }
-    headers.path = normalized.path
     if (action === PathAction.Continue) return true
     shared.stats.rqRedirectedNormalizedPath.inc()
     if (this.isGrpc) this.sendLocalReply(400, '', null, 13, 'path_normalization_failed')
@@ -411,8 +415,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private onRequestEnd(): void {
     this.requestDone = true
     this.info.lastDownstreamRxByte = now()
-    if (this.requestTimer && this.manager.shared.requestQueue)
-      this.manager.shared.requestQueue.disarm(this.requestTimer)
+    if (this.requestTimer) this.manager.shared.requestQueue!.disarm(this.requestTimer)
   }
 
   private onResponseEnd(): void {
@@ -421,6 +424,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (!this.requestDone) {
       // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
       this.chain.decodingDone = true
+      this.manager.shared.stats.rqRxReset.inc()
       if (this.requestHeaders && this.upgradeType(this.requestHeaders) !== '') this.endTunnel()
     }
     this.end()
@@ -465,8 +469,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { shared } = manager
     info.end = now()
     if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
-    if (this.requestTimer) (shared.requestQueue ?? shared.headersQueue)!.disarm(this.requestTimer)
     if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
+    if (this.requestTimer) shared.requestQueue!.disarm(this.requestTimer)
+    if (this.headersTimer) shared.headersQueue!.disarm(this.headersTimer)
     if (this.logTimer) shared.accessLogQueue!.disarm(this.logTimer)
     if (this.tunneling) shared.stats.cxUpgradesActive.dec()
     const { stream } = this.encoder

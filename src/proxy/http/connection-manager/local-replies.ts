@@ -38,6 +38,7 @@ export class LocalReplies {
     grpcStatus: number | null,
   ): { headers: HeaderMap; text: string } {
     const { info, isGrpc, isHead } = stream
+    const original = status
     let contentType = 'text/plain'
     let text = body
     let headers: HeaderMap
@@ -64,7 +65,12 @@ export class LocalReplies {
       }
       const change = (reply: HeaderMap): void => {
         modify?.(reply)
-        mapper?.addHeaders(reply, stream)
+        if (!mapper) return
+        // headers_to_add still see the status that was mapped.
+        const mapped = info.responseCode
+        info.responseCode = original
+        mapper.addHeaders(reply, stream)
+        info.responseCode = mapped
       }
       headers = localReplyHeaders(status, text, change, isGrpc, grpcStatus, contentType, isHead)
       stream.responseHeaders = null

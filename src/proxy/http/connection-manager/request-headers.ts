@@ -32,6 +32,8 @@ const EDGE_ONLY = [
   'x-envoy-decorator-operation',
   'x-envoy-downstream-service-cluster',
   'x-envoy-downstream-service-node',
+  'x-envoy-original-path',
+  'x-envoy-original-host',
 ] as const
 
 /** What the caller needs to know afterwards. */
@@ -51,12 +53,13 @@ export interface LocalNode {
   readonly address: string
 }
 
-/** Mutates `headers` in place and fills `origin`. */
+/** Mutates `headers` in place and fills `origin`. `internalOnly`: the route table's internal_only_headers. */
 export function mutateRequestHeaders(
   headers: HeaderMap,
   connection: ConnectionInfo,
   config: HcmConfig,
   node: LocalNode,
+  internalOnly: readonly string[],
 ): void {
   const list = headers.list
   if (headers.protocol === '' && !isUpgrade(headers)) {
@@ -89,7 +92,7 @@ export function mutateRequestHeaders(
   const remoteAddress = address ?? connection.remoteAddress
   const edge = !internal && config.useRemoteAddress
   if (internal) headers.set('x-envoy-internal', 'true')
-  else sanitizeExternal(headers, edge, remoteAddress)
+  else sanitizeExternal(headers, edge, remoteAddress, internalOnly)
   if (config.addUserAgent) addUserAgent(headers, node)
   if (config.generateRequestId && ((edge && !config.preserveExternalRequestId) || !headers.has('x-request-id'))) {
     headers.set('x-request-id', newRequestId())
@@ -115,16 +118,21 @@ function trustedAddress(
     trusted.address = found?.address ?? null
     trusted.only = found?.only ?? false
     if (!headers.has('x-forwarded-proto')) headers.list.push('x-forwarded-proto', tls ? 'https' : 'http')
+    appendPort(headers, connection, config)
     return trusted
   }
   trusted.only = xff === undefined
   trusted.address = (hops > 0 ? addressFromXff(xff, hops - 1)?.address : undefined) ?? connection.remoteAddress
   if (!config.skipXffAppend) appendXff(headers, connection, config, ownAddress)
   if (hops === 0 || !headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', tls ? 'https' : 'http')
-  if (config.appendXForwardedPort && (hops === 0 || !headers.has('x-forwarded-port'))) {
-    headers.set('x-forwarded-port', String(connection.localAddress.port))
-  }
+  appendPort(headers, connection, config)
   return trusted
+}
+
+/** Only a trusted hop's own x-forwarded-port stays. */
+function appendPort(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig): void {
+  if (!config.appendXForwardedPort || (config.xffTrustedHops > 0 && headers.has('x-forwarded-port'))) return
+  headers.set('x-forwarded-port', String(connection.localAddress.port))
 }
 
 function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig, ownAddress: string): void {
@@ -132,7 +140,7 @@ function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmCo
   if (peer.pipe !== undefined) return
   const ip = parseIp(peer.ip)
   const shown = ip !== null && isLoopback(ip) ? ownAddress : peer.ip
-  const text = config.ipv4MappedIpv6 && !shown.includes(':') ? `::ffff:${shown}` : shown
+  const text = config.ipv4MappedIpv6 && shown === peer.ip && !shown.includes(':') ? `::ffff:${shown}` : shown
   const existing = headers.getAll('x-forwarded-for')
   headers.set('x-forwarded-for', existing === undefined || existing === '' ? text : `${existing},${text}`)
 }
@@ -165,7 +173,8 @@ function schemeOf(headers: HeaderMap, tls: boolean): string {
   return tls ? 'https' : 'http'
 }
 
-function sanitizeExternal(headers: HeaderMap, edge: boolean, remote: Address): void {
+function sanitizeExternal(headers: HeaderMap, edge: boolean, remote: Address, internalOnly: readonly string[]): void {
+  for (let i = 0; i < internalOnly.length; i++) headers.remove(internalOnly[i]!)
   if (edge) {
     for (let i = 0; i < EDGE_ONLY.length; i++) headers.remove(EDGE_ONLY[i]!)
   }

@@ -86,18 +86,18 @@ export function reasonPhrase(status: number): string {
   return REASONS[status] ?? 'Unknown'
 }
 
-/** `name: value` lines, without the empty one. */
+/** `name: value` lines, without the empty one. Names that came with their spelling keep it, whatever `format` is. */
 export function headerLines(headers: HeaderMap, format: HeaderKeyFormat): string {
   const { list, rawNames } = headers
   let text = ''
-  if (format === 'lower') {
+  if (format !== 'proper_case_words' && rawNames === null) {
     for (let i = 0; i < list.length; i += 2) text += `${list[i]}: ${list[i + 1]}\r\n`
     return text
   }
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i]!
     const raw = rawNames?.[i >> 1]
-    const shown = format === 'proper_case_words' ? properCase(name) : raw?.toLowerCase() === name ? raw : name
+    const shown = rawNames === null ? properCase(name) : raw?.toLowerCase() === name ? raw : name
     text += `${shown}: ${list[i + 1]}\r\n`
   }
   return text
@@ -106,7 +106,7 @@ export function headerLines(headers: HeaderMap, format: HeaderKeyFormat): string
 const properNames = new Map<string, string>()
 
 /** `content-type` → `Content-Type`; words end at anything but a letter or digit. */
-function properCase(name: string): string {
+export function properCase(name: string): string {
   let proper = properNames.get(name)
   if (proper === undefined) {
     proper = ''

@@ -126,6 +126,7 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
   const rawNames: string[] | null = limits.keepRawNames ? [] : null
   let at = 0
   let count = 0
+  let firstLine = true
   for (;;) {
     const lineEnd = text.indexOf('\n', at)
     if (lineEnd < 0) break
@@ -135,7 +136,7 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
     const first = text.charCodeAt(at)
     if (first === SPACE || first === TAB) {
       // obs-fold: continues the line before.
-      if (count === 0) return CODEC_ERROR
+      if (firstLine) return CODEC_ERROR
       const more = trim(text, at, end)
       const last = list.length - 1
       if (last >= 0) list[last] = list[last] === '' ? more : more === '' ? list[last]! : `${list[last]} ${more}`
@@ -147,12 +148,13 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
     const written = text.slice(at, colon)
     const name = headerName(written)
     if (name === '') return CODEC_ERROR
-    if (++count > limits.maxHeaders) return TOO_MANY_HEADERS
     at = lineEnd + 1
+    firstLine = false
     if (limits.underscores !== 'ALLOW' && name.includes('_')) {
       if (limits.underscores === 'REJECT_REQUEST') return UNDERSCORE
-      continue
+      continue // what is dropped does not count
     }
+    if (++count > limits.maxHeaders) return TOO_MANY_HEADERS
     list.push(name, trim(text, colon + 1, end))
     rawNames?.push(written)
   }

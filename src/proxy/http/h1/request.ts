@@ -19,6 +19,7 @@ const LENGTH_AND_CHUNKED: CodecError = {
   details: 'http1.content_length_and_chunked_not_allowed',
   message: 'both Content-Length and Transfer-Encoding',
 }
+const BODY_DISALLOWED: CodecError = { details: 'http1.body_disallowed', message: 'CONNECT with a body' }
 const CONNECTION_HEADER: CodecError = {
   details: 'http1.connection_header_rejected',
   message: 'unacceptable Connection header',
@@ -30,6 +31,13 @@ export const requestLine: { method: string; target: string; version: Protocol } 
   target: '',
   version: Protocol.Http11,
 }
+
+/** False when the first character can be no method's: such a request is refused before more of it is read. */
+export function mayBeginRequest(text: string, options: Http1Options): boolean {
+  return options.allowCustomMethods || METHOD_INITIALS.has(text.charCodeAt(0))
+}
+
+const METHOD_INITIALS = new Set([...METHODS].map((method) => method.charCodeAt(0)))
 
 /** `METHOD SP target [SP HTTP/x.y]`. Versions but 1.1 count as HTTP/1.0 and are refused later (426). */
 export function parseRequestLine(line: string, options: Http1Options): boolean {
@@ -57,9 +65,9 @@ export function parseRequestLine(line: string, options: Http1Options): boolean {
 
 function isTarget(target: string, method: string): boolean {
   if (target === '' || !isVisible(target)) return false
-  if (method === 'CONNECT' || target === '*') return true
   const c = target.charCodeAt(0)
-  return c === 47 || (c >= 65 && c <= 90) || (c >= 97 && c <= 122)
+  if (c === 47 || c === 42) return true
+  return method === 'CONNECT' || /^[a-z][a-z0-9+.-]*:\/\//i.test(target)
 }
 
 export interface Framing {
@@ -110,6 +118,7 @@ export function settleRequest(
     }
     if (encoding.toLowerCase() !== 'chunked' || headers.method === 'CONNECT') return INVALID_TRANSFER_ENCODING
   }
+  if (headers.method === 'CONNECT' && length > 0) return BODY_DISALLOWED
   const bad = settleTarget(headers, host, version, options)
   if (bad) return bad
   if (connection && !sanitizeConnection(headers)) return CONNECTION_HEADER
@@ -153,8 +162,10 @@ function settleTarget(
   if (target === '*') {
     if (headers.method !== 'OPTIONS') return INVALID_URL
   } else if (target.charCodeAt(0) !== 47) {
+    // What is not allowed stays as it is: the connection manager answers a path without a leading slash.
+    if (!options.allowAbsoluteUrl) return settleHost(headers, host, version, options)
     const scheme = target.indexOf('://')
-    if (!options.allowAbsoluteUrl || scheme <= 0) return INVALID_URL
+    if (scheme <= 0) return INVALID_URL
     const name = target.slice(0, scheme).toLowerCase()
     if (name !== 'http' && name !== 'https') return INVALID_SCHEME
     const from = scheme + 3
@@ -165,6 +176,15 @@ function settleTarget(
     host = target.slice(from, end)
     headers.path = end === target.length ? '/' : target.slice(end)
   }
+  return settleHost(headers, host, version, options)
+}
+
+function settleHost(
+  headers: HeaderMap,
+  host: string | undefined,
+  version: Protocol,
+  options: Http1Options,
+): CodecError | null {
   if (host === undefined) {
     if (version === Protocol.Http10 && options.defaultHostForHttp10 !== '') host = options.defaultHostForHttp10
     else return null

@@ -17,7 +17,7 @@ import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { HeaderMap } from '../header-map.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, reasonPhrase, statusLine, statusLine10, writeText } from './encode.ts'
+import { headerLines, properCase, reasonPhrase, statusLine, statusLine10, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   HEADERS_TOO_LARGE,
@@ -27,9 +27,16 @@ import {
   parseHeaderLines,
   TOO_MANY_HEADERS,
 } from './head.ts'
-import { parseRequestLine, requestLine, settleRequest } from './request.ts'
+import { mayBeginRequest, parseRequestLine, requestLine, settleRequest } from './request.ts'
 
 const EMPTY = Buffer.alloc(0)
+const LOW_VERSION: CodecError = { details: 'low_version', message: 'HTTP/1.0 or older' }
+
+function statusOf(error: CodecError): number {
+  if (error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS) return 431
+  if (error === LOW_VERSION) return 426
+  return error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
+}
 
 const Body = { None: 0, Length: 1, Chunked: 2, Tunnel: 3 } as const
 type Body = (typeof Body)[keyof typeof Body]
@@ -132,31 +139,35 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       this.early = new ServerStream(this, Protocol.Http11, ++this.requests)
       this.earlyDecoder = this.callbacks.newStream(this.early)
     }
+    const text = latin1(scanner.buffer, scanner.start, scanner.firstLine < 0 ? scanner.start + 1 : scanner.firstLine)
+    if (!mayBeginRequest(text, this.options)) return this.refuse(CODEC_ERROR)
     if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
-    if (scanner.firstLine < 0) return null
-    const line = latin1(scanner.buffer, scanner.start, scanner.firstLine)
-    return parseRequestLine(line, this.options) ? null : this.refuse(CODEC_ERROR)
+    if (scanner.firstLine < 0 || parseRequestLine(text, this.options)) return null
+    return this.refuse(CODEC_ERROR)
   }
 
   private onHead(): CodecError | null {
     const { scanner, limits } = this
-    if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     const text = latin1(scanner.buffer, scanner.start, scanner.end)
     const lineEnd = scanner.firstLine - scanner.start
+    // In this order, as Envoy's parser reports only the last fault that it finds up to the end of the head.
+    if (!mayBeginRequest(text, this.options)) return this.refuse(CODEC_ERROR)
+    if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
+    if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
     if (!parseRequestLine(text.slice(0, lineEnd), this.options)) return this.refuse(CODEC_ERROR)
     const headers = new HeaderMap()
     headers.method = requestLine.method
     headers.path = requestLine.target
     const version = requestLine.version
-    const stream = this.early ?? new ServerStream(this, version, ++this.requests)
-    stream.protocol = version
+    const stream = this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     stream.wireBytesReceived = scanner.end - scanner.start
     this.stream = stream
-    if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
     const bad = parseHeaderLines(text.slice(lineEnd + 1), headers, limits)
     if (bad) return this.refuse(bad)
+    if (version === Protocol.Http10 && !this.options.acceptHttp10) return this.refuse(LOW_VERSION)
     const refused = settleRequest(headers, version, this.options, framing)
     if (refused) return this.refuse(refused)
+    stream.protocol = version
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
     this.early = null
     this.earlyDecoder = null
@@ -187,8 +198,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     const stream = this.stream ?? this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     this.stream = stream
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
-    const tooLarge = error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS
-    const status = tooLarge ? 431 : error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
+    const status = statusOf(error)
     decoder.sendCodecError(status, reasonPhrase(status), error.details)
     return null
   }
@@ -334,17 +344,22 @@ class ServerStream implements ResponseEncoder, Stream {
       this.codec.becomeTunnel()
     } else if (!headers.has('content-length')) {
       if (endStream && !this.isHead) {
-        if (status >= 200 && status !== 204 && status !== 304) framingLine = 'content-length: 0\r\n'
+        if (status >= 200 && status !== 204 && status !== 304)
+          framingLine = `${this.framingName('content-length')}: 0\r\n`
       } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 204 && status !== 304) {
         // Also in answer to HEAD: it says how the body of a GET would have come.
         this.chunkedBody = !this.bodyless
-        framingLine = 'transfer-encoding: chunked\r\n'
+        framingLine = `${this.framingName('transfer-encoding')}: chunked\r\n`
       }
     }
     const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
     const first = http10 ? statusLine10(status) : statusLine(status)
     this.write(`${first}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
     if (endStream) this.finish()
+  }
+
+  private framingName(name: string): string {
+    return this.codec.options.headerKeyFormat === 'proper_case_words' ? properCase(name) : name
   }
 
   encodeData(chunk: Buffer, endStream: boolean): void {

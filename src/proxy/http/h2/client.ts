@@ -63,6 +63,10 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     }
   }
 
+  onStreamReset(reason: StreamResetReason): void {
+    if (!this.closed) this.callbacks.onStreamReset?.(reason)
+  }
+
   override onStreamClosed(stream: Http2Stream): void {
     super.onStreamClosed(stream)
     this.unopened.delete(stream as ClientStream)
@@ -189,6 +193,16 @@ class ClientStream extends Http2Stream implements RequestEncoder {
 
   protected deliverTrailers(trailers: HeaderMap): void {
     this.decoder.decodeTrailers(trailers)
+  }
+
+  override resetStream(reason: StreamResetReason): void {
+    this.client.onStreamReset(reason)
+    super.resetStream(reason)
+  }
+
+  override fail(reason: StreamResetReason, details: string): void {
+    this.client.onStreamReset(reason)
+    super.fail(reason, details)
   }
 
   protected resetCode(reason: StreamResetReason): number {

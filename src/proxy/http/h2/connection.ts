@@ -418,7 +418,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     stream!.wireBytesReceived += end - start + FRAME_HEADER_BYTES
     const incomplete = stream!.bodyExpected > 0
     if (block.fault !== BlockFault.None || !endStream || incomplete) return this.blockError(streamId)
-    this.stats.trailers.inc()
+    if (this.firstBlockKind() === BlockKind.Request) this.stats.trailers.inc()
     if (block.headers.size === 0) stream!.receiveData(EMPTY, 0, 0, true)
     else stream!.receiveTrailers(block.headers)
     return null

@@ -227,7 +227,6 @@ export abstract class Http2Stream implements Stream {
     // A block without a field may still end the stream.
     encoder.begin()
     encodeFields(codec, trailers)
-    codec.stats.trailers.inc()
     this.wireBytesSent += codec.writer.headers(this.id, encoder.buffer, encoder.length, true)
     this.onLocalEnd()
   }
@@ -300,6 +299,7 @@ export abstract class Http2Stream implements Stream {
     if (code === ErrorCode.RefusedStream)
       this.fail(StreamResetReason.RemoteRefusedStreamReset, Http2Details.RemoteRefused)
     else if (code === ErrorCode.ConnectError) this.fail(StreamResetReason.ConnectError, Http2Details.RemoteReset)
+    else if (code === ErrorCode.ProtocolError) this.fail(StreamResetReason.ProtocolError, Http2Details.RemoteReset)
     else this.fail(StreamResetReason.RemoteReset, Http2Details.RemoteReset)
   }
 

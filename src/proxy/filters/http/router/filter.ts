@@ -52,7 +52,6 @@ interface Shared {
   readonly upstreamLogs: readonly AccessLog[]
   readonly noRoute: Counter
   readonly noCluster: Counter
-  readonly rqRedirect: Counter
   readonly rqDirectResponse: Counter
   readonly rqTotal: Counter
   readonly resetAfterStart: Counter
@@ -61,13 +60,14 @@ interface Shared {
 
 export function createRouter(config: RouterConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
   const scope = context.stats.scope(`http.${statPrefix}`)
+  // Envoy has the name and counts nothing in it: redirects are direct responses.
+  scope.counter('rq_redirect')
   const shared: Shared = {
     config,
     context,
     upstreamLogs: config.upstreamLogs.map((log) => context.createAccessLog(log)),
     noRoute: scope.counter('no_route'),
     noCluster: scope.counter('no_cluster'),
-    rqRedirect: scope.counter('rq_redirect'),
     rqDirectResponse: scope.counter('rq_direct_response'),
     rqTotal: scope.counter('rq_total'),
     resetAfterStart: scope.counter('rq_reset_after_downstream_response_started'),
@@ -152,8 +152,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.forward = forward
     this.headers = headers
     this.grpc = isGrpcContentType(headers.get('content-type'))
-    info.virtualClusterName = route.virtualClusterName(headers)
-    this.requestStats = shared.routeStats.of(route, info.virtualClusterName)
     const clusterName = route.clusterName(headers)
     const cluster = shared.context.clusters.get(clusterName)
     if (!cluster) {
@@ -163,6 +161,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       return FilterHeadersStatus.StopIteration
     }
     this.cluster = cluster
+    info.virtualClusterName = route.virtualClusterName(headers)
+    this.requestStats = shared.routeStats.of(route, info.virtualClusterName)
     if (config.strictCheckHeaders.length > 0) {
       const bad = failedStrictHeader(headers, config.strictCheckHeaders)
       if (bad) {
@@ -396,7 +396,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const { shared, callbacks } = this
     const direct = route.direct!
     const info = callbacks.streamInfo
-    ;(route.action === 'redirect' ? shared.rqRedirect : shared.rqDirectResponse).inc()
+    // Redirects too: Envoy leaves rq_redirect at zero.
+    shared.rqDirectResponse.inc()
     info.responseCode = direct.status
     const location = direct.location(headers, !shared.config.suppressEnvoyHeaders)
     callbacks.sendLocalReply(

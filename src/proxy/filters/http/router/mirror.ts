@@ -1,25 +1,54 @@
 // request_mirror_policies: a copy of the request, sent and forgotten (envoy-contract §7.8).
 
-import type { Protocol } from '../../../http/codec.ts'
+import type { Protocol, StreamResetReason } from '../../../http/codec.ts'
 import { portColon } from '../../../http/connection-manager/host.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Mirror } from '../../../route/route.ts'
-import type { ClusterManager } from '../../../upstream/cluster-manager.ts'
+import type { ClusterManager, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
-/** Whatever the answer is, nobody waits for it; the route timeout still bounds it. */
-const nobody: UpstreamRequestOwner = {
-  onUpstream1xx: () => {},
-  onUpstreamHeaders: () => {},
-  onUpstreamData: () => {},
-  onUpstreamTrailers: () => {},
-  onUpstreamReset: () => {},
-  onUpstreamReady: () => {},
-  onPerTryTimeout: (request) => request.abandon(),
-  onPerTryIdleTimeout: (request) => request.abandon(),
-  onMaxStreamDuration: (request) => request.abandon(),
-  pauseDownstream: () => {},
+/** Whatever the answer is, nobody waits for it: it is counted. The route timeout still bounds it. */
+class MirrorOwner implements UpstreamRequestOwner {
+  private readonly cluster: ThreadLocalCluster
+  private answered = false
+
+  constructor(cluster: ThreadLocalCluster) {
+    this.cluster = cluster
+  }
+
+  /** A request of the proxy's own is an internal one. */
+  private count(status: number, canary: boolean): void {
+    this.cluster.stats.countResponse(status, true, canary)
+  }
+
+  onUpstream1xx(headers: HeaderMap): void {
+    this.count(headers.status, false)
+  }
+  onUpstreamHeaders(headers: HeaderMap, _endStream: boolean, request: UpstreamRequest): void {
+    this.answered = true
+    this.cluster.onResponse(request.host, headers.status)
+    this.count(headers.status, request.host.canary)
+  }
+  onUpstreamData(): void {}
+  onUpstreamTrailers(): void {}
+  onUpstreamReset(reason: StreamResetReason, _transport: string, request: UpstreamRequest): void {
+    this.cluster.onReset(request.host, reason)
+    if (!this.answered) this.count(503, false)
+  }
+  onUpstreamReady(): void {}
+  onPerTryTimeout(request: UpstreamRequest): void {
+    request.abandon()
+  }
+  onPerTryIdleTimeout(request: UpstreamRequest): void {
+    request.abandon()
+  }
+  onMaxStreamDuration(request: UpstreamRequest): void {
+    this.cluster.stats.rqTimeout.inc()
+    if (!this.answered) this.count(504, false)
+    request.abandon()
+  }
+  pauseDownstream(): void {}
 }
 
 /** Starts the copy; null when the mirror's cluster or host is missing. `headers` are those sent upstream. */
@@ -34,10 +63,10 @@ export function startMirror(
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
   const pool = cluster?.httpPool('DEFAULT', downstream, loadBalancerContext())
-  if (!pool) return null
+  if (!cluster || !pool) return null
   const copy = headers.clone()
   if (!mirror.disableHostSuffix) copy.authority = withShadow(copy.authority)
-  const request = new UpstreamRequest(nobody, pool, copy, endStream, {
+  const request = new UpstreamRequest(new MirrorOwner(cluster), pool, copy, endStream, {
     perTry: 0,
     perTryIdle: 0,
     maxStreamDuration: timeoutMs,
