@@ -1,8 +1,8 @@
 // Makes connections of accepted sockets.
 
 import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import type { SocketConnectionInfo } from './connection-info.ts'
+import type { SecureTransport } from './secure-transport.ts'
 import { SocketConnection, sharedOnRead } from './socket-connection.ts'
 
 interface HandleHolder {
@@ -10,21 +10,20 @@ interface HandleHolder {
 }
 
 /**
- * Takes a plain accepted socket over. net.Server gives sockets that allocate a buffer for every read; only a socket
- * that is made with `onread` reads into the shared one, so the handle moves into a new Socket.
+ * Takes an accepted socket over. net.Server gives sockets that allocate a buffer for every read; only a socket that is
+ * made with `onread` reads into the shared one, so the handle moves into a new Socket. With `secure` startTls follows.
  */
-export function acceptPlain(accepted: Socket, info: SocketConnectionInfo): SocketConnection {
+export function acceptSocket(
+  accepted: Socket,
+  info: SocketConnectionInfo,
+  secure: SecureTransport | null,
+): SocketConnection {
   const holder = accepted as unknown as HandleHolder
   const handle = holder._handle
   holder._handle = null
   const socket = new Socket({ handle, allowHalfOpen: true, onread: sharedOnRead } as never)
-  const connection = new SocketConnection(socket, info, false)
+  const connection = new SocketConnection(socket, info, false, secure)
   socket.setNoDelay(true)
   socket.resume()
   return connection
-}
-
-/** Takes over a TLS socket whose handshake has not ended; `markConnected` follows its `secure` event. */
-export function acceptTls(socket: TLSSocket, info: SocketConnectionInfo): SocketConnection {
-  return new SocketConnection(socket, info, true)
 }

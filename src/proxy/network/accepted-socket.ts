@@ -91,10 +91,9 @@ export class AcceptedSocket implements AcceptedSocketView {
     this.end(FilterRunEnd.Done)
   }
 
-  /** The socket for its transport, with the bytes put back in front (TLS) — or without them, for plain connections. */
-  release(putBack: boolean): Socket {
+  /** The socket for its connection, which gets `bytes` first. */
+  release(): Socket {
     this.socket.off('error', ignoreError)
-    if (putBack && this.bytes.length > 0) this.socket.unshift(this.bytes)
     return this.socket
   }
 

@@ -6,7 +6,7 @@ import type { ListenerFacts } from '../config/extension.ts'
 import { originalDstFilter } from '../filters/listener/original-dst/filter.ts'
 import type { AccessLog } from '../observe/access-log.ts'
 import { StreamInfo } from '../stream-info.ts'
-import { acceptPlain } from './accept.ts'
+import { acceptSocket } from './accept.ts'
 import { AcceptedSocket, FilterRunEnd } from './accepted-socket.ts'
 import { ipAddress, pipeAddress, pipePath } from './address.ts'
 import { type Address, CloseType } from './connection.ts'
@@ -22,7 +22,7 @@ import { createListenerFilterFactory, type ListenerFilterFactory } from './liste
 import { createListenerStats, type ListenerStats } from './listener-stats.ts'
 import type { SocketConnection } from './socket-connection.ts'
 import { boundSocket } from './socket-options.ts'
-import { ClientHelloPeek, startHandshake } from './tls-handshake.ts'
+import { acceptTls, ClientHelloPeek } from './tls-handshake.ts'
 
 /** Finds the listener that serves a restored destination (use_original_dst). */
 export interface ListenerLookup {
@@ -274,9 +274,9 @@ export class ActiveListener {
 
   private startPlain(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
     const { bytes } = accepted
-    const connection = acceptPlain(accepted.release(false), accepted.info)
+    const connection = acceptSocket(accepted.release(), accepted.info, null)
     this.startFilters(accepted, chain, connection)
-    if (bytes.length > 0) connection.receive(bytes)
+    if (bytes.length > 0) connection.receivePeeked(bytes)
   }
 
   private peekThenStartTls(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
@@ -294,7 +294,8 @@ export class ActiveListener {
   }
 
   private startTls(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
-    const connection = startHandshake(accepted, chain.tls!, this.stats.scope.scope('ssl'))
+    const { bytes } = accepted
+    const connection = acceptTls(accepted, chain.tls!)
     if (connection === null) {
       accepted.destroy()
       return
@@ -302,6 +303,7 @@ export class ActiveListener {
     const timeoutMs = chain.config.transportSocketConnectTimeoutMs
     if (timeoutMs > 0) connection.startConnectTimer(timeoutMs)
     this.startFilters(accepted, chain, connection)
+    connection.receivePeeked(bytes)
   }
 
   private startFilters(accepted: AcceptedSocket, chain: WorkerFilterChain, connection: SocketConnection): void {

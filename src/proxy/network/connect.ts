@@ -1,19 +1,14 @@
 // Upstream connections: TCP or Unix socket, plain or TLS, with the options that a cluster asks for.
 
 import { type NetConnectOpts, connect as netConnect, Socket } from 'node:net'
-import {
-  type ConnectionOptions,
-  type PeerCertificate,
-  type SecureContext,
-  type TLSSocket,
-  connect as tlsConnect,
-} from 'node:tls'
 import { ipAddress, pipePath } from './address.ts'
-import type { Address, Connection, SslInfo } from './connection.ts'
+import { type Address, CloseType, type Connection } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
+import type { SecureTransport } from './secure-transport.ts'
 import { SocketConnection, sharedOnRead, socketFd } from './socket-connection.ts'
 import { type SocketOption, setSocketOptions, socketWithOptions } from './socket-options.ts'
+import type { SslSocket } from './tls/ssl-socket.ts'
 
 export interface TcpKeepalive {
   /** Unanswered probes before the connection is dead; 0 = the system's default. */
@@ -24,19 +19,13 @@ export interface TcpKeepalive {
   readonly intervalS: number
 }
 
-/** A client's TLS, ready to use: contexts are built once for a secret version (see tls/). */
-export interface ClientTls {
-  readonly secureContext: SecureContext
+/** A client's TLS for one connection; the context behind it serves many (see tls/client-context.ts). */
+export interface ClientTls extends SecureTransport {
   /** '' = no SNI. */
   readonly serverName: string
   readonly alpnProtocols: readonly string[]
-  /** A session of an earlier connection to resume, or undefined. */
-  session(): Buffer | undefined
-  onSession(session: Buffer): void
-  /** Envoy's failure text, or '' when the peer is accepted. */
-  verify(socket: TLSSocket): string
-  /** After verify: what is known of the peer, also on a resumed session, whose socket has no certificate any more. */
-  sslInfo(socket: TLSSocket): () => SslInfo
+  /** Called once the TCP connection stands; null = its secrets have been taken away meanwhile. */
+  createSocket(): SslSocket | null
 }
 
 export interface ConnectOptions {
@@ -55,26 +44,13 @@ export interface ConnectOptions {
 /** Opens a connection. Set `callbacks` at once: no event comes before this turn of the event loop ends. */
 export function openConnection(address: Address, options: ConnectOptions): Connection {
   const info = new SocketConnectionInfo(options.bindSource ?? NO_ADDRESS, address)
-  const socket = options.tls === null ? connectPlain(address, options) : connectTls(address, options, options.tls)
+  const socket = connectSocket(address, options)
   socket.setNoDelay(true)
-  const connection = new SocketConnection(socket, info, true)
+  const connection = new SocketConnection(socket, info, true, options.tls)
   connection.setBufferLimits(options.bufferLimitBytes)
   if (options.connectTimeoutMs > 0) connection.startConnectTimer(options.connectTimeoutMs)
+  if (options.tls !== null) info.transportProtocol = 'tls'
   socket.once('connect', onTcpConnect.bind(null, socket, connection, options))
-  if (options.tls !== null) {
-    info.transportProtocol = 'tls'
-    const tls = options.tls
-    const secure = socket as TLSSocket
-    secure.on('session', (session: Buffer) => tls.onSession(session))
-    secure.once('secureConnect', () => {
-      try {
-        onSecureConnect(secure, connection, tls)
-      } catch (error) {
-        reportFault(error, `handshake of connection ${connection.id}`)
-        connection.failTransport('')
-      }
-    })
-  }
   return connection
 }
 
@@ -85,19 +61,18 @@ function onTcpConnect(socket: Socket, connection: SocketConnection, options: Con
   if (socket.localAddress !== undefined)
     connection.info.localAddress = ipAddress(socket.localAddress, socket.localPort ?? 0)
   if (options.tls === null) connection.markConnected()
+  else startTls(connection, options.tls)
 }
 
-function onSecureConnect(socket: TLSSocket, connection: SocketConnection, tls: ClientTls): void {
-  const failure = tls.verify(socket)
-  if (failure !== '') {
-    connection.failTransport(failure)
-    return
+function startTls(connection: SocketConnection, tls: ClientTls): void {
+  try {
+    const ssl = tls.createSocket()
+    if (ssl === null) connection.close(CloseType.NoFlush)
+    else connection.startTls(ssl, true)
+  } catch (error) {
+    reportFault(error, `handshake of connection ${connection.id}`)
+    connection.close(CloseType.NoFlush)
   }
-  connection.info.sslSource = tls.sslInfo(socket)
-  connection.info.requestedServerName = tls.serverName
-  connection.info.applicationProtocols = tls.alpnProtocols
-  connection.info.negotiatedProtocol = socket.alpnProtocol || ''
-  connection.markConnected()
 }
 
 function setKeepalive(socket: Socket, keepalive: TcpKeepalive): void {
@@ -123,7 +98,7 @@ function target(address: Address, options: ConnectOptions): NetConnectOpts {
   }
 }
 
-function connectPlain(address: Address, options: ConnectOptions): Socket {
+function connectSocket(address: Address, options: ConnectOptions): Socket {
   const where = target(address, options)
   if (options.socketOptions.length === 0 || address.pipe !== undefined)
     return netConnect({ ...where, onread: sharedOnRead })
@@ -133,25 +108,4 @@ function connectPlain(address: Address, options: ConnectOptions): Socket {
     onread: sharedOnRead,
   })
   return socket.connect(where)
-}
-
-function connectTls(address: Address, options: ConnectOptions, tls: ClientTls): Socket {
-  const where: ConnectionOptions = {
-    secureContext: tls.secureContext,
-    servername: tls.serverName,
-    ALPNProtocols: [...tls.alpnProtocols],
-    session: tls.session(),
-    // Chain and names are checked by ClientTls.verify: node would check the host name against rules of its own.
-    rejectUnauthorized: false,
-    checkServerIdentity: acceptAnyName,
-  }
-  if (options.socketOptions.length === 0 || address.pipe !== undefined) {
-    return tlsConnect({ ...where, ...target(address, options) })
-  }
-  const socket = new Socket({ fd: socketWithOptions(address.ip, options.socketOptions), allowHalfOpen: true })
-  return tlsConnect({ ...where, socket: socket.connect(target(address, options)) })
-}
-
-function acceptAnyName(_host: string, _certificate: PeerCertificate): undefined {
-  return undefined
 }

@@ -16,6 +16,13 @@ function nextConnectionId(): number {
   return lastId
 }
 
+/** Reads TLS facts when they are first asked for. */
+export interface SslSource {
+  get(): SslInfo
+  /** What it reads from goes away; what may still be asked for is kept. */
+  release(): void
+}
+
 /** Every field is set here, in order: one hidden class for all connections. */
 export class SocketConnectionInfo implements ConnectionInfo {
   localAddress: Address
@@ -34,8 +41,8 @@ export class SocketConnectionInfo implements ConnectionInfo {
   listenerMetadata: Readonly<Record<string, unknown>> | null = null
   connectionTerminationDetails = ''
   downstreamTransportFailureReason = ''
-  /** Set by the transport socket; computes on first call. */
-  sslSource: (() => SslInfo | null) | null = null
+  /** Set by the transport socket once its handshake is done. */
+  sslSource: SslSource | null = null
 
   constructor(localAddress: Address, remoteAddress: Address) {
     this.localAddress = localAddress
@@ -47,6 +54,6 @@ export class SocketConnectionInfo implements ConnectionInfo {
   }
 
   ssl(): SslInfo | null {
-    return this.sslSource === null ? null : this.sslSource()
+    return this.sslSource === null ? null : this.sslSource.get()
   }
 }

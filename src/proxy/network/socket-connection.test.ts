@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect as netConnect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { acceptPlain } from './accept.ts'
+import { acceptSocket } from './accept.ts'
 import { ipAddress } from './address.ts'
 import { openConnection } from './connect.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
@@ -67,7 +67,7 @@ async function acceptedPair(t: TestContext): Promise<{ peer: Socket; connection:
     ipAddress(socket.localAddress!, socket.localPort!),
     ipAddress(socket.remoteAddress!, socket.remotePort!),
   )
-  const connection = acceptPlain(socket, info)
+  const connection = acceptSocket(socket, info, null)
   const seen = new Recorder()
   connection.callbacks = seen
   t.after(() => {

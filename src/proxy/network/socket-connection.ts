@@ -1,4 +1,4 @@
-// A Connection over a net.Socket or a tls.TLSSocket.
+// A Connection over a net.Socket, plain or with TLS: an SslSocket between its bytes and the socket's.
 //
 // Reading: raw sockets read into one buffer that all connections of the thread share (see READ_BUFFER), so chunks are
 // borrowed. Writing: small writes gather in a borrowed write buffer and leave in one system call at the end of the read
@@ -8,13 +8,14 @@
 
 import { writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
-import { READ_BUFFER, readIntoSharedBuffer } from './read-buffer.ts'
-import { connectFailureText, tlsFailureText } from './transport-error.ts'
+import { READ_BUFFER } from './read-buffer.ts'
+import type { SecureTransport } from './secure-transport.ts'
+import { PLAIN_BUFFER, type SslSocket, SslState } from './tls/ssl-socket.ts'
+import { brokenPipe, connectFailureText, socketFailureText } from './transport-error.ts'
 import {
   acquireWriteBuffer,
   enterRead,
@@ -76,10 +77,12 @@ export class SocketConnection implements Connection {
   batchWrites = false
 
   private readonly socket: Socket
-  private readonly tls: boolean
+  private readonly secure: SecureTransport | null
   private state: State
-  /** -1 for TLS and while connecting: then bytes go through the stream. */
+  /** -1 while connecting: then bytes go through the stream. */
   private fd = -1
+  /** From the end of the TCP connect to the end of the connection, where there is TLS. */
+  private ssl: SslSocket | null = null
   private buffer: Buffer | null = null
   private used = 0
   private dirty = false
@@ -96,23 +99,20 @@ export class SocketConnection implements Connection {
   private onQueuedWritten: (() => void) | null = null
 
   /**
-   * Takes over `socket`. A raw socket must have been made with `onread: sharedOnRead`; it is open, or `connecting`.
-   * A TLS socket counts as connecting until its handshake is done.
+   * Takes over `socket`, made with `onread: sharedOnRead`; it is open, or `connecting`. With `secure` it counts as
+   * connecting until the handshake that `startTls` begins is done.
    */
-  constructor(socket: Socket, info: SocketConnectionInfo, connecting: boolean) {
+  constructor(socket: Socket, info: SocketConnectionInfo, connecting: boolean, secure: SecureTransport | null = null) {
     this.id = info.connectionId
     this.info = info
     this.socket = socket
-    this.tls = 'encrypted' in socket
-    this.state = connecting ? State.Connecting : State.Open
+    this.secure = secure
+    this.state = connecting || secure !== null ? State.Connecting : State.Open
     ;(socket as OwnedSocket)[OWNER] = this
     socket.on('end', onEnd)
     socket.on('error', onError)
     socket.on('close', onClose)
-    if (this.tls) {
-      if (!readIntoSharedBuffer(socket, onRead)) socket.on('data', onTlsData)
-      socket.on('_tlsError', onTlsError)
-    } else if (!connecting) this.fd = socketFd(socket)
+    if (!connecting) this.fd = socketFd(socket)
   }
 
   get open(): boolean {
@@ -127,12 +127,27 @@ export class SocketConnection implements Connection {
     return this.used + this.socket.writableLength
   }
 
+  /** The TCP connection stands: `ssl` is this connection's from now on. A client speaks first. */
+  startTls(ssl: SslSocket, client: boolean): void {
+    if (this.state !== State.Connecting) {
+      ssl.free()
+      return
+    }
+    this.fd = socketFd(this.socket)
+    this.ssl = ssl
+    ssl.attach(this.fd)
+    if (!client) return
+    ssl.startHandshake(this.writesDirectly())
+    this.queueOutput(ssl)
+    if (ssl.state === SslState.Failed) this.failTransport(ssl)
+  }
+
   /** The TCP connection stands and, with TLS, the handshake is done and the peer accepted. */
   markConnected(): void {
     if (this.state !== State.Connecting) return
     this.clearTimer()
     this.state = State.Open
-    if (!this.tls) this.fd = socketFd(this.socket)
+    if (this.ssl === null) this.fd = socketFd(this.socket)
     else if (this.disabledReads > 0) this.socket.pause()
     enterRead()
     try {
@@ -150,12 +165,70 @@ export class SocketConnection implements Connection {
     this.timer = setTimeout(onConnectTimeout, timeoutMs, this)
   }
 
-  /** The peer is refused by what the transport socket checks after the handshake. */
-  failTransport(reason: string): void {
-    this.transportFailureReason = reason
-    this.info.downstreamTransportFailureReason = reason
-    this.finish(ConnectionEvent.LocalClose)
-    this.socket.destroy()
+  /** Bytes of the socket, borrowed. */
+  receiveFromSocket(buffer: Buffer, length: number): void {
+    if (this.ssl === null) this.receive(buffer.subarray(0, length))
+    else this.receiveRecords(buffer, 0, length)
+  }
+
+  /** Bytes that listener filters have peeked, before any of the socket's own. */
+  receivePeeked(bytes: Buffer): void {
+    if (this.ssl === null) this.receive(bytes)
+    else {
+      for (let at = 0; at < bytes.length; at += READ_BUFFER.length)
+        this.receiveRecords(bytes, at, Math.min(READ_BUFFER.length, bytes.length - at))
+    }
+  }
+
+  private receiveRecords(buffer: Buffer, from: number, length: number): void {
+    const ssl = this.ssl
+    if (ssl === null || this.state === State.Closed) return
+    const handshaking = ssl.state === SslState.Handshake
+    ssl.receive(buffer, from, length, this.writesDirectly())
+    this.queueOutput(ssl)
+    // The owner may close the connection at any of the steps below, and with it the SslSocket.
+    const { plainLength, state } = ssl
+    if (handshaking && state !== SslState.Handshake && (state !== SslState.Failed || ssl.handshakeDone))
+      this.endHandshake(ssl)
+    if (plainLength > 0) this.receive(PLAIN_BUFFER.subarray(0, plainLength))
+    if (state === SslState.PeerClosed) this.receiveEnd()
+    else if (state === SslState.Failed && this.ssl === ssl) this.failTransport(ssl)
+  }
+
+  private endHandshake(ssl: SslSocket): void {
+    try {
+      this.secure!.onHandshake(ssl, this.info)
+    } catch (error) {
+      this.fault(error)
+      return
+    }
+    this.markConnected()
+  }
+
+  private failTransport(ssl: SslSocket): void {
+    this.secure!.onFailure(ssl)
+    this.transportFailureReason = ssl.failureText
+    this.info.downstreamTransportFailureReason = ssl.failureText
+    // The alert is on its way.
+    this.socket.destroySoon()
+    this.finish(ConnectionEvent.RemoteClose)
+  }
+
+  /** OpenSSL may write to the descriptor: nothing waits in the stream, and the descriptor is still this socket's. */
+  private writesDirectly(): boolean {
+    return this.fd >= 0 && this.socket.writableLength === 0 && hasHandle(this.socket)
+  }
+
+  private queueOutput(ssl: SslSocket): void {
+    const output = ssl.takeOutput()
+    if (output !== null) this.socket.write(output, this.queuedWritten())
+  }
+
+  private sayCloseNotify(): void {
+    const { ssl } = this
+    if (ssl === null) return
+    ssl.shutdown(this.writesDirectly())
+    this.queueOutput(ssl)
   }
 
   /**
@@ -186,6 +259,11 @@ export class SocketConnection implements Connection {
   /** The peer has half-closed (or has said close_notify). */
   receiveEnd(): void {
     if (this.state === State.Closed) return
+    if (this.ssl !== null && this.ssl.state === SslState.Handshake) {
+      this.failTransport(this.ssl)
+      return
+    }
+    if (this.readEnded) return
     if (this.state === State.Closing) {
       this.readEnded = true
       this.socket.destroy()
@@ -263,6 +341,7 @@ export class SocketConnection implements Connection {
     if (this.used > 0) this.flushBuffer()
     if (this.endAfterFlush) {
       this.endAfterFlush = false
+      this.sayCloseNotify()
       this.socket.end()
       if (this.readEnded) this.closeWhenWritten(ConnectionEvent.LocalClose)
     }
@@ -271,7 +350,7 @@ export class SocketConnection implements Connection {
 
   readDisable(disable: boolean): void {
     // A TLS handshake needs the socket read: what is asked meanwhile takes effect when it is done.
-    const now = !this.tls || this.state !== State.Connecting
+    const now = this.secure === null || this.state !== State.Connecting
     if (disable) {
       if (this.disabledReads++ === 0 && now) this.socket.pause()
     } else if (--this.disabledReads === 0) {
@@ -295,6 +374,7 @@ export class SocketConnection implements Connection {
     if (!connecting && type < CloseType.NoFlush && this.used > 0) this.flushBuffer()
     if (type === CloseType.FlushWriteAndDelay && !connecting && !this.readEnded && this.delayedCloseMs > 0) {
       this.state = State.Closing
+      this.sayCloseNotify()
       this.socket.end()
       this.socket.resume()
       this.timer = setTimeout(onDelayedCloseTimeout, this.delayedCloseMs, this)
@@ -307,8 +387,11 @@ export class SocketConnection implements Connection {
     }
     if (type === CloseType.AbortReset) {
       this.detectedClose = DetectedClose.LocalReset
-      resetSocket(this.socket)
-    } else this.socket.destroy()
+      this.socket.resetAndDestroy()
+    } else {
+      this.sayCloseNotify()
+      this.socket.destroy()
+    }
     this.finish(ConnectionEvent.LocalClose)
   }
 
@@ -329,10 +412,8 @@ export class SocketConnection implements Connection {
     if (this.state === State.Closed) return
     if (this.state === State.Connecting && this.transportFailureReason === '') {
       this.transportFailureReason =
-        this.tls && !this.socket.connecting && error.syscall !== 'connect'
-          ? tlsFailureText(error)
-          : connectFailureText(error, this.info.remoteAddress)
-    } else if (this.tls && error.code?.startsWith('ERR_SSL')) this.transportFailureReason = tlsFailureText(error)
+        this.ssl === null ? connectFailureText(error, this.info.remoteAddress) : socketFailureText(error)
+    }
     if (error.code === 'ECONNRESET' && this.state === State.Open) this.detectedClose = DetectedClose.RemoteReset
     this.info.downstreamTransportFailureReason = this.transportFailureReason
   }
@@ -376,14 +457,26 @@ export class SocketConnection implements Connection {
       reportFault(error, `connection ${this.id}`)
     }
     leaveRead()
+    this.freeTls()
+  }
+
+  private freeTls(): void {
+    const { ssl } = this
+    if (ssl === null) return
+    this.ssl = null
+    this.info.sslSource?.release()
+    ssl.free()
   }
 
   private closeWhenWritten(event: ConnectionEvent): void {
-    if (this.tls || this.socket.writableLength > 0) {
-      // The stream flushes what it has and, for TLS, says close_notify; 'close' follows.
+    this.sayCloseNotify()
+    if (this.socket.writableLength > 0) {
+      // The stream writes what it has; 'close' follows.
       this.socket.destroySoon()
-      if (this.socket.writableLength > 0) return
-    } else this.socket.destroy()
+      return
+    }
+    if (this.ssl === null) this.socket.destroy()
+    else this.socket.destroySoon()
     this.finish(event)
   }
 
@@ -429,7 +522,12 @@ export class SocketConnection implements Connection {
 
   /** Gives bytes to the kernel; refers to `buffer` no more when it returns. */
   private send(buffer: Buffer, from: number, to: number): void {
-    const socket = this.socket
+    const { socket, ssl } = this
+    if (ssl !== null) {
+      if (!ssl.write(buffer, from, to, this.writesDirectly())) socket.destroy(brokenPipe())
+      this.queueOutput(ssl)
+      return
+    }
     if (socket.writableLength > 0) {
       this.enqueue(buffer, from, to)
       return
@@ -445,8 +543,7 @@ export class SocketConnection implements Connection {
       if (from + taken < to) this.enqueue(buffer, from + taken, to)
       return
     }
-    // TLS encrypts before write() returns when nothing is queued.
-    socket.write(from === 0 && to === buffer.length ? buffer : buffer.subarray(from, to))
+    this.enqueue(buffer, from, to)
   }
 
   private enqueue(buffer: Buffer, from: number, to: number): void {
@@ -458,7 +555,6 @@ export class SocketConnection implements Connection {
   private checkHighWatermark(): void {
     if (this.aboveHighWatermark || this.bufferedBytes <= this.bufferLimit || this.state > State.Open) return
     this.aboveHighWatermark = true
-    if (this.tls) this.socket.write(EMPTY, this.queuedWritten())
     this.callbacks.onAboveWriteBufferHighWatermark()
   }
 
@@ -483,25 +579,11 @@ export class SocketConnection implements Connection {
   }
 }
 
-/** RST instead of FIN. Node offers it for TCP handles only, so TLS resets the socket below. */
-function resetSocket(socket: Socket): void {
-  const below = (socket as TLSSocket & { _parent?: Socket })._parent
-  if (!('encrypted' in socket)) socket.resetAndDestroy()
-  else {
-    if (below) below.resetAndDestroy()
-    socket.destroy()
-  }
-}
-
 // Module-level listeners: `this` is the socket, no closure for each connection.
 
 function onRead(this: unknown, length: number, _buffer: Uint8Array): boolean {
-  ;(this as OwnedSocket)[OWNER].receive(READ_BUFFER.subarray(0, length))
+  ;(this as OwnedSocket)[OWNER].receiveFromSocket(READ_BUFFER, length)
   return true
-}
-
-function onTlsData(this: Socket, chunk: Buffer): void {
-  ;(this as OwnedSocket)[OWNER].receive(chunk)
 }
 
 function onEnd(this: Socket): void {
@@ -509,10 +591,6 @@ function onEnd(this: Socket): void {
 }
 
 function onError(this: Socket, error: NodeJS.ErrnoException): void {
-  ;(this as OwnedSocket)[OWNER].onSocketError(error)
-}
-
-function onTlsError(this: Socket, error: NodeJS.ErrnoException): void {
   ;(this as OwnedSocket)[OWNER].onSocketError(error)
 }
 

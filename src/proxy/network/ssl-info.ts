@@ -1,70 +1,71 @@
-// TLS facts of a connection: read from node:tls when first asked for, because peer certificates are slow to fetch.
+// TLS facts of a connection: computed when first asked for, because certificates are slow to read.
 
-import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls'
+import { X509Certificate } from 'node:crypto'
 import type { SslInfo } from './connection.ts'
+import type { SslSource } from './connection-info.ts'
+import { readHandshakeFacts, type HandshakeFacts } from './tls/handshake-facts.ts'
+import type { SslSocket } from './tls/ssl-socket.ts'
 
-/** A source for ConnectionInfo.ssl that computes once. */
-export function tlsSslInfo(socket: TLSSocket): () => SslInfo {
-  let info: SslInfo | null = null
-  return () => (info ??= readSslInfo(socket))
+/** The source of ConnectionInfo.ssl: reads once. `release` it before the socket is freed. */
+export class SslInfoSource implements SslSource {
+  private socket: SslSocket | null
+  private facts: HandshakeFacts | null = null
+  private info: SslInfo | null = null
+
+  /** The handshake of `socket` is done. */
+  constructor(socket: SslSocket) {
+    this.socket = socket
+  }
+
+  get(): SslInfo {
+    this.info ??= describe(this.readFacts())
+    return this.info
+  }
+
+  /** The socket goes: what may still be asked for (access logs) is copied out of it. */
+  release(): void {
+    if (this.info === null) this.readFacts()
+    this.socket = null
+  }
+
+  private readFacts(): HandshakeFacts {
+    this.facts ??= readHandshakeFacts(this.socket!)
+    return this.facts
+  }
 }
 
-/** On a resumed client session node has no peer certificate: those facts come from the handshake that began it. */
-export function resumedSslInfo(socket: TLSSocket, first: SslInfo): () => SslInfo {
-  return () => ({
-    ...first,
-    version: socket.getProtocol() ?? '',
-    cipher: socket.getCipher()?.name ?? '',
-    alpn: socket.alpnProtocol || '',
-  })
-}
-
-export function readSslInfo(socket: TLSSocket): SslInfo {
-  const peer = certificateOf(socket.getPeerCertificate(true))
-  const local = certificateOf(socket.getCertificate() as PeerCertificate | null)
-  const peerNames = alternativeNames(peer?.subjectaltname)
-  const localNames = alternativeNames(local?.subjectaltname)
-  const session = socket.getSession()
+function describe(facts: HandshakeFacts): SslInfo {
+  const leaf = facts.peerCertificates[0]
+  const peer = leaf === undefined ? null : new X509Certificate(leaf)
+  const legacy = peer?.toLegacyObject()
+  const local = facts.localCertificate
+  const peerNames = alternativeNames(peer?.subjectAltName)
+  const localNames = alternativeNames(local?.subjectAltName)
   return {
-    version: socket.getProtocol() ?? '',
-    cipher: socket.getCipher()?.name ?? '',
-    sni: typeof socket.servername === 'string' ? socket.servername : '',
-    alpn: socket.alpnProtocol || '',
+    version: facts.version,
+    cipher: facts.cipher,
+    sni: facts.serverName,
+    alpn: facts.alpn,
     peerCertificatePresented: peer !== null,
-    peerCertificateValidated: peer !== null && verifyError(socket) === null,
+    peerCertificateValidated: peer !== null && facts.peerValidated,
     uriSanPeer: peerNames.uri,
     dnsSanPeer: peerNames.dns,
     ipSanPeer: peerNames.ip,
     emailSanPeer: peerNames.email,
-    subjectPeer: peer ? rfc2253(peer.subject) : '',
-    issuerPeer: peer ? rfc2253(peer.issuer) : '',
+    subjectPeer: legacy ? rfc2253(legacy.subject) : '',
+    issuerPeer: legacy ? rfc2253(legacy.issuer) : '',
     serialPeer: peer?.serialNumber.toLowerCase() ?? '',
     sha256Peer: peer ? hex(peer.fingerprint256) : '',
     sha1Peer: peer ? hex(peer.fingerprint) : '',
-    pemPeer: peer ? encodeURIComponent(pem(peer.raw)) : '',
-    pemChainPeer: peer
-      ? chain(peer)
-          .map((c) => encodeURIComponent(pem(c.raw)))
-          .join('')
-      : '',
-    validFromPeer: peer ? isoSeconds(peer.valid_from) : '',
-    expirationPeer: peer ? isoSeconds(peer.valid_to) : '',
+    pemPeer: leaf ? encodeURIComponent(pem(leaf)) : '',
+    pemChainPeer: facts.peerCertificates.map((der) => encodeURIComponent(pem(der))).join(''),
+    validFromPeer: peer ? peer.validFromDate.toISOString() : '',
+    expirationPeer: peer ? peer.validToDate.toISOString() : '',
     uriSanLocal: localNames.uri,
     dnsSanLocal: localNames.dns,
-    subjectLocal: local ? rfc2253(local.subject) : '',
-    sessionId: session ? session.subarray(0, 32).toString('hex') : '',
+    subjectLocal: local ? rfc2253(local.toLegacyObject().subject) : '',
+    sessionId: facts.sessionId,
   }
-}
-
-/** Node answers "none" with an empty object. */
-function certificateOf<C extends PeerCertificate>(certificate: C | null | undefined): C | null {
-  return certificate && Object.keys(certificate).length > 0 ? certificate : null
-}
-
-/** What OpenSSL thought of the peer's chain, or null. */
-export function verifyError(socket: TLSSocket): NodeJS.ErrnoException | null {
-  const handle = (socket as unknown as { _handle: { verifyError(): NodeJS.ErrnoException | null } | null })._handle
-  return handle === null ? null : handle.verifyError()
 }
 
 interface AlternativeNames {
@@ -115,20 +116,4 @@ function hex(fingerprint: string): string {
 function pem(der: Buffer): string {
   const lines = der.toString('base64').match(/.{1,64}/g) ?? []
   return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
-}
-
-function chain(leaf: DetailedPeerCertificate): DetailedPeerCertificate[] {
-  const certificates: DetailedPeerCertificate[] = []
-  for (
-    let c: DetailedPeerCertificate | undefined = leaf;
-    c?.raw && !certificates.includes(c);
-    c = c.issuerCertificate
-  ) {
-    certificates.push(c)
-  }
-  return certificates
-}
-
-function isoSeconds(text: string): string {
-  return new Date(text).toISOString()
 }

@@ -105,15 +105,12 @@ export function tlsErrorText(reason: string, suffix = ''): string {
   return `TLS_error:|${(16 << 24) + number}:SSL routines:OPENSSL_internal:${name}:${suffix}TLS_error_end`
 }
 
-interface OpenSslError extends NodeJS.ErrnoException {
-  readonly reason?: string
-  readonly library?: string
+/** The socket's own failure during a handshake; '' when the peer just went away. */
+export function socketFailureText(error: NodeJS.ErrnoException): string {
+  return error.code === 'ECONNRESET' || error.code === 'EPIPE' ? '' : errnoText(error)
 }
 
-/** A failure of the handshake or of a TLS record, from what node:tls reports; '' when the peer just went away. */
-export function tlsFailureText(error: OpenSslError): string {
-  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return ''
-  if (error.reason) return tlsErrorText(error.reason)
-  const code = error.code?.startsWith('ERR_SSL_') ? error.code.slice('ERR_SSL_'.length) : undefined
-  return code ? tlsErrorText(code) : errnoText(error)
+/** For a socket that cannot be written to any more. */
+export function brokenPipe(): NodeJS.ErrnoException {
+  return Object.assign(new Error(ERRNO_TEXT['EPIPE']), { code: 'EPIPE' })
 }

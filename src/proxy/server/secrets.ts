@@ -1,6 +1,5 @@
 // The secrets of the process: where each comes from, its current value, and who waits for it.
 
-import { createSecureContext } from 'node:tls'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import {
@@ -11,6 +10,7 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
+import { checkCertificate } from '../network/tls/secure-context.ts'
 import {
   type CertificateConfig,
   parseCertificate,
@@ -218,11 +218,7 @@ function parseSecret(resource: IncomingResource): Secret {
 /** A certificate that its key does not fit must not reach a worker. Throws ConfigError. */
 function checkPair(certificate: CertificateConfig): CertificateConfig {
   try {
-    createSecureContext({
-      cert: certificate.certificateChain,
-      key: certificate.privateKey,
-      ...(certificate.password === '' ? {} : { passphrase: certificate.password }),
-    })
+    checkCertificate(certificate)
   } catch (error) {
     throw new ConfigError('tls_certificate', `Failed to load certificate chain or private key: ${errorText(error)}`, {
       cause: error,

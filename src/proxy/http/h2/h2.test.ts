@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { acceptPlain } from '../../network/accept.ts'
+import { acceptSocket } from '../../network/accept.ts'
 import { ipAddress } from '../../network/address.ts'
 import { openConnection } from '../../network/connect.ts'
 import { CloseType, type Connection } from '../../network/connection.ts'
@@ -79,7 +79,7 @@ async function serve(
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     const { port } = socket.address() as AddressInfo
     const address = ipAddress('127.0.0.1', port)
-    const connection = acceptPlain(socket, new SocketConnectionInfo(address, address))
+    const connection = acceptSocket(socket, new SocketConnectionInfo(address, address), null)
     open.add(connection)
     const callbacks: ServerCodecCallbacks = { newStream: handler, onGoAway: () => log.push('goaway') }
     const codec = new Http2ServerConnection(

@@ -1,26 +1,32 @@
 // The TLS side of an upstream transport socket: one context for each version of its secrets.
 
-import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { errorText } from '../../../base/errors.ts'
-import type { Counter, Scope } from '../../observe/stats.ts'
+import type { Scope } from '../../observe/stats.ts'
 import type { ClientTls } from '../connect.ts'
-import type { SslInfo } from '../connection.ts'
-import { readSslInfo, resumedSslInfo, tlsSslInfo } from '../ssl-info.ts'
+import type { SocketConnectionInfo } from '../connection-info.ts'
+import { SslInfoSource } from '../ssl-info.ts'
+import { negotiatedAlpn } from './handshake-facts.ts'
+import { countHandshake } from './handshake-stats.ts'
+import { openssl, type Pointer } from './openssl/library.ts'
 import type { SecretStore } from './secret-store.ts'
-import { createClientSecureContext, resolveTls } from './secure-context.ts'
+import { createClientContext, resolveTls, type SslContext } from './secure-context.ts'
+import { SslSocket } from './ssl-socket.ts'
 import type { UpstreamTlsConfig } from './tls-config.ts'
 import { createPeerVerifier, type PeerVerifier } from './verify.ts'
 
+/** Sessions of this version and later are for one use (RFC 8446 §C.4). */
+const TLS_1_3 = 0x304
+
 export class UpstreamTlsFactory {
-  private readonly config: UpstreamTlsConfig
+  readonly config: UpstreamTlsConfig
+  readonly stats: Scope
   private readonly secrets: SecretStore
-  private readonly stats: Scope
   private readonly unwatch: (() => void)[] = []
-  private context: SecureContext | null = null
+  private context: SslContext | null = null
   private verifier: PeerVerifier | null = null
-  private sessions: KeptSession[] = []
-  private readonly handshakes: Counter
-  private readonly reused: Counter
+  /** Oldest first; owned. */
+  private sessions: Pointer[] = []
+  private closed = false
   /** Why there is no context although the secrets are there. */
   failure = ''
 
@@ -28,8 +34,6 @@ export class UpstreamTlsFactory {
     this.config = config
     this.secrets = secrets
     this.stats = clusterScope.scope('ssl')
-    this.handshakes = this.stats.counter('handshake')
-    this.reused = this.stats.counter('session_reused')
     const rebuild = (): void => this.rebuild()
     for (const name of new Set([...config.common.certificateSecrets, config.common.validationSecret])) {
       if (name !== '') this.unwatch.push(secrets.watch(name, rebuild))
@@ -45,50 +49,60 @@ export class UpstreamTlsFactory {
   /** What one connection uses; null while not ready. The overrides replace sni and alpn_protocols of the configuration. */
   clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null {
     if (this.context === null) return null
-    return new ConnectionTls(this, this.context, sni ?? this.config.sni, alpn ?? this.config.common.alpnProtocols)
+    return new ConnectionTls(this, sni ?? this.config.sni, alpn ?? this.config.common.alpnProtocols)
   }
 
+  /** Connections go on; no new one is made. */
   close(): void {
+    this.closed = true
     for (const end of this.unwatch) end()
+    this.replaceContext(null)
   }
 
-  takeSession(): KeptSession | null {
-    // TLS 1.3 tickets are for one use (RFC 8446 §C.4); the server sends new ones.
-    return this.sessions.pop() ?? null
+  /** null = the context has gone since clientTls(). */
+  createSocket(serverName: string, alpnProtocols: readonly string[]): SslSocket | null {
+    const { context, verifier } = this
+    if (context === null) return null
+    const session = this.takeSession()
+    const keepSession = this.config.maxSessionKeys > 0 ? (kept: Pointer) => this.keepSession(context, kept) : null
+    const socket = SslSocket.client({ context, verifier, alpnProtocols, serverName, session, keepSession })
+    if (session !== null && !this.sessions.includes(session)) openssl().SSL_SESSION_free(session)
+    return socket
   }
 
-  keepSession(kept: KeptSession): void {
-    this.sessions.push(kept)
-    if (this.sessions.length > this.config.maxSessionKeys) this.sessions.shift()
+  /** The newest; one of TLS 1.3 is taken out of the list and the caller frees it. */
+  private takeSession(): Pointer | null {
+    const session = this.sessions.at(-1) ?? null
+    if (session !== null && openssl().SSL_SESSION_get_protocol_version(session) >= TLS_1_3) this.sessions.pop()
+    return session
   }
 
-  get keepsSessions(): boolean {
-    return this.config.maxSessionKeys > 0
+  private keepSession(context: SslContext, session: Pointer): boolean {
+    // A session of an older context says nothing about what the secrets want now.
+    if (this.context !== context) return false
+    this.sessions.push(session)
+    if (this.sessions.length > this.config.maxSessionKeys) openssl().SSL_SESSION_free(this.sessions.shift()!)
+    return true
   }
 
-  /** `resumed`: the peer was verified when the session began, under this very context. */
-  verify(socket: TLSSocket, resumed: boolean): string {
-    this.handshakes.inc()
-    if (resumed) {
-      this.reused.inc()
-      return ''
-    }
-    const failure = this.verifier === null ? null : this.verifier.verify(socket, true)
-    if (failure === null) return ''
-    this.stats.counter(failure.counter).inc()
-    return failure.text
+  private replaceContext(context: SslContext | null): void {
+    this.context?.free()
+    this.context = context
+    for (const session of this.sessions) openssl().SSL_SESSION_free(session)
+    this.sessions = []
   }
 
   private rebuild(): void {
     const resolved = resolveTls(this.config.common, this.secrets)
+    if (this.closed) return
     if (resolved === null) {
-      this.context = null
+      this.replaceContext(null)
       return
     }
-    this.sessions = []
     try {
-      this.context = createClientSecureContext(this.config.common, resolved)
-      this.verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
+      const verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
+      this.replaceContext(createClientContext(this.config.common, resolved, this.config.maxSessionKeys > 0))
+      this.verifier = verifier
       this.failure = ''
       if (this.unwatch.length > 0) this.stats.counter('context_update_by_sds').inc()
     } catch (error) {
@@ -98,62 +112,36 @@ export class UpstreamTlsFactory {
   }
 }
 
-/** A session with what its first handshake told of the peer. */
-interface KeptSession {
-  readonly session: Buffer
-  readonly peer: SslInfo
-}
-
 class ConnectionTls implements ClientTls {
-  readonly secureContext: SecureContext
   readonly serverName: string
   readonly alpnProtocols: readonly string[]
   private readonly factory: UpstreamTlsFactory
-  private resumed: KeptSession | null = null
-  /** Set once the peer is accepted: only then its sessions are worth keeping. */
-  private peer: SslInfo | null = null
-  private early: Buffer | null = null
 
-  constructor(factory: UpstreamTlsFactory, context: SecureContext, serverName: string, alpn: readonly string[]) {
+  constructor(factory: UpstreamTlsFactory, serverName: string, alpn: readonly string[]) {
     this.factory = factory
-    this.secureContext = context
     this.serverName = serverName
     this.alpnProtocols = alpn
   }
 
-  session(): Buffer | undefined {
-    this.resumed = this.factory.takeSession()
-    return this.resumed?.session
+  createSocket(): SslSocket | null {
+    return this.factory.createSocket(this.serverName, this.alpnProtocols)
   }
 
-  onSession(session: Buffer): void {
-    if (!this.factory.keepsSessions) return
-    if (this.peer === null) this.early = session
-    else this.factory.keepSession({ session, peer: this.peer })
+  onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
+    countHandshake(ssl, this.factory.stats)
+    info.sslSource = new SslInfoSource(ssl)
+    info.requestedServerName = this.serverName
+    info.applicationProtocols = this.alpnProtocols
+    info.negotiatedProtocol = negotiatedAlpn(ssl.pointer!)
   }
 
-  verify(socket: TLSSocket): string {
-    return this.factory.verify(socket, this.resumed !== null && socket.isSessionReused())
-  }
-
-  sslInfo(socket: TLSSocket): () => SslInfo {
-    const resumed = socket.isSessionReused() ? this.resumed : null
-    if (!this.factory.keepsSessions) return tlsSslInfo(socket)
-    const peer = resumed?.peer ?? readSslInfo(socket)
-    this.peer = peer
-    if (this.early !== null) this.factory.keepSession({ session: this.early, peer })
-    this.early = null
-    return resumed === null ? () => peer : resumedSslInfo(socket, peer)
+  onFailure(ssl: SslSocket): void {
+    if (ssl.failureCounter !== null) this.factory.stats.counter(ssl.failureCounter).inc()
   }
 }
 
 /** Throws what OpenSSL refuses, before any worker meets it. */
 export function checkClientTls(config: UpstreamTlsConfig): void {
-  if (config.common.certificateSecrets.length > 0 || config.common.validationSecret !== '') {
-    createSecureContext({ ciphers: config.common.ciphers, ecdhCurve: config.common.curves })
-  } else
-    createClientSecureContext(config.common, {
-      certificates: config.common.certificates,
-      validation: config.common.validation,
-    })
+  const { certificates, validation } = config.common
+  createClientContext(config.common, { certificates, validation }, false).free()
 }

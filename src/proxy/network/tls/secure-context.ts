@@ -1,8 +1,13 @@
-// node:tls contexts from configuration and secrets.
+// OpenSSL contexts from configuration and secrets. A context is immutable: a rotation makes a new one for new
+// connections, the old one lives until its last connection is gone.
 
-import { constants, createHash } from 'node:crypto'
-import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
+import { createHash, X509Certificate } from 'node:crypto'
+import { nativeCallbacks, type TicketKey } from './openssl/callbacks.ts'
+import { configurationError } from './openssl/errors.ts'
+import { openssl, type Pointer } from './openssl/library.ts'
+import { trust, useCertificate, useRevocationLists } from './openssl/pem.ts'
 import type { SecretStore } from './secret-store.ts'
+import { splitTicketKey, useTicketKeys } from './ticket-keys.ts'
 import type { CertificateConfig, CommonTlsConfig, DownstreamTlsConfig, ValidationConfig } from './tls-config.ts'
 
 /** Configuration with its secrets filled in; null while one is missing. */
@@ -38,53 +43,204 @@ function mergeValidation(base: ValidationConfig | null, over: ValidationConfig):
   }
 }
 
-function commonOptions(config: CommonTlsConfig, validation: ValidationConfig | null): SecureContextOptions {
-  return {
-    minVersion: config.minVersion,
-    maxVersion: config.maxVersion,
-    ciphers: config.ciphers,
-    ecdhCurve: config.curves,
-    ...(config.signatureAlgorithms === '' ? {} : { sigalgs: config.signatureAlgorithms }),
-    // Never the system's roots: without trusted_ca nothing is verified.
-    ca: validation && validation.trustedCa !== '' ? validation.trustedCa : [],
-    ...(validation && validation.crl !== '' ? { crl: validation.crl } : {}),
-    // Envoy's trust store may hold an intermediate as anchor.
-    allowPartialTrustChain: true,
-  }
-}
+// Numbers of openssl/ssl.h and openssl/x509_vfy.h: macros there, so no symbol carries them.
+const CTRL_MODE = 33
+const CTRL_SET_SESS_CACHE_SIZE = 42
+const CTRL_SET_SESS_CACHE_MODE = 44
+const CTRL_SET_GROUPS_LIST = 92
+const CTRL_SET_SIGALGS_LIST = 98
+const CTRL_SET_MIN_PROTO_VERSION = 123
+const CTRL_SET_MAX_PROTO_VERSION = 124
+const MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x02
+/** Buffers are given back while a connection is idle: 34 KB of it. */
+const MODE_RELEASE_BUFFERS = 0x10
+const OP_NO_TICKET = 1 << 14
+const OP_CIPHER_SERVER_PREFERENCE = 1 << 22
+const OP_NO_RENEGOTIATION = 1 << 30
+const SESS_CACHE_OFF = 0
+const SESS_CACHE_CLIENT = 1
+const SESS_CACHE_SERVER = 2
+const SESS_CACHE_NO_INTERNAL = 0x300
+const VERIFY_NONE = 0
+const VERIFY_PEER = 1
+const VERIFY_FAIL_IF_NO_PEER_CERT = 2
+const X509_V_FLAG_CRL_CHECK = 0x4
+const X509_V_FLAG_CRL_CHECK_ALL = 0x8
+const X509_V_FLAG_PARTIAL_CHAIN = 0x80000
+const PROTOCOL = { TLSv1: 0x301, 'TLSv1.1': 0x302, 'TLSv1.2': 0x303, 'TLSv1.3': 0x304 } as const
+/** Sessions that a server context keeps for clients that take no tickets; more push the oldest out. */
+const SERVER_SESSIONS = 1024
 
-function certificateOptions(certificate: CertificateConfig | undefined): SecureContextOptions {
-  if (certificate === undefined) return {}
-  return {
-    cert: certificate.certificateChain,
-    key: certificate.privateKey,
-    ...(certificate.password === '' ? {} : { passphrase: certificate.password }),
+/** An SSL_CTX. `free` it once when no new connection is to use it. */
+export class SslContext {
+  readonly pointer: Pointer
+  readonly ticketKeys: readonly TicketKey[]
+  private readonly chain: string
+  private leaf: X509Certificate | null | undefined
+  private freed = false
+
+  constructor(pointer: Pointer, chain: string, ticketKeys: readonly TicketKey[]) {
+    this.pointer = pointer
+    this.chain = chain
+    this.ticketKeys = ticketKeys
+  }
+
+  /** The certificate that this side shows. */
+  get localCertificate(): X509Certificate | null {
+    this.leaf ??= this.chain === '' ? null : new X509Certificate(this.chain)
+    return this.leaf
+  }
+
+  /** Connections that use it keep it alive inside OpenSSL. */
+  free(): void {
+    if (this.freed) return
+    this.freed = true
+    openssl().SSL_CTX_free(this.pointer)
   }
 }
 
 /** Throws what OpenSSL says about a certificate, key or list that it refuses. */
-export function createServerSecureContext(
+export function createServerContext(
   config: DownstreamTlsConfig,
   resolved: ResolvedTls,
-  certificate: CertificateConfig,
+  certificate: CertificateConfig | null,
   ticketKeys: readonly Uint8Array[],
-): SecureContext {
-  const sessionIdContext = createHash('sha256').update(certificate.certificateChain).digest('hex').slice(0, 32)
-  return createSecureContext({
-    ...commonOptions(config.common, resolved.validation),
-    ...certificateOptions(certificate),
-    honorCipherOrder: true,
-    sessionIdContext,
-    ...(ticketKeys.length > 0
-      ? { ticketKeys: Buffer.from(ticketKeys[0]!) }
-      : { secureOptions: constants.SSL_OP_NO_TICKET }),
-    ...(config.sessionTimeoutS === null ? {} : { sessionTimeout: config.sessionTimeoutS }),
-  })
+): SslContext {
+  const lib = openssl()
+  const pointer = newContext(lib.TLS_server_method())
+  try {
+    applyCommon(pointer, config.common, resolved.validation, true)
+    if (certificate !== null)
+      useCertificate(pointer, certificate.certificateChain, certificate.privateKey, certificate.password)
+    const asks = config.requireClientCertificate || resolved.validation !== null
+    const required = config.requireClientCertificate ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
+    lib.SSL_CTX_set_verify(pointer, asks ? VERIFY_PEER | required : VERIFY_NONE, null)
+    lib.SSL_CTX_set_options(pointer, OP_CIPHER_SERVER_PREFERENCE)
+    if (config.common.alpnProtocols.length > 0)
+      lib.SSL_CTX_set_alpn_select_cb(pointer, nativeCallbacks().alpn, null)
+    applyResumption(pointer, config, sessionIdContext(config, resolved, certificate), ticketKeys)
+    return new SslContext(pointer, certificate?.certificateChain ?? '', ticketKeys.map(splitTicketKey))
+  } catch (error) {
+    lib.SSL_CTX_free(pointer)
+    throw error
+  }
 }
 
-export function createClientSecureContext(config: CommonTlsConfig, resolved: ResolvedTls): SecureContext {
-  return createSecureContext({
-    ...commonOptions(config, resolved.validation),
-    ...certificateOptions(resolved.certificates[0]),
-  })
+/** Throws what OpenSSL says about a certificate, key or list that it refuses. */
+export function createClientContext(config: CommonTlsConfig, resolved: ResolvedTls, keepsSessions: boolean): SslContext {
+  const lib = openssl()
+  const pointer = newContext(lib.TLS_client_method())
+  try {
+    applyCommon(pointer, config, resolved.validation, false)
+    const certificate = resolved.certificates[0]
+    if (certificate !== undefined)
+      useCertificate(pointer, certificate.certificateChain, certificate.privateKey, certificate.password)
+    lib.SSL_CTX_set_verify(pointer, VERIFY_PEER, null)
+    lib.SSL_CTX_ctrl(
+      pointer,
+      CTRL_SET_SESS_CACHE_MODE,
+      keepsSessions ? SESS_CACHE_CLIENT | SESS_CACHE_NO_INTERNAL : SESS_CACHE_OFF,
+      null,
+    )
+    if (keepsSessions) lib.SSL_CTX_sess_set_new_cb(pointer, nativeCallbacks().newSession)
+    return new SslContext(pointer, certificate?.certificateChain ?? '', [])
+  } catch (error) {
+    lib.SSL_CTX_free(pointer)
+    throw error
+  }
+}
+
+/** Throws when a certificate and its key do not load or do not fit. */
+export function checkCertificate(certificate: CertificateConfig): void {
+  const lib = openssl()
+  const pointer = newContext(lib.TLS_server_method())
+  try {
+    useCertificate(pointer, certificate.certificateChain, certificate.privateKey, certificate.password)
+  } finally {
+    lib.SSL_CTX_free(pointer)
+  }
+}
+
+function newContext(method: Pointer): Pointer {
+  const pointer = openssl().SSL_CTX_new(method)
+  if (pointer === null) throw configurationError('SSL_CTX_new')
+  return pointer
+}
+
+function applyCommon(
+  pointer: Pointer,
+  config: CommonTlsConfig,
+  validation: ValidationConfig | null,
+  server: boolean,
+): void {
+  const lib = openssl()
+  lib.SSL_CTX_ctrl(pointer, CTRL_MODE, MODE_ACCEPT_MOVING_WRITE_BUFFER | MODE_RELEASE_BUFFERS, null)
+  lib.SSL_CTX_set_options(pointer, OP_NO_RENEGOTIATION)
+  // TLS 1.0 and 1.1 need SHA-1, which OpenSSL allows at level 0 only.
+  if (PROTOCOL[config.minVersion] < PROTOCOL['TLSv1.2']) lib.SSL_CTX_set_security_level(pointer, 0)
+  lib.SSL_CTX_ctrl(pointer, CTRL_SET_MIN_PROTO_VERSION, PROTOCOL[config.minVersion], null)
+  lib.SSL_CTX_ctrl(pointer, CTRL_SET_MAX_PROTO_VERSION, PROTOCOL[config.maxVersion], null)
+  const ciphers = config.ciphers.split(':')
+  const old = ciphers.filter((cipher) => !cipher.startsWith('TLS_')).join(':')
+  const new13 = ciphers.filter((cipher) => cipher.startsWith('TLS_')).join(':')
+  if (old !== '' && lib.SSL_CTX_set_cipher_list(pointer, old) !== 1)
+    throw configurationError(`Failed to initialize cipher suites ${old}`)
+  if (new13 !== '' && lib.SSL_CTX_set_ciphersuites(pointer, new13) !== 1)
+    throw configurationError(`Failed to initialize cipher suites ${new13}`)
+  if (lib.SSL_CTX_ctrl(pointer, CTRL_SET_GROUPS_LIST, 0, config.curves) !== 1)
+    throw configurationError(`Failed to initialize ECDH curves ${config.curves}`)
+  if (config.signatureAlgorithms !== '') {
+    if (lib.SSL_CTX_ctrl(pointer, CTRL_SET_SIGALGS_LIST, 0, config.signatureAlgorithms) !== 1)
+      throw configurationError(`Failed to initialize signature algorithms ${config.signatureAlgorithms}`)
+  }
+  lib.SSL_CTX_set_cert_verify_callback(pointer, nativeCallbacks().verify, null)
+  if (validation !== null) applyValidation(pointer, validation, server)
+}
+
+/** What OpenSSL itself checks; names and hashes are in verify.ts. */
+function applyValidation(pointer: Pointer, validation: ValidationConfig, server: boolean): void {
+  if (validation.trustedCa === '') return
+  const lib = openssl()
+  const store = lib.SSL_CTX_get_cert_store(pointer)
+  // Envoy's trust store may hold an intermediate as anchor.
+  let flags = X509_V_FLAG_PARTIAL_CHAIN
+  if (validation.crl !== '') flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
+  lib.X509_STORE_set_flags(store, flags)
+  trust(pointer, validation.trustedCa, server)
+  if (validation.crl !== '') useRevocationLists(pointer, validation.crl)
+  if (validation.allowExpired) lib.X509_STORE_set_verify_cb(store, nativeCallbacks().forgiveExpiry)
+  lib.SSL_CTX_set_verify_depth(pointer, 100)
+}
+
+function applyResumption(
+  pointer: Pointer,
+  config: DownstreamTlsConfig,
+  id: Buffer,
+  ticketKeys: readonly Uint8Array[],
+): void {
+  const lib = openssl()
+  lib.SSL_CTX_set_session_id_context(pointer, id, id.length)
+  lib.SSL_CTX_ctrl(
+    pointer,
+    CTRL_SET_SESS_CACHE_MODE,
+    config.statefulResumption ? SESS_CACHE_SERVER : SESS_CACHE_OFF,
+    null,
+  )
+  lib.SSL_CTX_ctrl(pointer, CTRL_SET_SESS_CACHE_SIZE, SERVER_SESSIONS, null)
+  if (config.sessionTimeoutS !== null) lib.SSL_CTX_set_timeout(pointer, config.sessionTimeoutS)
+  if (ticketKeys.length > 0) useTicketKeys(pointer)
+  else {
+    lib.SSL_CTX_set_options(pointer, OP_NO_TICKET)
+    lib.SSL_CTX_set_num_tickets(pointer, 0)
+  }
+}
+
+/** A session resumes only where the same certificate is shown and peers are judged the same way. */
+function sessionIdContext(
+  config: DownstreamTlsConfig,
+  resolved: ResolvedTls,
+  certificate: CertificateConfig | null,
+): Buffer {
+  const what = [certificate?.certificateChain, resolved.validation, config.requireClientCertificate]
+  return createHash('sha256').update(JSON.stringify(what)).digest()
 }

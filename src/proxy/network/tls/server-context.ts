@@ -1,12 +1,17 @@
 // The TLS side of a filter chain's transport socket: one context for each certificate and version of its secrets.
 
 import { X509Certificate } from 'node:crypto'
-import { createSecureContext, type SecureContext } from 'node:tls'
 import { errorText } from '../../../base/errors.ts'
 import type { Scope } from '../../observe/stats.ts'
-import { alternativeNames } from '../ssl-info.ts'
+import type { ClientHello } from '../client-hello.ts'
+import type { SocketConnectionInfo } from '../connection-info.ts'
+import type { SecureTransport } from '../secure-transport.ts'
+import { alternativeNames, SslInfoSource } from '../ssl-info.ts'
+import { negotiatedAlpn } from './handshake-facts.ts'
+import { countHandshake } from './handshake-stats.ts'
 import type { SecretStore } from './secret-store.ts'
-import { createServerSecureContext, type ResolvedTls, resolveTls } from './secure-context.ts'
+import { createServerContext, type ResolvedTls, resolveTls, type SslContext } from './secure-context.ts'
+import { SslSocket } from './ssl-socket.ts'
 import type { CertificateConfig, DownstreamTlsConfig } from './tls-config.ts'
 import { createPeerVerifier, dnsNameMatches, type PeerVerifier } from './verify.ts'
 
@@ -14,17 +19,18 @@ interface Identity {
   /** DNS SANs, or the subject's common name when there is none; lower case. */
   readonly names: readonly string[]
   readonly ecdsa: boolean
-  readonly context: SecureContext
+  readonly context: SslContext
 }
 
 /** Chooses and builds what a downstream handshake needs. */
-export class DownstreamTlsFactory {
-  readonly config: DownstreamTlsConfig
+export class DownstreamTlsFactory implements SecureTransport {
+  private readonly config: DownstreamTlsConfig
   private readonly secrets: SecretStore
   private readonly stats: Scope
   private readonly unwatch: (() => void)[] = []
   private identities: readonly Identity[] = []
-  verifier: PeerVerifier | null = null
+  private verifier: PeerVerifier | null = null
+  private closed = false
   failure = ''
 
   constructor(config: DownstreamTlsConfig, secrets: SecretStore, sslScope: Scope) {
@@ -43,13 +49,34 @@ export class DownstreamTlsFactory {
     return this.identities.length > 0
   }
 
-  /** Client certificates are asked for when something is to be checked in them, or they are required. */
-  get requestsClientCertificate(): boolean {
-    return this.config.requireClientCertificate || this.verifier !== null
+  /** TLS of one connection; null = refused before the handshake, which a counter says. `hello` null = none was sent. */
+  createSocket(hello: ClientHello | null): SslSocket | null {
+    const context = this.contextFor(hello?.serverName ?? '', hello?.ecdsa ?? true)
+    if (context === null) {
+      this.stats.counter('downstream_context_secrets_not_ready').inc()
+      return null
+    }
+    if (this.config.requireSni && hello !== null && hello.serverName === '') {
+      this.stats.counter('connection_error').inc()
+      return null
+    }
+    // Envoy's choice of a protocol: the server's first that the client offers; none in common goes on without.
+    const { alpnProtocols } = this.config.common
+    return SslSocket.server({ context, verifier: this.verifier, alpnProtocols })
+  }
+
+  onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
+    countHandshake(ssl, this.stats)
+    info.sslSource = new SslInfoSource(ssl)
+    info.negotiatedProtocol = negotiatedAlpn(ssl.pointer!)
+  }
+
+  onFailure(ssl: SslSocket): void {
+    if (ssl.failureCounter !== null) this.stats.counter(ssl.failureCounter).inc()
   }
 
   /** Exact name, one-level wildcard, else the first certificate; ECDSA before RSA where the client can (envoy-contract §16.1). */
-  contextFor(serverName: string, clientTakesEcdsa: boolean): SecureContext | null {
+  private contextFor(serverName: string, clientTakesEcdsa: boolean): SslContext | null {
     const identities = this.identities
     if (identities.length <= 1) return identities[0]?.context ?? null
     const exact = identities.filter((identity) => serverName !== '' && identity.names.includes(serverName))
@@ -63,14 +90,17 @@ export class DownstreamTlsFactory {
     return null
   }
 
-  /** Envoy's choice: the server's first protocol that the client offers; none in common goes on without ALPN. */
-  chooseAlpn(offered: readonly string[]): string | null {
-    for (const protocol of this.config.common.alpnProtocols) if (offered.includes(protocol)) return protocol
-    return null
+  /** Connections go on; no new one is made. */
+  close(): void {
+    this.closed = true
+    for (const end of this.unwatch) end()
+    this.replace([])
   }
 
-  close(): void {
-    for (const end of this.unwatch) end()
+  private replace(identities: readonly Identity[]): void {
+    const old = this.identities
+    this.identities = identities
+    for (const { context } of old) context.free()
   }
 
   private rebuild(): void {
@@ -79,13 +109,15 @@ export class DownstreamTlsFactory {
       this.config.ticketKeysSecret === ''
         ? this.config.ticketKeys
         : this.secrets.get(this.config.ticketKeysSecret)?.ticketKeys
+    if (this.closed) return
     if (resolved === null || !ticketKeys) {
-      this.identities = []
+      this.replace([])
       return
     }
     try {
-      this.identities = resolved.certificates.map((certificate) => this.identity(resolved, certificate, ticketKeys))
-      this.verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
+      const verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
+      this.replace(this.createIdentities(resolved, ticketKeys))
+      this.verifier = verifier
       this.failure = ''
       if (this.unwatch.length > 0) this.stats.counter('context_update_by_sds').inc()
     } catch (error) {
@@ -94,28 +126,38 @@ export class DownstreamTlsFactory {
     }
   }
 
-  private identity(resolved: ResolvedTls, certificate: CertificateConfig, ticketKeys: readonly Uint8Array[]): Identity {
+  private createIdentities(resolved: ResolvedTls, ticketKeys: readonly Uint8Array[]): Identity[] {
+    const identities: Identity[] = []
+    try {
+      for (const certificate of resolved.certificates)
+        identities.push(this.createIdentity(resolved, certificate, ticketKeys))
+      return identities
+    } catch (error) {
+      for (const { context } of identities) context.free()
+      throw error
+    }
+  }
+
+  private createIdentity(
+    resolved: ResolvedTls,
+    certificate: CertificateConfig,
+    ticketKeys: readonly Uint8Array[],
+  ): Identity {
     const parsed = new X509Certificate(certificate.certificateChain)
     const { dns } = alternativeNames(parsed.subjectAltName)
     const commonName = /(?:^|\n)CN=([^\n]+)/.exec(parsed.subject)?.[1]
     return {
       names: (dns.length > 0 ? dns : commonName ? [commonName] : []).map((name) => name.toLowerCase()),
       ecdsa: parsed.publicKey.asymmetricKeyType === 'ec',
-      context: createServerSecureContext(this.config, resolved, certificate, ticketKeys),
+      context: createServerContext(this.config, resolved, certificate, ticketKeys),
     }
   }
 }
 
 /** Throws what OpenSSL refuses, before any worker meets it. */
 export function checkServerTls(config: DownstreamTlsConfig): void {
-  const { common } = config
-  for (const certificate of common.certificates) {
-    createServerSecureContext(
-      config,
-      { certificates: common.certificates, validation: common.validation },
-      certificate,
-      config.ticketKeys,
-    )
-  }
-  if (common.certificates.length === 0) createSecureContext({ ciphers: common.ciphers, ecdhCurve: common.curves })
+  const { certificates, validation } = config.common
+  const resolved = { certificates, validation }
+  for (const certificate of certificates.length > 0 ? certificates : [null])
+    createServerContext(config, resolved, certificate, config.ticketKeys).free()
 }

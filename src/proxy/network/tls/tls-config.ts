@@ -1,6 +1,6 @@
 // DownstreamTlsContext and UpstreamTlsContext → plain data (envoy-contract §16). Files are read here, on the main thread.
 
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { getCiphers } from 'node:tls'
 import {
   type CertificateValidationContext,
@@ -29,6 +29,7 @@ import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
 import { parseStringMatcher, type StringMatcherData } from '../../route/string-matcher.ts'
+import { TICKET_KEY_BYTES } from './ticket-keys.ts'
 
 /** PEM texts. */
 export interface CertificateConfig {
@@ -80,7 +81,7 @@ export interface DownstreamTlsConfig {
   readonly common: CommonTlsConfig
   readonly requireClientCertificate: boolean
   readonly requireSni: boolean
-  /** 48 bytes each: name, HMAC key, AES key; the first one encrypts. Empty = no session tickets. */
+  /** 80 bytes each (ticket-keys.ts); the first one encrypts. Empty = no session tickets. */
   readonly ticketKeys: readonly Uint8Array[]
   readonly ticketKeysSecret: string
   readonly statefulResumption: boolean
@@ -109,7 +110,7 @@ const DEFAULT_CIPHERS =
 const DEFAULT_CURVES = 'X25519:P-256'
 
 /** Shared by all listeners and workers of this process, so that a session resumes whichever worker accepts it. */
-const processTicketKey = randomBytes(48)
+const processTicketKey = randomBytes(TICKET_KEY_BYTES)
 
 const DOWNSTREAM_FIELDS = new Set([
   'common_tls_context',
@@ -158,16 +159,16 @@ export function parseDownstreamTls(message: DownstreamTlsContext, context: Parse
   }
 }
 
-/** Envoy's keys are 80 bytes, OpenSSL's in Node 48: a digest keeps them equal on every proxy that shares the secret. */
+/** Throws ConfigError for a key that is not of Envoy's form. */
 export function parseTicketKeys(message: TlsSessionTicketKeys, path: string): Uint8Array[] {
   return message.keys.map((source, i) => {
     const key = readDataSource(source, `${path}.keys[${i}]`)
-    if (key.length !== 80)
+    if (key.length !== TICKET_KEY_BYTES)
       throw new ConfigError(
         `${path}.keys[${i}]`,
-        `Incorrect TLS session ticket key length. Length ${key.length}, expected length 80.`,
+        `Incorrect TLS session ticket key length. Length ${key.length}, expected length ${TICKET_KEY_BYTES}.`,
       )
-    return createHash('sha384').update(key).digest()
+    return key
   })
 }
 

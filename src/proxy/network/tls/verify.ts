@@ -1,14 +1,16 @@
-// What a peer's certificate must satisfy beyond a valid chain. OpenSSL checks the chain, this the rest.
+// What a peer's certificate must satisfy: OpenSSL judges the chain, this the rest, both within the handshake, so that a
+// refused peer gets an alert.
 
 import { createHash, X509Certificate } from 'node:crypto'
-import type { PeerCertificate, TLSSocket } from 'node:tls'
 import { compileStringMatcher } from '../../route/string-matcher.ts'
-import { alternativeNames, verifyError } from '../ssl-info.ts'
+import { alternativeNames } from '../ssl-info.ts'
 import { tlsErrorText } from '../transport-error.ts'
+import { derOf } from './certificates.ts'
+import { openssl, type Pointer } from './openssl/library.ts'
 import type { SanMatcherConfig, SanType, ValidationConfig } from './tls-config.ts'
 
 /** Which `ssl.` counter a refusal belongs to. */
-export type VerifyCounter = 'fail_verify_no_cert' | 'fail_verify_error' | 'fail_verify_san' | 'fail_verify_cert_hash'
+export type VerifyCounter = 'fail_verify_error' | 'fail_verify_san' | 'fail_verify_cert_hash'
 
 export interface VerifyFailure {
   readonly counter: VerifyCounter
@@ -20,46 +22,43 @@ type SanMatch = (type: SanType, value: string) => boolean
 
 /** Checks made ready for many connections. */
 export interface PeerVerifier {
-  /** null = accepted. A peer without certificate is accepted unless `required`. */
-  verify(socket: TLSSocket, required: boolean): VerifyFailure | null
+  /** `store` is the X509_STORE_CTX of the handshake; null = accepted. Leaves in it the error that chooses the alert. */
+  verify(store: Pointer): VerifyFailure | null
 }
 
-/** OpenSSL codes that allow_expired_certificate forgives. */
-const EXPIRY = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID'])
-/** OpenSSL's X509_verify_cert_error_string by Node's code, for the codes that Envoy's users meet. */
-const VERIFY_TEXT: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'certificate has expired',
-  CERT_NOT_YET_VALID: 'certificate is not yet valid',
-  CERT_REVOKED: 'certificate revoked',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'self-signed certificate',
-  SELF_SIGNED_CERT_IN_CHAIN: 'self-signed certificate in certificate chain',
-  UNABLE_TO_GET_ISSUER_CERT: 'unable to get issuer certificate',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unable to get local issuer certificate',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unable to verify the first certificate',
-  INVALID_PURPOSE: 'unsupported certificate purpose',
-}
+/** X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: the peer is accepted, not trusted. */
+export const NOT_VALIDATED = 20
+/** A code of nobody's: OpenSSL answers it with the alert certificate_unknown, as Envoy does for names and hashes. */
+const REFUSED = 10_000
 
 export function createPeerVerifier(config: ValidationConfig): PeerVerifier {
   const sanMatches = config.sanMatchers.map(compileSan)
+  const leafMatters = sanMatches.length > 0 || config.hashes.length > 0 || config.spki.length > 0
   return {
-    verify(socket, required) {
-      const certificate = socket.getPeerCertificate(false)
-      if (!certificate || Object.keys(certificate).length === 0) {
-        if (!required) return null
-        return { counter: 'fail_verify_no_cert', text: tlsErrorText('PEER_DID_NOT_RETURN_A_CERTIFICATE') }
-      }
-      return chainFailure(config, socket) ?? nameFailure(sanMatches, certificate) ?? hashFailure(config, certificate)
+    verify(store) {
+      const lib = openssl()
+      const untrusted = chainFailure(config, store)
+      if (untrusted !== null) return untrusted
+      if (!leafMatters) return null
+      const leaf = lib.X509_STORE_CTX_get0_cert(store)
+      const certificate = new X509Certificate(leaf === null ? Buffer.alloc(0) : derOf(leaf))
+      const failure = nameFailure(sanMatches, certificate) ?? hashFailure(config, certificate)
+      if (failure !== null) lib.X509_STORE_CTX_set_error(store, REFUSED)
+      return failure
     },
   }
 }
 
-function chainFailure(config: ValidationConfig, socket: TLSSocket): VerifyFailure | null {
-  if (config.trustedCa === '' || config.acceptUntrusted) return null
-  const error = verifyError(socket)
-  if (error === null || (config.allowExpired && EXPIRY.has(error.code ?? ''))) return null
-  const text = VERIFY_TEXT[error.code ?? ''] ?? error.message
-  // OpenSSL's depth is not to be had from Node; faults of the chain beyond the leaf say so in their names.
-  const depth = error.code === 'SELF_SIGNED_CERT_IN_CHAIN' ? 1 : 0
+function chainFailure(config: ValidationConfig, store: Pointer): VerifyFailure | null {
+  const lib = openssl()
+  if (config.trustedCa === '') {
+    lib.X509_STORE_CTX_set_error(store, NOT_VALIDATED)
+    return null
+  }
+  if (lib.X509_verify_cert(store) === 1 || config.acceptUntrusted) return null
+  const code = lib.X509_STORE_CTX_get_error(store)
+  const depth = lib.X509_STORE_CTX_get_error_depth(store)
+  const text = lib.X509_verify_cert_error_string(code)
   return refusal('fail_verify_error', `X509_verify_cert: certificate verification error at depth ${depth}: ${text}`)
 }
 
@@ -67,9 +66,9 @@ function refusal(counter: VerifyCounter, reason: string): VerifyFailure {
   return { counter, text: tlsErrorText('CERTIFICATE_VERIFY_FAILED', `verify cert failed: ${reason}:`) }
 }
 
-function nameFailure(matches: readonly SanMatch[], certificate: PeerCertificate): VerifyFailure | null {
+function nameFailure(matches: readonly SanMatch[], certificate: X509Certificate): VerifyFailure | null {
   if (matches.length === 0) return null
-  const names = alternativeNames(certificate.subjectaltname)
+  const names = alternativeNames(certificate.subjectAltName)
   for (const match of matches) {
     if (names.uri.some((name) => match('URI', name))) return null
     if (names.dns.some((name) => match('DNS', name))) return null
@@ -79,11 +78,11 @@ function nameFailure(matches: readonly SanMatch[], certificate: PeerCertificate)
   return refusal('fail_verify_san', `SAN matcher, certificate SANs are [${names.all.join(', ')}]`)
 }
 
-function hashFailure(config: ValidationConfig, certificate: PeerCertificate): VerifyFailure | null {
+function hashFailure(config: ValidationConfig, certificate: X509Certificate): VerifyFailure | null {
   if (config.hashes.length === 0 && config.spki.length === 0) return null
   if (config.hashes.includes(certificate.fingerprint256.replaceAll(':', '').toLowerCase())) return null
   if (config.spki.length > 0) {
-    const key = new X509Certificate(certificate.raw).publicKey.export({ type: 'spki', format: 'der' })
+    const key = certificate.publicKey.export({ type: 'spki', format: 'der' })
     if (config.spki.includes(createHash('sha256').update(key).digest('base64'))) return null
   }
   return refusal('fail_verify_cert_hash', 'cert hash and spki')

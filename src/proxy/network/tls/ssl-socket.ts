@@ -1,0 +1,351 @@
+// TLS of one connection: bytes of the socket in, bytes of the application out, and back. Synchronous; it owns no socket.
+//
+// In: all connections of a thread share one memory BIO to read from. OpenSSL takes whatever it holds, a part of a record
+// too, before it asks for more, so the BIO is empty between calls. Out: OpenSSL writes straight to the descriptor, so a
+// record costs one write(2) and no copy. When the kernel takes no more, or the stream has something queued already, it
+// writes to a memory BIO (shared too) whose bytes the owner queues in the stream.
+
+import { READ_BUFFER } from '../read-buffer.ts'
+import { tlsErrorText } from '../transport-error.ts'
+import { enterCall, leaveCall, type SslOwner, type TicketKey } from './openssl/callbacks.ts'
+import { configurationError, takeErrors } from './openssl/errors.ts'
+import { addressOf, type Memory, type OpenSsl, openssl, type Pointer } from './openssl/library.ts'
+import type { SslContext } from './secure-context.ts'
+import { NOT_VALIDATED, type PeerVerifier, type VerifyCounter } from './verify.ts'
+
+export const SslState = {
+  Handshake: 0,
+  Established: 1,
+  /** The peer has said close_notify: it sends no more, and may still read. */
+  PeerClosed: 2,
+  /** Garbage, a refused peer or an alert; what was to be said about it has been said. */
+  Failed: 3,
+} as const
+export type SslState = (typeof SslState)[keyof typeof SslState]
+
+/** The `ssl.` counter of a failure; null where Envoy counts none (the socket just ended). */
+export type SslFailureCounter = VerifyCounter | 'fail_verify_no_cert' | 'connection_error' | null
+
+export interface SslSettings {
+  readonly context: SslContext
+  /** null = any certificate, and none, is accepted. */
+  readonly verifier: PeerVerifier | null
+  /** Server: in order of preference. Client: what it offers. */
+  readonly alpnProtocols: readonly string[]
+}
+
+export interface ClientSslSettings extends SslSettings {
+  /** '' = no SNI. */
+  readonly serverName: string
+  /** A session to resume; stays the caller's. */
+  readonly session: Pointer | null
+  /** Takes ownership of a session when it returns true; null = none are kept. */
+  readonly keepSession: ((session: Pointer) => boolean) | null
+}
+
+/** One read of 64 KiB and the record that an earlier one left unfinished, with room for a whole record at the end. */
+const PLAIN_BYTES = 96 * 1024
+/** More is given in several calls, which bounds the memory BIOs. */
+const MAX_CALL_BYTES = 64 * 1024
+/** What receive() has decrypted, for all connections of the thread: borrowed until the next receive(). */
+export const PLAIN_BUFFER = Buffer.allocUnsafeSlow(PLAIN_BYTES)
+
+// openssl/ssl.h, openssl/bio.h
+const CTRL_SET_TLSEXT_HOSTNAME = 55
+const BIO_CTRL_RESET = 1
+const BIO_CTRL_PENDING = 10
+const WANT_WRITING = 2
+const WANT_READING = 3
+const RECEIVED_SHUTDOWN = 2
+const RECORD_HEADER_BYTES = 5
+
+/** The memory BIOs of a thread. */
+interface Shared {
+  readonly lib: OpenSsl
+  readonly input: Pointer
+  readonly output: Pointer
+  readonly readAddress: Pointer
+  readonly plainAddress: Pointer
+}
+
+let sharedOfThread: Shared | undefined
+
+function shared(): Shared {
+  if (sharedOfThread !== undefined) return sharedOfThread
+  const lib = openssl()
+  const [input, output] = [lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())]
+  if (input === null || output === null) throw configurationError('BIO_new')
+  sharedOfThread = { lib, input, output, readAddress: addressOf(READ_BUFFER), plainAddress: addressOf(PLAIN_BUFFER) }
+  return sharedOfThread
+}
+
+export class SslSocket implements SslOwner {
+  /** What it was made with; the context may have been replaced since for new connections. */
+  readonly context: SslContext
+  state: SslState = SslState.Handshake
+  /** Bytes of PLAIN_BUFFER that the last receive() has filled. */
+  plainLength = 0
+  /** Stays true: what fails later is not the handshake. */
+  handshakeDone = false
+  /** Envoy's text of the failure, or ''. */
+  failureText = ''
+  failureCounter: SslFailureCounter = null
+  private readonly shared: Shared = shared()
+  /** 0n once freed. */
+  private ssl: Pointer
+  private descriptor: Pointer | null = null
+  /** OpenSSL writes to the descriptor. */
+  private direct = false
+  /** No part of a record is inside OpenSSL. */
+  private aligned = true
+  private output: Buffer | null = null
+  private readonly verifier: PeerVerifier | null
+  private readonly alpnProtocols: readonly string[]
+  private readonly sessionSink: ((session: Pointer) => boolean) | null
+
+  private constructor(settings: SslSettings, keepSession: ((session: Pointer) => boolean) | null) {
+    this.context = settings.context
+    this.verifier = settings.verifier
+    this.alpnProtocols = settings.alpnProtocols
+    this.sessionSink = keepSession
+    const { lib, input, output } = this.shared
+    const ssl = lib.SSL_new(settings.context.pointer)
+    if (ssl === null) throw configurationError('SSL_new')
+    this.ssl = ssl
+    lib.BIO_up_ref(input)
+    lib.SSL_set0_rbio(ssl, input)
+    lib.BIO_up_ref(output)
+    lib.SSL_set0_wbio(ssl, output)
+  }
+
+  static server(settings: SslSettings): SslSocket {
+    const socket = new SslSocket(settings, null)
+    socket.shared.lib.SSL_set_accept_state(socket.ssl)
+    return socket
+  }
+
+  static client(settings: ClientSslSettings): SslSocket {
+    const socket = new SslSocket(settings, settings.keepSession)
+    const { lib } = socket.shared
+    lib.SSL_set_connect_state(socket.ssl)
+    if (settings.serverName !== '') lib.SSL_ctrl(socket.ssl, CTRL_SET_TLSEXT_HOSTNAME, 0, settings.serverName)
+    const offered = alpnList(settings.alpnProtocols)
+    if (offered.length > 0) lib.SSL_set_alpn_protos(socket.ssl, offered, offered.length)
+    if (settings.session !== null) lib.SSL_set_session(socket.ssl, settings.session)
+    return socket
+  }
+
+  /** The TCP connection stands. `fd` -1 = everything goes through takeOutput(). */
+  attach(fd: number): void {
+    if (fd >= 0) this.descriptor = this.shared.lib.BIO_new_socket(fd, 0)
+  }
+
+  /** A client's first flight. */
+  startHandshake(direct: boolean): void {
+    this.writeDirectly(direct)
+    this.handshake()
+    if (!this.direct) this.collectOutput()
+  }
+
+  /** Takes what the socket has brought: moves the handshake on, then decrypts into PLAIN_BUFFER. At most 64 KiB. */
+  receive(buffer: Buffer, from: number, length: number, direct: boolean): void {
+    this.plainLength = 0
+    if (this.state >= SslState.PeerClosed) return
+    this.writeDirectly(direct)
+    const { lib, input, readAddress } = this.shared
+    const source: Memory = buffer === READ_BUFFER && from === 0 ? readAddress : buffer.subarray(from, from + length)
+    lib.BIO_write(input, source, length)
+    const oneRecord =
+      this.aligned &&
+      this.state === SslState.Established &&
+      length > RECORD_HEADER_BYTES &&
+      length === RECORD_HEADER_BYTES + ((buffer[from + 3]! << 8) | buffer[from + 4]!)
+    if (this.state === SslState.Handshake) this.handshake()
+    if (this.state === SslState.Established) this.decrypt(oneRecord)
+    if (this.state >= SslState.PeerClosed) lib.BIO_ctrl(input, BIO_CTRL_RESET, 0, null)
+    if (!this.direct) this.collectOutput()
+  }
+
+  /** Encrypts all of it; false = it cannot be (the connection is broken). Refers to `buffer` no more afterwards. */
+  write(buffer: Buffer, from: number, to: number, direct: boolean): boolean {
+    if (this.state === SslState.Failed || this.state === SslState.Handshake) return false
+    this.writeDirectly(direct)
+    const { lib } = this.shared
+    for (let at = from; at < to; at += MAX_CALL_BYTES) {
+      const length = Math.min(MAX_CALL_BYTES, to - at)
+      const source = at === 0 ? buffer : buffer.subarray(at, at + length)
+      if (lib.SSL_write(this.ssl, source, length) <= 0) {
+        // The kernel takes no more (the rest of the record goes the other way), or the socket is broken: then the stream
+        // meets the same error and reports it the ordinary way.
+        this.toMemory()
+        if (lib.SSL_write(this.ssl, source, length) <= 0) {
+          takeErrors()
+          return false
+        }
+      }
+      if (!this.direct) this.collectOutput()
+    }
+    return true
+  }
+
+  /** What the descriptor did not take, to be queued in the stream; null = nothing. */
+  takeOutput(): Buffer | null {
+    const { output } = this
+    this.output = null
+    return output
+  }
+
+  /** Says close_notify, once. */
+  shutdown(direct: boolean): void {
+    if (this.state !== SslState.Established && this.state !== SslState.PeerClosed) return
+    this.writeDirectly(direct)
+    const { lib } = this.shared
+    if (lib.SSL_shutdown(this.ssl) < 0) {
+      if (lib.SSL_want(this.ssl) === WANT_WRITING) {
+        this.toMemory()
+        lib.SSL_shutdown(this.ssl)
+      }
+      lib.ERR_clear_error()
+    }
+    if (!this.direct) this.collectOutput()
+  }
+
+  /** For facts about the connection (ssl-info.ts); null once it is freed. */
+  get pointer(): Pointer | null {
+    return this.ssl === 0n ? null : this.ssl
+  }
+
+  get freed(): boolean {
+    return this.ssl === 0n
+  }
+
+  /** Gives OpenSSL's memory back. Nothing may be called afterwards. */
+  free(): void {
+    if (this.ssl === 0n) return
+    const { lib } = this.shared
+    lib.SSL_free(this.ssl)
+    this.ssl = 0n
+    if (this.descriptor !== null) lib.BIO_free(this.descriptor)
+    this.descriptor = null
+    this.output = null
+  }
+
+  // What OpenSSL asks during a call.
+
+  verifyPeer(store: Pointer): boolean {
+    const failure = this.verifier?.verify(store) ?? null
+    if (failure === null) {
+      if (this.verifier === null) this.shared.lib.X509_STORE_CTX_set_error(store, NOT_VALIDATED)
+      return true
+    }
+    this.failureText = failure.text
+    this.failureCounter = failure.counter
+    return false
+  }
+
+  chooseAlpn(offered: Buffer): number {
+    for (const protocol of this.alpnProtocols) {
+      for (let at = 0; at < offered.length; at += 1 + offered[at]!) {
+        if (offered.toString('latin1', at + 1, at + 1 + offered[at]!) === protocol) return at
+      }
+    }
+    return -1
+  }
+
+  keepSession(session: Pointer): boolean {
+    return this.sessionSink?.(session) ?? false
+  }
+
+  get ticketKeys(): readonly TicketKey[] {
+    return this.context.ticketKeys
+  }
+
+  private handshake(): void {
+    const { lib } = this.shared
+    lib.ERR_clear_error()
+    const outer = enterCall(this)
+    let done = lib.SSL_do_handshake(this.ssl)
+    if (done !== 1 && lib.SSL_want(this.ssl) === WANT_WRITING) {
+      this.toMemory()
+      done = lib.SSL_do_handshake(this.ssl)
+    }
+    leaveCall(outer)
+    if (done === 1) {
+      this.handshakeDone = true
+      this.state = SslState.Established
+    } else if (lib.SSL_want(this.ssl) !== WANT_READING) this.fail()
+  }
+
+  private decrypt(oneRecord: boolean): void {
+    const { lib, plainAddress } = this.shared
+    const outer = enterCall(this)
+    let filled = 0
+    for (;;) {
+      const to = filled === 0 ? plainAddress : plainAddress + BigInt(filled)
+      const length = lib.SSL_read(this.ssl, to, PLAIN_BYTES - filled)
+      if (length > 0) {
+        filled += length
+        if (oneRecord) break
+        continue
+      }
+      const want = lib.SSL_want(this.ssl)
+      if (want === WANT_READING) {
+        this.aligned = lib.SSL_has_pending(this.ssl) === 0
+        break
+      }
+      if (want === WANT_WRITING && this.direct) {
+        this.toMemory()
+        continue
+      }
+      if ((lib.SSL_get_shutdown(this.ssl) & RECEIVED_SHUTDOWN) !== 0) this.state = SslState.PeerClosed
+      else this.fail()
+      break
+    }
+    this.plainLength = filled
+    leaveCall(outer)
+  }
+
+  private fail(): void {
+    this.state = SslState.Failed
+    const { reasons } = takeErrors()
+    if (this.failureText !== '' || reasons.length === 0) return
+    this.failureText = tlsErrorText(reasons[0]!)
+    this.failureCounter =
+      reasons[0] === 'peer did not return a certificate' ? 'fail_verify_no_cert' : 'connection_error'
+  }
+
+  private writeDirectly(direct: boolean): void {
+    if (direct === this.direct || (direct && this.descriptor === null)) return
+    if (!direct) {
+      this.toMemory()
+      return
+    }
+    const { lib } = this.shared
+    lib.BIO_up_ref(this.descriptor!)
+    lib.SSL_set0_wbio(this.ssl, this.descriptor!)
+    this.direct = true
+  }
+
+  private toMemory(): void {
+    const { lib, output } = this.shared
+    if (!this.direct) return
+    lib.BIO_up_ref(output)
+    lib.SSL_set0_wbio(this.ssl, output)
+    this.direct = false
+  }
+
+  /** Empties the shared output BIO, which another connection may use next. */
+  private collectOutput(): void {
+    const { lib, output } = this.shared
+    const pending = lib.BIO_ctrl(output, BIO_CTRL_PENDING, 0, null)
+    if (pending <= 0) return
+    const bytes = Buffer.allocUnsafeSlow(pending)
+    lib.BIO_read(output, bytes, pending)
+    this.output = this.output === null ? bytes : Buffer.concat([this.output, bytes])
+  }
+}
+
+/** RFC 7301 §3.1: each with its length in front. */
+function alpnList(protocols: readonly string[]): Buffer {
+  return Buffer.concat(protocols.map((name) => Buffer.from(String.fromCharCode(name.length) + name, 'latin1')))
+}
