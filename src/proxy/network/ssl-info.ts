@@ -3,7 +3,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { SslInfo } from './connection.ts'
 import type { SslSource } from './connection-info.ts'
-import { readHandshakeFacts, type HandshakeFacts } from './tls/handshake-facts.ts'
+import { type HandshakeFacts, readHandshakeFacts } from './tls/handshake-facts.ts'
 import type { SslSocket } from './tls/ssl-socket.ts'
 
 /** The source of ConnectionInfo.ssl: reads once. `release` it before the socket is freed. */

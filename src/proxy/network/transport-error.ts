@@ -112,5 +112,5 @@ export function socketFailureText(error: NodeJS.ErrnoException): string {
 
 /** For a socket that cannot be written to any more. */
 export function brokenPipe(): NodeJS.ErrnoException {
-  return Object.assign(new Error(ERRNO_TEXT['EPIPE']), { code: 'EPIPE' })
+  return Object.assign(new Error(ERRNO_TEXT.EPIPE), { code: 'EPIPE' })
 }

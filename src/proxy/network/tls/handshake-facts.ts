@@ -71,7 +71,7 @@ const TLS_GROUP = 0x1000000
 
 /** BoringSSL's names of what OpenSSL calls otherwise. */
 const GROUP_NAME: Readonly<Record<string, string>> = { prime256v1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' }
-const TLS_GROUP_NAME: Readonly<Record<number, string>> = { 0x11ec: 'X25519MLKEM768', 0x6399: 'X25519Kyber768Draft00' }
+const TLS_GROUP_NAME: Readonly<Record<number, string>> = { 4588: 'X25519MLKEM768', 25497: 'X25519Kyber768Draft00' }
 
 /** The key exchange group as Envoy's `ssl.curves.` has it; '' when there was none. */
 export function curveName(ssl: Pointer): string {

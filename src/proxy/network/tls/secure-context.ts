@@ -116,8 +116,7 @@ export function createServerContext(
     const required = config.requireClientCertificate ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
     lib.SSL_CTX_set_verify(pointer, asks ? VERIFY_PEER | required : VERIFY_NONE, null)
     lib.SSL_CTX_set_options(pointer, OP_CIPHER_SERVER_PREFERENCE)
-    if (config.common.alpnProtocols.length > 0)
-      lib.SSL_CTX_set_alpn_select_cb(pointer, nativeCallbacks().alpn, null)
+    if (config.common.alpnProtocols.length > 0) lib.SSL_CTX_set_alpn_select_cb(pointer, nativeCallbacks().alpn, null)
     applyResumption(pointer, config, sessionIdContext(config, resolved, certificate), ticketKeys)
     return new SslContext(pointer, certificate?.certificateChain ?? '', ticketKeys.map(splitTicketKey))
   } catch (error) {
@@ -127,7 +126,11 @@ export function createServerContext(
 }
 
 /** Throws what OpenSSL says about a certificate, key or list that it refuses. */
-export function createClientContext(config: CommonTlsConfig, resolved: ResolvedTls, keepsSessions: boolean): SslContext {
+export function createClientContext(
+  config: CommonTlsConfig,
+  resolved: ResolvedTls,
+  keepsSessions: boolean,
+): SslContext {
   const lib = openssl()
   const pointer = newContext(lib.TLS_client_method())
   try {

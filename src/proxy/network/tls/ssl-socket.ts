@@ -54,9 +54,10 @@ export const PLAIN_BUFFER = Buffer.allocUnsafeSlow(PLAIN_BYTES)
 const CTRL_SET_TLSEXT_HOSTNAME = 55
 const BIO_CTRL_RESET = 1
 const BIO_CTRL_PENDING = 10
-const WANT_WRITING = 2
-const WANT_READING = 3
-const RECEIVED_SHUTDOWN = 2
+const ERROR_WANT_READ = 2
+const ERROR_WANT_WRITE = 3
+const ERROR_SYSCALL = 5
+const ERROR_ZERO_RETURN = 6
 const RECORD_HEADER_BYTES = 5
 
 /** The memory BIOs of a thread. */
@@ -201,7 +202,7 @@ export class SslSocket implements SslOwner {
     this.writeDirectly(direct)
     const { lib } = this.shared
     if (lib.SSL_shutdown(this.ssl) < 0) {
-      if (lib.SSL_want(this.ssl) === WANT_WRITING) {
+      if (this.direct) {
         this.toMemory()
         lib.SSL_shutdown(this.ssl)
       }
@@ -264,21 +265,24 @@ export class SslSocket implements SslOwner {
     const { lib } = this.shared
     lib.ERR_clear_error()
     const outer = enterCall(this)
-    let done = lib.SSL_do_handshake(this.ssl)
-    if (done !== 1 && lib.SSL_want(this.ssl) === WANT_WRITING) {
+    let result = lib.SSL_do_handshake(this.ssl)
+    if (result !== 1 && this.cannotWrite(lib.SSL_get_error(this.ssl, result))) {
       this.toMemory()
-      done = lib.SSL_do_handshake(this.ssl)
+      lib.ERR_clear_error()
+      result = lib.SSL_do_handshake(this.ssl)
     }
     leaveCall(outer)
-    if (done === 1) {
+    if (result === 1) {
       this.handshakeDone = true
       this.state = SslState.Established
-    } else if (lib.SSL_want(this.ssl) !== WANT_READING) this.fail()
+    } else if (lib.SSL_get_error(this.ssl, result) !== ERROR_WANT_READ) this.fail()
   }
 
   private decrypt(oneRecord: boolean): void {
     const { lib, plainAddress } = this.shared
     const outer = enterCall(this)
+    // SSL_get_error looks at the queue, in which others may have left something.
+    lib.ERR_clear_error()
     let filled = 0
     for (;;) {
       const to = filled === 0 ? plainAddress : plainAddress + BigInt(filled)
@@ -288,21 +292,25 @@ export class SslSocket implements SslOwner {
         if (oneRecord) break
         continue
       }
-      const want = lib.SSL_want(this.ssl)
-      if (want === WANT_READING) {
-        this.aligned = lib.SSL_has_pending(this.ssl) === 0
-        break
-      }
-      if (want === WANT_WRITING && this.direct) {
+      const error = lib.SSL_get_error(this.ssl, length)
+      if (this.cannotWrite(error)) {
+        // An answer to what was read: a key update, an alert.
         this.toMemory()
+        lib.ERR_clear_error()
         continue
       }
-      if ((lib.SSL_get_shutdown(this.ssl) & RECEIVED_SHUTDOWN) !== 0) this.state = SslState.PeerClosed
+      if (error === ERROR_WANT_READ) this.aligned = lib.SSL_has_pending(this.ssl) === 0
+      else if (error === ERROR_ZERO_RETURN) this.state = SslState.PeerClosed
       else this.fail()
       break
     }
     this.plainLength = filled
     leaveCall(outer)
+  }
+
+  /** The kernel takes no more, or the socket is broken, which the stream will find out when it is given the bytes. */
+  private cannotWrite(error: number): boolean {
+    return this.direct && (error === ERROR_WANT_WRITE || error === ERROR_SYSCALL)
   }
 
   private fail(): void {

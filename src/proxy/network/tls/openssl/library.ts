@@ -66,9 +66,8 @@ export interface OpenSsl {
   SSL_read(ssl: Pointer, to: Memory, length: number): number
   SSL_write(ssl: Pointer, from: Memory, length: number): number
   SSL_shutdown(ssl: Pointer): number
-  SSL_want(ssl: Pointer): number
+  SSL_get_error(ssl: Pointer, result: number): number
   SSL_has_pending(ssl: Pointer): number
-  SSL_get_shutdown(ssl: Pointer): number
   SSL_session_reused(ssl: Pointer): number
   SSL_get_version(ssl: Pointer): string
   SSL_get_servername(ssl: Pointer, type: number): string | null
@@ -166,9 +165,8 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_read: ['int', P, P, 'int'],
   SSL_write: ['int', P, P, 'int'],
   SSL_shutdown: ['int', P],
-  SSL_want: ['int', P],
+  SSL_get_error: ['int', P, 'int'],
   SSL_has_pending: ['int', P],
-  SSL_get_shutdown: ['int', P],
   SSL_session_reused: ['int', P],
   SSL_get_version: ['const char *', P],
   SSL_get_servername: ['const char *', P, 'int'],

@@ -11,7 +11,13 @@ const CTRL_CHAIN_CERT = 89
 type Reader = 'PEM_read_bio_X509' | 'PEM_read_bio_X509_CRL' | 'PEM_read_bio_PrivateKey'
 
 /** Calls `use` for each object of `pem`, at most `most` of them; how many there were. */
-function eachObject(pem: string, read: Reader, password: string, most: number, use: (pointer: Pointer) => void): number {
+function eachObject(
+  pem: string,
+  read: Reader,
+  password: string,
+  most: number,
+  use: (pointer: Pointer) => void,
+): number {
   const lib = openssl()
   const bytes = Buffer.from(pem, 'latin1')
   const bio = lib.BIO_new_mem_buf(bytes, bytes.length)
