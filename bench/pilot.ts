@@ -1,6 +1,8 @@
 // The control plane under load: a large mesh, many delta-ADS clients, and the time from a saved file to the last ACK.
-// node bench/pilot.ts [--services 1000] [--clients 50] [--rounds 10]
+// node bench/pilot.ts [--services 1000] [--clients 50] [--rounds 10] [--only NAME] [--profile FILE]
+// --only: just the measurement of that name; --profile: a CPU profile of the control plane for each, FILE-<n>.cpuprofile.
 import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,6 +15,8 @@ const { values } = parseArgs({
     services: { type: 'string', default: '1000' },
     clients: { type: 'string', default: '50' },
     rounds: { type: 'string', default: '10' },
+    only: { type: 'string' },
+    profile: { type: 'string' },
   },
 })
 const services = Number(values.services)
@@ -81,11 +85,12 @@ const http = await freePort()
 const pilot = spawn(
   process.execPath,
   [
-    join(import.meta.dirname, '../src/cli/main.ts'),
+    ...(values.profile ? ['--import', join(import.meta.dirname, 'profile-on-signal.ts')] : []),
+    join(import.meta.dirname, '../bin/outrigger.js'),
     ...['pilot', '--from', dir, '--log-level', 'warn'],
     ...['--grpc-addr', `127.0.0.1:${port}`, '--http-addr', `127.0.0.1:${http}`, '--monitoring-addr', '127.0.0.1:0'],
   ],
-  { stdio: ['ignore', 'inherit', 'inherit'] },
+  { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, BENCH_PROFILE: values.profile } },
 )
 let clients: ChildProcess | undefined
 try {
@@ -102,8 +107,11 @@ try {
   )
 
   const before = usage(pilot.pid!)
-  const connectMs = nowMs()
   clients = fork(join(import.meta.dirname, 'pilot-clients.ts'), [`127.0.0.1:${port}`, String(clientCount)])
+  await once(clients, 'message')
+  const connectMs = nowMs()
+  if (values.profile !== undefined) pilot.kill('SIGUSR2')
+  clients.send('start')
   let report: Report
   do {
     await sleep(20)
@@ -112,8 +120,9 @@ try {
   await settled(clients)
   report = await ask<Report>(clients, 'report')
   const after = usage(pilot.pid!)
+  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   console.log(
-    `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms (start of the client process included), ` +
+    `first sync of all clients: ${(report.lastAckMs - connectMs).toFixed(0)} ms, ` +
       `${(after.cpuS - before.cpuS).toFixed(2)} s CPU, ${(report.bytes / 1e6).toFixed(0)} MB sent, refused ${report.refused}, ${after.rssMb.toFixed(0)} MB`,
   )
 
@@ -131,6 +140,7 @@ try {
     const i = services + round
     writeFileSync(join(dir, 'new', `svc-${i}.yaml`), serviceEntry(i, i))
   })
+  await sleep(300)
   console.log(`peak RSS ${usage(pilot.pid!).peakMb.toFixed(0)} MB`)
 } finally {
   clients?.kill()
@@ -151,6 +161,8 @@ async function settled(child: ChildProcess): Promise<Report> {
 
 /** Runs a change several times; prints the time to the last ACK of all clients, CPU and bytes. */
 async function measure(name: string, change: (round: number) => unknown): Promise<void> {
+  if (values.only !== undefined && values.only !== name) return
+  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   const times: number[] = []
   let cpu = 0
   let bytes = 0
@@ -171,6 +183,7 @@ async function measure(name: string, change: (round: number) => unknown): Promis
     bytes += report.bytes
     if (report.acked < clientCount) console.log(`  ${name}: only ${report.acked} clients were told`)
   }
+  if (values.profile !== undefined) pilot.kill('SIGUSR2')
   times.sort((a, b) => a - b)
   const median = times[times.length >> 1]
   console.log(

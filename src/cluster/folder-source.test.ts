@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -109,6 +109,38 @@ test('files in new folders count', async (t) => {
   mkdirSync(join(dir, 'sub'))
   writeFileSync(join(dir, 'sub', 'a.yaml'), configMap('one', 'x'))
   assert.equal((await added)[0]!.object.metadata.name, 'one')
+})
+
+test('folders in new folders count, and what is gone with its folder may come again', async (t) => {
+  const { dir, source } = open(t, {})
+  const added = nextEvents(source)
+  mkdirSync(join(dir, 'v1.2', 'deep'), { recursive: true })
+  writeFileSync(join(dir, 'v1.2', 'deep', 'a.yaml'), configMap('one', 'x'))
+  assert.equal((await added)[0]!.object.metadata.name, 'one')
+  const removed = nextEvents(source)
+  rmSync(join(dir, 'v1.2'), { recursive: true })
+  assert.equal((await removed)[0]!.type, 'deleted')
+  const again = nextEvents(source)
+  mkdirSync(join(dir, 'v1.2', 'deep'), { recursive: true })
+  writeFileSync(join(dir, 'v1.2', 'deep', 'a.yaml'), configMap('one', 'y'))
+  assert.equal((await again)[0]!.type, 'added')
+})
+
+test('a mounted ConfigMap shows its next version by swapping a link', async (t) => {
+  const { dir, source } = open(t, {})
+  const version = (name: string, value: string) => {
+    mkdirSync(join(dir, name))
+    writeFileSync(join(dir, name, 'a.yaml'), configMap('one', value))
+    symlinkSync(name, join(dir, '..data_tmp'))
+    renameSync(join(dir, '..data_tmp'), join(dir, '..data'))
+  }
+  const added = nextEvents(source)
+  version('..v1', 'x')
+  symlinkSync(join('..data', 'a.yaml'), join(dir, 'a.yaml'))
+  assert.equal((await added)[0]!.type, 'added')
+  const changed = nextEvents(source)
+  version('..v2', 'y')
+  assert.equal((await changed)[0]!.type, 'modified')
 })
 
 test('what is not a folder is refused by name', () => {

@@ -1,10 +1,11 @@
 // A folder of manifests as a store: read, watched, and kept at its last good state file by file.
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs'
-import { extname, join, relative, resolve } from 'node:path'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, extname, join, relative, resolve } from 'node:path'
 import { errorText, UserError } from '../base/errors.ts'
 import { type ManifestEntry, parseManifest } from './manifest.ts'
 import { groupKindOf, objectKey } from './object.ts'
 import { MemoryStore } from './store.ts'
+import { TreeWatch } from './tree-watch.ts'
 
 const EXTENSIONS: ReadonlySet<string> = new Set(['.yaml', '.yml', '.json'])
 /** Editors write a file in several steps; it is read when it has been still for so long. */
@@ -26,9 +27,11 @@ export class FolderSource {
   private readonly files = new Map<string, ReadonlyMap<string, ManifestEntry>>()
   /** Object id to the file that owns it. */
   private readonly owners = new Map<string, string>()
+  /** Some object stands in several files: who owns it may change with any of them. */
+  private contested = false
   private readonly timers = new Map<string, NodeJS.Timeout>()
   private readonly complaints = new Map<string, string>()
-  private watcher: FSWatcher | null = null
+  private readonly watcher: TreeWatch
 
   /** Reads the folder and begins to watch it. Throws UserError when it is not a readable folder. */
   constructor(dir: string, options: FolderSourceOptions) {
@@ -42,17 +45,19 @@ export class FolderSource {
     }
     if (!isDirectory) throw new UserError(`${dir} is not a folder; give the folder that holds the manifests`)
     // Watching starts first, so that a change during the first read is not missed.
-    this.watcher = watch(this.dir, { recursive: true }, (_event, name) => {
-      if (name === null) this.rescan()
-      else this.touched(join(this.dir, name.toString()), SETTLE_MS)
+    this.watcher = new TreeWatch(this.dir, {
+      onTouched: (path) => {
+        if (path === null) this.rescan()
+        else this.touched(path, SETTLE_MS)
+      },
+      onError: (error) => options.onProblem(`${dir}: watching failed: ${error.message}`),
+      skips,
     })
-    this.watcher.on('error', (error) => options.onProblem(`${dir}: watching failed: ${error.message}`))
     this.apply(this.list(this.dir))
   }
 
   stop(): void {
-    this.watcher?.close()
-    this.watcher = null
+    this.watcher.close()
     for (const timer of this.timers.values()) clearTimeout(timer)
     this.timers.clear()
   }
@@ -60,7 +65,7 @@ export class FolderSource {
   private list(dir: string): string[] {
     const found: string[] = []
     for (const entry of readdirSync(dir, { withFileTypes: true })) {
-      if (entry.name.startsWith('.') || entry.name === 'node_modules') continue
+      if (skips(entry.name)) continue
       const path = join(dir, entry.name)
       if (entry.isDirectory()) found.push(...this.list(path))
       else if (EXTENSIONS.has(extname(entry.name))) found.push(path)
@@ -73,11 +78,10 @@ export class FolderSource {
   }
 
   private touched(path: string, afterMs: number): void {
-    const inside = relative(this.dir, path)
-    if (inside.split('/').some((part) => part.startsWith('.') || part === 'node_modules')) return
+    if (skips(basename(path))) return
     if (!EXTENSIONS.has(extname(path))) {
       // A folder that appeared or vanished with its files.
-      if (extname(path) === '') this.folderTouched(path)
+      this.folderTouched(path)
       return
     }
     clearTimeout(this.timers.get(path))
@@ -93,9 +97,12 @@ export class FolderSource {
   private folderTouched(path: string): void {
     for (const file of this.files.keys()) if (file.startsWith(`${path}/`)) this.touched(file, SETTLE_MS)
     try {
-      if (statSync(path).isDirectory()) for (const file of this.list(path)) this.touched(file, SETTLE_MS)
+      if (!statSync(path).isDirectory()) return
+      this.watcher.add(path)
+      for (const file of this.list(path)) this.touched(file, SETTLE_MS)
     } catch {
       // Gone: its files were marked above.
+      this.watcher.drop(path)
     }
   }
 
@@ -119,11 +126,15 @@ export class FolderSource {
       else this.files.delete(path)
     }
     const puts = new Map<string, ManifestEntry>()
+    const lost = [...dropped].some((id) => !paths.some((path) => this.files.get(path)?.has(id)))
+    const candidates = this.contested || lost ? [...this.files.keys()] : paths.filter((path) => this.files.has(path))
+    this.contested = false
     // In file order, so that what a duplicate resolves to does not depend on the order of events.
-    for (const path of [...this.files.keys()].sort()) {
+    for (const path of candidates.sort()) {
       for (const [id, entry] of this.files.get(path)!) {
         const owner = this.owners.get(id)
         if (owner !== undefined && owner !== path) {
+          this.contested = true
           this.complain(
             path,
             `${entry.origin.file}:${entry.origin.line}: ${id} is already in ${relative(this.dir, owner)}; this one is ignored`,
@@ -176,6 +187,11 @@ export class FolderSource {
     this.complaints.set(path, message)
     this.options.onProblem(message)
   }
+}
+
+/** Hidden files and folders, and installed packages, hold no manifests. */
+function skips(name: string): boolean {
+  return name.startsWith('.') || name === 'node_modules'
 }
 
 function isEmptyOrGone(path: string): boolean {

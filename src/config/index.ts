@@ -25,6 +25,7 @@ export {
   parseMeshConfig,
   parseProxyConfig,
 } from './mesh-config.ts'
+export { parseMeshNetworks } from './mesh-networks.ts'
 export { isIstioApiVersion, parseResource } from './parse.ts'
 export * from './resource.ts'
 export type * from './resources/common.ts'
@@ -48,6 +49,7 @@ export type {
 } from './resources/gateway-api.ts'
 export type { IngressBackend, IngressSpec } from './resources/ingress.ts'
 export type * from './resources/mesh-config.ts'
+export type * from './resources/mesh-networks.ts'
 export type * from './resources/security.ts'
 export type * from './resources/service-entry.ts'
 export type * from './resources/sidecar.ts'

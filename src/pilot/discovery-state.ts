@@ -8,14 +8,23 @@ import {
   isIstioApiVersion,
   istioGroupKind,
   type MeshConfig,
+  type MeshNetworks,
   parseResource,
 } from '../config/index.ts'
 import { TRANSLATED_KINDS, TranslatedResources } from './gateway-api/translated.ts'
-import { buildPushContext, listResources, type ResourceLists } from './model/build-push-context.ts'
+import {
+  buildPushContext,
+  listResources,
+  type ResourceChange,
+  type ResourceLists,
+  updateLists,
+} from './model/build-push-context.ts'
+import { gatewayHosts } from './model/network-gateways.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
 import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { NamespaceFilter } from './registry/namespace-filter.ts'
+import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
 import { Registry, type RegistryChanges } from './registry/registry.ts'
 
 /** What a new push context differs in from the one before. */
@@ -39,6 +48,8 @@ export interface DiscoverySettings {
   readonly domain: string
   readonly clusterId: string
   readonly mesh: MeshConfig
+  /** Left out: one network. */
+  readonly meshNetworks?: MeshNetworks
   /** Told of every resource with problems; errors mean that the last good version stays. */
   readonly report: ReportProblems
   /** Names what of an accepted resource has no effect. */
@@ -58,9 +69,12 @@ export class DiscoveryState {
   private readonly settings: DiscoverySettings
   private readonly registry: Registry
   private readonly namespaces: NamespaceFilter
+  private readonly meshNetworks: MeshNetworks
+  private gatewayAddresses: ReadonlyMap<string, readonly string[]> = new Map()
   private readonly resources = new Map<string, AnyResource>()
   private changedKinds = new Set<IstioKind>()
-  private changedResources = new Set<string>()
+  /** By {@link resourceKey}; `before` as of the last commit. */
+  private changedResources = new Map<string, ResourceChange>()
   private changedL4Routes = false
   private credentials: ReadonlyMap<string, KubeObject> = new Map()
   private changedCredentials = new Map<string, KubeObject | null>()
@@ -72,6 +86,7 @@ export class DiscoveryState {
 
   constructor(settings: DiscoverySettings) {
     this.settings = settings
+    this.meshNetworks = settings.meshNetworks ?? {}
     this.translated = new TranslatedResources(settings.report)
     const { mesh, domain, clusterId } = settings
     this.namespaces = new NamespaceFilter(mesh.discoverySelectors)
@@ -81,6 +96,7 @@ export class DiscoveryState {
       trustDomain: mesh.trustDomain,
       rootNamespace: mesh.rootNamespace,
       defaultServiceExportTo: mesh.defaultServiceExportTo,
+      networks: new NetworkLookup(this.meshNetworks, clusterId),
     })
   }
 
@@ -110,6 +126,10 @@ export class DiscoveryState {
   private applyNamespace(event: StoreEvent, store: Pick<Store, 'origin' | 'list'>): boolean {
     const { name, labels = {} } = event.object.metadata
     let relevant = this.translated.apply(event, store) ?? false
+    if (name === this.settings.mesh.rootNamespace) {
+      this.registry.setSystemNetwork(event.type === 'deleted' ? '' : (labels[NETWORK_LABEL] ?? ''))
+      relevant = true
+    }
     if (!this.namespaces.set(name, event.type === 'deleted' ? null : labels)) return relevant
     const type = this.namespaces.selected(name) ? 'added' : 'deleted'
     for (const kind of WATCHED_KINDS) {
@@ -139,12 +159,17 @@ export class DiscoveryState {
     const registryChanges = this.registry.flush()
     this.takeTranslations(registryChanges.services.size > 0)
     const first = this.push === null
+    const networksBefore = this.push?.networks ?? null
     const changedCredentials = new Set(this.changedCredentials.keys())
-    this.lists = listResources(this.resources.values(), first ? null : this.changedKinds, this.lists, ISTIO_KINDS)
+    this.lists = this.lists
+      ? updateLists(this.lists, this.changedResources.values(), this.changedKinds)
+      : listResources(this.resources.values(), ISTIO_KINDS)
     this.push = buildPushContext(
       {
         version: `${new Date().toISOString()}/${++this.counter}`,
         mesh: this.settings.mesh,
+        meshNetworks: this.meshNetworks,
+        gatewayAddresses: this.gatewayAddresses,
         domain: this.settings.domain,
         clusterId: this.settings.clusterId,
         registry: this.registry.current(),
@@ -158,13 +183,13 @@ export class DiscoveryState {
     const changes: Changes = {
       ...registryChanges,
       kinds: this.changedKinds,
-      resources: this.changedResources,
+      resources: new Set(this.changedResources.keys()),
       credentials: changedCredentials,
       l4Routes: this.changedL4Routes,
-      all: first || force,
+      all: first || force || networksBefore !== this.push.networks,
     }
     this.changedKinds = new Set()
-    this.changedResources = new Set()
+    this.changedResources = new Map()
     this.changedL4Routes = false
     return { push: this.push, changes }
   }
@@ -181,6 +206,17 @@ export class DiscoveryState {
   setKeySets(keySets: ReadonlyMap<string, string>): void {
     this.keySets = keySets
     this.changedKinds.add('RequestAuthentication')
+  }
+
+  /** Hosts of network gateways that DNS has to resolve. */
+  gatewayHosts(): readonly string[] {
+    const { services, nodes } = this.registry.current()
+    return gatewayHosts({ meshNetworks: this.meshNetworks, services, nodes, clusterId: this.settings.clusterId })
+  }
+
+  /** Takes the addresses that DNS has for {@link gatewayHosts}. */
+  setGatewayAddresses(addresses: ReadonlyMap<string, readonly string[]>): void {
+    this.gatewayAddresses = addresses
   }
 
   /** Every accepted resource, as it is served. */
@@ -232,11 +268,13 @@ export class DiscoveryState {
   }
 
   private set(key: string, kind: IstioKind, resource: AnyResource | undefined, status?: unknown): void {
-    if (hasL4Routes(resource) || hasL4Routes(this.resources.get(key))) this.changedL4Routes = true
+    const known = this.resources.get(key)
+    if (hasL4Routes(resource) || hasL4Routes(known)) this.changedL4Routes = true
+    const earlier = this.changedResources.get(key)
+    this.changedResources.set(key, { before: earlier ? earlier.before : known, after: resource })
     if (resource) this.resources.set(key, resource)
     else this.resources.delete(key)
     this.changedKinds.add(kind)
-    this.changedResources.add(key)
     if (kind === 'ServiceEntry')
       this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined, status)
     else if (kind === 'WorkloadEntry')

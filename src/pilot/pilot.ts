@@ -6,7 +6,7 @@ import { UserError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
 import { objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
-import type { MeshConfig } from '../config/index.ts'
+import type { MeshConfig, MeshNetworks } from '../config/index.ts'
 import {
   type CertificateAuthority,
   createAuthenticator,
@@ -22,6 +22,7 @@ import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
 import { ResourceGenerator } from './push/resources.ts'
+import { GatewayResolver } from './registry/gateway-resolver.ts'
 import { untranslated, untranslatedMesh } from './untranslated.ts'
 
 /** xDS and certificates over TLS (15012). */
@@ -36,6 +37,8 @@ export interface SecureGrpcOptions {
 export interface PilotOptions {
   readonly store: Store
   readonly meshConfig: MeshConfig
+  /** Left out: one network. */
+  readonly meshNetworks?: MeshNetworks
   readonly log: Logger
   /** Plaintext xDS, `host:port`; port 0 takes a free one. */
   readonly grpcAddr: string
@@ -80,6 +83,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   for (const { path, message } of untranslatedMesh(options.meshConfig)) log.warn({ path }, `MeshConfig: ${message}`)
   const state = new DiscoveryState({
     mesh: options.meshConfig,
+    meshNetworks: options.meshNetworks,
     domain: options.domain ?? 'cluster.local',
     clusterId: options.clusterId ?? 'Kubernetes',
     report: status.report,
@@ -101,6 +105,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     })
     discovery.publish(push, changes, first)
     if (changes.kinds.has('RequestAuthentication')) keySets.follow(push.requestAuthentications)
+    if (changes.services.size > 0) gateways.follow(state.gatewayHosts())
   }
   const debouncer = new Debouncer(() => {
     try {
@@ -124,9 +129,14 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     state.setKeySets(fetched)
     changed()
   })
+  const gateways = new GatewayResolver(log, (addresses) => {
+    state.setGatewayAddresses(addresses)
+    changed()
+  })
   state.load(store)
   const initial = state.commit()
   keySets.follow(initial.push.requestAuthentications)
+  gateways.follow(state.gatewayHosts())
   discovery.publish(initial.push, initial.changes, performance.now())
 
   const xds = new XdsServer({ handler: discovery, log, controlPlane: 'outrigger-pilot' })
@@ -134,6 +144,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     unwatch,
     () => debouncer.stop(),
     () => keySets.close(),
+    () => gateways.close(),
     () => xds.close(),
   ]
   const stop = async (): Promise<void> => {

@@ -2,7 +2,7 @@
 import { create } from '@bufbuild/protobuf'
 import { NodeSchema } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import { type KubeObject, MemoryStore, parseManifest } from '../cluster/index.ts'
-import { defaultMeshConfig, type MeshConfig } from '../config/index.ts'
+import { defaultMeshConfig, type MeshConfig, type MeshNetworks } from '../config/index.ts'
 import { type Changes, DiscoveryState } from './discovery-state.ts'
 import { type ProxyNode, parseNode } from './model/node.ts'
 import type { PushContext } from './model/push-context.ts'
@@ -25,9 +25,10 @@ export class TestMesh {
   readonly problems: string[] = []
   readonly state: DiscoveryState
 
-  constructor(yaml = '', mesh: MeshConfig = defaultMeshConfig()) {
+  constructor(yaml = '', mesh: MeshConfig = defaultMeshConfig(), meshNetworks: MeshNetworks = {}) {
     this.state = new DiscoveryState({
       mesh,
+      meshNetworks,
       domain: 'cluster.local',
       clusterId: 'Kubernetes',
       untranslated,

@@ -48,18 +48,6 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
-    case 'Sidecar':
-      return [
-        {
-          path: 'spec.outboundTrafficPolicy.mode ALLOW_ANY_DYNAMIC_DNS',
-          set: resource.spec.outboundTrafficPolicy?.mode === 'ALLOW_ANY_DYNAMIC_DNS',
-        },
-      ]
-    case 'Gateway':
-      return (resource.spec.servers ?? []).map((server, i) => ({
-        path: `spec.servers[${i}].tls.mode AUTO_PASSTHROUGH`,
-        set: server.tls?.mode === 'AUTO_PASSTHROUGH',
-      }))
     case 'Telemetry':
       return (resource.spec.tracing ?? []).flatMap((tracing, i) =>
         Object.entries(tracing.customTags ?? {}).map(([name, tag]) => ({
@@ -162,11 +150,6 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
   )
   const fields: Field[] = [
     ...MESH_FIELDS.map((path) => ({ path, set: isSet(mesh[path]) })),
-    {
-      path: 'outboundTrafficPolicy.mode ALLOW_ANY_DYNAMIC_DNS',
-      set: mesh.outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS',
-    },
-    { path: 'defaultConfig.proxyHeaders.xForwardedHost', set: isSet(mesh.defaultConfig.proxyHeaders?.xForwardedHost) },
     ...providers.map((provider) => ({ path: `extensionProviders ${provider.name}`, set: true })),
   ]
   return warnings(fields)

@@ -1,7 +1,7 @@
 // The ADS server: gRPC streams in, an XdsHandler's resources out. It knows stream state, not what resources mean.
 import { randomUUID } from 'node:crypto'
 import { fromBinary } from '@bufbuild/protobuf'
-import type { Server, ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js'
+import type { Server, ServerDuplexStream, ServerOptions, ServiceDefinition } from '@grpc/grpc-js'
 import type { Node } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import {
   type DeltaDiscoveryRequest,
@@ -12,16 +12,17 @@ import {
 import { errorText } from '../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../base/grpc-status.ts'
 import type { Logger } from '../base/logger.ts'
+import { framedMessages, joinPieces, type Pieces } from './framed-call.ts'
+import { ResponseEncoder } from './response-encoder.ts'
 import type { ResourceUpdate, WatchedResource, XdsConnection, XdsHandler } from './server-types.ts'
 import { CDS_TYPE, comparePushOrder, EDS_TYPE } from './type-urls.ts'
 import { type Verdict, Watch } from './watch.ts'
-import { encodeDeltaDiscoveryResponse, encodeDiscoveryResponse } from './wire.ts'
 
 export type * from './server-types.ts'
 
 type Request = DiscoveryRequest | DeltaDiscoveryRequest
 /** A stream of decoded requests and already encoded responses. */
-export type XdsCall = ServerDuplexStream<Request, Buffer>
+export type XdsCall = ServerDuplexStream<Request, Pieces>
 
 /** Proves who the peer is; throws GrpcStatusError(UNAUTHENTICATED) to refuse. The answer becomes `peer.identities`. */
 export type Authenticate = (call: XdsCall) => readonly string[] | Promise<readonly string[]>
@@ -55,12 +56,15 @@ export const XDS_SERVER_OPTIONS = {
   'grpc.max_send_message_length': -1,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
-} as const
+  interceptors: [framedMessages],
+} satisfies ServerOptions
 
 /** Serves both protocol variants for all its connections; may be mounted on several gRPC servers (15010 and 15012). */
 export class XdsServer {
   readonly options: XdsServerOptions
   readonly #connections = new Map<string, Connection>()
+  readonly #deltaEncoder = new ResponseEncoder(true)
+  readonly #sotwEncoder = new ResponseEncoder(false)
   #count = 0
 
   constructor(options: XdsServerOptions) {
@@ -76,8 +80,8 @@ export class XdsServer {
       responseStream: true,
       requestSerialize: refuseToSerialize,
       requestDeserialize: deserialize,
-      responseSerialize: (response: Buffer) => response,
-      responseDeserialize: (response: Buffer) => response,
+      responseSerialize: joinPieces,
+      responseDeserialize: (response: Buffer) => [response],
     })
     const definition: ServiceDefinition = {
       sotw: stream(sotw, (bytes) => fromBinary(DiscoveryRequestSchema, bytes)),
@@ -120,6 +124,7 @@ export class XdsServer {
     if (call.cancelled) return
     const connection = new Connection(call, delta, identities, this.options, {
       number: ++this.#count,
+      encoder: (variant) => (variant ? this.#deltaEncoder : this.#sotwEncoder),
       opened: (opened) => this.#connections.set(opened.id, opened),
       closed: (closed) => this.#connections.delete(closed.id),
     })
@@ -132,6 +137,7 @@ export class XdsServer {
 
 interface Bookkeeping {
   readonly number: number
+  encoder(delta: boolean): ResponseEncoder
   opened(connection: Connection): void
   closed(connection: Connection): void
 }
@@ -194,11 +200,7 @@ class Connection implements XdsConnection {
     if (composed === null) return false
     const nonce = `${update.version}${randomUUID()}`
     const head = { version: update.version, typeUrl, nonce, controlPlane: this.#options.controlPlane ?? '' }
-    this.#call.write(
-      this.delta
-        ? encodeDeltaDiscoveryResponse(head, composed.resources, composed.removed)
-        : encodeDiscoveryResponse(head, composed.resources),
-    )
+    this.#call.write(this.#books.encoder(this.delta).encode(head, composed.resources, composed.removed))
     watch.sent(nonce, update.version)
     watch.lastSentMs = Date.now()
     // State of the world: a client whose clusters changed asks for their endpoints again under the same names.

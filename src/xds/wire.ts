@@ -1,6 +1,8 @@
-// Writes discovery responses around bodies that are encoded already: the body bytes are copied once, never re-encoded.
+// Writes the parts of discovery responses around bodies that are encoded already. Fields of a message may stand in any
+// order, so the resources come first: they are the same for many connections, what follows them is not.
 import type { EncodedResource } from './server-types.ts'
 
+/** What a response says beside its resources. */
 export interface ResponseHead {
   readonly version: string
   readonly typeUrl: string
@@ -38,14 +40,13 @@ class Writer {
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.buffer[this.#at++] = (rest % 0x80) | 0x80
     this.buffer[this.#at++] = rest
   }
+  get written(): number {
+    return this.#at
+  }
   string(field: number, text: string): void {
     if (text === '') return
     this.head(field, Buffer.byteLength(text))
     this.#at += this.buffer.write(text, this.#at)
-  }
-  raw(bytes: Uint8Array): void {
-    this.buffer.set(bytes, this.#at)
-    this.#at += bytes.length
   }
   bytes(field: number, bytes: Uint8Array): void {
     if (bytes.length === 0) return
@@ -77,71 +78,53 @@ function writeControlPlane(writer: Writer, field: number, identifier: string): v
   writer.string(1, identifier)
 }
 
-/** envoy.service.discovery.v3.DiscoveryResponse: version_info 1, resources 2, type_url 4, nonce 5, control_plane 6. */
-export function encodeDiscoveryResponse(head: ResponseHead, resources: readonly EncodedResource[]): Buffer {
-  let size =
-    stringSize(head.version) + stringSize(head.typeUrl) + stringSize(head.nonce) + controlPlaneSize(head.controlPlane)
-  for (const resource of resources) size += fieldSize(anySize(head.typeUrl, resource.body))
-  const writer = new Writer(size)
-  writer.string(1, head.version)
-  for (const resource of resources) writeAny(writer, 2, head.typeUrl, resource.body)
-  writer.string(4, head.typeUrl)
-  writer.string(5, head.nonce)
-  writeControlPlane(writer, 6, head.controlPlane)
-  return writer.buffer
-}
-
 /** envoy.service.discovery.v3.Resource: version 1, resource 2, name 3. */
 function resourceSize(typeUrl: string, resource: EncodedResource): number {
   return stringSize(resource.version) + fieldSize(anySize(typeUrl, resource.body)) + stringSize(resource.name)
 }
 
-/** Resources up to this size keep their framed form: one resource goes to many connections. */
-const FRAME_CACHE_BYTES = 16 * 1024
-const frames = new WeakMap<EncodedResource, Buffer>()
-
-function writeResource(writer: Writer, typeUrl: string, resource: EncodedResource): void {
-  writer.head(2, resourceSize(typeUrl, resource))
-  writer.string(1, resource.version)
-  writeAny(writer, 2, typeUrl, resource.body)
-  writer.string(3, resource.name)
-}
-
-/** A resource as field 2 of a delta response; null for one that is too large to be kept twice. */
-function frameOf(typeUrl: string, resource: EncodedResource): Buffer | null {
-  if (resource.body.length > FRAME_CACHE_BYTES) return null
-  let frame = frames.get(resource)
-  if (frame === undefined) {
-    const writer = new Writer(fieldSize(resourceSize(typeUrl, resource)))
-    writeResource(writer, typeUrl, resource)
-    frame = writer.buffer
-    frames.set(resource, frame)
+/** Bytes of {@link encodeResources}. */
+export function resourcesSize(typeUrl: string, resources: readonly EncodedResource[], delta: boolean): number {
+  let size = 0
+  for (const resource of resources) {
+    size += fieldSize(delta ? resourceSize(typeUrl, resource) : anySize(typeUrl, resource.body))
   }
-  return frame
+  return size
 }
 
-/** DeltaDiscoveryResponse: system_version_info 1, resources 2, type_url 4, nonce 5, removed_resources 6, control_plane 7. */
-export function encodeDeltaDiscoveryResponse(
-  head: ResponseHead,
+/** The field `resources` (2) of a response, and where each resource ends in it. */
+export function encodeResources(
+  typeUrl: string,
   resources: readonly EncodedResource[],
-  removed: readonly string[],
-): Buffer {
+  delta: boolean,
+): { readonly bytes: Buffer; readonly ends: readonly number[] } {
+  const writer = new Writer(resourcesSize(typeUrl, resources, delta))
+  const ends: number[] = []
+  for (const resource of resources) {
+    if (delta) {
+      writer.head(2, resourceSize(typeUrl, resource))
+      writer.string(1, resource.version)
+      writeAny(writer, 2, typeUrl, resource.body)
+      writer.string(3, resource.name)
+    } else writeAny(writer, 2, typeUrl, resource.body)
+    ends.push(writer.written)
+  }
+  return { bytes: writer.buffer, ends }
+}
+
+/**
+ * Every other field. DiscoveryResponse: version_info 1, type_url 4, nonce 5, control_plane 6. DeltaDiscoveryResponse:
+ * system_version_info 1, type_url 4, nonce 5, removed_resources 6, control_plane 7.
+ */
+export function encodeRest(head: ResponseHead, removed: readonly string[], delta: boolean): Buffer {
   let size =
     stringSize(head.version) + stringSize(head.typeUrl) + stringSize(head.nonce) + controlPlaneSize(head.controlPlane)
-  for (const resource of resources) {
-    size += frameOf(head.typeUrl, resource)?.length ?? fieldSize(resourceSize(head.typeUrl, resource))
-  }
-  for (const name of removed) size += fieldSize(Buffer.byteLength(name))
+  if (delta) for (const name of removed) size += fieldSize(Buffer.byteLength(name))
   const writer = new Writer(size)
   writer.string(1, head.version)
-  for (const resource of resources) {
-    const frame = frameOf(head.typeUrl, resource)
-    if (frame === null) writeResource(writer, head.typeUrl, resource)
-    else writer.raw(frame)
-  }
   writer.string(4, head.typeUrl)
   writer.string(5, head.nonce)
-  for (const name of removed) writer.string(6, name)
-  writeControlPlane(writer, 7, head.controlPlane)
+  if (delta) for (const name of removed) writer.string(6, name)
+  writeControlPlane(writer, delta ? 7 : 6, head.controlPlane)
   return writer.buffer
 }

@@ -4,7 +4,7 @@ import { parseAllDocuments } from 'yaml'
 import { NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
 import { typeRegistry } from '../../src/api/registry.ts'
 import { type KubeObject, MemoryStore } from '../../src/cluster/index.ts'
-import { type MeshConfig, parseMeshConfig } from '../../src/config/index.ts'
+import { type MeshConfig, type MeshNetworks, parseMeshConfig } from '../../src/config/index.ts'
 import { DiscoveryState } from '../../src/pilot/discovery-state.ts'
 import { type ProxyNode, parseNode } from '../../src/pilot/model/node.ts'
 import type { PushContext } from '../../src/pilot/model/push-context.ts'
@@ -39,13 +39,18 @@ export function readMesh(yaml: string): MeshConfig {
 }
 
 /** A push context of `objects`; a refused resource is an error. */
-export function pushContextOf(objects: readonly KubeObject[], mesh: MeshConfig): PushContext {
+export function pushContextOf(
+  objects: readonly KubeObject[],
+  mesh: MeshConfig,
+  meshNetworks: MeshNetworks = {},
+): PushContext {
   const store = new MemoryStore()
   store.put(objects.map((object) => ({ object })))
   const state = new DiscoveryState({
     domain: 'cluster.local',
     clusterId: 'Kubernetes',
     mesh,
+    meshNetworks,
     report: (object, problems) => {
       const errors = problems.filter((problem) => problem.level === 'error')
       if (errors.length === 0) return

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { errorText, UserError } from '../../base/errors.ts'
+import { errorText, type Result, UserError } from '../../base/errors.ts'
 import { createLogger, isLogLevel, LOG_LEVELS } from '../../base/logger.ts'
 
 interface Options {
   readonly from: string
   readonly meshConfig?: string
+  readonly networksConfig?: string
   readonly grpcAddr: string
   readonly httpAddr: string
   readonly monitoringAddr: string
@@ -21,6 +22,7 @@ export function register(program: Command): void {
     .description('run the control plane from a folder of Kubernetes objects and Istio resources')
     .requiredOption('--from <dir>', 'folder of YAML and JSON manifests, watched')
     .option('--mesh-config <file>', 'MeshConfig, laid over the defaults')
+    .option('--networks-config <file>', 'MeshNetworks: networks of the mesh and the gateways between them')
     .option('--grpc-addr <host:port>', 'xDS, plaintext', '127.0.0.1:15010')
     .option('--http-addr <host:port>', 'readiness and debug pages', '127.0.0.1:8080')
     .option('--monitoring-addr <host:port>', 'metrics and debug pages', '127.0.0.1:15014')
@@ -37,11 +39,17 @@ async function run(options: Options): Promise<void> {
   const log = createLogger('pilot', options.logLevel)
   const { FolderSource } = await import('../../cluster/index.ts')
   const { startPilot } = await import('../../pilot/index.ts')
-  const meshConfig = await readMeshConfig(options.meshConfig)
+  const { parseMeshConfig, parseMeshNetworks } = await import('../../config/index.ts')
+  const meshConfig = await readConfig(options.meshConfig, parseMeshConfig)
+  const meshNetworks = await readConfig(options.networksConfig, parseMeshNetworks)
   const source = new FolderSource(options.from, { onProblem: (message) => log.error(message) })
+  // Reading a large folder leaves several times its size as garbage.
+  const { releaseStartupMemory } = await import('../../base/startup-memory.ts')
+  releaseStartupMemory()
   const pilot = await startPilot({
     store: source.store,
     meshConfig,
+    meshNetworks,
     log,
     grpcAddr: options.grpcAddr,
     httpAddr: options.httpAddr,
@@ -61,18 +69,18 @@ async function run(options: Options): Promise<void> {
   await pilot.stop()
 }
 
-async function readMeshConfig(file: string | undefined) {
-  const { parseMeshConfig } = await import('../../config/index.ts')
+/** The file's only document, parsed by `parse`; nothing for no file. */
+async function readConfig<T>(file: string | undefined, parse: (document: unknown) => Result<T>): Promise<T> {
   let document: unknown = null
   if (file !== undefined) {
-    const { parse } = await import('yaml')
+    const yaml = await import('yaml')
     try {
-      document = parse(readFileSync(file, 'utf8'))
+      document = yaml.parse(readFileSync(file, 'utf8'))
     } catch (error) {
       throw new UserError(`${file}: ${errorText(error).split('\n', 1)[0]}`, 65, { cause: error })
     }
   }
-  const parsed = parseMeshConfig(document)
+  const parsed = parse(document)
   if (!parsed.ok) {
     const { path, message, hint } = parsed.problems[0]!
     throw new UserError(`${file}: ${path}: ${message}${hint ? ` (${hint})` : ''}`, 65)

@@ -13,7 +13,7 @@ import {
   string,
   struct,
 } from '../schema.ts'
-import { destination, tlsProtocolVersion } from './common.ts'
+import { tlsProtocolVersion } from './common.ts'
 import { clientTls, connectionPool, localityLbSetting, outlierDetection, tcpKeepalive } from './destination-rule.ts'
 
 const strings = list(string())
@@ -278,7 +278,7 @@ export const meshConfig = message({
   defaultConfig: proxyConfig,
   outboundTrafficPolicy: message({
     mode: oneOfNames('REGISTRY_ONLY', 'ALLOW_ANY', 'ALLOW_ANY_DYNAMIC_DNS'),
-    egressProxy: destination,
+    tls: clientTls,
   }),
   inboundTrafficPolicy: message({ mode: oneOfNames('PASSTHROUGH', 'LOCALHOST') }),
   configSources: list(struct),

@@ -21,6 +21,13 @@ export function validateSidecar({ spec }: Sidecar, problems: Problems): void {
     if (!listener.port) catchAll = true
     validateEgress(listener, path, problems)
   })
+  if (spec.outboundTrafficPolicy?.mode === 'ALLOW_ANY_DYNAMIC_DNS') {
+    problems.error(
+      'spec.outboundTrafficPolicy.mode',
+      'ALLOW_ANY_DYNAMIC_DNS is for the whole mesh only',
+      'set outboundTrafficPolicy.mode in MeshConfig',
+    )
+  }
   const proxy = spec.outboundTrafficPolicy?.egressProxy
   if (proxy) {
     if ((spec.outboundTrafficPolicy?.mode ?? 'ALLOW_ANY') === 'REGISTRY_ONLY') {

@@ -11,17 +11,26 @@ import type { PatchContext } from '../envoy-filter/compile.ts'
 import { NO_PATCHES, patchesFor } from '../envoy-filter/select.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { anyHostDnsCache, dynamicForwardProxyType } from '../xds/dynamic-dns.ts'
 import { durationOf } from '../xds/messages.ts'
 import {
+  ANY_DYNAMIC_DNS_CLUSTER,
   BLACK_HOLE_CLUSTER,
   INBOUND_PASSTHROUGH_CLUSTER,
   inboundClusterName,
   PASSTHROUGH_CLUSTER,
 } from '../xds/names.ts'
-import { writeHttpOptions } from './http-options.ts'
+import { type HttpOptions, writeHttpOptions } from './http-options.ts'
 import { inboundBindConfig, inboundClusters } from './inbound.ts'
-import { buildOutboundCluster, metadataExchangeFilters, type OutboundSpec, outboundSpecs } from './outbound.ts'
-import { unlimitedCircuitBreakers } from './traffic-policy.ts'
+import {
+  buildOutboundCluster,
+  metadataExchangeFilters,
+  type OutboundSpec,
+  outboundSpecs,
+  passthroughClusters,
+} from './outbound.ts'
+import { explicitTls } from './tls.ts'
+import { applyConnectionPool, unlimitedCircuitBreakers } from './traffic-policy.ts'
 
 /** Idle connections through the passthrough clusters end after this. */
 const PASSTHROUGH_IDLE_MS = 300_000
@@ -56,10 +65,19 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
     return patched ? [patched] : []
   }
   const clusters = kept(blackHole(push), context)
-  if (proxy.type !== 'sidecar') return [...clusters, ...addedClusters(context, set)]
+  if (proxy.type !== 'sidecar') {
+    if (passesThrough(proxy, push)) {
+      for (const cluster of passthroughClusters(proxy, push)) clusters.push(...kept(cluster, context))
+    }
+    return [...clusters, ...addedClusters(context, set)]
+  }
   const passthrough = passthroughCluster(PASSTHROUGH_CLUSTER, push)
   passthrough.filters = metadataExchangeFilters(proxy)
-  clusters.push(...kept(passthrough, context), ...addedClusters(context, set))
+  clusters.push(...kept(passthrough, context))
+  if (push.sidecarScope(proxy).outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS') {
+    clusters.push(...kept(anyDynamicDnsCluster(proxy, push), context))
+  }
+  clusters.push(...addedClusters(context, set))
   const instances = set === NO_PATCHES ? [] : push.serviceInstances(proxy)
   for (const cluster of inboundClusters(proxy, push)) {
     const hosts = instances
@@ -71,6 +89,11 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
   inboundPassthrough.upstreamBindConfig = inboundBindConfig(proxy)
   clusters.push(...kept(inboundPassthrough, 'SIDECAR_INBOUND'), ...addedClusters('SIDECAR_INBOUND', set))
   return clusters
+}
+
+/** Some server of the router's Gateways has TLS mode AUTO_PASSTHROUGH. */
+export function passesThrough(proxy: ProxyNode, push: PushContext): boolean {
+  return push.gatewaysFor(proxy).some((g) => g.spec.servers?.some((server) => server.tls?.mode === 'AUTO_PASSTHROUGH'))
 }
 
 function blackHole(push: PushContext): Cluster {
@@ -92,5 +115,39 @@ function passthroughCluster(name: string, push: PushContext): Cluster {
     circuitBreakers: unlimitedCircuitBreakers(),
   })
   writeHttpOptions(cluster, { protocol: 'downstream', idleTimeoutMs: PASSTHROUGH_IDLE_MS })
+  return cluster
+}
+
+/** Where plaintext HTTP to unknown hosts goes in outbound mode ALLOW_ANY_DYNAMIC_DNS; with TLS when the mesh says so. */
+function anyDynamicDnsCluster(proxy: ProxyNode, push: PushContext): Cluster {
+  const { mesh } = push
+  const { tls } = mesh.outboundTrafficPolicy
+  const plain = !tls || (tls.mode ?? 'DISABLE') === 'DISABLE'
+  const insecure = plain || tls.insecureSkipVerify === true || (tls.sni ?? '') !== ''
+  const cluster = create(ClusterSchema, {
+    name: ANY_DYNAMIC_DNS_CLUSTER,
+    altStatName: `${ANY_DYNAMIC_DNS_CLUSTER};`,
+    clusterDiscoveryType: dynamicForwardProxyType(anyHostDnsCache(proxy), insecure),
+    lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED,
+    connectTimeout: durationOf(mesh.connectTimeout),
+    circuitBreakers: unlimitedCircuitBreakers(),
+    filters: metadataExchangeFilters(proxy),
+  })
+  const http: HttpOptions = plain
+    ? { protocol: 'downstream', idleTimeoutMs: PASSTHROUGH_IDLE_MS }
+    : { protocol: 'http1', autoSni: !tls.sni, autoSan: !tls.insecureSkipVerify }
+  if (!plain) {
+    cluster.transportSocket = explicitTls(tls, {
+      mesh,
+      http2: false,
+      sni: '',
+      subjectAltNames: [],
+      external: false,
+      router: false,
+      selecting: false,
+    })?.socket
+  }
+  applyConnectionPool(cluster, http, undefined, mesh)
+  writeHttpOptions(cluster, http)
   return cluster
 }

@@ -1,14 +1,13 @@
 // Outbound clusters: one for each service port, then one for each subset.
-import { create } from '@bufbuild/protobuf'
+import { create, type JsonObject } from '@bufbuild/protobuf'
 import { anyPack } from '@bufbuild/protobuf/wkt'
 import {
   type Cluster,
   Cluster_DiscoveryType,
-  Cluster_DnsLookupFamily,
+  Cluster_LbPolicy,
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js'
-import { ClusterConfigSchema } from '../../api/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.js'
 import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
 import type { Subset } from '../../config/index.ts'
 import { buildAssignment } from '../eds/endpoints.ts'
@@ -18,6 +17,7 @@ import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
 import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
+import { dynamicForwardProxyType, isDynamicDns, lookupFamily, serviceDnsCache } from '../xds/dynamic-dns.ts'
 import { ADS_WITHOUT_TIMEOUT, durationOf, RAW_BUFFER_SOCKET, typedStruct } from '../xds/messages.ts'
 import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { type HttpOptions, type UpstreamProtocol, writeHttpOptions } from './http-options.ts'
@@ -53,10 +53,13 @@ export function outboundSpecs(proxy: ProxyNode, push: PushContext): OutboundSpec
   for (const service of scope.services) {
     if (service.resolution === 'Alias') continue
     const rule = scope.destinationRule(service, proxy.labels)
+    const dynamic = isDynamicDns(service)
     for (const port of service.ports) {
-      if (port.protocol === 'UDP') continue
+      if (port.protocol === 'UDP' || (dynamic && !FORWARDABLE.has(port.protocol))) continue
       const { hostname } = service
       add({ name: outboundClusterName(port.port, '', hostname), service, port, subset: null, rule })
+      // Its hosts are not known beforehand: there is nothing to make subsets of.
+      if (dynamic) continue
       for (const subset of rule?.rule.spec.subsets ?? []) {
         add({ name: outboundClusterName(port.port, subset.name, hostname), service, port, subset, rule })
       }
@@ -64,6 +67,22 @@ export function outboundSpecs(proxy: ProxyNode, push: PushContext): OutboundSpec
   }
   return specs
 }
+
+/** The clusters of an AUTO_PASSTHROUGH gateway: as those above, under the names that clients in other networks ask for. */
+export function passthroughClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
+  const clusters: Cluster[] = []
+  for (const spec of outboundSpecs(proxy, push)) {
+    const { service, port, subset } = spec
+    if (service.meshExternal) continue
+    const name = outboundSni(port.port, subset?.name ?? '', service.hostname)
+    const cluster = buildOutboundCluster({ ...spec, name }, proxy, push, true)
+    if (cluster) clusters.push(cluster)
+  }
+  return clusters
+}
+
+/** Protocols that name the host asked for, so that it can be resolved per request. */
+const FORWARDABLE: ReadonlySet<Protocol> = new Set<Protocol>(['HTTP', 'HTTP2', 'GRPC', 'TLS'])
 
 type Addressing = 'EDS' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'ORIGINAL_DST' | 'DYNAMIC_DNS'
 
@@ -83,8 +102,14 @@ export function addressingOf(service: Service, proxy: Pick<ProxyNode, 'type'>): 
   }
 }
 
-/** Builds one cluster; null for a DNS service without any name to resolve. */
-export function buildOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushContext): Cluster | null {
+/** Builds one cluster; null for a DNS service without any name to resolve. `passthrough`: TLS goes through as it came. */
+export function buildOutboundCluster(
+  spec: OutboundSpec,
+  proxy: ProxyNode,
+  push: PushContext,
+  passthrough = false,
+): Cluster | null {
+  if (isDynamicDns(spec.service)) return buildDynamicCluster(spec, proxy, push)
   const { service, port, name } = spec
   const { mesh } = push
   const policy = clusterPolicy(spec.rule, spec.subset, port.port, mesh)
@@ -104,8 +129,51 @@ export function buildOutboundCluster(spec: OutboundSpec, proxy: ProxyNode, push:
   applyOutlierDetection(cluster, http, policy.outlierDetection)
   applyLoadBalancer(cluster, policy, mesh)
   applyRetryBudget(cluster, policy)
-  setTls(cluster, http, spec, policy, proxy, push)
+  if (!passthrough) setTls(cluster, http, spec, policy, proxy, push)
   writeHttpOptions(cluster, http)
+  return cluster
+}
+
+/** A wildcard service whose hosts the proxy resolves itself: no endpoints, no balancing, TLS for the host asked for. */
+function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushContext): Cluster {
+  const { service, port, name } = spec
+  const policy = clusterPolicy(spec.rule, null, port.port, push.mesh)
+  const http: HttpOptions = { protocol: upstreamProtocol(port.protocol, policy, proxy, push) }
+  const { tls } = policy
+  const plain = !tls || (tls.mode ?? 'DISABLE') === 'DISABLE'
+  // Envoy insists on checking the server's name; a rule that forbids the check, or names another host, needs leave.
+  const insecure = !plain && (tls.insecureSkipVerify === true || (tls.sni ?? '') !== '')
+  const cluster = create(ClusterSchema, {
+    name,
+    altStatName: `${name};`,
+    clusterDiscoveryType: dynamicForwardProxyType(serviceDnsCache(service, proxy), insecure),
+    lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED,
+    circuitBreakers: unlimitedCircuitBreakers(),
+    commonLbConfig: {},
+    filters: metadataExchangeFilters(proxy),
+  })
+  applyConnectionPool(cluster, http, policy.connectionPool, push.mesh)
+  applyOutlierDetection(cluster, http, policy.outlierDetection)
+  applyRetryBudget(cluster, policy)
+  if (!plain) {
+    const inputs = tlsInputs(spec, http, proxy, push)
+    const found = explicitTls(tls, { ...inputs, sni: '' })
+    cluster.transportSocket = found?.socket
+    if (found) {
+      http.autoSni = !tls.sni
+      http.autoSan = !tls.insecureSkipVerify
+    }
+  }
+  const istio: JsonObject = {}
+  if (service.meshExternal) istio.external = true
+  if (spec.rule) istio.config = resourcePath(spec.rule.rule)
+  if (tls?.mode === 'SIMPLE' || tls?.mode === 'MUTUAL') istio.alpn_override = 'false'
+  cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
+  writeHttpOptions(cluster, http)
+  if (plain && Object.keys(cluster.typedExtensionProtocolOptions).length > 0) {
+    // Envoy checks server names of such clusters by default, but refuses options that leave the checks out.
+    writeHttpOptions(cluster, { ...http, autoSni: true, autoSan: true })
+  }
   return cluster
 }
 
@@ -146,15 +214,8 @@ function setAddressing(
       cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
       return true
     case 'DYNAMIC_DNS':
-      cluster.clusterDiscoveryType = {
-        case: 'clusterType',
-        value: {
-          $typeName: 'envoy.config.cluster.v3.Cluster.CustomClusterType',
-          name: 'envoy.clusters.dynamic_forward_proxy',
-          typedConfig: anyPack(ClusterConfigSchema, create(ClusterConfigSchema)),
-        },
-      }
-      return true
+      // Without a wildcard there is no host to find out: validation refuses it.
+      return false
     default: {
       const assignment = buildAssignment({
         name: spec.name,
@@ -185,7 +246,7 @@ function setDns(cluster: Cluster, proxy: ProxyNode, push: PushContext): void {
   cluster.respectDnsTtl = true
   cluster.dnsRefreshRate = durationOf(push.mesh.dnsRefreshRate)
   cluster.dnsJitter = durationOf(DNS_JITTER_MS)
-  cluster.dnsLookupFamily = lookupFamily(proxy)
+  cluster.dnsLookupFamily = lookupFamily(proxy.ips)
   cluster.typedDnsResolverConfig = {
     $typeName: 'envoy.config.core.v3.TypedExtensionConfig',
     name: 'envoy.network.dns_resolver.cares',
@@ -194,13 +255,6 @@ function setDns(cluster: Cluster, proxy: ProxyNode, push: PushContext): void {
       create(CaresDnsResolverConfigSchema, { udpMaxQueries: DNS_UDP_MAX_QUERIES }),
     ),
   }
-}
-
-function lookupFamily(proxy: ProxyNode): Cluster_DnsLookupFamily {
-  const v6 = proxy.ips.some((ip) => ip.includes(':'))
-  const v4 = proxy.ips.some((ip) => !ip.includes(':'))
-  if (v4 && v6) return Cluster_DnsLookupFamily.ALL
-  return v6 ? Cluster_DnsLookupFamily.V6_ONLY : Cluster_DnsLookupFamily.V4_ONLY
 }
 
 function setMetadata(cluster: Cluster, spec: OutboundSpec, policy: ClusterPolicy): void {
@@ -249,6 +303,23 @@ function applyRetryBudget(cluster: Cluster, policy: ClusterPolicy): void {
   }
 }
 
+function tlsInputs(
+  { service, port, subset, rule }: OutboundSpec,
+  http: HttpOptions,
+  proxy: ProxyNode,
+  push: PushContext,
+): TlsInputs {
+  return {
+    mesh: push.mesh,
+    http2: http.protocol === 'http2',
+    sni: outboundSni(port.port, subset?.name ?? '', service.hostname),
+    subjectAltNames: acceptedNames(service, push),
+    external: service.attributes.registry === 'External',
+    router: proxy.type !== 'sidecar',
+    selecting: rule?.rule.spec.workloadSelector !== undefined,
+  }
+}
+
 function setTls(
   cluster: Cluster,
   http: HttpOptions,
@@ -257,15 +328,7 @@ function setTls(
   proxy: ProxyNode,
   push: PushContext,
 ): void {
-  const { service, port } = spec
-  const inputs: TlsInputs = {
-    mesh: push.mesh,
-    http2: http.protocol === 'http2',
-    sni: outboundSni(port.port, spec.subset?.name ?? '', service.hostname),
-    subjectAltNames: acceptedNames(service, push),
-    router: proxy.type !== 'sidecar',
-    selecting: spec.rule?.rule.spec.workloadSelector !== undefined,
-  }
+  const inputs = tlsInputs(spec, http, proxy, push)
   if (policy.tls) {
     const tls = explicitTls(policy.tls, inputs)
     if (tls) {

@@ -41,6 +41,8 @@ export interface TlsInputs {
   readonly sni: string
   /** Identities that the endpoints may have; empty: any certificate of the mesh. */
   readonly subjectAltNames: readonly string[]
+  /** The service is a ServiceEntry: its names stand in for those that a rule leaves out. */
+  readonly external: boolean
   readonly router: boolean
   /** The DestinationRule selects workloads: sidecars may then read credentials too. */
   readonly selecting: boolean
@@ -67,6 +69,9 @@ export function explicitTls(
         autoSan: false,
       }
     default: {
+      // Sidecars may not read credentials: without one there is no TLS, as in istiod.
+      if (tls.credentialName && !usesCredential(tls, inputs)) return null
+      if (tls.mode === 'MUTUAL' && !tls.credentialName && !(tls.clientCertificate && tls.privateKey)) return null
       const verify = !tls.insecureSkipVerify
       const autoSni = !tls.sni
       return {
@@ -111,12 +116,22 @@ function exactNames(names: readonly string[]): CertificateValidationContext {
 
 function originationContext(tls: ClientTls, inputs: TlsInputs): UpstreamTlsContext {
   const common = create(CommonTlsContextSchema, {
-    tlsParams: CURVES_AND_VERSIONS,
+    tlsParams: originationParameters(inputs.mesh.tlsDefaults ?? {}),
     alpnProtocols: inputs.http2 ? ['h2'] : [],
   })
   setClientCertificate(common, tls, inputs)
   setValidation(common, tls, inputs)
   return create(UpstreamTlsContextSchema, { sni: tls.sni ?? '', commonTlsContext: common })
+}
+
+/** Ciphers and curves of TLS that is not the mesh's own come from MeshConfig.tlsDefaults. */
+function originationParameters(defaults: NonNullable<MeshConfig['tlsDefaults']>) {
+  const { ecdhCurves = [], cipherSuites = [] } = defaults
+  return {
+    ...CURVES_AND_VERSIONS,
+    ecdhCurves: [...ecdhCurves],
+    cipherSuites: [...cipherSuites],
+  }
 }
 
 function setClientCertificate(common: CommonTlsContext, tls: ClientTls, inputs: TlsInputs): void {
@@ -128,7 +143,8 @@ function setClientCertificate(common: CommonTlsContext, tls: ClientTls, inputs: 
 }
 
 function setValidation(common: CommonTlsContext, tls: ClientTls, inputs: TlsInputs): void {
-  const context = exactNames(tls.subjectAltNames ?? [])
+  const own = tls.subjectAltNames ?? []
+  const context = exactNames(own.length === 0 && inputs.external ? inputs.subjectAltNames : own)
   if (tls.caCrl)
     context.crl = { $typeName: 'envoy.config.core.v3.DataSource', specifier: { case: 'filename', value: tls.caCrl } }
   if (tls.insecureSkipVerify) {

@@ -20,7 +20,9 @@ import type { PushContext } from '../model/push-context.ts'
 import { type Endpoint, type HealthStatus, localityText, type Service, serviceKey } from '../model/service.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf } from '../xds/messages.ts'
+import { SNI_PREFIX } from '../xds/names.ts'
 import { applyLocality, weightOf } from './locality.ts'
+import { type GatewayEndpoints, throughGateways } from './split-horizon.ts'
 
 /** What decides one assignment. */
 export interface AssignmentInputs {
@@ -31,7 +33,7 @@ export interface AssignmentInputs {
   readonly subset: Subset | null
   readonly rule: MergedDestinationRule | null
   readonly policy: ClusterPolicy
-  readonly proxy: Pick<ProxyNode, 'locality' | 'labels' | 'nodeName' | 'clusterId'>
+  readonly proxy: Pick<ProxyNode, 'locality' | 'labels' | 'nodeName' | 'clusterId' | 'network' | 'networkView' | 'ips'>
   readonly push: PushContext
 }
 
@@ -58,8 +60,15 @@ const HEALTH: Readonly<Record<HealthStatus, EnvoyHealth>> = {
 /** The assignment of one cluster; without endpoints it is empty, never absent. */
 export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
   const endpoints = selectEndpoints(inputs)
-  const mtls = acceptsMutualTls(inputs)
-  const groups = groupByLocality(endpoints)
+  const accepts = acceptsMutualTls(inputs)
+  const { networks } = inputs.push
+  const all = groupByLocality(endpoints)
+  const { groups, gateways } = networks
+    ? throughGateways(all, networks, inputs.proxy, accepts)
+    : { groups: all, gateways: NO_GATEWAYS }
+  const mtls = (endpoint: Endpoint): boolean => gateways.has(endpoint) || accepts(endpoint)
+  // A gateway cannot tell whether what it passes on is mutual TLS: it only knows endpoints that insist on it.
+  if (inputs.name.startsWith(SNI_PREFIX)) keepMutualTls(groups, mtls)
   const out: LocalityLbEndpoints[] = []
   for (const group of applyLocality(groups, inputs, localitySetting(inputs.policy.loadBalancer, inputs.push.mesh))) {
     out.push(
@@ -87,10 +96,26 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
     if (endpoint.health === 'UNHEALTHY' && !sendUnhealthy) continue
     if (endpoint.health === 'DRAINING' && !service.attributes.persistentSession) continue
     if (inputs.subset && !labelsMatch(inputs.subset.labels, endpoint.labels)) continue
+    if (
+      inputs.push.networks &&
+      endpoint.network !== '' &&
+      proxy.networkView &&
+      !proxy.networkView.has(endpoint.network)
+    )
+      continue
     if (service.attributes.nodeLocal && endpoint.nodeName !== proxy.nodeName) continue
     selected.push(endpoint)
   }
   return selected
+}
+
+const NO_GATEWAYS: GatewayEndpoints = new Set()
+
+function keepMutualTls(groups: LocalityGroup[], mtls: (endpoint: Endpoint) => boolean): void {
+  for (const [i, group] of groups.entries()) {
+    const endpoints = group.endpoints.filter(mtls)
+    groups[i] = { ...group, endpoints, weight: weightOf(endpoints) }
+  }
 }
 
 /** Whether clients use mutual TLS to an endpoint: the rule's mode first, else what endpoint and server say. */

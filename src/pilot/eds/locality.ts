@@ -127,7 +127,7 @@ function byLabels(
 }
 
 /** Envoy's weights are 32 bits wide; a sum beyond that would be refused. */
-const MAX_WEIGHT = 4294967295
+export const MAX_WEIGHT = 4294967295
 
 /** Sum of endpoint weights, each 1 by default. */
 export function weightOf(endpoints: readonly Endpoint[]): number {

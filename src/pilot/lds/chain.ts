@@ -10,10 +10,19 @@ import {
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { Resource } from '../../config/index.ts'
 import { resourcePath } from '../model/resource.ts'
-import { durationOf } from '../xds/messages.ts'
+import type { Service } from '../model/service.ts'
+import { cidrRange, durationOf } from '../xds/messages.ts'
 
 /** Plaintext HTTP as http_inspector names it. */
 export const PLAINTEXT_HTTP_ALPN: readonly string[] = ['http/1.1', 'h2c']
+/** ALPN of the mesh's mutual TLS, whatever is spoken inside. */
+export const MUTUAL_TLS_ALPN: readonly string[] = [
+  'istio',
+  'istio-peer-exchange',
+  'istio-http/1.0',
+  'istio-http/1.1',
+  'istio-h2',
+]
 /** A peer that shakes hands for so long is gone (PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT). */
 const TRANSPORT_CONNECT_TIMEOUT = durationOf(15_000)
 
@@ -26,8 +35,8 @@ export interface OutboundChain {
   readonly transportProtocol: string
   /** The VirtualService that made it. */
   readonly source: Resource | null
-  /** An HTTP chain: the route configuration it asks for and whether grpc-web is spoken. */
-  readonly http: { readonly routes: string; readonly grpcWeb: boolean } | null
+  /** An HTTP chain: the route configuration it asks for, whether grpc-web is spoken, services resolved per request. */
+  readonly http: { readonly routes: string; readonly grpcWeb: boolean; readonly dynamic: Service[] } | null
   readonly filters: readonly Filter[]
 }
 
@@ -60,15 +69,8 @@ export function chainMatch(chain: OutboundChain): FilterChainMatch {
     serverNames: names,
     applicationProtocols: [...chain.applicationProtocols],
     transportProtocol: chain.transportProtocol,
-    prefixRanges: [...chain.destinations].sort().map(cidr),
+    prefixRanges: [...chain.destinations].sort().map(cidrRange),
   })
-}
-
-function cidr(range: string) {
-  const slash = range.indexOf('/')
-  const address = slash < 0 ? range : range.slice(0, slash)
-  const bits = slash < 0 ? (address.includes(':') ? 128 : 32) : Number(range.slice(slash + 1))
-  return { addressPrefix: address, prefixLen: bits }
 }
 
 export function filterChain(

@@ -23,7 +23,9 @@ import {
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { MongoProxySchema } from '../../api/gen/envoy/extensions/filters/network/mongo_proxy/v3/mongo_proxy_pb.js'
 import { FilterConfigSchema as AlpnSchema, FilterConfig_Protocol } from '../../api/gen/istio/alpn_pb.js'
+import type { Service } from '../model/service.ts'
 import { istioStatsConfig } from '../telemetry/istio-stats.ts'
+import { anyHostDnsCache, dynamicForwardProxyFilter, serviceDnsCache } from '../xds/dynamic-dns.ts'
 import { typedStruct } from '../xds/messages.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
 
@@ -100,9 +102,13 @@ export const NO_SECURITY: HttpSecurityFilters = { custom: [], jwt: [], rbac: [] 
 export function httpFilters(
   context: ListenerContext,
   kind: ListenerClass,
-  grpcWeb: boolean,
-  security: HttpSecurityFilters,
+  options: {
+    readonly grpcWeb: boolean
+    readonly security: HttpSecurityFilters
+    readonly dynamic?: readonly Service[]
+  },
 ): HttpFilter[] {
+  const { grpcWeb, security, dynamic = [] } = options
   const filters: HttpFilter[] = []
   if (context.canExchangeMetadata) {
     const inMesh = context.proxyConfig.proxyHeaders?.metadataExchangeHeaders?.mode === 'IN_MESH'
@@ -116,6 +122,13 @@ export function httpFilters(
   const { metrics } = kind === 'inbound' ? context.telemetry.server : context.telemetry.client
   if (metrics && context.canReportIstioStats) {
     filters.push(httpFilter('istio.stats', istioStatsConfig(metrics, kind === 'outbound')))
+  }
+  if (kind === 'outbound') {
+    for (const service of dynamic) filters.push(dynamicForwardProxyFilter(serviceDnsCache(service, context.proxy)))
+    // On every port: each route table ends with the route to hosts that nobody knows.
+    if (context.scope.outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS') {
+      filters.push(dynamicForwardProxyFilter(anyHostDnsCache(context.proxy)))
+    }
   }
   filters.push(context.proxyConfig.proxyHeaders?.envoyDebugHeaders?.disabled ? QUIET_ROUTER : ROUTER)
   return filters

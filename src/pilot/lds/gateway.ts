@@ -13,17 +13,20 @@ import {
   type MergedServer,
   mergedGateways,
 } from '../gateway/merge.ts'
+import { hostSubsetOf } from '../model/host.ts'
 import { isHttp } from '../model/protocol.ts'
+import type { ServicePort } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf } from '../xds/messages.ts'
-import { chainMatch, filterChain, type OutboundChain } from './chain.ts'
+import { outboundSni } from '../xds/names.ts'
+import { chainMatch, filterChain, MUTUAL_TLS_ALPN, type OutboundChain } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { PROXY_PROTOCOL, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
 import { l4MatchApplies } from './l4-chains.ts'
 import { WILDCARD } from './outbound.ts'
-import { routeFilters } from './tcp-proxy.ts'
+import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
 
 export function gatewayListeners(context: ListenerContext): Listener[] {
   const listeners: Listener[] = []
@@ -80,7 +83,8 @@ function tlsAndTcpChains(context: ListenerContext, port: MergedPort, name: strin
     if (isHttpServer(server)) {
       const socket = gatewayTlsSocket(server.tls!, context.mesh)
       https.push(chain(sniHosts, [httpFilter(context, merged, name)], socket))
-    } else if (server.tls && isPassthrough(server)) tcp.push(...passthroughChains(context, merged, passthroughNames))
+    } else if (server.tls?.mode === 'AUTO_PASSTHROUGH') tcp.push(...autoPassthroughChains(context, merged))
+    else if (server.tls && isPassthrough(server)) tcp.push(...passthroughChains(context, merged, passthroughNames))
     else {
       const filters = tcpRouteFilters(context, merged)
       if (filters)
@@ -109,6 +113,10 @@ function chain(
   return filterChain(filters, open ? undefined : chainMatch(parts), source, socket)
 }
 
+function serverPort({ server: { port }, protocol }: MergedServer): ServicePort {
+  return { name: port.name, port: port.number, protocol, targetPort: 0, targetPortName: '' }
+}
+
 /** VirtualServices bound to a server's Gateway that share a host with it. */
 function boundTo(context: ListenerContext, { gateway, hosts }: MergedServer): VirtualService[] {
   return context.push.virtualServices
@@ -118,7 +126,7 @@ function boundTo(context: ListenerContext, { gateway, hosts }: MergedServer): Vi
 
 /** The first tcp route for the server's port. */
 function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter[] | null {
-  const { server, gateway, protocol } = merged
+  const { server, gateway } = merged
   for (const vs of boundTo(context, merged)) {
     for (const tcp of vs.spec.tcp ?? []) {
       const fits =
@@ -127,7 +135,7 @@ function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter
       if (fits) {
         return [
           ...networkSecurity(context.push, context.proxy),
-          ...routeFilters(context, tcp.route ?? [], protocol, server.port.number, vs.metadata, 'gateway'),
+          ...routeFilters(context, tcp.route ?? [], serverPort(merged), vs.metadata, 'gateway'),
         ]
       }
     }
@@ -137,7 +145,7 @@ function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter
 
 /** TLS that is not ended here: routed by server name. A name serves the first route that has it. */
 function passthroughChains(context: ListenerContext, merged: MergedServer, taken: Set<string>): FilterChain[] {
-  const { server, gateway, protocol } = merged
+  const { server, gateway } = merged
   const chains: FilterChain[] = []
   for (const vs of boundTo(context, merged)) {
     for (const tls of vs.spec.tls ?? []) {
@@ -145,8 +153,37 @@ function passthroughChains(context: ListenerContext, merged: MergedServer, taken
         if (!l4MatchApplies(match, context.proxy, gateway, server.port.number)) continue
         if (match.sniHosts.some((name) => taken.has(name))) continue
         for (const name of match.sniHosts) taken.add(name)
-        const filters = routeFilters(context, tls.route ?? [], protocol, server.port.number, vs.metadata, 'gateway')
+        const filters = routeFilters(context, tls.route ?? [], serverPort(merged), vs.metadata, 'gateway')
         chains.push(chain(match.sniHosts, [...networkSecurity(context.push, context.proxy), ...filters], undefined))
+      }
+    }
+  }
+  return chains
+}
+
+/**
+ * TLS passed on to the cluster that its server name spells out: how one network's workloads reach another's. Only mutual
+ * TLS of the mesh gets in, by its ALPN, and only to endpoints that insist on it.
+ */
+function autoPassthroughChains(context: ListenerContext, { hosts }: MergedServer): FilterChain[] {
+  const chains: FilterChain[] = []
+  for (const service of context.scope.services) {
+    if (service.meshExternal || service.resolution === 'Alias') continue
+    if (!hosts.some(({ host }) => hostSubsetOf(service.hostname, host))) continue
+    const subsets = context.scope.destinationRule(service, context.proxy.labels)?.rule.spec.subsets ?? []
+    for (const port of service.ports) {
+      if (port.protocol === 'UDP') continue
+      for (const subset of ['', ...subsets.map(({ name }) => name)]) {
+        const parts: OutboundChain = {
+          serverNames: [outboundSni(port.port, subset, service.hostname)],
+          destinations: [],
+          applicationProtocols: MUTUAL_TLS_ALPN,
+          transportProtocol: '',
+          source: null,
+          http: null,
+          filters: passthroughFilters(context, service, port, subset),
+        }
+        chains.push(filterChain(parts.filters, chainMatch(parts), null))
       }
     }
   }

@@ -12,10 +12,11 @@ import {
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { PreserveCaseFormatterConfigSchema } from '../../api/gen/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
-import type { MeshConfig, ProxyHeaders } from '../../config/index.ts'
+import type { MeshConfig, MeshNetworks, ProxyHeaders } from '../../config/index.ts'
+import type { Service } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
-import { ADS_WITHOUT_TIMEOUT, durationOf } from '../xds/messages.ts'
+import { ADS_WITHOUT_TIMEOUT, cidrRange, durationOf } from '../xds/messages.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
 import { type HttpSecurityFilters, httpFilters, networkFilter } from './filters.ts'
 
@@ -27,6 +28,8 @@ export interface HttpChainOptions {
   readonly routes: string | RouteConfiguration
   readonly grpcWeb: boolean
   readonly security: HttpSecurityFilters
+  /** Wildcard services whose hosts are resolved as requests name them. */
+  readonly dynamic?: readonly Service[]
   /** The port is declared to speak HTTP/2. */
   readonly http2?: boolean
   /** HTTP proxy port of sidecars: requests name the whole URL. */
@@ -55,7 +58,7 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
       typeof options.routes === 'string'
         ? { case: 'rds', value: { configSource: ADS_WITHOUT_TIMEOUT, routeConfigName: options.routes } }
         : { case: 'routeConfig', value: options.routes },
-    httpFilters: httpFilters(context, kind, options.grpcWeb, options.security),
+    httpFilters: httpFilters(context, kind, options),
     streamIdleTimeout: ZERO,
     ...normalization(context.mesh),
     proxy100Continue: !options.httpProxy,
@@ -148,10 +151,17 @@ function gatewaySettings(context: ListenerContext): Init {
   const usual = FORWARD[gatewayTopology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
   return {
     useRemoteAddress: true,
+    internalAddressConfig: internalAddresses(context.push.meshNetworks),
     xffNumTrustedHops: gatewayTopology?.numTrustedProxies ?? 0,
     ...serverHeader(context, 'istio-envoy'),
     ...clientCertificate(proxyHeaders, usual, GATEWAY_DETAILS),
   }
+}
+
+/** Clients at these addresses are internal: ranges that MeshNetworks names. Undefined: Envoy's own idea. */
+function internalAddresses({ networks = {} }: MeshNetworks): Init['internalAddressConfig'] {
+  const ranges = Object.values(networks).flatMap(({ endpoints = [] }) => endpoints.flatMap((e) => e.fromCidr ?? []))
+  return ranges.length > 0 ? { cidrRanges: [...new Set(ranges)].sort().map(cidrRange) } : undefined
 }
 
 /** MeshConfig.pathNormalization; DEFAULT is BASE. */

@@ -12,7 +12,7 @@ import { isGrpc, isHttp, isHttp2, listenerProtocol, type Protocol } from '../mod
 import { resourcePath } from '../model/resource.ts'
 import { inboundRouteConfiguration } from '../rds/inbound.ts'
 import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts'
-import { PLAINTEXT_HTTP_ALPN } from './chain.ts'
+import { MUTUAL_TLS_ALPN, PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { mutualTlsSocket } from './downstream-tls.ts'
 import { mongoFilter, tcpMetadataFilters, tcpStatsFilters } from './filters.ts'
@@ -40,7 +40,6 @@ export interface InboundPort {
   readonly tls?: ServerTls
 }
 
-const MTLS_ALL = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2']
 const MTLS_HTTP = ['istio-http/1.0', 'istio-http/1.1', 'istio-h2']
 const MTLS_TCP = ['istio-peer-exchange', 'istio']
 
@@ -71,11 +70,11 @@ function chainKinds(mode: MutualTlsMode, protocol: 'HTTP' | 'TCP' | 'AUTO'): Cha
     case 'HTTP':
       if (mode === 'STRICT') return [mtls('http')]
       if (mode === 'DISABLE') return [plain('http')]
-      return [mtls('http', MTLS_ALL), plain('http')]
+      return [mtls('http', MUTUAL_TLS_ALPN), plain('http')]
     case 'TCP':
       if (mode === 'STRICT') return [mtls('tcp')]
       if (mode === 'DISABLE') return [plain('tcp')]
-      return [mtls('tcp', MTLS_ALL), opaqueTls, plain('tcp')]
+      return [mtls('tcp', MUTUAL_TLS_ALPN), opaqueTls, plain('tcp')]
     case 'AUTO':
       if (mode === 'STRICT') return [mtls('http', MTLS_HTTP), mtls('tcp')]
       if (mode === 'DISABLE') return [plain('http', PLAINTEXT_HTTP_ALPN), plain('tcp')]

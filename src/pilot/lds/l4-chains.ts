@@ -5,6 +5,7 @@ import type { ProxyNode } from '../model/node.ts'
 import { isTls } from '../model/protocol.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
+import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import type { OutboundChain } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { routeFilters, singleDestinationFilters } from './tcp-proxy.ts'
@@ -61,7 +62,7 @@ function tlsChains(
             serverNames: match.sniHosts,
             destinations: subnets.length > 0 && port.port > 0 ? subnets : cidr ? [cidr] : [],
             source: vs,
-            filters: routeFilters(context, tls.route ?? [], port.protocol, port.port, vs.metadata),
+            filters: routeFilters(context, tls.route ?? [], port, vs.metadata),
           }),
         )
       }
@@ -69,12 +70,12 @@ function tlsChains(
   }
   if (chains.length > 0) return chains
   // With an address of its own the destination is known; only a shared wildcard needs the server name to tell services apart.
-  const bySni = cidr !== '' || (service.addresses.length === 0 && bind === WILDCARD)
+  const bySni = cidr !== '' || isDynamicDns(service) || (service.addresses.length === 0 && bind === WILDCARD)
   return [
     chain({
       serverNames: bySni ? [service.hostname, ...service.aliases] : [],
       destinations: cidr ? [cidr] : [],
-      filters: singleDestinationFilters(context, service, port.protocol, servicePort(service, port)),
+      filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
     }),
   ]
 }
@@ -101,7 +102,7 @@ function tcpChains(
         subnets.push(...match.destinationSubnets)
       }
       if (!everything && subnets.length === 0) continue
-      const filters = routeFilters(context, tcp.route ?? [], port.protocol, port.port, vs.metadata)
+      const filters = routeFilters(context, tcp.route ?? [], port, vs.metadata)
       chains.push(chain({ destinations: everything ? own : subnets, source: vs, filters }))
       if (everything) return chains
       if (subnets.length === 1 && subnets[0] === cidr) return chains
@@ -110,7 +111,7 @@ function tcpChains(
   chains.push(
     chain({
       destinations: own,
-      filters: singleDestinationFilters(context, service, port.protocol, servicePort(service, port)),
+      filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
     }),
   )
   return chains

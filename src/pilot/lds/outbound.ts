@@ -8,6 +8,7 @@ import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listen
 import { isHttp, type ListenerProtocol, listenerProtocol, type Protocol, parseProtocol } from '../model/protocol.ts'
 import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
 import type { EgressListener } from '../model/sidecar-scope.ts'
+import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, type OutboundChain, PLAINTEXT_HTTP_ALPN, sameMatch } from './chain.ts'
 import type { ListenerContext } from './context.ts'
@@ -147,9 +148,13 @@ function addAt(
   let replaces = false
   if (kind === 'HTTP') {
     // One HTTP listener serves all services of the port; only a TCP one needs merging.
-    if (current && listenerProtocol(current.protocol) !== 'TCP') return
+    if (current && listenerProtocol(current.protocol) !== 'TCP') {
+      const http = current.chains.find((chain) => chain.http)?.http
+      if (isDynamicDns(service)) http?.dynamic.push(service)
+      return
+    }
     const sniffed = bind === WILDCARD && port.protocol !== 'HTTP_PROXY'
-    chains = [httpChain(String(port.port), port, sniffed)]
+    chains = [httpChain(String(port.port), service, port, sniffed)]
     if (sniffed) protocol = 'Unsupported'
   } else if (kind === 'TCP') {
     chains = l4Chains(context, candidate.egress.virtualServices, service, port, bind, candidate.cidr)
@@ -158,7 +163,7 @@ function addAt(
     const routes = bind === WILDCARD ? String(port.port) : `${service.hostname}:${port.port}`
     chains = [
       ...l4Chains(context, candidate.egress.virtualServices, service, port, bind, candidate.cidr),
-      httpChain(routes, port, true),
+      httpChain(routes, service, port, true),
     ]
     replaces = current !== undefined && isHttp(current.protocol)
   }
@@ -179,14 +184,14 @@ function cannotShare(incoming: Protocol, existing: Protocol): boolean {
   return [incoming, existing].some((protocol) => protocol === 'MySQL' || protocol === 'Mongo')
 }
 
-function httpChain(routes: string, port: ServicePort, sniffed: boolean): OutboundChain {
+function httpChain(routes: string, service: Service, port: ServicePort, sniffed: boolean): OutboundChain {
   return {
     serverNames: [],
     destinations: [],
     applicationProtocols: sniffed ? PLAINTEXT_HTTP_ALPN : [],
     transportProtocol: sniffed ? 'raw_buffer' : '',
     source: null,
-    http: { routes, grpcWeb: port.protocol === 'GRPC-Web' },
+    http: { routes, grpcWeb: port.protocol === 'GRPC-Web', dynamic: isDynamicDns(service) ? [service] : [] },
     filters: [],
   }
 }
@@ -213,6 +218,7 @@ function finish(context: ListenerContext, entry: Entry): Listener {
             statPrefix: `outbound_${name}`,
             routes: chain.http.routes,
             grpcWeb: chain.http.grpcWeb,
+            dynamic: chain.http.dynamic,
             security: NO_SECURITY,
           }),
         ]

@@ -4,15 +4,22 @@ import { anyPack, type Duration } from '@bufbuild/protobuf/wkt'
 import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { TcpProxySchema } from '../../api/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { parseDuration, type RouteDestination, type TrafficPolicy } from '../../config/index.ts'
-import type { Protocol } from '../model/protocol.ts'
-import type { Service } from '../model/service.ts'
+import { statName } from '../cds/stat-name.ts'
+import type { Service, ServicePort } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
+import { isDynamicDns, serviceDnsCache, sniForwardProxyFilter } from '../xds/dynamic-dns.ts'
 import { durationOf } from '../xds/messages.ts'
-import { BLACK_HOLE_CLUSTER, outboundClusterName, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
+import { BLACK_HOLE_CLUSTER, outboundClusterName, outboundSni, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
 import { mongoFilter, networkFilter, tcpStatsFilters } from './filters.ts'
 
 type TcpProxyInit = MessageInitShape<typeof TcpProxySchema>
+
+/** How long a connection may be idle, and live, in milliseconds: a DestinationRule's for the whole host. */
+export type TcpLimits = Pick<
+  NonNullable<NonNullable<TrafficPolicy['connectionPool']>['tcp']>,
+  'idleTimeout' | 'maxConnectionDuration'
+>
 
 export interface TcpProxyOptions {
   readonly kind: ListenerClass
@@ -20,13 +27,14 @@ export interface TcpProxyOptions {
   readonly target: TcpProxyInit['clusterSpecifier']
   readonly hashSourceIp?: boolean
   readonly tunnel?: TrafficPolicy['tunnel']
+  readonly limits?: TcpLimits
   /** The loop guards never log. */
   readonly silent?: boolean
 }
 
 export function tcpProxy(context: ListenerContext, options: TcpProxyOptions): Filter {
   const side = options.kind === 'inbound' ? context.telemetry.server : context.telemetry.client
-  const { tunnel } = options
+  const { tunnel, limits } = options
   return networkFilter(
     'envoy.filters.network.tcp_proxy',
     anyPack(
@@ -34,7 +42,9 @@ export function tcpProxy(context: ListenerContext, options: TcpProxyOptions): Fi
       create(TcpProxySchema, {
         statPrefix: options.statPrefix,
         clusterSpecifier: options.target,
-        idleTimeout: idleTimeout(context),
+        idleTimeout: limits?.idleTimeout === undefined ? idleTimeout(context) : durationOf(limits.idleTimeout),
+        maxDownstreamConnectionDuration:
+          limits?.maxConnectionDuration === undefined ? undefined : durationOf(limits.maxConnectionDuration),
         hashPolicy: options.hashSourceIp ? [{ policySpecifier: { case: 'sourceIp', value: {} } }] : [],
         accessLog: options.silent ? [] : buildAccessLogs(context.mesh, side, 'tcp'),
         tunnelingConfig: tunnel
@@ -68,10 +78,9 @@ export function catchAllFilters(context: ListenerContext): Filter[] {
       : egressProxy
         ? outboundClusterName(egressProxy.port, egressProxy.subset, egressProxy.host)
         : PASSTHROUGH_CLUSTER
-  const policy = mode === 'REGISTRY_ONLY' ? BLACK_HOLE_CLUSTER : PASSTHROUGH_CLUSTER
   return [
     ...tcpStatsFilters(context, 'outbound'),
-    tcpProxy(context, { kind: 'outbound', statPrefix: policy, target: { case: 'cluster', value: cluster } }),
+    tcpProxy(context, { kind: 'outbound', statPrefix: cluster, target: { case: 'cluster', value: cluster } }),
   ]
 }
 
@@ -79,22 +88,75 @@ export function catchAllFilters(context: ListenerContext): Filter[] {
 export function singleDestinationFilters(
   context: ListenerContext,
   service: Service,
-  protocol: Protocol,
+  listenerPort: Pick<ServicePort, 'protocol' | 'name'>,
   port: number,
-  subset = '',
-  kind: ListenerClass = 'outbound',
 ): Filter[] {
-  const cluster = outboundClusterName(port, subset, service.hostname)
-  const policy = policyOf(context, service, port, subset)
+  const dynamic = isDynamicDns(service) ? [sniForwardProxyFilter(serviceDnsCache(service, context.proxy), port)] : []
+  const cluster = outboundClusterName(port, '', service.hostname)
   return [
-    ...tcpStatsFilters(context, kind),
-    ...(protocol === 'Mongo' ? [mongoFilter(cluster)] : []),
+    ...tcpStatsFilters(context, 'outbound'),
+    ...dynamic,
+    ...clusterFilters(context, { cluster, service, subset: '', port, listenerPort, kind: 'outbound' }),
+  ]
+}
+
+/** What decides a tcp_proxy to one cluster. */
+interface ClusterTarget {
+  readonly cluster: string
+  /** Undefined: no service that the proxy knows has the name. */
+  readonly service: Service | undefined
+  readonly subset: string
+  readonly port: number
+  readonly listenerPort: Pick<ServicePort, 'protocol' | 'name'>
+  readonly kind: ListenerClass
+}
+
+function clusterFilters(context: ListenerContext, target: ClusterTarget): Filter[] {
+  const { cluster, service, subset, port, listenerPort, kind } = target
+  const policy = service && policyOf(context, service, port, subset)
+  const template = context.mesh.outboundClusterStatName
+  const statPrefix = service
+    ? statName(template, {
+        name: cluster,
+        service,
+        port: { ...NO_PORT, port, name: listenerPort.name },
+        subset: subset ? { name: subset } : null,
+      })
+    : cluster
+  return [
+    ...(listenerPort.protocol === 'Mongo' ? [mongoFilter(statPrefix)] : []),
     tcpProxy(context, {
       kind,
-      statPrefix: cluster,
+      statPrefix,
       target: { case: 'cluster', value: cluster },
       hashSourceIp: policy?.loadBalancer?.consistentHash?.useSourceIp,
       tunnel: policy?.tunnel,
+      limits: policy?.limits,
+    }),
+  ]
+}
+
+const NO_PORT: Omit<ServicePort, 'port' | 'name'> = { protocol: 'TCP', targetPort: 0, targetPortName: '' }
+
+/** An AUTO_PASSTHROUGH gateway's chain to one cluster of a service: no policy of the gateway's own applies. */
+export function passthroughFilters(
+  context: ListenerContext,
+  service: Service,
+  servicePort: ServicePort,
+  subset: string,
+): Filter[] {
+  const { port } = servicePort
+  const cluster = outboundSni(port, subset, service.hostname)
+  const { loadBalancer, limits } = policyOf(context, service, port, subset) ?? {}
+  const template = context.mesh.outboundClusterStatName
+  return [
+    ...tcpStatsFilters(context, 'gateway'),
+    tcpProxy(context, {
+      kind: 'gateway',
+      statPrefix: statName(template, { name: cluster, service, port: servicePort, subset: { name: subset } }),
+      target: { case: 'cluster', value: cluster },
+      hashSourceIp: loadBalancer?.consistentHash?.useSourceIp,
+      limits,
     }),
   ]
 }
@@ -103,33 +165,29 @@ export function singleDestinationFilters(
 export function routeFilters(
   context: ListenerContext,
   routes: readonly RouteDestination[],
-  protocol: Protocol,
-  listenerPort: number,
+  listenerPort: ServicePort,
   owner: { readonly name: string; readonly namespace: string },
   kind: ListenerClass = 'outbound',
 ): Filter[] {
-  const live = routes.length > 1 ? routes.filter((route) => route.weight) : routes
-  const first = live[0]
+  const first = routes[0]
   if (!first) return []
+  const { protocol, port: number } = listenerPort
   const clusterOf = ({ destination }: RouteDestination): string =>
-    destinationCluster(context, destination.host, destination.subset ?? '', destination.port?.number, listenerPort)
-  if (live.length === 1) {
-    const service = context.scope.servicesByHost.get(first.destination.host)
-    const cluster = clusterOf(first)
-    const port = Number(cluster.split('|')[1])
-    const policy = service ? policyOf(context, service, port, first.destination.subset ?? '') : undefined
+    destinationCluster(context, destination.host, destination.subset ?? '', destination.port?.number, number)
+  const service = context.scope.servicesByHost.get(first.destination.host)
+  const cluster = clusterOf(first)
+  const port = Number(cluster.split('|')[1])
+  if (routes.length === 1) {
+    const subset = first.destination.subset ?? ''
     return [
       ...tcpStatsFilters(context, kind),
-      ...(protocol === 'Mongo' ? [mongoFilter(cluster)] : []),
-      tcpProxy(context, {
-        kind,
-        statPrefix: cluster,
-        target: { case: 'cluster', value: cluster },
-        hashSourceIp: policy?.loadBalancer?.consistentHash?.useSourceIp,
-        tunnel: policy?.tunnel,
-      }),
+      ...clusterFilters(context, { cluster, service, subset, port, listenerPort, kind }),
     ]
   }
+  const clusters = routes.flatMap((route) => (route.weight ? { name: clusterOf(route), weight: route.weight } : []))
+  if (clusters.length === 0) return []
+  // The first destination's rule speaks for the connection: it is hashed and limited before it has a destination.
+  const policy = service && policyOf(context, service, port, '')
   const statPrefix = `${owner.name}.${owner.namespace}`
   return [
     ...tcpStatsFilters(context, kind),
@@ -137,10 +195,10 @@ export function routeFilters(
     tcpProxy(context, {
       kind,
       statPrefix,
-      target: {
-        case: 'weightedClusters',
-        value: { clusters: live.map((route) => ({ name: clusterOf(route), weight: route.weight ?? 0 })) },
-      },
+      target: { case: 'weightedClusters', value: { clusters } },
+      hashSourceIp: policy?.loadBalancer?.consistentHash?.useSourceIp,
+      tunnel: policy?.tunnel,
+      limits: policy?.limits,
     }),
   ]
 }
@@ -164,7 +222,7 @@ function policyOf(
   service: Service,
   port: number,
   subset: string,
-): Pick<TrafficPolicy, 'loadBalancer' | 'tunnel'> | undefined {
+): (Pick<TrafficPolicy, 'loadBalancer' | 'tunnel'> & { readonly limits: TcpLimits | undefined }) | undefined {
   const merged = scope.destinationRule(service, proxy.labels)
   if (!merged) return undefined
   const { trafficPolicy, subsets } = merged.rule.spec
@@ -172,5 +230,5 @@ function policyOf(
   const atPort = (policy: TrafficPolicy | undefined) =>
     policy?.portLevelSettings?.find((setting) => setting.port?.number === port)
   const loadBalancer = (atPort(own) ?? own)?.loadBalancer ?? (atPort(trafficPolicy) ?? trafficPolicy)?.loadBalancer
-  return { loadBalancer, tunnel: own?.tunnel ?? trafficPolicy?.tunnel }
+  return { loadBalancer, tunnel: own?.tunnel ?? trafficPolicy?.tunnel, limits: trafficPolicy?.connectionPool?.tcp }
 }

@@ -5,6 +5,7 @@ import {
   type Gateway,
   type IstioKind,
   type MeshConfig,
+  type MeshNetworks,
   type Resource,
   type Sidecar,
 } from '../../config/index.ts'
@@ -14,6 +15,7 @@ import { buildSidecarScope } from './build-sidecar-scope.ts'
 import { mergeDelegates } from './delegates.ts'
 import { DestinationRuleIndex } from './destination-rules.ts'
 import { labelsMatch } from './host.ts'
+import { type NetworkGateways, networkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { PushContext, ScopeSubject } from './push-context.ts'
@@ -28,6 +30,9 @@ export type ResourceLists = { readonly [K in IstioKind]: readonly Resource<K>[] 
 export interface PushInputs {
   readonly version: string
   readonly mesh: MeshConfig
+  readonly meshNetworks: MeshNetworks
+  /** Addresses of network gateways named by host. */
+  readonly gatewayAddresses: ReadonlyMap<string, readonly string[]>
   readonly domain: string
   readonly clusterId: string
   readonly registry: RegistrySnapshot
@@ -37,21 +42,52 @@ export interface PushInputs {
   readonly credentialGrants: PushContext['credentialGrants']
 }
 
-/** Sorts parsed resources into lists. Lists of kinds that did not change are taken over from `before`. */
-export function listResources(
-  resources: Iterable<AnyResource>,
-  changed: ReadonlySet<IstioKind> | null,
-  before: ResourceLists | null,
-  kinds: readonly IstioKind[],
-): ResourceLists {
+/** Sorts parsed resources into lists. */
+export function listResources(resources: Iterable<AnyResource>, kinds: readonly IstioKind[]): ResourceLists {
   const lists = {} as Record<IstioKind, Resource[]>
-  for (const kind of kinds) if (!before || !changed || changed.has(kind)) lists[kind] = []
+  for (const kind of kinds) lists[kind] = []
   for (const resource of resources) lists[resource.kind]?.push(resource)
-  for (const kind of kinds) {
-    if (lists[kind]) lists[kind].sort(compareByAge)
-    else lists[kind] = before![kind] as Resource[]
-  }
+  for (const kind of kinds) lists[kind].sort(compareByAge)
   return lists as unknown as ResourceLists
+}
+
+/** One resource before and after; undefined: it was not there, or is not any more. */
+export interface ResourceChange {
+  readonly before: AnyResource | undefined
+  readonly after: AnyResource | undefined
+}
+
+/** Lists after some changes. Those of kinds without a change, and the lists given, stay what they are. */
+export function updateLists(
+  lists: ResourceLists,
+  changes: Iterable<ResourceChange>,
+  touched: ReadonlySet<IstioKind>,
+): ResourceLists {
+  const next: Record<string, readonly Resource[]> = { ...lists }
+  const gone = new Set<Resource>()
+  const came: Resource[] = []
+  for (const { before, after } of changes) {
+    if (before) gone.add(before)
+    if (after) came.push(after)
+  }
+  for (const kind of touched) {
+    const list = (next[kind] ?? []).filter((resource) => !gone.has(resource))
+    for (const resource of came) if (resource.kind === kind) list.splice(placeFor(list, resource), 0, resource)
+    next[kind] = list
+  }
+  return next as unknown as ResourceLists
+}
+
+/** Where in a list, oldest first, a resource belongs. */
+function placeFor(list: readonly Resource[], resource: Resource): number {
+  let low = 0
+  let high = list.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compareByAge(list[middle]!, resource) <= 0) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Builds a snapshot. Indexes whose inputs are the same objects as in `before` are shared with it, scopes included. */
@@ -65,6 +101,8 @@ class Snapshot implements PushContext {
   readonly domain: string
   readonly clusterId: string
   readonly services: PushContext['services']
+  readonly meshNetworks: MeshNetworks
+  readonly networks: NetworkGateways | null
   readonly endpoints: PushContext['endpoints']
   readonly workloads: PushContext['workloads']
   readonly credentials: PushContext['credentials']
@@ -97,6 +135,8 @@ class Snapshot implements PushContext {
     this.domain = domain
     this.clusterId = inputs.clusterId
     this.services = registry.services
+    this.meshNetworks = inputs.meshNetworks
+    this.networks = sharedNetworks(inputs, before)
     this.endpoints = registry.endpoints
     this.workloads = registry.workloads
     this.credentials = inputs.credentials
@@ -232,6 +272,14 @@ class Snapshot implements PushContext {
     }
     return this.endpointsByAddress
   }
+}
+
+/** Gateways are few and services many: the same gateways stay the same object, so that nothing is made anew for them. */
+function sharedNetworks(inputs: PushInputs, before: Snapshot | null): NetworkGateways | null {
+  const { meshNetworks, registry, clusterId, gatewayAddresses: resolved } = inputs
+  const { services, nodes } = registry
+  const found = networkGateways({ meshNetworks, services, nodes, clusterId, resolved })
+  return found && before?.networks?.key === found.key ? before.networks : found
 }
 
 /** The port that a service's port means on one workload: by name from the workload's ports, else the number. */

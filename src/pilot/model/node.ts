@@ -34,6 +34,8 @@ export interface ProxyNode {
   readonly interceptionMode: InterceptionMode
   readonly clusterId: string
   readonly network: string
+  /** Networks whose endpoints it wants to see (REQUESTED_NETWORK_VIEW); null: all. */
+  readonly networkView: ReadonlySet<string> | null
   readonly nodeName: string
   readonly istioVersion: string
   /** The proxy can bind ports below 1024 only when this is false. */
@@ -102,6 +104,7 @@ export function parseNode(node: Node): Result<ProxyNode> {
     interceptionMode: mode === 'TPROXY' || mode === 'NONE' ? mode : 'REDIRECT',
     clusterId: text(metadata, 'CLUSTER_ID'),
     network: text(metadata, 'NETWORK'),
+    networkView: networkView(metadata.REQUESTED_NETWORK_VIEW),
     nodeName: text(metadata, 'NODE_NAME'),
     istioVersion: text(metadata, 'ISTIO_VERSION'),
     unprivileged: flag(metadata, 'UNPRIVILEGED_POD'),
@@ -122,6 +125,13 @@ function namesOf({ name, typeUrls }: Node['extensions'][number]): string[] {
 function text(metadata: JsonObject, key: string): string {
   const value = metadata[key]
   return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
+}
+
+/** A list, or names with commas between them. */
+function networkView(value: JsonValue | undefined): ReadonlySet<string> | null {
+  const list = typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : []
+  const names = list.filter((name): name is string => typeof name === 'string' && name !== '')
+  return names.length > 0 ? new Set(names) : null
 }
 
 function flag(metadata: JsonObject, key: string): boolean {

@@ -5,12 +5,14 @@ import type {
   EnvoyFilter,
   Gateway,
   MeshConfig,
+  MeshNetworks,
   RequestAuthentication,
   ServiceEntry,
   Sidecar,
   Telemetry,
 } from '../../config/index.ts'
 import type { DestinationRuleIndex } from './destination-rules.ts'
+import type { NetworkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import type { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { EndpointSet, Workload } from './service.ts'
@@ -32,6 +34,9 @@ export interface PushContext {
   readonly domain: string
   readonly clusterId: string
   readonly services: ServiceIndex
+  readonly meshNetworks: MeshNetworks
+  /** Gateways between networks; null in a mesh of one network. */
+  readonly networks: NetworkGateways | null
   /** By {@link serviceKey}; several registries may add to one service. */
   readonly endpoints: ReadonlyMap<string, EndpointSet>
   readonly workloads: WorkloadIndex

@@ -52,6 +52,18 @@ export interface ServiceAttributes {
   readonly resourceName: string
   /** True when the resource is a Kubernetes headless Service (clusterIP None). */
   readonly headless: boolean
+  /** Where a Kubernetes Service is reached from outside its cluster; null: nowhere. */
+  readonly external: ExternalAddresses | null
+}
+
+/** Addresses of a Service outside its cluster. */
+export interface ExternalAddresses {
+  /** Of its load balancer, and its `externalIPs`: IPs or host names. */
+  readonly addresses: readonly string[]
+  /** Nodes whose external address counts instead: annotation `traffic.istio.io/nodeSelector`. */
+  readonly nodeSelector: Readonly<Record<string, string>> | null
+  /** With a node selector: the port on the nodes for each port of the Service. */
+  readonly nodePorts: Readonly<Record<number, number>>
 }
 
 export interface Service {

@@ -75,6 +75,36 @@ apiVersion: networking.istio.io/v1alpha3
 kind: EnvoyFilter
 metadata: {name: f}
 spec: {workloadSelector: {labels: {app: client}}, configPatches: [{applyTo: CLUSTER, match: {}, patch: {operation: MERGE, value: {connect_timeout: 1s}}}, {applyTo: VIRTUAL_HOST, match: {}, patch: {operation: MERGE, value: {request_headers_to_remove: [x]}}}]}`,
+  'service of its own': `
+apiVersion: v1
+kind: Service
+metadata: {name: more}
+spec: {clusterIP: 10.96.0.77, selector: {app: client}, ports: [{name: http, port: 80, targetPort: 8080}]}`,
+  'DestinationRule of its own service': `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web}
+spec: {host: web, trafficPolicy: {connectionPool: {http: {maxConcurrentStreams: 7}}}}`,
+  AuthorizationPolicy: `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web}
+spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}`,
+  RequestAuthentication: `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt}
+spec: {jwtRules: [{issuer: i, jwks: '{"keys":[]}'}]}`,
+  'Sidecar with ingress': `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default}
+spec: {ingress: [{port: {number: 9999, protocol: HTTP, name: http}, defaultEndpoint: "127.0.0.1:8080"}], egress: [{hosts: ["*/*"]}]}`,
+  'inbound EnvoyFilter': `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: f}
+spec: {configPatches: [{applyTo: LISTENER, match: {context: SIDECAR_INBOUND}, patch: {operation: MERGE, value: {stat_prefix: p}}}]}`,
   Telemetry: `
 apiVersion: telemetry.istio.io/v1
 kind: Telemetry
@@ -148,6 +178,16 @@ test('an incremental context generates what one built from nothing does', () => 
       )
     }
   }
+})
+
+test('what a proxy has for itself stays the same object when services of others change', () => {
+  const mesh = new TestMesh(BASE)
+  const generator = new ResourceGenerator()
+  const before = generator.clusterState(PROXIES.client!, mesh.push())
+  mesh.put(serviceYaml('other', { ip: '10.1.0.9', vip: '10.96.0.9' }))
+  const after = generator.clusterState(PROXIES.client!, mesh.push())
+  assert.equal(after.own, before.own)
+  assert.notEqual(after.outbound, before.outbound)
 })
 
 test('a mesh configuration of its own is never served from the cache of another', () => {

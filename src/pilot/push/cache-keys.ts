@@ -1,10 +1,14 @@
 // Keys of encoded resources. Each names every input of what it stands for: equal keys, equal bytes.
+
+import type { MeshConfig } from '../../config/index.ts'
 import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
 import { localitySetting } from '../cds/traffic-policy.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
 import { versionOf } from '../model/identity.ts'
 import type { ProxyNode } from '../model/node.ts'
+import { providerHost } from '../model/provider-service.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { localityText, serviceKey } from '../model/service.ts'
 import { countsAttempts } from '../rds/index.ts'
@@ -25,7 +29,13 @@ export function proxyClass(proxy: ProxyNode): string {
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */
 export function placeOf(proxy: AssignmentInputs['proxy']): string {
-  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${labelsText(proxy.labels)}`
+  return `${localityText(proxy.locality)}@${proxy.nodeName}@${proxy.clusterId}@${networkOf(proxy)}@${labelsText(proxy.labels)}`
+}
+
+/** What of a proxy decides through which network gateways it reaches endpoints. */
+function networkOf({ network, networkView, ips }: AssignmentInputs['proxy']): string {
+  const view = networkView ? [...networkView].sort().join(',') : '*'
+  return `${network}/${view}/${ips.some((ip) => !ip.includes(':'))}/${ips.some((ip) => ip.includes(':'))}`
 }
 
 /** Labels as one text, in a fixed order. */
@@ -61,7 +71,7 @@ export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushConte
   const dns = addressing === 'STRICT_DNS' || addressing === 'LOGICAL_DNS'
   if (!original && !dns) return base
   // These look at the endpoints themselves.
-  const endpoints = `${base}|${versionOf(set ?? null)}|${versionOf(push.peerAuthentications)}`
+  const endpoints = `${base}|${versionOf(set ?? null)}|${versionOf(push.peerAuthentications)}|${push.networks?.key ?? ''}`
   return dns ? `${endpoints}|${placeOf(proxy)}` : endpoints
 }
 
@@ -76,6 +86,7 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
   return [
     name,
     countsAttempts(proxy, push),
+    proxyConfigOf(proxy, push.mesh).proxyHeaders?.xForwardedHost?.enabled === true,
     scope.key,
     proxy.namespace,
     proxy.dnsDomain,
@@ -122,6 +133,7 @@ export function assignmentKey(inputs: AssignmentInputs): string {
     versionOf(inputs.subset),
     versionOf(push.mesh),
     versionOf(push.peerAuthentications),
+    push.networks ? `${push.networks.key}@${networkOf(proxy)}` : '',
   ].join('|')
   const setting = localitySetting(policy.loadBalancer, push.mesh)
   const { trafficDistribution, nodeLocal } = service.attributes
@@ -131,4 +143,44 @@ export function assignmentKey(inputs: AssignmentInputs): string {
     trafficDistribution === 'PreferSameNode' ||
     (setting !== null && ((setting.distribute?.length ?? 0) > 0 || policy.outlierDetection !== undefined))
   return placed ? `${base}|${placeOf(proxy)}` : base
+}
+
+/**
+ * The objects that decide what a sidecar has for itself (fixed and inbound clusters, inbound listeners), beside itself:
+ * equal lists, equal resources. Services it does not serve are not among them; only whether providers' services exist.
+ */
+export function ownInputs(proxy: ProxyNode, push: PushContext): readonly unknown[] {
+  const scope = push.sidecarScope(proxy)
+  const { mesh } = push
+  const inputs: unknown[] = [
+    mesh,
+    scope.sidecar,
+    patchesFor(proxy, push),
+    push.peerAuthentications,
+    push.requestAuthentications,
+    push.authorizationPolicies,
+    push.keySets,
+    push.telemetries,
+    ...providerServices(mesh).map((service) => providerHost(push, service)),
+  ]
+  for (const { service, port, targetPort } of push.serviceInstances(proxy)) {
+    inputs.push(service, port, targetPort, scope.destinationRule(service, proxy.labels)?.rule)
+  }
+  return inputs
+}
+
+const services = new WeakMap<MeshConfig, readonly string[]>()
+
+/** The services that extension providers of a mesh name. */
+function providerServices(mesh: MeshConfig): readonly string[] {
+  let known = services.get(mesh)
+  if (!known) {
+    const settings = mesh.extensionProviders.flatMap((provider) => Object.values(provider) as unknown[])
+    known = settings.flatMap((value) => {
+      const { service } = (typeof value === 'object' && value !== null ? value : {}) as { service?: unknown }
+      return typeof service === 'string' ? [service] : []
+    })
+    services.set(mesh, known)
+  }
+  return known
 }

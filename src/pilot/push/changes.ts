@@ -59,6 +59,8 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
   const kinds = KINDS_OF_TYPE[typeUrl]
   if (!kinds) return 'none'
   for (const kind of changes.kinds) if (kinds.has(kind)) return 'all'
+  // A server with AUTO_PASSTHROUGH needs clusters of its own.
+  if (typeUrl === CDS_TYPE && proxy.type !== 'sidecar' && changes.kinds.has('Gateway')) return 'all'
   // Which VirtualServices a Sidecar's hosts import decides which services' clusters exist.
   if (changes.kinds.has('VirtualService') && push.sidecars.length > 0 && (typeUrl === CDS_TYPE || typeUrl === EDS_TYPE))
     return 'all'

@@ -20,14 +20,17 @@ export function allClusters(state: ClusterState): EncodedResource[] {
 
 const deltas = new WeakMap<readonly EncodedResource[], WeakMap<readonly EncodedResource[], ClusterDelta>>()
 
+const UNCHANGED: ClusterDelta = { changed: [], removed: [] }
+
 /** The difference between two states. */
 export function clusterDelta(before: ClusterState, after: ClusterState): ClusterDelta {
-  const own = compare(before.own, after.own)
+  const own = before.own === after.own ? UNCHANGED : compare(before.own, after.own)
   if (before.outbound === after.outbound) return own
   let known = deltas.get(after.outbound)
   if (!known) deltas.set(after.outbound, (known = new WeakMap()))
   let outbound = known.get(before.outbound)
   if (!outbound) known.set(before.outbound, (outbound = compare(before.outbound, after.outbound)))
+  if (own === UNCHANGED) return outbound
   return { changed: [...outbound.changed, ...own.changed], removed: [...outbound.removed, ...own.removed] }
 }
 

@@ -14,7 +14,7 @@ import { CDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.t
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
-import { outboundClusterName } from '../xds/names.ts'
+import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
 import { allClusters, type ClusterState, clusterDelta } from './cluster-state.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
@@ -43,6 +43,8 @@ export interface Client {
 const ACK_PATIENCE_MS = 5_000
 /** The queue yields to the event loop (new requests, acknowledgements) after working this long. */
 const SLICE_MS = 8
+
+const NO_NAMES: readonly string[] = []
 
 export interface DiscoveryServerOptions {
   readonly generator: ResourceGenerator
@@ -296,7 +298,8 @@ export class DiscoveryServer implements XdsHandler {
         ? watched.names
         : extent === 'endpoints'
           ? this.endpointNames(client, changes, watched.names)
-          : []
+          : NO_NAMES
+    if (names === NO_NAMES) return sent
     const resources = this.generate(EDS_TYPE, client, names)
     return this.send(client, EDS_TYPE, resources, names, false, changes.all) || sent
   }
@@ -311,8 +314,10 @@ export class DiscoveryServer implements XdsHandler {
       const subsets = scope.destinationRule(service, client.proxy.labels)?.rule.spec.subsets ?? []
       for (const port of service.ports) {
         for (const subset of ['', ...subsets.map((s) => s.name)]) {
-          const name = outboundClusterName(port.port, subset, service.hostname)
-          if (watched.has(name)) names.push(name)
+          for (const nameOf of [outboundClusterName, outboundSni]) {
+            const name = nameOf(port.port, subset, service.hostname)
+            if (watched.has(name)) names.push(name)
+          }
         }
       }
     }

@@ -18,12 +18,21 @@ import { patchesFor } from '../envoy-filter/select.ts'
 import { generateGrpcClusters, generateGrpcListeners, generateGrpcRoutes } from '../grpc/generate.ts'
 import { generateInboundListeners, generateListeners, generateOutboundListeners } from '../lds/index.ts'
 import { versionOf } from '../model/identity.ts'
+import { Memo } from '../model/memo.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { generateNameTable, NDS_TYPE } from '../nds/generate.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
-import { assignmentKey, clusterKey, outboundListenersKey, placeOf, proxyClass, routeKey } from './cache-keys.ts'
+import {
+  assignmentKey,
+  clusterKey,
+  outboundListenersKey,
+  ownInputs,
+  placeOf,
+  proxyClass,
+  routeKey,
+} from './cache-keys.ts'
 import { allClusters, type ClusterState } from './cluster-state.ts'
 import { EncodedCache, encodeResource, encodeRouteConfiguration } from './encoded-cache.ts'
 
@@ -54,6 +63,8 @@ export class ResourceGenerator {
   readonly assignments = new EncodedCache<EncodedResource>(CACHE_CAPACITY)
   readonly listeners = new EncodedCache<readonly EncodedResource[]>(LISTENER_CACHE_CAPACITY)
   readonly routes = new EncodedCache<EncodedResource>(ROUTE_CACHE_CAPACITY)
+  /** What a sidecar has for itself. */
+  private readonly own = new Memo<ProxyNode, readonly EncodedResource[]>()
   /** Outbound clusters of all proxies of one scope and class, for the push context at hand. */
   private outbound = new Map<string, readonly EncodedResource[]>()
   /** Assignments by name, for all proxies of one scope and place. */
@@ -110,9 +121,10 @@ export class ResourceGenerator {
 
   /** All clusters of a proxy, in the two parts that change for different reasons. */
   clusterState(proxy: ProxyNode, push: PushContext): ClusterState {
+    const make = () => fixedClusters(proxy, push).map((c) => encodeResource(ClusterSchema, c.name, c))
     return {
       outbound: this.outboundClusters(proxy, push),
-      own: fixedClusters(proxy, push).map((c) => encodeResource(ClusterSchema, c.name, c)),
+      own: proxy.type === 'sidecar' ? this.own.get(proxy, CDS_TYPE, ownInputs(proxy, push), make) : make(),
     }
   }
 
@@ -122,7 +134,10 @@ export class ResourceGenerator {
     const outbound = this.listeners.get(outboundListenersKey(proxy, push), () =>
       generateOutboundListeners(proxy, push).map(encode),
     )
-    return [...outbound, ...generateInboundListeners(proxy, push).map(encode)]
+    const inbound = this.own.get(proxy, LDS_TYPE, ownInputs(proxy, push), () =>
+      generateInboundListeners(proxy, push).map(encode),
+    )
+    return [...outbound, ...inbound]
   }
 
   private outboundClusters(proxy: ProxyNode, push: PushContext): readonly EncodedResource[] {

@@ -1,11 +1,12 @@
 // The domains of a virtual host: every name under which a client may know the service.
+import { Memo } from '../model/memo.ts'
 import type { Service } from '../model/service.ts'
 
 /**
  * Domains of a service for a client in `clientDomain` (`ns.svc.cluster.local`), in Istio's order. With `port` set each
  * stands with and without it: a listener that shares one route table for many ports needs both.
  */
-export function serviceDomains(service: Service, clientDomain: string, port: number | null): string[] {
+function serviceDomains(service: Service, clientDomain: string, port: number | null): string[] {
   const domains: string[] = []
   for (const host of [service.hostname, ...service.aliases]) domains.push(...hostDomains(host, clientDomain))
   if (service.resolution === 'Passthrough' && service.attributes.registry === 'Kubernetes') {
@@ -40,4 +41,44 @@ function shortNames(host: string, clientDomain: string): string[] {
   if (`${nameAndNamespace.slice(dot + 1)}${suffix}` !== clientDomain)
     return [nameAndNamespace, `${nameAndNamespace}.svc`]
   return [nameAndNamespace.slice(0, dot), `${nameAndNamespace}.svc`, nameAndNamespace]
+}
+
+/** The name of a virtual host, and the domains it would like to have. */
+export interface Domains {
+  readonly name: string
+  readonly all: readonly string[]
+  readonly lower: readonly string[]
+}
+
+export function domainsOf(name: string, all: readonly string[]): Domains {
+  return { name, all, lower: all.map((domain) => domain.toLowerCase()) }
+}
+
+const memo = new Memo<Service, Domains>()
+
+/** Name and domains of a service's virtual host in a table; `allPorts`: the table is shared by many ports. */
+export function servedDomains(service: Service, clientDomain: string, port: number, allPorts: boolean): Domains {
+  return memo.get(service, `${port}|${allPorts}|${clientDomain}`, [], () =>
+    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, allPorts ? port : null)),
+  )
+}
+
+/** A domain stands once in a table, whatever its case; a short name never hides the full name of another service. */
+export function freeDomains(
+  { all, lower }: Domains,
+  own: string,
+  taken: Set<string>,
+  known: ReadonlySet<string>,
+): readonly string[] {
+  let free: string[] | null = null
+  for (let i = 0; i < all.length; i++) {
+    const domain = all[i]!
+    const hidden = taken.has(lower[i]!) || (domain !== own && known.has(domain) && !domain.startsWith(`${own}:`))
+    if (hidden) free ??= all.slice(0, i)
+    else {
+      taken.add(lower[i]!)
+      free?.push(domain)
+    }
+  }
+  return free ?? all
 }

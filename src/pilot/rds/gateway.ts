@@ -11,6 +11,7 @@ import type { VirtualService } from '../../config/index.ts'
 import { commonHosts, type MergedServer, mergedGateways } from '../gateway/merge.ts'
 import { compareText } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { outboundClusterName } from '../xds/names.ts'
 import { hashPolicyFor } from './hash-policy.ts'
@@ -113,6 +114,7 @@ function routesFor(
   return virtualServiceRoutes(vs, {
     subject: { labels: proxy.labels, namespace: proxy.namespace, gateways: new Set([gateway]), port },
     destinations: destinationsOf(proxy, push, port),
+    forwardsHost: proxyConfigOf(proxy, push.mesh).proxyHeaders?.xForwardedHost?.enabled === true,
     tls,
   })
 }

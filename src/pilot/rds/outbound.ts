@@ -14,13 +14,15 @@ import { versionOf } from '../model/identity.ts'
 import { Memo } from '../model/memo.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { isHttp, type Protocol } from '../model/protocol.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import type { EgressListener, SidecarScope } from '../model/sidecar-scope.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { durationOf } from '../xds/messages.ts'
-import { outboundClusterName, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
-import { serviceDomains } from './domains.ts'
+import { outboundClusterName } from '../xds/names.ts'
+import { catchAll, MAX_DIRECT_RESPONSE_BYTES } from './catch-all.ts'
+import { type Domains, domainsOf, freeDomains, servedDomains } from './domains.ts'
 import { hashPolicyFor } from './hash-policy.ts'
 import { outboundRetryPolicy } from './retry.ts'
 import type { Destinations } from './route-action.ts'
@@ -39,8 +41,12 @@ interface RouteTable {
   readonly egress: EgressListener
   /** {@link ALL_PORTS} or the listener's port. */
   readonly port: number
+  /** Requests whose URI is rewritten carry x-forwarded-host: ProxyConfig.proxyHeaders. */
+  readonly forwardsHost: boolean
   /** Services that have the port, by host. */
   readonly services: ReadonlyMap<string, TableService>
+  /** What beside the objects themselves decides routes: equal for tables that may share them. */
+  readonly variant: string
 }
 
 interface TableService {
@@ -67,7 +73,7 @@ export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push:
   const config = create(RouteConfigurationSchema, {
     name,
     validateClusters: false,
-    maxDirectResponseBodySizeBytes: 1024 * 1024,
+    maxDirectResponseBodySizeBytes: MAX_DIRECT_RESPONSE_BYTES,
     ignorePortInHostMatching: true,
   })
   const egress = egressListenerFor(scope, name, port)
@@ -78,7 +84,7 @@ export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push:
     return config
   }
   hosts.sort((a, b) => compareText(a.name, b.name))
-  config.virtualHosts = [...hosts, catchAll(scope)]
+  config.virtualHosts = [...hosts, catchAll(scope, proxyConfigOf(proxy, push.mesh))]
   return config
 }
 
@@ -101,60 +107,75 @@ function tableOf(
   const tablePort = egress.port?.protocol.toUpperCase() === 'HTTP_PROXY' ? ALL_PORTS : port
   const services = new Map<string, TableService>()
   for (const service of egress.services) {
-    const ports = tablePort === ALL_PORTS ? service.ports : service.ports.filter((p) => p.port === tablePort)
     const known = services.get(service.hostname)
-    if (ports.length === 0 || (known && known.service.attributes.namespace === proxy.namespace)) continue
-    if (!known || service.attributes.namespace === proxy.namespace) services.set(service.hostname, { service, ports })
+    if (
+      known &&
+      (known.service.attributes.namespace === proxy.namespace || service.attributes.namespace !== proxy.namespace)
+    )
+      continue
+    const found = tableService(service, tablePort)
+    if (found.ports.length > 0) services.set(service.hostname, found)
   }
-  return { push, scope, proxy, egress, port: tablePort, services }
+  const forwardsHost = proxyConfigOf(proxy, push.mesh).proxyHeaders?.xForwardedHost?.enabled === true
+  const labelled = push.virtualServices.selectsSources || scope.selectingRules
+  const variant = [
+    tablePort,
+    egress.port ? 'listener' : '',
+    proxy.namespace,
+    versionOf(push.mesh),
+    versionOf(scope.sidecar),
+    forwardsHost,
+    ...(labelled ? Object.entries(proxy.labels).sort().flat() : []),
+  ].join('|')
+  return { push, scope, proxy, egress, port: tablePort, services, forwardsHost, variant }
+}
+
+const tableServices = new Memo<Service, TableService>()
+
+/** The same object for the same service and port, so that what was made from it is found again. */
+function tableService(service: Service, port: number): TableService {
+  return tableServices.get(service, `${port}`, NOTHING, () => ({
+    service,
+    ports: port === ALL_PORTS ? service.ports : service.ports.filter((p) => p.port === port),
+  }))
 }
 
 function virtualHosts(table: RouteTable): VirtualHost[] {
   const wrappers = wrap(table)
   const known = new Set<string>()
   for (const { services, port } of wrappers) {
-    for (const { hostname } of services) known.add(hostname).add(`${hostname}:${port}`)
+    for (const { hostname } of services) {
+      known.add(hostname)
+      if (table.port === ALL_PORTS) known.add(`${hostname}:${port}`)
+    }
   }
   const names = new Set<string>()
   const domainsTaken = new Set<string>()
   const hosts: VirtualHost[] = []
+  const { dnsDomain } = table.proxy
+  const served = (service: Service, port: number) => servedDomains(service, dnsDomain, port, table.port === ALL_PORTS)
+  const add = (wrapper: Wrapper, host: string, wanted: Domains): void => {
+    const { name } = wanted
+    if (names.has(name)) return
+    names.add(name)
+    const domains = freeDomains(wanted, host, domainsTaken, known)
+    if (domains.length === 0) return
+    const { routes } = wrapper
+    hosts.push(
+      hostMemo.get(routes, name, domains, () =>
+        create(VirtualHostSchema, { name, domains: [...domains], routes, includeRequestAttemptCount: true }),
+      ),
+    )
+  }
   for (const wrapper of wrappers) {
     if (table.port !== ALL_PORTS && wrapper.port !== table.port) continue
-    const add = (host: string, service: Service | null): void => {
+    for (const host of wrapper.hosts) {
       const name = `${host}:${wrapper.port}`
-      if (names.has(name)) return
-      names.add(name)
-      const all = service
-        ? serviceDomains(service, table.proxy.dnsDomain, table.port === ALL_PORTS ? wrapper.port : null)
-        : table.port === ALL_PORTS
-          ? [host, name]
-          : [host]
-      const domains = freeDomains(all, host, domainsTaken, known)
-      if (domains.length === 0) return
-      const { routes } = wrapper
-      hosts.push(
-        hostMemo.get(routes, `${name} ${domains.join(' ')}`, () =>
-          create(VirtualHostSchema, { name, domains, routes, includeRequestAttemptCount: true }),
-        ),
-      )
+      add(wrapper, host, domainsOf(name, table.port === ALL_PORTS ? [host, name] : [host]))
     }
-    for (const host of wrapper.hosts) add(host, null)
-    for (const service of wrapper.services) add(service.hostname, service)
+    for (const service of wrapper.services) add(wrapper, service.hostname, served(service, wrapper.port))
   }
   return hosts
-}
-
-/** A domain stands once in a table, whatever its case; a short name never hides the full name of another service. */
-function freeDomains(all: readonly string[], own: string, taken: Set<string>, known: ReadonlySet<string>): string[] {
-  const free: string[] = []
-  for (const domain of all) {
-    const lower = domain.toLowerCase()
-    if (taken.has(lower)) continue
-    if (domain !== own && !domain.startsWith(`${own}:`) && known.has(domain)) continue
-    taken.add(lower)
-    free.push(domain)
-  }
-  return free
 }
 
 function wrap(table: RouteTable): Wrapper[] {
@@ -182,28 +203,29 @@ function wrap(table: RouteTable): Wrapper[] {
   return port === ALL_PORTS ? wrappers : wrappers.filter((wrapper) => wrapper.port === port)
 }
 
+const NOTHING: readonly unknown[] = []
 /** Routes and virtual hosts are kept from one push to the next: a change costs what it touches, not the whole table. */
-const routeMemo = new Memo<VirtualService | Service, Route[]>()
+const defaultMemo = new Memo<Service, Route[]>()
+const routeMemo = new Memo<VirtualService, Route[]>()
+const wrapperMemo = new Memo<VirtualService, readonly Wrapper[]>()
 const hostMemo = new Memo<Route[], VirtualHost>()
 
-function defaultRoutes({ push, scope, proxy }: RouteTable, service: Service, port: number): Route[] {
+function defaultRoutes({ push, scope, proxy, variant }: RouteTable, service: Service, port: number): Route[] {
   const rule = scope.destinationRule(service, proxy.labels)
-  const key = `${port}|${versionOf(rule?.rule ?? null)}|${versionOf(push.mesh)}`
-  return routeMemo.get(service, key, () => [defaultRoute(push, scope, service, port, proxy.labels)])
+  return defaultMemo.get(service, `${port}|${variant}`, [rule?.rule], () => [
+    defaultRoute(push, scope, service, port, proxy.labels),
+  ])
 }
 
-/** Everything beside the VirtualService itself that decides its routes for one table. */
-function routesKey({ push, scope, proxy, port, services }: RouteTable, vs: VirtualService): string {
-  const parts: (string | number)[] = [port, proxy.namespace, versionOf(push.mesh)]
+/** Every object beside the VirtualService itself that decides its routes. */
+function routeInputs({ scope, proxy, services }: RouteTable, vs: VirtualService): unknown[] {
+  const inputs: unknown[] = []
   for (const host of destinationHosts(vs)) {
-    const service = scope.servicesByHost.get(host) ?? null
+    const service = scope.servicesByHost.get(host)
     const rule = service && scope.destinationRule(service, proxy.labels)
-    parts.push(versionOf(services.get(host)?.service ?? null), versionOf(service), versionOf(rule?.rule ?? null))
+    inputs.push(services.get(host), service, rule?.rule)
   }
-  if (push.virtualServices.selectsSources) {
-    for (const label of Object.keys(proxy.labels).sort()) parts.push(label, proxy.labels[label]!)
-  }
-  return parts.join('|')
+  return inputs
 }
 
 function takesRoutes(protocol: Protocol): boolean {
@@ -223,14 +245,24 @@ function relevant({ egress, port, services }: RouteTable): readonly VirtualServi
   })
 }
 
-function wrapVirtualService(table: RouteTable, vs: VirtualService): Wrapper[] {
-  const routes = routeMemo.get(vs, routesKey(table, vs), () =>
+function wrapVirtualService(table: RouteTable, vs: VirtualService): readonly Wrapper[] {
+  const inputs = routeInputs(table, vs)
+  const routes = routeMemo.get(vs, table.variant, inputs, () =>
     virtualServiceRoutes(vs, {
       subject: { labels: table.proxy.labels, namespace: table.proxy.namespace, gateways: MESH_ONLY, port: table.port },
       destinations: destinationsOf(table),
+      forwardsHost: table.forwardsHost,
       tls: false,
     }),
   )
+  const hosts = vs.spec.hosts ?? []
+  // Which services a wildcard stands for, any service of the table may change.
+  if (hosts.some((host) => host.startsWith('*'))) return wrappersOf(table, vs, routes)
+  const served = hosts.map((host) => table.services.get(host))
+  return wrapperMemo.get(vs, table.variant, [routes, ...served], () => wrappersOf(table, vs, routes))
+}
+
+function wrappersOf(table: RouteTable, vs: VirtualService, routes: Route[]): Wrapper[] {
   if (routes.length === 0) return []
   const { hosts, services } = split(table, vs)
   const byPort = new Map<number, Service[]>()
@@ -331,42 +363,5 @@ function defaultRoute(
         hashPolicy: hash ? [hash] : [],
       },
     },
-  })
-}
-
-/** Where requests to unknown hosts go. */
-function catchAll(scope: SidecarScope): VirtualHost {
-  const { mode, egressProxy } = scope.outboundTrafficPolicy
-  if (mode === 'REGISTRY_ONLY') {
-    return create(VirtualHostSchema, {
-      name: 'block_all',
-      domains: ['*'],
-      includeRequestAttemptCount: true,
-      routes: [
-        {
-          name: 'block_all',
-          match: { pathSpecifier: { case: 'prefix', value: '/' } },
-          action: { case: 'directResponse', value: { status: 502 } },
-        },
-      ],
-    })
-  }
-  const cluster = egressProxy
-    ? outboundClusterName(egressProxy.port, egressProxy.subset, egressProxy.host)
-    : PASSTHROUGH_CLUSTER
-  return create(VirtualHostSchema, {
-    name: 'allow_any',
-    domains: ['*'],
-    includeRequestAttemptCount: true,
-    routes: [
-      {
-        name: 'allow_any',
-        match: { pathSpecifier: { case: 'prefix', value: '/' } },
-        action: {
-          case: 'route',
-          value: { clusterSpecifier: { case: 'cluster', value: cluster }, timeout: ZERO, maxGrpcTimeout: ZERO },
-        },
-      },
-    ],
   })
 }

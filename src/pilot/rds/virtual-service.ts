@@ -12,6 +12,8 @@ import { corsConfig, faultConfig } from './typed-filters.ts'
 export interface RouteInputs {
   readonly subject: MatchSubject
   readonly destinations: Destinations
+  /** Rewritten requests say what host they asked for. */
+  readonly forwardsHost?: boolean
   /** The listener terminates TLS. */
   readonly tls: boolean
 }
@@ -44,6 +46,8 @@ function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest
   else if (http.directResponse) {
     route.action = { case: 'directResponse', value: directResponseAction(http.directResponse) }
   } else route.action = { case: 'route', value: routeAction(http, inputs.destinations, changes, semantics, match) }
+  if (inputs.forwardsHost && http.rewrite && route.action.case === 'route')
+    route.action.value.appendXForwardedHost = true
   route.requestHeadersToAdd = changes.requestHeadersToAdd
   route.requestHeadersToRemove = changes.requestHeadersToRemove
   route.responseHeadersToAdd = changes.responseHeadersToAdd

@@ -61,9 +61,13 @@ const SHAPES: Readonly<Record<string, Check>> = {
       ports: list(
         fields({ name: string, port, protocol: string, targetPort: portOrName, appProtocol: string }, ['port']),
       ),
+      externalIPs: list(string),
       internalTrafficPolicy: string,
       publishNotReadyAddresses: boolean,
       trafficDistribution: string,
+    }),
+    status: fields({
+      loadBalancer: fields({ ingress: list(fields({ ip: string, hostname: string })) }),
     }),
   }),
   Pod: fields({

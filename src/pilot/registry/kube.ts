@@ -5,6 +5,7 @@ import { kubeProtocol } from '../model/protocol.ts'
 import {
   type Endpoint,
   type ExportTo,
+  type ExternalAddresses,
   type HealthStatus,
   type Locality,
   NO_LOCALITY,
@@ -15,6 +16,8 @@ import {
   type Workload,
 } from '../model/service.ts'
 
+import type { NetworkLookup } from './network-lookup.ts'
+
 /** What conversions need to know of the mesh. */
 export interface RegistrySettings {
   readonly domain: string
@@ -22,6 +25,7 @@ export interface RegistrySettings {
   readonly trustDomain: string
   readonly rootNamespace: string
   readonly defaultServiceExportTo: readonly string[]
+  readonly networks: NetworkLookup
 }
 
 interface ServiceSpec {
@@ -30,7 +34,15 @@ interface ServiceSpec {
   type?: string
   externalName?: string
   selector?: Record<string, string>
-  ports?: { name?: string; port: number; protocol?: string; targetPort?: number | string; appProtocol?: string }[]
+  ports?: {
+    name?: string
+    port: number
+    protocol?: string
+    targetPort?: number | string
+    appProtocol?: string
+    nodePort?: number
+  }[]
+  externalIPs?: string[]
   internalTrafficPolicy?: string
   publishNotReadyAddresses?: boolean
   trafficDistribution?: string
@@ -79,6 +91,7 @@ export function convertService(object: KubeObject, settings: RegistrySettings): 
     persistentSession: labels['istio.io/persistent-session'] !== undefined,
     resourceName: name,
     headless,
+    external: externalAddresses(object, spec),
   }
   return {
     hostname: kubeHostname(name, namespace, settings.domain),
@@ -91,6 +104,31 @@ export function convertService(object: KubeObject, settings: RegistrySettings): 
     subjectAltNames: [],
     creationMs: creationMsOf(object),
     attributes,
+  }
+}
+
+const NODE_SELECTOR = 'traffic.istio.io/nodeSelector'
+
+function externalAddresses(object: KubeObject, spec: ServiceSpec): ExternalAddresses | null {
+  const nodeSelector = nodeSelectorOf(object.metadata.annotations?.[NODE_SELECTOR])
+  if (nodeSelector) {
+    const ports = spec.ports?.flatMap(({ port, nodePort }) => (nodePort ? [[port, nodePort] as const] : [])) ?? []
+    return { addresses: [], nodeSelector, nodePorts: Object.fromEntries(ports) }
+  }
+  const status = object.status as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } } | undefined
+  const balancer = spec.type === 'LoadBalancer' ? (status?.loadBalancer?.ingress ?? []) : []
+  const addresses = [...balancer.flatMap(({ ip, hostname }) => ip || hostname || []), ...(spec.externalIPs ?? [])]
+  return addresses.length > 0 ? { addresses, nodeSelector: null, nodePorts: {} } : null
+}
+
+/** A JSON object of node labels, `{}` for every node; null when it is none. */
+function nodeSelectorOf(text: string | undefined): Readonly<Record<string, string>> | null {
+  if (!text) return null
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, string>) : null
+  } catch {
+    return null
   }
 }
 
@@ -178,7 +216,7 @@ export function convertPod(
     locality: podLocality(labels, node),
     health: pod.metadata.deletionTimestamp ? 'TERMINATING' : ready ? 'HEALTHY' : 'UNHEALTHY',
     nodeName: spec.nodeName ?? '',
-    network: labels['topology.istio.io/network'] ?? '',
+    network: settings.networks.of(status.podIP, labels),
     weight: 0,
     tlsMode: labels['security.istio.io/tlsMode'] === 'istio' ? 'istio' : 'disabled',
     ports,
@@ -335,12 +373,13 @@ function bareEndpoint(
   nodeName: string,
   settings: RegistrySettings,
 ): Endpoint {
+  const network = settings.networks.of(address, {})
   return {
     address,
     addresses: [address],
     portName,
     port,
-    labels: topologyLabels({}, locality, nodeName, '', settings.clusterId),
+    labels: topologyLabels({}, locality, nodeName, network, settings.clusterId),
     locality,
     health,
     serviceAccount: '',
@@ -348,7 +387,7 @@ function bareEndpoint(
     workloadName: '',
     namespace,
     nodeName,
-    network: '',
+    network,
     weight: 0,
     hostName: '',
     subDomain: '',

@@ -36,6 +36,7 @@ export interface RegistrySnapshot {
   readonly services: ServiceIndex
   readonly endpoints: ReadonlyMap<string, EndpointSet>
   readonly workloads: WorkloadIndex
+  readonly nodes: ReadonlyMap<string, KubeObject>
 }
 
 interface Entry {
@@ -50,6 +51,7 @@ export class Registry {
   private readonly pods = new Map<string, KubeObject>()
   private readonly podWorkloads = new Map<string, Workload>()
   private readonly entryWorkloads = new Map<string, Workload>()
+  private readonly workloadEntries = new Map<string, WorkloadEntry>()
   private readonly kubeServices = new Map<string, Service>()
   /** `namespace/service` to slices by name. */
   private readonly slices = new Map<string, Map<string, KubeObject>>()
@@ -75,6 +77,7 @@ export class Registry {
       services: new ServiceIndex([]),
       endpoints: new Map(),
       workloads: { byAddress: new Map(), byNamespace: new Map() },
+      nodes: new Map(),
     }
   }
 
@@ -89,6 +92,7 @@ export class Registry {
     const gone = event.type === 'deleted'
     switch (kind) {
       case 'Node':
+        this.nodesChanged = true
         if (gone) this.nodes.delete(key)
         else this.nodes.set(key, object)
         if (!event.previous || !isDeepStrictEqual(event.previous.metadata.labels, object.metadata.labels)) {
@@ -149,13 +153,33 @@ export class Registry {
     if (before) this.touchWorkload(before)
     if (item) {
       const workload = convertWorkloadEntry(item, this.settings)
+      this.workloadEntries.set(key, item)
       this.entryWorkloads.set(key, workload)
       this.touchWorkload(workload)
-    } else this.entryWorkloads.delete(key)
+    } else {
+      this.entryWorkloads.delete(key)
+      this.workloadEntries.delete(key)
+    }
     this.workloadsChanged = true
   }
 
   private workloadsChanged = false
+  private nodesChanged = false
+
+  /** The network of the whole cluster, from its system namespace; everything that has no other is converted anew. */
+  setSystemNetwork(network: string): void {
+    const { networks } = this.settings
+    if (networks.systemNetwork === network) return
+    networks.systemNetwork = network
+    for (const key of this.pods.keys()) this.dirtyPods.add(key)
+    for (const key of this.kubeServices.keys()) this.dirtyKube.add(key)
+    for (const key of this.entries.keys()) this.dirtyEntries.add(key)
+    for (const [key, workload] of this.entryWorkloads) {
+      const item = this.workloadEntries.get(key)
+      if (item) this.applyWorkloadEntry(key, item)
+      else this.touchWorkload(workload)
+    }
+  }
 
   /** Applies what is pending and returns what it changed; {@link current} is the new snapshot then. */
   flush(): RegistryChanges {
@@ -193,11 +217,13 @@ export class Registry {
     const services = this.dirtyServices
     const workloads = this.dirtyWorkloads
     const workloadsChanged = this.workloadsChanged
-    if (services.size > 0 || endpoints || workloadsChanged) {
+    const nodesChanged = this.nodesChanged
+    if (services.size > 0 || endpoints || workloadsChanged || nodesChanged) {
       this.snapshot = {
         services: services.size > 0 ? this.buildServices() : this.snapshot.services,
         endpoints: endpoints ?? this.snapshot.endpoints,
         workloads: workloadsChanged ? this.buildWorkloads() : this.snapshot.workloads,
+        nodes: nodesChanged ? new Map(this.nodes) : this.snapshot.nodes,
       }
     }
     this.dirtyKube = new Set()
@@ -205,6 +231,7 @@ export class Registry {
     this.dirtyServices = new Set()
     this.dirtyWorkloads = new Set()
     this.workloadsChanged = false
+    this.nodesChanged = false
     return { services, endpoints: changedEndpoints, identities, addresses, workloads }
   }
 

@@ -51,6 +51,7 @@ export function convertServiceEntry(
       persistentSession: item.metadata.labels['istio.io/persistent-session'] !== undefined,
       resourceName: item.metadata.name,
       headless: false,
+      external: null,
     }
     for (const address of addresses.length > 0 ? addresses : [null]) {
       services.push({
@@ -107,7 +108,7 @@ export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySett
     locality: spec.locality ? parseLocality(spec.locality) : NO_LOCALITY,
     health: 'UNKNOWN',
     nodeName: '',
-    network: spec.network ?? labels['topology.istio.io/network'] ?? '',
+    network: spec.network || settings.networks.of(address, labels),
     weight: spec.weight ?? 0,
     tlsMode: tlsModeOf(labels, spec.serviceAccount),
     ports: spec.ports ?? {},
@@ -161,7 +162,7 @@ function entryEndpoint(
 ): Endpoint {
   const locality = entry.locality ? parseLocality(entry.locality) : NO_LOCALITY
   const labels = entry.labels ?? {}
-  const network = entry.network ?? ''
+  const network = entry.network || settings.networks.of(address, labels)
   return {
     address,
     addresses: [address],

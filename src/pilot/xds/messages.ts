@@ -31,6 +31,14 @@ export function addressOf(host: string, port: number): Address {
   })
 }
 
+/** An address or a range of them. */
+export function cidrRange(range: string): { addressPrefix: string; prefixLen: number } {
+  const slash = range.indexOf('/')
+  const address = slash < 0 ? range : range.slice(0, slash)
+  const bits = slash < 0 ? (address.includes(':') ? 128 : 32) : Number(range.slice(slash + 1))
+  return { addressPrefix: address, prefixLen: bits }
+}
+
 /** Resources over the same ADS stream, waited for without limit. */
 export const ADS_WITHOUT_TIMEOUT: ConfigSource = create(ConfigSourceSchema, {
   configSourceSpecifier: { case: 'ads', value: {} },

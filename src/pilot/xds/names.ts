@@ -1,6 +1,8 @@
 // Names that Istio writes into Envoy configuration.
 
 export const BLACK_HOLE_CLUSTER = 'BlackHoleCluster'
+/** Outbound mode ALLOW_ANY_DYNAMIC_DNS: resolves the host that a request names. */
+export const ANY_DYNAMIC_DNS_CLUSTER = 'AllowAnyDynamicDNSCluster'
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
 export const INBOUND_PASSTHROUGH_CLUSTER = 'InboundPassthroughCluster'
 
@@ -14,9 +16,12 @@ export function inboundClusterName(targetPort: number): string {
   return `inbound|${targetPort}||`
 }
 
+/** What {@link outboundSni} names start with. */
+export const SNI_PREFIX = 'outbound_.'
+
 /** The same as a server name: `outbound_.9080_.v1_.reviews.default.svc.cluster.local`. */
 export function outboundSni(port: number, subset: string, host: string): string {
-  return `outbound_.${port}_.${subset}_.${host}`
+  return `${SNI_PREFIX}${port}_.${subset}_.${host}`
 }
 
 export interface OutboundCluster {
@@ -25,10 +30,16 @@ export interface OutboundCluster {
   readonly host: string
 }
 
-/** The parts of an outbound cluster name; null when it is none. */
+/** The parts of an outbound cluster name, in either form; null when it is none. */
 export function parseOutboundClusterName(name: string): OutboundCluster | null {
-  const parts = name.split('|')
+  const parts = name.startsWith(SNI_PREFIX) ? sniParts(name) : name.split('|')
   if (parts.length !== 4 || parts[0] !== 'outbound') return null
   const port = Number(parts[1])
   return Number.isInteger(port) && port > 0 ? { port, subset: parts[2]!, host: parts[3]! } : null
+}
+
+/** Subsets and hosts may hold `_.` themselves: the first two separators and the next one count. */
+function sniParts(name: string): string[] {
+  const parts = name.split('_.')
+  return [...parts.slice(0, 3), parts.slice(3).join('_.')]
 }

@@ -1,12 +1,14 @@
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { JsonValue } from '@bufbuild/protobuf'
+import { parse } from 'yaml'
 import { ClusterSchema } from '../../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
+import { type MeshConfig, type MeshNetworks, parseMeshNetworks } from '../../../src/config/index.ts'
 import { generateClusters } from '../../../src/pilot/cds/generate.ts'
 import { generateListeners } from '../../../src/pilot/lds/index.ts'
 import type { ProxyNode } from '../../../src/pilot/model/node.ts'
@@ -17,7 +19,7 @@ import type { Difference, Suite } from '../suite.ts'
 
 const run = promisify(execFile)
 
-/** What we generate for each golden input, loaded by real Envoy (`envoy` on PATH) with `--mode validate`. */
+/** What we generate for each golden input, and inputs of our own, loaded by real Envoy (`envoy` on PATH) with `--mode validate`. */
 export const suite: Suite = {
   name: 'envoy-validate',
   run: async (dataDirectory) => {
@@ -27,12 +29,9 @@ export const suite: Suite = {
     const differences: Difference[] = []
     let total = 0
     try {
-      for (const name of readdirSync(path).sort()) {
-        const folder = join(path, name)
-        if (!existsSync(join(folder, 'input.yaml'))) continue
-        // Access logs on: they are part of what a mesh is usually installed with.
-        const mesh = readMesh(JSON.stringify({ accessLogFile: join(scratch, 'access.log') }))
-        const push = pushContextOf(readObjects(readFileSync(join(folder, 'input.yaml'), 'utf8')), mesh)
+      for (const folder of [...inputsIn(path), ...inputsIn(OWN_INPUTS)]) {
+        const name = basename(folder)
+        const push = pushContextOf(readObjects(read(folder, 'input.yaml')), meshOf(folder, scratch), networksOf(folder))
         for (const proxy of JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]) {
           total++
           const message = await refusal(bootstrap(stockEnvoy(proxyNodeOf(proxy)), push), scratch)
@@ -44,6 +43,33 @@ export const suite: Suite = {
     }
     return { total, differences }
   },
+}
+
+/** Inputs beside the goldens: what they do not cover, each folder of the same form. */
+const OWN_INPUTS = join(import.meta.dirname, '..', 'inputs')
+
+function inputsIn(path: string): string[] {
+  return readdirSync(path)
+    .sort()
+    .map((name) => join(path, name))
+    .filter((folder) => existsSync(join(folder, 'input.yaml')))
+}
+
+function read(folder: string, file: string): string {
+  const path = join(folder, file)
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
+}
+
+/** Access logs are on unless the input says otherwise: they are part of what a mesh is usually installed with. */
+function meshOf(folder: string, scratch: string): MeshConfig {
+  const own = folder.startsWith(OWN_INPUTS) ? (parse(read(folder, 'mesh.yaml')) as object | null) : null
+  return readMesh(JSON.stringify({ accessLogFile: join(scratch, 'access.log'), ...own }))
+}
+
+function networksOf(folder: string): MeshNetworks {
+  const parsed = parseMeshNetworks(parse(read(folder, 'networks.yaml')))
+  if (!parsed.ok) throw new Error(`${folder}: ${parsed.problems[0]!.path} ${parsed.problems[0]!.message}`)
+  return parsed.value
 }
 
 async function haveEnvoy(): Promise<boolean> {
