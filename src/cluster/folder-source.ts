@@ -147,7 +147,17 @@ export class FolderSource {
       }
     }
     const removals = [...dropped].filter((id) => !this.owners.has(id)).map(parseId)
-    this.store.commit([...puts.values()], removals)
+    this.store.commit(
+      [...puts.values()].map((entry) => this.withStatus(entry)),
+      removals,
+    )
+  }
+
+  /** A file says what should be; a status that was written since stays. */
+  private withStatus({ object, origin }: ManifestEntry): ManifestEntry {
+    const { namespace, name } = object.metadata
+    const status = object.status ?? this.store.get(groupKindOf(object), namespace, name)?.status
+    return { object: status === undefined ? object : { ...object, status }, origin }
   }
 
   /** The file's objects by id; null when it cannot be used and its last good content stays. */

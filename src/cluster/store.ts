@@ -63,6 +63,17 @@ export class MemoryStore implements Store {
     return this.commit([], keys)
   }
 
+  /** Replaces the `status` of objects that are there, as one batch, and nothing else of them. */
+  putStatuses(
+    updates: readonly { kind: GroupKind; namespace?: string; name: string; status: unknown }[],
+  ): StoreEvent[] {
+    const puts = updates.flatMap(({ kind, namespace, name, status }) => {
+      const object = this.get(kind, namespace, name)
+      return object ? [{ object: { ...object, status }, origin: this.origin(object) }] : []
+    })
+    return this.put(puts)
+  }
+
   /** Puts and removals in one batch. */
   commit(
     puts: readonly { object: KubeObject; origin?: Origin }[],

@@ -14,6 +14,8 @@ export {
   GATEWAY_API_KINDS,
   type GatewayApiKind,
   type GatewayApiResource,
+  gatewayApiGroupKind,
+  isGatewayApiVersion,
   parseGatewayApi,
 } from './gateway-api.ts'
 export { type Ingress, parseIngress } from './ingress.ts'
@@ -44,7 +46,10 @@ export type {
   HttpRouteMatch,
   HttpRouteRule,
   L4RouteRule,
+  NamespaceChoice,
+  ObjectReference,
   ParentReference,
+  PolicyTarget,
   RouteValueMatch,
 } from './resources/gateway-api.ts'
 export type { IngressBackend, IngressSpec } from './resources/ingress.ts'

@@ -208,7 +208,13 @@ function withServiceDefaults(service: Service, previous: Service | undefined, us
     }
     used.add(clusterIP)
   }
-  return { ...service, spec: { ...spec, type, clusterIP, clusterIPs: [clusterIP], ...(ports ? { ports } : {}) } }
+  // Outside of this one machine nobody can reach a Service: its cluster address is the address a load balancer gives.
+  const balanced = type === 'LoadBalancer' && clusterIP !== 'None'
+  return {
+    ...service,
+    spec: { ...spec, type, clusterIP, clusterIPs: [clusterIP], ...(ports ? { ports } : {}) },
+    ...(balanced ? { status: { loadBalancer: { ingress: [{ ip: clusterIP }] } } } : {}),
+  }
 }
 
 function withDeploymentDefaults(deployment: Deployment, previous: Deployment | undefined): Deployment {

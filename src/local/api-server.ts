@@ -77,7 +77,7 @@ export class ApiServer {
     delete: ({ targets }) => this.options.admission.delete(targets),
     deleteManifests: ({ files }) => this.deleteManifests(files),
     list: ({ kind, namespace }) => this.options.store.list(kind, namespace),
-    resourceType: ({ word }) => resourceType(word),
+    resourceType: ({ word }) => resourceType(word, (kind) => this.options.store.list(kind).length > 0),
     events: () => this.options.events.events,
     patch: ({ kind, namespace, name, labels, replicas }) =>
       this.options.admission.update(kind, namespace, name, (object) => patched(object, labels, replicas)),

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from '../base/logger.ts'
 import type { MemoryStore } from '../cluster/index.ts'
 import { parseMeshConfig } from '../config/index.ts'
-import { startPilot } from '../pilot/index.ts'
+import { type GatewayWorkload, startPilot } from '../pilot/index.ts'
 import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
 import { NODE_IP } from './addresses.ts'
 import { DEMO_MESH_CONFIG } from './system-objects.ts'
@@ -49,6 +49,7 @@ export interface ControlPlaneOptions {
   /** Folder that keeps the root certificate and its key. */
   readonly caDir: string
   readonly log: Logger
+  readonly deployGateways: (workloads: readonly GatewayWorkload[]) => void
 }
 
 /** Names by which agents dial the control plane; its server certificate has them. */
@@ -67,6 +68,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<{
   const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: mesh.value.trustDomain })
   await startPilot({
     store,
+    writeStatuses: (updates) => store.putStatuses(updates),
+    deployGateways: options.deployGateways,
     meshConfig: mesh.value,
     log,
     grpcAddr: `${NODE_IP}:15010`,

@@ -1,8 +1,14 @@
 import { isAlias, isMap, LineCounter, parseAllDocuments } from 'yaml'
 import { errorText } from '../base/errors.ts'
 import type { KubeObject, Origin } from '../cluster/index.ts'
-import { GATEWAY_API_GROUP, isIstioApiVersion, parseGatewayApi, parseIngress, parseResource } from '../config/index.ts'
-import { untranslated, untranslatedGatewayApi } from '../pilot/index.ts'
+import {
+  isGatewayApiVersion,
+  isIstioApiVersion,
+  parseGatewayApi,
+  parseIngress,
+  parseResource,
+} from '../config/index.ts'
+import { untranslated } from '../pilot/index.ts'
 import { parseKubernetesObject } from './kubernetes-schema.ts'
 
 /** A problem with its place in a file, ready to print as `file:line: message`. */
@@ -71,9 +77,9 @@ export function readManifests(file: string, text: string): Manifests {
 
 function validate(content: unknown, origin: Origin) {
   const apiVersion = (content as { apiVersion?: unknown } | null)?.apiVersion
-  if (typeof apiVersion === 'string' && apiVersion.startsWith(`${GATEWAY_API_GROUP}/`)) {
+  if (isGatewayApiVersion(apiVersion)) {
     const parsed = parseGatewayApi(content, origin)
-    return parsed.ok ? [...parsed.value.warnings, ...untranslatedGatewayApi(parsed.value)] : parsed.problems
+    return parsed.ok ? parsed.value.warnings : parsed.problems
   }
   if (apiVersion === 'networking.k8s.io/v1' && (content as { kind?: unknown }).kind === 'Ingress') {
     const parsed = parseIngress(content, origin)

@@ -9,6 +9,7 @@ import { startDnsServer } from './dns-server.ts'
 import { EndpointSliceController } from './endpoint-slices.ts'
 import { EventLog } from './event-log.ts'
 import { startForwardServer } from './forward.ts'
+import { GatewayWorkloads } from './gateway-workloads.ts'
 import { ImageCatalogue } from './images.ts'
 import type { InjectionOptions, ProxyChoice } from './inject.ts'
 import { Kubelet } from './kubelet.ts'
@@ -51,7 +52,14 @@ export async function runNode(options: NodeOptions): Promise<void> {
   new ServiceProxy(store, log)
   await startDnsServer(store, NODE_IP, 53)
   admission.apply(systemObjects().map((object) => ({ object, origin: { file: 'outrigger up', line: 1 } })))
-  const controlPlane = await startControlPlane({ store, tokens, caDir: state.ca, log })
+  const gateways = new GatewayWorkloads(store, admission, (object, message) => events.add(object, message))
+  const controlPlane = await startControlPlane({
+    store,
+    tokens,
+    caDir: state.ca,
+    log,
+    deployGateways: (workloads) => gateways.keep(workloads),
+  })
   distributeRootCertificate(store, controlPlane.rootPem)
   const kubelet = new Kubelet({
     store,

@@ -1,7 +1,15 @@
 import { UserError } from '../base/errors.ts'
 import type { Store } from '../cluster/index.ts'
 import { PROXY_IMAGE } from './images.ts'
-import { type InjectionOptions, injectSidecar, proxyArgs, proxyEnv, wantsSidecar } from './inject.ts'
+import {
+  type InjectionOptions,
+  injectSidecar,
+  PROXY_MOUNTS,
+  PROXY_VOLUMES,
+  proxyArgs,
+  proxyEnv,
+  wantsSidecar,
+} from './inject.ts'
 import type { Pod } from './pod-types.ts'
 
 /** The pod as it will run: service account checked, sidecar injected, gateways given their proxy's identity. */
@@ -14,8 +22,35 @@ export function admitPod(store: Pick<Store, 'get'>, pod: Pod, options: Injection
     )
   }
   const named: Pod = { ...pod, spec: { ...pod.spec, serviceAccountName } }
+  if (isInjectedGateway(named)) return withGatewayProxy(withProxyImage(named), options)
   if (wantsSidecar(named, store.get('Namespace', undefined, namespace!))) return injectSidecar(named, options)
   return withGatewayProxy(named, options)
+}
+
+/** The image that Istio's injection replaces: `istio-proxy` is then a gateway, not a sidecar. */
+const INJECTED_IMAGE = 'auto'
+
+function isInjectedGateway({ spec }: Pod): boolean {
+  return spec.containers.some(({ name, image }) => name === 'istio-proxy' && image === INJECTED_IMAGE)
+}
+
+/** The proxy's image, and the volumes it needs beside those it asks for. */
+function withProxyImage(pod: Pod): Pod {
+  const { containers, volumes = [] } = pod.spec
+  const missing = PROXY_VOLUMES.filter(({ name }) => !volumes.some((volume) => volume.name === name))
+  return {
+    ...pod,
+    spec: {
+      ...pod.spec,
+      volumes: [...volumes, ...missing],
+      containers: containers.map((container) => {
+        if (container.image !== INJECTED_IMAGE) return container
+        const own = container.volumeMounts ?? []
+        const mounts = PROXY_MOUNTS.filter(({ name }) => !own.some((mount) => mount.name === name))
+        return { ...container, image: PROXY_IMAGE, volumeMounts: [...own, ...mounts] }
+      }),
+    },
+  }
 }
 
 /** Fills in the command line and environment of a gateway: a container of the proxy image without arguments. */

@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts'
 import { isNamespacedKind } from '../cluster/index.ts'
-import { ISTIO_KINDS, istioGroupKind } from '../config/index.ts'
+import { GATEWAY_API_KINDS, gatewayApiGroupKind, ISTIO_KINDS, istioGroupKind } from '../config/index.ts'
 
 /** A kind as the command line names it. */
 export interface ResourceType {
@@ -23,7 +23,18 @@ const KUBERNETES: readonly (readonly [kind: string, plural: string, ...shortName
   ['EndpointSlice.discovery.k8s.io', 'endpointslices'],
   ['ConfigMap', 'configmaps', 'cm'],
   ['Secret', 'secrets'],
+  ['Ingress.networking.k8s.io', 'ingresses', 'ing'],
 ]
+/** Short names of the Gateway API's kinds. `gtw` is its Gateway: `gateway` and `gw` are Istio's. */
+const GATEWAY_API_SHORT: Record<string, readonly string[]> = {
+  GatewayClass: ['gc'],
+  Gateway: ['gtw'],
+  ListenerSet: ['lset'],
+  ReferenceGrant: ['refgrant'],
+  BackendTLSPolicy: ['btlspolicy'],
+  XBackendTrafficPolicy: ['xbtrafficpolicy'],
+}
+
 /** kubectl's short names of Istio's kinds. */
 const ISTIO_SHORT: Record<string, string> = {
   Gateway: 'gw',
@@ -40,6 +51,7 @@ const ISTIO_SHORT: Record<string, string> = {
 
 function plural(kind: string): string {
   const word = kind.toLowerCase()
+  if (word.endsWith('s')) return `${word}es`
   return word.endsWith('y') ? (/[aeiou]y$/.test(word) ? `${word}s` : `${word.slice(0, -1)}ies`) : `${word}s`
 }
 
@@ -60,14 +72,19 @@ const RESOURCE_TYPES: readonly ResourceType[] = [
   ...ISTIO_KINDS.map((kind) =>
     entry(istioGroupKind(kind), plural(kind), ISTIO_SHORT[kind] ? [ISTIO_SHORT[kind]!] : []),
   ),
+  ...GATEWAY_API_KINDS.map((kind) => entry(gatewayApiGroupKind(kind), plural(kind), GATEWAY_API_SHORT[kind] ?? [])),
   // A view of EndpointSlices, as one line for each Service.
   { kind: 'Endpoints', plural: 'endpoints', names: ['endpoints', 'ep'], namespaced: true },
 ]
 
-/** The type a word of the command line means. Throws UserError for an unknown one. */
-export function resourceType(word: string): ResourceType {
+/**
+ * The type a word of the command line means. Throws UserError for an unknown one. Of several kinds of one name (Istio's
+ * Gateway and the Gateway API's) the one that `inUse` is meant; when both are, the Gateway API's, as with kubectl.
+ */
+export function resourceType(word: string, inUse: (kind: string) => boolean = () => false): ResourceType {
   const lower = word.toLowerCase()
-  const found = RESOURCE_TYPES.find(({ names }) => names.includes(lower))
+  const all = RESOURCE_TYPES.filter(({ names }) => names.includes(lower))
+  const found = all.findLast(({ kind }) => inUse(kind)) ?? all[0]
   if (!found) {
     throw new UserError(
       `the server doesn't have a resource type "${word}"; known: ${RESOURCE_TYPES.map((t) => t.plural).join(', ')}`,

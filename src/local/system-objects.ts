@@ -57,7 +57,22 @@ export function systemObjects(): KubeObject[] {
     ...controlPlaneService('kube-system', 'kube-dns', DNS_PORTS, { 'k8s-app': 'kube-dns' }, DNS_VIP),
     ...controlPlaneService('istio-system', 'istiod', ISTIOD_PORTS, { app: 'istiod', istio: 'pilot' }),
     ...ingressGateway(),
+    ...gatewayClasses(),
   ]
+}
+
+/** Gateway classes that istiod creates. */
+function gatewayClasses(): KubeObject[] {
+  const classes = [
+    ['istio', 'istio.io/gateway-controller', 'The default Istio GatewayClass'],
+    ['istio-remote', 'istio.io/unmanaged-gateway', 'Remote to this cluster. Does not deploy or affect configuration.'],
+  ] as const
+  return classes.map(([name, controllerName, description]) => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'GatewayClass',
+    metadata: { name },
+    spec: { controllerName, description },
+  }))
 }
 
 /** A Service without selector whose one endpoint is the node, where the control plane listens. */

@@ -50,12 +50,35 @@ test('pods and services have kubectl’s columns', () => {
   ])
 })
 
+test('a Gateway of the Gateway API shows its class, address and whether it is programmed', () => {
+  const gateway = {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
+    metadata: { name: 'web', namespace: 'default', creationTimestamp: '2026-01-01T00:00:00Z' },
+    spec: { gatewayClassName: 'istio', listeners: [] },
+    status: {
+      addresses: [{ type: 'IPAddress', value: '10.96.0.7' }],
+      conditions: [{ type: 'Programmed', status: 'True' }],
+    },
+  }
+  const now = Date.parse('2026-01-01T00:00:42Z')
+  assert.deepEqual(tableRows('Gateway.gateway.networking.k8s.io', [gateway], { now }), [
+    ['NAME', 'CLASS', 'ADDRESS', 'PROGRAMMED', 'AGE'],
+    ['web', 'istio', '10.96.0.7', 'True', '42s'],
+  ])
+})
+
 test('types go by singular, plural, short and full names', () => {
   for (const word of ['pod', 'pods', 'po', 'Pods']) assert.equal(resourceType(word).kind, 'Pod')
   for (const word of ['vs', 'virtualservices', 'virtualservice.networking.istio.io']) {
     assert.equal(resourceType(word).kind, 'VirtualService.networking.istio.io')
   }
   assert.equal(resourceType('serviceentries').kind, 'ServiceEntry.networking.istio.io')
-  assert.equal(resourceType('gateways').plural, 'gateways')
+  assert.equal(resourceType('gateways').kind, 'Gateway.networking.istio.io')
+  assert.equal(resourceType('gtw').kind, 'Gateway.gateway.networking.k8s.io')
+  assert.equal(
+    resourceType('gateway', (kind) => kind === 'Gateway.gateway.networking.k8s.io').kind,
+    'Gateway.gateway.networking.k8s.io',
+  )
   assert.throws(() => resourceType('gadgets'), /doesn't have a resource type "gadgets"/)
 })

@@ -18,6 +18,8 @@ const AGE: Column = {
 const spec = (object: KubeObject) => (object.spec ?? {}) as Record<string, unknown>
 const listCell = (value: unknown) => (Array.isArray(value) && value.length > 0 ? JSON.stringify(value) : '')
 
+const HOSTNAMES: Column = { title: 'HOSTNAMES', cell: (o) => listCell(spec(o).hostnames) }
+
 const COLUMNS: Record<string, readonly Column[]> = {
   Pod: [
     NAME,
@@ -33,7 +35,7 @@ const COLUMNS: Record<string, readonly Column[]> = {
     NAME,
     { title: 'TYPE', cell: (o) => (o as Service).spec.type ?? 'ClusterIP' },
     { title: 'CLUSTER-IP', cell: (o) => (o as Service).spec.clusterIP ?? '<none>' },
-    { title: 'EXTERNAL-IP', cell: (o) => (o as Service).spec.externalName ?? '<none>' },
+    { title: 'EXTERNAL-IP', cell: (o) => (o as Service).spec.externalName ?? externalIps(o) },
     {
       title: 'PORT(S)',
       cell: (o) => (o as Service).spec.ports?.map((p) => `${p.port}/${p.protocol ?? 'TCP'}`).join(',') || '<none>',
@@ -110,12 +112,72 @@ const COLUMNS: Record<string, readonly Column[]> = {
     { title: 'RESOLUTION', cell: (o) => String(spec(o).resolution ?? '') },
     AGE,
   ],
+  'GatewayClass.gateway.networking.k8s.io': [
+    NAME,
+    { title: 'CONTROLLER', cell: (o) => String(spec(o).controllerName ?? '') },
+    { title: 'ACCEPTED', cell: (o) => conditionCell(o, 'Accepted') },
+    AGE,
+    { title: 'DESCRIPTION', cell: (o) => String(spec(o).description ?? ''), wide: true },
+  ],
+  'Gateway.gateway.networking.k8s.io': [
+    NAME,
+    { title: 'CLASS', cell: (o) => String(spec(o).gatewayClassName ?? '') },
+    {
+      title: 'ADDRESS',
+      cell: ({ status }) => ((status ?? {}) as { addresses?: { value: string }[] }).addresses?.[0]?.value ?? '',
+    },
+    { title: 'PROGRAMMED', cell: (o) => conditionCell(o, 'Programmed') },
+    AGE,
+  ],
+  'ListenerSet.gateway.networking.k8s.io': [
+    NAME,
+    { title: 'ACCEPTED', cell: (o) => conditionCell(o, 'Accepted') },
+    { title: 'PROGRAMMED', cell: (o) => conditionCell(o, 'Programmed') },
+    AGE,
+  ],
+  'HTTPRoute.gateway.networking.k8s.io': [NAME, HOSTNAMES, AGE],
+  'GRPCRoute.gateway.networking.k8s.io': [NAME, HOSTNAMES, AGE],
+  'TLSRoute.gateway.networking.k8s.io': [NAME, HOSTNAMES, AGE],
+  'Ingress.networking.k8s.io': [
+    NAME,
+    { title: 'CLASS', cell: (o) => String(spec(o).ingressClassName ?? '<none>') },
+    {
+      title: 'HOSTS',
+      cell: (o) => ((spec(o).rules ?? []) as { host?: string }[]).flatMap(({ host }) => host ?? []).join(',') || '*',
+    },
+    { title: 'ADDRESS', cell: (o) => ingressAddress(o) },
+    { title: 'PORTS', cell: (o) => (Array.isArray(spec(o).tls) ? '80, 443' : '80') },
+    AGE,
+  ],
   'PeerAuthentication.security.istio.io': [
     NAME,
     { title: 'MODE', cell: (o) => String((spec(o).mtls as { mode?: string } | undefined)?.mode ?? '') },
     AGE,
   ],
   'AuthorizationPolicy.security.istio.io': [NAME, { title: 'ACTION', cell: (o) => String(spec(o).action ?? '') }, AGE],
+}
+
+interface ConditionRow {
+  readonly type?: string
+  readonly status?: string
+}
+
+function externalIps({ spec: own, status }: KubeObject): string {
+  const { loadBalancer } = (status ?? {}) as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } }
+  const given = (loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname)
+  if (given.length > 0) return given.join(',')
+  return (own as Service['spec']).type === 'LoadBalancer' ? '<pending>' : '<none>'
+}
+
+function ingressAddress({ status }: KubeObject): string {
+  const { loadBalancer } = (status ?? {}) as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } }
+  return (loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname).join(',')
+}
+
+/** The status of a condition; empty while there is none. */
+function conditionCell({ status }: KubeObject, type: string): string {
+  const { conditions } = (status ?? {}) as { conditions?: readonly ConditionRow[] }
+  return conditions?.find((condition) => condition.type === type)?.status ?? ''
 }
 
 interface TableOptions {

@@ -11,7 +11,13 @@ import {
   type MeshNetworks,
   parseResource,
 } from '../config/index.ts'
-import { TRANSLATED_KINDS, TranslatedResources } from './gateway-api/translated.ts'
+import {
+  type SourceChanges,
+  TRANSLATED_KINDS,
+  TranslatedResources,
+  type TranslationChanges,
+} from './gateway-api/translated.ts'
+import type { GatewayWorkload } from './gateway-api/workload.ts'
 import {
   buildPushContext,
   listResources,
@@ -26,6 +32,7 @@ import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
 import { Registry, type RegistryChanges } from './registry/registry.ts'
+import type { ObjectStatus } from './status.ts'
 
 /** What a new push context differs in from the one before. */
 export interface Changes extends RegistryChanges {
@@ -39,6 +46,16 @@ export interface Changes extends RegistryChanges {
   readonly credentials: ReadonlySet<string>
   /** Generate everything anew: first snapshot, mesh configuration, forced push. */
   readonly all: boolean
+}
+
+/** What a commit yields. */
+export interface Commit {
+  readonly push: PushContext
+  readonly changes: Changes
+  /** What statuses of resources should say; empty when nothing that decides them changed. */
+  readonly statuses: readonly ObjectStatus[]
+  /** What Gateways are to be given; null when nothing that decides it changed. */
+  readonly workloads: readonly GatewayWorkload[] | null
 }
 
 /** A resource that was refused, or accepted with something to say. */
@@ -154,13 +171,14 @@ export class DiscoveryState {
     return this.translated.apply(event, store) ?? false
   }
 
-  /** The new push context and what changed since the last one. */
-  commit(force = false): { readonly push: PushContext; readonly changes: Changes } {
+  /** The new push context, and what changed since the last one. */
+  commit(force = false): Commit {
     const registryChanges = this.registry.flush()
-    this.takeTranslations(registryChanges.services.size > 0)
     const first = this.push === null
     const networksBefore = this.push?.networks ?? null
     const changedCredentials = new Set(this.changedCredentials.keys())
+    const credentials = this.flushCredentials()
+    const translation = this.takeTranslations({ ...registryChanges, credentials: changedCredentials })
     this.lists = this.lists
       ? updateLists(this.lists, this.changedResources.values(), this.changedKinds)
       : listResources(this.resources.values(), ISTIO_KINDS)
@@ -173,7 +191,7 @@ export class DiscoveryState {
         domain: this.settings.domain,
         clusterId: this.settings.clusterId,
         registry: this.registry.current(),
-        credentials: this.flushCredentials(),
+        credentials,
         resources: this.lists,
         keySets: this.keySets,
         credentialGrants: this.translated.credentialGrants,
@@ -191,15 +209,22 @@ export class DiscoveryState {
     this.changedKinds = new Set()
     this.changedResources = new Map()
     this.changedL4Routes = false
-    return { push: this.push, changes }
+    return {
+      push: this.push,
+      changes,
+      statuses: translation?.statuses ?? [],
+      workloads: translation?.workloads ?? null,
+    }
   }
 
   /** Resources that Gateway API and Ingress objects stand for. */
-  private takeTranslations(servicesChanged: boolean): void {
+  private takeTranslations(changed: SourceChanges): TranslationChanges | null {
     const { mesh, domain } = this.settings
-    const changes = this.translated.flush(mesh, domain, this.registry.current().services, servicesChanged)
+    const registry = this.registry.current()
+    const changes = this.translated.flush({ mesh, domain, registry, credentials: this.credentials }, changed)
     for (const resource of changes?.removed ?? []) this.set(resourceKey(resource), resource.kind, undefined)
     for (const resource of changes?.set ?? []) this.set(resourceKey(resource), resource.kind, resource)
+    return changes
   }
 
   /** Takes newly fetched JWKS documents; RequestAuthentications count as changed. */

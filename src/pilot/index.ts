@@ -1,3 +1,4 @@
 // Public entry of the control plane.
-export { type Pilot, type PilotOptions, type SecureGrpcOptions, startPilot } from './pilot.ts'
-export { untranslated, untranslatedGatewayApi } from './untranslated.ts'
+export type { GatewayWorkload } from './gateway-api/workload.ts'
+export { type Pilot, type PilotOptions, type SecureGrpcOptions, type StatusUpdate, startPilot } from './pilot.ts'
+export { untranslated } from './untranslated.ts'

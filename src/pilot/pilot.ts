@@ -5,7 +5,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { UserError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
-import { objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
+import { type GroupKind, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
 import type { MeshConfig, MeshNetworks } from '../config/index.ts'
 import {
   type CertificateAuthority,
@@ -18,11 +18,13 @@ import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
 import { KeySetFetcher } from './authorization/key-sets.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
 import { DiscoveryState, type ReportProblems } from './discovery-state.ts'
+import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
 import { ResourceGenerator } from './push/resources.ts'
 import { GatewayResolver } from './registry/gateway-resolver.ts'
+import { mergeStatus, type ObjectStatus } from './status.ts'
 import { untranslated, untranslatedMesh } from './untranslated.ts'
 
 /** xDS and certificates over TLS (15012). */
@@ -34,8 +36,23 @@ export interface SecureGrpcOptions {
   readonly serverNames: readonly string[]
 }
 
+/** A new `status` of an object of the store. */
+export interface StatusUpdate {
+  readonly kind: GroupKind
+  readonly namespace?: string
+  readonly name: string
+  readonly status: unknown
+}
+
 export interface PilotOptions {
   readonly store: Store
+  /** Writes statuses back to the store; left out: none are written. */
+  readonly writeStatuses?: (updates: readonly StatusUpdate[]) => void
+  /**
+   * Keeps there what Gateways without Services of their own are to be given; called with all of it whenever it may have
+   * changed. Left out: Gateways have the workloads that somebody deploys.
+   */
+  readonly deployGateways?: (workloads: readonly GatewayWorkload[]) => void
   readonly meshConfig: MeshConfig
   /** Left out: one network. */
   readonly meshNetworks?: MeshNetworks
@@ -93,7 +110,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   let forced = false
   const flush = (): void => {
     const endInit = metrics.contextInit.startTimer()
-    const { push, changes } = state.commit(forced)
+    const { push, changes, statuses, workloads } = state.commit(forced)
     endInit()
     forced = false
     const first = sinceMs
@@ -104,6 +121,8 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       type: changes.resources.size > 0 ? 'config' : changes.services.size > 0 ? 'service' : 'endpoint',
     })
     discovery.publish(push, changes, first)
+    writeStatuses(options, statuses)
+    if (workloads) options.deployGateways?.(workloads)
     if (changes.kinds.has('RequestAuthentication')) keySets.follow(push.requestAuthentications)
     if (changes.services.size > 0) gateways.follow(state.gatewayHosts())
   }
@@ -138,6 +157,8 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   keySets.follow(initial.push.requestAuthentications)
   gateways.follow(state.gatewayHosts())
   discovery.publish(initial.push, initial.changes, performance.now())
+  writeStatuses(options, initial.statuses)
+  if (initial.workloads) options.deployGateways?.(initial.workloads)
 
   const xds = new XdsServer({ handler: discovery, log, controlPlane: 'outrigger-pilot' })
   const closing: (() => Promise<void> | void)[] = [
@@ -180,6 +201,18 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     await stop()
     throw error
   }
+}
+
+/** Writes what statuses should say and do not yet. */
+function writeStatuses({ store, writeStatuses: write }: PilotOptions, statuses: readonly ObjectStatus[]): void {
+  if (!write || statuses.length === 0) return
+  const now = new Date().toISOString()
+  const updates = statuses.flatMap(({ kind, namespace, name, status }): StatusUpdate[] => {
+    const object = store.get(kind, namespace, name)
+    const next = object && mergeStatus(object, status, now)
+    return next ? [{ kind, namespace, name, status: next }] : []
+  })
+  if (updates.length > 0) write(updates)
 }
 
 async function startSecure(

@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf'
 import { NodeSchema } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import { type KubeObject, MemoryStore, parseManifest } from '../cluster/index.ts'
 import { defaultMeshConfig, type MeshConfig, type MeshNetworks } from '../config/index.ts'
-import { type Changes, DiscoveryState } from './discovery-state.ts'
+import { type Commit, DiscoveryState } from './discovery-state.ts'
 import { type ProxyNode, parseNode } from './model/node.ts'
 import type { PushContext } from './model/push-context.ts'
 import { untranslated } from './untranslated.ts'
@@ -50,7 +50,7 @@ export class TestMesh {
     this.store.remove([{ kind, namespace, name }])
   }
 
-  commit(): { push: PushContext; changes: Changes } {
+  commit(): Commit {
     return this.state.commit()
   }
 

@@ -1,6 +1,6 @@
 // What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
 import type { Problem } from '../base/errors.ts'
-import type { AnyGatewayApiResource, AnyResource, ClientValidation, IstioKind, MeshConfig } from '../config/index.ts'
+import type { AnyResource, IstioKind, MeshConfig } from '../config/index.ts'
 import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 /** Whole kinds that nothing is generated from yet, with what that means. */
@@ -14,8 +14,6 @@ const KINDS: Partial<Record<IstioKind, string>> = {
 interface Field {
   readonly path: string
   readonly set: boolean
-  /** What happens instead, when not nothing. */
-  readonly instead?: string
 }
 
 /**
@@ -60,72 +58,10 @@ function fieldsOf(resource: AnyResource): Field[] {
   }
 }
 
-/** Every part of a Gateway API object that is not translated yet, as warnings. */
-export function untranslatedGatewayApi({ kind, spec }: AnyGatewayApiResource): Problem[] {
-  switch (kind) {
-    case 'HTTPRoute':
-    case 'GRPCRoute':
-      return warnings((spec.rules ?? []).flatMap((rule, i) => ruleFields(rule, `spec.rules[${i}]`)))
-    case 'Gateway':
-      return warnings([
-        { path: 'spec.infrastructure', set: spec.infrastructure !== undefined },
-        { path: 'spec.allowedListeners', set: spec.allowedListeners !== undefined },
-        { path: 'spec.backendTLS', set: spec.backendTLS !== undefined },
-        { path: 'spec.tls.backend', set: spec.tls?.backend !== undefined },
-        ...secondAuthorities(spec.tls?.frontend?.default?.validation, 'spec.tls.frontend.default.validation'),
-        ...(spec.tls?.frontend?.perPort ?? []).flatMap(({ tls }, i) =>
-          secondAuthorities(tls?.validation, `spec.tls.frontend.perPort[${i}].tls.validation`),
-        ),
-      ])
-    default:
-      return []
-  }
-}
-
-interface RouteRule {
-  readonly sessionPersistence?: unknown
-  readonly filters?: readonly { readonly type: string }[]
-  readonly backendRefs?: readonly { readonly filters?: readonly { readonly type: string }[] }[]
-}
-
-const REFUSED = 'its requests are answered 500'
-const HEADER_FILTERS = new Set(['RequestHeaderModifier', 'ResponseHeaderModifier', 'ExtensionRef'])
-
-function ruleFields({ sessionPersistence, filters = [], backendRefs = [] }: RouteRule, path: string): Field[] {
-  return [
-    { path: `${path}.sessionPersistence`, set: sessionPersistence !== undefined },
-    ...filters.map(({ type }, i) => ({
-      path: `${path}.filters[${i}].extensionRef`,
-      set: type === 'ExtensionRef',
-      instead: REFUSED,
-    })),
-    ...backendRefs.flatMap((backend, i) =>
-      (backend.filters ?? []).flatMap(({ type }, j) => [
-        {
-          path: `${path}.backendRefs[${i}].filters[${j}].extensionRef`,
-          set: type === 'ExtensionRef',
-          instead: REFUSED,
-        },
-        { path: `${path}.backendRefs[${i}].filters[${j}] ${type}`, set: !HEADER_FILTERS.has(type) },
-      ]),
-    ),
-  ]
-}
-
-function secondAuthorities(validation: ClientValidation | undefined, path: string): Field[] {
-  return (validation?.caCertificateRefs ?? [])
-    .slice(1)
-    .map((_, i) => ({ path: `${path}.caCertificateRefs[${i + 1}]`, set: true }))
-}
-
 function warnings(fields: readonly Field[]): Problem[] {
   return fields
     .filter((field) => field.set)
-    .map(({ path, instead }) => ({
-      path,
-      message: `is not translated yet${instead ? `: ${instead}` : ' and has no effect'}`,
-      level: 'warning',
-    }))
+    .map(({ path }) => ({ path, message: 'is not translated yet and has no effect', level: 'warning' }))
 }
 
 /** Settings of MeshConfig that change nothing here yet. */

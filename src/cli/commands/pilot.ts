@@ -48,6 +48,7 @@ async function run(options: Options): Promise<void> {
   releaseStartupMemory()
   const pilot = await startPilot({
     store: source.store,
+    writeStatuses: (updates) => source.store.putStatuses(updates),
     meshConfig,
     meshNetworks,
     log,

@@ -1,4 +1,4 @@
-// Kubernetes Gateway API: the standard channel's kinds, and TCPRoute and TLSRoute.
+// Kubernetes Gateway API: the kinds that Istio reads.
 import {
   bool,
   duration,
@@ -37,11 +37,13 @@ const clientValidation = message({
 })
 export type ClientValidation = Infer<typeof clientValidation>
 
-const listener = message({
-  name: required(string({ minLength: 1 })),
-  hostname: string(),
-  port: required(port),
-  protocol: required(string()),
+const namespaces = message({ from: oneOfNames('All', 'Selector', 'Same', 'None'), selector: labelSelector })
+export type NamespaceChoice = Infer<typeof namespaces>
+
+const listenerFields = {
+  name: required(string({ minLength: 1, maxLength: 253 })),
+  hostname: string({ maxLength: 253 }),
+  protocol: required(string({ minLength: 1 })),
   tls: message({
     mode: oneOfNames('Terminate', 'Passthrough'),
     certificateRefs: list(objectReference),
@@ -49,10 +51,11 @@ const listener = message({
     options: map(string()),
   }),
   allowedRoutes: message({
-    namespaces: message({ from: oneOfNames('All', 'Selector', 'Same', 'None'), selector: labelSelector }),
+    namespaces,
     kinds: list(message({ group: string(), kind: required(string()) })),
   }),
-})
+}
+const listener = message({ ...listenerFields, port: required(port) })
 export type GatewayApiListener = Infer<typeof listener>
 
 export const gatewayClass = message({
@@ -65,16 +68,32 @@ export const gatewayApiGateway = message({
   gatewayClassName: required(string({ minLength: 1 })),
   listeners: required(list(listener)),
   addresses: list(message({ type: string(), value: string() })),
-  infrastructure: struct,
-  allowedListeners: struct,
-  backendTLS: struct,
+  infrastructure: message({
+    labels: map(string()),
+    annotations: map(string()),
+    parametersRef: message({ group: string(), kind: required(string()), name: required(string({ minLength: 1 })) }),
+  }),
+  allowedListeners: message({ namespaces }),
+  backendTLS: message({ clientCertificateRef: objectReference }),
   tls: message({
     frontend: message({
       default: message({ validation: clientValidation }),
       perPort: list(message({ port: required(port), tls: message({ validation: clientValidation }) })),
     }),
-    backend: struct,
+    backend: message({ clientCertificateRef: objectReference }),
   }),
+})
+
+const gatewayReference = message({
+  group: string(),
+  kind: string(),
+  name: required(string({ minLength: 1 })),
+  namespace: string(),
+})
+export const listenerSet = message({
+  parentRef: required(gatewayReference),
+  // Without a port: 80 for HTTP, 443 for HTTPS and TLS.
+  listeners: required(list(message({ ...listenerFields, port }))),
 })
 
 const parentReference = message({
@@ -216,4 +235,38 @@ export const tlsRoute = message({ ...common, rules: list(l4Rule) })
 export const referenceGrant = message({
   from: required(list(message({ group: required(string()), kind: required(string()), namespace: required(string()) }))),
   to: required(list(message({ group: required(string()), kind: required(string()), name: string() }))),
+})
+
+const policyTarget = {
+  group: string(),
+  kind: required(string({ minLength: 1 })),
+  name: required(string({ minLength: 1 })),
+}
+const policyTargetWithSection = message({ ...policyTarget, sectionName: string() })
+export type PolicyTarget = Infer<typeof policyTargetWithSection>
+
+export const backendTlsPolicy = message({
+  targetRefs: required(list(policyTargetWithSection, { min: 1, max: 16 })),
+  validation: required(
+    message({
+      caCertificateRefs: list(
+        message({ group: string(), kind: required(string()), name: required(string({ minLength: 1 })) }),
+      ),
+      wellKnownCACertificates: string(),
+      hostname: required(string({ minLength: 1, maxLength: 253 })),
+      subjectAltNames: list(
+        message({ type: required(oneOfNames('Hostname', 'URI')), hostname: string(), uri: string() }),
+      ),
+    }),
+  ),
+  options: map(string()),
+})
+
+export const backendTrafficPolicy = message({
+  targetRefs: required(list(message(policyTarget), { min: 1, max: 16 })),
+  retryConstraint: message({
+    budget: message({ percent: integer({ min: 0, max: 100 }), interval: duration() }),
+    minRetryRate: message({ count: integer({ min: 1 }), interval: duration() }),
+  }),
+  sessionPersistence: struct,
 })

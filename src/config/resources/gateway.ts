@@ -21,6 +21,7 @@ export const serverTls = message({
   credentialName: string(),
   credentialNames: list(string(), { max: 2 }),
   caCertCredentialName: string(),
+  insecureSkipVerify: bool,
   tlsCertificates: list(certificate, { max: 2 }),
   subjectAltNames: list(string()),
   verifyCertificateSpki: list(string()),

@@ -11,27 +11,41 @@ interface Match {
   readonly queryParams?: readonly RouteValueMatch[]
 }
 
-type Filters = readonly Pick<HttpRouteFilter, 'requestHeaderModifier' | 'responseHeaderModifier'>[] | undefined
+type Filters = readonly Pick<HttpRouteFilter, 'type' | 'requestHeaderModifier' | 'responseHeaderModifier'>[] | undefined
 
 interface Rule {
   readonly matches?: readonly Match[]
   readonly filters?: Filters
   readonly backendRefs?: readonly { readonly filters?: Filters }[]
+  readonly sessionPersistence?: unknown
 }
+
+const ANSWERED_500 = 'is not supported: its requests are answered 500'
 
 /** Rules of an HTTPRoute or GRPCRoute. */
 export function validateRouteRules(rules: readonly Rule[] | undefined, problems: Problems): void {
-  rules?.forEach(({ matches, filters, backendRefs }, i) => {
+  rules?.forEach(({ matches, filters, backendRefs, sessionPersistence }, i) => {
     const at = `spec.rules[${i}]`
+    if (sessionPersistence !== undefined) {
+      problems.warning(`${at}.sessionPersistence`, 'is not supported, as in Istio, and has no effect')
+    }
     matches?.forEach((match, j) => {
       validateMatch(match, `${at}.matches[${j}]`, problems)
     })
     validateFilters(filters, at, problems)
     backendRefs?.forEach((backend, j) => {
       validateFilters(backend.filters, `${at}.backendRefs[${j}]`, problems)
+      if (backendRefs.length === 1) return
+      backend.filters?.forEach(({ type }, k) => {
+        if (ofBackend.has(type)) return
+        problems.warning(`${at}.backendRefs[${j}].filters[${k}].type`, `${type} on one of several ${ANSWERED_500}`)
+      })
     })
   })
 }
+
+/** Filters that one of several backends can have. */
+const ofBackend: ReadonlySet<string> = new Set(['RequestHeaderModifier', 'ResponseHeaderModifier', 'ExtensionRef'])
 
 function validateMatch({ path, method, headers, queryParams }: Match, at: string, problems: Problems): void {
   const { type, value } = path ?? {}
@@ -52,6 +66,7 @@ function validateMatch({ path, method, headers, queryParams }: Match, at: string
 
 function validateFilters(filters: Filters, at: string, problems: Problems): void {
   filters?.forEach((filter, i) => {
+    if (filter.type === 'ExtensionRef') problems.warning(`${at}.filters[${i}].extensionRef`, ANSWERED_500)
     for (const name of ['requestHeaderModifier', 'responseHeaderModifier'] as const) {
       for (const operation of ['set', 'add'] as const) {
         filter[name]?.[operation]?.forEach((header, j) => {

@@ -1,7 +1,7 @@
 // Debug pages about what the control plane knows: services, endpoints, resources.
 import type { JsonValue } from '@bufbuild/protobuf'
 import type { KubeObject, Store } from '../../cluster/index.ts'
-import { ISTIO_KINDS, istioGroupKind } from '../../config/index.ts'
+import { GATEWAY_API_KINDS, gatewayApiGroupKind, ISTIO_KINDS, istioGroupKind } from '../../config/index.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { type Endpoint, localityText, type Service, serviceKey } from '../model/service.ts'
 
@@ -74,13 +74,19 @@ function endpointJson(endpoint: Endpoint): JsonValue {
   }
 }
 
-/** `/debug/configz`: every Istio resource, as it was written. */
+/** `/debug/configz`: every resource of Istio's and of the Gateway API, as it was written, with its status. */
 export function configz(store: Store): JsonValue {
-  const objects: KubeObject[] = ISTIO_KINDS.flatMap((kind) => store.list(istioGroupKind(kind)))
-  return objects.map(({ apiVersion, kind, metadata, spec }) => ({
+  const kinds = [
+    ...ISTIO_KINDS.map(istioGroupKind),
+    ...GATEWAY_API_KINDS.map(gatewayApiGroupKind),
+    'Ingress.networking.k8s.io',
+  ]
+  const objects: KubeObject[] = kinds.flatMap((kind) => store.list(kind))
+  return objects.map(({ apiVersion, kind, metadata, spec, status }) => ({
     apiVersion,
     kind,
     metadata: metadata as unknown as JsonValue,
     spec: (spec ?? {}) as JsonValue,
+    ...(status === undefined ? {} : { status: status as JsonValue }),
   }))
 }

@@ -1,18 +1,98 @@
-// Gateway API objects as Istio's own Gateways and VirtualServices: past here nobody knows the difference.
-import type { AnyResource, GatewayApiResource, RouteDestination, VirtualService } from '../../config/index.ts'
+// Gateway API objects as Istio's own Gateways, VirtualServices and DestinationRules: past here nobody knows the
+// difference. With them comes what the objects' statuses should say.
+import {
+  type AnyResource,
+  type GatewayApiResource,
+  gatewayApiGroupKind,
+  type RouteDestination,
+  type VirtualService,
+} from '../../config/index.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
-import { backendDestination } from './backends.ts'
-import { type AttachableListener, convertGateways } from './gateways.ts'
-import { compareRoutes, convertGrpcRoute, convertHttpRoute, type RankedRoute } from './http-routes.ts'
-import { GatewayApiIndex, type GatewayApiInputs } from './inputs.ts'
-import { PARENTS, ROUTE_SEMANTICS } from './names.ts'
-import { type Attachment, attachments } from './parents.ts'
+import type { Condition, ObjectStatus, ReferenceStatus } from '../status.ts'
+import { convertBackendPolicies } from './backend-policies.ts'
+import { backendDestination, NOWHERE, type RouteContext } from './backends.ts'
+import type { RefProblem } from './certificates.ts'
+import { convertGateways } from './gateways.ts'
+import { compareRoutes, convertHttpLikeRoute, type HttpLikeRoute, type RankedRoute } from './http-routes.ts'
+import { controllerRole, GatewayApiIndex, type GatewayApiInputs } from './inputs.ts'
+import type { AttachableListener } from './listeners.ts'
+import { CONTROLLER, PARENTS, ROUTE_SEMANTICS } from './names.ts'
+import { type Attachment, listenersByOwner, type Parent, parentsOf, type Route } from './parents.ts'
+import { type GatewayWorkload, gatewayWorkload } from './workload.ts'
+
+export interface GatewayApiTranslation {
+  readonly resources: readonly AnyResource[]
+  readonly statuses: readonly ObjectStatus[]
+  /** What Gateways without Services of their own are to be given. */
+  readonly workloads: readonly GatewayWorkload[]
+  /** Names of ConfigMaps whose authorities every client may read. */
+  readonly publicAuthorities: ReadonlySet<string>
+  /** `Kind/namespace/name` of the Secrets and ConfigMaps it was made from. */
+  readonly usedCredentials: ReadonlySet<string>
+  /** Keys of the services whose endpoints it was made from. */
+  readonly usedEndpoints: ReadonlySet<string>
+}
 
 /** Pure: all objects in, everything they mean out. */
-export function convertGatewayApi(inputs: GatewayApiInputs): AnyResource[] {
+export function convertGatewayApi(inputs: GatewayApiInputs): GatewayApiTranslation {
   const index = new GatewayApiIndex(inputs)
-  const { gateways, listeners } = convertGateways(index)
-  return [...gateways, ...httpVirtualServices(index, listeners, inputs), ...l4VirtualServices(index, listeners, inputs)]
+  const { gateways, listeners, managed, statuses } = convertGateways(index)
+  const policies = convertBackendPolicies(index)
+  const routes = new RouteConversion(index, listenersByOwner(listeners))
+  for (const route of [...index.lists.HTTPRoute, ...index.lists.GRPCRoute]) routes.addHttpLike(route)
+  for (const route of [...index.lists.TCPRoute, ...index.lists.TLSRoute]) routes.addL4(route)
+  const workloads = new Map(
+    managed.map(({ gateway, listeners: own }) => [
+      gateway,
+      gatewayWorkload({
+        gateway,
+        uid: inputs.uid(gateway),
+        listeners: own,
+        parameters: parametersOf(gateway, index),
+      }),
+    ]),
+  )
+  return {
+    resources: [...gateways, ...routes.virtualServices(), ...policies.rules],
+    statuses: [
+      ...index.lists.GatewayClass.flatMap(classStatus),
+      ...statuses({
+        attachedRoutes: (listener) => routes.attached.get(listener) ?? 0,
+        parameterProblems: (gateway) => workloads.get(gateway)?.problems ?? [],
+      }),
+      ...routes.statuses,
+      ...policies.statuses,
+    ],
+    workloads: [...workloads.values()],
+    publicAuthorities: policies.publicAuthorities,
+    usedCredentials: index.usedCredentials,
+    usedEndpoints: index.usedEndpoints,
+  }
+}
+
+function parametersOf(
+  { metadata, spec }: GatewayApiResource<'Gateway'>,
+  index: GatewayApiIndex,
+): Record<string, string> {
+  const { name, kind } = spec.infrastructure?.parametersRef ?? {}
+  if (name === undefined || kind !== 'ConfigMap') return {}
+  return (index.credential('ConfigMap', metadata.namespace, name)?.data ?? {}) as Record<string, string>
+}
+
+function classStatus({ metadata, spec }: GatewayApiResource<'GatewayClass'>): ObjectStatus[] {
+  const role = controllerRole(spec.controllerName)
+  if (!role) return []
+  const condition: Condition =
+    role === 'waypoint'
+      ? {
+          type: 'Accepted',
+          status: 'False',
+          reason: 'Unsupported',
+          message: 'the class belongs to the ambient mode, which is not built',
+        }
+      : { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'the class is accepted' }
+  const kind = gatewayApiGroupKind('GatewayClass')
+  return [{ kind, name: metadata.name, status: { shape: 'gateway', conditions: [condition] } }]
 }
 
 /** All HTTP routes of one host at one place. */
@@ -20,39 +100,122 @@ interface Group {
   readonly attachment: Attachment
   readonly host: string
   readonly routes: RankedRoute[]
-  readonly sources: GatewayApiResource[]
+  readonly sources: Route[]
 }
 
-function httpVirtualServices(
-  index: GatewayApiIndex,
-  listeners: readonly AttachableListener[],
-  inputs: GatewayApiInputs,
-): VirtualService[] {
-  const groups = new Map<string, Group>()
-  const add = (resource: GatewayApiResource<'HTTPRoute' | 'GRPCRoute'>, routes: readonly RankedRoute[]): void => {
-    for (const attachment of attachments(resource, listeners, inputs)) {
-      for (const host of attachment.hosts) {
-        // In the mesh the routes of one namespace belong together: a consumer's are for itself only.
-        const scope = attachment.gateway === MESH_GATEWAY ? resource.metadata.namespace : ''
-        const key = `${attachment.gateway}|${scope}|${host}`
-        let group = groups.get(key)
-        if (!group) groups.set(key, (group = { attachment, host, routes: [], sources: [] }))
-        group.sources.push(resource)
-        group.routes.push(...(attachment.port === 0 ? routes : routes.map((one) => onPort(one, attachment.port))))
+/** Collects what routes mean, route by route. */
+class RouteConversion {
+  readonly statuses: ObjectStatus[] = []
+  /** Routes attached to each listener. */
+  readonly attached = new Map<AttachableListener, number>()
+  private readonly index: GatewayApiIndex
+  private readonly listeners: ReturnType<typeof listenersByOwner>
+  private readonly groups = new Map<string, Group>()
+  private readonly l4: VirtualService[] = []
+
+  constructor(index: GatewayApiIndex, listeners: ReturnType<typeof listenersByOwner>) {
+    this.index = index
+    this.listeners = listeners
+  }
+
+  addHttpLike(route: HttpLikeRoute): void {
+    this.add(
+      route,
+      (context) => convertHttpLikeRoute(route, context),
+      (attachment, routes) => {
+        for (const host of attachment.hosts) this.join(route, attachment, host, routes)
+      },
+    )
+  }
+
+  addL4(route: GatewayApiResource<'TCPRoute'> | GatewayApiResource<'TLSRoute'>): void {
+    this.add(
+      route,
+      (context) => (route.spec.rules ?? []).map((rule) => l4Destinations(rule.backendRefs ?? [], context)),
+      (attachment, routes) => {
+        const { hosts, port } = attachment
+        if (routes.length === 0 || hosts.length === 0) return
+        const match = port ? { port } : {}
+        const tcp = routes.map((to) => ({ route: to, ...(port ? { match: [match] } : {}) }))
+        const tls = routes.map((to) => ({ match: [{ sniHosts: sniHosts(route, attachment), ...match }], route: to }))
+        this.l4.push({
+          ...virtualService([route], attachment, hosts, this.l4.length),
+          spec: {
+            ...visibility(attachment),
+            hosts,
+            gateways: [attachment.gateway],
+            ...(route.kind === 'TLSRoute' ? { tls } : { tcp }),
+          },
+        })
+      },
+    )
+  }
+
+  virtualServices(): VirtualService[] {
+    const http = [...this.groups.values()].map((group, i) => ({
+      ...virtualService(group.sources, group.attachment, [group.host], i),
+      spec: {
+        ...visibility(group.attachment),
+        hosts: [group.host],
+        gateways: [group.attachment.gateway],
+        http: group.routes.sort(compareRoutes).map(({ route }) => route),
+      },
+    }))
+    return [...http, ...this.l4]
+  }
+
+  /** Converts a route's rules as Gateways and as the mesh see them, places them, and notes its status. */
+  private add<R>(route: Route, convert: (context: RouteContext) => R, place: (at: Attachment, rules: R) => void): void {
+    const parents = parentsOf(route, this.listeners, this.index)
+    const byView = new Map<boolean, { readonly rules: R; readonly problems: readonly RefProblem[] }>()
+    for (const { mesh } of parents) {
+      if (byView.has(mesh)) continue
+      const problems: RefProblem[] = []
+      const rules = convert({ route, mesh, index: this.index, problem: (problem) => problems.push(problem) })
+      byView.set(mesh, { rules, problems })
+    }
+    const counted = new Set<AttachableListener>()
+    for (const { mesh, attachments } of parents) {
+      for (const attachment of attachments) {
+        const { listener } = attachment
+        if (listener && !counted.has(listener)) {
+          counted.add(listener)
+          this.attached.set(listener, (this.attached.get(listener) ?? 0) + 1)
+        }
+        place(attachment, byView.get(mesh)!.rules)
       }
     }
+    this.statuses.push({
+      kind: gatewayApiGroupKind(route.kind),
+      namespace: route.metadata.namespace,
+      name: route.metadata.name,
+      status: {
+        shape: 'references',
+        list: 'parents',
+        entries: parents.map((parent) => parentStatus(parent, byView.get(parent.mesh)!.problems)),
+      },
+    })
   }
-  for (const resource of index.lists.HTTPRoute) add(resource, convertHttpRoute(resource, index))
-  for (const resource of index.lists.GRPCRoute) add(resource, convertGrpcRoute(resource, index))
-  return [...groups.values()].map((group, i) => ({
-    ...virtualService(group.sources, group.attachment, [group.host], i),
-    spec: {
-      ...visibility(group.attachment),
-      hosts: [group.host],
-      gateways: [group.attachment.gateway],
-      http: group.routes.sort(compareRoutes).map(({ route }) => route),
-    },
-  }))
+
+  private join(route: HttpLikeRoute, attachment: Attachment, host: string, routes: readonly RankedRoute[]): void {
+    // In the mesh the routes of one namespace belong together: a consumer's are for itself only.
+    const scope = attachment.gateway === MESH_GATEWAY ? route.metadata.namespace : ''
+    const key = `${attachment.gateway}|${scope}|${host}`
+    let group = this.groups.get(key)
+    if (!group) this.groups.set(key, (group = { attachment, host, routes: [], sources: [] }))
+    group.sources.push(route)
+    group.routes.push(...(attachment.port === 0 ? routes : routes.map((one) => onPort(one, attachment.port))))
+  }
+}
+
+/** The last of several problems is the condition's reason, as in Istio; the message names each. */
+function parentStatus({ reference, accepted }: Parent, problems: readonly RefProblem[]): ReferenceStatus {
+  const last = problems.at(-1)
+  const messages = [...new Set(problems.map(({ message }) => message))]
+  const resolved: Condition = last
+    ? { type: 'ResolvedRefs', status: 'False', reason: last.reason, message: messages.join('; ') }
+    : { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: 'every reference is resolved' }
+  return { reference: { ...reference }, controllerName: CONTROLLER, conditions: [accepted, resolved] }
 }
 
 function onPort(ranked: RankedRoute, port: number): RankedRoute {
@@ -61,46 +224,22 @@ function onPort(ranked: RankedRoute, port: number): RankedRoute {
   return { ...ranked, route: { ...route, match } }
 }
 
-function l4VirtualServices(
-  index: GatewayApiIndex,
-  listeners: readonly AttachableListener[],
-  inputs: GatewayApiInputs,
-): VirtualService[] {
-  const out: VirtualService[] = []
-  for (const resource of [...index.lists.TCPRoute, ...index.lists.TLSRoute]) {
-    const from = { kind: resource.kind, namespace: resource.metadata.namespace }
-    for (const attachment of attachments(resource, listeners, inputs)) {
-      const { hosts } = attachment
-      const routes = (resource.spec.rules ?? []).map((rule) => destinations(rule.backendRefs ?? [], from, index))
-      const live = routes.filter((route) => route.length > 0)
-      if (live.length === 0) continue
-      const l4 =
-        resource.kind === 'TLSRoute'
-          ? { tls: live.map((route) => ({ match: [{ sniHosts: hosts }], route })) }
-          : {
-              tcp: live.map((route) => ({ route, ...(attachment.port ? { match: [{ port: attachment.port }] } : {}) })),
-            }
-      out.push({
-        ...virtualService([resource], attachment, hosts, out.length),
-        spec: { ...visibility(attachment), hosts, gateways: [attachment.gateway], ...l4 },
-      })
-    }
-  }
-  return out
+function l4Destinations(
+  backends: readonly { readonly weight?: number; readonly name: string; readonly port?: number }[],
+  context: RouteContext,
+): RouteDestination[] {
+  const live = backends.filter(({ weight = 1 }) => weight > 0)
+  if (live.length === 0) return [{ destination: NOWHERE }]
+  return live.map((backend) => ({
+    destination: backendDestination(backend, context),
+    ...(live.length > 1 ? { weight: backend.weight ?? 1 } : {}),
+  }))
 }
 
-function destinations(
-  backends: readonly { readonly weight?: number; readonly name: string }[],
-  from: { readonly kind: string; readonly namespace: string },
-  index: GatewayApiIndex,
-): RouteDestination[] {
-  const list: RouteDestination[] = []
-  for (const backend of backends) {
-    const destination = backendDestination(backend, from, index)
-    const weight = backend.weight ?? 1
-    if (destination && weight > 0) list.push({ destination, ...(backends.length > 1 ? { weight } : {}) })
-  }
-  return list
+/** In the mesh a TLSRoute's own names matter; without any, those of its parent. */
+function sniHosts(route: Route, { gateway, hosts }: Attachment): readonly string[] {
+  const own = 'hostnames' in route.spec ? (route.spec.hostnames ?? []) : []
+  return gateway === MESH_GATEWAY && own.length > 0 ? own : hosts
 }
 
 /** A consumer's routes are seen in its own namespace only. */
@@ -110,12 +249,12 @@ function visibility(attachment: Attachment): { exportTo?: readonly string[] } {
 
 /** Everything of a translated VirtualService but its spec. */
 function virtualService(
-  sources: readonly GatewayApiResource[],
+  sources: readonly Route[],
   { gateway }: Attachment,
   hosts: readonly string[],
   index: number,
 ): Omit<VirtualService, 'spec'> {
-  const [first] = sources as [GatewayApiResource]
+  const [first] = sources as [Route]
   const kind = gateway === MESH_GATEWAY ? 'mesh' : 'k8s-gateway'
   const parents = new Set(sources.map(({ kind: k, metadata }) => `${k}/${metadata.name}.${metadata.namespace}`))
   return {

@@ -6,7 +6,7 @@ import { generateListeners } from '../lds/index.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
 import { objects, serviceYaml, TestMesh, testProxy } from '../testing.ts'
-import { untranslatedGatewayApi } from '../untranslated.ts'
+import { configMapYaml, secretYaml } from './testing.ts'
 
 const ROUTER = testProxy({ type: 'router', ip: '10.1.0.9', namespace: 'infra', name: 'gw' })
 
@@ -238,14 +238,14 @@ test('a filter we do not have answers 500 instead of being skipped, and is named
     shared.action.value.clusterSpecifier.value.clusters.map((c) => [c.name, c.weight]),
     [
       [A, 1],
-      ['outbound|80|reference-not-permitted|b.default', 1],
+      ['outbound|80|reference-not-permitted|b.default.svc.cluster.local', 1],
     ],
   )
   const parsed = parseGatewayApi(objects(route)[0])
   assert.ok(parsed.ok)
   assert.deepEqual(
-    untranslatedGatewayApi(parsed.value).map(({ path, message }) => `${path} ${message}`),
-    ['spec.rules[0].filters[0].extensionRef is not translated yet: its requests are answered 500'],
+    parsed.value.warnings.map(({ path, message }) => `${path} ${message}`),
+    ['spec.rules[0].filters[0].extensionRef is not supported: its requests are answered 500'],
   )
 })
 
@@ -253,17 +253,18 @@ test('clients of a Gateway are validated against its CA; a CA that may not be re
   const yaml = (tls: string): string =>
     gateway(`
       {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}], tls: ${tls}, addresses: [`)
+  const credentials = `${secretYaml('cert', 'infra')}${configMapYaml('ca', 'infra')}${configMapYaml('ca', 'other')}`
   const modes = (tls: string): string[] => {
-    const { gateways } = new TestMesh(yaml(tls)).push()
+    const { gateways } = new TestMesh(yaml(tls) + credentials).push()
     return gateways.map(({ spec }) => `${spec.servers?.[0]?.tls?.mode} ${spec.servers?.[0]?.tls?.caCertCredentialName}`)
   }
   const ca = '{validation: {caCertificateRefs: [{name: ca, group: "", kind: ConfigMap}]}}'
   const foreign = '{validation: {caCertificateRefs: [{name: ca, namespace: other, group: "", kind: ConfigMap}]}}'
   assert.deepEqual(modes('{}'), ['SIMPLE undefined'])
-  assert.deepEqual(modes(`{frontend: {default: ${ca}}}`), ['MUTUAL configmap://infra/ca'])
+  assert.deepEqual(modes(`{frontend: {default: ${ca}}}`), ['MUTUAL configmap://infra/ca-cacert'])
   assert.deepEqual(modes(`{frontend: {default: ${foreign}}}`), [])
   assert.deepEqual(modes(`{frontend: {default: ${foreign}, perPort: [{port: 443, tls: ${ca}}]}}`), [
-    'MUTUAL configmap://infra/ca',
+    'MUTUAL configmap://infra/ca-cacert',
   ])
 })
 
@@ -271,13 +272,7 @@ test('a Secret of another namespace reaches the proxy of a Gateway that a Refere
   const mesh = new TestMesh(
     gateway(
       '{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: certs}, {name: own}]}}',
-    ) +
-      `
-apiVersion: v1
-kind: Secret
-metadata: {name: cert, namespace: certs}
-stringData: {tls.crt: chain, tls.key: key}
-`,
+    ) + secretYaml('cert', 'certs'),
   )
   const wanted = ['kubernetes://certs/cert']
   assert.deepEqual(generateSecrets(ROUTER, mesh.push(), wanted), [])

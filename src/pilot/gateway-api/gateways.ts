@@ -1,156 +1,282 @@
-// Gateway: each listener becomes one Istio Gateway, behind the Service of the Gateway's deployment.
-import type { Gateway, GatewayApiListener, GatewayApiResource, ServerTls } from '../../config/index.ts'
-import { kubeHostname } from '../model/host.ts'
+// Gateways and ListenerSets: every listener becomes one Istio Gateway behind the Services of its Gateway.
+import {
+  GATEWAY_API_GROUP,
+  type Gateway,
+  type GatewayApiListener,
+  type GatewayApiResource,
+  gatewayApiGroupKind,
+} from '../../config/index.ts'
+import type { Condition, ListenerStatus, ObjectStatus } from '../status.ts'
+import { type GatewayServices, gatewayServices, isManaged, programming } from './addresses.ts'
+import { keyPairName } from './certificates.ts'
 import type { GatewayApiIndex } from './inputs.ts'
-import { GATEWAY_SERVICE, listenerGatewayName, PARENTS } from './names.ts'
+import { listenerConflicts, overlappingTls } from './listener-conflicts.ts'
+import { type AttachableListener, type JudgedListener, judgeListener, type ListenerOwner } from './listeners.ts'
 
-/** A listener that routes may attach to. */
-export interface AttachableListener {
-  readonly gateway: GatewayApiResource<'Gateway'>
-  readonly listener: GatewayApiListener
-  /** `namespace/name` of the Istio Gateway made from it. */
-  readonly istioGateway: string
-  /** Namespaces whose routes may attach; null: all. */
-  readonly namespaces: ReadonlySet<string> | null
-  /** Route kinds that may attach. */
-  readonly kinds: ReadonlySet<string>
+export interface ConvertedGateways {
+  readonly gateways: readonly Gateway[]
+  readonly listeners: readonly AttachableListener[]
+  /** Gateways that get a Deployment, with all their listeners. */
+  readonly managed: readonly { readonly gateway: KubeGateway; readonly listeners: readonly GatewayApiListener[] }[]
+  /** Statuses, once it is known what the Gateways are used for. */
+  readonly statuses: (usage: GatewayUsage) => ObjectStatus[]
 }
 
-const KINDS_OF_PROTOCOL: Readonly<Record<string, readonly string[]>> = {
-  HTTP: ['HTTPRoute', 'GRPCRoute'],
-  HTTPS: ['HTTPRoute', 'GRPCRoute'],
-  TLS: ['TLSRoute', 'TCPRoute'],
-  TCP: ['TCPRoute'],
+export interface GatewayUsage {
+  /** How many routes attach to a listener. */
+  readonly attachedRoutes: (listener: AttachableListener) => number
+  /** What of a Gateway's `infrastructure.parametersRef` cannot be used. */
+  readonly parameterProblems: (gateway: GatewayApiResource<'Gateway'>) => readonly string[]
 }
 
-export function convertGateways(index: GatewayApiIndex): { gateways: Gateway[]; listeners: AttachableListener[] } {
-  const gateways: Gateway[] = []
-  const listeners: AttachableListener[] = []
-  for (const gateway of index.gateways()) {
-    const { metadata, spec } = gateway
-    const services = serviceHosts(gateway, index.domain)
-    for (const listener of spec.listeners) {
-      const name = listenerGatewayName(metadata.name, listener.name)
-      const namespaces = allowedNamespaces(gateway, listener, index)
-      const host = listener.hostname || '*'
-      const tls = serverTls(gateway, listener, index)
-      // A listener whose certificate may not be read serves nothing.
-      if (tls === null) continue
-      listeners.push({
-        gateway,
-        listener,
-        istioGateway: `${metadata.namespace}/${name}`,
-        namespaces,
-        kinds: new Set(listener.allowedRoutes?.kinds?.map((k) => k.kind) ?? KINDS_OF_PROTOCOL[listener.protocol] ?? []),
-      })
-      gateways.push({
-        kind: 'Gateway',
-        apiVersion: 'networking.istio.io/v1',
-        metadata: {
-          ...metadata,
-          name,
-          annotations: {
-            [GATEWAY_SERVICE]: services.join(','),
-            [PARENTS]: `Gateway/${metadata.name}/${listener.name}.${metadata.namespace}`,
-          },
-        },
-        spec: {
-          servers: [
-            {
-              port: {
-                number: listener.port,
-                protocol: listener.protocol,
-                name: `${listener.name}-${metadata.name}-${metadata.namespace}`,
-              },
-              hosts: namespaces ? [...namespaces].map((namespace) => `${namespace}/${host}`) : [`*/${host}`],
-              tls,
-            },
-          ],
-        },
-        origin: gateway.origin,
-        warnings: [],
-      })
+type KubeGateway = GatewayApiResource<'Gateway'>
+type ListenerSet = GatewayApiResource<'ListenerSet'>
+
+/** The listeners that one object brought. */
+interface Owned {
+  readonly owner: ListenerOwner
+  readonly listeners: readonly JudgedListener[]
+}
+
+export function convertGateways(index: GatewayApiIndex): ConvertedGateways {
+  const all: { readonly gateway: KubeGateway; readonly services: GatewayServices; readonly owned: readonly Owned[] }[] =
+    []
+  const fixed: ObjectStatus[] = []
+  const sets = listenerSetsByGateway(index)
+  for (const gateway of index.lists.Gateway) {
+    const role = index.roleOf(gateway)
+    const own = sets.get(keyOf(gateway)) ?? []
+    if (role === 'managed') {
+      const allowed = index.chosenNamespaces(
+        gateway.spec.allowedListeners?.namespaces ?? {},
+        gateway.metadata.namespace,
+        'None',
+      )
+      const eligible = own.filter(({ metadata }) => allowed === null || allowed.has(metadata.namespace))
+      const refused = 'allowedListeners of the Gateway does not allow ListenerSets of this namespace'
+      for (const set of own) if (!eligible.includes(set)) fixed.push(notAllowed(set, refused))
+      const services = gatewayServices(gateway, index.domain)
+      all.push({ gateway, services, owned: judgeAll(gateway, services, eligible, index) })
+    } else if (role) {
+      fixed.push(role === 'remote' ? remote(gateway) : notBuilt(gateway))
+      for (const set of own) fixed.push(notAllowed(set, `class ${gateway.spec.gatewayClassName} has no ListenerSets`))
     }
   }
-  return { gateways, listeners }
-}
-
-/** The Services in front: those that spec.addresses names, else the one istiod would deploy. */
-function serviceHosts({ metadata, spec }: GatewayApiResource<'Gateway'>, domain: string): string[] {
-  const named = (spec.addresses ?? [])
-    .filter(({ type }) => type === 'Hostname')
-    .map(({ value = '' }) => (value.includes('.') ? value : kubeHostname(value, metadata.namespace, domain)))
-  if (named.length > 0) return named
-  return [kubeHostname(`${metadata.name}-${spec.gatewayClassName}`, metadata.namespace, domain)]
-}
-
-function allowedNamespaces(
-  gateway: GatewayApiResource<'Gateway'>,
-  listener: GatewayApiListener,
-  index: GatewayApiIndex,
-): ReadonlySet<string> | null {
-  const { from = 'Same', selector } = listener.allowedRoutes?.namespaces ?? {}
-  switch (from) {
-    case 'All':
-      return null
-    case 'Selector':
-      return new Set(selector ? index.selectNamespaces(selector) : [])
-    case 'Same':
-      return new Set([gateway.metadata.namespace])
-    case 'None':
-      return new Set()
-  }
-}
-
-/** Undefined: plain; null: TLS without a certificate that may be used. */
-function serverTls(
-  gateway: GatewayApiResource<'Gateway'>,
-  { port, protocol, tls }: GatewayApiListener,
-  index: GatewayApiIndex,
-): ServerTls | undefined | null {
-  if (protocol !== 'HTTPS' && protocol !== 'TLS') return undefined
-  if (tls?.mode === 'Passthrough') return { mode: 'PASSTHROUGH' }
-  const own = gateway.metadata.namespace
-  const names: string[] = []
-  for (const { group = '', kind = 'Secret', name, namespace = own } of tls?.certificateRefs ?? []) {
-    const target = { group, kind, namespace, name }
-    if (group !== '' || kind !== 'Secret') continue
-    if (!index.mayRefer({ group: 'gateway.networking.k8s.io', kind: 'Gateway', namespace: own }, target)) continue
-    names.push(`kubernetes://${namespace}/${name}`)
-  }
-  if (names.length === 0) return null
-  const clients = clientTls(gateway, { port, tls }, index)
-  if (clients === null) return null
-  if (clients) return { ...clients, ...credentialsOf(names) }
-  const mutual = tls?.options?.['gateway.istio.io/tls-terminate-mode']
-  const mode = mutual === 'MUTUAL' || mutual === 'OPTIONAL_MUTUAL' ? mutual : 'SIMPLE'
-  return { mode, ...credentialsOf(names) }
-}
-
-function credentialsOf(names: readonly string[]): Pick<ServerTls, 'credentialName' | 'credentialNames'> {
-  return names.length === 1 ? { credentialName: names[0] } : { credentialNames: names }
-}
-
-/** How clients are validated. Undefined: not at all; null: by something that may not be read, so that none may enter. */
-function clientTls(
-  { metadata: { namespace: own }, spec }: GatewayApiResource<'Gateway'>,
-  { port, tls }: Pick<GatewayApiListener, 'port' | 'tls'>,
-  index: GatewayApiIndex,
-): Pick<ServerTls, 'mode' | 'caCertCredentialName'> | undefined | null {
-  const { frontend } = spec.tls ?? {}
-  const ofPort = frontend?.perPort?.find((one) => one.port === port)
-  const validation = tls?.frontendValidation ?? (ofPort ? ofPort.tls : frontend?.default)?.validation
-  if (!validation) return undefined
-  // Envoy takes one bundle; a second one is named as without effect.
-  const [reference] = validation.caCertificateRefs
-  if (!reference || (reference.group ?? '') !== '') return null
-  const { kind = 'ConfigMap', name, namespace = own } = reference
-  if (kind !== 'ConfigMap' && kind !== 'Secret') return null
-  const from = { group: 'gateway.networking.k8s.io', kind: 'Gateway', namespace: own }
-  if (!index.mayRefer(from, { group: '', kind, namespace, name })) return null
+  const listeners = all.flatMap(({ owned }) => owned.flatMap((one) => one.listeners))
   return {
-    mode: validation.mode === 'AllowInsecureFallback' ? 'OPTIONAL_MUTUAL' : 'MUTUAL',
-    caCertCredentialName:
-      kind === 'ConfigMap' ? `configmap://${namespace}/${name}` : `kubernetes://${namespace}/${name}-cacert`,
+    gateways: listeners.flatMap(({ gateway }) => gateway ?? []),
+    listeners: listeners.map(({ attachable }) => attachable),
+    managed: all
+      .filter(({ gateway }) => isManaged(gateway))
+      .map(({ gateway, owned }) => ({
+        gateway,
+        listeners: owned.flatMap((one) => one.listeners.map(({ attachable }) => attachable.listener)),
+      })),
+    statuses: (usage) => [
+      ...fixed,
+      ...all.flatMap(({ gateway, services, owned }) =>
+        owned.map((one) =>
+          one.owner.kind === 'Gateway'
+            ? gatewayStatus(gateway, services, owned, usage, index)
+            : listenerSetStatus(one, gateway, services, usage, index),
+        ),
+      ),
+    ],
   }
+}
+
+function keyOf({ metadata }: Pick<ListenerOwner, 'metadata'>): string {
+  return `${metadata.namespace}/${metadata.name}`
+}
+
+/** ListenerSets by the Gateway they are for, oldest first. */
+function listenerSetsByGateway({ lists }: GatewayApiIndex): ReadonlyMap<string, ListenerSet[]> {
+  return Map.groupBy(
+    lists.ListenerSet.filter(({ spec }) => {
+      const { group = GATEWAY_API_GROUP, kind = 'Gateway' } = spec.parentRef
+      return group === GATEWAY_API_GROUP && kind === 'Gateway'
+    }),
+    ({ metadata, spec }) => `${spec.parentRef.namespace ?? metadata.namespace}/${spec.parentRef.name}`,
+  )
+}
+
+function judgeAll(
+  gateway: KubeGateway,
+  services: GatewayServices,
+  sets: readonly ListenerSet[],
+  index: GatewayApiIndex,
+): Owned[] {
+  const owners: readonly ListenerOwner[] = [gateway, ...sets]
+  const entries = owners.flatMap((owner) => listenersOf(owner).map((listener) => ({ owner, listener })))
+  const merged = entries.map(({ listener }) => listener)
+  const conflicts = listenerConflicts(merged)
+  const standing = merged.filter((_, i) => conflicts[i] === null)
+  const judged = entries.map(({ owner, listener }, i) => ({
+    owner,
+    listener: judgeListener(
+      listener,
+      {
+        owner,
+        gateway,
+        services: services.hosts,
+        conflict: conflicts[i]!,
+        overlapping: conflicts[i] === null ? overlappingTls(listener, standing) : [],
+      },
+      index,
+    ),
+  }))
+  return owners.map((owner) => ({
+    owner,
+    listeners: judged.filter((one) => one.owner === owner).map(({ listener }) => listener),
+  }))
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { HTTP: 80, HTTPS: 443, TLS: 443 }
+
+function listenersOf(owner: ListenerOwner): GatewayApiListener[] {
+  return owner.spec.listeners.map((listener) => ({
+    ...listener,
+    port: listener.port ?? DEFAULT_PORTS[listener.protocol] ?? 0,
+  }))
+}
+
+function condition(type: string, status: Condition['status'], reason: string, message: string): Condition {
+  return { type, status, reason, message }
+}
+
+function statusOf(owner: ListenerOwner, status: Omit<ObjectStatus['status'] & { shape: 'gateway' }, 'shape'>) {
+  const { name, namespace } = owner.metadata
+  return { kind: gatewayApiGroupKind(owner.kind), namespace, name, status: { shape: 'gateway' as const, ...status } }
+}
+
+function listenerStatuses(
+  listeners: readonly JudgedListener[],
+  attachedRoutes: (listener: AttachableListener) => number,
+): ListenerStatus[] {
+  return listeners.map(({ attachable, supportedKinds, conditions }) => ({
+    name: attachable.listener.name,
+    attachedRoutes: attachedRoutes(attachable),
+    supportedKinds: supportedKinds.map((kind) => ({ group: GATEWAY_API_GROUP, kind })),
+    conditions,
+  }))
+}
+
+function portsOf(listeners: readonly JudgedListener[]): ReadonlySet<number> {
+  return new Set(
+    listeners
+      .map(({ attachable }) => attachable.listener)
+      .filter(({ protocol, tls }) => tls !== undefined || (protocol !== 'HTTPS' && protocol !== 'TLS'))
+      .map(({ port }) => port),
+  )
+}
+
+/** `Accepted` by how many listeners are valid. */
+function acceptance({ owner, listeners }: Owned, { hosts, unsupported }: GatewayServices): Condition {
+  const what = owner.kind
+  const rest = unsupported.join(', ')
+  const address = `addresses must be host names; not used: ${rest}`
+  if (rest && (what === 'Gateway' || hosts.length === 0)) {
+    return condition('Accepted', 'False', 'UnsupportedAddress', address)
+  }
+  const valid = listeners.filter((listener) => listener.valid).length
+  if (valid === 0 && listeners.length > 0) {
+    return condition('Accepted', 'False', 'ListenersNotValid', `no listener of the ${what} is valid`)
+  }
+  if (valid < listeners.length && what === 'Gateway') {
+    return condition('Accepted', 'True', 'ListenersNotValid', `not every listener of the ${what} is valid`)
+  }
+  return condition('Accepted', 'True', 'Accepted', `the ${what} is accepted`)
+}
+
+function gatewayStatus(
+  gateway: KubeGateway,
+  services: GatewayServices,
+  owned: readonly Owned[],
+  { attachedRoutes, parameterProblems }: GatewayUsage,
+  index: GatewayApiIndex,
+): ObjectStatus {
+  const [own, ...sets] = owned as [Owned, ...Owned[]]
+  const attachedSets = sets.filter((set) => acceptance(set, services).status === 'True').length
+  const all = owned.flatMap(({ listeners }) => listeners)
+  const { condition: programmed, addresses } = programming(gateway, services.hosts, portsOf(all), index)
+  const parameters = parametersProblem(gateway, index) ?? parameterProblems(gateway).join('; ')
+  const accepted = parameters
+    ? condition('Accepted', 'False', 'InvalidParameters', parameters)
+    : acceptance(own, services)
+  return statusOf(gateway, {
+    conditions: [accepted, ...insecure(gateway), programmed, clientCertificate(gateway, index)],
+    ...(addresses ? { addresses } : {}),
+    ...(attachedSets > 0 ? { attachedListenerSets: attachedSets } : {}),
+    ...(services.hosts.length > 0 ? { listeners: listenerStatuses(own.listeners, attachedRoutes) } : {}),
+  })
+}
+
+/** `ResolvedRefs` of a Gateway: the certificate it shows to backends. */
+function clientCertificate(gateway: KubeGateway, index: GatewayApiIndex): Condition {
+  const reference = (gateway.spec.tls?.backend ?? gateway.spec.backendTLS)?.clientCertificateRef
+  const found = reference && keyPairName(gateway, reference, index, 'clientCertificateRef')
+  return found && !found.ok
+    ? condition('ResolvedRefs', 'False', found.problem.reason, found.problem.message)
+    : condition('ResolvedRefs', 'True', 'ResolvedRefs', 'every reference is resolved')
+}
+
+function insecure({ spec }: KubeGateway): Condition[] {
+  const { frontend } = spec.tls ?? {}
+  const modes = [frontend?.default?.validation?.mode, ...(frontend?.perPort ?? []).map((p) => p.tls?.validation?.mode)]
+  if (!modes.includes('AllowInsecureFallback')) return []
+  const message = 'clients whose certificate is missing or not valid are let in (AllowInsecureFallback)'
+  return [condition('InsecureFrontendValidationMode', 'True', 'ConfigurationChanged', message)]
+}
+
+function parametersProblem({ metadata, spec }: KubeGateway, index: GatewayApiIndex): string | null {
+  const reference = spec.infrastructure?.parametersRef
+  if (!reference) return null
+  if (reference.kind !== 'ConfigMap' || (reference.group ?? '') !== '') {
+    return `infrastructure.parametersRef must be a ConfigMap, is a ${reference.kind}`
+  }
+  return index.credential('ConfigMap', metadata.namespace, reference.name)
+    ? null
+    : `infrastructure.parametersRef: ConfigMap ${metadata.namespace}/${reference.name} not found`
+}
+
+function listenerSetStatus(
+  set: Owned,
+  gateway: KubeGateway,
+  services: GatewayServices,
+  { attachedRoutes }: GatewayUsage,
+  index: GatewayApiIndex,
+): ObjectStatus {
+  const { owner, listeners } = set
+  const accepted = acceptance(set, services)
+  const programmed =
+    accepted.status === 'False'
+      ? { ...accepted, type: 'Programmed' }
+      : programming(gateway, services.hosts, portsOf(listeners), index).condition
+  return statusOf(owner, {
+    conditions: [accepted, programmed],
+    ...(services.hosts.length > 0 ? { listeners: listenerStatuses(listeners, attachedRoutes) } : {}),
+  })
+}
+
+function notAllowed(set: ListenerSet, message: string): ObjectStatus {
+  return statusOf(set, {
+    conditions: ['Accepted', 'Programmed'].map((type) => condition(type, 'False', 'NotAllowed', message)),
+  })
+}
+
+function remote(gateway: KubeGateway): ObjectStatus {
+  return statusOf(gateway, {
+    addresses: (gateway.spec.addresses ?? []).map(({ type = 'IPAddress', value = '' }) => ({ type, value })),
+    conditions: [
+      condition('Accepted', 'True', 'Accepted', 'the Gateway is accepted'),
+      condition('Programmed', 'True', 'Programmed', 'the Gateway stands in another cluster; it is not programmed here'),
+    ],
+  })
+}
+
+function notBuilt(gateway: KubeGateway): ObjectStatus {
+  const message = `class ${gateway.spec.gatewayClassName} belongs to the ambient mode, which is not built`
+  return statusOf(gateway, {
+    conditions: ['Accepted', 'Programmed'].map((type) => condition(type, 'False', 'Invalid', message)),
+  })
 }

@@ -4,6 +4,7 @@ import type {
   GrpcRouteRule,
   HeaderModifier,
   HeaderOperations,
+  HttpBackendRef,
   HttpMatchRequest,
   HttpRoute,
   HttpRouteDestination,
@@ -13,8 +14,8 @@ import type {
   RouteValueMatch,
   StringMatch,
 } from '../../config/index.ts'
-import { backendDestination, refusedBackend } from './backends.ts'
-import type { GatewayApiIndex } from './inputs.ts'
+import { backendDestination, type RouteContext, refusedBackend } from './backends.ts'
+import type { RefProblem } from './certificates.ts'
 
 /** A route with what decides its place among others of the same host. */
 export interface RankedRoute {
@@ -24,31 +25,27 @@ export interface RankedRoute {
   readonly source: string
 }
 
-export function convertHttpRoute(resource: GatewayApiResource<'HTTPRoute'>, index: GatewayApiIndex): RankedRoute[] {
-  return (resource.spec.rules ?? [{}]).flatMap((rule, i) =>
-    rank(
-      resource,
-      (rule.matches?.length ? rule.matches : [{}]).map((match) => httpMatch(match)),
-      i,
-      (name) => httpRule(rule, name, resource, index),
-    ),
-  )
-}
+export type HttpLikeRoute = GatewayApiResource<'HTTPRoute'> | GatewayApiResource<'GRPCRoute'>
 
-export function convertGrpcRoute(resource: GatewayApiResource<'GRPCRoute'>, index: GatewayApiIndex): RankedRoute[] {
-  return (resource.spec.rules ?? [{}]).flatMap((rule, i) =>
-    rank(resource, grpcMatches(rule), i, (name) => httpRule(rule as HttpRouteRule, name, resource, index)),
-  )
+/** The rules of an HTTPRoute or GRPCRoute, each match a route of its own. */
+export function convertHttpLikeRoute(resource: HttpLikeRoute, context: RouteContext): RankedRoute[] {
+  const { kind, metadata, spec } = resource
+  if (kind === 'GRPCRoute') {
+    return (spec.rules ?? [{}]).flatMap((rule, i) =>
+      rank(metadata, rule as HttpRouteRule, grpcMatches(rule), i, context),
+    )
+  }
+  return (spec.rules ?? [{}]).flatMap((rule, i) => rank(metadata, rule, httpMatches(rule), i, context))
 }
 
 function rank(
-  { metadata }: GatewayApiResource<'HTTPRoute' | 'GRPCRoute'>,
+  { namespace, name, creationMs }: HttpLikeRoute['metadata'],
+  rule: HttpRouteRule,
   matches: readonly HttpMatchRequest[],
   ruleIndex: number,
-  build: (name: string) => HttpRoute,
+  context: RouteContext,
 ): RankedRoute[] {
-  const { namespace, name, creationMs } = metadata
-  const route = build(`${namespace}.${name}.${ruleIndex}`)
+  const route = httpRule(rule, rule.name ?? `${namespace}.${name}.${ruleIndex}`, context)
   return matches.map((match) => ({
     route: Object.keys(match).length > 0 ? { ...route, match: [match] } : route,
     creationMs,
@@ -76,6 +73,10 @@ function specificity(match: HttpMatchRequest | undefined): number[] {
   return [...path, method ? 1 : 0, Object.keys(headers ?? {}).length, Object.keys(queryParams ?? {}).length]
 }
 
+function httpMatches({ matches }: HttpRouteRule): HttpMatchRequest[] {
+  return (matches?.length ? matches : [{}]).map(httpMatch)
+}
+
 function httpMatch({ path, headers, queryParams, method }: HttpRouteMatch): HttpMatchRequest {
   const value = path?.value || '/'
   const uri =
@@ -85,7 +86,7 @@ function httpMatch({ path, headers, queryParams, method }: HttpRouteMatch): Http
         ? { regex: value }
         : value === '/'
           ? undefined
-          : { prefix: value }
+          : { prefix: value.endsWith('/') ? value.slice(0, -1) : value }
   return {
     ...(uri ? { uri } : {}),
     ...(method ? { method: { exact: method } } : {}),
@@ -112,38 +113,40 @@ function grpcMatches(rule: GrpcRouteRule): HttpMatchRequest[] {
 }
 
 function grpcPath(regex: boolean, service: string | undefined, method: string | undefined): StringMatch | undefined {
-  if (regex) return { regex: `/${service || '[^/]+'}/${method || '[^/]+'}` }
+  if (regex) return { regex: `/${service || '[^/]+'}/${method || '.+'}` }
   if (service && method) return { exact: `/${service}/${method}` }
   if (service) return { prefix: `/${service}/` }
   return method ? { regex: `/[^/]+/${method}` } : undefined
 }
 
-function httpRule(
-  rule: HttpRouteRule,
-  name: string,
-  { kind, metadata }: GatewayApiResource<'HTTPRoute' | 'GRPCRoute'>,
-  index: GatewayApiIndex,
-): HttpRoute {
-  const from = { kind, namespace: metadata.namespace }
+function httpRule(rule: HttpRouteRule, name: string, context: RouteContext): HttpRoute {
+  const { filters = [], retry } = rule
   const route: Writable<HttpRoute> = { name }
-  // A filter we do not have must not be skipped.
-  if (rule.filters?.some(({ type }) => type === 'ExtensionRef')) return { name, directResponse: { status: 500 } }
-  applyFilters(route, rule.filters ?? [], from, index)
-  const request = rule.timeouts?.request
-  if (request !== undefined) route.timeout = request
-  const { retry } = rule
-  const perTryTimeout = rule.timeouts?.backendRequest
-  if (retry || perTryTimeout !== undefined) {
-    route.retries = {
-      attempts: retry?.attempts ?? 2,
-      ...(perTryTimeout === undefined ? {} : { perTryTimeout }),
-      ...(retry?.backoff === undefined ? {} : { backoff: retry.backoff }),
-      ...(retry?.codes?.length ? { retryOn: retry.codes.join(',') } : {}),
-    }
+  const backends = (rule.backendRefs ?? []).filter(({ weight = 1 }) => weight > 0)
+  // What stands on the only backend stands on the rule.
+  const [only] = backends
+  const own = backends.length === 1 && only ? (only.filters ?? []).filter(({ type }) => !ofBackend(type)) : []
+  const bad = [...filters, ...own].find(({ type }) => type === 'ExtensionRef')
+  if (bad) {
+    context.problem({ reason: 'InvalidFilter', message: extensionMessage(bad) })
+    // A filter we do not have must not be skipped.
+    return { name, directResponse: { status: 500 } }
   }
+  applyFilters(route, [...filters, ...own], context)
+  const timeout = rule.timeouts?.request
+  if (timeout !== undefined) route.timeout = timeout
+  const perTryTimeout = rule.timeouts?.backendRequest || undefined
+  if (retry) {
+    const attempts = retry.attempts ?? DEFAULT_ATTEMPTS
+    route.retries = {
+      attempts,
+      ...(perTryTimeout === undefined ? {} : { perTryTimeout }),
+      ...(retry.backoff === undefined ? {} : { backoff: retry.backoff }),
+      ...(attempts > 0 ? { retryOn: [...RETRY_ON, ...(retry.codes ?? [])].join(',') } : {}),
+    }
+  } else if (perTryTimeout !== undefined) route.timeout = perTryTimeout
   if (route.redirect) return route
-  const destinations = destinationsOf(rule, from, index)
-  if (destinations.length > 0) route.route = destinations
+  if (backends.length > 0) route.route = backends.map((backend) => destinationOf(backend, backends, context))
   // Nothing to send requests to: the Gateway API asks for 500.
   else route.directResponse = { status: 500 }
   return route
@@ -151,34 +154,47 @@ function httpRule(
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-function destinationsOf(
-  { backendRefs = [] }: HttpRouteRule,
-  from: { readonly kind: string; readonly namespace: string },
-  index: GatewayApiIndex,
-): HttpRouteDestination[] {
-  const list: HttpRouteDestination[] = []
-  for (const backend of backendRefs) {
-    const destination = backendDestination(backend, from, index)
-    const weight = backend.weight ?? 1
-    if (weight === 0) continue
-    const own: Writable<HttpRoute> = {}
-    applyFilters(own, backend.filters ?? [], from, index)
-    const refused = !destination || backend.filters?.some(({ type }) => type === 'ExtensionRef')
-    list.push({
-      destination: refused ? refusedBackend(backend, from) : destination,
-      ...(backendRefs.length > 1 ? { weight } : {}),
-      ...(own.headers ? { headers: own.headers } : {}),
-    })
-  }
-  return list
+const DEFAULT_ATTEMPTS = 2
+/** What is retried beside the codes that a rule names: the Gateway API asks for connection errors. */
+const RETRY_ON = ['connect-failure', 'refused-stream', 'unavailable', 'cancelled']
+
+/** Filters that one of several backends can have. */
+function ofBackend(type: HttpRouteFilter['type']): boolean {
+  return type === 'RequestHeaderModifier' || type === 'ResponseHeaderModifier'
 }
 
-function applyFilters(
-  route: Writable<HttpRoute>,
-  filters: readonly HttpRouteFilter[],
-  from: { readonly kind: string; readonly namespace: string },
-  index: GatewayApiIndex,
-): void {
+function extensionMessage({ extensionRef }: HttpRouteFilter): string {
+  const { kind = '', name = '' } = extensionRef ?? {}
+  return `filter ExtensionRef${kind ? ` ${kind}/${name}` : ''} is not supported: its requests are answered 500`
+}
+
+function destinationOf(
+  backend: HttpBackendRef,
+  backends: readonly HttpBackendRef[],
+  context: RouteContext,
+): HttpRouteDestination {
+  let destination = backendDestination(backend, context)
+  const { filters = [], weight = 1 } = backend
+  const own: Writable<HttpRoute> = {}
+  applyFilters(
+    own,
+    filters.filter(({ type }) => ofBackend(type)),
+    context,
+  )
+  const bad = backends.length > 1 ? filters.find(({ type }) => !ofBackend(type)) : undefined
+  if (bad) {
+    const message = `filter ${bad.type} is not supported on one of several backendRefs: its requests are answered 500`
+    context.problem({ reason: 'InvalidFilter', message })
+    destination = refusedBackend(backend, context)
+  }
+  return {
+    destination,
+    ...(backends.length > 1 ? { weight } : {}),
+    ...(own.headers ? { headers: own.headers } : {}),
+  }
+}
+
+function applyFilters(route: Writable<HttpRoute>, filters: readonly HttpRouteFilter[], context: RouteContext): void {
   for (const filter of filters) {
     if (filter.requestHeaderModifier) {
       route.headers = { ...route.headers, request: headerOperations(filter.requestHeaderModifier) }
@@ -191,9 +207,12 @@ function applyFilters(
     if (filter.cors) route.corsPolicy = cors(filter.cors)
     if (filter.requestMirror) {
       const { backendRef, percent, fraction } = filter.requestMirror
-      const destination = backendDestination(backendRef, from, index)
+      const before: RefProblem[] = []
+      const destination = backendDestination(backendRef, { ...context, problem: (problem) => before.push(problem) })
+      for (const problem of before) context.problem(problem)
       const share = fraction ? (fraction.numerator * 100) / (fraction.denominator ?? 100) : percent
-      if (destination) {
+      // A mirror that cannot be had costs the request nothing.
+      if (before.length === 0) {
         const percentage = share === undefined ? {} : { percentage: { value: share } }
         route.mirrors = [...(route.mirrors ?? []), { destination, ...percentage }]
       }
@@ -202,12 +221,18 @@ function applyFilters(
 }
 
 function headerOperations({ set, add, remove }: HeaderModifier): HeaderOperations {
-  const record = (list: HeaderModifier['set']) => Object.fromEntries(list?.map((h) => [h.name, h.value]) ?? [])
   return {
-    ...(set ? { set: record(set) } : {}),
-    ...(add ? { add: record(add) } : {}),
+    ...(set ? { set: headerRecord(set) } : {}),
+    ...(add ? { add: headerRecord(add) } : {}),
     ...(remove ? { remove } : {}),
   }
+}
+
+/** Of several entries of one name the first counts. */
+function headerRecord(list: NonNullable<HeaderModifier['set']>): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const { name, value } of list) out[name.toLowerCase()] ??= value
+  return out
 }
 
 function redirect(filter: NonNullable<HttpRouteFilter['requestRedirect']>): HttpRoute['redirect'] {
@@ -243,9 +268,13 @@ function cors(filter: NonNullable<HttpRouteFilter['cors']>): HttpRoute['corsPoli
   }
 }
 
-/** `*` within an origin stands for any text without a slash. */
+/** RFC 6454: scheme, host and perhaps a port. */
+const ANY_ORIGIN = '[a-zA-Z][a-zA-Z0-9+.-]*://[^/\\s?#]+'
+
+/** `*` within an origin stands for any text. */
 function originMatch(origin: string): StringMatch {
-  if (origin === '*') return { regex: '.*' }
+  if (origin === '*') return { regex: ANY_ORIGIN }
   if (!origin.includes('*')) return { exact: origin }
-  return { regex: origin.replace(/[\\.+?()|[\]{}^$]/g, '\\$&').replaceAll('*', '[^/]+') }
+  if (origin.indexOf('*') === origin.length - 1) return { prefix: origin.slice(0, -1) }
+  return { regex: origin.replace(/[\\.+?()|[\]{}^$]/g, '\\$&').replaceAll('*', '.*') }
 }

@@ -1,4 +1,5 @@
 // Kubernetes Ingress: one Gateway an Ingress on the mesh's ingress gateway, one VirtualService a host.
+import { isIP } from 'node:net'
 import type {
   Gateway,
   GatewayServer,
@@ -9,6 +10,9 @@ import type {
   VirtualService,
 } from '../../config/index.ts'
 import { kubeHostname } from '../model/host.ts'
+import { serviceKey } from '../model/service.ts'
+import type { ServiceIndex } from '../model/service-index.ts'
+import type { ObjectStatus } from '../status.ts'
 import { PARENTS, ROUTE_SEMANTICS } from './names.ts'
 
 export interface IngressInputs {
@@ -26,6 +30,28 @@ const CLASS_ANNOTATION = 'kubernetes.io/ingress.class'
 export function convertIngresses(inputs: IngressInputs): (Gateway | VirtualService)[] {
   const ours = inputs.ingresses.filter((ingress) => isOurs(ingress, inputs.mesh))
   return [...ours.map((ingress) => gatewayOf(ingress, inputs)), ...virtualServices(ours, inputs)]
+}
+
+/** `status.loadBalancer`: the external addresses of the mesh's ingress Service. */
+export function ingressStatuses(
+  ingresses: readonly Ingress[],
+  mesh: IngressInputs['mesh'] & Pick<MeshConfig, 'ingressService'>,
+  domain: string,
+  services: Pick<ServiceIndex, 'byKey'>,
+): ObjectStatus[] {
+  const host = kubeHostname(mesh.ingressService || 'istio-ingressgateway', mesh.rootNamespace, domain)
+  const addresses = services.byKey.get(serviceKey(host, mesh.rootNamespace))?.attributes.external?.addresses ?? []
+  return ingresses
+    .filter((ingress) => isOurs(ingress, mesh))
+    .map(({ metadata: { namespace, name } }) => ({
+      kind: 'Ingress.networking.k8s.io',
+      namespace,
+      name,
+      status: {
+        shape: 'loadBalancer' as const,
+        ingress: addresses.map((value): Record<string, string> => (isIP(value) ? { ip: value } : { hostname: value })),
+      },
+    }))
 }
 
 function isOurs({ metadata, spec }: Ingress, mesh: IngressInputs['mesh']): boolean {

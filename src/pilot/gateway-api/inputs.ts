@@ -1,77 +1,170 @@
 // What translation of the Gateway API reads, indexed.
+import type { KubeObject } from '../../cluster/index.ts'
 import type {
   AnyGatewayApiResource,
   GatewayApiKind,
   GatewayApiLabelSelector,
   GatewayApiResource,
+  NamespaceChoice,
 } from '../../config/index.ts'
+import { GATEWAY_API_GROUP, GATEWAY_API_KINDS } from '../../config/index.ts'
+import { type EndpointSet, type Service, serviceKey } from '../model/service.ts'
+import type { RegistrySnapshot } from '../registry/registry.ts'
+
+export type CredentialKind = 'Secret' | 'ConfigMap'
 
 export interface GatewayApiInputs {
   readonly resources: Iterable<AnyGatewayApiResource>
   /** Namespace to its labels. */
   readonly namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>
   readonly domain: string
-  /** A service of that host is in the registry. */
-  readonly serviceExists: (host: string) => boolean
+  readonly registry: Pick<RegistrySnapshot, 'services' | 'endpoints'>
+  /** `metadata.uid` of an object: what is made for it refers to it by that. */
+  readonly uid: (resource: AnyGatewayApiResource) => string
+  readonly credential: (kind: CredentialKind, namespace: string, name: string) => KubeObject | undefined
 }
 
-/** The controller that a GatewayClass must name for us to act on its Gateways. */
-const CONTROLLER = 'istio.io/gateway-controller'
+/** What a class of Gateways is to us. */
+export type ClassRole =
+  /** Translated, and given a Deployment. */
+  | 'managed'
+  /** In another cluster: nothing is made of it here. */
+  | 'remote'
+  /** Of Istio's ambient mode, which is not built. */
+  | 'waypoint'
+
+/** Controllers that Istio's classes name. */
+const ROLES: Readonly<Record<string, ClassRole>> = {
+  'istio.io/gateway-controller': 'managed',
+  'istio.io/unmanaged-gateway': 'remote',
+  'istio.io/mesh-controller': 'waypoint',
+  'istio.io/eastwest-controller': 'waypoint',
+}
 /** Classes that exist without a GatewayClass object. */
-const BUILT_IN_CLASSES = new Set(['istio'])
+const BUILT_IN_CLASSES: Readonly<Record<string, ClassRole>> = {
+  istio: 'managed',
+  'istio-remote': 'remote',
+  'istio-waypoint': 'waypoint',
+  'istio-east-west': 'waypoint',
+}
+
+/** The role of a GatewayClass by the controller it names; undefined: somebody else's. */
+export function controllerRole(controllerName: string): ClassRole | undefined {
+  return ROLES[controllerName]
+}
 
 type Lists = { readonly [K in GatewayApiKind]: GatewayApiResource<K>[] }
 
-/** Inputs sorted by kind, each list oldest first. */
+/** What an object refers from or to; `group` empty for Kubernetes' own. */
+interface Reference {
+  readonly group: string
+  readonly kind: string
+  readonly namespace: string
+}
+
+/** Inputs sorted by kind, each list oldest first. Notes what was asked of credentials and endpoints. */
 export class GatewayApiIndex {
   readonly lists: Lists
   readonly domain: string
-  private readonly namespaces: GatewayApiInputs['namespaces']
-  private readonly classes: ReadonlySet<string>
+  /** Keys `Kind/namespace/name` of the credentials whose change asks for another translation. */
+  readonly usedCredentials = new Set<string>()
+  /** Keys of the services whose endpoints do. */
+  readonly usedEndpoints = new Set<string>()
+  private readonly inputs: GatewayApiInputs
+  private readonly roles: ReadonlyMap<string, ClassRole>
+  private readonly entries: ReadonlyMap<string, readonly Service[]>
 
   constructor(inputs: GatewayApiInputs) {
-    const lists = {
-      GatewayClass: [],
-      Gateway: [],
-      HTTPRoute: [],
-      GRPCRoute: [],
-      TCPRoute: [],
-      TLSRoute: [],
-      ReferenceGrant: [],
-    } as Record<GatewayApiKind, GatewayApiResource[]>
+    const lists = Object.fromEntries(GATEWAY_API_KINDS.map((kind) => [kind, [] as GatewayApiResource[]])) as Record<
+      GatewayApiKind,
+      GatewayApiResource[]
+    >
     for (const resource of inputs.resources) lists[resource.kind].push(resource)
     for (const list of Object.values(lists)) list.sort(byAge)
     this.lists = lists as Lists
     this.domain = inputs.domain
-    this.namespaces = inputs.namespaces
-    const classes = new Set(BUILT_IN_CLASSES)
+    this.inputs = inputs
+    const roles = new Map(Object.entries(BUILT_IN_CLASSES))
     for (const { metadata, spec } of this.lists.GatewayClass) {
-      if (spec.controllerName === CONTROLLER) classes.add(metadata.name)
-      else classes.delete(metadata.name)
+      const role = controllerRole(spec.controllerName)
+      if (role) roles.set(metadata.name, role)
+      else roles.delete(metadata.name)
     }
-    this.classes = classes
+    this.roles = roles
+    this.entries = Map.groupBy(
+      inputs.registry.services.all.filter(({ attributes }) => attributes.registry === 'External'),
+      ({ attributes }) => `${attributes.namespace}/${attributes.resourceName}`,
+    )
   }
 
-  /** Gateways that are ours. */
-  gateways(): readonly GatewayApiResource<'Gateway'>[] {
-    return this.lists.Gateway.filter((gateway) => this.classes.has(gateway.spec.gatewayClassName))
+  /** Undefined: the Gateway is somebody else's. */
+  roleOf(gateway: GatewayApiResource<'Gateway'>): ClassRole | undefined {
+    return this.roles.get(gateway.spec.gatewayClassName)
   }
 
-  /** Namespaces that `selector` selects. */
-  selectNamespaces(selector: GatewayApiLabelSelector): string[] {
-    return [...this.namespaces].filter(([, labels]) => selects(selector, labels)).map(([name]) => name)
+  /** The service of `host` that `namespace` defines. */
+  service(host: string, namespace: string): Service | undefined {
+    return this.inputs.registry.services.byKey.get(serviceKey(host, namespace))
   }
 
-  /** Whether objects of `from` may name `to`: always in one namespace, elsewhere by ReferenceGrant. */
+  /** Every service of `host`, whoever defines it. */
+  servicesOf(host: string): readonly Service[] {
+    return this.inputs.registry.services.byHost.get(host) ?? []
+  }
+
+  /** The services that a ServiceEntry defines. */
+  servicesOfEntry(namespace: string, name: string): readonly Service[] {
+    return this.entries.get(`${namespace}/${name}`) ?? []
+  }
+
+  endpoints(service: Service): EndpointSet | undefined {
+    const key = serviceKey(service.hostname, service.attributes.namespace)
+    this.usedEndpoints.add(key)
+    return this.inputs.registry.endpoints.get(key)
+  }
+
+  credential(kind: CredentialKind, namespace: string, name: string): KubeObject | undefined {
+    this.usedCredentials.add(`${kind}/${namespace}/${name}`)
+    return this.inputs.credential(kind, namespace, name)
+  }
+
+  /** Namespaces that `choice` means, seen from `own`; null: all. */
+  chosenNamespaces(
+    { from, selector }: NamespaceChoice,
+    own: string,
+    otherwise: NonNullable<NamespaceChoice['from']>,
+  ): ReadonlySet<string> | null {
+    switch (from ?? otherwise) {
+      case 'All':
+        return null
+      case 'Selector':
+        return new Set(selector ? this.selectNamespaces(selector) : [])
+      case 'Same':
+        return new Set([own])
+      case 'None':
+        return new Set()
+    }
+  }
+
+  private selectNamespaces(selector: GatewayApiLabelSelector): string[] {
+    return [...this.inputs.namespaces]
+      .filter(([name, labels]) => selects(selector, { ...labels, 'kubernetes.io/metadata.name': name }))
+      .map(([name]) => name)
+      .sort()
+  }
+
+  /** Whether an object of the Gateway API may name `to`: always in one namespace, elsewhere by ReferenceGrant. */
   mayRefer(
-    from: { readonly group: string; readonly kind: string; readonly namespace: string },
-    to: { readonly group: string; readonly kind: string; readonly namespace: string; readonly name: string },
+    from: { readonly kind: string; readonly namespace: string },
+    to: Reference & { readonly name: string },
   ): boolean {
     if (from.namespace === to.namespace) return true
     return this.lists.ReferenceGrant.some(
       ({ metadata, spec }) =>
         metadata.namespace === to.namespace &&
-        spec.from.some((f) => f.group === from.group && f.kind === from.kind && f.namespace === from.namespace) &&
+        spec.from.some(
+          (f) => f.group === GATEWAY_API_GROUP && f.kind === from.kind && f.namespace === from.namespace,
+        ) &&
         spec.to.some((t) => t.group === to.group && t.kind === to.kind && (!t.name || t.name === to.name)),
     )
   }

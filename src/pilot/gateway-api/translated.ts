@@ -1,12 +1,13 @@
 // Keeps what Gateway API and Ingress objects mean, as Istio resources that come and go with them.
 import { isDeepStrictEqual } from 'node:util'
-import { groupOf, type KubeObject, objectKey, type Store, type StoreEvent } from '../../cluster/index.ts'
+import { type KubeObject, objectKey, type Store, type StoreEvent } from '../../cluster/index.ts'
 import {
   type AnyGatewayApiResource,
   type AnyResource,
-  GATEWAY_API_GROUP,
   GATEWAY_API_KINDS,
+  gatewayApiGroupKind,
   type Ingress,
+  isGatewayApiVersion,
   type MeshConfig,
   parseGatewayApi,
   parseIngress,
@@ -14,33 +15,54 @@ import {
 import type { ReportProblems } from '../discovery-state.ts'
 import { compareText } from '../model/host.ts'
 import { resourceKey } from '../model/resource.ts'
-import type { ServiceIndex } from '../model/service-index.ts'
+import type { RegistryChanges, RegistrySnapshot } from '../registry/registry.ts'
+import type { ObjectStatus } from '../status.ts'
 import { convertGatewayApi } from './convert.ts'
-import { convertIngresses } from './ingress.ts'
+import { convertIngresses, ingressStatuses } from './ingress.ts'
+import type { GatewayWorkload } from './workload.ts'
 
 const INGRESS = 'Ingress.networking.k8s.io'
 
 /** Kinds of a store that {@link TranslatedResources} wants to hear of. */
-export const TRANSLATED_KINDS: readonly string[] = [
-  'Namespace',
-  INGRESS,
-  ...GATEWAY_API_KINDS.map((kind) => `${kind}.${GATEWAY_API_GROUP}`),
-]
+export const TRANSLATED_KINDS: readonly string[] = ['Namespace', INGRESS, ...GATEWAY_API_KINDS.map(gatewayApiGroupKind)]
 
 /** What the next translation changes. */
 export interface TranslationChanges {
   readonly set: readonly AnyResource[]
   readonly removed: readonly AnyResource[]
+  /** What the statuses of all translated objects should say. */
+  readonly statuses: readonly ObjectStatus[]
+  /** What Gateways are to be given. */
+  readonly workloads: readonly GatewayWorkload[]
 }
+
+/** What a translation is made from beside the objects themselves. */
+export interface TranslationSources {
+  readonly mesh: MeshConfig
+  readonly domain: string
+  readonly registry: Pick<RegistrySnapshot, 'services' | 'endpoints'>
+  /** Secrets and ConfigMaps by `Kind/namespace/name`. */
+  readonly credentials: ReadonlyMap<string, KubeObject>
+}
+
+/** Which of the sources changed. */
+export interface SourceChanges extends Pick<RegistryChanges, 'services' | 'endpoints'> {
+  readonly credentials: ReadonlySet<string>
+}
+
+const NOTHING: ReadonlySet<string> = new Set()
 
 export class TranslatedResources {
   private readonly report: ReportProblems
   private readonly objects = new Map<string, AnyGatewayApiResource>()
   private readonly ingresses = new Map<string, Ingress>()
   private readonly namespaces = new Map<string, Readonly<Record<string, string>>>()
+  private readonly uids = new WeakMap<object, string>()
   private current = new Map<string, AnyResource>()
   private dirty = false
-  private grants: ReadonlySet<string> = new Set()
+  private grants: ReadonlySet<string> = NOTHING
+  private usedCredentials: ReadonlySet<string> = NOTHING
+  private usedEndpoints: ReadonlySet<string> = NOTHING
 
   constructor(report: ReportProblems) {
     this.report = report
@@ -52,27 +74,28 @@ export class TranslatedResources {
   }
 
   /** Takes note of one event. Null: not of a kind that is translated; else whether anything may change. */
-  apply({ type, kind, object }: StoreEvent, store: Pick<Store, 'origin'> | undefined): boolean | null {
+  apply(event: StoreEvent, store: Pick<Store, 'origin'> | undefined): boolean | null {
+    const { type, kind, object } = event
     const deleted = type === 'deleted'
     if (kind === 'Namespace') return this.applyNamespace(object, deleted)
-    if (kind === INGRESS) {
+    const ingress = kind === INGRESS
+    if (!ingress && !isGatewayApiVersion(object.apiVersion)) return null
+    if (onlyStatusChanged(event)) return false
+    if (ingress) {
       return this.take(this.ingresses, objectKey(object.metadata), object, deleted, () =>
         parseIngress(object, store?.origin(object)),
       )
     }
-    if (groupOf(object.apiVersion) !== GATEWAY_API_GROUP) return null
     return this.take(this.objects, `${object.kind}/${objectKey(object.metadata)}`, object, deleted, () =>
       parseGatewayApi(object, store?.origin(object)),
     )
   }
 
-  /**
-   * Translates anew when something changed: an object, or (`servicesChanged`) the services that objects refer to.
-   * Resources that mean the same keep their identity.
-   */
-  flush(mesh: MeshConfig, domain: string, services: ServiceIndex, servicesChanged: boolean): TranslationChanges | null {
-    if (!this.dirty && !(servicesChanged && this.objects.size + this.ingresses.size > 0)) return null
+  /** Translates anew when something that counts changed. Resources that mean the same keep their identity. */
+  flush(sources: TranslationSources, changed: SourceChanges): TranslationChanges | null {
+    if (!this.dirty && !this.concerns(changed)) return null
     this.dirty = false
+    const { mesh, domain, registry, credentials } = sources
     const ingresses = [...this.ingresses.values()].sort(
       (a, b) =>
         a.metadata.creationMs - b.metadata.creationMs ||
@@ -85,11 +108,19 @@ export class TranslatedResources {
       resources: this.objects.values(),
       namespaces: this.namespaces,
       domain,
-      serviceExists: (host) => services.byHost.has(host),
+      registry,
+      uid: (resource) => this.uids.get(resource) ?? '',
+      credential: (kind, namespace, name) => credentials.get(`${kind}/${namespace}/${name}`),
     })
-    this.grants = new Set(fromGatewayApi.flatMap(grantedCredentials))
+    this.grants = new Set([
+      ...fromGatewayApi.resources.flatMap(grantedCredentials),
+      ...[...fromGatewayApi.publicAuthorities].map((name) => `*|${name}`),
+    ])
+    this.usedCredentials = fromGatewayApi.usedCredentials
+    this.usedEndpoints = fromGatewayApi.usedEndpoints
+    const { services } = registry
     const all = [
-      ...fromGatewayApi,
+      ...fromGatewayApi.resources,
       ...convertIngresses({
         ingresses,
         mesh,
@@ -106,7 +137,18 @@ export class TranslatedResources {
     }
     const removed = [...this.current].filter(([key]) => !next.has(key)).map(([, resource]) => resource)
     this.current = next
-    return { set, removed }
+    return {
+      set,
+      removed,
+      workloads: fromGatewayApi.workloads,
+      statuses: [...fromGatewayApi.statuses, ...ingressStatuses(ingresses, mesh, domain, services)],
+    }
+  }
+
+  /** Services matter to all, endpoints and credentials only where the last translation looked at them. */
+  private concerns({ services, endpoints, credentials }: SourceChanges): boolean {
+    if (services.size > 0 && this.objects.size + this.ingresses.size > 0) return true
+    return meets(this.usedEndpoints, endpoints) || meets(this.usedCredentials, credentials)
   }
 
   private applyNamespace({ metadata }: KubeObject, deleted: boolean): boolean {
@@ -135,10 +177,28 @@ export class TranslatedResources {
         return false
       }
       into.set(key, parsed.value as T)
+      if (object.metadata.uid) this.uids.set(parsed.value, object.metadata.uid)
     }
     this.dirty = true
     return true
   }
+}
+
+/** Statuses are written by us: they are no reason to translate anew. */
+function onlyStatusChanged({ type, object, previous }: StoreEvent): boolean {
+  return (
+    type === 'modified' &&
+    previous !== undefined &&
+    isDeepStrictEqual(object.spec, previous.spec) &&
+    isDeepStrictEqual(object.metadata.labels, previous.metadata.labels) &&
+    isDeepStrictEqual(object.metadata.annotations, previous.metadata.annotations)
+  )
+}
+
+function meets(wanted: ReadonlySet<string>, changed: ReadonlySet<string>): boolean {
+  if (wanted.size === 0) return false
+  for (const one of changed) if (wanted.has(one)) return true
+  return false
 }
 
 /** Credentials that a Gateway names, each of which it was found to be allowed to. */

@@ -6,6 +6,7 @@ import {
   CertificateValidationContextSchema,
   type TlsParameters,
   TlsParametersSchema,
+  CertificateValidationContext_TrustChainVerification as TrustChainVerification,
   TlsParameters_TlsProtocol as Version,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
 import {
@@ -64,7 +65,8 @@ function parameters(tls: ServerTls, defaults: NonNullable<MeshConfig['tlsDefault
 }
 
 function certificateSecrets(tls: ServerTls): SdsSecretConfig[] {
-  if (tls.mode === 'ISTIO_MUTUAL') return [meshSecret('default')]
+  // `builtin://`: the certificate of the gateway's own workload.
+  if (tls.mode === 'ISTIO_MUTUAL' || tls.credentialName === 'builtin://') return [meshSecret('default')]
   if (tls.credentialNames?.length) return tls.credentialNames.map(credential)
   if (tls.credentialName) return [credential(tls.credentialName)]
   if (tls.tlsCertificates?.length) {
@@ -97,6 +99,9 @@ function clientNames(tls: ServerTls): CertificateValidationContext {
     })),
     verifyCertificateSpki: [...(tls.verifyCertificateSpki ?? [])],
     verifyCertificateHash: [...(tls.verifyCertificateHash ?? [])],
+    trustChainVerification: tls.insecureSkipVerify
+      ? TrustChainVerification.ACCEPT_UNTRUSTED
+      : TrustChainVerification.VERIFY_TRUST_CHAIN,
     crl: tls.caCrl ? { specifier: { case: 'filename', value: tls.caCrl } } : undefined,
   })
 }

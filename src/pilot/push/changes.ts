@@ -98,7 +98,9 @@ function changesNames(changes: Changes, push: PushContext): boolean {
 function concernsCredentials(keys: ReadonlySet<string>, namespace: string, push: PushContext): boolean {
   if (keys.size === 0) return false
   for (const key of keys) if (key.split('/')[1] === namespace) return true
-  for (const grant of push.credentialGrants) if (grant.startsWith(`${namespace}|`)) return true
+  for (const grant of push.credentialGrants) {
+    if (grant.startsWith(`${namespace}|`) || grant.startsWith('*|')) return true
+  }
   return false
 }
 

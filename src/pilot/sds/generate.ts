@@ -3,12 +3,15 @@ import { create } from '@bufbuild/protobuf'
 import { type DataSource, DataSourceSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { type Secret, SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { KubeObject } from '../../cluster/index.ts'
+import { credentialBytes } from '../model/credential.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 
 const KUBERNETES = 'kubernetes://'
 const CONFIG_MAP = 'configmap://'
 const CA_SUFFIX = '-cacert'
+/** In place of a namespace among the grants. */
+const ANYBODY = '*'
 
 /**
  * The named secrets that exist in the proxy's own namespace or are granted to it. A name is `kubernetes://[namespace/]name`, with the suffix
@@ -35,13 +38,19 @@ function buildSecret(
   const namespace = slash < 0 ? own : rest.slice(0, slash)
   const object = slash < 0 ? rest : rest.slice(slash + 1)
   // A namespace's credentials are for its own proxies, and for whom it grants them to.
-  if (namespace !== own && !credentialGrants.has(`${own}|${name}`)) return null
+  if (namespace !== own && ![own, ANYBODY].some((who) => credentialGrants.has(`${who}|${name}`))) return null
   const find = (kind: string, key: string) => credentials.get(`${kind}/${namespace}/${key}`)
-  if (fromConfigMap) return authority(name, find('ConfigMap', object))
+  if (fromConfigMap) {
+    return authority(name, find('ConfigMap', object) ?? find('ConfigMap', withoutSuffix(object)))
+  }
   if (!object.endsWith(CA_SUFFIX)) return keyPair(name, find('Secret', object))
   // The client CA may stand in a Secret of its own or beside the key pair.
   const alone = authority(name, find('Secret', object))
-  return alone ?? authority(name, find('Secret', object.slice(0, -CA_SUFFIX.length)))
+  return alone ?? authority(name, find('Secret', withoutSuffix(object)))
+}
+
+function withoutSuffix(name: string): string {
+  return name.endsWith(CA_SUFFIX) ? name.slice(0, -CA_SUFFIX.length) : name
 }
 
 function keyPair(name: string, object: KubeObject | undefined): Secret | null {
@@ -65,15 +74,6 @@ function authority(name: string, object: KubeObject | undefined): Secret | null 
 }
 
 function field(object: KubeObject | undefined, names: readonly string[]): DataSource | undefined {
-  if (!object) return undefined
-  const plain = (object.kind === 'ConfigMap' ? object.data : object.stringData) as Record<string, unknown> | undefined
-  const encoded = object.kind === 'Secret' ? (object.data as Record<string, unknown> | undefined) : undefined
-  for (const name of names) {
-    const text = plain?.[name]
-    const base64 = encoded?.[name]
-    const bytes =
-      typeof text === 'string' ? Buffer.from(text) : typeof base64 === 'string' ? Buffer.from(base64, 'base64') : null
-    if (bytes && bytes.length > 0) return create(DataSourceSchema, { specifier: { case: 'inlineBytes', value: bytes } })
-  }
-  return undefined
+  const bytes = object && credentialBytes(object, names)
+  return bytes && create(DataSourceSchema, { specifier: { case: 'inlineBytes', value: bytes } })
 }

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { TestMesh } from '../testing.ts'
+
+const gateway = (metadata: string, spec: string): string => `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web, ${metadata}}
+spec: {gatewayClassName: istio, ${spec}}
+---`
+const HTTP =
+  'listeners: [{name: http.public, port: 80, protocol: HTTP}, {name: other, port: 80, protocol: HTTP, hostname: a}]'
+
+const workloads = (yaml: string) => new TestMesh(yaml).commit().workloads ?? []
+
+test('a Gateway without addresses is given a ServiceAccount, a Deployment and a Service', () => {
+  const [workload] = workloads(gateway('uid: u1', HTTP))
+  assert.deepEqual(
+    workload?.objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`),
+    ['ServiceAccount default/web-istio', 'Deployment default/web-istio', 'Service default/web-istio'],
+  )
+  const service = workload?.objects[2]
+  assert.deepEqual(service?.metadata.labels, {
+    'gateway.istio.io/managed': 'istio.io-gateway-controller',
+    'gateway.networking.k8s.io/gateway-class-name': 'istio',
+    'gateway.networking.k8s.io/gateway-name': 'web',
+    'istio.io/dataplane-mode': 'none',
+  })
+  assert.deepEqual(service?.spec, {
+    type: 'LoadBalancer',
+    selector: { 'gateway.networking.k8s.io/gateway-name': 'web' },
+    ports: [
+      { name: 'status-port', port: 15021, protocol: 'TCP', appProtocol: 'tcp' },
+      { name: 'http-public', port: 80, protocol: 'TCP', appProtocol: 'http' },
+    ],
+  })
+  assert.equal(service?.metadata.ownerReferences?.[0]?.kind, 'Gateway')
+})
+
+test('infrastructure labels replace those of the Gateway, and annotations name its parts', () => {
+  const annotations = 'annotations: {gateway.istio.io/name-override: edge, gateway.istio.io/service-account: me, a: b}'
+  const infrastructure = 'infrastructure: {labels: {team: web}}'
+  const [workload] = workloads(gateway(`labels: {own: "1"}, ${annotations}`, `${HTTP}, ${infrastructure}`))
+  const [account, deployment] = workload!.objects
+  assert.equal(account?.metadata.name, 'me')
+  assert.equal(deployment?.metadata.name, 'edge')
+  assert.equal(deployment?.metadata.labels?.team, 'web')
+  assert.equal(deployment?.metadata.labels?.own, undefined)
+  assert.deepEqual(deployment?.metadata.annotations, { a: 'b' })
+})
+
+test('parametersRef lays an overlay over each object; one that renames it is refused and reported', () => {
+  const parameters = (deployment: string): string => `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: options}
+data:
+  deployment: ${JSON.stringify(deployment)}
+---`
+  const spec = `${HTTP}, infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: options}}`
+  const overlay = `
+spec:
+  replicas: 3
+  template: {spec: {containers: [{name: istio-proxy, resources: {requests: {cpu: 100m}}}]}}`
+  const [good] = workloads(gateway('', spec) + parameters(overlay))
+  const deployed = good?.objects[1]?.spec as {
+    replicas: number
+    template: { spec: { containers: { image: string; resources: unknown }[] } }
+  }
+  assert.equal(deployed.replicas, 3)
+  assert.equal(deployed.template.spec.containers.length, 1)
+  assert.equal(deployed.template.spec.containers[0]?.image, 'auto')
+  assert.deepEqual(deployed.template.spec.containers[0]?.resources, { requests: { cpu: '100m' } })
+  const [bad] = workloads(gateway('', spec) + parameters('metadata: {name: other}'))
+  assert.deepEqual(bad?.problems, ['deployment: metadata.name and metadata.namespace cannot be changed'])
+  assert.equal(bad?.objects[1]?.metadata.name, 'web-istio')
+})
+
+test('a Gateway that names Services, and one of another class, is given nothing', () => {
+  assert.deepEqual(workloads(gateway('', `${HTTP}, addresses: [{type: Hostname, value: mine}]`)), [])
+  assert.deepEqual(workloads(gateway('', HTTP).replace('gatewayClassName: istio', 'gatewayClassName: nginx')), [])
+})

@@ -1,0 +1,174 @@
+// The ServiceAccount, Deployment and Service that a managed Gateway gets, as istiod's deployment controller makes them.
+import { parse } from 'yaml'
+import { errorText } from '../../base/errors.ts'
+import type { KubeObject, OwnerReference } from '../../cluster/index.ts'
+import type { GatewayApiResource } from '../../config/index.ts'
+import { MANAGED_LABEL, workloadName } from './addresses.ts'
+import { overlaid } from './overlay.ts'
+
+/** What a platform is asked to keep there. */
+export interface GatewayWorkload {
+  /** `namespace/name` of the Gateway. */
+  readonly gateway: string
+  /** ServiceAccount, Deployment, Service. The container's image is `auto`: the platform's own proxy. */
+  readonly objects: readonly KubeObject[]
+  /** What of `infrastructure.parametersRef` cannot be used. */
+  readonly problems: readonly string[]
+}
+
+export interface WorkloadInputs {
+  readonly gateway: GatewayApiResource<'Gateway'>
+  readonly uid: string
+  /** Listeners of the Gateway and of its ListenerSets. */
+  readonly listeners: readonly { readonly name: string; readonly port: number; readonly protocol: string }[]
+  /** Data of the ConfigMap that `infrastructure.parametersRef` names: an overlay by object. */
+  readonly parameters: Readonly<Record<string, string>>
+}
+
+const SERVICE_ACCOUNT = 'gateway.istio.io/service-account'
+const SERVICE_TYPE = 'networking.istio.io/service-type'
+const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name'
+const GATEWAY_CLASS = 'gateway.networking.k8s.io/gateway-class-name'
+/** Annotations about the Gateway, not about what is made for it. */
+const NOT_COPIED = new Set([
+  'kubectl.kubernetes.io/last-applied-configuration',
+  'gateway.istio.io/name-override',
+  SERVICE_ACCOUNT,
+  'gateway.istio.io/controller-version',
+])
+
+export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
+  const { gateway, uid, listeners, parameters } = inputs
+  const { name: gatewayName, namespace, annotations: own } = gateway.metadata
+  const { gatewayClassName, infrastructure, addresses } = gateway.spec
+  const name = workloadName(gateway)
+  const serviceAccountName = own[SERVICE_ACCOUNT] ?? name
+  const annotations = Object.fromEntries(
+    Object.entries(infrastructure?.annotations ?? own).filter(([key]) => !NOT_COPIED.has(key)),
+  )
+  const labels = {
+    ...(infrastructure?.labels ?? gateway.metadata.labels),
+    [MANAGED_LABEL]: 'istio.io-gateway-controller',
+    [GATEWAY_CLASS]: gatewayClassName,
+    [GATEWAY_NAME]: gatewayName,
+    'istio.io/dataplane-mode': 'none',
+  }
+  const ownerReferences: OwnerReference[] = [
+    { apiVersion: gateway.apiVersion, kind: 'Gateway', name: gatewayName, uid },
+  ]
+  const metadata = { name, namespace, labels, annotations, ownerReferences }
+  const selector = { [GATEWAY_NAME]: gatewayName }
+  const address = addresses?.[0]?.value
+  const problems: string[] = []
+  const objects: KubeObject[] = [
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { ...metadata, name: serviceAccountName } },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata,
+      spec: {
+        selector: { matchLabels: selector },
+        template: {
+          metadata: {
+            labels: {
+              ...labels,
+              'service.istio.io/canonical-name': name,
+              'service.istio.io/canonical-revision': 'latest',
+              'sidecar.istio.io/inject': 'false',
+            },
+            annotations: {
+              'istio.io/rev': 'default',
+              'prometheus.io/path': '/stats/prometheus',
+              'prometheus.io/port': '15020',
+              'prometheus.io/scrape': 'true',
+              ...annotations,
+            },
+          },
+          spec: { serviceAccountName, containers: [proxyContainer()] },
+        },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: {
+        type: own[SERVICE_TYPE] ?? 'LoadBalancer',
+        selector,
+        ...(address ? { loadBalancerIP: address } : {}),
+        ports: servicePorts(listeners),
+      },
+    },
+  ]
+  return {
+    gateway: `${namespace}/${gatewayName}`,
+    objects: objects.map((object) => withParameters(object, parameters, problems)),
+    problems,
+  }
+}
+
+function proxyContainer() {
+  const probe = (times: Record<string, number>) => ({
+    httpGet: { path: '/healthz/ready', port: 15021 },
+    timeoutSeconds: 1,
+    ...times,
+  })
+  return {
+    name: 'istio-proxy',
+    image: 'auto',
+    ports: [
+      { name: 'metrics', containerPort: 15020, protocol: 'TCP' },
+      { name: 'status-port', containerPort: 15021, protocol: 'TCP' },
+      { name: 'http-envoy-prom', containerPort: 15090, protocol: 'TCP' },
+    ],
+    startupProbe: probe({ initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 30 }),
+    readinessProbe: probe({ periodSeconds: 15, failureThreshold: 4 }),
+  }
+}
+
+const MAX_PORT_NAME = 63
+
+/** One port for each number; names are those of the listeners, made to fit and told apart. */
+function servicePorts(listeners: WorkloadInputs['listeners']) {
+  const ports = [{ name: 'status-port', port: 15021, protocol: 'TCP', appProtocol: 'tcp' }]
+  const names = new Set(['status-port'])
+  for (const { name, port, protocol } of listeners) {
+    if (ports.some((one) => one.port === port)) continue
+    const wanted = name.replaceAll('.', '-').slice(0, MAX_PORT_NAME)
+    let unique = wanted
+    for (let suffix = `-${port}`; names.has(unique); suffix += 'x') {
+      unique = wanted.slice(0, MAX_PORT_NAME - suffix.length) + suffix
+    }
+    names.add(unique)
+    ports.push({ name: unique, port, protocol: 'TCP', appProtocol: protocol.toLowerCase() })
+  }
+  return ports
+}
+
+/** Keys of the ConfigMap by kind. */
+const PARAMETER_KEYS: Readonly<Record<string, string>> = {
+  ServiceAccount: 'serviceAccount',
+  Deployment: 'deployment',
+  Service: 'service',
+}
+
+function withParameters(
+  object: KubeObject,
+  parameters: Readonly<Record<string, string>>,
+  problems: string[],
+): KubeObject {
+  const key = PARAMETER_KEYS[object.kind]!
+  const text = parameters[key]
+  if (text === undefined) return object
+  try {
+    const result = overlaid(object, parse(text)) as KubeObject
+    const { name, namespace } = result.metadata
+    if (name !== object.metadata.name || namespace !== object.metadata.namespace) {
+      throw new Error('metadata.name and metadata.namespace cannot be changed')
+    }
+    return result
+  } catch (error) {
+    problems.push(`${key}: ${errorText(error).split('\n', 1)[0]}`)
+    return object
+  }
+}
