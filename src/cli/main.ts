@@ -16,6 +16,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   'local-node': () => import('./commands/local-node.ts'),
   logs: () => import('./commands/logs.ts'),
   pilot: () => import('./commands/pilot.ts'),
+  'port-forward': () => import('./commands/port-forward.ts'),
   proxy: () => import('./commands/proxy.ts'),
   'proxy-config': () => import('./commands/proxy-config.ts'),
   'proxy-status': () => import('./commands/proxy-status.ts'),

@@ -1,6 +1,9 @@
 // Public entry of the local room: the embedded, one-machine Kubernetes.
+import type { AddressInfo } from 'node:net'
+import { type ForwardTarget, relayPort } from './forward.ts'
 import type { Manifests } from './manifest.ts'
 import type { NodeOptions } from './node-main.ts'
+import type { StateDir } from './state-dir.ts'
 
 export type * from './api.ts'
 export { LocalClient } from './client.ts'
@@ -19,6 +22,12 @@ export {
   type SupervisorRecord,
 } from './supervisor.ts'
 export { endpointsView, formatTable, tableRows } from './tables.ts'
+
+/** A port of this machine that leads into the running mesh; returns its number. Port 0 takes a free one. */
+export async function forwardPort(host: string, port: number, state: StateDir, target: ForwardTarget): Promise<number> {
+  const server = await relayPort(host, port, state.forwardSocket, target)
+  return (server.address() as AddressInfo).port
+}
 
 /** The node process; loaded on its own, because no command needs what it needs. */
 export async function runNode(options: NodeOptions): Promise<void> {
