@@ -46,10 +46,34 @@ function closure() {
 /** Fields of today's Envoy API that the package's protos are too old for: path -> [line after which it goes, field]. */
 const LATER_FIELDS = {
   'envoy/config/cluster/v3/cluster.proto': [['message Cluster {', 'google.protobuf.Duration dns_jitter = 58;']],
+  'envoy/config/core/v3/proxy_protocol.proto': [
+    [
+      'message ProxyProtocolConfig {',
+      'message TlvEntry { uint32 type = 1; bytes value = 2; string format_string = 3; } repeated TlvEntry added_tlvs = 3;',
+    ],
+  ],
   'envoy/config/route/v3/route_components.proto': [
     ['message RouteAction {', 'string path_rewrite = 45;'],
     ['  oneof host_rewrite_specifier {', 'string host_rewrite = 44;'],
     ['  oneof path_rewrite_specifier {', 'string path_rewrite = 10;'],
+  ],
+  'envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache.proto': [
+    ['message DnsCacheConfig {', 'bool disable_dns_refresh_on_failure = 15;'],
+  ],
+  'envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy.proto': [
+    ['message FilterConfig {', 'bool allow_dynamic_host_from_filter_state = 4;'],
+  ],
+  'envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto': [
+    ['import "envoy/config/core/v3/base.proto";', 'import "envoy/config/core/v3/backoff.proto";'],
+    ['import "envoy/type/v3/hash_policy.proto";', 'import "envoy/type/v3/percent.proto";'],
+    ['message TcpProxy {', 'config.core.v3.BackoffStrategy backoff_options = 18;'],
+    ['message TcpProxy {', 'type.v3.Percent max_downstream_connection_duration_jitter_percentage = 20;'],
+    ['  message TcpAccessLogOptions {', 'bool flush_access_log_on_start = 3;'],
+  ],
+  'envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.proto': [
+    ['message CaresDnsResolverConfig {', 'google.protobuf.UInt64Value query_timeout_seconds = 6;'],
+    ['message CaresDnsResolverConfig {', 'google.protobuf.UInt32Value query_tries = 7;'],
+    ['message CaresDnsResolverConfig {', 'bool rotate_nameservers = 8;'],
   ],
 }
 

@@ -7,6 +7,7 @@ import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
 import { bufferFilter } from './http/buffer/config.ts'
 import { corsFilter } from './http/cors/config.ts'
+import { dynamicForwardProxyFilter } from './http/dynamic-forward-proxy/config.ts'
 import { extAuthzFilter } from './http/ext-authz/config.ts'
 import { faultFilter } from './http/fault/config.ts'
 import { grpcStatsFilter } from './http/grpc-stats/config.ts'
@@ -30,6 +31,7 @@ import { networkIstioStatsFilter } from './network/istio-stats/filter.ts'
 import { metadataExchange } from './network/metadata-exchange/filter.ts'
 import { networkRbacFilter } from './network/rbac/config.ts'
 import { sniCluster } from './network/sni-cluster/filter.ts'
+import { sniDynamicForwardProxy } from './network/sni-dynamic-forward-proxy/filter.ts'
 import { tcpProxy } from './network/tcp-proxy/extension.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each extension knows the type of its own configuration
@@ -48,6 +50,7 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   echo,
   directResponse,
   sniCluster,
+  sniDynamicForwardProxy,
   networkRbacFilter,
   metadataExchange,
   networkIstioStatsFilter,
@@ -68,6 +71,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   headerMutationFilter,
   bufferFilter,
   rbacFilter,
+  dynamicForwardProxyFilter,
 ]
 
 let registry: ExtensionRegistry | undefined

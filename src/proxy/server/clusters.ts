@@ -80,7 +80,7 @@ export class ClusterResources {
   /** A cluster of the bootstrap; one that waits for endpoints or secrets follows later. Rejects with ConfigError. */
   async addStatic(resource: IncomingResource): Promise<void> {
     const { known, needs } = this.parse(resource, true)
-    if (this.active.has(known.data.name))
+    if (this.active.has(known.data.name) || this.warmingClusters.has(known.data.name))
       throw new ConfigError('', `cluster manager: duplicate cluster '${known.data.name}'`)
     const warm = this.warm(known, needs)
     if (needs.length === 0) await warm
@@ -144,6 +144,12 @@ export class ClusterResources {
     return joinErrors(errors)
   }
 
+  /** Resolves when every cluster of the bootstrap that waits for DNS has had its first answer. */
+  async dnsAnswered(): Promise<void> {
+    const waiting = [...this.warmingClusters.values()].filter((cluster) => cluster.fixed && waitsForDns(cluster.data))
+    await Promise.all(waiting.map((cluster) => this.workers.whenWarm(cluster.data.name)))
+  }
+
   /** Resolves when no cluster warms. */
   settled(): Promise<void> {
     if (this.warmingClusters.size === 0) return Promise.resolve()
@@ -154,7 +160,8 @@ export class ClusterResources {
   facts(name: string): ClusterFacts {
     const known = this.active.get(name)
     return {
-      addedViaApi: known?.fixed === false,
+      // What the bootstrap does not have came by CDS, or is the sub cluster of a dynamic forward proxy.
+      addedViaApi: known === undefined || !known.fixed,
       outlierDetection: known !== undefined && known.data.outlierDetection !== null,
     }
   }
@@ -206,24 +213,27 @@ export class ClusterResources {
     return { known: { data, resource, dump: dumped(ClusterSchema, resource), fixed }, needs }
   }
 
-  /** Resolves when the cluster serves; rejects when a worker refuses it. */
+  /** Resolves when the workers have the cluster; rejects when one refuses it. */
   private warm(known: KnownCluster, needs: readonly Need[]): Promise<void> {
     const { name } = known.data
     this.warmingClusters.set(name, known)
     this.countClusters()
     return new Promise((resolve, reject) => {
       // The old version's assignment does not do: a changed cluster asks anew and waits for the answer.
-      this.warming.wait(`cluster ${name}`, needs, () => this.activate(known).then(resolve, reject))
+      this.warming.wait(`cluster ${name}`, needs, () => void this.activate(known, resolve).catch(reject))
       if (known.data.type === 'EDS') this.eds?.add([known.data.edsServiceName])
     })
   }
 
-  private async activate(known: KnownCluster): Promise<void> {
+  private async activate(known: KnownCluster, applied: () => void): Promise<void> {
     const { name } = known.data
     const endpoints = known.data.type === 'EDS' ? (this.assignments.get(known.data.edsServiceName)?.data ?? null) : null
     try {
       await this.workers.apply({ kind: 'cluster', cluster: known.data, endpoints })
-      this.active.set(name, known)
+      applied()
+      if (waitsForDns(known.data)) await this.workers.whenWarm(name)
+      // Another version, or a removal, may have come meanwhile.
+      if (this.warmingClusters.get(name) === known) this.active.set(name, known)
     } finally {
       if (this.warmingClusters.get(name) === known) this.warmingClusters.delete(name)
       this.countClusters()
@@ -235,7 +245,7 @@ export class ClusterResources {
     if (known === undefined || known.fixed) return
     this.warming.cancel(`cluster ${name}`)
     this.warmingClusters.delete(name)
-    const wasActive = this.active.delete(name)
+    this.active.delete(name)
     const service = known.data.edsServiceName
     const others = [...this.active.values(), ...this.warmingClusters.values()]
     if (known.data.type === 'EDS' && !others.some((c) => c.data.type === 'EDS' && c.data.edsServiceName === service)) {
@@ -243,7 +253,7 @@ export class ClusterResources {
       this.eds?.remove([service])
     }
     this.countClusters()
-    if (wasActive) await this.workers.apply({ kind: 'remove-cluster', name })
+    await this.workers.apply({ kind: 'remove-cluster', name })
   }
 
   private countClusters(): void {
@@ -254,4 +264,9 @@ export class ClusterResources {
     this.onIdle = []
     for (const resolve of waiting) resolve()
   }
+}
+
+/** wait_for_warm_on_init: the first answer decides when the cluster serves. */
+function waitsForDns(data: ClusterData): boolean {
+  return data.waitForWarmOnInit && (data.type === 'STRICT_DNS' || data.type === 'LOGICAL_DNS')
 }

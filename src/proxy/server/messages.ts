@@ -58,6 +58,8 @@ export type WorkerQuery = keyof WorkerAnswers
 export type ToWorker =
   | { readonly id: number; readonly update: WorkerUpdate }
   | { readonly id: number; readonly query: WorkerQuery }
+  /** Answered when the cluster serves: updates that come meanwhile do not wait. */
+  | { readonly id: number; readonly awaitCluster: string }
 
 export type FromWorker =
   | { readonly id: number; readonly error: string | null; readonly bound: readonly Address[] | null }

@@ -75,6 +75,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
     let server: RunningProxy | null = null
     const stats = new ServerStats(context)
     const admin = await startAdminListener(context, stats, () => void server?.stop().then(() => options.onExit?.()))
+    await context.clusters.dnsAnswered()
     await addStaticListeners(context)
     server = new RunningProxy(context, stats, ads, admin)
     server.beginDynamic()

@@ -33,5 +33,7 @@ async function apply(message: Extract<ToWorker, { update: unknown }>): Promise<v
 
 main.on('message', (message: ToWorker) => {
   if ('query' in message) answer({ id: message.id, answer: worker.answer(message.query) })
+  else if ('awaitCluster' in message)
+    void worker.whenWarm(message.awaitCluster).then(() => answer({ id: message.id, answer: true }))
   else last = last.then(() => apply(message))
 })

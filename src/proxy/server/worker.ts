@@ -135,6 +135,11 @@ export class DataPlaneWorker {
     }
   }
 
+  /** Resolves when the newest version of a cluster serves. */
+  whenWarm(cluster: string): Promise<void> {
+    return this.clusters.whenWarm(cluster)
+  }
+
   answer<Q extends WorkerQuery>(query: Q): WorkerAnswers[Q] {
     const answers: { [K in WorkerQuery]: () => WorkerAnswers[K] } = {
       stats: () => this.stats.takeDelta(),

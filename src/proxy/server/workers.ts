@@ -10,6 +10,7 @@ interface WorkerHandle {
   /** Rejects with the worker's reason. */
   apply(update: WorkerUpdate): Promise<readonly Address[] | null>
   query<Q extends WorkerQuery>(query: Q): Promise<WorkerAnswers[Q]>
+  whenWarm(cluster: string): Promise<void>
   terminate(): Promise<void>
 }
 
@@ -19,6 +20,8 @@ export interface Workers {
   apply(update: WorkerUpdate): Promise<readonly Address[] | null>
   /** The answer of every worker, by index. */
   query<Q extends WorkerQuery>(query: Q): Promise<WorkerAnswers[Q][]>
+  /** Resolves when the newest version of a cluster serves in every worker. */
+  whenWarm(cluster: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -57,6 +60,10 @@ class WorkerPool implements Workers {
     return Promise.all(this.handles.map((handle) => handle.query(query)))
   }
 
+  async whenWarm(cluster: string): Promise<void> {
+    await Promise.all(this.handles.map((handle) => handle.whenWarm(cluster)))
+  }
+
   async close(): Promise<void> {
     await this.apply({ kind: 'close' })
     await Promise.all(this.handles.map((handle) => handle.terminate()))
@@ -81,6 +88,7 @@ async function startInline(settings: WorkerSettings): Promise<WorkerHandle> {
   return {
     apply: (update) => worker.apply(update),
     query: async (query) => worker.answer(query),
+    whenWarm: (cluster) => worker.whenWarm(cluster),
     terminate: async () => {},
   }
 }
@@ -118,6 +126,10 @@ class ThreadWorker implements WorkerHandle {
 
   query<Q extends WorkerQuery>(query: Q): Promise<WorkerAnswers[Q]> {
     return this.post((id) => ({ id, query })) as Promise<WorkerAnswers[Q]>
+  }
+
+  async whenWarm(cluster: string): Promise<void> {
+    await this.post((id) => ({ id, awaitCluster: cluster }))
   }
 
   async terminate(): Promise<void> {

@@ -7,6 +7,8 @@ import type { DynamicMetadata, FilterState } from '../network/filter.ts'
 import type { ResourceManager } from './circuit-breakers.ts'
 import type { ClusterStats } from './cluster-stats.ts'
 import type { ClusterData } from './config.ts'
+import type { DnsCacheData } from './dynamic-forward-proxy/config.ts'
+import type { DnsCache } from './dynamic-forward-proxy/dns-cache.ts'
 import type { HostDescription } from './host.ts'
 
 /** What a host choice may depend on (Envoy's LoadBalancerContext): plain data, made once per request. */
@@ -40,6 +42,8 @@ export const PoolFailureReason = {
   LocalConnectionFailure: 1,
   RemoteConnectionFailure: 2,
   Timeout: 3,
+  /** No host came of waiting for one (dynamic forward proxy); the text is the response code details. */
+  NoHost: 4,
 } as const
 export type PoolFailureReason = (typeof PoolFailureReason)[keyof typeof PoolFailureReason]
 
@@ -99,4 +103,6 @@ export interface ThreadLocalCluster {
 
 export interface ClusterManager {
   get(name: string): ThreadLocalCluster | undefined
+  /** The DNS cache of this name. Throws ConfigError when it is in use with other settings. */
+  dnsCache(data: DnsCacheData): DnsCache
 }

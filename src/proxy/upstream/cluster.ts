@@ -42,7 +42,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   private readonly balancer: LoadBalancer
   private readonly defaultResources: ResourceManager
   private readonly highResources: ResourceManager
-  private readonly socket: UpstreamTransportSocket
+  /** Where no transport_socket_match fits. */
+  protected readonly plainSocket: UpstreamTransportSocket
   private readonly socketCount: Counter
   private readonly matches: readonly SocketMatch[]
   private readonly byAddress = new Map<string, Host>()
@@ -59,7 +60,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.stats = new ClusterStats(this.scope)
     this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
-    this.socket = createUpstreamTransportSocket(data.transportSocket, context.secrets, this.scope)
+    this.plainSocket = createUpstreamTransportSocket(data.transportSocket, context.secrets, this.scope)
     this.socketCount = this.scope.counter('default.total_match_count')
     this.upstreamFilters = data.upstreamFilters.map((filter) => context.createUpstreamFilter(filter))
     this.matches = data.transportSocketMatches.map(({ name, match, socket }) => ({
@@ -103,6 +104,11 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   start(): void {
     this.outliers?.start()
     for (const checker of this.healthCheckers) checker.start()
+  }
+
+  /** Calls back when the cluster can serve: at once, where nothing has to be found out first. */
+  whenWarm(callback: () => void): void {
+    callback()
   }
 
   // Hosts.
@@ -151,6 +157,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
           changed = host.update(endpoint, group.locality, group.priority, socket) || changed
         } else {
           host = this.addHost(new Host(endpoint, group.locality, group.priority, socket))
+          this.byAddress.set(key, host)
           changed = true
         }
         return [host]
@@ -165,8 +172,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     if (this.data.closeConnectionsOnHostSetChange && changed) for (const host of this.hosts.hosts()) host.drainPools()
   }
 
-  private addHost(host: Host): Host {
-    this.byAddress.set(host.address.text, host)
+  /** Puts a new host under outlier detection and active health checks. */
+  protected addHost(host: Host): Host {
     this.outliers?.add(host)
     const checked = this.healthCheckers.length > 0 && !host.endpoint.disableActiveHealthCheck
     if (checked) {
@@ -194,7 +201,12 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     return removed
   }
 
-  private onMembership(): void {
+  /** Takes back addHost. */
+  protected dropHost(host: Host): void {
+    this.outliers?.remove(host)
+  }
+
+  protected onMembership(): void {
     let total = 0
     let healthy = 0
     let degraded = 0
@@ -258,7 +270,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       return socket
     }
     this.socketCount.inc()
-    return this.socket
+    return this.plainSocket
   }
 
   // Requests.
@@ -271,6 +283,11 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     const { selection } = this.data.http
     if (selection === 'use_downstream') return downstream === Protocol.Http2 ? 'http2' : 'http1'
     return selection
+  }
+
+  /** Connections are TLS unless a match says otherwise. */
+  protected get secure(): boolean {
+    return this.plainSocket.protocol === 'tls'
   }
 
   /** The host of a request; types of their own replace it. */
@@ -398,7 +415,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     if (this.draining) return
     this.draining = true
     this.stop()
-    for (const host of this.byAddress.values()) for (const pool of host.pools) pool.drain()
+    for (const host of this.allHosts()) for (const pool of host.pools) pool.drain()
     this.onIdle()
   }
 
@@ -410,19 +427,24 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   onIdle(): void {
     if (!this.draining || this.released || this.hasConnections()) return
     this.released = true
-    this.socket.close()
+    this.plainSocket.close()
     for (const match of this.matches) match.socket.close()
     this.scope.release()
   }
 
-  protected hasConnections(): boolean {
-    for (const host of this.byAddress.values()) if (host.stats.cxActive > 0 || host.stats.rqActive > 0) return true
+  /** Every host that may have connections. */
+  protected allHosts(): Iterable<Host> {
+    return this.byAddress.values()
+  }
+
+  private hasConnections(): boolean {
+    for (const host of this.allHosts()) if (host.stats.cxActive > 0 || host.stats.rqActive > 0) return true
     return false
   }
 
   close(): void {
     this.stop()
-    for (const host of this.byAddress.values()) for (const pool of host.pools) pool.closeAll()
+    for (const host of this.allHosts()) for (const pool of host.pools) pool.closeAll()
   }
 
   status(): ClusterStatus {

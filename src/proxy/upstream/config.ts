@@ -7,6 +7,8 @@ import type { TcpKeepalive } from '../network/connect.ts'
 import type { Address } from '../network/connection.ts'
 import type { SocketOption } from '../network/socket-options.ts'
 import type { StringMatcherData } from '../route/string-matcher.ts'
+import type { DnsLookupFamily, DnsResolverData } from './dns/config.ts'
+import type { DynamicForwardProxyData } from './dynamic-forward-proxy/config.ts'
 import type { Locality } from './host.ts'
 import type { OutlierConfig } from './outlier/config.ts'
 
@@ -18,6 +20,8 @@ export type HealthStatus = (typeof HealthStatus)[keyof typeof HealthStatus]
 
 export interface EndpointData {
   readonly address: Address
+  /** Tried after `address`, one beside the other (happy eyeballs). */
+  readonly additionalAddresses: readonly Address[]
   readonly hostname: string
   readonly healthStatus: HealthStatus
   readonly weight: number
@@ -194,9 +198,8 @@ export interface DnsData {
   readonly respectTtl: boolean
   readonly failureBaseMs: number
   readonly failureMaxMs: number
-  readonly family: 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL'
-  /** `ip:port` of resolvers to ask instead of the system's. */
-  readonly resolvers: readonly string[]
+  readonly family: DnsLookupFamily
+  readonly resolver: DnsResolverData
 }
 
 export interface OriginalDstData {
@@ -225,6 +228,7 @@ export interface ClusterData {
   readonly endpoints: EndpointsData | null
   /** Clusters of an aggregate, in order. */
   readonly aggregateClusters: readonly string[]
+  readonly dynamicForwardProxy: DynamicForwardProxyData | null
   readonly connectTimeoutMs: number
   readonly bufferLimitBytes: number
   readonly lbPolicy: LbPolicyData

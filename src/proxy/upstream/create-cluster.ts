@@ -4,6 +4,8 @@ import { AggregateCluster } from './aggregate-cluster.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterData } from './config.ts'
 import { DnsCluster } from './dns-cluster.ts'
+import { DynamicForwardProxyCluster } from './dynamic-forward-proxy/cluster.ts'
+import { SubClustersCluster } from './dynamic-forward-proxy/sub-clusters.ts'
 import { OriginalDstCluster } from './original-dst-cluster.ts'
 import type { ClusterContext, WorkerClusters } from './worker-clusters.ts'
 
@@ -16,6 +18,10 @@ export function createCluster(data: ClusterData, context: ClusterContext, cluste
       return new DnsCluster(data, context, clusters)
     case 'AGGREGATE':
       return new AggregateCluster(data, context, clusters)
+    case 'DYNAMIC_FORWARD_PROXY':
+      return data.dynamicForwardProxy?.kind === 'dns_cache'
+        ? new DynamicForwardProxyCluster(data, context, clusters, data.dynamicForwardProxy.dnsCache)
+        : new SubClustersCluster(data, context, clusters)
     default:
       return new Cluster(data, context, clusters)
   }

@@ -4,14 +4,28 @@ import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { decode, encode } from 'dns-packet'
 import type { ThreadLocalCluster } from './cluster-manager.ts'
-import { chosen, clusterData, endpoint, TestClusters } from './testing.ts'
+import { chosen, clusterData, endpoint, httpServer, TestClusters, TestRequest } from './testing.ts'
 
 /** A name server on loopback with one name; `addresses` may change. */
-async function nameServer(): Promise<{ port: number; addresses: string[]; close: () => void }> {
+async function nameServer(): Promise<{
+  port: number
+  addresses: string[]
+  rcode: number
+  close: () => void
+}> {
   const socket = createSocket('udp4')
-  const state = { port: 0, addresses: ['127.0.0.1'], close: () => void socket.close() }
+  const state = { port: 0, addresses: ['127.0.0.1'], rcode: 0, close: () => void socket.close() }
   socket.on('message', (message, from) => {
     const query = decode(message)
+    if (state.rcode !== 0) {
+      const flags = 0x180 | state.rcode
+      socket.send(
+        encode({ type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [], answers: [] }),
+        from.port,
+        from.address,
+      )
+      return
+    }
     const answers = (query.questions ?? []).flatMap((question) =>
       question.type === 'A'
         ? state.addresses.map((data) => ({ type: 'A' as const, name: question.name, ttl: 1, data }))
@@ -54,11 +68,14 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
+const SERVFAIL = 2
+const NXDOMAIN = 3
+
 describe('DNS clusters', () => {
   test('STRICT_DNS: every address is a host, and follows the name', async () => {
     const server = await nameServer()
     const test = new TestClusters()
-    const cluster = test.add(dnsCluster('STRICT_DNS', server.port))
+    const cluster = test.add(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }))
     assert.equal(chosen(cluster), null)
     await until(() => hostsOf(cluster).length === 1)
     server.addresses.push('127.0.0.2')
@@ -72,7 +89,7 @@ describe('DNS clusters', () => {
     const server = await nameServer()
     server.addresses.push('127.0.0.2')
     const test = new TestClusters()
-    const cluster = test.add(dnsCluster('LOGICAL_DNS', server.port))
+    const cluster = test.add(dnsCluster('LOGICAL_DNS', server.port, { wait_for_warm_on_init: false }))
     await until(() => hostsOf(cluster).length > 0)
     assert.equal(hostsOf(cluster).length, 1)
     test.clusters.removeCluster('c')
@@ -82,11 +99,61 @@ describe('DNS clusters', () => {
   test('hosts stay when the name server goes away', async () => {
     const server = await nameServer()
     const test = new TestClusters()
-    const cluster = test.add(dnsCluster('STRICT_DNS', server.port))
+    const cluster = test.add(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }))
     await until(() => hostsOf(cluster).length === 1)
-    server.addresses = []
+    server.rcode = SERVFAIL
     await until(() => test.value('update_failure') > 0)
     assert.deepEqual(hostsOf(cluster), ['127.0.0.1:80'])
+    test.clusters.removeCluster('c')
+    server.close()
+  })
+
+  test('hosts go when the name goes: that is an answer', async () => {
+    const server = await nameServer()
+    const test = new TestClusters()
+    const cluster = test.add(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }))
+    await until(() => hostsOf(cluster).length === 1)
+    server.rcode = NXDOMAIN
+    await until(() => hostsOf(cluster).length === 0)
+    assert.equal(test.value('update_failure'), 0)
+    test.clusters.removeCluster('c')
+    server.close()
+  })
+
+  test('LOGICAL_DNS: connections to an address that the name no longer has stay in use', async () => {
+    const server = await nameServer()
+    const upstream = await httpServer()
+    const load_assignment = {
+      cluster_name: 'c',
+      endpoints: [{ lb_endpoints: [endpoint(upstream.port, {}, 'hosts.example')] }],
+    }
+    const test = new TestClusters()
+    test.add(dnsCluster('LOGICAL_DNS', server.port, { load_assignment }))
+    await test.clusters.whenWarm('c')
+    const cluster = test.clusters.get('c')!
+    const first = new TestRequest(cluster)
+    await first.done
+    // Nobody listens there: a new connection would fail.
+    server.addresses = ['127.0.0.9']
+    await until(() => chosen(cluster)?.startsWith('127.0.0.9') ?? false)
+    const second = new TestRequest(cluster)
+    await second.done
+    assert.equal(second.status, 200)
+    assert.equal(second.connectionId, first.connectionId)
+    test.clusters.close()
+    server.close()
+    upstream.server.close()
+  })
+
+  test('a cluster is not there before its first answer, unless wait_for_warm_on_init is false', async () => {
+    const server = await nameServer()
+    const test = new TestClusters()
+    test.clusters.applyCluster(dnsCluster('STRICT_DNS', server.port), null)
+    assert.equal(test.clusters.get('c'), undefined)
+    await test.clusters.whenWarm('c')
+    assert.equal(chosen(test.clusters.get('c')!), '127.0.0.1:80')
+    test.clusters.applyCluster(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }), null)
+    assert.equal(chosen(test.clusters.get('c')!), null)
     test.clusters.removeCluster('c')
     server.close()
   })

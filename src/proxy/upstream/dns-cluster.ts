@@ -1,77 +1,14 @@
-// STRICT_DNS (every address is a host) and LOGICAL_DNS (the first address is the one host): names resolved again and
+// STRICT_DNS (every address is a host) and LOGICAL_DNS (the name is the one host, its addresses are tried in turn): names resolved again and
 // again, each worker for itself.
 
-import { promises as dns, Resolver } from 'node:dns'
 import { isIP } from 'node:net'
-import { promisify } from 'node:util'
 import { Backoff } from '../../base/backoff.ts'
 import { errorText } from '../../base/errors.ts'
 import { ipAddress } from '../network/address.ts'
 import { Cluster } from './cluster.ts'
-import type { ClusterData, DnsData, EndpointData } from './config.ts'
+import type { ClusterData, EndpointData } from './config.ts'
+import { type Resolution, ResolveError, resolveName } from './dns/resolve.ts'
 import type { ClusterContext, WorkerClusters } from './worker-clusters.ts'
-
-/** Addresses of a name and how long they hold. */
-export interface Resolution {
-  readonly addresses: readonly string[]
-  /** Milliseconds; null when the source does not say. */
-  readonly ttlMs: number | null
-}
-
-/** Asks for a name's addresses as the cluster's dns_lookup_family says. Rejects when there are none. */
-async function resolveName(name: string, data: DnsData): Promise<Resolution> {
-  const families: readonly (4 | 6)[] =
-    data.family === 'V4_ONLY' ? [4] : data.family === 'V6_ONLY' ? [6] : data.family === 'V4_PREFERRED' ? [4, 6] : [6, 4]
-  const both = data.family === 'ALL'
-  const found: string[] = []
-  let ttlMs: number | null = null
-  let failure: unknown
-  for (const family of families) {
-    try {
-      const answer = await resolveFamily(name, family, data)
-      found.push(...answer.addresses)
-      if (answer.ttlMs !== null) ttlMs = ttlMs === null ? answer.ttlMs : Math.min(ttlMs, answer.ttlMs)
-    } catch (error) {
-      failure = error
-    }
-    if (found.length > 0 && !both) break
-  }
-  if (found.length === 0) throw failure ?? new Error('no address')
-  return { addresses: found, ttlMs }
-}
-
-async function resolveFamily(name: string, family: 4 | 6, data: DnsData): Promise<Resolution> {
-  // The system's way knows /etc/hosts and search domains but no TTL; DNS itself is asked where the TTL counts.
-  if (data.respectTtl || data.resolvers.length > 0) {
-    try {
-      const records = await queryDns(name, family, data)
-      if (records.length > 0) {
-        return {
-          addresses: records.map((record) => record.address),
-          ttlMs: Math.min(...records.map((record) => record.ttl)) * 1000,
-        }
-      }
-    } catch (error) {
-      if (data.resolvers.length > 0) throw error
-    }
-  }
-  const answers = await dns.lookup(name, { all: true, family })
-  return { addresses: answers.map((answer) => answer.address), ttlMs: null }
-}
-
-function queryDns(name: string, family: 4 | 6, data: DnsData): Promise<{ address: string; ttl: number }[]> {
-  const resolver = new Resolver()
-  if (data.resolvers.length > 0) resolver.setServers(data.resolvers)
-  return family === 4
-    ? promisify(resolver.resolve4.bind(resolver) as ResolveWithTtl)(name, { ttl: true })
-    : promisify(resolver.resolve6.bind(resolver) as ResolveWithTtl)(name, { ttl: true })
-}
-
-type ResolveWithTtl = (
-  name: string,
-  options: { ttl: true },
-  callback: (error: Error | null, records: { address: string; ttl: number }[]) => void,
-) => void
 
 /** One name of the configuration and what it resolved to last. */
 interface Target {
@@ -79,11 +16,15 @@ interface Target {
   addresses: readonly string[]
   readonly backoff: Backoff
   timer: NodeJS.Timeout | null
+  answered: boolean
 }
 
 export class DnsCluster extends Cluster {
   private readonly targets: Target[] = []
   private stopped = false
+  /** Names that have not been answered yet, well or not. */
+  private unanswered = 0
+  private waitingForWarm: (() => void)[] = []
 
   constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters) {
     super(data, context, clusters)
@@ -95,6 +36,7 @@ export class DnsCluster extends Cluster {
           addresses: literal ? [endpoint.address.ip] : [],
           backoff: new Backoff({ baseMs: data.dns.failureBaseMs, maxMs: data.dns.failureMaxMs }),
           timer: null,
+          answered: literal,
         })
       }
     }
@@ -102,14 +44,31 @@ export class DnsCluster extends Cluster {
 
   /** The configuration's names are not hosts: only what they resolve to is. */
   override applyEndpoints(): void {
-    this.publish()
+    if (this.targets.some((target) => target.addresses.length > 0)) this.publish()
   }
 
   override start(): void {
     super.start()
-    for (const target of this.targets) {
-      if (target.addresses.length === 0) void this.resolve(target)
-    }
+    const names = this.targets.filter((target) => target.addresses.length === 0)
+    this.unanswered = names.length
+    for (const target of names) void this.resolve(target)
+  }
+
+  override whenWarm(callback: () => void): void {
+    if (this.unanswered === 0 || this.stopped || !this.data.waitForWarmOnInit) callback()
+    else this.waitingForWarm.push(callback)
+  }
+
+  private answered(target: Target): void {
+    if (target.answered) return
+    target.answered = true
+    if (--this.unanswered === 0) this.becomeWarm()
+  }
+
+  private becomeWarm(): void {
+    const waiting = this.waitingForWarm
+    this.waitingForWarm = []
+    for (const callback of waiting) callback()
   }
 
   private async resolve(target: Target): Promise<void> {
@@ -117,17 +76,13 @@ export class DnsCluster extends Cluster {
     this.stats.updateAttempt.inc()
     let wait: number
     try {
-      const { addresses, ttlMs } = await resolveName(target.endpoint.address.ip, settings)
+      const { addresses, ttlMs } = await this.ask(target.endpoint.address.ip)
       if (this.stopped) return
       this.stats.updateSuccess.inc()
       target.backoff.reset()
       const ttl = settings.respectTtl && ttlMs !== null && ttlMs > 0 ? ttlMs : settings.refreshMs
       wait = ttl + Math.random() * settings.jitterMs
-      const used = this.data.type === 'LOGICAL_DNS' ? addresses.slice(0, 1) : addresses
-      if (used.join() !== target.addresses.join()) {
-        target.addresses = used
-        this.publish()
-      } else this.stats.updateNoRebuild.inc()
+      this.take(target, addresses)
     } catch (error) {
       if (this.stopped) return
       // What was known before stays: a resolver that is away must not empty a cluster.
@@ -140,6 +95,31 @@ export class DnsCluster extends Cluster {
     }
     target.timer = setTimeout(() => void this.resolve(target), wait)
     target.timer.unref()
+    this.answered(target)
+  }
+
+  /** A name that is not there, or has no address, is an answer like another: no addresses. */
+  private async ask(name: string): Promise<Resolution> {
+    const { family, resolver, respectTtl } = this.data.dns
+    try {
+      return await resolveName(name, family, resolver, respectTtl)
+    } catch (error) {
+      if (error instanceof ResolveError && error.noRecords) return { addresses: [], ttlMs: null }
+      throw error
+    }
+  }
+
+  private take(target: Target, addresses: readonly string[]): void {
+    const logical = this.data.type === 'LOGICAL_DNS'
+    if (addresses.join() === target.addresses.join() || (logical && addresses.length === 0)) {
+      this.stats.updateNoRebuild.inc()
+      return
+    }
+    target.addresses = addresses
+    const host = logical ? this.hosts.sets[0]?.hosts[0] : undefined
+    // The host of a logical cluster is the name: its connections stay, new ones go to the new addresses.
+    if (host === undefined) this.publish()
+    else host.setAddresses(addresses.map((ip) => ipAddress(ip, target.endpoint.address.port)))
   }
 
   private publish(): void {
@@ -152,11 +132,13 @@ export class DnsCluster extends Cluster {
       endpoints: group.endpoints.flatMap((endpoint) => {
         const target = this.targets[next++]!
         if (endpoint.address.pipe !== undefined) return [endpoint]
-        return target.addresses.map((ip) => ({
-          ...endpoint,
-          address: ipAddress(ip, endpoint.address.port),
-          hostname: endpoint.hostname || endpoint.address.ip,
-        }))
+        const addresses = target.addresses.map((ip) => ipAddress(ip, endpoint.address.port))
+        const hostname = endpoint.hostname || endpoint.address.ip
+        const [first, ...others] = addresses
+        if (first === undefined) return []
+        return this.data.type === 'LOGICAL_DNS'
+          ? [{ ...endpoint, address: first, additionalAddresses: others, hostname }]
+          : addresses.map((address) => ({ ...endpoint, address, hostname }))
       }),
     }))
     this.setEndpoints(groups, this.data.endpoints ?? undefined)
@@ -165,6 +147,7 @@ export class DnsCluster extends Cluster {
   protected override stop(): void {
     this.stopped = true
     for (const target of this.targets) if (target.timer !== null) clearTimeout(target.timer)
+    this.becomeWarm()
     super.stop()
   }
 }

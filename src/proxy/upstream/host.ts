@@ -12,7 +12,7 @@ export interface Locality {
   readonly subZone: string
 }
 
-/** What others may know about a host. Weight, metadata and priority change with an update; the address never does. */
+/** What others may know about a host. Weight, metadata and priority change with an update; the address only where a name stands for it. */
 export interface HostDescription {
   readonly address: Address
   readonly hostname: string
@@ -70,7 +70,9 @@ export interface DrainablePool {
 
 /** A host in a worker. Lives as long as updates keep its address. */
 export class Host implements HostDescription {
-  readonly address: Address
+  address: Address
+  /** Tried after `address`. */
+  additionalAddresses: readonly Address[]
   readonly hostname: string
   locality: Locality
   priority: number
@@ -89,6 +91,7 @@ export class Host implements HostDescription {
 
   constructor(endpoint: EndpointData, locality: Locality, priority: number, transportSocket: UpstreamTransportSocket) {
     this.address = endpoint.address
+    this.additionalAddresses = endpoint.additionalAddresses
     this.hostname = endpoint.hostname
     this.locality = locality
     this.priority = priority
@@ -119,6 +122,7 @@ export class Host implements HostDescription {
     this.canary = isCanary(endpoint)
     this.metadata = endpoint.metadata
     this.endpoint = endpoint
+    this.additionalAddresses = endpoint.additionalAddresses
     if (this.transportSocket !== transportSocket) {
       // Connections made with other keys or trust are not for new requests.
       this.transportSocket = transportSocket
@@ -133,6 +137,14 @@ export class Host implements HostDescription {
     if (status === HealthStatus.Unhealthy || status === HealthStatus.Timeout) this.flags |= HealthFlag.FailedEdsHealth
     if (status === HealthStatus.Draining) this.flags |= HealthFlag.EdsStatusDraining
     if (status === HealthStatus.Degraded) this.flags |= HealthFlag.DegradedEdsHealth
+  }
+
+  /** The name behind this host has other addresses now: for new connections; those that are open stay. */
+  setAddresses(addresses: readonly Address[]): void {
+    const [first, ...others] = addresses
+    if (first === undefined) return
+    this.address = first
+    this.additionalAddresses = others
   }
 
   /** Sets or clears one flag; true when it changed. */

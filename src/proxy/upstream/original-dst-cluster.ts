@@ -100,30 +100,20 @@ export class OriginalDstCluster extends Cluster {
     if (changed) this.publish()
   }
 
-  override drain(): void {
-    for (const { host } of this.known.values()) for (const pool of host.pools) pool.drain()
-    super.drain()
-  }
-
-  override close(): void {
-    super.close()
-    for (const { host } of this.known.values()) for (const pool of host.pools) pool.closeAll()
+  protected override *allHosts(): Iterable<Host> {
+    for (const { host } of this.known.values()) yield host
   }
 
   protected override stop(): void {
     if (this.timer !== null) clearInterval(this.timer)
     super.stop()
   }
-
-  protected override hasConnections(): boolean {
-    for (const { host } of this.known.values()) if (host.stats.cxActive > 0) return true
-    return super.hasConnections()
-  }
 }
 
 function endpointOf(address: Address): EndpointData {
   return {
     address,
+    additionalAddresses: [],
     hostname: '',
     healthStatus: HealthStatus.Unknown,
     weight: 1,

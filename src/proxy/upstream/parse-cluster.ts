@@ -1,17 +1,15 @@
 // Cluster → plain data: the one place that validates clusters.
 
-import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
 import {
   type Cluster,
   Cluster_DiscoveryType,
-  Cluster_DnsLookupFamily,
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfig } from '../../api/gen/envoy/config/core/v3/address_pb.js'
 import { RoutingPriority } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ClusterConfigSchema as AggregateConfigSchema } from '../../api/gen/envoy/extensions/clusters/aggregate/v3/cluster_pb.js'
-import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
+import { ClusterConfigSchema as ForwardProxyConfigSchema } from '../../api/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.js'
 import { TcpProtocolOptionsSchema } from '../../api/gen/envoy/extensions/upstreams/tcp/v3/tcp_protocol_options_pb.js'
 import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
@@ -30,10 +28,12 @@ import type {
   ThresholdsData,
   TransportSocketMatchData,
 } from './config.ts'
+import { lookupFamilyOf, parseDnsResolver } from './dns/parse-resolver.ts'
+import { type DynamicForwardProxyData, parseDynamicForwardProxy } from './dynamic-forward-proxy/config.ts'
 import { parseOutlierDetection } from './outlier/config.ts'
-import { healthStatusOf, metadataOf, parseAddress, parseEndpoints } from './parse-endpoints.ts'
+import { healthStatusOf, metadataOf, parseEndpoints } from './parse-endpoints.ts'
 import { parseHealthCheck } from './parse-health-check.ts'
-import { HTTP_PROTOCOL_OPTIONS, parseHttpProtocol } from './parse-http-options.ts'
+import { HTTP_PROTOCOL_OPTIONS, parseHttpProtocol, upstreamHttpOptions } from './parse-http-options.ts'
 import { parseLoadBalancing } from './parse-lb.ts'
 
 const SUPPORTED: ReadonlySet<string> = new Set([
@@ -70,7 +70,7 @@ const TYPES = {
 /** Throws ConfigError naming the field for anything Envoy refuses or this proxy cannot do. validate.rules are checked before. */
 export function parseCluster(cluster: Cluster, context: ParseContext): ClusterData {
   refuseUnsupported(ClusterSchema, cluster, SUPPORTED, context.path)
-  const { type, aggregateClusters } = parseType(cluster, context)
+  const { type, aggregateClusters, dynamicForwardProxy } = parseType(cluster, context)
   const lb = parseLoadBalancing(cluster, context)
   checkLbPolicy(cluster.name, type, lb.policy.kind, context)
   const common = cluster.commonLbConfig
@@ -94,6 +94,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     edsServiceName: type === 'EDS' ? cluster.edsClusterConfig?.serviceName || cluster.name : '',
     endpoints,
     aggregateClusters,
+    dynamicForwardProxy,
     connectTimeoutMs: durationMsOr(cluster.connectTimeout, DEFAULT_CONNECT_TIMEOUT_MS),
     bufferLimitBytes: cluster.perConnectionBufferLimitBytes ?? DEFAULT_BUFFER_LIMIT,
     lbPolicy: lb.policy,
@@ -110,7 +111,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
       ? parseOutlierDetection(cluster.outlierDetection, context.at('outlier_detection').path)
       : null,
     healthChecks: cluster.healthChecks.map((check, i) => parseHealthCheck(check, context.at(`health_checks[${i}]`))),
-    http: parseHttpProtocol(cluster, context),
+    http: parseHttpProtocol(cluster, context, dynamicForwardProxy !== null),
     tcpIdleTimeoutMs: parseTcpIdle(cluster, context),
     dns: parseDns(cluster, context),
     originalDst: parseOriginalDst(cluster),
@@ -127,22 +128,42 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
   }
 }
 
-function parseType(
-  cluster: Cluster,
-  context: ParseContext,
-): { type: ClusterData['type']; aggregateClusters: readonly string[] } {
+interface ClusterType {
+  readonly type: ClusterData['type']
+  readonly aggregateClusters: readonly string[]
+  readonly dynamicForwardProxy: DynamicForwardProxyData | null
+}
+
+function parseType(cluster: Cluster, context: ParseContext): ClusterType {
   const discovery = cluster.clusterDiscoveryType
+  const none = { aggregateClusters: [], dynamicForwardProxy: null }
   if (discovery.case !== 'clusterType') {
-    return { type: TYPES[discovery.value ?? Cluster_DiscoveryType.STATIC] ?? 'STATIC', aggregateClusters: [] }
+    return { ...none, type: TYPES[discovery.value ?? Cluster_DiscoveryType.STATIC] ?? 'STATIC' }
   }
   const any = discovery.value.typedConfig
   const at = context.at('cluster_type.typed_config')
-  if (typeNameOf(any?.typeUrl ?? '') === AggregateConfigSchema.typeName) {
-    return { type: 'AGGREGATE', aggregateClusters: at.unpack(any!, AggregateConfigSchema).clusters }
+  const typeName = typeNameOf(any?.typeUrl ?? '')
+  if (any && typeName === AggregateConfigSchema.typeName) {
+    return { ...none, type: 'AGGREGATE', aggregateClusters: at.unpack(any, AggregateConfigSchema).clusters }
+  }
+  if (any && typeName === ForwardProxyConfigSchema.typeName) {
+    const config = at.unpack(any, ForwardProxyConfigSchema)
+    if (!config.allowInsecureClusterOptions) checkSecureOptions(cluster, context)
+    return { ...none, type: 'DYNAMIC_FORWARD_PROXY', dynamicForwardProxy: parseDynamicForwardProxy(config, at) }
   }
   throw new ConfigError(
     at.path,
     `Didn't find a registered cluster factory implementation for name: '${discovery.value.name}'`,
+  )
+}
+
+/** Names come from requests, so certificates must be checked against them. */
+function checkSecureOptions(cluster: Cluster, context: ParseContext): void {
+  const options = upstreamHttpOptions(cluster, context)
+  if (options === undefined || (options.autoSni && options.autoSanValidation)) return
+  throw new ConfigError(
+    context.path,
+    'dynamic_forward_proxy cluster must have auto_sni and auto_san_validation true unless allow_insecure_cluster_options is set.',
   )
 }
 
@@ -204,14 +225,6 @@ function parseTcpIdle(cluster: Cluster, context: ParseContext): number {
   return durationMsOr(at.unpack(any, TcpProtocolOptionsSchema).idleTimeout, DEFAULT_TCP_IDLE_MS)
 }
 
-const FAMILIES = {
-  [Cluster_DnsLookupFamily.AUTO]: 'AUTO',
-  [Cluster_DnsLookupFamily.V4_ONLY]: 'V4_ONLY',
-  [Cluster_DnsLookupFamily.V6_ONLY]: 'V6_ONLY',
-  [Cluster_DnsLookupFamily.V4_PREFERRED]: 'V4_PREFERRED',
-  [Cluster_DnsLookupFamily.ALL]: 'ALL',
-} as const
-
 function parseDns(cluster: Cluster, context: ParseContext): DnsData {
   const refreshMs = durationMsOr(cluster.dnsRefreshRate, DEFAULT_DNS_REFRESH_MS)
   const failureBaseMs = durationMsOr(cluster.dnsFailureRefreshRate?.baseInterval, refreshMs)
@@ -221,20 +234,9 @@ function parseDns(cluster: Cluster, context: ParseContext): DnsData {
     respectTtl: cluster.respectDnsTtl,
     failureBaseMs,
     failureMaxMs: durationMsOr(cluster.dnsFailureRefreshRate?.maxInterval, failureBaseMs * 10),
-    family: FAMILIES[cluster.dnsLookupFamily] ?? 'AUTO',
-    resolvers: dnsResolvers(cluster, context).map((address) => address.text),
+    family: lookupFamilyOf(cluster.dnsLookupFamily),
+    resolver: parseDnsResolver(cluster, context),
   }
-}
-
-function dnsResolvers(cluster: Cluster, context: ParseContext): Address[] {
-  let list = cluster.dnsResolvers
-  if (cluster.dnsResolutionConfig) list = cluster.dnsResolutionConfig.resolvers
-  const any = cluster.typedDnsResolverConfig?.typedConfig
-  if (any && typeNameOf(any.typeUrl) === CaresDnsResolverConfigSchema.typeName) {
-    // Not through context.unpack: the rule that asks for a resolver is gone from today's API, and Istio names none.
-    list = anyUnpack(any, CaresDnsResolverConfigSchema)?.resolvers ?? []
-  }
-  return list.map((address) => parseAddress(address, false, context.at('dns_resolvers')))
 }
 
 function parseOriginalDst(cluster: Cluster): OriginalDstData {

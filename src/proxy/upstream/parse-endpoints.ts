@@ -102,13 +102,13 @@ function parseEndpoint(lb: LbEndpoint, names: boolean, context: ParseContext): E
   const endpoint = lb.hostIdentifier.value
   const at = context.at('endpoint')
   if (!endpoint.address) throw new ConfigError(at.at('address').path, 'is required')
-  if (endpoint.additionalAddresses.length > 0) {
-    throw new ConfigError(at.at('additional_addresses').path, 'not supported by this proxy: give one address')
-  }
   const check = endpoint.healthCheckConfig
   const address = parseAddress(endpoint.address, names, at.at('address'))
   return {
     address,
+    additionalAddresses: endpoint.additionalAddresses.map((additional, i) =>
+      parseAdditional(additional.address, at.at(`additional_addresses[${i}]`)),
+    ),
     hostname: endpoint.hostname || (names && !isIP(address.ip) ? address.ip : ''),
     healthStatus: healthStatusOf(lb.healthStatus),
     weight: lb.loadBalancingWeight ?? 1,
@@ -120,6 +120,13 @@ function parseEndpoint(lb: LbEndpoint, names: boolean, context: ParseContext): E
       : null,
     disableActiveHealthCheck: check?.disableActiveHealthCheck ?? false,
   }
+}
+
+function parseAdditional(message: AddressMessage | undefined, context: ParseContext): Address {
+  if (!message) throw new ConfigError(context.at('address').path, 'is required')
+  const address = parseAddress(message, false, context.at('address'))
+  if (address.pipe !== undefined) throw new ConfigError(context.at('address').path, 'must be an IP address')
+  return address
 }
 
 /** A TCP address or a Unix socket. */

@@ -6,6 +6,7 @@ import {
   type HttpProtocolOptions as CommonMessage,
   type Http1ProtocolOptions,
   type Http2ProtocolOptions,
+  type UpstreamHttpProtocolOptions,
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
 import {
@@ -28,7 +29,11 @@ const DEFAULT_STREAM_WINDOW = 16 * 1024 * 1024
 const DEFAULT_CONNECTION_WINDOW = 24 * 1024 * 1024
 
 /** Options of a cluster: the extension wins over the deprecated fields; none of both = HTTP/1.1. */
-export function parseHttpProtocol(cluster: Cluster, context: ParseContext): HttpProtocolData {
+export function parseHttpProtocol(
+  cluster: Cluster,
+  context: ParseContext,
+  forwardProxy: boolean,
+): HttpProtocolData {
   const any = cluster.typedExtensionProtocolOptions[HTTP_PROTOCOL_OPTIONS]
   if (any) {
     const at = context.at(`typed_extension_protocol_options["${HTTP_PROTOCOL_OPTIONS}"]`)
@@ -43,10 +48,19 @@ export function parseHttpProtocol(cluster: Cluster, context: ParseContext): Http
       ...parseCommonHttpOptions(cluster.commonHttpProtocolOptions),
       ...(cluster.maxRequestsPerConnection ? { maxRequestsPerConnection: cluster.maxRequestsPerConnection } : {}),
     },
-    autoSni: cluster.upstreamHttpProtocolOptions?.autoSni ?? false,
-    autoSanValidation: cluster.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
+    // A dynamic forward proxy verifies the names it was asked for unless it is told not to.
+    autoSni: cluster.upstreamHttpProtocolOptions?.autoSni ?? forwardProxy,
+    autoSanValidation: cluster.upstreamHttpProtocolOptions?.autoSanValidation ?? forwardProxy,
     overrideAutoSniHeader: cluster.upstreamHttpProtocolOptions?.overrideAutoSniHeader.toLowerCase() ?? '',
   }
+}
+
+/** upstream_http_protocol_options of the extension, else of the cluster; undefined = none are given. */
+export function upstreamHttpOptions(cluster: Cluster, context: ParseContext): UpstreamHttpProtocolOptions | undefined {
+  const any = cluster.typedExtensionProtocolOptions[HTTP_PROTOCOL_OPTIONS]
+  if (!any) return cluster.upstreamHttpProtocolOptions
+  const at = context.at(`typed_extension_protocol_options["${HTTP_PROTOCOL_OPTIONS}"]`)
+  return at.unpack(any, HttpProtocolOptionsSchema).upstreamHttpProtocolOptions
 }
 
 function parseOptions(options: HttpProtocolOptions, context: ParseContext): HttpProtocolData {

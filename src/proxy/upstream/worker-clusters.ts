@@ -10,6 +10,8 @@ import type { ClusterManager, ThreadLocalCluster } from './cluster-manager.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import type { ClusterData, EndpointsData } from './config.ts'
 import { createCluster } from './create-cluster.ts'
+import type { DnsCacheData } from './dynamic-forward-proxy/config.ts'
+import { type DnsCache, DnsCaches } from './dynamic-forward-proxy/dns-cache.ts'
 
 /** What clusters use of their worker. */
 export interface ClusterContext {
@@ -28,9 +30,13 @@ export interface ClusterContext {
 export class WorkerClusters implements ClusterManager {
   private readonly context: ClusterContext
   private readonly clusters = new Map<string, Cluster>()
+  /** Replaced or added when their first addresses are known. */
+  private readonly warming = new Map<string, Cluster>()
+  private readonly dnsCaches: DnsCaches
 
   constructor(context: ClusterContext) {
     this.context = context
+    this.dnsCaches = new DnsCaches(context.stats)
   }
 
   get(name: string): ThreadLocalCluster | undefined {
@@ -42,18 +48,47 @@ export class WorkerClusters implements ClusterManager {
     return this.clusters.get(name)
   }
 
-  /** Adds or replaces; `endpoints` are those of EDS. Requests under way on the old one finish there. */
+  dnsCache(data: DnsCacheData): DnsCache {
+    return this.dnsCaches.get(data)
+  }
+
+  /** It is there, or on its way. */
+  knows(name: string): boolean {
+    return this.clusters.has(name) || this.warming.has(name)
+  }
+
+  /**
+   * Adds or replaces; `endpoints` are those of EDS. A cluster that waits for DNS takes its place when it is warm.
+   * Requests under way on the old one finish there.
+   */
   applyCluster(data: ClusterData, endpoints: EndpointsData | null): void {
-    const old = this.clusters.get(data.name)
     const cluster = createCluster(data, this.context, this)
     const assignment = endpoints ?? data.endpoints
     if (assignment !== null) cluster.applyEndpoints(assignment)
-    this.clusters.set(data.name, cluster)
+    this.warming.get(data.name)?.drain()
+    this.warming.set(data.name, cluster)
     cluster.start()
+    cluster.whenWarm(() => this.activate(cluster))
+  }
+
+  private activate(cluster: Cluster): void {
+    // Another version, or a removal, was faster than DNS.
+    if (this.warming.get(cluster.name) !== cluster) return
+    this.warming.delete(cluster.name)
+    const old = this.clusters.get(cluster.name)
+    this.clusters.set(cluster.name, cluster)
     old?.drain()
   }
 
+  /** Resolves when the newest version of the cluster serves, or is there no more. */
+  whenWarm(name: string): Promise<void> {
+    const cluster = this.warming.get(name)
+    return cluster === undefined ? Promise.resolve() : new Promise((resolve) => cluster.whenWarm(resolve))
+  }
+
   removeCluster(name: string): void {
+    this.warming.get(name)?.drain()
+    this.warming.delete(name)
     const cluster = this.clusters.get(name)
     if (!cluster) return
     this.clusters.delete(name)
@@ -66,8 +101,10 @@ export class WorkerClusters implements ClusterManager {
 
   /** Closes every connection at once. */
   close(): void {
-    for (const cluster of this.clusters.values()) cluster.close()
+    for (const cluster of [...this.clusters.values(), ...this.warming.values()]) cluster.close()
     this.clusters.clear()
+    this.warming.clear()
+    this.dnsCaches.close()
   }
 
   /** Plain data for the admin's /clusters. */

@@ -20,6 +20,7 @@ import { StatsStore } from '../../observe/stats-store.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { NO_RUNTIME, routes, streamInfo } from '../../route/testing.ts'
 import type { ThreadLocalCluster } from '../../upstream/cluster-manager.ts'
+import { DnsCaches } from '../../upstream/dynamic-forward-proxy/dns-cache.ts'
 import { registerExtensions } from '../register.ts'
 
 export interface LocalReply {
@@ -34,6 +35,7 @@ export interface LocalReply {
 export class FilterHarness {
   readonly stats = new StatsStore()
   readonly clusters = new Map<string, ThreadLocalCluster>()
+  private readonly dnsCaches = new DnsCaches(this.stats)
   /** Cluster `c` for every path unless a test brings its own. */
   table: RouteTable = routes([{ match: { prefix: '/' }, route: { cluster: 'c' } }])
   private readonly factory: ReturnType<HttpFilterExtension['create']>
@@ -49,7 +51,7 @@ export class FilterHarness {
     const parsed: unknown = structuredClone(extension.parse(message, createParseContext(registerExtensions())))
     const context: WorkerContext = {
       workerIndex: 0,
-      clusters: { get: (name) => this.clusters.get(name) },
+      clusters: { get: (name) => this.clusters.get(name), dnsCache: (data) => this.dnsCaches.get(data) },
       stats: this.stats,
       log: createLogger('test', 'off'),
       node: { id: 'node-id', cluster: 'node-cluster', zone: '', metadata: {} },

@@ -131,7 +131,12 @@ class Bench {
     const chain = [...filters, new Terminal('end', this.log)]
     const context: WorkerContext = {
       workerIndex: 0,
-      clusters: { get: () => undefined },
+      clusters: {
+        get: () => undefined,
+        dnsCache: () => {
+          throw new Error('no DNS cache in these tests')
+        },
+      },
       stats: this.stats,
       log: createLogger('test', 'off'),
       node: { id: 'n', cluster: 'c', zone: '', metadata: {} },

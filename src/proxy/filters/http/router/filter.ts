@@ -412,14 +412,13 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     )
   }
 
-  private answerNoHost(): void {
+  private answerNoHost(details = 'no_healthy_upstream'): void {
     const { callbacks } = this
-    this.cluster!.stats.cxNoneHealthy.inc()
     // The attempt counts although it found nobody.
     callbacks.streamInfo.attemptCount = Math.max(1, this.attempts)
     callbacks.streamInfo.setFlag('UH')
     this.countResponse(503)
-    this.reply(503, 'no healthy upstream', 'no_healthy_upstream')
+    this.reply(503, 'no healthy upstream', details)
   }
 
   /** A local answer after the route was chosen. */
@@ -451,9 +450,19 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     for (let i = 0; i < this.downstreamFull; i++) request.readDisable(true)
   }
 
+  onNoHost(details: string, request: UpstreamRequest): void {
+    if (this.finished || request !== this.current) return
+    this.current = null
+    this.callbacks.streamInfo.upstreamHost = null
+    this.retry?.release()
+    this.answerNoHost(details)
+  }
+
   private noteHost(host: HostDescription): void {
     const info = this.callbacks.streamInfo
     info.upstreamHost = host
+    // A host that is still being looked for has no address.
+    if (host.address.text === '') return
     info.hostsAttempted ??= []
     if (info.hostsAttempted.at(-1) !== host.address.text) info.hostsAttempted.push(host.address.text)
   }

@@ -37,6 +37,7 @@ class MirrorOwner implements UpstreamRequestOwner {
     if (!this.answered) this.count(503, false)
   }
   onUpstreamReady(): void {}
+  onNoHost(): void {}
   onPerTryTimeout(request: UpstreamRequest): void {
     request.abandon()
   }

@@ -29,6 +29,8 @@ export interface UpstreamRequestOwner {
   onUpstreamReset(reason: StreamResetReason, transportFailureReason: string, request: UpstreamRequest): void
   /** A host was reached. */
   onUpstreamReady(request: UpstreamRequest, connection: Connection, protocol: Protocol): void
+  /** There is no host after all; `details` are the response code details. */
+  onNoHost(details: string, request: UpstreamRequest): void
   onPerTryTimeout(request: UpstreamRequest): void
   onPerTryIdleTimeout(request: UpstreamRequest): void
   onMaxStreamDuration(request: UpstreamRequest): void
@@ -165,6 +167,12 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
     this.pending = null
+    if (reason === PoolFailureReason.NoHost) {
+      this.disarm()
+      this.releasePauses()
+      if (!this.abandoned) this.owner.onNoHost(transportFailureReason, this)
+      return
+    }
     if (host) this.host = host
     this.onGone(RESET_OF_POOL[reason], transportFailureReason)
   }
@@ -281,7 +289,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
 const EMPTY = Buffer.alloc(0)
 
-const RESET_OF_POOL = {
+const RESET_OF_POOL: Readonly<Record<Exclude<PoolFailureReason, 4>, StreamResetReason>> = {
   [PoolFailureReason.Overflow]: Reset.Overflow,
   [PoolFailureReason.LocalConnectionFailure]: Reset.LocalConnectionFailure,
   [PoolFailureReason.RemoteConnectionFailure]: Reset.RemoteConnectionFailure,
