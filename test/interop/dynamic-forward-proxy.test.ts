@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcp, type Server as TcpServer } from 'node:net'
 import { after, before, describe, test } from 'node:test'
-import { type NameServer, startNameServer } from './harness/name-server.ts'
+import { type NameServer, startNameServer } from '../../src/proxy/upstream/dns/testing.ts'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
@@ -180,7 +180,7 @@ function comparable(stats: string, variant: Variant): string[] {
   return stats
     .split('\n')
     .filter((line) => names.test(line) && /: \d+$/.test(line))
-    .filter((line) => !/bytes|_ms|destroy|warming_state|version|none_healthy|length/.test(line))
+    .filter((line) => !/bytes|_ms|destroy|warming_state|version|none_healthy|length|pool/.test(line))
     .sort()
 }
 

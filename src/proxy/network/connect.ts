@@ -5,6 +5,7 @@ import { ipAddress, pipePath } from './address.ts'
 import { type Address, CloseType, type Connection } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
+import { ConnectRace, interleaved } from './happy-eyeballs.ts'
 import type { SecureTransport } from './secure-transport.ts'
 import { SocketConnection, sharedOnRead, socketFd } from './socket-connection.ts'
 import { type SocketOption, setSocketOptions, socketWithOptions } from './socket-options.ts'
@@ -39,11 +40,18 @@ export interface ConnectOptions {
   readonly socketOptions: readonly SocketOption[]
   /** Soft limit of unsent bytes; 0 = none. */
   readonly bufferLimitBytes: number
+  /** More addresses of the same host, tried one beside the other; absent = none. */
+  readonly additionalAddresses?: readonly Address[]
+  /** Bytes that go ahead of everything, TLS included (PROXY protocol); made when the addresses are known. */
+  readonly preamble?: ((local: Address, remote: Address) => Buffer) | null
 }
 
 /** Opens a connection. Set `callbacks` at once: no event comes before this turn of the event loop ends. */
 export function openConnection(address: Address, options: ConnectOptions): Connection {
   const info = new SocketConnectionInfo(options.bindSource ?? NO_ADDRESS, address)
+  const { additionalAddresses } = options
+  if (options.preamble || (additionalAddresses !== undefined && additionalAddresses.length > 0))
+    return openByRace(address, options, info)
   const socket = connectSocket(address, options)
   socket.setNoDelay(true)
   const connection = new SocketConnection(socket, info, true, options.tls)
@@ -51,6 +59,39 @@ export function openConnection(address: Address, options: ConnectOptions): Conne
   if (options.connectTimeoutMs > 0) connection.startConnectTimer(options.connectTimeoutMs)
   if (options.tls !== null) info.transportProtocol = 'tls'
   socket.once('connect', onTcpConnect.bind(null, socket, connection, options))
+  return connection
+}
+
+/** TCP first; what goes over it (preamble, TLS) begins when the socket that wins is known. */
+function openByRace(address: Address, options: ConnectOptions, info: SocketConnectionInfo): Connection {
+  const placeholder = new Socket()
+  const connection = new SocketConnection(placeholder, info, true, options.tls)
+  connection.setBufferLimits(options.bufferLimitBytes)
+  if (options.connectTimeoutMs > 0) connection.startConnectTimer(options.connectTimeoutMs)
+  if (options.tls !== null) info.transportProtocol = 'tls'
+  const addresses = interleaved([address, ...(options.additionalAddresses ?? [])])
+  const race = new ConnectRace(addresses, (to) => connectSocket(to, options), {
+    onSocket(socket, reached) {
+      socket.setNoDelay(true)
+      info.remoteAddress = reached
+      info.directRemoteAddress = reached
+      if (!connection.adopt(socket)) {
+        socket.destroy()
+        return
+      }
+      if (options.preamble) {
+        const local = ipAddress(socket.localAddress ?? '0.0.0.0', socket.localPort ?? 0)
+        socket.write(options.preamble(local, reached))
+      }
+      onTcpConnect(socket, connection, options)
+    },
+    onFailure(error, tried) {
+      info.remoteAddress = tried
+      placeholder.destroy(error)
+    },
+  })
+  placeholder.once('close', () => race.cancel())
+  race.start()
   return connection
 }
 

@@ -1,6 +1,6 @@
 // Addresses and handshake results of one connection.
 
-import type { Address, ConnectionInfo, SslInfo } from './connection.ts'
+import type { Address, ConnectionInfo, SslInfo, UpstreamSource } from './connection.ts'
 
 let lastId = 0
 let idStep = 1
@@ -41,6 +41,7 @@ export class SocketConnectionInfo implements ConnectionInfo {
   listenerMetadata: Readonly<Record<string, unknown>> | null = null
   connectionTerminationDetails = ''
   downstreamTransportFailureReason = ''
+  upstreamSource: UpstreamSource | null = null
   /** Set by the transport socket once its handshake is done. */
   sslSource: SslSource | null = null
 

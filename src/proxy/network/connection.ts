@@ -68,6 +68,16 @@ export interface ConnectionInfo {
   listenerMetadata?: Readonly<Record<string, unknown>> | null
   connectionTerminationDetails: string
   downstreamTransportFailureReason: string
+  /** original_src: where upstream connections for this one come from; absent or null = the system's choice. */
+  upstreamSource?: UpstreamSource | null
+}
+
+/** A local address that upstream connections take on, although it may not be this machine's. */
+export interface UpstreamSource {
+  /** Port 0 = any. */
+  readonly address: Address
+  /** SO_MARK; 0 = none. */
+  readonly mark: number
 }
 
 export const CloseType = {

@@ -85,13 +85,13 @@ export class NetworkFilterManager implements ConnectionCallbacks {
   continueReading(index: number): void {
     if (!this.stopped || index !== this.initialized - 1) return
     this.stopped = false
-    const after = this.initialized
     this.initialize()
     if (this.stopped || !this.connection.open) return
     const held = this.held
     this.held = []
-    for (let i = 0; i < held.length; i++) this.deliver(after, held[i]!, this.heldEnd && i === held.length - 1)
-    if (this.heldEnd && held.length === 0) this.deliver(after, EMPTY, true)
+    // Nobody has seen them: the filters before the one that stopped get them too.
+    for (let i = 0; i < held.length; i++) this.deliver(0, held[i]!, this.heldEnd && i === held.length - 1)
+    if (this.heldEnd && held.length === 0) this.deliver(0, EMPTY, true)
   }
 
   private initialize(): void {

@@ -76,7 +76,7 @@ export class SocketConnection implements Connection {
   aboveHighWatermark = false
   batchWrites = false
 
-  private readonly socket: Socket
+  private socket: Socket
   private readonly secure: SecureTransport | null
   private state: State
   /** -1 while connecting: then bytes go through the stream. */
@@ -108,11 +108,28 @@ export class SocketConnection implements Connection {
     this.socket = socket
     this.secure = secure
     this.state = connecting || secure !== null ? State.Connecting : State.Open
+    this.attach(socket)
+    if (!connecting) this.fd = socketFd(socket)
+  }
+
+  /**
+   * Takes a connected socket in place of the unconnected one it was made with; false when the connection is closed
+   * already. What follows a TCP connect (markConnected, startTls) comes next.
+   */
+  adopt(socket: Socket): boolean {
+    if (this.state !== State.Connecting) return false
+    this.socket.removeAllListeners()
+    this.socket = socket
+    this.attach(socket)
+    if (this.disabledReads > 0 && this.secure === null) socket.pause()
+    return true
+  }
+
+  private attach(socket: Socket): void {
     ;(socket as OwnedSocket)[OWNER] = this
     socket.on('end', onEnd)
     socket.on('error', onError)
     socket.on('close', onClose)
-    if (!connecting) this.fd = socketFd(socket)
   }
 
   get open(): boolean {

@@ -1,6 +1,10 @@
 // Transport sockets: what turns a TCP connection into the bytes that filters see. Plain and TLS.
 
-import type { Message } from '@bufbuild/protobuf'
+import type { DescMessage, Message } from '@bufbuild/protobuf'
+import {
+  type ProxyProtocolUpstreamTransport,
+  ProxyProtocolUpstreamTransportSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.js'
 import { RawBufferSchema } from '../../api/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js'
 import {
   type DownstreamTlsContext,
@@ -12,6 +16,7 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { ParseContext, ParsedExtension } from '../config/extension.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { ClientTls } from './connect.ts'
+import { type ProxyProtocolConfig, parseProxyProtocolSocket } from './proxy-protocol.ts'
 import { checkClientTls, UpstreamTlsFactory } from './tls/client-context.ts'
 import type { SecretStore } from './tls/secret-store.ts'
 import { checkServerTls, DownstreamTlsFactory } from './tls/server-context.ts'
@@ -28,6 +33,8 @@ export interface UpstreamTransportSocket {
   readonly protocol: 'tls' | 'raw_buffer'
   /** False while a secret that it needs has not come: connections cannot be made. */
   readonly ready: boolean
+  /** The header that goes ahead of every connection's bytes; null = none. */
+  readonly proxyProtocol: ProxyProtocolConfig | null
   /** For openConnection: null = plain. The arguments replace the configured SNI and ALPN list when not null. */
   clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null
   close(): void
@@ -36,12 +43,14 @@ export interface UpstreamTransportSocket {
 const PLAIN: UpstreamTransportSocket = {
   protocol: 'raw_buffer',
   ready: true,
+  proxyProtocol: null,
   clientTls: () => null,
   close() {},
 }
 
 class TlsUpstream implements UpstreamTransportSocket {
   readonly protocol = 'tls'
+  readonly proxyProtocol = null
   private readonly factory: UpstreamTlsFactory
   constructor(factory: UpstreamTlsFactory) {
     this.factory = factory
@@ -57,6 +66,28 @@ class TlsUpstream implements UpstreamTransportSocket {
   }
 }
 
+/** A PROXY header, then what the inner socket does. */
+class ProxyProtocolUpstream implements UpstreamTransportSocket {
+  readonly proxyProtocol: ProxyProtocolConfig
+  private readonly inner: UpstreamTransportSocket
+  constructor(config: ProxyProtocolConfig, inner: UpstreamTransportSocket) {
+    this.proxyProtocol = config
+    this.inner = inner
+  }
+  get protocol(): 'tls' | 'raw_buffer' {
+    return this.inner.protocol
+  }
+  get ready(): boolean {
+    return this.inner.ready
+  }
+  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null {
+    return this.inner.clientTls(sni, alpn)
+  }
+  close(): void {
+    this.inner.close()
+  }
+}
+
 /** `parsed` comes from parseAny('transport_socket', …); null = no transport socket configured = plain. */
 export function createUpstreamTransportSocket(
   parsed: ParsedExtension | null,
@@ -64,6 +95,10 @@ export function createUpstreamTransportSocket(
   clusterScope: Scope,
 ): UpstreamTransportSocket {
   if (parsed === null || parsed.typeUrl === RawBufferSchema.typeName) return PLAIN
+  if (parsed.typeUrl === ProxyProtocolUpstreamTransportSchema.typeName) {
+    const config = parsed.config as ProxyProtocolConfig
+    return new ProxyProtocolUpstream(config, createUpstreamTransportSocket(config.inner, secrets, clusterScope))
+  }
   return new TlsUpstream(new UpstreamTlsFactory(parsed.config as UpstreamTlsConfig, secrets, clusterScope))
 }
 
@@ -79,13 +114,18 @@ export function createDownstreamTransportSocket(
 
 export interface TransportSocketExtension {
   readonly name: string
-  readonly desc: typeof RawBufferSchema | typeof DownstreamTlsContextSchema | typeof UpstreamTlsContextSchema
+  readonly desc: DescMessage
   parse(message: Message, context: ParseContext): unknown
 }
 
 /** For filters/register.ts. */
 export const transportSockets: readonly TransportSocketExtension[] = [
   { name: 'envoy.transport_sockets.raw_buffer', desc: RawBufferSchema, parse: () => ({}) },
+  {
+    name: 'envoy.transport_sockets.upstream_proxy_protocol',
+    desc: ProxyProtocolUpstreamTransportSchema,
+    parse: (message, context) => parseProxyProtocolSocket(message as ProxyProtocolUpstreamTransport, context),
+  },
   {
     name: 'envoy.transport_sockets.tls',
     desc: DownstreamTlsContextSchema,

@@ -2,6 +2,8 @@
 
 import { isIP } from 'node:net'
 import { Protocol, StreamResetReason } from '../http/codec.ts'
+import type { ConnectionInfo } from '../network/connection.ts'
+import { type DownstreamProxyHeader, PROXY_PROTOCOL_STATE } from '../network/proxy-protocol.ts'
 import { createUpstreamTransportSocket, type UpstreamTransportSocket } from '../network/transport-socket.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { Counter, Scope } from '../observe/stats.ts'
@@ -313,6 +315,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     const protocol = this.poolProtocol(downstream)
     const resources = this.resources(priority)
     const sni = this.serverName(host, context)
+    const key = this.downstreamKey(host, context)
     for (let i = 0; i < host.pools.length; i++) {
       const pool = host.pools[i]!
       if (
@@ -320,13 +323,14 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         pool.protocol === protocol &&
         pool.resources === resources &&
         pool.choice.alpn === context.alpnOverride &&
-        pool.choice.sni === sni
+        pool.choice.sni === sni &&
+        pool.choice.key === key
       ) {
         return pool
       }
     }
     if (!this.mayAddPool(resources)) return null
-    const pool = new HttpPool(host, protocol, choiceOf(context.alpnOverride, sni), resources, this.environmentOf())
+    const pool = new HttpPool(host, protocol, choiceOf(host, context, sni, key), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
   }
@@ -344,6 +348,21 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     return name === '' || isIP(name) !== 0 || name.startsWith('[') ? null : name
   }
 
+  /** What of the downstream sets its upstream connections apart from others'; '' = nothing, the usual case. */
+  private downstreamKey(host: Host, context: LoadBalancerContext): string {
+    const { downstream } = context
+    if (downstream === null) return ''
+    let key = this.data.connectionPoolPerDownstreamConnection ? `cx${downstream.connectionId}` : ''
+    const source = downstream.upstreamSource ?? null
+    if (source !== null) key += `|from${source.address.text}`
+    if (host.transportSocket.proxyProtocol !== null) {
+      const { source: from, destination, tlvs } = downstreamHeader(context, downstream)
+      key += `|proxy${from.text}>${destination.text}`
+      for (const { type, value } of tlvs) key += `,${type}=${Buffer.from(value).toString('base64')}`
+    }
+    return key
+  }
+
   private mayAddPool(resources: ResourceManager): boolean {
     if (resources.connectionPools.canCreate()) return true
     this.stats.cxPoolOverflow.inc()
@@ -357,18 +376,20 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       return null
     }
     const resources = this.resources(priority)
+    const key = this.downstreamKey(host, context)
     for (const pool of host.pools) {
       if (
         pool instanceof TcpPool &&
         pool.resources === resources &&
         pool.choice.alpn === context.alpnOverride &&
-        pool.choice.sni === context.sniOverride
+        pool.choice.sni === context.sniOverride &&
+        pool.choice.key === key
       ) {
         return pool
       }
     }
     if (!this.mayAddPool(resources)) return null
-    const pool = new TcpPool(host, choiceOf(context.alpnOverride, context.sniOverride), resources, this.environmentOf())
+    const pool = new TcpPool(host, choiceOf(host, context, context.sniOverride, key), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
   }
@@ -474,6 +495,22 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 }
 
-function choiceOf(alpn: readonly string[] | null, sni: string | null): TransportChoice {
-  return alpn === null && sni === null ? DEFAULT_TRANSPORT : { alpn, sni }
+function choiceOf(host: Host, context: LoadBalancerContext, sni: string | null, key: string): TransportChoice {
+  const alpn = context.alpnOverride
+  if (key === '') return alpn === null && sni === null ? DEFAULT_TRANSPORT : { ...DEFAULT_TRANSPORT, alpn, sni }
+  const { downstream } = context
+  const proxied = downstream !== null && host.transportSocket.proxyProtocol !== null
+  return {
+    alpn,
+    sni,
+    key,
+    downstream: proxied ? downstreamHeader(context, downstream) : null,
+    source: downstream?.upstreamSource ?? null,
+  }
+}
+
+/** What the client's own PROXY header said, else the addresses of its connection. */
+function downstreamHeader(context: LoadBalancerContext, downstream: ConnectionInfo): DownstreamProxyHeader {
+  const state = context.downstreamState?.get(PROXY_PROTOCOL_STATE) as DownstreamProxyHeader | undefined
+  return state ?? { source: downstream.remoteAddress, destination: downstream.localAddress, tlvs: [] }
 }

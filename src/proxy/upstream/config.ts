@@ -258,4 +258,6 @@ export interface ClusterData {
   readonly upstreamFilters: readonly ParsedExtension[]
   readonly metadata: MetadataData
   readonly preconnectRatio: number
+  /** Connections are not shared between downstream connections. */
+  readonly connectionPoolPerDownstreamConnection: boolean
 }

@@ -1,47 +1,8 @@
 import assert from 'node:assert/strict'
-import { createSocket } from 'node:dgram'
-import { once } from 'node:events'
 import { describe, test } from 'node:test'
-import { decode, encode } from 'dns-packet'
 import type { ThreadLocalCluster } from './cluster-manager.ts'
+import { NXDOMAIN, SERVFAIL, startNameServer } from './dns/testing.ts'
 import { chosen, clusterData, endpoint, httpServer, TestClusters, TestRequest } from './testing.ts'
-
-/** A name server on loopback with one name; `addresses` may change. */
-async function nameServer(): Promise<{
-  port: number
-  addresses: string[]
-  rcode: number
-  close: () => void
-}> {
-  const socket = createSocket('udp4')
-  const state = { port: 0, addresses: ['127.0.0.1'], rcode: 0, close: () => void socket.close() }
-  socket.on('message', (message, from) => {
-    const query = decode(message)
-    if (state.rcode !== 0) {
-      const flags = 0x180 | state.rcode
-      socket.send(
-        encode({ type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [], answers: [] }),
-        from.port,
-        from.address,
-      )
-      return
-    }
-    const answers = (query.questions ?? []).flatMap((question) =>
-      question.type === 'A'
-        ? state.addresses.map((data) => ({ type: 'A' as const, name: question.name, ttl: 1, data }))
-        : [],
-    )
-    socket.send(
-      encode({ type: 'response', id: query.id ?? 0, flags: 0x180, questions: query.questions ?? [], answers }),
-      from.port,
-      from.address,
-    )
-  })
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  state.port = socket.address().port
-  return state
-}
 
 function dnsCluster(type: string, server: number, more: object = {}) {
   return clusterData({
@@ -68,17 +29,14 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
-const SERVFAIL = 2
-const NXDOMAIN = 3
-
 describe('DNS clusters', () => {
   test('STRICT_DNS: every address is a host, and follows the name', async () => {
-    const server = await nameServer()
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
     const test = new TestClusters()
     const cluster = test.add(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }))
     assert.equal(chosen(cluster), null)
     await until(() => hostsOf(cluster).length === 1)
-    server.addresses.push('127.0.0.2')
+    server.names.set('hosts.example', ['127.0.0.1', '127.0.0.2'])
     await until(() => hostsOf(cluster).length === 2)
     assert.deepEqual(hostsOf(cluster), ['127.0.0.1:80', '127.0.0.2:80'])
     test.clusters.removeCluster('c')
@@ -86,8 +44,8 @@ describe('DNS clusters', () => {
   })
 
   test('LOGICAL_DNS: the first address is the host', async () => {
-    const server = await nameServer()
-    server.addresses.push('127.0.0.2')
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
+    server.names.set('hosts.example', ['127.0.0.1', '127.0.0.2'])
     const test = new TestClusters()
     const cluster = test.add(dnsCluster('LOGICAL_DNS', server.port, { wait_for_warm_on_init: false }))
     await until(() => hostsOf(cluster).length > 0)
@@ -97,7 +55,7 @@ describe('DNS clusters', () => {
   })
 
   test('hosts stay when the name server goes away', async () => {
-    const server = await nameServer()
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
     const test = new TestClusters()
     const cluster = test.add(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }))
     await until(() => hostsOf(cluster).length === 1)
@@ -109,7 +67,7 @@ describe('DNS clusters', () => {
   })
 
   test('hosts go when the name goes: that is an answer', async () => {
-    const server = await nameServer()
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
     const test = new TestClusters()
     const cluster = test.add(dnsCluster('STRICT_DNS', server.port, { wait_for_warm_on_init: false }))
     await until(() => hostsOf(cluster).length === 1)
@@ -121,7 +79,7 @@ describe('DNS clusters', () => {
   })
 
   test('LOGICAL_DNS: connections to an address that the name no longer has stay in use', async () => {
-    const server = await nameServer()
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
     const upstream = await httpServer()
     const load_assignment = {
       cluster_name: 'c',
@@ -134,7 +92,7 @@ describe('DNS clusters', () => {
     const first = new TestRequest(cluster)
     await first.done
     // Nobody listens there: a new connection would fail.
-    server.addresses = ['127.0.0.9']
+    server.names.set('hosts.example', ['127.0.0.9'])
     await until(() => chosen(cluster)?.startsWith('127.0.0.9') ?? false)
     const second = new TestRequest(cluster)
     await second.done
@@ -146,7 +104,7 @@ describe('DNS clusters', () => {
   })
 
   test('a cluster is not there before its first answer, unless wait_for_warm_on_init is false', async () => {
-    const server = await nameServer()
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
     const test = new TestClusters()
     test.clusters.applyCluster(dnsCluster('STRICT_DNS', server.port), null)
     assert.equal(test.clusters.get('c'), undefined)

@@ -372,7 +372,12 @@ function checkedHost(host: Host): Host {
   if (healthCheckPort === 0 && healthCheckAddress === null) return host
   const base = healthCheckAddress ?? host.address
   const address = healthCheckPort === 0 ? base : ipAddress(base.ip, healthCheckPort)
-  return new Host({ ...host.endpoint, address }, host.locality, host.priority, host.transportSocket)
+  return new Host(
+    { ...host.endpoint, address, additionalAddresses: [] },
+    host.locality,
+    host.priority,
+    host.transportSocket,
+  )
 }
 
 function requestOf(checker: Exclude<HealthCheckerData, { kind: 'tcp' }>, host: Host, cluster: string): HeaderMap {

@@ -165,6 +165,12 @@ export class Host implements HostDescription {
     return (this.flags & EXCLUDED) !== 0
   }
 
+  /** Forgets a pool that nobody will ask for again. */
+  removePool(pool: DrainablePool): void {
+    const at = this.pools.indexOf(pool)
+    if (at >= 0) this.pools.splice(at, 1)
+  }
+
   drainPools(): void {
     for (const pool of this.pools) pool.drain()
     this.pools.length = 0

@@ -213,7 +213,13 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   }
 
   private checkIdle(): void {
-    if (this.clients.size === 0 && this.pending.length === 0 && this.draining) this.environment.onIdle()
+    if (this.clients.size > 0 || this.pending.length > 0) return
+    if (this.draining) this.environment.onIdle()
+    else if (this.choice.key !== '') {
+      // Made for one downstream, which may never come again.
+      this.host.removePool(this)
+      this.drain()
+    }
   }
 
   drain(): void {

@@ -1,11 +1,7 @@
 // Cluster → plain data: the one place that validates clusters.
 
 import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
-import {
-  type Cluster,
-  Cluster_DiscoveryType,
-  ClusterSchema,
-} from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfig } from '../../api/gen/envoy/config/core/v3/address_pb.js'
 import { RoutingPriority } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ClusterConfigSchema as AggregateConfigSchema } from '../../api/gen/envoy/extensions/clusters/aggregate/v3/cluster_pb.js'
@@ -46,7 +42,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'maglev_lb_config', 'original_dst_lb_config', 'least_request_lb_config', 'round_robin_lb_config', 'common_lb_config',
   'transport_socket', 'metadata', 'protocol_selection', 'upstream_connection_options',
   'close_connections_on_host_health_failure', 'ignore_health_on_host_removal', 'filters', 'load_balancing_policy',
-  'preconnect_policy',
+  'preconnect_policy', 'connection_pool_per_downstream_connection',
 ]) // biome-ignore format: one list
 
 const TCP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions'
@@ -124,6 +120,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
       context.at(`filters[${i}]`).parseAny('network_filter', filter.typedConfig, filter.name),
     ),
     metadata: metadataOf(cluster.metadata),
+    connectionPoolPerDownstreamConnection: cluster.connectionPoolPerDownstreamConnection,
     preconnectRatio: cluster.preconnectPolicy?.perUpstreamPreconnectRatio ?? 1,
   }
 }

@@ -6,8 +6,8 @@ import {
   type HttpProtocolOptions as CommonMessage,
   type Http1ProtocolOptions,
   type Http2ProtocolOptions,
-  type UpstreamHttpProtocolOptions,
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
+  type UpstreamHttpProtocolOptions,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
 import {
   type HttpProtocolOptions,
@@ -29,11 +29,7 @@ const DEFAULT_STREAM_WINDOW = 16 * 1024 * 1024
 const DEFAULT_CONNECTION_WINDOW = 24 * 1024 * 1024
 
 /** Options of a cluster: the extension wins over the deprecated fields; none of both = HTTP/1.1. */
-export function parseHttpProtocol(
-  cluster: Cluster,
-  context: ParseContext,
-  forwardProxy: boolean,
-): HttpProtocolData {
+export function parseHttpProtocol(cluster: Cluster, context: ParseContext, forwardProxy: boolean): HttpProtocolData {
   const any = cluster.typedExtensionProtocolOptions[HTTP_PROTOCOL_OPTIONS]
   if (any) {
     const at = context.at(`typed_extension_protocol_options["${HTTP_PROTOCOL_OPTIONS}"]`)

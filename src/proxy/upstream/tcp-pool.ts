@@ -53,7 +53,13 @@ export class TcpPool implements TcpConnPool, DrainablePool {
 
   onClosed(client: TcpClient): void {
     this.open.delete(client)
-    if (this.open.size === 0) this.environment.onIdle()
+    if (this.open.size > 0) return
+    if (this.drained || this.choice.key === '') this.environment.onIdle()
+    else {
+      // Made for one downstream, which may never come again.
+      this.host.removePool(this)
+      this.drain()
+    }
   }
 
   drain(): void {

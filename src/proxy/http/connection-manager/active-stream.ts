@@ -3,6 +3,7 @@
 
 import type { TimeoutEntry, TimeoutHandle, TimeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Connection } from '../../network/connection.ts'
+import { FilterState } from '../../network/filter.ts'
 import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
 import { streamDuration } from '../../route/grpc-timeout.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
@@ -65,7 +66,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.manager = manager
     this.encoder = encoder
     this.chain = new FilterManager(this)
-    const info = new StreamInfo(manager.connection.info, null)
+    const info = new StreamInfo(manager.connection.info, new FilterState(manager.filterState))
     this.info = info
     info.startTimeMs = Date.now()
     info.start = now()

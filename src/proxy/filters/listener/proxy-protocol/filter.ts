@@ -9,6 +9,13 @@ import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import { ipAddress } from '../../../network/address.ts'
 import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from '../../../network/listener-filter.ts'
 import type { ListenerFilterExtension } from '../../../network/listener-filters.ts'
+import {
+  type DownstreamProxyHeader,
+  type PassThroughTlvs,
+  PROXY_PROTOCOL_STATE,
+  parsePassThrough,
+  passes,
+} from '../../../network/proxy-protocol.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { type ProxyHeader, parseProxyHeader } from './header.ts'
 
@@ -17,10 +24,17 @@ export interface ProxyProtocolFilterConfig {
   readonly allowWithout: boolean
   readonly disallowedVersions: readonly number[]
   readonly statPrefix: string
+  /** TLVs that an upstream PROXY protocol socket may send on. */
+  readonly passThrough: PassThroughTlvs
 }
 
-// pass_through_tlvs serves an upstream transport socket that this build lacks.
-const FIELDS = new Set(['rules', 'allow_requests_without_proxy_protocol', 'disallowed_versions', 'stat_prefix'])
+const FIELDS = new Set([
+  'rules',
+  'allow_requests_without_proxy_protocol',
+  'disallowed_versions',
+  'stat_prefix',
+  'pass_through_tlvs',
+])
 const NAMESPACE = 'envoy.filters.listener.proxy_protocol'
 
 interface Stats {
@@ -46,6 +60,7 @@ export const proxyProtocol: ListenerFilterExtension<ProxyProtocolFilterConfig> =
       allowWithout: config.allowRequestsWithoutProxyProtocol,
       disallowedVersions: config.disallowedVersions.map((v) => (v === ProxyProtocolConfig_Version.V1 ? 1 : 2)),
       statPrefix: config.statPrefix,
+      passThrough: parsePassThrough(config.passThroughTlvs),
     }
   },
   create: (config, environment) => {
@@ -120,6 +135,11 @@ class ProxyProtocolFilter implements ListenerFilter {
         if (rule.tlvType === type) socket.setDynamicMetadata(rule.namespace, rule.key, value.toString('utf8'))
       }
     }
+    const tlvs = header.tlvs
+      .filter(({ type }) => passes(this.config.passThrough, type))
+      .map(({ type, value }) => ({ type, value: Buffer.from(value) }))
+    const passed: DownstreamProxyHeader = { source: info.remoteAddress, destination: info.localAddress, tlvs }
+    socket.setFilterState(PROXY_PROTOCOL_STATE, passed)
     socket.consume(header.length)
     return ListenerFilterStatus.Continue
   }

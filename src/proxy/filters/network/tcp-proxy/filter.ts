@@ -106,7 +106,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     if (config.logIntervalMs > 0) this.logTimer = setInterval(onLogInterval, config.logIntervalMs, this)
     this.cluster = this.chooseCluster()
     this.connect()
-    return FilterStatus.Continue
+    // What earlier filters held back waits too.
+    return this.upstream === null ? FilterStatus.StopIteration : FilterStatus.Continue
   }
 
   onData(chunk: Buffer, endStream: boolean): FilterStatus {
@@ -152,6 +153,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     const { idleTimeoutMs, logOnConnected } = this.shared.config
     if (idleTimeoutMs > 0) this.idleTimer = setTimeout(onIdleTimeout, idleTimeoutMs, this)
     if (logOnConnected) this.log('TcpUpstreamConnected')
+    this.callbacks.continueReading()
     this.downstream.readDisable(false)
   }
 
