@@ -1,4 +1,5 @@
 // From the store to push contexts: parses what changed, keeps the last good version of what does not parse.
+import { isDeepStrictEqual } from 'node:util'
 import { errorText, type Problem } from '../base/errors.ts'
 import { type KubeObject, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
 import {
@@ -32,7 +33,7 @@ import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
 import { Registry, type RegistryChanges } from './registry/registry.ts'
-import type { ObjectStatus } from './status.ts'
+import { type ObjectStatus, onlyStatusChanged } from './status.ts'
 
 /** What a new push context differs in from the one before. */
 export interface Changes extends RegistryChanges {
@@ -206,13 +207,14 @@ export class DiscoveryState {
       l4Routes: this.changedL4Routes,
       all: first || force || networksBefore !== this.push.networks,
     }
+    const statuses = [...(translation?.statuses ?? []), ...this.entryStatuses()]
     this.changedKinds = new Set()
     this.changedResources = new Map()
     this.changedL4Routes = false
     return {
       push: this.push,
       changes,
-      statuses: translation?.statuses ?? [],
+      statuses,
       workloads: translation?.workloads ?? null,
     }
   }
@@ -264,6 +266,7 @@ export class DiscoveryState {
   private applyIstio(event: StoreEvent, store: Pick<Store, 'origin'>): boolean {
     const { object } = event
     if (event.type === 'deleted') return this.remove(object)
+    if (onlyStatusChanged(event) && this.statusSaysNothing(object)) return false
     let parsed: ReturnType<typeof parseResource>
     try {
       parsed = parseResource(object, store.origin(object))
@@ -283,9 +286,29 @@ export class DiscoveryState {
     return true
   }
 
+  /** Only a ServiceEntry's status means something, and that only when it names other addresses than it was given. */
+  private statusSaysNothing(object: KubeObject): boolean {
+    if (object.kind !== 'ServiceEntry') return true
+    const { addresses } = (object.status ?? {}) as { addresses?: unknown }
+    return isDeepStrictEqual(addresses, this.registry.allocatedAddresses(resourceKeyOf(object)))
+  }
+
+  /** `status.addresses` of changed ServiceEntries that were given addresses. */
+  private entryStatuses(): ObjectStatus[] {
+    const out: ObjectStatus[] = []
+    for (const key of this.changedResources.keys()) {
+      if (!key.startsWith('ServiceEntry/')) continue
+      const addresses = this.registry.allocatedAddresses(key)
+      const resource = this.resources.get(key)
+      if (addresses.length === 0 || !resource) continue
+      const { namespace, name } = resource.metadata
+      out.push({ kind: istioGroupKind('ServiceEntry'), namespace, name, status: { shape: 'addresses', addresses } })
+    }
+    return out
+  }
+
   private remove(object: KubeObject): boolean {
-    const namespaced = { ...object.metadata, namespace: object.metadata.namespace || 'default' }
-    const key = `${object.kind}/${objectKey(namespaced)}`
+    const key = resourceKeyOf(object)
     const known = this.resources.get(key)
     if (!known) return false
     this.set(key, known.kind, undefined)
@@ -305,6 +328,11 @@ export class DiscoveryState {
     else if (kind === 'WorkloadEntry')
       this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined)
   }
+}
+
+/** {@link resourceKey} of an object that may not have been parsed. */
+function resourceKeyOf({ kind, metadata }: KubeObject): string {
+  return `${kind}/${objectKey({ ...metadata, namespace: metadata.namespace || 'default' })}`
 }
 
 function hasL4Routes(resource: AnyResource | undefined): boolean {

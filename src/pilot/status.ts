@@ -1,6 +1,6 @@
 // Status of resources as the control plane sees it, and how it is laid over what an object's status already says.
 import { isDeepStrictEqual } from 'node:util'
-import type { GroupKind, KubeObject } from '../cluster/index.ts'
+import type { GroupKind, KubeObject, StoreEvent } from '../cluster/index.ts'
 
 /** A condition before it has a time: Kubernetes' `metav1.Condition`. */
 export interface Condition {
@@ -165,4 +165,15 @@ function whole(reference: unknown, namespace: string | undefined): unknown {
 
 function listOf<T>(value: unknown): readonly T[] {
   return Array.isArray(value) ? (value.filter((one) => typeof one === 'object' && one !== null) as T[]) : []
+}
+
+/** Statuses are written by us: most are no reason to do anything anew. */
+export function onlyStatusChanged({ type, object, previous }: StoreEvent): boolean {
+  return (
+    type === 'modified' &&
+    previous !== undefined &&
+    isDeepStrictEqual(object.spec, previous.spec) &&
+    isDeepStrictEqual(object.metadata.labels, previous.metadata.labels) &&
+    isDeepStrictEqual(object.metadata.annotations, previous.metadata.annotations)
+  )
 }

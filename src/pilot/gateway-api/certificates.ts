@@ -27,6 +27,8 @@ export interface ListenerTls {
 }
 
 const TERMINATE_MODE = 'gateway.istio.io/tls-terminate-mode'
+/** `auto-passthrough`: SNI names the cluster, as between networks. */
+const LISTENER_PROTOCOL = 'gateway.istio.io/listener-protocol'
 const CIPHER_SUITES = 'gateway.istio.io/tls-cipher-suites'
 /** Envoy is given an RSA and an ECDSA certificate at most, as in Istio. */
 const MAX_CERTIFICATES = 2
@@ -43,7 +45,10 @@ export function listenerTls(
   if (!tls) return { tls: null }
   const suites = tls.options?.[CIPHER_SUITES]
   const cipherSuites = suites ? { cipherSuites: suites.split(',').map((suite) => suite.trim()) } : {}
-  if (tls.mode === 'Passthrough') return { tls: { mode: 'PASSTHROUGH', ...cipherSuites } }
+  if (tls.mode === 'Passthrough') {
+    const auto = tls.options?.[LISTENER_PROTOCOL] === 'auto-passthrough' || isNetworkGateway(owner, port)
+    return { tls: { mode: auto ? 'AUTO_PASSTHROUGH' : 'PASSTHROUGH', ...cipherSuites } }
+  }
   const asked = tls.options?.[TERMINATE_MODE]
   if (asked === 'ISTIO_SIMPLE') return { tls: { mode: 'SIMPLE', credentialName: 'builtin://' } }
   if (asked === 'ISTIO_MUTUAL') return { tls: { mode: 'ISTIO_MUTUAL', ...cipherSuites } }
@@ -63,6 +68,12 @@ export function listenerTls(
       ...cipherSuites,
     },
   }
+}
+
+/** A Gateway labelled with its network passes on what other networks send to the port for them. */
+function isNetworkGateway({ metadata: { labels } }: Owner, port: number): boolean {
+  if (labels['topology.istio.io/network'] === undefined) return false
+  return String(port) === (labels['networking.istio.io/gatewayPort'] ?? '15443')
 }
 
 function frontendValidation(

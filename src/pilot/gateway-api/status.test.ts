@@ -322,3 +322,21 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}
 `)
   assert.deepEqual(mesh.status('Ingress.networking.k8s.io', 'web').loadBalancer, { ingress: [{ ip: '203.0.113.9' }] })
 })
+
+test('a ServiceEntry without addresses is told those it was given; writing them changes nothing', () => {
+  const mesh = new StatusMesh(`
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext}
+spec: {hosts: [a.example], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+`)
+  const kind = 'ServiceEntry.networking.istio.io'
+  const { addresses = [] } = mesh.status(kind, 'ext')
+  const service = mesh.push().services.byHost.get('a.example')?.[0]
+  assert.deepEqual(
+    addresses,
+    service?.autoAllocatedAddresses.map((value) => ({ value, host: 'a.example' })),
+  )
+  assert.equal(addresses.length, 2)
+  assert.deepEqual([...mesh.commit().changes.resources], [])
+})

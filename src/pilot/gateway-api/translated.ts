@@ -16,7 +16,7 @@ import type { ReportProblems } from '../discovery-state.ts'
 import { compareText } from '../model/host.ts'
 import { resourceKey } from '../model/resource.ts'
 import type { RegistryChanges, RegistrySnapshot } from '../registry/registry.ts'
-import type { ObjectStatus } from '../status.ts'
+import { type ObjectStatus, onlyStatusChanged } from '../status.ts'
 import { convertGatewayApi } from './convert.ts'
 import { convertIngresses, ingressStatuses } from './ingress.ts'
 import type { GatewayWorkload } from './workload.ts'
@@ -182,17 +182,6 @@ export class TranslatedResources {
     this.dirty = true
     return true
   }
-}
-
-/** Statuses are written by us: they are no reason to translate anew. */
-function onlyStatusChanged({ type, object, previous }: StoreEvent): boolean {
-  return (
-    type === 'modified' &&
-    previous !== undefined &&
-    isDeepStrictEqual(object.spec, previous.spec) &&
-    isDeepStrictEqual(object.metadata.labels, previous.metadata.labels) &&
-    isDeepStrictEqual(object.metadata.annotations, previous.metadata.annotations)
-  )
 }
 
 function meets(wanted: ReadonlySet<string>, changed: ReadonlySet<string>): boolean {

@@ -147,6 +147,13 @@ export class Registry {
     return out
   }
 
+  /** The addresses that hosts of a ServiceEntry were given: what its `status.addresses` should say. */
+  allocatedAddresses(key: string): { readonly value: string; readonly host: string }[] {
+    return (this.entries.get(key)?.services ?? []).flatMap(({ hostname, autoAllocatedAddresses }) =>
+      autoAllocatedAddresses.map((value) => ({ value, host: hostname })),
+    )
+  }
+
   /** A WorkloadEntry as parsed, or its end. */
   applyWorkloadEntry(key: string, item: WorkloadEntry | undefined): void {
     const before = this.entryWorkloads.get(key)
