@@ -1,0 +1,112 @@
+// From a saved file to the first changed response through a sidecar, on the running Bookinfo.
+// node bench/propagation.ts [--changes 200] [--dir FOLDER --home OUTRIGGER_HOME: a mesh that runs already]
+// Needs root and Linux, as `outrigger up` does.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { createMesh } from '../test/system/mesh.ts'
+
+const { values } = parseArgs({
+  options: {
+    changes: { type: 'string', default: '200' },
+    dir: { type: 'string' },
+    home: { type: 'string' },
+  },
+})
+const changes = Number(values.changes)
+const FILE = 'propagation.yaml'
+/** No answer to a change within this fails the run. */
+const LIMIT_MS = 10_000
+const nowMs = () => performance.timeOrigin + performance.now()
+
+const virtualService = (round: number) => `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: propagation}
+spec:
+  hosts: [ratings]
+  http:
+    - route: [{destination: {host: ratings}}]
+      headers: {response: {set: {x-round: "${round}"}}}
+`
+
+/** Runs in the container of productpage: asks ratings through the sidecar, says when an answer differs from the last. */
+const POLLER = `
+const http = require('node:http')
+const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+let last
+const ask = () => http.get({ host: 'ratings', port: 9080, path: '/ratings/0', agent }, (response) => {
+  const round = response.headers['x-round']
+  if (round !== undefined && round !== last) console.log((last = round) + ' ' + (performance.timeOrigin + performance.now()))
+  response.resume().on('end', () => setTimeout(ask, 1))
+}).on('error', () => setTimeout(ask, 5))
+ask()
+`
+
+const mesh = values.dir && values.home ? null : await startMesh()
+const dir = values.dir ?? mesh!.dir
+const home = values.home ?? mesh!.home
+let poller: ChildProcess | undefined
+try {
+  poller = spawn(
+    process.execPath,
+    [
+      join(import.meta.dirname, '../bin/outrigger.js'),
+      ...['exec', 'deploy/productpage-v1', '-c', 'productpage', '--', process.execPath, '-e', POLLER],
+    ],
+    { env: { ...process.env, OUTRIGGER_HOME: home }, stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  const seen = new Map<number, number>()
+  createInterface({ input: poller.stdout! }).on('line', (line) => {
+    const [round, atMs] = line.split(' ').map(Number)
+    seen.set(round!, atMs!)
+  })
+  await save(0)
+  await answered(seen, 0)
+  const times: number[] = []
+  for (let round = 1; round <= changes; round++) {
+    // Not in step with anything that happens periodically.
+    await sleep(100 + ((round * 37) % 150))
+    const savedMs = await save(round)
+    times.push((await answered(seen, round)) - savedMs)
+  }
+  if (process.env.RAW) console.log(times.map((t) => t.toFixed(0)).join(' '))
+  times.sort((a, b) => a - b)
+  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))]!.toFixed(1)
+  console.log(
+    `file saved to first changed response, ${changes} changes: ` +
+      `p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`,
+  )
+} finally {
+  poller?.kill()
+  rmSync(join(dir, FILE), { force: true })
+  mesh?.close()
+}
+
+async function startMesh() {
+  const started = await createMesh()
+  const { status, stderr } = started.up('--detach', '--timeout', '180')
+  if (status === 0) return started
+  started.close()
+  throw new Error(`outrigger up: exit ${status}\n${stderr}`)
+}
+
+/** Saves the file as editors do, and says when it stood there. */
+async function save(round: number): Promise<number> {
+  const temporary = join(dir, `.${FILE}.tmp`)
+  writeFileSync(temporary, virtualService(round))
+  const atMs = nowMs()
+  renameSync(temporary, join(dir, FILE))
+  return atMs
+}
+
+async function answered(seen: ReadonlyMap<number, number>, round: number): Promise<number> {
+  const deadlineMs = nowMs() + LIMIT_MS
+  while (!seen.has(round)) {
+    if (nowMs() > deadlineMs) throw new Error(`no answer showed change ${round} within ${LIMIT_MS} ms`)
+    await sleep(5)
+  }
+  return seen.get(round)!
+}
