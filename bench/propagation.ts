@@ -37,11 +37,16 @@ const POLLER = `
 const http = require('node:http')
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
 let last
-const ask = () => http.get({ host: 'ratings', port: 9080, path: '/ratings/0', agent }, (response) => {
-  const round = response.headers['x-round']
-  if (round !== undefined && round !== last) console.log((last = round) + ' ' + (performance.timeOrigin + performance.now()))
-  response.resume().on('end', () => setTimeout(ask, 1))
-}).on('error', () => setTimeout(ask, 5))
+const ask = () => {
+  const startMs = performance.now()
+  http.get({ host: 'ratings', port: 9080, path: '/ratings/0', agent }, (response) => {
+    const nowMs = performance.now()
+    const round = response.headers['x-round']
+    if (round !== undefined && round !== last)
+      console.log([(last = round), performance.timeOrigin + nowMs, nowMs - startMs].join(' '))
+    response.resume().on('end', () => setTimeout(ask, 1))
+  }).on('error', () => setTimeout(ask, 5))
+}
 ask()
 `
 
@@ -59,9 +64,11 @@ try {
     { env: { ...process.env, OUTRIGGER_HOME: home }, stdio: ['ignore', 'pipe', 'inherit'] },
   )
   const seen = new Map<number, number>()
+  const requests: number[] = []
   createInterface({ input: poller.stdout! }).on('line', (line) => {
-    const [round, atMs] = line.split(' ').map(Number)
+    const [round, atMs, tookMs] = line.split(' ').map(Number)
     seen.set(round!, atMs!)
+    requests.push(tookMs!)
   })
   await save(0)
   await answered(seen, 0)
@@ -72,17 +79,18 @@ try {
     const savedMs = await save(round)
     times.push((await answered(seen, round)) - savedMs)
   }
-  if (process.env.RAW) console.log(times.map((t) => t.toFixed(0)).join(' '))
-  times.sort((a, b) => a - b)
-  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))]!.toFixed(1)
-  console.log(
-    `file saved to first changed response, ${changes} changes: ` +
-      `p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`,
-  )
+  console.log(`file saved to first changed response, ${changes} changes: ${quantiles(times)}`)
+  console.log(`of it the request that showed it: ${quantiles(requests)}`)
 } finally {
   poller?.kill()
   rmSync(join(dir, FILE), { force: true })
   mesh?.close()
+}
+
+function quantiles(times: number[]): string {
+  times.sort((a, b) => a - b)
+  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))]!.toFixed(1)
+  return `p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`
 }
 
 async function startMesh() {

@@ -9,7 +9,7 @@ import { TreeWatch } from './tree-watch.ts'
 
 const EXTENSIONS: ReadonlySet<string> = new Set(['.yaml', '.yml', '.json'])
 /** Editors write a file in several steps; it is read when it has been still for so long. */
-const SETTLE_MS = 5
+const SETTLE_MS = 2
 /** A file that is empty or gone is looked at again after this: it may be about to be replaced. */
 const VANISHED_MS = 40
 

@@ -5,7 +5,7 @@ import type { FolderFile } from './folder-source.ts'
 
 const MANIFEST = /^[^.].*\.(ya?ml|json)$/
 /** Editors write a file in several steps; one look after the last of them is enough. */
-const SETTLE_MS = 5
+const SETTLE_MS = 2
 /** How long a file must be empty or gone to be taken for emptied or removed. */
 const VANISHED_MS = 100
 

@@ -1,14 +1,16 @@
-// Gathers store events into pushes: at once when quiet, together in a storm.
+// Gathers store events into pushes: at once while changes are few, together in a storm.
 
 export interface DebounceSettings {
-  /** After a flush, events wait for this much silence … */
+  /** In a storm, events wait for this much silence … */
   readonly quietMs: number
   /** … but never longer than this, counted from the first one. */
   readonly maxMs: number
+  /** So many changes in a row are flushed at once; one more for every `maxMs` that passes. */
+  readonly burst: number
 }
 
-/** Flushes within a tenth of a second under any load, and immediately when nothing was flushed lately. */
-const DEFAULT_DEBOUNCE: DebounceSettings = { quietMs: 20, maxMs: 100 }
+/** Flushes within a tenth of a second under any load, and immediately as long as a person makes the changes. */
+const DEFAULT_DEBOUNCE: DebounceSettings = { quietMs: 20, maxMs: 100, burst: 3 }
 
 /** Calls `flush` once for a burst of `trigger`s. */
 export class Debouncer {
@@ -17,7 +19,9 @@ export class Debouncer {
   private readonly now: () => number
   private firstMs = 0
   private lastMs = 0
-  private flushedMs = Number.NEGATIVE_INFINITY
+  /** Changes that may still be flushed at once, as of `countedMs`. */
+  private left: number
+  private countedMs: number
   private pending = false
   private timer: NodeJS.Timeout | null = null
   private immediate: NodeJS.Immediate | null = null
@@ -30,6 +34,8 @@ export class Debouncer {
     this.flush = flush
     this.settings = settings
     this.now = now
+    this.left = settings.burst
+    this.countedMs = now()
   }
 
   /** Something happened. */
@@ -39,8 +45,11 @@ export class Debouncer {
     if (this.pending) return
     this.pending = true
     this.firstMs = now
-    // Quiet so far: only what arrives in this very turn of the event loop is taken along.
-    if (now - this.flushedMs > this.settings.maxMs) this.immediate = setImmediate(() => this.run())
+    const { burst, maxMs } = this.settings
+    this.left = Math.min(burst, this.left + (now - this.countedMs) / maxMs)
+    this.countedMs = now
+    // Few changes so far: only what arrives in this very turn of the event loop is taken along.
+    if (this.left >= 1) this.immediate = setImmediate(() => this.run())
     else this.timer = setTimeout(() => this.check(), this.settings.quietMs)
   }
 
@@ -65,7 +74,7 @@ export class Debouncer {
     this.timer = null
     this.immediate = null
     this.pending = false
+    this.left = Math.max(0, this.left - 1)
     this.flush()
-    this.flushedMs = this.now()
   }
 }
