@@ -6,6 +6,7 @@ import type { StreamInfo } from '../stream-info.ts'
 /** The kinds that `%ACCESS_LOG_TYPE%` prints and log_type_filter selects. */
 export type AccessLogType =
   | 'NotSet'
+  | 'TcpConnectionStart'
   | 'TcpUpstreamConnected'
   | 'TcpPeriodic'
   | 'TcpConnectionEnd'

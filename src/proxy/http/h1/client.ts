@@ -361,6 +361,8 @@ class ClientStream implements RequestEncoder, Stream {
 
   private finish(): void {
     this.requestDone = true
+    // The end of a tunnel's request is the end of its connection (as in Envoy).
+    if (this.isConnect) this.codec.connection.close(CloseType.FlushWriteAndDelay)
     this.codec.maybeComplete(this)
   }
 

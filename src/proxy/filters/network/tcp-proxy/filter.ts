@@ -1,6 +1,7 @@
 // envoy.filters.network.tcp_proxy: carries bytes between a downstream connection and one host of a cluster
 // (envoy-contract §9.1).
 
+import { Backoff } from '../../../../base/backoff.ts'
 import { xxh64 } from '../../../../base/hash.ts'
 import type { WorkerContext } from '../../../config/extension.ts'
 import { DetectedClose } from '../../../network/close.ts'
@@ -11,12 +12,14 @@ import type { Counter, Gauge } from '../../../observe/stats.ts'
 import { now, StreamInfo } from '../../../stream-info.ts'
 import {
   type Cancellable,
+  type HttpConnPool,
   type LoadBalancerContext,
   PoolFailureReason,
   type TcpPoolCallbacks,
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
 import type { TcpClusterConfig, TcpProxyConfig } from './config.ts'
+import { DISABLE_TUNNELING, type TcpUpstream, Tunnel, type TunnelCallbacks, Tunneling } from './tunnel.ts'
 
 /** Filter state by which an earlier filter chooses the cluster (sni_cluster, set_filter_state). */
 export const TCP_PROXY_CLUSTER = 'envoy.tcp_proxy.cluster'
@@ -41,6 +44,7 @@ interface Shared {
   readonly context: WorkerContext
   readonly stats: Stats
   readonly accessLogs: readonly AccessLog[]
+  readonly tunneling: Tunneling | null
 }
 
 export function createTcpProxy(
@@ -64,16 +68,17 @@ export function createTcpProxy(
       flushActive: scope.gauge('upstream_flush_active'),
     },
     accessLogs: config.accessLogs.map((log) => context.createAccessLog(log)),
+    tunneling: config.tunneling && new Tunneling(config.tunneling),
   }
   return (callbacks) => new TcpProxyFilter(shared, callbacks)
 }
 
-class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
+class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks {
   readonly shared: Shared
   readonly downstream: Connection
   readonly info: StreamInfo
   private readonly callbacks: ReadFilterCallbacks
-  private upstream: Connection | null = null
+  private upstream: TcpUpstream | null = null
   private upstreamCallbacks: UpstreamCallbacks | null = null
   private pending: Cancellable | null = null
   private cluster: TcpClusterConfig | null = null
@@ -81,6 +86,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
   private lastActivity = 0
   private idleTimer: NodeJS.Timeout | null = null
   private durationTimer: NodeJS.Timeout | null = null
+  private retryTimer: NodeJS.Timeout | null = null
+  private backoff: Backoff | null = null
   private logTimer: NodeJS.Timeout | null = null
   private done = false
 
@@ -102,7 +109,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     // Nothing can be done with bytes before there is somebody to give them to.
     this.downstream.readDisable(true)
     if (config.maxConnectionDurationMs !== null)
-      this.durationTimer = setTimeout(onMaxDuration, config.maxConnectionDurationMs, this)
+      this.durationTimer = setTimeout(onMaxDuration, this.maxDurationMs(config.maxConnectionDurationMs), this)
+    if (config.logOnStart) this.log('TcpConnectionStart')
     if (config.logIntervalMs > 0) this.logTimer = setInterval(onLogInterval, config.logIntervalMs, this)
     this.cluster = this.chooseCluster()
     this.connect()
@@ -138,16 +146,24 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     if (this.upstream?.open) this.upstream.readDisable(false)
   }
 
-  onPoolReady(upstream: Connection, host: HostDescription): void {
+  onPoolReady(connection: Connection, host: HostDescription): void {
+    this.onReady(connection, connection, host)
+  }
+
+  onTunnelReady(tunnel: Tunnel, connection: Connection, host: HostDescription): void {
+    this.onReady(tunnel, connection, host)
+  }
+
+  private onReady(upstream: TcpUpstream, connection: Connection, host: HostDescription): void {
     const { info } = this
     this.pending = null
     this.upstream = upstream
     this.upstreamCallbacks = new UpstreamCallbacks(this)
     upstream.callbacks = this.upstreamCallbacks
     info.upstreamHost = host
-    info.upstreamLocalAddress = upstream.info.localAddress.text
-    info.upstreamRemoteAddress = host.address.text
-    info.upstreamConnectionId = upstream.id
+    info.upstreamLocalAddress = connection.info.localAddress.text
+    info.upstreamRemoteAddress = connection.info.remoteAddress.text
+    info.upstreamConnectionId = connection.id
     info.upstreamConnectEnd = now()
     this.lastActivity = now()
     const { idleTimeoutMs, logOnConnected } = this.shared.config
@@ -163,18 +179,33 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     info.upstreamHost = host
     if (host !== null) info.upstreamRemoteAddress = host.address.text
     info.upstreamTransportFailureReason = transportFailureReason
-    if (reason === PoolFailureReason.Overflow) {
-      info.setFlag('UO')
+    if (reason === PoolFailureReason.Overflow || reason === PoolFailureReason.NoHost) {
+      info.setFlag(reason === PoolFailureReason.Overflow ? 'UO' : 'UH')
       this.closeDownstream()
       return
     }
     info.setFlag('UF')
     if (this.attempts < this.shared.config.maxConnectAttempts) {
-      this.connect()
+      this.retry()
       return
     }
     info.setFlag('URX')
     this.closeDownstream()
+  }
+
+  private retry(): void {
+    const options = this.shared.config.backoff
+    if (options === null) {
+      this.connect()
+      return
+    }
+    this.backoff ??= new Backoff(options)
+    this.retryTimer = setTimeout(onRetry, this.backoff.next(), this)
+  }
+
+  /** max_downstream_connection_duration with its jitter. */
+  private maxDurationMs(durationMs: number): number {
+    return durationMs * (1 + (Math.random() * this.shared.config.maxDurationJitterPercent) / 100)
   }
 
   onUpstreamData(chunk: Buffer, endStream: boolean): void {
@@ -248,7 +279,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     return clusters[clusters.length - 1]!
   }
 
-  private connect(): void {
+  connect(): void {
+    this.retryTimer = null
     const { info, shared } = this
     const { name, metadataMatch } = this.cluster!
     const cluster = shared.context.clusters.get(name)
@@ -263,13 +295,31 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
     info.upstreamCluster = name
     info.upstreamClusterStatName = cluster.statName
     if (info.upstreamConnectStart === 0) info.upstreamConnectStart = now()
-    const pool = cluster.tcpPool('DEFAULT', this.loadBalancerContext(metadataMatch))
+    const context = this.loadBalancerContext(metadataMatch)
+    const { tunneling } = shared
+    if (tunneling !== null && this.callbacks.filterState.get(DISABLE_TUNNELING) !== true) {
+      this.tunnel(tunneling, cluster.httpPool('DEFAULT', '', context))
+      return
+    }
+    const pool = cluster.tcpPool('DEFAULT', context)
     if (pool === null) {
       info.setFlag('UH')
       this.closeDownstream()
       return
     }
     this.pending = pool.newConnection(this)
+  }
+
+  private tunnel(tunneling: Tunneling, pool: HttpConnPool | null): void {
+    if (pool === null) {
+      this.info.setFlag('UH')
+      this.closeDownstream()
+      return
+    }
+    const secure = this.downstream.info.ssl() !== null
+    const tunnel = new Tunnel(tunneling, this.info, this.callbacks.filterState, secure, this)
+    this.pending = tunnel
+    tunnel.start(pool)
   }
 
   private loadBalancerContext(metadataMatch: TcpClusterConfig['metadataMatch']): LoadBalancerContext {
@@ -302,7 +352,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
   }
 
   /** After a downstream FIN what is still buffered goes out first; a reset is passed on. */
-  private closeUpstream(upstream: Connection, event: ConnectionEvent): void {
+  private closeUpstream(upstream: TcpUpstream, event: ConnectionEvent): void {
     if (this.downstream.detectedClose === DetectedClose.RemoteReset) upstream.close(CloseType.AbortReset)
     else if (event === ConnectionEvent.LocalClose) upstream.close(CloseType.NoFlush)
     else {
@@ -319,7 +369,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks {
   private finish(): void {
     if (this.done) return
     this.done = true
-    for (const timer of [this.idleTimer, this.durationTimer, this.logTimer]) if (timer !== null) clearTimeout(timer)
+    for (const timer of [this.idleTimer, this.durationTimer, this.logTimer, this.retryTimer])
+      if (timer !== null) clearTimeout(timer)
     const { info } = this
     info.end = now()
     info.connectionTerminationDetails ||= this.downstream.info.connectionTerminationDetails
@@ -356,6 +407,10 @@ class UpstreamCallbacks implements ConnectionCallbacks {
   onBelowWriteBufferLowWatermark(): void {
     this.filter?.onUpstreamBelowLowWatermark()
   }
+}
+
+function onRetry(filter: TcpProxyFilter): void {
+  filter.connect()
 }
 
 function onIdleTimeout(filter: TcpProxyFilter): void {
