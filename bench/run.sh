@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# The project's own measurements. usage: bash bench/run.sh [pilot|codecs]
+# The project's own measurements. usage: bash bench/run.sh [pilot|codecs|dataplane|memory] [OPTION...]
 # pilot: a mesh of a thousand services, 50 and 200 delta-ADS clients; time from a saved file to the last acknowledgement.
+# dataplane: CPU, latency and memory of the proxy beside Envoy under load; options: see bench/dataplane.ts.
+# memory: memory and start-up of idle and loaded data planes, as root.
 # codecs: CPU of HTTP/1 and HTTP/2 parsing and writing for one request, without sockets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PWD/node_modules/.bin:$PATH"
+export PATH="$PWD/node_modules/.bin:$PWD/.envoy/envoy/_bin:$PATH"
 case "${1:-pilot}" in
   pilot)
     node bench/pilot.ts --services 1000 --clients 50
@@ -13,8 +15,14 @@ case "${1:-pilot}" in
   codecs)
     node bench/codecs.ts
     ;;
+  dataplane)
+    node bench/dataplane.ts "${@:2}"
+    ;;
+  memory)
+    bash bench/memory.sh "${@:2}"
+    ;;
   *)
-    echo "unknown measurement \"$1\": there are pilot and codecs" >&2
+    echo "unknown measurement \"$1\": there are pilot, codecs, dataplane and memory" >&2
     exit 64
     ;;
 esac

@@ -10,6 +10,22 @@ export function latin1(buffer: Buffer, start: number, end: number): string {
   return (buffer as Latin1Buffer).latin1Slice(start, end)
 }
 
+/** A copy of byte string `text`: unlike a slice it does not keep the text it was cut from. */
+export function detached(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
+}
+
+/** A call costs as much as this many characters one by one. */
+const SHORT = 64
+
+/** Writes byte string `text` at `offset`, where there is room; the position after it. */
+export function putLatin1(buffer: Buffer, text: string, offset: number): number {
+  const { length } = text
+  if (length > SHORT) writeLatin1(buffer, text, offset)
+  else for (let i = 0; i < length; i++) buffer[offset + i] = text.charCodeAt(i)
+  return offset + length
+}
+
 /** Writes byte string `text` at `offset`. */
 export function writeLatin1(buffer: Buffer, text: string, offset: number): void {
   ;(buffer as Latin1Buffer).latin1Write(text, offset, text.length)

@@ -1,5 +1,7 @@
 // Many timeouts of one duration behind one timer: arming and disarming are list operations, no timer per request.
 
+import { now } from './clock.ts'
+
 /** What a timeout belongs to. One entry is armed at most once at a time. */
 export interface TimeoutEntry {
   onTimeout(): void
@@ -35,7 +37,7 @@ export class TimeoutQueue {
 
   arm(node: TimeoutHandle): void {
     if (node.deadline !== 0) this.unlink(node)
-    node.deadline = performance.now() + this.durationMs
+    node.deadline = now() + this.durationMs
     node.previous = this.last
     node.next = null
     if (this.last) this.last.next = node
@@ -67,12 +69,12 @@ export class TimeoutQueue {
   /** Fires what is due and waits for the next. */
   expire(): void {
     this.timer = null
-    const now = performance.now()
-    for (let node = this.first; node !== null && node.deadline <= now; node = this.first) {
+    const time = now()
+    for (let node = this.first; node !== null && node.deadline <= time; node = this.first) {
       this.disarm(node)
       node.owner.onTimeout()
     }
-    if (this.first && !this.timer) this.timer = this.schedule(this.first.deadline - now)
+    if (this.first && !this.timer) this.timer = this.schedule(this.first.deadline - time)
   }
 }
 

@@ -48,8 +48,7 @@ export const Flag = Object.fromEntries(RESPONSE_FLAGS.map(([short], i) => [short
   number
 >
 
-/** Monotonic milliseconds with fraction. */
-export const now: () => number = performance.now.bind(performance)
+export { now } from '../base/clock.ts'
 
 /** Times are `now()` values, 0 = not reached. */
 export class StreamInfo {

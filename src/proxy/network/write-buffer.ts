@@ -3,6 +3,9 @@
 // A connection borrows a buffer at its first write and gives it back when it is flushed: so a thread needs as many
 // buffers as it has connections with unflushed bytes at one moment (usually one or two), not one for each connection.
 
+import { enterMoment, leaveMoment } from '../../base/clock.ts'
+import { reportFault } from './fault.ts'
+
 /** Large enough for a response head with a small body and for one maximal TLS record or default H2 frame. */
 export const WRITE_BUFFER_BYTES = 32 * 1024
 /** Buffers kept for reuse; more are left to the garbage collector. */
@@ -23,14 +26,17 @@ interface Flushable {
   flush(): void
 }
 
-let dirty: Flushable[] = []
-let flushing: Flushable[] = []
+// Lists keep their length and have a count beside it: to shorten an array is a call into the runtime.
+let dirty: (Flushable | null)[] = []
+let dirtyCount = 0
+let other: (Flushable | null)[] = []
+let flushing = false
 let readDepth = 0
 let scheduled = false
 
 /** `connection` has bytes to flush: at the end of the read callback that is running, or in a microtask. */
 export function markDirty(connection: Flushable): void {
-  dirty.push(connection)
+  dirty[dirtyCount++] = connection
   if (readDepth === 0 && !scheduled) {
     scheduled = true
     queueMicrotask(flushPendingWrites)
@@ -40,13 +46,29 @@ export function markDirty(connection: Flushable): void {
 /** Flushes every connection written to since the last call. */
 function flushPendingWrites(): void {
   scheduled = false
-  // A flush may write to other connections (watermark callbacks): they land in the other list and get their turn.
-  while (dirty.length > 0) {
-    const list = dirty
-    dirty = flushing
-    flushing = list
-    for (let i = 0; i < list.length; i++) list[i]!.flush()
-    list.length = 0
+  // A flush may write to other connections (watermark callbacks) or close its own, which ends in here again: what is
+  // written then lands in the other list and gets its turn.
+  if (flushing) return
+  flushing = true
+  try {
+    while (dirtyCount > 0) {
+      const list = dirty
+      const count = dirtyCount
+      dirty = other
+      dirtyCount = 0
+      other = list
+      for (let i = 0; i < count; i++) {
+        const connection = list[i]!
+        list[i] = null
+        try {
+          connection.flush()
+        } catch (error) {
+          reportFault(error, 'a flush')
+        }
+      }
+    }
+  } finally {
+    flushing = false
   }
 }
 
@@ -70,8 +92,10 @@ function flushBatch(): void {
 /** Brackets a read callback: writes made inside leave at the outermost `leaveRead`. */
 export function enterRead(): void {
   readDepth++
+  enterMoment()
 }
 
 export function leaveRead(): void {
-  if (--readDepth === 0 && dirty.length > 0) flushPendingWrites()
+  if (--readDepth === 0 && dirtyCount > 0) flushPendingWrites()
+  leaveMoment()
 }

@@ -31,6 +31,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   readonly encoder: ResponseEncoder
   readonly chain: FilterManager
   readonly info: StreamInfo
+  /** Where the connection manager keeps it, -1 = no more. */
+  place = -1
   requestHeaders: HeaderMap | null = null
   requestTrailers: HeaderMap | null = null
   responseHeaders: HeaderMap | null = null

@@ -17,7 +17,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   private codec: ServerConnection | null = null
   /** Bytes seen before the protocol was known. */
   private preface: Buffer | null = null
-  private readonly streams = new Set<ActiveStream>()
+  /** Each stream knows its place, so that leaving is a swap with the last. */
+  private readonly streams: ActiveStream[] = []
   private requests = 0
   /** No further stream after those there are. */
   closing = false
@@ -83,7 +84,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.closed = true
     const { shared, connection } = this
     const { stats } = shared
-    const active = this.streams.size > 0
+    const active = this.streams.length > 0
     const remote = event === ConnectionEvent.RemoteClose || this.remoteEnded
     stats.cxDestroy.inc()
     ;(remote ? stats.cxDestroyRemote : stats.cxDestroyLocal).inc()
@@ -123,7 +124,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.disarmIdle()
     const stream = new ActiveStream(this, encoder)
     encoder.stream.callbacks = stream
-    this.streams.add(stream)
+    this.addStream(stream)
     stats.rqTotal.inc()
     stats.rqActive.inc()
     ;(encoder.stream.protocol === Protocol.Http2 ? stats.rqHttp2Total : stats.rqHttp1Total).inc()
@@ -134,6 +135,25 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
       this.startDrain()
     }
     return stream
+  }
+
+  private addStream(stream: ActiveStream): void {
+    stream.place = this.streams.length
+    this.streams.push(stream)
+  }
+
+  /** False when it has left already. */
+  private removeStream(stream: ActiveStream): boolean {
+    const { streams } = this
+    const { place } = stream
+    if (place < 0) return false
+    stream.place = -1
+    const last = streams.pop()!
+    if (last !== stream) {
+      streams[place] = last
+      last.place = place
+    }
+    return true
   }
 
   onGoAway(): void {
@@ -163,13 +183,13 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   }
 
   onStreamEnd(stream: ActiveStream): void {
-    if (!this.streams.delete(stream)) return
+    if (!this.removeStream(stream)) return
     const { stats } = this.shared
     stats.rqActive.dec()
     const { bytesSent } = this.connection
     stats.cxTxBytes.add(bytesSent - this.sent)
     this.sent = bytesSent
-    if (this.closed || this.streams.size > 0) return
+    if (this.closed || this.streams.length > 0) return
     this.armIdle()
     this.maybeClose()
     const error = this.codec!.resume()
@@ -186,7 +206,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     const next = new ActiveStream(this, encoder)
     next.info.bytesReceived = stream.info.bytesReceived
     encoder.stream.callbacks = next
-    this.streams.add(next)
+    this.addStream(next)
     this.shared.stats.rqActive.inc()
     stream.end()
     next.decodeHeaders(headers, body === null && trailers === null)
@@ -218,7 +238,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   private onCodecError(details: string): void {
     const { shared, connection } = this
     if (details === Http2Details.PrematureResets) shared.stats.rqTooManyPrematureResets.inc()
-    else if (this.streams.size === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
+    else if (this.streams.length === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
     for (const stream of [...this.streams]) {
       if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
     }
@@ -226,7 +246,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   }
 
   private maybeClose(): void {
-    if (!this.closing || this.streams.size > 0 || this.closed) return
+    if (!this.closing || this.streams.length > 0 || this.closed) return
     const codec = this.codec
     if (codec?.protocol === Protocol.Http2) codec.goAway()
     this.connection.close(

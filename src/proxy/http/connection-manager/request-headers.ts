@@ -155,6 +155,7 @@ export function isUpgrade(headers: HeaderMap): boolean {
 /** True when comma-separated `value` holds `token` (lower case). */
 export function hasToken(value: string, token: string): boolean {
   if (value.length === token.length) return value.toLowerCase() === token
+  if (value.length < token.length || !value.includes(',')) return value.trim().toLowerCase() === token
   for (const part of value.split(',')) if (part.trim().toLowerCase() === token) return true
   return false
 }

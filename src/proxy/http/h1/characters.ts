@@ -1,5 +1,7 @@
 // Byte classes of HTTP/1 (RFC 9110 §5.6.2, RFC 9112), as Envoy's parser draws the lines.
 
+import { intern } from '../../../base/intern.ts'
+
 /** tchar: what a header name and a method are made of. */
 const TOKEN = new Uint8Array(256)
 for (const c of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -58,8 +60,8 @@ const lowered = new Map<string, string>()
 export function headerName(written: string): string {
   const known = lowered.get(written)
   if (known !== undefined) return known
-  const lower = isToken(written) ? written.toLowerCase() : ''
-  // A slice would keep the whole head alive: keys are copied.
-  if (lowered.size < MAX_NAMES) lowered.set(Buffer.from(written, 'latin1').toString('latin1'), lower)
+  const lower = isToken(written) ? intern(written.toLowerCase()) : ''
+  // Interned, because a slice would keep the whole head alive, and because headers are found by comparing names.
+  if (lowered.size < MAX_NAMES) lowered.set(intern(written), lower)
   return lower
 }

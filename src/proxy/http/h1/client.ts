@@ -1,6 +1,5 @@
 // The client side of an HTTP/1 connection: one request at a time, no pipelining.
 
-import { latin1 } from '../../../base/bytes.ts'
 import { CloseType, type Connection } from '../../network/connection.ts'
 import type {
   ClientCodecCallbacks,
@@ -16,7 +15,7 @@ import type { Http1Options } from '../connection-manager/config.ts'
 import { hasToken } from '../connection-manager/request-headers.ts'
 import { HeaderMap } from '../header-map.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, writeText } from './encode.ts'
+import { headerLines, writeRequestHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   HEADERS_TOO_LARGE,
@@ -26,6 +25,7 @@ import {
   parseContentLength,
   parseHeaderLines,
 } from './head.ts'
+import { readHeaderLines } from './header-lines.ts'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -110,22 +110,20 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
 
   private onHead(stream: ClientStream): CodecError | null {
     const { scanner } = this
-    const text = latin1(scanner.buffer, scanner.start, scanner.end)
-    const lineEnd = scanner.firstLine - scanner.start
-    const status = parseStatusLine(text)
+    const status = parseStatusLine(scanner.buffer, scanner.start)
     if (status < 0) return CODEC_ERROR
     if (scanner.end - scanner.start > this.limits.maxBytes) return HEADERS_TOO_LARGE
     if (scanner.forbidden) return INVALID_CHARACTERS
     const headers = new HeaderMap()
     headers.status = status
-    const bad = parseHeaderLines(text.slice(lineEnd + 1), headers, this.limits)
+    const bad = readHeaderLines(scanner, headers, this.limits)
     if (bad) return bad
     stream.wireBytesReceived += scanner.end - scanner.start
     if (status < 200 && status !== 101) {
       stream.decoder.decode1xxHeaders(headers)
       return null
     }
-    const http10 = text.charCodeAt(7) === 48
+    const http10 = scanner.buffer[scanner.start + 7] === 48
     return this.onFinalHeaders(stream, headers, http10)
   }
 
@@ -266,18 +264,20 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   }
 }
 
-/** `HTTP/1.x SSS …`: the status, or -1. */
-function parseStatusLine(text: string): number {
-  if (!text.startsWith('HTTP/1.')) return -1
-  const minor = text.charCodeAt(7)
-  if ((minor !== 48 && minor !== 49) || text.charCodeAt(8) !== 32) return -1
+const VERSION = Buffer.from('HTTP/1.')
+
+/** `HTTP/1.x SSS …`: the status, or -1. The head has an end, so there are bytes to look at until a wrong one. */
+function parseStatusLine(head: Buffer, start: number): number {
+  for (let i = 0; i < VERSION.length; i++) if (head[start + i] !== VERSION[i]) return -1
+  const minor = head[start + 7]
+  if ((minor !== 48 && minor !== 49) || head[start + 8] !== 32) return -1
   let status = 0
-  for (let i = 9; i < 12; i++) {
-    const digit = text.charCodeAt(i) - 48
-    if (digit < 0 || digit > 9) return -1
+  for (let i = start + 9; i < start + 12; i++) {
+    const digit = head[i]! - 48
+    if (!(digit >= 0 && digit <= 9)) return -1
     status = status * 10 + digit
   }
-  const after = text.charCodeAt(12)
+  const after = head[start + 12]
   return status >= 100 && (after === 32 || after === 13 || after === 10) ? status : -1
 }
 
@@ -327,9 +327,8 @@ class ClientStream implements RequestEncoder, Stream {
         ? `${headers.scheme}://${headers.authority}${headers.path}`
         : headers.path
     const host = options.headerKeyFormat === 'lower' ? 'host' : 'Host'
-    this.write(
-      `${method} ${target} HTTP/1.1\r\n${host}: ${headers.authority}\r\n${headerLines(headers, options.headerKeyFormat)}${framing}\r\n`,
-    )
+    const { connection } = this.codec
+    this.wireBytesSent += writeRequestHead(connection, target, host, headers, framing, options.headerKeyFormat)
     if (endStream) this.finish()
   }
 

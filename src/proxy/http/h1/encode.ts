@@ -1,8 +1,14 @@
-// Writes message heads: one string, one write into the connection's buffer.
+// Writes message heads into the connection's write buffer.
 
-import { writeLatin1 } from '../../../base/bytes.ts'
+import { putLatin1, writeLatin1 } from '../../../base/bytes.ts'
 import type { Connection } from '../../network/connection.ts'
 import type { HeaderMap } from '../header-map.ts'
+
+const LF = 10
+const CR = 13
+const SPACE = 32
+const COLON = 58
+const HTTP11 = ' HTTP/1.1\r\n'
 
 export type HeaderKeyFormat = 'lower' | 'proper_case_words' | 'preserve_case'
 
@@ -86,20 +92,109 @@ export function reasonPhrase(status: number): string {
   return REASONS[status] ?? 'Unknown'
 }
 
-/** `name: value` lines, without the empty one. Names that came with their spelling keep it, whatever `format` is. */
+/** Bytes of the `name: value` lines. */
+function linesLength(list: readonly string[]): number {
+  let length = 0
+  for (let i = 0; i < list.length; i += 2) length += list[i]!.length + list[i + 1]!.length + 4
+  return length
+}
+
+/** Writes the `name: value` lines at `at`, where there is room; the position after them. */
+function putLines(buffer: Buffer, at: number, headers: HeaderMap, format: HeaderKeyFormat): number {
+  const { list, rawNames } = headers
+  const plain = rawNames === null && format !== 'proper_case_words'
+  for (let i = 0; i < list.length; i += 2) {
+    const name = list[i]!
+    at = putLatin1(buffer, plain ? name : shownName(name, i, rawNames, format), at)
+    buffer[at] = COLON
+    buffer[at + 1] = SPACE
+    at = putLatin1(buffer, list[i + 1]!, at + 2)
+    buffer[at] = CR
+    buffer[at + 1] = LF
+    at += 2
+  }
+  return at
+}
+
+/** Names that came with their spelling keep it, whatever `format` is. */
+function shownName(name: string, at: number, rawNames: readonly string[] | null, format: HeaderKeyFormat): string {
+  if (rawNames === null) return format === 'proper_case_words' ? properCase(name) : name
+  const raw = rawNames[at >> 1]
+  return raw?.toLowerCase() === name ? raw : name
+}
+
+/**
+ * Writes a message head: `start` (with its line end), the header lines, `framing` (lines) and the empty line. Byte by
+ * byte into the write buffer: joining the strings first costs more than writing them. Returns its length.
+ */
+export function writeHead(
+  connection: Connection,
+  start: string,
+  headers: HeaderMap,
+  framing: string,
+  format: HeaderKeyFormat,
+): number {
+  const length = start.length + linesLength(headers.list) + framing.length + 2
+  const buffer = connection.reserve(length)
+  return finishHead(
+    connection,
+    buffer,
+    putLatin1(buffer, start, connection.reserveOffset),
+    length,
+    headers,
+    framing,
+    format,
+  )
+}
+
+/** As writeHead, for a request: `hostName` is how Host is spelled. */
+export function writeRequestHead(
+  connection: Connection,
+  target: string,
+  hostName: string,
+  headers: HeaderMap,
+  framing: string,
+  format: HeaderKeyFormat,
+): number {
+  const { method, authority } = headers
+  const fixed = method.length + target.length + authority.length + hostName.length + HTTP11.length + 5
+  const length = fixed + linesLength(headers.list) + framing.length + 2
+  const buffer = connection.reserve(length)
+  let at = putLatin1(buffer, method, connection.reserveOffset)
+  buffer[at] = SPACE
+  at = putLatin1(buffer, target, at + 1)
+  at = putLatin1(buffer, HTTP11, at)
+  at = putLatin1(buffer, hostName, at)
+  buffer[at] = COLON
+  buffer[at + 1] = SPACE
+  at = putLatin1(buffer, authority, at + 2)
+  buffer[at] = CR
+  buffer[at + 1] = LF
+  return finishHead(connection, buffer, at + 2, length, headers, framing, format)
+}
+
+function finishHead(
+  connection: Connection,
+  buffer: Buffer,
+  from: number,
+  length: number,
+  headers: HeaderMap,
+  framing: string,
+  format: HeaderKeyFormat,
+): number {
+  let at = putLines(buffer, from, headers, format)
+  if (framing !== '') at = putLatin1(buffer, framing, at)
+  buffer[at] = CR
+  buffer[at + 1] = LF
+  connection.commit(length)
+  return length
+}
+
+/** The `name: value` lines of trailers, without the empty one. */
 export function headerLines(headers: HeaderMap, format: HeaderKeyFormat): string {
   const { list, rawNames } = headers
   let text = ''
-  if (format !== 'proper_case_words' && rawNames === null) {
-    for (let i = 0; i < list.length; i += 2) text += `${list[i]}: ${list[i + 1]}\r\n`
-    return text
-  }
-  for (let i = 0; i < list.length; i += 2) {
-    const name = list[i]!
-    const raw = rawNames?.[i >> 1]
-    const shown = rawNames === null ? properCase(name) : raw?.toLowerCase() === name ? raw : name
-    text += `${shown}: ${list[i + 1]}\r\n`
-  }
+  for (let i = 0; i < list.length; i += 2) text += `${shownName(list[i]!, i, rawNames, format)}: ${list[i + 1]}\r\n`
   return text
 }
 

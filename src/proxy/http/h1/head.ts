@@ -29,6 +29,9 @@ export const HEADERS_TOO_LARGE: CodecError = { details: 'http1.headers_too_large
 export const TOO_MANY_HEADERS: CodecError = { details: 'http1.too_many_headers', message: 'too many headers' }
 const UNDERSCORE: CodecError = { details: 'http1.unexpected_underscore', message: 'header name with underscore' }
 
+/** Of the head that was found last, whoever's: it is read before the next one is looked for. */
+const LINE_ENDS = new Int32Array(128)
+
 /** Scans for the end of a head across chunks. */
 export class HeadScanner {
   /** Bytes of an incomplete head, when it did not arrive in one chunk. */
@@ -44,6 +47,10 @@ export class HeadScanner {
   end = 0
   /** Where the head begins in `buffer`: leading empty lines are skipped. */
   start = 0
+  /** Positions of the line ends after the first line, the empty line's last. */
+  readonly lineEnds = LINE_ENDS
+  /** How many there are; -1 when they were not noted: the head came in pieces or has very many. */
+  lineCount = -1
 
   get waiting(): boolean {
     return this.held !== null
@@ -72,6 +79,8 @@ export class HeadScanner {
       this.forbidden = false
     }
     const { length } = buffer
+    const whole = at === from && buffer === chunk
+    let lines = 0
     let { start, firstLine, forbidden } = this
     for (;;) {
       while (at < length && HEAD_STOP[buffer[at]!] === 0) at++
@@ -86,6 +95,8 @@ export class HeadScanner {
         if (at === start || (at === start + 1 && buffer[start] === CR)) start = at + 1
         else firstLine = at
       } else if (at > start) {
+        if (lines < LINE_ENDS.length) LINE_ENDS[lines] = at
+        lines++
         const before = buffer[at - 1]
         if (before === LF || (before === CR && buffer[at - 2] === LF)) {
           this.forbidden = forbidden
@@ -93,6 +104,7 @@ export class HeadScanner {
           this.start = start
           this.buffer = buffer
           this.end = at + 1
+          this.lineCount = whole && lines <= LINE_ENDS.length ? lines : -1
           this.held = null
           this.scanned = 0
           return true

@@ -1,10 +1,13 @@
 // The request line, and what the headers say about the request's target and framing.
 
+import { detached, latin1 } from '../../../base/bytes.ts'
+import { intern } from '../../../base/intern.ts'
 import type { CodecError } from '../codec.ts'
 import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { hasToken, isUpgrade } from '../connection-manager/request-headers.ts'
 import type { HeaderMap } from '../header-map.ts'
+import { ByteCache } from './byte-cache.ts'
 import { isAuthority, isToken, isVisible, METHODS } from './characters.ts'
 import { CODEC_ERROR, parseContentLength } from './head.ts'
 
@@ -33,11 +36,38 @@ export const requestLine: { method: string; target: string; version: Protocol } 
 }
 
 /** False when the first character can be no method's: such a request is refused before more of it is read. */
-export function mayBeginRequest(text: string, options: Http1Options): boolean {
-  return options.allowCustomMethods || METHOD_INITIALS.has(text.charCodeAt(0))
+export function mayBeginRequest(first: number, options: Http1Options): boolean {
+  return options.allowCustomMethods || METHOD_INITIALS.has(first)
 }
 
 const METHOD_INITIALS = new Set([...METHODS].map((method) => method.charCodeAt(0)))
+
+interface RequestLine {
+  readonly method: string
+  readonly target: string
+  readonly version: Protocol
+}
+
+const known = new ByteCache<RequestLine>()
+
+/** parseRequestLine of bytes `from` to `to` (the line feed): lines that came before are recognised. */
+export function readRequestLine(buffer: Buffer, from: number, to: number, options: Http1Options): boolean {
+  const line = known.find(buffer, from, to)
+  if (line !== null) {
+    requestLine.method = line.method
+    requestLine.target = line.target
+    requestLine.version = line.version
+    return true
+  }
+  if (!parseRequestLine(latin1(buffer, from, to), options)) return false
+  // Only what every configuration takes is kept.
+  if (METHODS.has(requestLine.method) && known.wants(from, to)) {
+    // Slices would keep the text of the line.
+    requestLine.target = detached(requestLine.target)
+    known.keep(buffer, from, to, { ...requestLine, method: intern(requestLine.method) })
+  }
+  return true
+}
 
 /** `METHOD SP target [SP HTTP/x.y]`. Versions but 1.1 count as HTTP/1.0 and are refused later (426). */
 export function parseRequestLine(line: string, options: Http1Options): boolean {

@@ -17,7 +17,7 @@ import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { HeaderMap } from '../header-map.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, properCase, reasonPhrase, statusLine, statusLine10, writeText } from './encode.ts'
+import { headerLines, properCase, reasonPhrase, statusLine, statusLine10, writeHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   HEADERS_TOO_LARGE,
@@ -27,7 +27,8 @@ import {
   parseHeaderLines,
   TOO_MANY_HEADERS,
 } from './head.ts'
-import { mayBeginRequest, parseRequestLine, requestLine, settleRequest } from './request.ts'
+import { readHeaderLines } from './header-lines.ts'
+import { mayBeginRequest, parseRequestLine, readRequestLine, requestLine, settleRequest } from './request.ts'
 
 const EMPTY = Buffer.alloc(0)
 const LOW_VERSION: CodecError = { details: 'low_version', message: 'HTTP/1.0 or older' }
@@ -140,7 +141,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       this.earlyDecoder = this.callbacks.newStream(this.early)
     }
     const text = latin1(scanner.buffer, scanner.start, scanner.firstLine < 0 ? scanner.start + 1 : scanner.firstLine)
-    if (!mayBeginRequest(text, this.options)) return this.refuse(CODEC_ERROR)
+    if (!mayBeginRequest(text.charCodeAt(0), this.options)) return this.refuse(CODEC_ERROR)
     if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     if (scanner.firstLine < 0 || parseRequestLine(text, this.options)) return null
     return this.refuse(CODEC_ERROR)
@@ -148,13 +149,12 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
 
   private onHead(): CodecError | null {
     const { scanner, limits } = this
-    const text = latin1(scanner.buffer, scanner.start, scanner.end)
-    const lineEnd = scanner.firstLine - scanner.start
     // In this order, as Envoy's parser reports only the last fault that it finds up to the end of the head.
-    if (!mayBeginRequest(text, this.options)) return this.refuse(CODEC_ERROR)
+    if (!mayBeginRequest(scanner.buffer[scanner.start]!, this.options)) return this.refuse(CODEC_ERROR)
     if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
-    if (!parseRequestLine(text.slice(0, lineEnd), this.options)) return this.refuse(CODEC_ERROR)
+    if (!readRequestLine(scanner.buffer, scanner.start, scanner.firstLine, this.options))
+      return this.refuse(CODEC_ERROR)
     const headers = new HeaderMap()
     headers.method = requestLine.method
     headers.path = requestLine.target
@@ -162,7 +162,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     const stream = this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     stream.wireBytesReceived = scanner.end - scanner.start
     this.stream = stream
-    const bad = parseHeaderLines(text.slice(lineEnd + 1), headers, limits)
+    const bad = readHeaderLines(scanner, headers, limits)
     if (bad) return this.refuse(bad)
     if (version === Protocol.Http10 && !this.options.acceptHttp10) return this.refuse(LOW_VERSION)
     const refused = settleRequest(headers, version, this.options, framing)
@@ -329,7 +329,8 @@ class ServerStream implements ResponseEncoder, Stream {
   }
 
   encode1xxHeaders(headers: HeaderMap): void {
-    this.write(`${statusLine(headers.status)}${headerLines(headers, this.codec.options.headerKeyFormat)}\r\n`)
+    const { connection, options } = this.codec
+    this.wireBytesSent += writeHead(connection, statusLine(headers.status), headers, '', options.headerKeyFormat)
   }
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
@@ -354,7 +355,8 @@ class ServerStream implements ResponseEncoder, Stream {
     }
     const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
     const first = http10 ? statusLine10(status) : statusLine(status)
-    this.write(`${first}${headerLines(headers, this.codec.options.headerKeyFormat)}${framingLine}\r\n`)
+    const { connection, options } = this.codec
+    this.wireBytesSent += writeHead(connection, first, headers, framingLine, options.headerKeyFormat)
     if (endStream) this.finish()
   }
 

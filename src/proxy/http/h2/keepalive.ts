@@ -1,5 +1,6 @@
 // PING keep-alive (connection_keepalive): a peer that does not answer in time is gone.
 
+import { now } from '../../../base/clock.ts'
 import { CloseType, type Connection } from '../../network/connection.ts'
 import type { Http2Options } from '../connection-manager/config.ts'
 import { Http2Details } from './error.ts'
@@ -15,7 +16,7 @@ export class Keepalive {
   private readonly connection: Connection
   private timer: NodeJS.Timeout | null = null
   private deadline: NodeJS.Timeout | null = null
-  private lastBytesMs = performance.now()
+  private lastBytesMs = now()
 
   /** null when it is off. */
   static of(options: Http2Options, writer: FrameWriter, stats: Http2Stats, connection: Connection): Keepalive | null {
@@ -34,7 +35,7 @@ export class Keepalive {
 
   /** Any byte proves that the peer is there. */
   onBytes(): void {
-    this.lastBytesMs = performance.now()
+    this.lastBytesMs = now()
     if (this.deadline === null) return
     clearTimeout(this.deadline)
     this.deadline = null
@@ -44,8 +45,7 @@ export class Keepalive {
   /** A request after a long silence is not trusted to an untested connection. */
   onStream(): void {
     const { keepaliveIdleMs } = this.options
-    if (keepaliveIdleMs > 0 && performance.now() - this.lastBytesMs > keepaliveIdleMs && !this.connection.connecting)
-      this.ping()
+    if (keepaliveIdleMs > 0 && now() - this.lastBytesMs > keepaliveIdleMs && !this.connection.connecting) this.ping()
   }
 
   stop(): void {

@@ -1,5 +1,6 @@
 // The server side of an HTTP/2 connection.
 
+import { now } from '../../../base/clock.ts'
 import type { Connection } from '../../network/connection.ts'
 import type { CodecError, RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
 import { StreamResetReason } from '../codec.ts'
@@ -132,7 +133,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
 
   protected override onPeerReset(stream: Http2Stream): Http2Error | null {
     const { answered, startMs } = stream as ServerStream
-    if (answered || performance.now() - startMs > PREMATURE_LIFETIME_MS) return null
+    if (answered || now() - startMs > PREMATURE_LIFETIME_MS) return null
     this.prematureResets++
     // Also before the total is reached: once the rest could no longer make up for it.
     if (this.prematureResets * 2 < Math.max(PREMATURE_RESET_TOTAL, this.closedStreams)) return null
@@ -158,7 +159,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
 
 class ServerStream extends Http2Stream implements ResponseEncoder {
   decoder: RequestDecoder | null = null
-  readonly startMs = performance.now()
+  readonly startMs = now()
   /** Response headers went out. */
   answered = false
   /** The request was an extended CONNECT. */

@@ -461,10 +461,11 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private noteHost(host: HostDescription): void {
     const info = this.callbacks.streamInfo
     info.upstreamHost = host
+    const { text } = host.address
     // A host that is still being looked for has no address.
-    if (host.address.text === '') return
-    info.hostsAttempted ??= []
-    if (info.hostsAttempted.at(-1) !== host.address.text) info.hostsAttempted.push(host.address.text)
+    if (text === '') return
+    if (info.hostsAttempted === null) info.hostsAttempted = [text]
+    else if (info.hostsAttempted.at(-1) !== text) info.hostsAttempted.push(text)
   }
 
   onUpstream1xx(headers: HeaderMap, request: UpstreamRequest): void {
