@@ -15,6 +15,8 @@ export interface ClientHello {
   readonly alpn: readonly string[]
   /** Some signature algorithm or (TLS 1.2) cipher suite of the client takes ECDSA certificates. */
   readonly ecdsa: boolean
+  /** The client speaks TLS 1.3. */
+  readonly tls13: boolean
   /** Bytes of the records that carry it. */
   readonly length: number
 }
@@ -29,6 +31,7 @@ const MAX_RECORD_BYTES = 16384 + 256
 const EXTENSION_SERVER_NAME = 0
 const EXTENSION_SIGNATURE_ALGORITHMS = 13
 const EXTENSION_ALPN = 16
+const EXTENSION_SUPPORTED_VERSIONS = 43
 
 /** Looks at `bytes`, which begin with the connection's first byte. `maxBytes` limits the handshake message. */
 export function parseClientHello(bytes: Buffer, maxBytes: number): ClientHelloResult {
@@ -77,6 +80,7 @@ function readHello(body: Buffer, length: number): ClientHello | null {
   let serverName = ''
   let alpn: readonly string[] = []
   let ecdsa = hasEcdsaSuite(suites)
+  let tls13 = false
   const extensions = reader.left === 0 ? null : reader.take(reader.uint(2))
   const list = new Reader(extensions ?? Buffer.alloc(0))
   while (!list.failed && list.left > 0) {
@@ -86,9 +90,10 @@ function readHello(body: Buffer, length: number): ClientHello | null {
     if (type === EXTENSION_SERVER_NAME) serverName = readServerName(data)
     else if (type === EXTENSION_ALPN) alpn = readAlpn(data)
     else if (type === EXTENSION_SIGNATURE_ALGORITHMS) ecdsa ||= hasEcdsaSignature(data)
+    else if (type === EXTENSION_SUPPORTED_VERSIONS) tls13 = hasTls13(data)
   }
   if (reader.failed || list.failed) return null
-  return { serverName, alpn, ecdsa, length }
+  return { serverName, alpn, ecdsa, tls13, length }
 }
 
 function readServerName(data: Buffer): string {
@@ -119,6 +124,12 @@ function hasEcdsaSignature(data: Buffer): boolean {
     const scheme = data.readUInt16BE(i)
     if (scheme === 0x0403 || scheme === 0x0503 || scheme === 0x0603) return true
   }
+  return false
+}
+
+/** RFC 8446 §4.2.1. */
+function hasTls13(data: Buffer): boolean {
+  for (let i = 1; i + 1 < data.length; i += 2) if (data.readUInt16BE(i) === 0x0304) return true
   return false
 }
 

@@ -14,6 +14,7 @@ import type { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
 import { READ_BUFFER } from './read-buffer.ts'
 import type { SecureTransport } from './secure-transport.ts'
+import { SslInfoSource } from './ssl-info.ts'
 import { PLAIN_BUFFER, type SslSocket, SslState } from './tls/ssl-socket.ts'
 import { brokenPipe, connectFailureText, socketFailureText } from './transport-error.ts'
 import {
@@ -152,6 +153,7 @@ export class SocketConnection implements Connection {
     }
     this.fd = socketFd(this.socket)
     this.ssl = ssl
+    this.info.sslSource = new SslInfoSource(ssl)
     ssl.attach(this.fd)
     if (!client) return
     ssl.startHandshake(this.writesDirectly())

@@ -12,25 +12,29 @@ export class SslInfoSource implements SslSource {
   private facts: HandshakeFacts | null = null
   private info: SslInfo | null = null
 
-  /** The handshake of `socket` is done. */
+  /** Facts asked for during the handshake are those known then. */
   constructor(socket: SslSocket) {
     this.socket = socket
   }
 
   get(): SslInfo {
-    this.info ??= describe(this.readFacts())
-    return this.info
+    if (this.info !== null) return this.info
+    const info = describe(this.readFacts())
+    if (this.facts !== null) this.info = info
+    return info
   }
 
   /** The socket goes: what may still be asked for (access logs) is copied out of it. */
   release(): void {
-    if (this.info === null) this.readFacts()
+    if (this.info === null) this.facts = readHandshakeFacts(this.socket!)
     this.socket = null
   }
 
   private readFacts(): HandshakeFacts {
-    this.facts ??= readHandshakeFacts(this.socket!)
-    return this.facts
+    if (this.facts !== null) return this.facts
+    const facts = readHandshakeFacts(this.socket!)
+    if (this.socket!.handshakeDone) this.facts = facts
+    return facts
   }
 }
 

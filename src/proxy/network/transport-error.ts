@@ -105,12 +105,13 @@ export function tlsErrorText(reason: string, suffix = ''): string {
   return `TLS_error:|${(16 << 24) + number}:SSL routines:OPENSSL_internal:${name}:${suffix}TLS_error_end`
 }
 
-/** The socket's own failure during a handshake; '' when the peer just went away. */
+/** A socket's failure under TLS, as BoringSSL's queue has it: 2 is the system library. */
 export function socketFailureText(error: NodeJS.ErrnoException): string {
-  return error.code === 'ECONNRESET' || error.code === 'EPIPE' ? '' : errnoText(error)
+  const number = (2 << 24) + Math.abs(error.errno ?? 0)
+  return `TLS_error:|${number}:system library:OPENSSL_internal:${errnoText(error)}:TLS_error_end`
 }
 
 /** For a socket that cannot be written to any more. */
 export function brokenPipe(): NodeJS.ErrnoException {
-  return Object.assign(new Error(ERRNO_TEXT.EPIPE), { code: 'EPIPE' })
+  return Object.assign(new Error(ERRNO_TEXT.EPIPE), { code: 'EPIPE', errno: -32 })
 }

@@ -4,7 +4,6 @@ import { errorText } from '../../../base/errors.ts'
 import type { Scope } from '../../observe/stats.ts'
 import type { ClientTls } from '../connect.ts'
 import type { SocketConnectionInfo } from '../connection-info.ts'
-import { SslInfoSource } from '../ssl-info.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
 import { countHandshake } from './handshake-stats.ts'
 import { openssl, type Pointer } from './openssl/library.ts'
@@ -129,7 +128,6 @@ class ConnectionTls implements ClientTls {
 
   onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
     countHandshake(ssl, this.factory.stats)
-    info.sslSource = new SslInfoSource(ssl)
     info.requestedServerName = this.serverName
     info.applicationProtocols = this.alpnProtocols
     info.negotiatedProtocol = negotiatedAlpn(ssl.pointer!)

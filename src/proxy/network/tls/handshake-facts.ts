@@ -30,7 +30,7 @@ export function readHandshakeFacts(socket: SslSocket): HandshakeFacts {
   const ssl = socket.pointer
   if (ssl === null) throw new Error('facts of a TLS connection that is gone')
   return {
-    version: lib.SSL_get_version(ssl),
+    version: socket.handshakeDone ? lib.SSL_get_version(ssl) : versionSoFar(ssl),
     cipher: cipherName(ssl),
     serverName: lib.SSL_get_servername(ssl, 0) ?? '',
     alpn: negotiatedAlpn(ssl),
@@ -41,9 +41,15 @@ export function readHandshakeFacts(socket: SslSocket): HandshakeFacts {
   }
 }
 
+/** Until a version is agreed on BoringSSL says TLSv1.2, as it is on the wire. */
+function versionSoFar(ssl: Pointer): string {
+  const lib = openssl()
+  return lib.SSL_get_pending_cipher(ssl) === null ? 'TLSv1.2' : lib.SSL_get_version(ssl)
+}
+
 export function cipherName(ssl: Pointer): string {
   const lib = openssl()
-  const cipher = lib.SSL_get_current_cipher(ssl)
+  const cipher = lib.SSL_get_current_cipher(ssl) ?? lib.SSL_get_pending_cipher(ssl)
   return cipher === null ? '' : lib.SSL_CIPHER_get_name(cipher)
 }
 

@@ -10,6 +10,7 @@ export function countHandshake(socket: SslSocket, stats: Scope): void {
   if (ssl === null) return
   const lib = openssl()
   stats.counter('handshake').inc()
+  if (socket.forgiven !== null) stats.counter(socket.forgiven).inc()
   if (lib.SSL_session_reused(ssl) === 1) stats.counter('session_reused').inc()
   stats.counter(`ciphers.${cipherName(ssl)}`).inc()
   const curve = curveName(ssl)

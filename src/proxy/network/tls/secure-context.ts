@@ -55,7 +55,7 @@ const MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x02
 /** Buffers are given back while a connection is idle: 34 KB of it. */
 const MODE_RELEASE_BUFFERS = 0x10
 const OP_NO_TICKET = 1 << 14
-const OP_CIPHER_SERVER_PREFERENCE = 1 << 22
+export const OP_CIPHER_SERVER_PREFERENCE = 1 << 22
 const OP_NO_RENEGOTIATION = 1 << 30
 const SESS_CACHE_OFF = 0
 const SESS_CACHE_CLIENT = 1
@@ -68,6 +68,8 @@ const X509_V_FLAG_CRL_CHECK = 0x4
 const X509_V_FLAG_CRL_CHECK_ALL = 0x8
 const X509_V_FLAG_PARTIAL_CHAIN = 0x80000
 const PROTOCOL = { TLSv1: 0x301, 'TLSv1.1': 0x302, 'TLSv1.2': 0x303, 'TLSv1.3': 0x304 } as const
+/** Envoy's default; a client sends key shares for the marked ones, as BoringSSL does. OpenSSL before 3.5 has no ML-KEM. */
+const DEFAULT_CURVES = ['*X25519MLKEM768:*X25519:P-256', 'X25519:P-256']
 /** Sessions that a server context keeps for clients that take no tickets; more push the oldest out. */
 const SERVER_SESSIONS = 1024
 
@@ -190,8 +192,13 @@ function applyCommon(
     throw configurationError(`Failed to initialize cipher suites ${old}`)
   if (new13 !== '' && lib.SSL_CTX_set_ciphersuites(pointer, new13) !== 1)
     throw configurationError(`Failed to initialize cipher suites ${new13}`)
-  if (lib.SSL_CTX_ctrl(pointer, CTRL_SET_GROUPS_LIST, 0, config.curves) !== 1)
+  if (
+    !(config.curves === '' ? DEFAULT_CURVES : [config.curves]).some(
+      (list) => lib.SSL_CTX_ctrl(pointer, CTRL_SET_GROUPS_LIST, 0, list) === 1,
+    )
+  )
     throw configurationError(`Failed to initialize ECDH curves ${config.curves}`)
+  lib.ERR_clear_error()
   if (config.signatureAlgorithms !== '') {
     if (lib.SSL_CTX_ctrl(pointer, CTRL_SET_SIGALGS_LIST, 0, config.signatureAlgorithms) !== 1)
       throw configurationError(`Failed to initialize signature algorithms ${config.signatureAlgorithms}`)

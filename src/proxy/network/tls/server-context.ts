@@ -6,7 +6,7 @@ import type { Scope } from '../../observe/stats.ts'
 import type { ClientHello } from '../client-hello.ts'
 import type { SocketConnectionInfo } from '../connection-info.ts'
 import type { SecureTransport } from '../secure-transport.ts'
-import { alternativeNames, SslInfoSource } from '../ssl-info.ts'
+import { alternativeNames } from '../ssl-info.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
 import { countHandshake } from './handshake-stats.ts'
 import type { SecretStore } from './secret-store.ts'
@@ -62,12 +62,13 @@ export class DownstreamTlsFactory implements SecureTransport {
     }
     // Envoy's choice of a protocol: the server's first that the client offers; none in common goes on without.
     const { alpnProtocols } = this.config.common
-    return SslSocket.server({ context, verifier: this.verifier, alpnProtocols })
+    // As BoringSSL: in TLS 1.3 the client's order of ciphers decides.
+    const clientOrder = (hello?.tls13 ?? false) && this.config.common.maxVersion === 'TLSv1.3'
+    return SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, clientOrder)
   }
 
   onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
     countHandshake(ssl, this.stats)
-    info.sslSource = new SslInfoSource(ssl)
     info.negotiatedProtocol = negotiatedAlpn(ssl.pointer!)
   }
 

@@ -12,7 +12,7 @@ const COMMON: CommonTlsConfig = {
   minVersion: 'TLSv1.2',
   maxVersion: 'TLSv1.3',
   ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256',
-  curves: 'X25519:P-256',
+  curves: '',
   signatureAlgorithms: '',
   certificates: [],
   certificateSecrets: [],
@@ -108,11 +108,14 @@ function pair(t: Cleanup, certificate: TestCertificate, options: PairOptions = {
   )
   const verifier = (validation: ValidationConfig | null) =>
     validation === null ? null : createPeerVerifier(validation)
-  const server = SslSocket.server({
-    context: serverContext,
-    verifier: verifier(serverValidation),
-    alpnProtocols: downstream.common.alpnProtocols,
-  })
+  const server = SslSocket.server(
+    {
+      context: serverContext,
+      verifier: verifier(serverValidation),
+      alpnProtocols: downstream.common.alpnProtocols,
+    },
+    false,
+  )
   const client = SslSocket.client({
     context: clientContext,
     verifier: verifier(clientValidation),

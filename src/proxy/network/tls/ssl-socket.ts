@@ -10,7 +10,7 @@ import { tlsErrorText } from '../transport-error.ts'
 import { enterCall, leaveCall, type SslOwner, type TicketKey } from './openssl/callbacks.ts'
 import { configurationError, takeErrors } from './openssl/errors.ts'
 import { addressOf, type Memory, type OpenSsl, openssl, type Pointer } from './openssl/library.ts'
-import type { SslContext } from './secure-context.ts'
+import { OP_CIPHER_SERVER_PREFERENCE, type SslContext } from './secure-context.ts'
 import { NOT_VALIDATED, type PeerVerifier, type VerifyCounter } from './verify.ts'
 
 export const SslState = {
@@ -91,6 +91,8 @@ export class SslSocket implements SslOwner {
   /** Envoy's text of the failure, or ''. */
   failureText = ''
   failureCounter: SslFailureCounter = null
+  /** What was wrong with a peer that is accepted all the same (ACCEPT_UNTRUSTED): Envoy counts it. */
+  forgiven: VerifyCounter | null = null
   private readonly shared: Shared = shared()
   /** 0n once freed. */
   private ssl: Pointer
@@ -119,9 +121,12 @@ export class SslSocket implements SslOwner {
     lib.SSL_set0_wbio(ssl, output)
   }
 
-  static server(settings: SslSettings): SslSocket {
+  /** With `clientOrder` the client's order of ciphers decides, else the server's. */
+  static server(settings: SslSettings, clientOrder: boolean): SslSocket {
     const socket = new SslSocket(settings, null)
-    socket.shared.lib.SSL_set_accept_state(socket.ssl)
+    const { lib } = socket.shared
+    lib.SSL_set_accept_state(socket.ssl)
+    if (clientOrder) lib.SSL_clear_options(socket.ssl, OP_CIPHER_SERVER_PREFERENCE)
     return socket
   }
 
@@ -239,6 +244,10 @@ export class SslSocket implements SslOwner {
       if (this.verifier === null) this.shared.lib.X509_STORE_CTX_set_error(store, NOT_VALIDATED)
       return true
     }
+    if (failure.accepted) {
+      this.forgiven = failure.counter
+      return true
+    }
     this.failureText = failure.text
     this.failureCounter = failure.counter
     return false
@@ -317,9 +326,12 @@ export class SslSocket implements SslOwner {
     this.state = SslState.Failed
     const { reasons } = takeErrors()
     if (this.failureText !== '' || reasons.length === 0) return
-    this.failureText = tlsErrorText(reasons[0]!)
-    this.failureCounter =
-      reasons[0] === 'peer did not return a certificate' ? 'fail_verify_no_cert' : 'connection_error'
+    const noCertificate = reasons[0] === 'peer did not return a certificate'
+    this.failureText = tlsErrorText(
+      reasons[0]!,
+      noCertificate ? 'peer did not provide required client certificate:' : '',
+    )
+    this.failureCounter = noCertificate ? 'fail_verify_no_cert' : 'connection_error'
   }
 
   private writeDirectly(direct: boolean): void {

@@ -18,6 +18,8 @@ const UNKNOWN_KEY = 0
 const USED = 1
 const USED_RENEW = 2
 
+const TLS_1_3 = 0x304
+
 /** What the callback needs; OpenSSL keeps pointers into it, so it lives as long as the thread. */
 interface Machinery {
   readonly callback: Pointer
@@ -69,7 +71,7 @@ function digestParameter(): Buffer {
 }
 
 function onTicketKey(
-  _ssl: Pointer,
+  ssl: Pointer,
   name: Pointer,
   iv: Pointer,
   cipher: Pointer,
@@ -88,7 +90,10 @@ function onTicketKey(
       at = keys.findIndex((key) => key.name.equals(wanted))
       if (at < 0) return UNKNOWN_KEY
     }
-    return initialise(keys[at]!, cipher, mac, iv, encrypt) ? (at === 0 ? USED : USED_RENEW) : FAILED
+    if (!initialise(keys[at]!, cipher, mac, iv, encrypt)) return FAILED
+    if (encrypt === 1) return USED
+    // Tickets of TLS 1.3 are for one use, so there BoringSSL sends new ones with every resumption.
+    return at > 0 || openssl().SSL_version(ssl) === TLS_1_3 ? USED_RENEW : USED
   } catch (error) {
     reportFault(error, 'session ticket')
     return FAILED

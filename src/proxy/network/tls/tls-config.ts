@@ -62,8 +62,9 @@ export interface ValidationConfig {
 export interface CommonTlsConfig {
   readonly minVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
   readonly maxVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
-  /** OpenSSL lists. */
+  /** OpenSSL's list. */
   readonly ciphers: string
+  /** OpenSSL's list of key exchange groups; '' = Envoy's default. */
   readonly curves: string
   /** '' = OpenSSL's default. */
   readonly signatureAlgorithms: string
@@ -107,7 +108,6 @@ const TLS13_CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA2
 const DEFAULT_CIPHERS =
   'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:' +
   'ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384'
-const DEFAULT_CURVES = 'X25519:P-256'
 
 /** Shared by all listeners and workers of this process, so that a session resumes whichever worker accepts it. */
 const processTicketKey = randomBytes(TICKET_KEY_BYTES)
@@ -255,7 +255,7 @@ function parseParams(
     minVersion,
     maxVersion,
     ciphers: maxVersion === 'TLSv1.3' ? `${TLS13_CIPHERS}:${old}` : old,
-    curves: params && params.ecdhCurves.length > 0 ? params.ecdhCurves.join(':') : DEFAULT_CURVES,
+    curves: (params?.ecdhCurves ?? []).join(':'),
     signatureAlgorithms: (params?.signatureAlgorithms ?? []).join(':'),
   }
 }

@@ -16,6 +16,8 @@ export interface VerifyFailure {
   readonly counter: VerifyCounter
   /** Envoy's transport failure text. */
   readonly text: string
+  /** Counted, and accepted all the same: ACCEPT_UNTRUSTED. */
+  readonly accepted: boolean
 }
 
 type SanMatch = (type: SanType, value: string) => boolean
@@ -38,12 +40,12 @@ export function createPeerVerifier(config: ValidationConfig): PeerVerifier {
     verify(store) {
       const lib = openssl()
       const untrusted = chainFailure(config, store)
-      if (untrusted !== null) return untrusted
-      if (!leafMatters) return null
+      if ((untrusted !== null && !untrusted.accepted) || !leafMatters) return untrusted
       const leaf = lib.X509_STORE_CTX_get0_cert(store)
       const certificate = new X509Certificate(leaf === null ? Buffer.alloc(0) : derOf(leaf))
       const failure = nameFailure(sanMatches, certificate) ?? hashFailure(config, certificate)
-      if (failure !== null) lib.X509_STORE_CTX_set_error(store, REFUSED)
+      if (failure === null) return untrusted
+      lib.X509_STORE_CTX_set_error(store, REFUSED)
       return failure
     },
   }
@@ -55,15 +57,16 @@ function chainFailure(config: ValidationConfig, store: Pointer): VerifyFailure |
     lib.X509_STORE_CTX_set_error(store, NOT_VALIDATED)
     return null
   }
-  if (lib.X509_verify_cert(store) === 1 || config.acceptUntrusted) return null
+  if (lib.X509_verify_cert(store) === 1) return null
   const code = lib.X509_STORE_CTX_get_error(store)
   const depth = lib.X509_STORE_CTX_get_error_depth(store)
   const text = lib.X509_verify_cert_error_string(code)
-  return refusal('fail_verify_error', `X509_verify_cert: certificate verification error at depth ${depth}: ${text}`)
+  const reason = `X509_verify_cert: certificate verification error at depth ${depth}: ${text}`
+  return { ...refusal('fail_verify_error', reason), accepted: config.acceptUntrusted }
 }
 
 function refusal(counter: VerifyCounter, reason: string): VerifyFailure {
-  return { counter, text: tlsErrorText('CERTIFICATE_VERIFY_FAILED', `verify cert failed: ${reason}:`) }
+  return { counter, text: tlsErrorText('CERTIFICATE_VERIFY_FAILED', `verify cert failed: ${reason}:`), accepted: false }
 }
 
 function nameFailure(matches: readonly SanMatch[], certificate: X509Certificate): VerifyFailure | null {

@@ -73,7 +73,7 @@ async function exchange(
         minVersion: 'TLSv1.2',
         maxVersion: 'TLSv1.3',
         ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256',
-        curves: 'X25519:P-256',
+        curves: '',
         signatureAlgorithms: '',
         certificates: [],
         certificateSecrets: [],

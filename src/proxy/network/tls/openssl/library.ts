@@ -56,6 +56,7 @@ export interface OpenSsl {
   SSL_new(context: Pointer): Pointer | null
   SSL_free(ssl: Pointer): void
   SSL_ctrl(ssl: Pointer, command: number, number: number, pointer: Memory | string | null): number
+  SSL_clear_options(ssl: Pointer, options: number): number
   SSL_set_accept_state(ssl: Pointer): void
   SSL_set_connect_state(ssl: Pointer): void
   SSL_set0_rbio(ssl: Pointer, bio: Pointer): void
@@ -69,9 +70,11 @@ export interface OpenSsl {
   SSL_get_error(ssl: Pointer, result: number): number
   SSL_has_pending(ssl: Pointer): number
   SSL_session_reused(ssl: Pointer): number
+  SSL_version(ssl: Pointer): number
   SSL_get_version(ssl: Pointer): string
   SSL_get_servername(ssl: Pointer, type: number): string | null
   SSL_get_current_cipher(ssl: Pointer): Pointer | null
+  SSL_get_pending_cipher(ssl: Pointer): Pointer | null
   SSL_CIPHER_get_name(cipher: Pointer): string
   SSL_get0_alpn_selected(ssl: Pointer, data: BigUint64Array, length: Uint32Array): void
   SSL_get0_peer_certificate(ssl: Pointer): Pointer | null
@@ -155,6 +158,7 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_new: [P, P],
   SSL_free: ['void', P],
   SSL_ctrl: ['long', P, 'int', 'long', P],
+  SSL_clear_options: ['uint64_t', P, 'uint64_t'],
   SSL_set_accept_state: ['void', P],
   SSL_set_connect_state: ['void', P],
   SSL_set0_rbio: ['void', P, P],
@@ -168,9 +172,11 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_get_error: ['int', P, 'int'],
   SSL_has_pending: ['int', P],
   SSL_session_reused: ['int', P],
+  SSL_version: ['int', P],
   SSL_get_version: ['const char *', P],
   SSL_get_servername: ['const char *', P, 'int'],
   SSL_get_current_cipher: [P, P],
+  SSL_get_pending_cipher: [P, P],
   SSL_CIPHER_get_name: ['const char *', P],
   SSL_get0_alpn_selected: ['void', P, P, P],
   SSL_get0_peer_certificate: [P, P],
