@@ -70,14 +70,7 @@ function digestParameter(): Buffer {
   return parameters
 }
 
-function onTicketKey(
-  ssl: Pointer,
-  name: Pointer,
-  iv: Pointer,
-  cipher: Pointer,
-  mac: Pointer,
-  encrypt: number,
-): number {
+function onTicketKey(ssl: Pointer, name: Pointer, iv: Pointer, cipher: Pointer, mac: Pointer, encrypt: number): number {
   try {
     const keys = runningOwner()?.ticketKeys ?? []
     let at = 0
