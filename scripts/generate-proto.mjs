@@ -38,12 +38,12 @@ function closure() {
     if (!file) throw new Error(`generate-proto: ${path} is in none of ${searchPath.join(', ')}`)
     const text = patched(path, readFileSync(file, 'utf8'))
     files.set(path, text)
-    for (const match of text.matchAll(/^import\s+(?:public\s+)?"([^"]+)";/gm)) queue.push(match[1])
+    for (const match of text.matchAll(/^ *import\s+(?:public\s+)?"([^"]+)";/gm)) queue.push(match[1])
   }
   return files
 }
 
-/** Fields of today's Envoy API that the package's protos are too old for: path -> [line after which it goes, field]. */
+/** Fields of today's Envoy API that the package's protos are too old for: path -> [line after which they go, fields]. */
 const LATER_FIELDS = {
   'envoy/config/cluster/v3/cluster.proto': [['message Cluster {', 'google.protobuf.Duration dns_jitter = 58;']],
   'envoy/config/core/v3/proxy_protocol.proto': [
@@ -52,6 +52,37 @@ const LATER_FIELDS = {
       'message TlvEntry { uint32 type = 1; bytes value = 2; string format_string = 3; } repeated TlvEntry added_tlvs = 3;',
     ],
   ],
+  'envoy/config/cluster/v3/circuit_breaker.proto': [
+    ['import "envoy/type/v3/percent.proto";', 'import "google/protobuf/duration.proto";'],
+    ['    message RetryBudget {', 'google.protobuf.Duration budget_interval = 3;'],
+  ],
+  'envoy/config/trace/v3/zipkin.proto': [
+    ['import "google/protobuf/wrappers.proto";', 'import "envoy/config/core/v3/http_service.proto";'],
+    [
+      'message ZipkinConfig {',
+      'enum TraceContextOption { USE_B3 = 0; USE_B3_WITH_W3C_PROPAGATION = 1; }',
+      'TraceContextOption trace_context_option = 8; core.v3.HttpService collector_service = 9;',
+    ],
+  ],
+  'envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto': [
+    ['  message Tracing {', 'bool no_context_propagation = 13;'],
+  ],
+  'envoy/extensions/upstreams/http/v3/http_protocol_options.proto': [
+    ['import "envoy/config/core/v3/extension.proto";', 'import "envoy/config/common/matcher/v3/matcher.proto";'],
+    [
+      'message HttpProtocolOptions {',
+      'message OutlierDetection { config.common.matcher.v3.MatchPredicate error_matcher = 1; }',
+      'OutlierDetection outlier_detection = 8;',
+    ],
+  ],
+  'envoy/extensions/wasm/v3/wasm.proto': [
+    [
+      'option (udpa.annotations.file_status).package_version_status = ACTIVE;',
+      'enum FailurePolicy { UNSPECIFIED = 0; FAIL_RELOAD = 1; FAIL_CLOSED = 2; FAIL_OPEN = 3; }',
+    ],
+    ['message PluginConfig {', 'FailurePolicy failure_policy = 7;'],
+  ],
+  'envoy/type/tracing/v3/custom_tag.proto': [['  oneof type {', 'string value = 6;']],
   'envoy/config/route/v3/route_components.proto': [
     ['message RouteAction {', 'string path_rewrite = 45;'],
     ['  oneof host_rewrite_specifier {', 'string host_rewrite = 44;'],
@@ -87,11 +118,15 @@ function patched(path, text) {
   if (path === 'envoy/config/trace/v3/trace.proto') {
     return text.replace(/^import public "envoy\/config\/trace\/v3\/opencensus\.proto";$/m, '')
   }
-  for (const [line, field] of LATER_FIELDS[path] ?? []) {
-    const found = new RegExp(`^${line.replace('{', '\\{')}\\r?$`, 'm').exec(text)
+  // A collector may be named by collector_service alone.
+  if (path === 'envoy/config/trace/v3/zipkin.proto') {
+    text = text.replace(/ \[\(validate\.rules\)\.string = \{min_len: 1\}\]/g, '')
+  }
+  for (const [line, ...fields] of LATER_FIELDS[path] ?? []) {
+    const found = new RegExp(`^${line.replace(/[{}().]/g, '\\$&')}\\r?$`, 'm').exec(text)
     if (!found) throw new Error(`generate-proto: ${path} has no line "${line}"`)
     const end = found.index + found[0].length
-    text = `${text.slice(0, end)}\n  ${field}${text.slice(end)}`
+    text = `${text.slice(0, end)}\n  ${fields.join('\n  ')}${text.slice(end)}`
   }
   return text
 }

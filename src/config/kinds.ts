@@ -7,7 +7,7 @@ import { serviceEntry, workloadEntry, workloadGroup } from './resources/service-
 import { sidecar } from './resources/sidecar.ts'
 import { telemetry } from './resources/telemetry.ts'
 import { virtualService } from './resources/virtual-service.ts'
-import { proxyConfigResource, wasmPlugin } from './resources/wasm-plugin.ts'
+import { proxyConfigResource, trafficExtension, wasmPlugin } from './resources/wasm-plugin.ts'
 import type { Infer } from './schema.ts'
 
 const NETWORKING = 'networking.istio.io'
@@ -29,6 +29,7 @@ export const KINDS = {
   RequestAuthentication: { group: SECURITY, versions: SECURE, spec: requestAuthentication },
   AuthorizationPolicy: { group: SECURITY, versions: SECURE, spec: authorizationPolicy },
   Telemetry: { group: 'telemetry.istio.io', versions: ['v1', 'v1alpha1'], spec: telemetry },
+  TrafficExtension: { group: 'extensions.istio.io', versions: ['v1alpha1'], spec: trafficExtension },
   WasmPlugin: { group: 'extensions.istio.io', versions: ['v1alpha1'], spec: wasmPlugin },
 } as const
 

@@ -4,6 +4,7 @@ import type { AnyResource, ResourceMetadata, ResourceOrigin } from './resource.t
 import { isRecord, Problems } from './schema.ts'
 import { VALIDATORS } from './validate/index.ts'
 
+const EXTENSIONS = 'extensions.istio.io'
 const TOP_LEVEL = new Set(['apiVersion', 'kind', 'metadata', 'spec', 'status'])
 
 /** True when `apiVersion` belongs to a group of Istio's: the object is ours to parse. */
@@ -24,7 +25,12 @@ export function parseResource(object: unknown, origin?: ResourceOrigin): Result<
   if (!known.ok) return known
   const problems = new Problems()
   for (const key of Object.keys(object)) if (!TOP_LEVEL.has(key)) problems.error(key, 'unknown field')
-  const metadata = parseMetadata(object.metadata, problems)
+  const version =
+    KINDS[known.value].group === EXTENSIONS && isRecord(object.metadata) ? object.metadata.resourceVersion : undefined
+  const metadata = {
+    ...parseMetadata(object.metadata, problems),
+    ...(typeof version === 'string' ? { resourceVersion: version } : {}),
+  }
   const spec = parseSpec(known.value, object.spec, problems)
   if (problems.failed) return { ok: false, problems: problems.list }
   const resource = { kind: known.value, apiVersion, metadata, spec, origin, warnings: problems.list } as AnyResource

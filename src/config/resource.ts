@@ -9,6 +9,8 @@ export interface ResourceMetadata {
   readonly annotations: Readonly<Record<string, string>>
   /** Milliseconds since the epoch; 0 when unknown. The older resource wins a conflict. */
   readonly creationMs: number
+  /** Only of extensions: their agents fetch modules anew for a new version. */
+  readonly resourceVersion?: string
 }
 
 /** Where a resource was written; lines count from 1. */
@@ -41,6 +43,7 @@ export type PeerAuthentication = Resource<'PeerAuthentication'>
 export type RequestAuthentication = Resource<'RequestAuthentication'>
 export type AuthorizationPolicy = Resource<'AuthorizationPolicy'>
 export type Telemetry = Resource<'Telemetry'>
+export type TrafficExtension = Resource<'TrafficExtension'>
 export type WasmPlugin = Resource<'WasmPlugin'>
 
 /** Any parsed resource, told apart by `kind`. */

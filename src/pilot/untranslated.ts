@@ -5,7 +5,6 @@ import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 /** Whole kinds that nothing is generated from yet, with what that means. */
 const KINDS: Partial<Record<IstioKind, string>> = {
-  WasmPlugin: 'WasmPlugin is not translated yet: no extension runs',
   WorkloadGroup: 'WorkloadGroup is not translated yet: workloads do not register themselves',
   ProxyConfig: 'ProxyConfig is not translated yet: the mesh-wide proxy settings apply',
 }
@@ -46,6 +45,9 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
+    case 'WasmPlugin':
+    case 'TrafficExtension':
+      return [{ path: 'spec', set: true, instead: 'Envoy runs it, proxies of Outrigger leave it out' }]
     case 'Telemetry':
       return (resource.spec.tracing ?? []).flatMap((tracing, i) =>
         Object.entries(tracing.customTags ?? {}).map(([name, tag]) => ({

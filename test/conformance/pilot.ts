@@ -11,6 +11,8 @@ import type { PushContext } from '../../src/pilot/model/push-context.ts'
 
 /** The extensions that Istio's Envoy build has beside stock Envoy's. */
 const ISTIO_EXTENSIONS = ['istio.metadata_exchange', 'istio.alpn', 'istio.stats']
+/** What extensions need: as stock Envoy lists them. */
+export const RUNNABLE_EXTENSIONS = ['envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua']
 
 /** Objects of a YAML stream; a missing namespace is `default`, a missing creation time the same for all. */
 export function readObjects(yaml: string): KubeObject[] {
@@ -81,7 +83,7 @@ export function proxyNodeOf(proxy: ProxyDescription): ProxyNode {
     create(NodeSchema, {
       id: `${proxy.type}~${proxy.ip}~${proxy.pod}.${proxy.namespace}~${proxy.namespace}.svc.cluster.local`,
       locality: { region, zone, subZone },
-      extensions: ISTIO_EXTENSIONS.map((name) => ({ name })),
+      extensions: [...ISTIO_EXTENSIONS, ...RUNNABLE_EXTENSIONS].map((name) => ({ name })),
       metadata: {
         NAMESPACE: proxy.namespace,
         SERVICE_ACCOUNT: proxy.serviceAccount,

@@ -48,6 +48,7 @@ const KINDS = [
   'RequestAuthentication.security.istio.io',
   'AuthorizationPolicy.security.istio.io',
   'Telemetry.telemetry.istio.io',
+  'TrafficExtension.extensions.istio.io',
   'WasmPlugin.extensions.istio.io',
 ]
 

@@ -1,10 +1,9 @@
+// Extensions of the proxy's filter chains: WasmPlugin, TrafficExtension, and the ProxyConfig resource.
 import { type Infer, integer, list, map, message, oneOfNames, required, string, struct } from '../schema.ts'
 import { policySelector, targetReference, targetReferences } from './common.ts'
 
-export const wasmPlugin = message({
-  selector: policySelector,
-  targetRef: targetReference,
-  targetRefs: targetReferences,
+/** What both kinds say of a module. */
+const wasmFields = {
   url: required(string({ minLength: 1 })),
   sha256: string({ pattern: /^$|^[a-f0-9]{64}$/ }),
   imagePullPolicy: oneOfNames('UNSPECIFIED_POLICY', 'IfNotPresent', 'Always'),
@@ -12,9 +11,7 @@ export const wasmPlugin = message({
   verificationKey: string(),
   pluginConfig: struct,
   pluginName: string({ minLength: 1, maxLength: 256 }),
-  phase: oneOfNames('UNSPECIFIED_PHASE', 'AUTHN', 'AUTHZ', 'STATS'),
   failStrategy: oneOfNames('FAIL_CLOSE', 'FAIL_OPEN', 'FAIL_RELOAD'),
-  priority: integer(),
   vmConfig: message({
     env: list(
       message({
@@ -25,15 +22,48 @@ export const wasmPlugin = message({
       { max: 256 },
     ),
   }),
-  match: list(
-    message({
-      mode: oneOfNames('UNDEFINED', 'CLIENT', 'SERVER', 'CLIENT_AND_SERVER'),
-      ports: list(message({ number: required(integer({ min: 1, max: 65535 })) })),
-    }),
-  ),
   type: oneOfNames('UNSPECIFIED_PLUGIN_TYPE', 'HTTP', 'NETWORK'),
+}
+
+/** Which listeners an extension is for. */
+const trafficSelectors = list(
+  message({
+    mode: oneOfNames('UNDEFINED', 'CLIENT', 'SERVER', 'CLIENT_AND_SERVER'),
+    ports: list(message({ number: required(integer({ min: 1, max: 65535 })) })),
+  }),
+)
+export type TrafficSelectors = Infer<typeof trafficSelectors>
+
+export const wasmPlugin = message({
+  selector: policySelector,
+  targetRef: targetReference,
+  targetRefs: targetReferences,
+  phase: oneOfNames('UNSPECIFIED_PHASE', 'AUTHN', 'AUTHZ', 'STATS'),
+  priority: integer(),
+  match: trafficSelectors,
+  ...wasmFields,
 })
 export type WasmPluginSpec = Infer<typeof wasmPlugin>
+
+const wasmConfig = message(wasmFields)
+export type WasmConfig = Infer<typeof wasmConfig>
+
+/** 64 KiB of Lua: more is refused, as by istiod. */
+const luaConfig = message({ inlineCode: required(string({ minLength: 1, maxLength: 65536 })) })
+
+export const trafficExtension = message(
+  {
+    selector: policySelector,
+    targetRefs: targetReferences,
+    phase: oneOfNames('UNSPECIFIED', 'AUTHN', 'AUTHZ', 'STATS'),
+    priority: integer(),
+    match: trafficSelectors,
+    wasm: wasmConfig,
+    lua: luaConfig,
+  },
+  { oneof: [['wasm', 'lua']] },
+)
+export type TrafficExtensionSpec = Infer<typeof trafficExtension>
 
 /** The ProxyConfig resource (not the mesh-wide message of the same name). */
 export const proxyConfigResource = message({

@@ -1,5 +1,6 @@
-// Telemetry, EnvoyFilter, WasmPlugin, ProxyConfig.
-import type { EnvoyFilter, ProxyConfigResource, Telemetry, WasmPlugin } from '../resource.ts'
+// Telemetry, EnvoyFilter, WasmPlugin, TrafficExtension, ProxyConfig.
+import type { EnvoyFilter, ProxyConfigResource, Telemetry, TrafficExtension, WasmPlugin } from '../resource.ts'
+import type { WasmConfig } from '../resources/wasm-plugin.ts'
 import type { Problems } from '../schema.ts'
 import { checkLabels, checkSelector, checkTargets } from './common.ts'
 
@@ -86,12 +87,22 @@ const SCHEMES = new Set(['', 'http', 'https', 'file', 'oci'])
 
 export function validateWasmPlugin({ spec }: WasmPlugin, problems: Problems): void {
   checkTargets(spec, problems)
+  validateModule(spec, 'spec', problems)
+}
+
+export function validateTrafficExtension({ spec }: TrafficExtension, problems: Problems): void {
+  checkTargets(spec, problems)
+  if (!spec.wasm && !spec.lua) problems.error('spec', 'one of wasm and lua is required')
+  if (spec.wasm) validateModule(spec.wasm, 'spec.wasm', problems)
+}
+
+function validateModule(spec: WasmConfig, at: string, problems: Problems): void {
   const scheme = /^([a-zA-Z][a-zA-Z0-9+.-]*):\/\//.exec(spec.url)?.[1] ?? ''
   if (!SCHEMES.has(scheme))
-    problems.error('spec.url', `scheme "${scheme}" is not supported`, 'use http, https, file or oci')
+    problems.error(`${at}.url`, `scheme "${scheme}" is not supported`, 'use http, https, file or oci')
   const names = new Set<string>()
   spec.vmConfig?.env?.forEach((env, i) => {
-    const path = `spec.vmConfig.env[${i}]`
+    const path = `${at}.vmConfig.env[${i}]`
     if (names.has(env.name)) problems.error(`${path}.name`, `"${env.name}" is defined twice`)
     names.add(env.name)
     if (env.valueFrom === 'HOST' && env.value)

@@ -3,7 +3,13 @@ import type { IstioKind } from '../kinds.ts'
 import type { Resource } from '../resource.ts'
 import type { Problems } from '../schema.ts'
 import { validateDestinationRule } from './destination-rule.ts'
-import { validateEnvoyFilter, validateProxyConfig, validateTelemetry, validateWasmPlugin } from './extensions.ts'
+import {
+  validateEnvoyFilter,
+  validateProxyConfig,
+  validateTelemetry,
+  validateTrafficExtension,
+  validateWasmPlugin,
+} from './extensions.ts'
 import { validateGateway } from './gateway.ts'
 import { validateAuthorizationPolicy, validatePeerAuthentication, validateRequestAuthentication } from './security.ts'
 import { validateServiceEntry, validateWorkloadEntry, validateWorkloadGroup } from './service-entry.ts'
@@ -26,5 +32,6 @@ export const VALIDATORS: { readonly [K in IstioKind]: Validator<K> } = {
   RequestAuthentication: validateRequestAuthentication,
   AuthorizationPolicy: validateAuthorizationPolicy,
   Telemetry: validateTelemetry,
+  TrafficExtension: validateTrafficExtension,
   WasmPlugin: validateWasmPlugin,
 }

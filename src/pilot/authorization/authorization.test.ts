@@ -28,7 +28,7 @@ test('policies of the root namespace, the namespace and the selector apply, AUDI
 
 test('on TCP an ALLOW rule about HTTP admits nobody; its filter stays', () => {
   const push = new TestMesh(policy('a', '{rules: [{to: [{operation: {methods: [GET]}}]}]}')).push()
-  assert.equal(networkSecurity(push, testProxy()).length, 1)
+  assert.equal(networkSecurity(push, testProxy()).rbac.length, 1)
 })
 
 test('an alias of the trust domain stands for all of them; identities of others stay as they are', () => {

@@ -13,9 +13,15 @@ import { policiesFor } from './select.ts'
 /** The order in which Envoy must ask. */
 const ORDER: readonly EnforcedAction[] = ['AUDIT', 'DENY', 'ALLOW']
 
+/** Security of TCP chains, in its places. */
+export interface NetworkSecurityFilters {
+  readonly custom: readonly Filter[]
+  readonly rbac: readonly Filter[]
+}
+
 interface WorkloadSecurity {
   readonly http: HttpSecurityFilters
-  readonly network: readonly Filter[]
+  readonly network: NetworkSecurityFilters
 }
 
 const memo = new WeakMap<ProxyNode, { readonly push: PushContext; readonly security: WorkloadSecurity }>()
@@ -41,7 +47,7 @@ export function httpSecurity(push: PushContext, proxy: ProxyNode): HttpSecurityF
   return securityOf(push, proxy).http
 }
 
-export function networkSecurity(push: PushContext, proxy: ProxyNode): readonly Filter[] {
+export function networkSecurity(push: PushContext, proxy: ProxyNode): NetworkSecurityFilters {
   return securityOf(push, proxy).network
 }
 
@@ -61,15 +67,18 @@ export function authorizationHttpFilters(
 }
 
 /** Network filters of the same policies, for TCP chains. */
-export function authorizationNetworkFilters(policies: readonly AuthorizationPolicy[], push: PushContext): Filter[] {
+export function authorizationNetworkFilters(
+  policies: readonly AuthorizationPolicy[],
+  push: PushContext,
+): NetworkSecurityFilters {
   const trustDomains = trustDomainsOf(push)
-  return [
-    ...customNetworkFilters(withAction(policies, 'CUSTOM'), push, trustDomains),
-    ...ORDER.flatMap((action) => {
+  return {
+    custom: customNetworkFilters(withAction(policies, 'CUSTOM'), push, trustDomains),
+    rbac: ORDER.flatMap((action) => {
       const list = withAction(policies, action)
       return list.length > 0 ? [networkRbacFilter(rbacRules(list, action, true, trustDomains))] : []
     }),
-  ]
+  }
 }
 
 function trustDomainsOf({ mesh }: PushContext): readonly string[] {

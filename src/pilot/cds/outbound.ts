@@ -148,8 +148,8 @@ function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushCon
     altStatName: `${name};`,
     clusterDiscoveryType: dynamicForwardProxyType(serviceDnsCache(service, proxy), insecure),
     lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED,
+    connectTimeout: durationOf(push.mesh.connectTimeout),
     circuitBreakers: unlimitedCircuitBreakers(),
-    commonLbConfig: {},
     filters: metadataExchangeFilters(proxy),
   })
   applyConnectionPool(cluster, http, policy.connectionPool, push.mesh)

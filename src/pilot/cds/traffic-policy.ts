@@ -7,6 +7,7 @@ import {
 import {
   type Cluster,
   Cluster_CommonLbConfig_LocalityWeightedLbConfigSchema,
+  Cluster_CommonLbConfigSchema,
   Cluster_DiscoveryType,
   Cluster_LbPolicy,
   Cluster_SlowStartConfigSchema,
@@ -117,7 +118,13 @@ export function applyOutlierDetection(
     out.enforcingLocalOriginSuccessRate = 0
   }
   cluster.outlierDetection = out
-  if (outlier.minHealthPercent) cluster.commonLbConfig!.healthyPanicThreshold!.value = outlier.minHealthPercent
+  if (outlier.minHealthPercent) {
+    cluster.commonLbConfig ??= create(Cluster_CommonLbConfigSchema)
+    cluster.commonLbConfig.healthyPanicThreshold = {
+      $typeName: 'envoy.type.v3.Percent',
+      value: outlier.minHealthPercent,
+    }
+  }
   if (outlier.outlierDetectionHttpErrorCodes?.length) http.errorCodes = outlier.outlierDetectionHttpErrorCodes
 }
 

@@ -23,6 +23,9 @@ import {
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { MongoProxySchema } from '../../api/gen/envoy/extensions/filters/network/mongo_proxy/v3/mongo_proxy_pb.js'
 import { FilterConfigSchema as AlpnSchema, FilterConfig_Protocol } from '../../api/gen/istio/alpn_pb.js'
+import type { NetworkSecurityFilters } from '../authorization/workload.ts'
+import { extensionsFor, PHASES } from '../extensions/extension.ts'
+import { httpExtensionFilters, networkExtensionFilters } from '../extensions/filters.ts'
 import type { Service } from '../model/service.ts'
 import { istioStatsConfig } from '../telemetry/istio-stats.ts'
 import { anyHostDnsCache, dynamicForwardProxyFilter, serviceDnsCache } from '../xds/dynamic-dns.ts'
@@ -106,15 +109,25 @@ export function httpFilters(
     readonly grpcWeb: boolean
     readonly security: HttpSecurityFilters
     readonly dynamic?: readonly Service[]
+    readonly port: number
   },
 ): HttpFilter[] {
-  const { grpcWeb, security, dynamic = [] } = options
+  const { grpcWeb, security, dynamic = [], port } = options
+  const extensions = extensionsFor(context.push, context.proxy, kind, port, 'http')
   const filters: HttpFilter[] = []
   if (context.canExchangeMetadata) {
     const inMesh = context.proxyConfig.proxyHeaders?.metadataExchangeHeaders?.mode === 'IN_MESH'
     filters.push(kind === 'inbound' ? METADATA_DOWNSTREAM : inMesh ? METADATA_IN_MESH : METADATA_UPSTREAM)
   }
-  filters.push(...security.custom, ...security.jwt, ...security.rbac)
+  filters.push(
+    ...security.custom,
+    ...httpExtensionFilters(extensions.AUTHN),
+    ...security.jwt,
+    ...httpExtensionFilters(extensions.AUTHZ),
+    ...security.rbac,
+    ...httpExtensionFilters(extensions.STATS),
+    ...httpExtensionFilters(extensions.UNSPECIFIED),
+  )
   if (grpcWeb) filters.push(GRPC_WEB)
   filters.push(GRPC_STATS)
   if (kind !== 'inbound' && context.canOverrideAlpn) filters.push(ALPN)
@@ -132,6 +145,33 @@ export function httpFilters(
   }
   filters.push(context.proxyConfig.proxyHeaders?.envoyDebugHeaders?.disabled ? QUIET_ROUTER : ROUTER)
   return filters
+}
+
+/** What stands before the last filter of a TCP chain: security (none on the way out), extensions, metrics. */
+export function tcpFilters(
+  context: ListenerContext,
+  kind: ListenerClass,
+  port: number,
+  security: NetworkSecurityFilters = NO_NETWORK_SECURITY,
+): Filter[] {
+  const extensions = extensionsFor(context.push, context.proxy, kind, port, 'network')
+  return [
+    ...security.custom,
+    ...networkExtensionFilters(extensions.AUTHN),
+    ...networkExtensionFilters(extensions.AUTHZ),
+    ...security.rbac,
+    ...networkExtensionFilters(extensions.STATS),
+    ...networkExtensionFilters(extensions.UNSPECIFIED),
+    ...tcpStatsFilters(context, kind),
+  ]
+}
+
+const NO_NETWORK_SECURITY: NetworkSecurityFilters = { custom: [], rbac: [] }
+
+/** Network extensions of an HTTP chain: all of them before the connection manager. */
+export function extensionsBeforeHttp(context: ListenerContext, kind: ListenerClass, port: number): Filter[] {
+  const extensions = extensionsFor(context.push, context.proxy, kind, port, 'network')
+  return PHASES.flatMap((phase) => networkExtensionFilters(extensions[phase]))
 }
 
 /** `istio.stats` for a TCP chain; none without a metrics provider. */

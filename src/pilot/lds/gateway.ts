@@ -4,7 +4,7 @@ import { TrafficDirection, type TransportSocket } from '../../api/gen/envoy/conf
 import type { Filter, FilterChain } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import type { VirtualService } from '../../config/index.ts'
-import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
+import { httpSecurity } from '../authorization/workload.ts'
 import {
   commonHosts,
   isHttpServer,
@@ -23,7 +23,7 @@ import { chainMatch, filterChain, MUTUAL_TLS_ALPN, type OutboundChain } from './
 import type { ListenerContext } from './context.ts'
 import { PROXY_PROTOCOL, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
-import { httpConnectionManager } from './http-connection-manager.ts'
+import { httpChainFilters } from './http-connection-manager.ts'
 import { l4MatchApplies } from './l4-chains.ts'
 import { WILDCARD } from './outbound.ts'
 import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
@@ -45,7 +45,7 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
   const bind = port.bind || WILDCARD
   const name = `${bind}_${port.port}`
   const chains = isHttp(port.protocol)
-    ? [filterChain([httpFilter(context, port.servers[0]!, name)], undefined, null)]
+    ? [filterChain(httpFilters(context, port.servers[0]!, name), undefined, null)]
     : tlsAndTcpChains(context, port, name)
   if (chains.length === 0) return null
   const inspects = chains.some((chain) => chain.transportSocket || chain.filterChainMatch?.serverNames.length)
@@ -63,13 +63,14 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
   })
 }
 
-function httpFilter(context: ListenerContext, server: MergedServer, listenerName: string): Filter {
-  return httpConnectionManager(context, {
+function httpFilters(context: ListenerContext, server: MergedServer, listenerName: string): Filter[] {
+  return httpChainFilters(context, {
     kind: 'gateway',
     statPrefix: `outbound_${listenerName}`,
     routes: server.routeName,
     grpcWeb: server.protocol === 'GRPC-Web',
     security: httpSecurity(context.push, context.proxy),
+    port: server.server.port.number,
   })
 }
 
@@ -82,7 +83,7 @@ function tlsAndTcpChains(context: ListenerContext, port: MergedPort, name: strin
     const { server, sniHosts } = merged
     if (isHttpServer(server)) {
       const socket = gatewayTlsSocket(server.tls!, context.mesh)
-      https.push(chain(sniHosts, [httpFilter(context, merged, name)], socket))
+      https.push(chain(sniHosts, httpFilters(context, merged, name), socket))
     } else if (server.tls?.mode === 'AUTO_PASSTHROUGH') tcp.push(...autoPassthroughChains(context, merged))
     else if (server.tls && isPassthrough(server)) tcp.push(...passthroughChains(context, merged, passthroughNames))
     else {
@@ -133,10 +134,7 @@ function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter
         !tcp.match?.length ||
         tcp.match.some((match) => l4MatchApplies(match, context.proxy, gateway, server.port.number))
       if (fits) {
-        return [
-          ...networkSecurity(context.push, context.proxy),
-          ...routeFilters(context, tcp.route ?? [], serverPort(merged), vs.metadata, 'gateway'),
-        ]
+        return routeFilters(context, tcp.route ?? [], serverPort(merged), vs.metadata, 'gateway')
       }
     }
   }
@@ -154,7 +152,7 @@ function passthroughChains(context: ListenerContext, merged: MergedServer, taken
         if (match.sniHosts.some((name) => taken.has(name))) continue
         for (const name of match.sniHosts) taken.add(name)
         const filters = routeFilters(context, tls.route ?? [], serverPort(merged), vs.metadata, 'gateway')
-        chains.push(chain(match.sniHosts, [...networkSecurity(context.push, context.proxy), ...filters], undefined))
+        chains.push(chain(match.sniHosts, filters, undefined))
       }
     }
   }

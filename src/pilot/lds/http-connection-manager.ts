@@ -18,7 +18,7 @@ import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
 import { ADS_WITHOUT_TIMEOUT, cidrRange, durationOf } from '../xds/messages.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
-import { type HttpSecurityFilters, httpFilters, networkFilter } from './filters.ts'
+import { extensionsBeforeHttp, type HttpSecurityFilters, httpFilters, networkFilter } from './filters.ts'
 
 export interface HttpChainOptions {
   readonly kind: ListenerClass
@@ -28,6 +28,8 @@ export interface HttpChainOptions {
   readonly routes: string | RouteConfiguration
   readonly grpcWeb: boolean
   readonly security: HttpSecurityFilters
+  /** What extensions call the listener's port: that of the service outbound, of the server, of the workload inbound. */
+  readonly port: number
   /** Wildcard services whose hosts are resolved as requests name them. */
   readonly dynamic?: readonly Service[]
   /** The port is declared to speak HTTP/2. */
@@ -47,6 +49,11 @@ export function httpConnectionManager(context: ListenerContext, options: HttpCha
     'envoy.filters.network.http_connection_manager',
     anyPack(HttpConnectionManagerSchema, build(context, options)),
   )
+}
+
+/** The network filters of an HTTP chain: extensions, then the connection manager. */
+export function httpChainFilters(context: ListenerContext, options: HttpChainOptions): Filter[] {
+  return [...extensionsBeforeHttp(context, options.kind, options.port), httpConnectionManager(context, options)]
 }
 
 function build(context: ListenerContext, options: HttpChainOptions): HttpConnectionManager {

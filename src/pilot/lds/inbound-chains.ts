@@ -15,9 +15,9 @@ import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts
 import { MUTUAL_TLS_ALPN, PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { mutualTlsSocket } from './downstream-tls.ts'
-import { mongoFilter, tcpMetadataFilters, tcpStatsFilters } from './filters.ts'
+import { mongoFilter, tcpFilters, tcpMetadataFilters, tcpStatsFilters } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
-import { httpConnectionManager } from './http-connection-manager.ts'
+import { httpChainFilters } from './http-connection-manager.ts'
 import { tcpProxy } from './tcp-proxy.ts'
 
 /** One port that the workload serves. */
@@ -164,13 +164,13 @@ function build(
     transportSocket: kind.terminate ? mutualTlsSocket(context.mesh, kind.kind) : undefined,
     filters: [
       ...tcpMetadataFilters(context),
-      ...(kind.kind === 'http' ? [httpFilterOf(context, port, httpStatPrefix)] : tcpFilters(context, port)),
+      ...(kind.kind === 'http' ? httpFiltersOf(context, port, httpStatPrefix) : tcpFiltersOf(context, port)),
     ],
   })
 }
 
-function httpFilterOf(context: ListenerContext, port: InboundPort, statPrefix: string): Filter {
-  return httpConnectionManager(context, {
+function httpFiltersOf(context: ListenerContext, port: InboundPort, statPrefix: string): Filter[] {
+  return httpChainFilters(context, {
     kind: 'inbound',
     statPrefix,
     routes: inboundRouteConfiguration({
@@ -183,13 +183,13 @@ function httpFilterOf(context: ListenerContext, port: InboundPort, statPrefix: s
     grpcWeb: port.protocol === 'GRPC-Web',
     http2: isHttp2(port.protocol),
     security: httpSecurity(context.push, context.proxy),
+    port: port.targetPort,
   })
 }
 
-function tcpFilters(context: ListenerContext, port: InboundPort): Filter[] {
+function tcpFiltersOf(context: ListenerContext, port: InboundPort): Filter[] {
   return [
-    ...networkSecurity(context.push, context.proxy),
-    ...tcpStatsFilters(context, 'inbound'),
+    ...tcpFilters(context, 'inbound', port.port, networkSecurity(context.push, context.proxy)),
     ...(port.protocol === 'Mongo' ? [mongoFilter(port.cluster)] : []),
     tcpProxy(context, {
       kind: 'inbound',

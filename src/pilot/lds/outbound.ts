@@ -13,7 +13,7 @@ import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, type OutboundChain, PLAINTEXT_HTTP_ALPN, sameMatch } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
-import { httpConnectionManager } from './http-connection-manager.ts'
+import { httpChainFilters } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
 import { catchAllFilters } from './tcp-proxy.ts'
 
@@ -212,16 +212,15 @@ function finish(context: ListenerContext, entry: Entry): Listener {
   })
   for (const chain of entry.chains) {
     const filters = chain.http
-      ? [
-          httpConnectionManager(context, {
-            kind: 'outbound',
-            statPrefix: `outbound_${name}`,
-            routes: chain.http.routes,
-            grpcWeb: chain.http.grpcWeb,
-            dynamic: chain.http.dynamic,
-            security: NO_SECURITY,
-          }),
-        ]
+      ? httpChainFilters(context, {
+          kind: 'outbound',
+          statPrefix: `outbound_${name}`,
+          routes: chain.http.routes,
+          grpcWeb: chain.http.grpcWeb,
+          dynamic: chain.http.dynamic,
+          security: NO_SECURITY,
+          port: entry.port,
+        })
       : chain.filters
     // The chain without conditions becomes the default, so that a half-matching connection is not dropped.
     if (matchesAll(chain)) listener.defaultFilterChain = filterChain(filters, undefined, chain.source)
@@ -245,16 +244,15 @@ export function httpProxyListener(context: ListenerContext): Listener | null {
   const port = context.proxy.httpProxyPort || context.mesh.proxyHttpPort
   if (port === 0) return null
   const name = `${LOCALHOST}_${port}`
-  const filters = [
-    httpConnectionManager(context, {
-      kind: 'outbound',
-      statPrefix: `outbound_${name}`,
-      routes: 'http_proxy',
-      grpcWeb: false,
-      security: NO_SECURITY,
-      httpProxy: true,
-    }),
-  ]
+  const filters = httpChainFilters(context, {
+    kind: 'outbound',
+    statPrefix: `outbound_${name}`,
+    routes: 'http_proxy',
+    grpcWeb: false,
+    security: NO_SECURITY,
+    httpProxy: true,
+    port,
+  })
   return create(ListenerSchema, {
     name,
     address: addressOf(LOCALHOST, port),

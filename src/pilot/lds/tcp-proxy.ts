@@ -4,6 +4,7 @@ import { anyPack, type Duration } from '@bufbuild/protobuf/wkt'
 import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { TcpProxySchema } from '../../api/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { parseDuration, type RouteDestination, type TrafficPolicy } from '../../config/index.ts'
+import { networkSecurity } from '../authorization/workload.ts'
 import { statName } from '../cds/stat-name.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
@@ -11,7 +12,7 @@ import { isDynamicDns, serviceDnsCache, sniForwardProxyFilter } from '../xds/dyn
 import { durationOf } from '../xds/messages.ts'
 import { BLACK_HOLE_CLUSTER, outboundClusterName, outboundSni, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
-import { mongoFilter, networkFilter, tcpStatsFilters } from './filters.ts'
+import { mongoFilter, networkFilter, tcpFilters, tcpStatsFilters } from './filters.ts'
 
 type TcpProxyInit = MessageInitShape<typeof TcpProxySchema>
 
@@ -94,7 +95,7 @@ export function singleDestinationFilters(
   const dynamic = isDynamicDns(service) ? [sniForwardProxyFilter(serviceDnsCache(service, context.proxy), port)] : []
   const cluster = outboundClusterName(port, '', service.hostname)
   return [
-    ...tcpStatsFilters(context, 'outbound'),
+    ...tcpFilters(context, 'outbound', port),
     ...dynamic,
     ...clusterFilters(context, { cluster, service, subset: '', port, listenerPort, kind: 'outbound' }),
   ]
@@ -150,7 +151,7 @@ export function passthroughFilters(
   const { loadBalancer, limits } = policyOf(context, service, port, subset) ?? {}
   const template = context.mesh.outboundClusterStatName
   return [
-    ...tcpStatsFilters(context, 'gateway'),
+    ...tcpFilters(context, 'gateway', port),
     tcpProxy(context, {
       kind: 'gateway',
       statPrefix: statName(template, { name: cluster, service, port: servicePort, subset: { name: subset } }),
@@ -177,12 +178,11 @@ export function routeFilters(
   const service = context.scope.servicesByHost.get(first.destination.host)
   const cluster = clusterOf(first)
   const port = Number(cluster.split('|')[1])
+  const security = kind === 'gateway' ? networkSecurity(context.push, context.proxy) : undefined
+  const before = tcpFilters(context, kind, number, security)
   if (routes.length === 1) {
     const subset = first.destination.subset ?? ''
-    return [
-      ...tcpStatsFilters(context, kind),
-      ...clusterFilters(context, { cluster, service, subset, port, listenerPort, kind }),
-    ]
+    return [...before, ...clusterFilters(context, { cluster, service, subset, port, listenerPort, kind })]
   }
   const clusters = routes.flatMap((route) => (route.weight ? { name: clusterOf(route), weight: route.weight } : []))
   if (clusters.length === 0) return []
@@ -190,7 +190,7 @@ export function routeFilters(
   const policy = service && policyOf(context, service, port, '')
   const statPrefix = `${owner.name}.${owner.namespace}`
   return [
-    ...tcpStatsFilters(context, kind),
+    ...before,
     ...(protocol === 'Mongo' ? [mongoFilter(statPrefix)] : []),
     tcpProxy(context, {
       kind,

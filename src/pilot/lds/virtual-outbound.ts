@@ -54,6 +54,7 @@ function dynamicDnsChain(context: ListenerContext): FilterChain {
         routes: anyHostRoutes(context.scope, context.proxyConfig),
         grpcWeb: false,
         security: NO_SECURITY,
+        port: 0,
       }),
     ],
   })

@@ -9,6 +9,7 @@ import {
   type Resource,
   type Sidecar,
 } from '../../config/index.ts'
+import { extensionsOf } from '../extensions/extension.ts'
 import { parseExportTo } from '../registry/kube.ts'
 import type { RegistrySnapshot } from '../registry/registry.ts'
 import { buildSidecarScope } from './build-sidecar-scope.ts'
@@ -115,6 +116,7 @@ class Snapshot implements PushContext {
   readonly requestAuthentications: PushContext['requestAuthentications']
   readonly authorizationPolicies: PushContext['authorizationPolicies']
   readonly envoyFilters: PushContext['envoyFilters']
+  readonly extensions: PushContext['extensions']
   readonly telemetries: PushContext['telemetries']
   readonly keySets: PushContext['keySets']
   readonly credentialGrants: PushContext['credentialGrants']
@@ -147,6 +149,10 @@ class Snapshot implements PushContext {
     this.authorizationPolicies = resources.AuthorizationPolicy
     this.envoyFilters = resources.EnvoyFilter
     this.telemetries = resources.Telemetry
+    this.extensions =
+      same('WasmPlugin') && same('TrafficExtension')
+        ? before!.extensions
+        : extensionsOf([...resources.WasmPlugin, ...resources.TrafficExtension].sort(compareByAge))
     this.keySets = inputs.keySets
     this.credentialGrants = inputs.credentialGrants
     this.virtualServices = same('VirtualService')

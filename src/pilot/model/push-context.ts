@@ -11,6 +11,7 @@ import type {
   Sidecar,
   Telemetry,
 } from '../../config/index.ts'
+import type { Extension } from '../extensions/extension.ts'
 import type { DestinationRuleIndex } from './destination-rules.ts'
 import type { NetworkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
@@ -56,6 +57,8 @@ export interface PushContext {
   readonly requestAuthentications: readonly RequestAuthentication[]
   readonly authorizationPolicies: readonly AuthorizationPolicy[]
   readonly envoyFilters: readonly EnvoyFilter[]
+  /** WasmPlugins and TrafficExtensions, oldest first. */
+  readonly extensions: readonly Extension[]
   readonly telemetries: readonly Telemetry[]
   /** JWKS documents fetched for RequestAuthentications, by where they came from. */
   readonly keySets: ReadonlyMap<string, string>

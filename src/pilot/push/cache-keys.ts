@@ -13,6 +13,9 @@ import type { PushContext } from '../model/push-context.ts'
 import { localityText, serviceKey } from '../model/service.ts'
 import { countsAttempts } from '../rds/index.ts'
 
+/** Filters that extensions need. */
+const RUNNABLE = ['envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua']
+
 /** What of a proxy itself decides its clusters: kind, extensions it has, address families. */
 export function proxyClass(proxy: ProxyNode): string {
   const v4 = proxy.ips.some((ip) => !ip.includes(':'))
@@ -24,7 +27,8 @@ export function proxyClass(proxy: ProxyNode): string {
         .join(',')
     : '-'
   const upstream = proxy.extensions?.has('envoy.filters.network.upstream.metadata_exchange') ?? false
-  return `${proxy.type}/${extensions}/${upstream}/${v4 ? 4 : ''}${v6 ? 6 : ''}`
+  const runs = RUNNABLE.filter((name) => proxy.extensions?.has(name)).join(',')
+  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}`
 }
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */
@@ -115,7 +119,7 @@ function listenerClass(proxy: ProxyNode): string {
 /** The key of a sidecar's outbound listeners, all of them. */
 export function outboundListenersKey(proxy: ProxyNode, push: PushContext): string {
   const scope = push.sidecarScope(proxy)
-  const base = `${scope.key}|${versionOf(push.telemetries)}|${versionOf(patchesFor(proxy, push))}|${listenerClass(proxy)}`
+  const base = `${scope.key}|${versionOf(push.telemetries)}|${versionOf(push.extensions)}|${versionOf(patchesFor(proxy, push))}|${listenerClass(proxy)}`
   // Headless services have a listener for each endpoint but the proxy's own.
   const headless = scope.hasPassthrough
   return headless ? `${base}|${versionOf(push.endpoints)}|${proxy.ips.join(',')}` : base

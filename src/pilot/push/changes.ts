@@ -20,9 +20,10 @@ const KINDS_OF_TYPE: Readonly<Record<string, ReadonlySet<IstioKind>>> = {
     'RequestAuthentication',
     'Sidecar',
     'Telemetry',
+    'TrafficExtension',
     'WasmPlugin',
   ]),
-  [ECDS_TYPE]: new Set(['EnvoyFilter']),
+  [ECDS_TYPE]: new Set(['EnvoyFilter', 'TrafficExtension', 'WasmPlugin']),
   [RDS_TYPE]: new Set(['DestinationRule', 'EnvoyFilter', 'Gateway', 'Sidecar', 'VirtualService']),
 }
 
@@ -55,6 +56,8 @@ export type Extent = 'none' | 'endpoints' | 'all'
 export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, push: PushContext): Extent {
   if (changes.all) return 'all'
   if (typeUrl === SDS_TYPE) return concernsCredentials(changes.credentials, proxy.namespace, push) ? 'all' : 'none'
+  // Pull secrets of extensions.
+  if (typeUrl === ECDS_TYPE && changes.credentials.size > 0 && push.extensions.length > 0) return 'all'
   if (typeUrl === NDS_TYPE) return changesNames(changes, push) ? 'all' : 'none'
   const kinds = KINDS_OF_TYPE[typeUrl]
   if (!kinds) return 'none'

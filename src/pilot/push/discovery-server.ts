@@ -10,7 +10,7 @@ import type {
   XdsConnection,
   XdsHandler,
 } from '../../xds/server-types.ts'
-import { CDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -333,7 +333,8 @@ export class DiscoveryServer implements XdsHandler {
       return []
     }
     const end = this.options.metrics.pushTime.startTimer({ type: shortType(typeUrl) })
-    const resources = this.options.generator.generate(typeUrl, client.proxy, this.push!, names)
+    const withSecrets = typeUrl === ECDS_TYPE && provedNamespace(client)
+    const resources = this.options.generator.generate(typeUrl, client.proxy, this.push!, names, withSecrets)
     end()
     return resources
   }

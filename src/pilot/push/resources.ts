@@ -71,8 +71,17 @@ export class ResourceGenerator {
   private placed = new Map<string, Map<string, EncodedResource>>()
   private memoFor: PushContext | null = null
 
-  /** Resources of a type; `names` null means all. Names without a resource are not in the answer. */
-  generate(typeUrl: string, proxy: ProxyNode, push: PushContext, names: Iterable<string> | null): EncodedResource[] {
+  /**
+   * Resources of a type; `names` null means all. Names without a resource are not in the answer. `withSecrets`: the proxy
+   * proved who it is, so that extensions may carry the pull secrets of its namespace.
+   */
+  generate(
+    typeUrl: string,
+    proxy: ProxyNode,
+    push: PushContext,
+    names: Iterable<string> | null,
+    withSecrets = false,
+  ): EncodedResource[] {
     if (proxy.generator === 'grpc' && typeUrl !== EDS_TYPE) return this.generateGrpc(typeUrl, proxy, push, names ?? [])
     switch (typeUrl) {
       case CDS_TYPE:
@@ -86,7 +95,7 @@ export class ResourceGenerator {
       case ECDS_TYPE:
         return names === null
           ? []
-          : generateExtensionConfigs(proxy, push, names).map((m) =>
+          : generateExtensionConfigs(proxy, push, names, withSecrets).map((m) =>
               encodeResource(TypedExtensionConfigSchema, m.name, m),
             )
       case NDS_TYPE:

@@ -58,15 +58,10 @@ function customTags(mesh: MeshConfig, proxy: ProxyNode, tracing: SideTelemetry['
   if (tracing.enableIstioTags ?? mesh.defaultConfig.tracing?.enableIstioTags ?? true) {
     const { labels, metadata } = proxy
     const meshId = metadata.MESH_ID
-    const workload = metadata.WORKLOAD_NAME
     tags.push(
-      literal('istio.canonical_revision', labels['service.istio.io/canonical-revision'] ?? labels.version ?? 'latest'),
-      literal(
-        'istio.canonical_service',
-        labels['service.istio.io/canonical-name'] ??
-          labels.app ??
-          (typeof workload === 'string' ? workload : 'unknown'),
-      ),
+      // Injection gives every pod these labels; what has none was not injected.
+      literal('istio.canonical_revision', labels['service.istio.io/canonical-revision'] || 'latest'),
+      literal('istio.canonical_service', labels['service.istio.io/canonical-name'] || 'unknown'),
       literal('istio.cluster_id', proxy.clusterId || 'unknown'),
       literal('istio.mesh_id', typeof meshId === 'string' && meshId !== '' ? meshId : 'unknown'),
       literal('istio.namespace', proxy.namespace || 'default'),

@@ -108,7 +108,7 @@ export function sniForwardProxyFilter(cache: DnsCacheConfig, port: number): Filt
     portSpecifier: { case: 'portValue', value: port },
   })
   return create(FilterSchema, {
-    name: 'envoy.filters.network.sni_dynamic_forward_proxy',
+    name: 'envoy.extensions.filters.network.sni_dynamic_forward_proxy',
     configType: { case: 'typedConfig', value: anyPack(SniFilterConfigSchema, config) },
   })
 }

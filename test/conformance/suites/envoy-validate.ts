@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -8,13 +8,22 @@ import { parse } from 'yaml'
 import { ClusterSchema } from '../../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
-import { type MeshConfig, type MeshNetworks, parseMeshNetworks } from '../../../src/config/index.ts'
+import type { MeshConfig } from '../../../src/config/index.ts'
 import { generateClusters } from '../../../src/pilot/cds/generate.ts'
 import { generateListeners } from '../../../src/pilot/lds/index.ts'
 import type { ProxyNode } from '../../../src/pilot/model/node.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
-import { messageJson, type ProxyDescription, proxyNodeOf, pushContextOf, readMesh, readObjects } from '../pilot.ts'
+import { inputsIn, networksOf, OWN_INPUTS, read } from '../inputs.ts'
+import {
+  messageJson,
+  type ProxyDescription,
+  proxyNodeOf,
+  pushContextOf,
+  RUNNABLE_EXTENSIONS,
+  readMesh,
+  readObjects,
+} from '../pilot.ts'
 import type { Difference, Suite } from '../suite.ts'
 
 const run = promisify(execFile)
@@ -45,31 +54,10 @@ export const suite: Suite = {
   },
 }
 
-/** Inputs beside the goldens: what they do not cover, each folder of the same form. */
-const OWN_INPUTS = join(import.meta.dirname, '..', 'inputs')
-
-function inputsIn(path: string): string[] {
-  return readdirSync(path)
-    .sort()
-    .map((name) => join(path, name))
-    .filter((folder) => existsSync(join(folder, 'input.yaml')))
-}
-
-function read(folder: string, file: string): string {
-  const path = join(folder, file)
-  return existsSync(path) ? readFileSync(path, 'utf8') : ''
-}
-
 /** Access logs are on unless the input says otherwise: they are part of what a mesh is usually installed with. */
 function meshOf(folder: string, scratch: string): MeshConfig {
   const own = folder.startsWith(OWN_INPUTS) ? (parse(read(folder, 'mesh.yaml')) as object | null) : null
   return readMesh(JSON.stringify({ accessLogFile: join(scratch, 'access.log'), ...own }))
-}
-
-function networksOf(folder: string): MeshNetworks {
-  const parsed = parseMeshNetworks(parse(read(folder, 'networks.yaml')))
-  if (!parsed.ok) throw new Error(`${folder}: ${parsed.problems[0]!.path} ${parsed.problems[0]!.message}`)
-  return parsed.value
 }
 
 async function haveEnvoy(): Promise<boolean> {
@@ -83,7 +71,7 @@ async function haveEnvoy(): Promise<boolean> {
 
 /** A node that lists only what Envoy itself is built with. */
 function stockEnvoy(proxy: ProxyNode): ProxyNode {
-  return { ...proxy, extensions: new Set(['envoy.filters.http.router']) }
+  return { ...proxy, extensions: new Set(['envoy.filters.http.router', ...RUNNABLE_EXTENSIONS]) }
 }
 
 async function refusal(config: JsonValue, scratch: string): Promise<string | null> {

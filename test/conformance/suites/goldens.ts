@@ -1,17 +1,20 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { DescMessage, JsonValue, Message } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { TypedExtensionConfigSchema } from '../../../src/api/gen/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../../src/api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
 import { generateClusters } from '../../../src/pilot/cds/generate.ts'
 import { generateEndpoints } from '../../../src/pilot/eds/generate.ts'
+import { generateExtensionConfigs } from '../../../src/pilot/envoy-filter/extensions.ts'
 import { generateListeners } from '../../../src/pilot/lds/index.ts'
 import type { ProxyNode } from '../../../src/pilot/model/node.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
 import { compareJson } from '../compare.ts'
+import { inputsIn, networksOf, OWN_INPUTS, read } from '../inputs.ts'
 import { messageJson, type ProxyDescription, proxyNodeOf, pushContextOf, readMesh, readObjects } from '../pilot.ts'
 import type { Difference, Suite } from '../suite.ts'
 
@@ -22,10 +25,8 @@ export const suite: Suite = {
     const path = join(dataDirectory, 'goldens', 'istio')
     const differences: Difference[] = []
     let total = 0
-    for (const name of readdirSync(path).sort()) {
-      const folder = join(path, name)
-      if (!existsSync(join(folder, 'input.yaml'))) continue
-      for (const result of runCase(name, folder)) {
+    for (const folder of [...inputsIn(path), ...inputsIn(OWN_INPUTS)]) {
+      for (const result of runCase(basename(folder), folder)) {
         total++
         if (result.lines.length > 0) differences.push({ id: result.id, message: result.lines.join('\n') })
       }
@@ -40,18 +41,22 @@ interface Checked {
 }
 
 function runCase(name: string, folder: string): Checked[] {
-  const meshFile = join(folder, 'mesh.yaml')
-  const mesh = readMesh(existsSync(meshFile) ? readFileSync(meshFile, 'utf8') : '')
-  const push = pushContextOf(readObjects(readFileSync(join(folder, 'input.yaml'), 'utf8')), mesh)
-  const proxies = JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as readonly ProxyDescription[]
+  const objects = readObjects(read(folder, 'input.yaml'))
+  const push = pushContextOf(objects, readMesh(read(folder, 'mesh.yaml')), networksOf(folder))
+  const proxies = JSON.parse(read(folder, 'proxies.json')) as readonly ProxyDescription[]
   return proxies.flatMap((description) => {
+    if (!existsSync(join(folder, description.name))) return []
     const proxy = proxyNodeOf(description)
     const id = `${name}/${description.name}`
     const listeners = attempt(() => generateListeners(proxy, push))
     const routeNames = new Set<string>()
     collectRouteNames(readJson(join(folder, description.name, 'listeners.json')), routeNames)
     const clusters = attempt(() => generateClusters(proxy, push))
+    const extensions = existsSync(join(folder, description.name, 'extensions.json'))
+      ? [extensionCheck(`${id}/extensions`, proxy, push, folder, description.name)]
+      : []
     return [
+      ...extensions,
       check(`${id}/listeners`, ListenerSchema, listeners, folder, description.name, 'listeners'),
       check(
         `${id}/routes`,
@@ -72,6 +77,12 @@ function runCase(name: string, folder: string): Checked[] {
       ),
     ]
   })
+}
+
+function extensionCheck(id: string, proxy: ProxyNode, push: PushContext, folder: string, name: string): Checked {
+  const names = readJson(join(folder, name, 'extensions.json')).map(nameOf)
+  const made = attempt(() => generateExtensionConfigs(proxy, push, names))
+  return check(id, TypedExtensionConfigSchema, made, folder, name, 'extensions')
 }
 
 function attempt<T>(run: () => T): T | Error {
@@ -113,7 +124,8 @@ function normalize(value: JsonValue): JsonValue {
   if (typeof value !== 'object' || value === null) return value
   const out: Record<string, JsonValue> = {}
   for (const [key, inner] of Object.entries(value)) {
-    const normalized = normalize(inner)
+    // The store's own count.
+    const normalized = key === 'ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION' ? '' : normalize(inner)
     const unordered = key === 'queryParameters' || key === 'dynamicMetadata'
     out[key] =
       unordered && Array.isArray(normalized)

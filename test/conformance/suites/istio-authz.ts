@@ -55,7 +55,10 @@ function filtersOf(test: Case, { workload, services }: File): JsonValue {
   // As the recording did: a case with providers builds CUSTOM filters only, the others build no CUSTOM ones.
   const custom = test.meshConfig !== null
   const chosen = policies.filter((policy) => (policy.spec.action === 'CUSTOM') === custom)
-  if (test.protocol === 'tcp') return toJson(FilterSchema, authorizationNetworkFilters(chosen, push))
+  if (test.protocol === 'tcp') {
+    const network = authorizationNetworkFilters(chosen, push)
+    return toJson(FilterSchema, [...network.custom, ...network.rbac])
+  }
   const filters = authorizationHttpFilters(chosen, push)
   return toJson(HttpFilterSchema, [...filters.custom, ...filters.rbac])
 }
