@@ -3,8 +3,12 @@ import type { Problem } from '../base/errors.ts'
 import type { AnyResource, IstioKind, MeshConfig } from '../config/index.ts'
 import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
+const NOT_OURS = 'Envoy runs the extension, proxies of Outrigger leave it out'
+
 /** Whole kinds that nothing is generated from yet, with what that means. */
 const KINDS: Partial<Record<IstioKind, string>> = {
+  TrafficExtension: NOT_OURS,
+  WasmPlugin: NOT_OURS,
   WorkloadGroup: 'WorkloadGroup is not translated yet: workloads do not register themselves',
   ProxyConfig: 'ProxyConfig is not translated yet: the mesh-wide proxy settings apply',
 }
@@ -45,9 +49,6 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
-    case 'WasmPlugin':
-    case 'TrafficExtension':
-      return [{ path: 'spec', set: true, instead: 'Envoy runs it, proxies of Outrigger leave it out' }]
     case 'Telemetry':
       return (resource.spec.tracing ?? []).flatMap((tracing, i) =>
         Object.entries(tracing.customTags ?? {}).map(([name, tag]) => ({
