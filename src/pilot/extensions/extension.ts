@@ -26,7 +26,7 @@ export interface Extension {
   readonly resource: Resource<'WasmPlugin'> | Resource<'TrafficExtension'>
 }
 
-export const EXTENSION_PREFIX = 'extensions.istio.io/trafficextension/'
+const EXTENSION_PREFIX = 'extensions.istio.io/trafficextension/'
 /** istiod translates WasmPlugins into TrafficExtensions of this name, which no object can have. */
 const TRANSLATED_SUFFIX = '~istio-translated-wasmplugin'
 const LOWEST_PRIORITY = -(2 ** 31)
@@ -59,7 +59,7 @@ export function extensionsOf(
 
 /** Extensions of one filter chain, by phase. */
 export type ExtensionsByPhase = Readonly<Record<Phase, readonly Extension[]>>
-export const NO_EXTENSIONS: ExtensionsByPhase = { AUTHN: [], AUTHZ: [], STATS: [], UNSPECIFIED: [] }
+const NO_EXTENSIONS: ExtensionsByPhase = { AUTHN: [], AUTHZ: [], STATS: [], UNSPECIFIED: [] }
 
 /**
  * The extensions of a proxy's chain on a port. Only proxies that can run them have any: Envoy lists what it is built with,
