@@ -19,6 +19,8 @@ export interface MeshAccess {
   podRequest(pod: PodRef, port: number, method: 'GET' | 'POST', path: string): Promise<HttpAnswer>
   /** Requests the control plane's debug pages. */
   pilotRequest(path: string): Promise<HttpAnswer>
+  /** Requests the control plane's log scopes (ControlZ). */
+  controlZRequest(method: 'GET' | 'PUT', path: string, json?: string): Promise<HttpAnswer>
   /** The last lines of a container's log. */
   podLog(pod: PodRef, container: string, lines: number): Promise<string>
   /** Objects of one kind (`Service`, `VirtualService`, …); every namespace when none is given. */

@@ -5,6 +5,7 @@ import { LocalClient } from '../local/index.ts'
 import type { HttpAnswer, MeshAccess, MeshObject, PodRef } from './access.ts'
 
 const PILOT_DEBUG_PORT = 8080
+const CONTROLZ_PORT = 9876
 
 export class LocalAccess implements MeshAccess {
   private readonly client = new LocalClient()
@@ -34,6 +35,10 @@ export class LocalAccess implements MeshAccess {
 
   pilotRequest(path: string): Promise<HttpAnswer> {
     return this.client.request({ nodePort: PILOT_DEBUG_PORT }, 'GET', path)
+  }
+
+  controlZRequest(method: 'GET' | 'PUT', path: string, json?: string): Promise<HttpAnswer> {
+    return this.client.request({ nodePort: CONTROLZ_PORT }, method, path, json)
   }
 
   async podLog(pod: PodRef, container: string, lines: number): Promise<string> {

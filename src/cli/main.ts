@@ -3,6 +3,7 @@ import { errorText, UserError } from '../base/errors.ts'
 
 /** Every command: its name and the module that registers it. Modules load only when their word is used. */
 const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
+  admin: () => import('./commands/admin.ts'),
   agent: () => import('./commands/agent.ts'),
   analyze: () => import('./commands/analyze.ts'),
   apply: () => import('./commands/apply.ts'),

@@ -49,20 +49,25 @@ export class LocalClient {
     return this.request(target, 'GET', path)
   }
 
-  request(target: ForwardTarget, method: string, path: string): Promise<{ status: number; body: string }> {
+  request(
+    target: ForwardTarget,
+    method: string,
+    path: string,
+    json?: string,
+  ): Promise<{ status: number; body: string }> {
     return new Promise((resolve, reject) => {
       const options = {
         method,
         path,
         host: '127.0.0.1',
-        headers: { connection: 'close' },
+        headers: { connection: 'close', ...(json === undefined ? {} : { 'content-type': 'application/json' }) },
         createConnection: () => openForward(this.state.forwardSocket, target),
       }
       const request = http.request(options, (response) => {
         readText(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject)
       })
       request.on('error', (error) => reject(notRunning(error) ?? new UserError(`${method} ${path}: ${error.message}`)))
-      request.end()
+      request.end(json)
     })
   }
 

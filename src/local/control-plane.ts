@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from '../base/logger.ts'
-import type { MemoryStore } from '../cluster/index.ts'
+import type { KubeObject, MemoryStore } from '../cluster/index.ts'
 import { parseMeshConfig } from '../config/index.ts'
 import { type GatewayWorkload, startPilot } from '../pilot/index.ts'
 import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
@@ -49,6 +49,8 @@ export interface ControlPlaneOptions {
   /** Folder that keeps the root certificate and its key. */
   readonly caDir: string
   readonly log: Logger
+  /** The pod as it should run, as a webhook answers; undefined: as it is. */
+  readonly inject: (pod: KubeObject) => KubeObject | undefined
   readonly deployGateways: (workloads: readonly GatewayWorkload[]) => void
 }
 
@@ -74,8 +76,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<{
     log,
     grpcAddr: `${NODE_IP}:15010`,
     secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: SERVER_NAMES },
+    webhooks: { address: `${NODE_IP}:15017`, inject: options.inject },
     httpAddr: `${NODE_IP}:8080`,
     monitoringAddr: `${NODE_IP}:15014`,
+    ctrlzAddr: `${NODE_IP}:9876`,
   })
   return { rootPem: ca.rootPem }
 }

@@ -1,8 +1,10 @@
 // Public entry of the local room: the embedded, one-machine Kubernetes.
 import type { AddressInfo } from 'node:net'
+import type { KubeObject, Store } from '../cluster/index.ts'
 import { type ForwardTarget, relayPort } from './forward.ts'
 import type { Manifests } from './manifest.ts'
 import type { NodeOptions } from './node-main.ts'
+import type { Pod } from './pod-types.ts'
 import type { StateDir } from './state-dir.ts'
 
 export type * from './api.ts'
@@ -39,4 +41,14 @@ export async function runNode(options: NodeOptions): Promise<void> {
 export async function readManifests(file: string, text: string): Promise<Manifests> {
   const manifest = await import('./manifest.ts')
   return manifest.readManifests(file, text)
+}
+
+/** The injecting webhook's part: sidecars and gateways by the namespaces of `store`; loaded on its own. */
+export async function podInjection(
+  store: Pick<Store, 'get'>,
+  clusterId: string,
+): Promise<(pod: KubeObject) => KubeObject | undefined> {
+  const { injectedPod } = await import('./pod-admission.ts')
+  const options = { proxy: 'mixed-by-annotation', meshId: 'cluster.local', clusterId } as const
+  return (pod) => injectedPod(store, pod as Pod, options)
 }

@@ -15,7 +15,7 @@ import type { InjectionOptions, ProxyChoice } from './inject.ts'
 import { Kubelet } from './kubelet.ts'
 import { rotateLogs } from './log-rotation.ts'
 import { setUpNode } from './node-setup.ts'
-import { admitPod } from './pod-admission.ts'
+import { admitPod, injectedPod } from './pod-admission.ts'
 import type { Pod } from './pod-types.ts'
 import { ServiceProxy } from './service-rules.ts'
 import type { StateDir } from './state-dir.ts'
@@ -58,6 +58,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
     tokens,
     caDir: state.ca,
     log,
+    inject: (pod) => injectedPod(store, pod as Pod, injection),
     deployGateways: (workloads) => gateways.keep(workloads),
   })
   distributeRootCertificate(store, controlPlane.rootPem)

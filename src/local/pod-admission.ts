@@ -22,9 +22,14 @@ export function admitPod(store: Pick<Store, 'get'>, pod: Pod, options: Injection
     )
   }
   const named: Pod = { ...pod, spec: { ...pod.spec, serviceAccountName } }
-  if (isInjectedGateway(named)) return withGatewayProxy(withProxyImage(named), options)
-  if (wantsSidecar(named, store.get('Namespace', undefined, namespace!))) return injectSidecar(named, options)
-  return withGatewayProxy(named, options)
+  return injectedPod(store, named, options) ?? withGatewayProxy(named, options)
+}
+
+/** What Istio's injection makes of a pod: a sidecar, or a gateway for image `auto`. Undefined: nothing. */
+export function injectedPod(store: Pick<Store, 'get'>, pod: Pod, options: InjectionOptions): Pod | undefined {
+  if (isInjectedGateway(pod)) return withGatewayProxy(withProxyImage(pod), options)
+  const namespace = store.get('Namespace', undefined, pod.metadata.namespace!)
+  return wantsSidecar(pod, namespace) ? injectSidecar(pod, options) : undefined
 }
 
 /** The image that Istio's injection replaces: `istio-proxy` is then a gateway, not a sidecar. */

@@ -3,6 +3,7 @@
 import type { JsonValue } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { UserError } from '../base/errors.ts'
+import { LogScopes } from '../base/log-scopes.ts'
 import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
 import { type GroupKind, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
@@ -17,6 +18,7 @@ import {
 import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
 import { KeySetFetcher } from './authorization/key-sets.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
+import { SCOPES, serveScopes } from './debug/scopes.ts'
 import { DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { Debouncer } from './push/debounce.ts'
@@ -26,6 +28,8 @@ import { ResourceGenerator } from './push/resources.ts'
 import { GatewayResolver } from './registry/gateway-resolver.ts'
 import { mergeStatus, type ObjectStatus } from './status.ts'
 import { untranslated, untranslatedMesh } from './untranslated.ts'
+import type { InjectPod } from './webhook/review.ts'
+import { serveWebhooks, type WebhookCertificate, type WebhookPort } from './webhook/server.ts'
 
 /** xDS and certificates over TLS (15012). */
 export interface SecureGrpcOptions {
@@ -34,6 +38,15 @@ export interface SecureGrpcOptions {
   readonly tokens: TokenVerifier
   /** DNS names and addresses of the server certificate, e.g. `istiod.istio-system.svc`. */
   readonly serverNames: readonly string[]
+}
+
+/** The webhooks that the API server calls (15017). */
+export interface WebhookSettings {
+  readonly address: string
+  /** Left out: one of the certificate authority of `secureGrpc`, renewed with its own. */
+  readonly certificate?: WebhookCertificate
+  /** What becomes of a pod; left out: pods are not injected. */
+  readonly inject?: InjectPod
 }
 
 /** A new `status` of an object of the store. */
@@ -60,10 +73,13 @@ export interface PilotOptions {
   /** Plaintext xDS, `host:port`; port 0 takes a free one. */
   readonly grpcAddr: string
   readonly secureGrpc?: SecureGrpcOptions
+  readonly webhooks?: WebhookSettings
   /** Debug pages and `/ready`; left out: none. */
   readonly httpAddr?: string
   /** Metrics, and the same pages; left out: none. */
   readonly monitoringAddr?: string
+  /** Log scopes and their levels, `/scopej`; left out: none. */
+  readonly ctrlzAddr?: string
   /** Default `cluster.local`. */
   readonly domain?: string
   /** Default `Kubernetes`. */
@@ -80,6 +96,8 @@ export interface Pilot {
     readonly secureGrpc?: string
     readonly http?: string
     readonly monitoring?: string
+    readonly webhooks?: string
+    readonly ctrlz?: string
   }
   /** Ends all streams and ports. */
   stop(): Promise<void>
@@ -90,13 +108,16 @@ const RENEW_SHARE = 2 / 3
 
 /** Starts serving. Throws UserError when an address cannot be had. */
 export async function startPilot(options: PilotOptions): Promise<Pilot> {
-  const { store, log } = options
+  const { store } = options
+  const scopes = new LogScopes(options.log)
+  const scoped = (name: keyof typeof SCOPES) => scopes.register(name, SCOPES[name])
+  const log = scoped('default')
   const version = options.version ?? VERSION
   const metrics = new PilotMetrics()
   metrics.info.set({ version }, 1)
   const generator = new ResourceGenerator()
-  const discovery = new DiscoveryServer({ generator, metrics, log })
-  const status = new ProblemLog(log, metrics)
+  const discovery = new DiscoveryServer({ generator, metrics, log: scoped('ads') })
+  const status = new ProblemLog(scoped('model'), metrics)
   for (const { path, message } of untranslatedMesh(options.meshConfig)) log.warn({ path }, `MeshConfig: ${message}`)
   const state = new DiscoveryState({
     mesh: options.meshConfig,
@@ -160,7 +181,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   writeStatuses(options, initial.statuses)
   if (initial.workloads) options.deployGateways?.(initial.workloads)
 
-  const xds = new XdsServer({ handler: discovery, log, controlPlane: 'outrigger-pilot' })
+  const xds = new XdsServer({ handler: discovery, log: scoped('ads'), controlPlane: 'outrigger-pilot' })
   const closing: (() => Promise<void> | void)[] = [
     unwatch,
     () => debouncer.stop(),
@@ -176,7 +197,15 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     xds.mount(plain)
     const grpc = await bind(plain, options.grpcAddr, ServerCredentials.createInsecure())
     closing.push(() => plain.forceShutdown())
-    const secureGrpc = options.secureGrpc && (await startSecure(options.secureGrpc, xds, options, closing))
+    const renewals: ((certificate: WebhookCertificate) => void)[] = []
+    const secure =
+      options.secureGrpc &&
+      (await startSecure(options.secureGrpc, xds, { ...options, log: scoped('serverca') }, renewals, closing))
+    const secureGrpc = secure?.address
+    const webhooks =
+      options.webhooks &&
+      (await startWebhooks({ ...options, log: scoped('validationServer') }, secure?.certificate, metrics, renewals))
+    if (webhooks) closing.push(() => webhooks.close())
     const sources = {
       store,
       discovery,
@@ -196,7 +225,10 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     const monitoring: HttpPort | undefined =
       options.monitoringAddr === undefined ? undefined : await serveHttp(options.monitoringAddr, sources)
     if (monitoring) closing.push(() => monitoring.close())
-    return { addresses: { grpc, secureGrpc, http: http?.address, monitoring: monitoring?.address }, stop }
+    const ctrlz = options.ctrlzAddr === undefined ? undefined : await serveScopes(options.ctrlzAddr, scopes)
+    if (ctrlz) closing.push(() => ctrlz.close())
+    const addresses = { grpc, secureGrpc, http: http?.address, monitoring: monitoring?.address }
+    return { addresses: { ...addresses, webhooks: webhooks?.address, ctrlz: ctrlz?.address }, stop }
   } catch (error) {
     await stop()
     throw error
@@ -215,12 +247,27 @@ function writeStatuses({ store, writeStatuses: write }: PilotOptions, statuses: 
   if (updates.length > 0) write(updates)
 }
 
+async function startWebhooks(
+  { webhooks, log }: PilotOptions,
+  issued: WebhookCertificate | undefined,
+  metrics: PilotMetrics,
+  renewals: ((certificate: WebhookCertificate) => void)[],
+): Promise<WebhookPort> {
+  const { address, certificate = issued, inject } = webhooks!
+  if (!certificate) throw new UserError('webhooks need a certificate: there is no certificate authority to issue one')
+  const port = await serveWebhooks({ address, certificate, inject, log, metrics })
+  if (!webhooks!.certificate) renewals.push((next) => port.renew(next))
+  return port
+}
+
+/** `renewals` are told of every new certificate. */
 async function startSecure(
   secure: SecureGrpcOptions,
   xds: XdsServer,
   options: PilotOptions,
+  renewals: readonly ((certificate: WebhookCertificate) => void)[],
   closing: (() => Promise<void> | void)[],
-): Promise<string> {
+): Promise<{ address: string; certificate: WebhookCertificate }> {
   const { ca, tokens, serverNames } = secure
   const { log } = options
   const authenticate = createAuthenticator({ trustDomain: options.meshConfig.trustDomain, tokens })
@@ -237,6 +284,7 @@ async function startSecure(
       ca.issueServerCertificate([...serverNames]).then(
         (next) => {
           tls.renew(next)
+          for (const renew of renewals) renew(next)
           renewAt(next.notAfter)
         },
         (error: unknown) => {
@@ -252,7 +300,7 @@ async function startSecure(
     clearTimeout(timer)
     server.forceShutdown()
   })
-  return address
+  return { address, certificate }
 }
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<string> {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { errorText, type Result, UserError } from '../../base/errors.ts'
 import { createLogger, isLogLevel, LOG_LEVELS } from '../../base/logger.ts'
+import type { Store } from '../../cluster/index.ts'
 
 interface Options {
   readonly from: string
@@ -10,6 +11,10 @@ interface Options {
   readonly grpcAddr: string
   readonly httpAddr: string
   readonly monitoringAddr: string
+  readonly ctrlzAddr?: string
+  readonly webhookAddr?: string
+  readonly tlsCertFile?: string
+  readonly tlsKeyFile?: string
   readonly domain: string
   readonly clusterId: string
   readonly logLevel: string
@@ -26,6 +31,10 @@ export function register(program: Command): void {
     .option('--grpc-addr <host:port>', 'xDS, plaintext', '127.0.0.1:15010')
     .option('--http-addr <host:port>', 'readiness and debug pages', '127.0.0.1:8080')
     .option('--monitoring-addr <host:port>', 'metrics and debug pages', '127.0.0.1:15014')
+    .option('--ctrlz-addr <host:port>', 'log scopes and their levels, for example 127.0.0.1:9876')
+    .option('--webhook-addr <host:port>', '/validate and /inject for the API server, over TLS')
+    .option('--tls-cert-file <file>', 'certificate chain of the webhooks, PEM')
+    .option('--tls-key-file <file>', 'its key, PEM')
     .option('--domain <domain>', 'cluster domain', 'cluster.local')
     .option('--cluster-id <id>', 'name of this cluster', 'Kubernetes')
     .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
@@ -48,6 +57,7 @@ async function run(options: Options): Promise<void> {
   releaseStartupMemory()
   const pilot = await startPilot({
     store: source.store,
+    webhooks: await webhookSettings(options, source.store),
     writeStatuses: (updates) => source.store.putStatuses(updates),
     meshConfig,
     meshNetworks,
@@ -55,6 +65,7 @@ async function run(options: Options): Promise<void> {
     grpcAddr: options.grpcAddr,
     httpAddr: options.httpAddr,
     monitoringAddr: options.monitoringAddr,
+    ctrlzAddr: options.ctrlzAddr,
     domain: options.domain,
     clusterId: options.clusterId,
   }).catch((error: unknown) => {
@@ -71,6 +82,27 @@ async function run(options: Options): Promise<void> {
 }
 
 /** The file's only document, parsed by `parse`; nothing for no file. */
+async function webhookSettings({ webhookAddr, tlsCertFile, tlsKeyFile, clusterId }: Options, store: Store) {
+  if (webhookAddr === undefined) return undefined
+  if (!tlsCertFile || !tlsKeyFile) {
+    throw new UserError('--webhook-addr needs --tls-cert-file and --tls-key-file: the API server calls over TLS', 64)
+  }
+  const { podInjection } = await import('../../local/index.ts')
+  return {
+    address: webhookAddr,
+    certificate: { certChainPem: readPem(tlsCertFile), keyPem: readPem(tlsKeyFile) },
+    inject: await podInjection(store, clusterId),
+  }
+}
+
+function readPem(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new UserError(`${file}: ${errorText(error)}`, 65, { cause: error })
+  }
+}
+
 async function readConfig<T>(file: string | undefined, parse: (document: unknown) => Result<T>): Promise<T> {
   let document: unknown = null
   if (file !== undefined) {

@@ -144,7 +144,8 @@ export function splitAddress(address: string): { host: string; port: number } {
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, '') || '0.0.0.0', port }
 }
 
-function listen(server: Server, host: string, port: number, address: string): Promise<void> {
+/** Throws UserError when the address cannot be had. */
+export function listen(server: Server, host: string, port: number, address: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) =>
       reject(new UserError(`cannot listen on ${address}: ${error.message}`, 1, { cause: error })),
@@ -163,7 +164,8 @@ async function answer(request: IncomingMessage, sources: DebugSources): Promise<
   return debug(url.searchParams, sources)
 }
 
-function fromThisMachine(request: IncomingMessage): boolean {
+/** The debug pages show the configuration of the whole mesh: to callers on this machine only. */
+export function fromThisMachine(request: IncomingMessage): boolean {
   const { remoteAddress, localAddress } = request.socket
   if (remoteAddress === undefined) return false
   const address = remoteAddress.replace(/^::ffff:/, '')

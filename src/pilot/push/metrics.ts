@@ -24,6 +24,18 @@ export class PilotMetrics {
     labelNames: ['version'],
     ...this.shared,
   })
+  readonly validations = new Counter({
+    name: 'galley_validation_reviews',
+    help: 'Resources that the validating webhook was asked about.',
+    labelNames: ['result'],
+    ...this.shared,
+  })
+  readonly injections = new Counter({
+    name: 'sidecar_injection_requests_total',
+    help: 'Pods that the injecting webhook was asked about.',
+    labelNames: ['result'],
+    ...this.shared,
+  })
   readonly clients = new Gauge({
     name: 'pilot_xds',
     help: 'Connected xDS clients.',
