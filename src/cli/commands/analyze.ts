@@ -13,7 +13,9 @@ interface Options {
   readonly allNamespaces?: boolean
   readonly listAnalyzers?: boolean
   readonly useKube: string
-  readonly recursive?: boolean
+  readonly revision: string
+  readonly timeout: string
+  readonly color: string
   readonly ignoreUnknown?: boolean
   readonly suppress: string[]
   readonly output: string
@@ -42,6 +44,8 @@ const KINDS = [
   'VirtualService.networking.istio.io',
   'DestinationRule.networking.istio.io',
   'ServiceEntry.networking.istio.io',
+  'WorkloadEntry.networking.istio.io',
+  'ProxyConfig.networking.istio.io',
   'Sidecar.networking.istio.io',
   'EnvoyFilter.networking.istio.io',
   'PeerAuthentication.security.istio.io',
@@ -50,6 +54,9 @@ const KINDS = [
   'Telemetry.telemetry.istio.io',
   'TrafficExtension.extensions.istio.io',
   'WasmPlugin.extensions.istio.io',
+  'Gateway.gateway.networking.k8s.io',
+  'HTTPRoute.gateway.networking.k8s.io',
+  'GRPCRoute.gateway.networking.k8s.io',
 ]
 
 function collect(value: string, previous: string[]): string[] {
@@ -66,7 +73,7 @@ export function register(program: Command): void {
     .option('-A, --all-namespaces', 'messages about every namespace')
     .option('-L, --list-analyzers', 'list the analyzers')
     .option('-k, --use-kube <bool>', 'take the objects of the running mesh in (default: when one runs)', 'auto')
-    .option('-R, --recursive', 'go into sub-folders')
+    .option('-R, --recursive', 'accepted for older istioctl: folders are always read with their sub-folders')
     .option('--ignore-unknown', 'pass over documents that are no Kubernetes objects')
     .option(
       '-S, --suppress <code=resource>',
@@ -79,6 +86,9 @@ export function register(program: Command): void {
     .option('--output-threshold <level>', 'Info, Warning or Error: show messages from this level on', 'Info')
     .option('--meshConfigFile <file>', 'MeshConfig to analyse with')
     .option('--analyzer <name>', 'only this analyzer', collect, [])
+    .option('-r, --revision <revision>', 'leave out resources of other revisions of the control plane', 'default')
+    .option('--timeout <duration>', 'give up on the running mesh after this', '30s')
+    .option('--color <bool>', 'color the levels: true, false, or auto for on a terminal', 'auto')
     .option('-v, --verbose', 'say what is analysed')
     .action(run)
 }
@@ -100,7 +110,10 @@ async function run(files: string[], options: Options): Promise<void> {
   const chosen = ANALYZERS.filter((a) => options.analyzer.length === 0 || options.analyzer.includes(a.name))
   const unknown = options.analyzer.find((name) => !ANALYZERS.some((a) => a.name === name))
   if (unknown) throw new UserError(`no analyzer "${unknown}"; see --list-analyzers`, 64)
-  const items = await gather(files, options)
+  for (const rule of options.suppress) {
+    if (rule.split('=').length !== 2) throw new UserError(`--suppress "${rule}": write CODE=Kind name.namespace`, 64)
+  }
+  const items = (await gather(files, options)).filter((item) => ofRevision(item, options.revision))
   if (options.verbose) console.error(`Analyzing ${items.length} objects with ${chosen.length} analyzers`)
   const messages = analyze(
     items,
@@ -108,14 +121,16 @@ async function run(files: string[], options: Options): Promise<void> {
       namespace: options.namespace,
       istioNamespace: options.istioNamespace,
       rootNamespace: options.istioNamespace,
-      proxyMetadata: await proxyMetadata(options.meshConfigFile),
+      ...meshSettings(options.meshConfigFile),
     },
     chosen,
   )
     .filter((message) => options.allNamespaces || message.namespace === options.namespace)
-    .filter((message) => LEVELS.indexOf(message.level) >= show && !suppressed(message, options.suppress))
-  await print(messages, format, files, options)
-  if (messages.some((message) => LEVELS.indexOf(message.level) >= fail)) {
+    .filter((message) => !suppressed(message, options.suppress))
+  const shown = messages.filter((message) => LEVELS.indexOf(message.level) >= show)
+  await print(shown, format, files, options)
+  // As istioctl: a program that reads JSON decides for itself, and what is not shown still counts.
+  if (format === 'log' && messages.some((message) => LEVELS.indexOf(message.level) >= fail)) {
     throw new UserError(`Analyzers found issues when analyzing ${scopeText(options)}.`, EXIT_FOUND)
   }
 }
@@ -129,7 +144,7 @@ function levelOf(text: string, option: string): number {
 async function gather(files: readonly string[], options: Options): Promise<AnalysisItem[]> {
   // As on a cluster, a later object of one name replaces an earlier one.
   const found = new Map<string, AnalysisItem>()
-  for (const { object, reference } of readLocated(files, options.recursive === true)) {
+  for (const { object, reference } of readLocated(files, true)) {
     const item = object as AnalysisItem['object']
     if (
       typeof item?.kind !== 'string' ||
@@ -154,7 +169,8 @@ async function gather(files: readonly string[], options: Options): Promise<Analy
     return [...found.values()]
   }
   // Files stand for what they would replace.
-  for (const object of await meshObjects(files.length > 0 && options.useKube === 'auto')) {
+  const optional = files.length > 0 && options.useKube === 'auto'
+  for (const object of await within(options.timeout, meshObjects(optional))) {
     const key = keyOf(object, options.namespace)
     for (const extra of meshNetworks(object, options, () => ''))
       if (!found.has('MeshNetworks')) found.set('MeshNetworks', extra)
@@ -195,13 +211,35 @@ async function meshObjects(optional: boolean): Promise<AnalysisItem['object'][]>
   }
 }
 
-async function proxyMetadata(file: string | undefined): Promise<Record<string, string>> {
-  if (file === undefined) return {}
+/** Fails when `work` takes longer than the duration. */
+async function within<T>(duration: string, work: Promise<T>): Promise<T> {
+  const { parseDuration } = await import('../../config/index.ts')
+  const ms = parseDuration(duration)
+  if (ms === undefined || ms <= 0) throw new UserError(`--timeout ${duration}: must be a duration, for example 30s`, 64)
+  let timer: NodeJS.Timeout
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new UserError(`the running mesh did not answer within ${duration}`)), ms)
+  })
+  return Promise.race([work, limit]).finally(() => clearTimeout(timer))
+}
+
+/** Resources that name a revision are for that control plane alone. */
+function ofRevision({ object }: AnalysisItem, revision: string): boolean {
+  if (!object.apiVersion.includes('.istio.io/')) return true
+  return (object.metadata.labels?.['istio.io/rev'] ?? revision) === revision
+}
+
+function meshSettings(file: string | undefined): { proxyMetadata: Record<string, string>; imageType?: string } {
+  if (file === undefined) return { proxyMetadata: {} }
   const { object } = readLocated([file], false)[0] ?? { object: {} }
-  const mesh = object as { defaultConfig?: { proxyMetadata?: Record<string, unknown> } }
-  return Object.fromEntries(
-    Object.entries(mesh.defaultConfig?.proxyMetadata ?? {}).map(([key, value]) => [key, String(value)]),
-  )
+  const { defaultConfig } = object as {
+    defaultConfig?: { proxyMetadata?: Record<string, unknown>; image?: { imageType?: string } }
+  }
+  const metadata = Object.entries(defaultConfig?.proxyMetadata ?? {}).map(([key, value]) => [key, String(value)])
+  return {
+    proxyMetadata: Object.fromEntries(metadata) as Record<string, string>,
+    imageType: defaultConfig?.image?.imageType,
+  }
 }
 
 /** `CODE=Kind name[.namespace]`, with `*` for any text. */
@@ -244,12 +282,21 @@ async function print(
     )
     return
   }
+  const color = options.color === 'auto' ? colorful() : options.color === 'true'
   for (const { level, code, origin, reference, message } of messages) {
-    console.log(`${level satisfies Level} [${code}] (${origin}${reference ? ` ${reference}` : ''}) ${message}`)
+    const word = color ? `${COLORS[level]}${level}${COLORS[level] ? RESET : ''}` : level
+    console.log(`${word} [${code}] (${origin}${reference ? ` ${reference}` : ''}) ${message}`)
   }
   if (messages.length === 0) {
-    console.error(
-      `✔ No validation issues found when analyzing ${files.length > 0 && options.useKube === 'false' ? files.join(', ') : scopeText(options)}.`,
-    )
+    const clean = '✔ No validation issues found when analyzing'
+    if (files.length > 1) console.error(`${clean}:\n  - ${files.join('\n  - ')}`)
+    else console.error(`${clean} ${files[0] ?? scopeText(options)}.`)
   }
+}
+
+const COLORS: Readonly<Record<Level, string>> = { Info: '', Warning: '\u001b[33m', Error: '\u001b[31m' }
+const RESET = '\u001b[0m'
+
+function colorful(): boolean {
+  return process.stdout.isTTY === true && process.env.TERM !== 'dumb'
 }

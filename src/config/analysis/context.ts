@@ -72,6 +72,8 @@ export interface AnalysisOptions {
   readonly rootNamespace: string
   /** defaultConfig.proxyMetadata of the mesh configuration. */
   readonly proxyMetadata: Readonly<Record<string, string>>
+  /** defaultConfig.image.imageType of the mesh configuration. */
+  readonly imageType?: string
 }
 
 /** All objects, and the messages so far. */

@@ -1,6 +1,7 @@
 // Analysis: checks over a whole set of objects, by istioctl's message codes.
 
 import { alphaAnnotationAnalyzer, annotationAnalyzer } from './analyzers/annotations.ts'
+import { conditionAnalyzer } from './analyzers/conditions.ts'
 import { caCertificateAnalyzer, podNotSelectedAnalyzer } from './analyzers/destination-rule.ts'
 import { envoyPatchAnalyzer } from './analyzers/envoy-filter.ts'
 import {
@@ -15,6 +16,7 @@ import {
   meshNetworksAnalyzer,
   webhookAnalyzer,
 } from './analyzers/installation.ts'
+import { injectionImageAnalyzer } from './analyzers/proxy-image.ts'
 import { deprecationAnalyzer, schemaAnalyzer } from './analyzers/schema.ts'
 import { authorizationAnalyzer, blockedCidrsAnalyzer, gatewaySelectorAnalyzer } from './analyzers/security.ts'
 import {
@@ -62,6 +64,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   authorizationAnalyzer,
   blockedCidrsAnalyzer,
   caCertificateAnalyzer,
+  conditionAnalyzer,
   conflictingGatewayAnalyzer,
   conflictingMeshHostsAnalyzer,
   conflictingProtocolAnalyzer,
@@ -78,6 +81,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   ingressPortAnalyzer,
   ingressRouteAnalyzer,
   injectionAnalyzer,
+  injectionImageAnalyzer,
   jwtClaimAnalyzer,
   matchesAnalyzer,
   meshNetworksAnalyzer,

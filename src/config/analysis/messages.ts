@@ -263,3 +263,23 @@ export const GatewayAPICRDVersionBelowMinimum = template(
   'Warning',
   'Gateway API CRD %q is at version %q but Istio requires at least %q; resources of this kind will not be processed. Upgrade the Gateway API CRDs to satisfy the minimum version.',
 )
+export const NamespaceInjectionEnabledByDefault = template(
+  'IST0148',
+  'Info',
+  'is enabled for Istio injection, as Istio is installed with enableNamespacesByDefault as true.',
+)
+export const PodsIstioProxyImageMismatchInNamespace = template(
+  'IST0158',
+  'Warning',
+  'The Istio proxy images of the pods running in the namespace do not match the image defined in the injection configuration (pod names: %v). This often happens after upgrading the Istio control-plane and can be fixed by redeploying the pods.',
+)
+export const ReferencedInternalGateway = template(
+  'IST0165',
+  'Warning',
+  'Gateway reference in VirtualService %s is to an implementation-generated internal Gateway: %s.',
+)
+export const NegativeConditionStatus = template(
+  'IST0171',
+  'Warning',
+  'A condition with a negative status is present: type=%s, reason=%s, message=%s.',
+)

@@ -48,14 +48,16 @@ function meshNetworks(test: Case): AnalysisItem[] {
   return [{ object, hasNamespace: true, reference: () => '' }]
 }
 
-function proxyMetadata(meshConfig: string | null): Record<string, string> {
-  if (meshConfig === null) return {}
-  const mesh = parseAllDocuments(meshConfig)[0]!.toJS() as {
-    defaultConfig?: { proxyMetadata?: Record<string, unknown> }
+function meshSettings(meshConfig: string | null): { proxyMetadata: Record<string, string>; imageType?: string } {
+  if (meshConfig === null) return { proxyMetadata: {} }
+  const { defaultConfig } = parseAllDocuments(meshConfig)[0]!.toJS() as {
+    defaultConfig?: { proxyMetadata?: Record<string, unknown>; image?: { imageType?: string } }
   }
-  return Object.fromEntries(
-    Object.entries(mesh.defaultConfig?.proxyMetadata ?? {}).map(([key, value]) => [key, String(value)]),
-  )
+  const metadata = Object.entries(defaultConfig?.proxyMetadata ?? {}).map(([key, value]) => [key, String(value)])
+  return {
+    proxyMetadata: Object.fromEntries(metadata) as Record<string, string>,
+    imageType: defaultConfig?.image?.imageType,
+  }
 }
 
 function compare(test: Case): string | null {
@@ -67,7 +69,7 @@ function compare(test: Case): string | null {
       namespace: 'default',
       istioNamespace: 'istio-system',
       rootNamespace: 'istio-system',
-      proxyMetadata: proxyMetadata(test.meshConfig),
+      ...meshSettings(test.meshConfig),
     },
     analyzers,
   )

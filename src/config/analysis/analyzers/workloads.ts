@@ -9,11 +9,13 @@ import {
   ImageAutoWithoutInjectionError,
   ImageAutoWithoutInjectionWarning,
   InvalidApplicationUID,
+  NamespaceInjectionEnabledByDefault,
   NamespaceMultipleInjectionLabels,
   NamespaceNotInjected,
   PodMissingProxy,
   PortNameIsNotUnderNamingConvention,
 } from '../messages.ts'
+import { injectorValues } from './proxy-image.ts'
 
 const PROXY_UID = 1337
 const PROXY_CONTAINER = 'istio-proxy'
@@ -137,7 +139,10 @@ export const injectionAnalyzer: Analyzer = {
       if (SYSTEM_NAMESPACES.has(namespace.name) || namespace.name === context.options.istioNamespace) continue
       const word = namespace.labels['istio-injection']
       const revision = namespace.labels['istio.io/rev']
-      if (word === undefined && revision === undefined) {
+      if (word === undefined && revision === undefined && injectsByDefault(context)) {
+        context.report(NamespaceInjectionEnabledByDefault, namespace, 'metadata.name')
+        injected.add(namespace.name)
+      } else if (word === undefined && revision === undefined) {
         context.report(NamespaceNotInjected, namespace, 'metadata.name', namespace.name, namespace.name)
       } else if (word !== undefined && revision !== undefined) {
         context.report(NamespaceMultipleInjectionLabels, namespace, 'metadata.labels', [
@@ -155,6 +160,11 @@ export const injectionAnalyzer: Analyzer = {
         context.report(PodMissingProxy, pod, 'metadata.name', pod.name)
     }
   },
+}
+
+/** The injector was installed to inject namespaces that say nothing. */
+function injectsByDefault(context: AnalysisContext): boolean {
+  return record(injectorValues(context, undefined).sidecarInjectorWebhook).enableNamespacesByDefault === true
 }
 
 /** Whether some injection webhook takes pods with these labels in this namespace. */
