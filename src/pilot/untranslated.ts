@@ -49,13 +49,6 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
-    case 'Telemetry':
-      return (resource.spec.tracing ?? []).flatMap((tracing, i) =>
-        Object.entries(tracing.customTags ?? {}).map(([name, tag]) => ({
-          path: `spec.tracing[${i}].customTags[${JSON.stringify(name)}].formatter`,
-          set: tag.formatter !== undefined,
-        })),
-      )
     default:
       return []
   }

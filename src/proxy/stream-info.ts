@@ -2,6 +2,7 @@
 // tracing and stats (Envoy's StreamInfo). Every field is set in the constructor, in order: one hidden class.
 
 import type { Protocol } from './http/codec.ts'
+import type { RequestSpan } from './http/connection-manager/tracing.ts'
 import type { ConnectionInfo } from './network/connection.ts'
 import { type DynamicMetadata, FilterState } from './network/filter.ts'
 import type { Route } from './route/route.ts'
@@ -112,6 +113,8 @@ export class StreamInfo {
   requestId = ''
   traceId = ''
   spanId = ''
+  /** The request's span, where a tracer collects spans. */
+  span: RequestSpan | null = null
   isHealthCheck = false
   /** Reason for tracing, from the request id (envoy-contract §5.3). */
   traced = false

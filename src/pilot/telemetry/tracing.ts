@@ -96,6 +96,6 @@ function tagType(tag: AskedTag): MessageInitShape<typeof CustomTagSchema>['type'
     const { name = '', defaultValue = '' } = tag.header
     return { case: 'requestHeader', value: { name, defaultValue } }
   }
-  // `formatter` is the tag's `value` field in Envoy: descriptors that lack it cannot carry it.
+  if (tag.formatter) return { case: 'value', value: tag.formatter.value ?? '' }
   return undefined
 }

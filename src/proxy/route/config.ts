@@ -1,6 +1,7 @@
 // A route configuration as plain data: what parse makes on the main thread, structured clone carries to the workers and
 // compile turns into a RouteTable there. No class instance, function or regex in here. Times are milliseconds.
 
+import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { HeaderMatcherData } from './header-matcher.ts'
 import type { MetadataMatcherData } from './metadata-matcher.ts'
 import type { RegexSubstitutionData } from './regex.ts'
@@ -118,6 +119,8 @@ export interface MirrorData {
   readonly clusterHeader: string
   readonly fraction: FractionData | null
   readonly disableHostSuffix: boolean
+  /** null = the copy's span is sampled as the request's. */
+  readonly traceSampled: boolean | null
 }
 
 export interface InternalRedirectData {
@@ -256,13 +259,6 @@ export interface DirectResponseData {
   readonly body: string
 }
 
-export interface TracingData {
-  /** Millionths. */
-  readonly client: number
-  readonly random: number
-  readonly overall: number
-}
-
 export interface RouteData {
   readonly name: string
   readonly match: RouteMatchData
@@ -272,7 +268,7 @@ export interface RouteData {
   readonly requestHeaders: HeaderMutationsData | null
   readonly responseHeaders: HeaderMutationsData | null
   readonly perFilter: PerFilterConfigs
-  readonly tracing: TracingData | null
+  readonly tracing: RouteTracingData | null
   readonly maxRequestBufferBytes: number | null
   readonly statPrefix: string
 }

@@ -257,6 +257,7 @@ export function parseMirrors(
       clusterHeader: policy.clusterHeader.toLowerCase(),
       fraction: parseFraction(policy.runtimeFraction),
       disableHostSuffix: policy.disableShadowHostSuffixAppend,
+      traceSampled: policy.traceSampled ?? null,
     }
   })
 }

@@ -16,6 +16,8 @@ import { ConfigError } from '../../base/errors.ts'
 import { readDataSource } from '../config/data-source.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
+import type { RouteTracingData } from '../observe/tracing/config.ts'
+import { parseRouteTracing } from '../observe/tracing/parse.ts'
 import type {
   DirectResponseData,
   PathRewriteData,
@@ -23,7 +25,6 @@ import type {
   RedirectData,
   RouteConfigData,
   RouteData,
-  TracingData,
   VirtualHostData,
 } from './config.ts'
 import { CORS_FILTER, parseCorsPolicy } from './cors-policy.ts'
@@ -259,14 +260,12 @@ function parseDirectResponse(
   return { kind: 'direct_response', status: response.status, body }
 }
 
-function parseTracing(tracing: Tracing | undefined, context: ParseContext): TracingData | null {
+function parseTracing(tracing: Tracing | undefined, context: ParseContext): RouteTracingData | null {
   if (!tracing) return null
-  if (tracing.customTags.length > 0) {
-    throw new ConfigError(context.at('custom_tags').path, 'not supported by this proxy; remove the field')
-  }
   return {
     client: millionths(tracing.clientSampling, 1_000_000),
     random: millionths(tracing.randomSampling, 1_000_000),
     overall: millionths(tracing.overallSampling, 1_000_000),
+    ...parseRouteTracing(tracing, context),
   }
 }

@@ -2,6 +2,7 @@
 
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type {
   HeaderMutationsData,
@@ -14,7 +15,6 @@ import type {
   RouteActionData,
   RouteConfigData,
   RouteData,
-  TracingData,
   VirtualHostData,
   WeightedClusterData,
 } from './config.ts'
@@ -116,10 +116,11 @@ class ForwardEntry implements ForwardAction {
 function compileMirrors(own: readonly MirrorData[], host: VirtualHostEntry): Mirror[] {
   const { runtime } = host
   const list = own.length > 0 ? own : host.data.mirrors.length > 0 ? host.data.mirrors : host.config.mirrors
-  return list.map(({ cluster, clusterHeader, disableHostSuffix, fraction }) => ({
+  return list.map(({ cluster, clusterHeader, disableHostSuffix, traceSampled, fraction }) => ({
     cluster,
     clusterHeader,
     disableHostSuffix,
+    traceSampled,
     selects: (random) => fraction === null || inFraction(fraction, runtime, random),
   }))
 }
@@ -186,7 +187,7 @@ export class RouteEntry implements Route {
   readonly statPrefix: string
   readonly forward: ForwardAction | null
   readonly direct: DirectAction | null
-  readonly tracing: TracingData | null
+  readonly tracing: RouteTracingData | null
   private readonly cluster: string
   private readonly clusterHeader: string
   private readonly perFilter: ReadonlyMap<string, PerFilter>

@@ -1,8 +1,9 @@
 // What the connection manager, the router and filters see of a chosen route. The choice itself is pure: route-table.ts.
 
 import type { HeaderMap } from '../http/header-map.ts'
+import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { StreamInfo } from '../stream-info.ts'
-import type { HedgePolicyData, InternalRedirectData, RateLimitData, RouteActionData, TracingData } from './config.ts'
+import type { HedgePolicyData, InternalRedirectData, RateLimitData, RouteActionData } from './config.ts'
 import type { HashPolicy } from './hash-policy.ts'
 import type { RetryPolicy } from './retry-policy.ts'
 
@@ -63,7 +64,7 @@ export interface Route {
   finalizeRequestHeaders(headers: HeaderMap, info: StreamInfo, insertOriginalPath: boolean): void
   finalizeResponseHeaders(headers: HeaderMap, info: StreamInfo, requestHeaders: HeaderMap): void
   /** Tracing overrides in millionths, or null. */
-  readonly tracing: TracingData | null
+  readonly tracing: RouteTracingData | null
 }
 
 /** How a `route` action forwards. Times are milliseconds; 0 = none, null = not configured. */
@@ -97,6 +98,8 @@ export interface Mirror {
   readonly cluster: string
   readonly clusterHeader: string
   readonly disableHostSuffix: boolean
+  /** null = the copy's span is sampled as the request's. */
+  readonly traceSampled: boolean | null
   /** Whether this request is mirrored. */
   selects(random: number): boolean
 }

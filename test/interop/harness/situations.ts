@@ -21,6 +21,8 @@ export interface Situation {
   readonly filters?: readonly { readonly name: string; readonly typed_config?: object }[]
   /** Added to the router's message. */
   readonly router?: object
+  /** Added to the listener. */
+  readonly listener?: object
   /** Added to the cluster. */
   readonly cluster?: object
   /** The route matches CONNECT. */
@@ -57,7 +59,7 @@ export function startUpstream(scenario: Situation): Promise<Server> {
   return once(server, 'listening').then(() => server)
 }
 
-const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+export const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 
 export function situationBootstrap(
@@ -66,6 +68,8 @@ export function situationBootstrap(
   ports: Ports,
   listeners: readonly number[],
   upstreams: readonly number[],
+  /** Clusters that all situations may name. */
+  clusters: readonly object[] = [],
 ): object {
   return {
     node: { id: 'n', cluster: 'c' },
@@ -73,6 +77,7 @@ export function situationBootstrap(
     static_resources: {
       listeners: situations.map((scenario, i) => ({
         name: `l${i}`,
+        ...scenario.listener,
         address: address(listeners[i]!),
         filter_chains: [
           {
@@ -143,22 +148,24 @@ export function situationBootstrap(
           },
         ],
       })),
-      clusters: situations.map((scenario, i) => ({
-        name: `c${i}`,
-        type: 'STATIC',
-        connect_timeout: '1s',
-        typed_extension_protocol_options: {
-          'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-            '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
-            explicit_http_config: { http_protocol_options: scenario.upstreamHttp1 ?? {} },
+      clusters: clusters.concat(
+        situations.map((scenario, i) => ({
+          name: `c${i}`,
+          type: 'STATIC',
+          connect_timeout: '1s',
+          typed_extension_protocol_options: {
+            'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+              '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
+              explicit_http_config: { http_protocol_options: scenario.upstreamHttp1 ?? {} },
+            },
           },
-        },
-        load_assignment: {
-          cluster_name: `c${i}`,
-          endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreams[i]!) } }] }],
-        },
-        ...scenario.cluster,
-      })),
+          load_assignment: {
+            cluster_name: `c${i}`,
+            endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreams[i]!) } }] }],
+          },
+          ...scenario.cluster,
+        })),
+      ),
     },
   }
 }

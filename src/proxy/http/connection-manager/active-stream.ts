@@ -18,9 +18,9 @@ import type { ConnectionManager } from './connection-manager.ts'
 import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
 import { normalizeHost } from './host.ts'
 import { hasToken, isUpgrade, mutateRequestHeaders, origin } from './request-headers.ts'
+import { TraceReason } from './request-id.ts'
 import { mutateResponseHeaders } from './response-headers.ts'
 import { StreamDownstreamInfo } from './stream-downstream-info.ts'
-import { decideTracing } from './tracing-decision.ts'
 
 let streamIds = 0
 const GRPC_DEADLINE_EXCEEDED = 4
@@ -63,6 +63,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private durationQueue: TimeoutQueue | null = null
   private logTimer: TimeoutHandle | null = null
   private echoRequestId = ''
+  /** What the response says the operation is called. */
+  private toldOperation = ''
 
   constructor(manager: ConnectionManager, encoder: ResponseEncoder) {
     this.manager = manager
@@ -141,8 +143,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     info.requestId = headers.get('x-request-id') ?? ''
     if (config.alwaysSetRequestIdInResponse || headers.has('x-envoy-force-trace')) this.echoRequestId = info.requestId
-    if (config.tracing) {
-      info.traced = decideTracing(headers, config, config.tracing, this.route(), manager.shared.runtime)
+    const { tracing } = manager.shared
+    let reason: TraceReason = TraceReason.NotTraceable
+    if (tracing) {
+      reason = tracing.decide(headers, this.route())
+      info.traced = reason !== TraceReason.NotTraceable
       info.requestId = headers.get('x-request-id') ?? ''
     }
     const idleMs = this.idleOverride()
@@ -172,6 +177,15 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       const filter = filters[i]!
       if (route?.filterDisabled(filter.name) ?? filter.disabled) continue
       chain.add(filter.name, filter.factory)
+    }
+    if (tracing) {
+      const span = tracing.start(headers, info, reason)
+      this.toldOperation = tracing.decorateRequest(headers, route, span)
+      if (span) {
+        info.span = span
+        info.traceId = span.span.traceId
+        info.spanId = span.span.spanId
+      }
     }
     if (config.accessLogOnNewRequest) this.log('DownstreamStart')
     if (manager.shared.accessLogQueue) this.armPeriodicLog()
@@ -277,6 +291,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       (headers.status === 101 || (headers.status === 200 && this.requestHeaders!.method === 'CONNECT'))
     if (this.tunneling && !accepted) this.leaveTunnel()
     mutateResponseHeaders(headers, config, accepted, this.echoRequestId)
+    manager.shared.tracing?.decorateResponse(headers, this.toldOperation, info.span)
     if (!accepted) {
       if (this.wantsClose && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
       if (!this.requestDone) {
@@ -482,6 +497,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.downstreamWireBytesSent = stream.wireBytesSent
     this.chain.destroy()
     shared.stats.rqTime.record(info.end - info.start)
+    info.span?.finish(this)
     this.log('DownstreamEnd')
     manager.onStreamEnd(this)
   }

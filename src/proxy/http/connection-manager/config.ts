@@ -4,6 +4,7 @@ import type { Cidr } from '../../../base/cidr.ts'
 import type { ParsedExtension } from '../../config/extension.ts'
 import type { LogFormatData } from '../../filters/access-loggers/log-format.ts'
 import type { LogFilterData } from '../../observe/access-log-filter.ts'
+import type { TracingConfig } from '../../observe/tracing/config.ts'
 import type { HeaderMutationsData, RouteConfigData } from '../../route/config.ts'
 import type { PathOptions } from '../path.ts'
 
@@ -97,13 +98,6 @@ export interface LocalReplyMapper {
 export interface LocalReplyConfig {
   readonly mappers: readonly LocalReplyMapper[]
   readonly bodyFormat: BodyFormat | null
-}
-
-/** Percentages in millionths. */
-export interface TracingConfig {
-  readonly clientSampling: number
-  readonly randomSampling: number
-  readonly overallSampling: number
 }
 
 /** Timeouts in milliseconds, 0 = off. */

@@ -15,6 +15,7 @@ import type { LocalReplies } from './local-replies.ts'
 import { localAddress } from './remote-address.ts'
 import type { LocalNode } from './request-headers.ts'
 import { HcmStats } from './stats.ts'
+import { HcmTracing, TracingStats } from './tracing.ts'
 
 /** One entry of http_filters, ready to make instances. */
 export interface ChainEntry {
@@ -35,6 +36,7 @@ export class SharedState {
   readonly clusters: ClusterManager
   readonly runtime: RuntimeSnapshot
   readonly drain: DrainState
+  readonly tracing: HcmTracing | null
   readonly accessLogs: readonly AccessLog[]
   readonly localReplies: LocalReplies
   readonly pathOptions: PathOptions
@@ -66,6 +68,8 @@ export class SharedState {
     this.clusters = context.clusters
     this.runtime = context.runtime
     this.drain = context.drain
+    const tracingStats = new TracingStats(context.stats.scope(prefix))
+    this.tracing = config.tracing && new HcmTracing(config.tracing, config, tracingStats, context)
     this.accessLogs = config.accessLogs.map((log) => context.createAccessLog(log))
     this.localReplies = compileLocalReplies(config.localReply, context.runtime)
     this.pathOptions = {

@@ -9,6 +9,8 @@ import { createRouter } from './filter.ts'
 export interface RouterConfig {
   /** Counters per response code. */
   readonly dynamicStats: boolean
+  /** Each attempt has a span of its own (as with spawn_upstream_span). */
+  readonly startChildSpan: boolean
   /** No x-envoy-* headers are added on either side. */
   readonly suppressEnvoyHeaders: boolean
   /** Lower case; a request with an invalid value in one of them is refused. */
@@ -21,7 +23,6 @@ export interface RouterConfig {
 
 const SUPPORTED = new Set([
   'dynamic_stats',
-  // Without a trace provider there is no span to have a child.
   'start_child_span',
   'upstream_log',
   'suppress_envoy_headers',
@@ -39,6 +40,7 @@ export const routerFilter: HttpFilterExtension<RouterConfig> = {
     refuseUnsupported(RouterSchema, router, SUPPORTED, context.path)
     return {
       dynamicStats: router.dynamicStats ?? true,
+      startChildSpan: router.startChildSpan,
       suppressEnvoyHeaders: router.suppressEnvoyHeaders,
       strictCheckHeaders: router.strictCheckHeaders.map((name) => name.toLowerCase()),
       respectExpectedTimeout: router.respectExpectedRqTimeout,

@@ -8,6 +8,7 @@ import {
 } from '../../../../base/timeout-queue.ts'
 import type { WorkerContext } from '../../../config/extension.ts'
 import { type Protocol, StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
+import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import {
   type DownstreamWatermarkCallbacks,
   FilterDataStatus,
@@ -20,13 +21,14 @@ import {
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
 import type { Connection } from '../../../network/connection.ts'
-import type { AccessLog } from '../../../observe/access-log.ts'
+import type { AccessLog, LogContext } from '../../../observe/access-log.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { updateAuthority } from '../../../route/rewrite.ts'
 import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now } from '../../../stream-info.ts'
 import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import { AttemptSpan } from './attempt-span.ts'
 import type { RouterConfig } from './config.ts'
 import { failureOf, resetBody, resetDetails } from './failure.ts'
 import { grpcToHttp } from './grpc-status.ts'
@@ -300,8 +302,29 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     const request = new UpstreamRequest(this, pool, headers, endStream, this.timeouts!)
     this.current = request
+    const { span } = this.callbacks.streamInfo
+    if (span) this.trace(span, request, headers)
     this.noteHost(pool.host)
     request.start()
+  }
+
+  /** Gives the attempt its span, and the upstream the trace context. */
+  private trace(request: RequestSpan, attempt: UpstreamRequest, headers: HeaderMap): void {
+    const { config } = request.settings
+    if (config.spawnUpstreamSpan || this.shared.config.startChildSpan)
+      attempt.trace = AttemptSpan.ofAttempt(request, this.logContext(), this.cluster!, attempt.host, this.attempts - 1)
+    if (!config.noContextPropagation) (attempt.trace?.span ?? request.span).inject(headers)
+  }
+
+  private logContext(): LogContext {
+    return {
+      info: this.callbacks.streamInfo,
+      requestHeaders: this.headers,
+      responseHeaders: null,
+      responseTrailers: null,
+      localReplyBody: '',
+      type: 'UpstreamEnd',
+    }
   }
 
   private refusedByOverload(cluster: ThreadLocalCluster): boolean {
@@ -349,6 +372,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
         this.shared.context.clusters,
         info.protocol,
         this.timeouts!.global,
+        info.span && { request: info.span, context: this.logContext() },
       )
       if (!request) continue
       this.mirrors ??= []
@@ -559,14 +583,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private logUpstream(): void {
     const { upstreamLogs } = this.shared
     if (upstreamLogs.length === 0) return
-    const context = {
-      info: this.callbacks.streamInfo,
-      requestHeaders: this.headers,
-      responseHeaders: null,
-      responseTrailers: null,
-      localReplyBody: '',
-      type: 'UpstreamEnd',
-    } as const
+    const context = this.logContext()
     for (const log of upstreamLogs) log.log(context)
   }
 

@@ -2,9 +2,12 @@
 
 import type { Protocol, StreamResetReason } from '../../../http/codec.ts'
 import { portColon } from '../../../http/connection-manager/host.ts'
+import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import type { LogContext } from '../../../observe/access-log.ts'
 import type { Mirror } from '../../../route/route.ts'
 import type { ClusterManager, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
+import { AttemptSpan } from './attempt-span.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
@@ -52,6 +55,12 @@ class MirrorOwner implements UpstreamRequestOwner {
   pauseDownstream(): void {}
 }
 
+/** The request that is copied, where it has a span. */
+export interface MirrorTrace {
+  readonly request: RequestSpan
+  readonly context: LogContext
+}
+
 /** Starts the copy; null when the mirror's cluster or host is missing. `headers` are those sent upstream. */
 export function startMirror(
   mirror: Mirror,
@@ -60,6 +69,7 @@ export function startMirror(
   clusters: ClusterManager,
   downstream: Protocol | '',
   timeoutMs: number,
+  trace: MirrorTrace | null,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
@@ -72,6 +82,10 @@ export function startMirror(
     perTryIdle: 0,
     maxStreamDuration: timeoutMs,
   })
+  if (trace) {
+    request.trace = AttemptSpan.ofMirror(trace.request, trace.context, cluster, pool.host, mirror.traceSampled)
+    request.trace.span.inject(copy)
+  }
   request.start()
   return request
 }

@@ -19,6 +19,8 @@ import {
   PoolFailureReason,
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import type { AttemptSpan } from './attempt-span.ts'
+import { failureOf } from './failure.ts'
 
 /** The router, as an attempt sees it. */
 export interface UpstreamRequestOwner {
@@ -57,10 +59,14 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   responded = false
   /** The response is complete. */
   complete = false
+  /** Its per-try timeout has passed. */
+  late = false
   /** It was late and another attempt was started beside it: it is not retried itself. */
   hedged = false
   /** Outlier detection knows that it was late. */
   timeoutNoted = false
+  /** This attempt's span, where each has one. */
+  trace: AttemptSpan | null = null
   /** No more calls to the owner. */
   abandoned = false
   /** Of the whole response, once headers came: from the last byte sent or the start. */
@@ -138,6 +144,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.pending = null
     this.encoder = encoder
     this.host = host
+    this.trace?.onReady(host, protocol)
     encoder.stream.callbacks = this
     this.owner.onUpstreamReady(this, connection, protocol)
     if (this.abandoned) return
@@ -187,6 +194,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     if (this.abandoned) return
     this.firstRxAt = now()
     this.responded = true
+    this.trace?.onHeaders(headers)
     this.armIdle()
     if (endStream) this.onComplete()
     this.owner.onUpstreamHeaders(headers, endStream, this)
@@ -201,12 +209,14 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   decodeTrailers(trailers: HeaderMap): void {
     if (this.abandoned) return
+    this.trace?.onTrailers(trailers)
     this.onComplete()
     this.owner.onUpstreamTrailers(trailers, this)
   }
 
   private onComplete(): void {
     this.complete = true
+    this.trace?.finish()
     this.disarm()
   }
 
@@ -220,6 +230,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private onGone(reason: StreamResetReason, transportFailureReason: string): void {
     this.disarm()
     this.releasePauses()
+    this.trace?.onReset(reason, failureOf(reason).flag)
     if (!this.abandoned) this.owner.onUpstreamReset(reason, transportFailureReason, this)
   }
 
@@ -243,6 +254,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   abandon(): void {
     if (this.abandoned) return
     this.abandoned = true
+    this.trace?.onCancel(this.late ? 'UT' : '')
     this.disarm()
     this.releasePauses()
     this.pending?.cancel()
@@ -265,8 +277,13 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   /** Per-try time runs from the end of the request. */
   private armPerTry(): void {
     if (!this.perTryQueue || this.responded) return
-    this.perTry ??= this.perTryQueue.handle({ onTimeout: () => this.owner.onPerTryTimeout(this) })
+    this.perTry ??= this.perTryQueue.handle({ onTimeout: () => this.onLate() })
     this.perTryQueue.arm(this.perTry)
+  }
+
+  private onLate(): void {
+    this.late = true
+    this.owner.onPerTryTimeout(this)
   }
 
   private armIdle(): void {

@@ -7,8 +7,6 @@ import {
   HttpConnectionManager_PathWithEscapedSlashesAction as EscapedSlashes,
   HttpConnectionManager_ForwardClientCertDetails as ForwardClientCert,
   type HttpConnectionManager,
-  type HttpConnectionManager_Tracing,
-  HttpConnectionManager_TracingSchema,
   HttpConnectionManagerSchema,
   type HttpFilter,
   type LocalReplyConfig as LocalReplyMessage,
@@ -26,11 +24,11 @@ import type {
   HcmConfig,
   HttpFilterConfig,
   LocalReplyConfig,
-  TracingConfig,
   UpgradeConfig,
 } from '../../../http/connection-manager/config.ts'
 import { parseAccessLog } from '../../../observe/access-log-config.ts'
 import { parseLogFilter } from '../../../observe/access-log-filter.ts'
+import { parseTracing } from '../../../observe/tracing/parse.ts'
 import { parseRouteConfiguration } from '../../../route/parse.ts'
 import { parseHeaderMutations } from '../../../route/parse-common.ts'
 import { parseCommonHttpOptions, parseHttp1Options, parseHttp2Options } from '../../../upstream/parse-http-options.ts'
@@ -51,7 +49,6 @@ const FIELDS = new Set([
 ]) // biome-ignore format: one list
 
 const MINUTE_MS = 60_000
-const MILLION = 1_000_000
 
 /** Throws ConfigError naming the field for anything Envoy refuses or this proxy cannot do. */
 export function parseHttpConnectionManager(message: HttpConnectionManager, context: ParseContext): HcmConfig {
@@ -236,33 +233,6 @@ function parseRequestId(
   return {
     packTraceReason: uuid?.packTraceReason ?? true,
     useRequestIdForTraceSampling: uuid?.useRequestIdForTraceSampling ?? true,
-  }
-}
-
-// Tags and span settings describe spans; without a provider there are none, so they are only carried.
-const TRACING_FIELDS = new Set([
-  'client_sampling',
-  'random_sampling',
-  'overall_sampling',
-  'verbose',
-  'max_path_tag_length',
-  'custom_tags',
-  'spawn_upstream_span',
-])
-
-function parseTracing(tracing: HttpConnectionManager_Tracing, context: ParseContext): TracingConfig {
-  if (tracing.provider)
-    throw new ConfigError(
-      context.at('provider').path,
-      `tracing provider "${tracing.provider.name}" is not supported by this proxy`,
-    )
-  refuseUnsupported(HttpConnectionManager_TracingSchema, tracing, TRACING_FIELDS, context.path)
-  const millionths = (percent: { value: number } | undefined): number =>
-    Math.round(((percent?.value ?? 100) * MILLION) / 100)
-  return {
-    clientSampling: millionths(tracing.clientSampling),
-    randomSampling: millionths(tracing.randomSampling),
-    overallSampling: millionths(tracing.overallSampling),
   }
 }
 
