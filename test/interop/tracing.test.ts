@@ -122,6 +122,21 @@ const SCENARIOS: readonly Scenario[] = [
     upstream: echo,
   },
   {
+    name: 'zipkin: collector by collector_service',
+    ...traced({
+      provider: zipkin({
+        collector_cluster: '',
+        collector_endpoint: '',
+        collector_service: {
+          http_uri: { uri: 'http://zipkin.example/spans?v=2', cluster: 'http-collector', timeout: '1s' },
+          request_headers_to_add: [{ header: { key: 'x-token', value: 'zipkin' } }],
+        },
+      }),
+    }),
+    client: [get()],
+    upstream: echo,
+  },
+  {
     name: 'zipkin: inbound, not shared',
     ...traced({ provider: zipkin({ shared_span_context: false }) }),
     client: [get(`${B3}x-b3-sampled: true\r\n`)],

@@ -32,6 +32,8 @@ export interface ZipkinData {
   readonly cluster: string
   readonly endpoint: string
   readonly hostname: string
+  /** Added to each report. */
+  readonly headers: readonly (readonly [string, string])[]
   readonly traceId128Bit: boolean
   readonly sharedSpanContext: boolean
   readonly splitSpans: boolean

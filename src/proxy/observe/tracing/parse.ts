@@ -1,5 +1,6 @@
 // Tracing messages → plain data. Throws ConfigError for what Envoy refuses or this proxy cannot do.
 
+import type { HttpService } from '../../../api/gen/envoy/config/core/v3/http_service_pb.js'
 import type { Tracing as RouteTracing } from '../../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import type { Tracing_Http } from '../../../api/gen/envoy/config/trace/v3/http_tracer_pb.js'
 import {
@@ -124,7 +125,7 @@ function parseProvider(provider: Tracing_Http, context: ParseContext): ZipkinDat
 
 const ZIPKIN_FIELDS: ReadonlySet<string> = new Set([
   'collector_cluster', 'collector_endpoint', 'trace_id_128bit', 'shared_span_context', 'collector_endpoint_version',
-  'collector_hostname', 'split_spans_for_request', 'trace_context_option',
+  'collector_hostname', 'split_spans_for_request', 'trace_context_option', 'collector_service',
 ]) // biome-ignore format: one list
 
 function parseZipkin(zipkin: ZipkinConfig, context: ParseContext): ZipkinData {
@@ -137,13 +138,63 @@ function parseZipkin(zipkin: ZipkinConfig, context: ParseContext): ZipkinData {
   }
   return {
     kind: 'zipkin',
-    cluster: zipkin.collectorCluster,
-    endpoint: zipkin.collectorEndpoint,
-    hostname: zipkin.collectorHostname || zipkin.collectorCluster,
+    ...parseZipkinCollector(zipkin, context),
     traceId128Bit: zipkin.traceId128bit,
     sharedSpanContext: zipkin.sharedSpanContext ?? true,
     splitSpans: zipkin.splitSpansForRequest,
     w3c: zipkin.traceContextOption === TraceContextOption.USE_B3_WITH_W3C_PROPAGATION,
+  }
+}
+
+type ZipkinCollector = Pick<ZipkinData, 'cluster' | 'endpoint' | 'hostname' | 'headers'>
+
+/** collector_service, or the older three fields. */
+function parseZipkinCollector(zipkin: ZipkinConfig, context: ParseContext): ZipkinCollector {
+  if (zipkin.collectorService) {
+    const { cluster, authority, path, headers } = parseHttpService(
+      zipkin.collectorService,
+      context.at('collector_service'),
+    )
+    return { cluster, endpoint: path, hostname: authority, headers }
+  }
+  if (zipkin.collectorCluster === '' || zipkin.collectorEndpoint === '') {
+    throw new ConfigError(
+      context.path,
+      'collector_cluster and collector_endpoint must be specified when not using collector_service',
+    )
+  }
+  return {
+    cluster: zipkin.collectorCluster,
+    endpoint: zipkin.collectorEndpoint,
+    hostname: zipkin.collectorHostname || zipkin.collectorCluster,
+    headers: [],
+  }
+}
+
+interface HttpTarget {
+  readonly cluster: string
+  readonly authority: string
+  readonly path: string
+  readonly timeoutMs: number
+  readonly headers: readonly (readonly [string, string])[]
+}
+
+/** envoy.config.core.v3.HttpService: where to send, and what to add. */
+function parseHttpService(service: HttpService, context: ParseContext): HttpTarget {
+  const uri = service.httpUri
+  if (!uri) throw new ConfigError(context.at('http_uri').path, 'is required')
+  if (!URL.canParse(uri.uri)) {
+    throw new ConfigError(context.at('http_uri.uri').path, `"${uri.uri}" is not an absolute URI`)
+  }
+  const url = new URL(uri.uri)
+  return {
+    cluster: uri.httpUpstreamType.value ?? '',
+    authority: url.host,
+    path: url.pathname + url.search,
+    timeoutMs: durationMsOr(uri.timeout, EXPORT_TIMEOUT_MS),
+    headers: service.requestHeadersToAdd.flatMap(({ header }) =>
+      header ? [[header.key.toLowerCase(), header.value] as const] : [],
+    ),
   }
 }
 
@@ -207,19 +258,5 @@ function parseExporter(config: OpenTelemetryConfig, context: ParseContext): Open
     }
   }
   if (!httpService) throw new ConfigError(context.path, 'one of grpc_service, http_service is required')
-  const at = context.at('http_service')
-  const uri = httpService.httpUri
-  if (!uri) throw new ConfigError(at.at('http_uri').path, 'is required')
-  if (!URL.canParse(uri.uri)) throw new ConfigError(at.at('http_uri.uri').path, `"${uri.uri}" is not an absolute URI`)
-  const url = new URL(uri.uri)
-  return {
-    kind: 'http',
-    cluster: uri.httpUpstreamType.value ?? '',
-    authority: url.host,
-    path: url.pathname + url.search,
-    timeoutMs: durationMsOr(uri.timeout, EXPORT_TIMEOUT_MS),
-    headers: httpService.requestHeadersToAdd.flatMap(({ header }) =>
-      header ? [[header.key.toLowerCase(), header.value] as const] : [],
-    ),
-  }
+  return { kind: 'http', ...parseHttpService(httpService, context.at('http_service')) }
 }

@@ -97,6 +97,7 @@ export class ZipkinTracer implements Tracer {
     headers.scheme = 'http'
     const body = Buffer.from(JSON.stringify(spans.map((span) => span.toJson(this.endpoint))))
     headers.add('content-type', 'application/json')
+    for (const [name, value] of data.headers) headers.set(name, value)
     headers.add('content-length', String(body.length))
     const timeoutMs = context.runtime.number('tracing.zipkin.request_timeout', REQUEST_TIMEOUT_MS)
     sendRequest(cluster, headers, body, timeoutMs, {
