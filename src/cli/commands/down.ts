@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
 
@@ -33,8 +33,13 @@ export function register(program: Command): void {
     })
 }
 
+/** A supervisor that ended is gone, also while its parent has not asked for its exit code. */
 function isAlive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`)
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
