@@ -219,7 +219,15 @@ writeFileSync(
   join(work, 'buf.gen.yaml'),
   JSON.stringify({
     version: 'v2',
-    plugins: [{ local: join(bin, 'protoc-gen-es'), out: fresh, opt: ['target=js+dts', 'import_extension=js'] }],
+    // One run of the plugin for all files: by default buf starts one for each folder, each a Node of its own.
+    plugins: [
+      {
+        local: join(bin, 'protoc-gen-es'),
+        out: fresh,
+        opt: ['target=js+dts', 'import_extension=js'],
+        strategy: 'all',
+      },
+    ],
   }),
 )
 const started = Date.now()
