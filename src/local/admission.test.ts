@@ -108,3 +108,18 @@ test('a pod is admitted by the namespace of its own batch', () => {
   admission.apply([pod, namespace].map((object) => ({ object, origin: { file: 'f', line: 1 } })))
   assert.deepEqual(labels, [{ 'istio-injection': 'enabled' }])
 })
+
+test('a pod of a new namespace finds the account that comes with it', () => {
+  const store = new MemoryStore()
+  const admission = new Admission(store, (pod, view) => {
+    assert.ok(view.get('ServiceAccount', pod.metadata.namespace, 'default'))
+    return pod
+  })
+  const pod = podForTest('p', {})
+  const objects = [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'new' } },
+    { ...pod, metadata: { ...pod.metadata, namespace: 'new' } },
+  ]
+  admission.apply(objects.map((object) => ({ object, origin: { file: 'f.yaml', line: 1 } })))
+  assert.ok(store.get('Pod', 'new', 'p'))
+})

@@ -45,7 +45,9 @@ export class Admission {
     const namespaces = new Set(this.store.list('Namespace').map((o) => o.metadata.name))
     for (const { object } of manifests) if (object.kind === 'Namespace') namespaces.add(object.metadata.name)
     const used = new Set((this.store.list('Service') as Service[]).map((s) => s.spec.clusterIP ?? ''))
-    const seen = this.withBatch(manifests.map(({ object }) => withNamespace(object)))
+    const batch = manifests.map(({ object }) => withNamespace(object))
+    const defaults = this.defaultAccounts(batch)
+    const seen = this.withBatch([...batch, ...defaults.map(({ object }) => object)])
     const puts = manifests.map(({ object, origin }) => {
       try {
         return { object: this.admit(withNamespace(object), namespaces, used, seen), origin }
@@ -55,16 +57,6 @@ export class Admission {
         throw error
       }
     })
-    const defaults = puts
-      .filter(({ object }) => object.kind === 'Namespace')
-      .filter(({ object }) => !this.store.get('ServiceAccount', object.metadata.name, 'default'))
-      .map(({ object }) => ({
-        object: {
-          apiVersion: 'v1',
-          kind: 'ServiceAccount',
-          metadata: { name: 'default', namespace: object.metadata.name },
-        },
-      }))
     // Owners before what refers to them: watchers of one batch see accounts and namespaces first.
     const order = ['Namespace', 'ServiceAccount', 'ConfigMap', 'Secret', 'Service']
     const rank = ({ object }: { object: KubeObject }) =>
@@ -72,6 +64,17 @@ export class Admission {
     const sorted = [...puts, ...defaults].sort((a, b) => rank(a) - rank(b))
     const events = this.store.put(sorted)
     return puts.map(({ object }) => ({ object: displayName(object), action: actionOf(object, events) }))
+  }
+
+  /** Every namespace has an account `default`. */
+  private defaultAccounts(objects: readonly KubeObject[]): { object: KubeObject }[] {
+    return objects
+      .filter(
+        ({ kind, metadata }) => kind === 'Namespace' && !this.store.get('ServiceAccount', metadata.name, 'default'),
+      )
+      .map(({ metadata }) => ({
+        object: { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: metadata.name } },
+      }))
   }
 
   /** The store as it will be: a pod is admitted by the namespace and account that come in the same batch. */

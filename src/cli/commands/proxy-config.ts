@@ -1,6 +1,7 @@
 import type { DescMessage } from '@bufbuild/protobuf'
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
+import type { MeshAccess, PodRef } from '../access.ts'
 import { clusters, clusterTable } from '../envoy/clusters.ts'
 import { ConfigDump, camelJson, type Dumped } from '../envoy/config-dump.ts'
 import {
@@ -15,7 +16,7 @@ import {
 import { bootstrapSummary, ecdsTable } from '../envoy/extensions.ts'
 import { listeners, listenerTable } from '../envoy/listeners.ts'
 import { routes, routeTable } from '../envoy/routes.ts'
-import { secretTable } from '../envoy/secrets.ts'
+import { rootCertificates, secretTable } from '../envoy/secrets.ts'
 import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import { outputFormat, portOption, printStructured } from '../output.ts'
 
@@ -34,7 +35,7 @@ export function register(program: Command): void {
     .command('proxy-config')
     .alias('pc')
     .description(
-      'show the configuration of a proxy: cluster, listener, route, endpoint, eds, bootstrap, log, secret, ecds, all',
+      'show the configuration of a proxy: cluster, listener, route, endpoint, eds, bootstrap, log, secret, ecds, rootca-compare, all',
     )
 
   const kind = (name: string, aliases: string[], description: string): Command =>
@@ -71,7 +72,14 @@ export function register(program: Command): void {
   withOutput(kind('secret', ['secrets', 's'], 'certificates')).action(showSecrets)
   withOutput(kind('ecds', ['ec'], 'extension configurations')).action(showEcds)
   withOutput(kind('all', ['a'], 'everything'), 'json').action(showAll)
+  pc.command('rootca-compare <pod1> <pod2>')
+    .alias('rc')
+    .description('whether two pods trust the same root certificate')
+    .option('-n, --namespace <name>', 'namespace of the pods', 'default')
+    .option('--proxy-admin-port <port>', "the proxies' admin port", '15000')
+    .action(compareRoots)
   kind('log', ['o'], 'log levels')
+    .option('-l, --selector <labels>', 'every pod with these labels instead of one')
     .option('--level <levels>', '[logger:]level, several joined by commas')
     .option('-r, --reset', 'back to warning')
     .action(logLevels)
@@ -252,16 +260,47 @@ const LEVELS = ['trace', 'debug', 'info', 'warning', 'error', 'critical', 'off']
 /** Shows or changes log levels. Istio's default level is warning. */
 async function logLevels(pod: string | undefined, options: Options): Promise<void> {
   if (options.file !== undefined) throw new UserError('log levels are those of a running proxy: name a pod', 64)
-  if (pod === undefined) throw new UserError('name a pod: NAME or NAME.NAMESPACE', 64)
+  const selector = text(options.selector)
+  if (pod === undefined && selector === '') throw new UserError('log requires pod name or --selector', 64)
   if (options.reset && options.level) throw new UserError('--level cannot be combined with --reset', 64)
   const queries = options.reset ? ['level=warning'] : levelQueries(text(options.level))
   const access = await localAccess()
-  const ref = await access.findPod(pod, options.namespace)
-  let answer = ''
-  for (const query of queries.length > 0 ? queries : ['']) {
-    answer = await adminRequest(access, ref, 'POST', query ? `/logging?${query}` : '/logging', options)
+  const pods =
+    pod === undefined
+      ? await selectedPods(access, options.namespace, selector)
+      : [await access.findPod(pod, options.namespace)]
+  for (const ref of pods) {
+    let answer = ''
+    for (const query of queries.length > 0 ? queries : ['']) {
+      answer = await adminRequest(access, ref, 'POST', query ? `/logging?${query}` : '/logging', options)
+    }
+    process.stdout.write(`${ref.name}.${ref.namespace}:\n${answer}`)
   }
-  process.stdout.write(`${ref.name}.${ref.namespace}:\n${answer}`)
+}
+
+async function selectedPods(access: MeshAccess, namespace: string, selector: string): Promise<PodRef[]> {
+  const wanted = selector.split(',').map((pair) => pair.split('=', 2) as [string, string | undefined])
+  const found = (await access.objects('Pod', namespace)).filter(({ metadata }) =>
+    wanted.every(([key, value]) =>
+      value === undefined ? key in (metadata.labels ?? {}) : metadata.labels?.[key] === value,
+    ),
+  )
+  if (found.length === 0) throw new UserError(`no pods found for selector ${selector} in namespace ${namespace}`)
+  return found.map(({ metadata }) => ({ name: metadata.name, namespace }))
+}
+
+/** Two pods can talk when they have a root certificate in common. */
+async function compareRoots(first: string, second: string, options: Options): Promise<void> {
+  const access = await localAccess()
+  const [a, b] = [await access.findPod(first, options.namespace), await access.findPod(second, options.namespace)]
+  const rootsOf = async (pod: PodRef) =>
+    rootCertificates(new ConfigDump(await adminRequest(access, pod, 'GET', '/config_dump', options)))
+  const [left, right] = [await rootsOf(a), await rootsOf(b)]
+  const both = `Both [${a.name}.${a.namespace}] and [${b.name}.${b.namespace}] have the`
+  if (!left.some((root) => right.includes(root))) {
+    throw new UserError(`${both} non identical ROOTCA, theoretically the connectivity between them is unavailable`)
+  }
+  console.log(`${both} identical ROOTCA, theoretically the connectivity between them is available`)
 }
 
 /** `http:debug,info` → the queries of /logging, the general level first. */
@@ -269,7 +308,8 @@ function levelQueries(levels: string): string[] {
   const general: string[] = []
   const single: string[] = []
   for (const part of levels.split(',').filter(Boolean)) {
-    const [first, second] = part.split(':') as [string, string | undefined]
+    // A logger may stand behind a namespace (`ns::http`), and `=` for the colon.
+    const [first, second] = part.split('::').at(-1)!.split(/[:=]/, 2) as [string, string | undefined]
     const level = (second ?? first) === 'none' ? 'off' : (second ?? first)
     if (!LEVELS.includes(level))
       throw new UserError(`unrecognized logging level: ${level}; use ${LEVELS.join(', ')}`, 64)

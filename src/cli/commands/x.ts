@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
-import type { MeshAccess } from '../access.ts'
+import type { MeshAccess, MeshObject } from '../access.ts'
 import { type DescribeInput, describePod, describeService } from '../describe.ts'
 import { localAccess } from '../envoy/source.ts'
+import type { Injector, InjectorWebhook } from '../injectors.ts'
+import { tabulate } from '../tab-writer.ts'
 
 interface Options {
   readonly namespace: string
@@ -10,7 +12,10 @@ interface Options {
 
 /** `outrigger x …`: istioctl's experimental commands. */
 export function register(program: Command): void {
-  const x = program.command('x').alias('experimental').description('describe pod, describe service, internal-debug')
+  const x = program
+    .command('x')
+    .alias('experimental')
+    .description('describe pod, describe service, check-inject, internal-debug')
   const describe = x.command('describe').alias('des').description('what concerns one pod or service')
   describe
     .command('pod <pod>')
@@ -24,6 +29,11 @@ export function register(program: Command): void {
     .description('ports, routes, subsets, mTLS and exposure of a service')
     .option('-n, --namespace <name>', 'namespace of the service', 'default')
     .action(showService)
+  x.command('check-inject [pod]')
+    .description('whether a pod is injected, and why: of a pod (POD, deployment/NAME), or of labels in a namespace')
+    .option('-n, --namespace <name>', 'namespace of the pod or the labels', 'default')
+    .option('-l, --labels <labels>', 'labels a pod would have: key=value, several joined by commas')
+    .action(checkInject)
   x.command('internal-debug <page>')
     .description("one of the control plane's debug pages, for example syncz or config_dump?proxyID=POD.NAMESPACE")
     .action(internalDebug)
@@ -76,4 +86,52 @@ async function internalDebug(page: string): Promise<void> {
   const answer = await (await localAccess()).pilotRequest(`/debug/${page.replace(/^\/?(debug\/)?/, '')}`)
   if (answer.status !== 200) throw new UserError(`the control plane answered ${answer.status}: ${answer.body.trim()}`)
   process.stdout.write(answer.body.endsWith('\n') ? answer.body : `${answer.body}\n`)
+}
+
+async function checkInject(name: string | undefined, options: Options & { readonly labels?: string }): Promise<void> {
+  if ((name === undefined) === (options.labels === undefined)) {
+    throw new UserError(
+      'check-inject requires only [<resource-type>/]<resource-name>[.<namespace>], or labels (-l)',
+      64,
+    )
+  }
+  const access = await localAccess()
+  const ref = name === undefined ? null : await access.findPod(name, options.namespace)
+  const namespace = ref?.namespace ?? options.namespace
+  const [pods, namespaces, configurations] = await Promise.all([
+    ref ? access.objects('Pod', namespace) : [],
+    access.objects('Namespace'),
+    access.objects('MutatingWebhookConfiguration.admissionregistration.k8s.io'),
+  ])
+  const owner = namespaces.find(({ metadata }) => metadata.name === namespace)
+  if (!owner) throw new UserError(`namespaces "${namespace}" not found`)
+  const labels = ref
+    ? (pods.find(({ metadata }) => metadata.name === ref.name)?.metadata.labels ?? {})
+    : labelPairs(options.labels!)
+  const { DEFAULT_INJECTOR, judgeInjectors } = await import('../injectors.ts')
+  const written = configurations.map((object) => injectorOf(object)).filter((one) => one !== null)
+  const injectors = written.length > 0 ? written : [DEFAULT_INJECTOR]
+  const verdicts = judgeInjectors(injectors, labels, owner.metadata.labels ?? {})
+  const rows = verdicts.map((one) => [one.name, one.revision, one.injected ? '✔' : '✘', one.reason])
+  process.stdout.write(tabulate([['WEBHOOK', 'REVISION', 'INJECTED', 'REASON'], ...rows], 5))
+  if (verdicts.filter(({ injected }) => injected).length > 1) {
+    process.stdout.write('ERROR: multiple webhooks will inject, which can lead to errors\n')
+  }
+}
+
+/** Null: a webhook of somebody else. */
+function injectorOf(object: MeshObject & { readonly webhooks?: unknown }): Injector | null {
+  const webhooks = (Array.isArray(object.webhooks) ? object.webhooks : []) as InjectorWebhook[]
+  if (!webhooks.some(({ name }) => name.endsWith('istio.io'))) return null
+  return { name: object.metadata.name, revision: object.metadata.labels?.['istio.io/rev'] ?? '', webhooks }
+}
+
+function labelPairs(text: string): Record<string, string> {
+  return Object.fromEntries(
+    text.split(',').map((pair) => {
+      const equals = pair.indexOf('=')
+      if (equals < 1) throw new UserError(`--labels "${pair}": write key=value`, 64)
+      return [pair.slice(0, equals), pair.slice(equals + 1)]
+    }),
+  )
 }

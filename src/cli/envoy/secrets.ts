@@ -1,6 +1,7 @@
 // proxy-config secret.
 
 import { X509Certificate } from 'node:crypto'
+import { UserError } from '../../base/errors.ts'
 import { tabulate } from '../tab-writer.ts'
 import { type ConfigDump, type Json, snakeCase } from './config-dump.ts'
 import { list, object, string } from './json.ts'
@@ -71,6 +72,18 @@ function rowsOf(entry: Json, state: string): SecretRow[] {
   }
   const roots = object(context, 'trusted_ca')
   return roots ? [{ name, type: 'CA', state, certificate: firstCertificate(roots), trustDomain: '' }] : []
+}
+
+/** The certificates of the secret ROOTCA, each as its fingerprint. Throws UserError when there is none. */
+export function rootCertificates(dump: ConfigDump): string[] {
+  const section = snakeCase(dump.section('SecretsConfigDump')) as Json
+  const entry = list(section, 'dynamic_active_secrets').find((one) => string(one, 'name') === 'ROOTCA')
+  const source = entry && object(object(object(entry, 'secret'), 'validation_context'), 'trusted_ca')
+  const bytes = string(source, 'inline_bytes')
+  const pem = bytes ? Buffer.from(bytes, 'base64').toString() : string(source, 'inline_string')
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []
+  if (found.length === 0) throw new UserError('cannot find ROOTCA from secret')
+  return found.map((one) => new X509Certificate(one).fingerprint256)
 }
 
 function firstCertificate(source: Json | undefined): X509Certificate | null {

@@ -6,7 +6,6 @@ import { CommandLineOptionsSchema } from '../../api/gen/envoy/admin/v3/server_in
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { HttpConnectionManagerSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { errorText } from '../../base/errors.ts'
-import { isLogLevel, pinoLevel } from '../../base/logger.ts'
 import type { AdminSource, ConfigDumpSource, DumpedResource, RuntimeDump } from '../admin/source.ts'
 import { unpackAs } from '../config/extension-registry.ts'
 import { compileBuckets } from '../observe/stats-settings.ts'
@@ -30,7 +29,6 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
       .apply(update)
       .catch((error: unknown) => options.log.error({ reason: errorText(error) }, `${update.kind} failed`))
   }
-  let level = options.log.level
   return {
     version: BUILD_VERSION,
     state: () => (context.healthCheckFailing && context.state === 'LIVE' ? 'DRAINING' : context.state),
@@ -53,13 +51,10 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
     runtime: () => runtimeDump(context),
     modifyRuntime: (values) => modifyRuntime(context, values, apply),
     unreadyTargets: () => context.warming.unready(),
-    logLevels: () => new Map([['main', level === 'warn' ? 'warning' : level]]),
-    setLogLevel: (name, word) => {
-      if (name !== null && name !== 'main') return false
-      if (!isLogLevel(word)) return false
-      level = word
-      options.log.level = pinoLevel(word)
-      apply({ kind: 'log-level', level: word })
+    logLevels: () => context.loggers.levels(),
+    setLogLevel: (logger, level) => {
+      if (!context.loggers.set(logger, level)) return false
+      apply({ kind: 'log-level', logger, level })
       return true
     },
     drainListeners: (drain) => drainListeners(context, drain),

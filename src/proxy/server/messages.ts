@@ -43,7 +43,8 @@ export type WorkerUpdate =
   | { readonly kind: 'health-check'; readonly failed: boolean }
   | { readonly kind: 'start-drain'; readonly inboundOnly: boolean }
   | { readonly kind: 'stop-listeners'; readonly inboundOnly: boolean }
-  | { readonly kind: 'log-level'; readonly level: string }
+  /** `logger` null: every logger. */
+  | { readonly kind: 'log-level'; readonly logger: string | null; readonly level: string }
   | { readonly kind: 'reopen-logs' }
   | { readonly kind: 'close' }
 

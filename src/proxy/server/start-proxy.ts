@@ -6,7 +6,6 @@ import { ApiConfigSource_ApiType } from '../../api/gen/envoy/config/core/v3/conf
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { ConfigError, errorText, UserError } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
 import { keepMallocTrimmed } from '../../base/malloc-trim.ts'
 import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import { AdsClient, type AdsTransport, CDS_TYPE, LDS_TYPE } from '../../xds/index.ts'
@@ -17,6 +16,7 @@ import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import { registerExtensions } from '../filters/register.ts'
 import { pipePath } from '../network/address.ts'
 import { sharedCount } from '../network/connection-limits.ts'
+import { Loggers, levelWord } from '../observe/loggers.ts'
 import { MergedStats } from '../observe/merged-stats.ts'
 import { compileStatsFilter, parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
@@ -42,6 +42,7 @@ import { startWorkers, type Workers } from './workers.ts'
 /** Everything of a running proxy that its parts share. */
 export interface ServerContext {
   readonly options: ProxyOptions
+  readonly loggers: Loggers
   readonly registry: ExtensionRegistry
   readonly workers: Workers
   readonly warming: Warming
@@ -106,7 +107,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
         zone: bootstrap.node?.locality?.zone ?? '',
         metadata: bootstrap.node?.metadata ?? {},
       },
-      logLevel: logLevelWord(log),
+      logLevel: levelWord(log),
       drainTimeMs: options.drainTimeS * 1000,
       drainImmediate: options.drainStrategy === 'immediate',
       fileFlushIntervalMs: options.fileFlushIntervalMs,
@@ -120,21 +121,32 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
       options.onExit?.()
     },
   )
+  const loggers = new Loggers(log)
   const warming = new Warming()
-  const files = new FileSources(log)
-  const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, log)
+  const files = new FileSources(loggers.of('config'))
+  const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, loggers.of('misc'))
   const findCluster = (name: string) => bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
   const secrets = new SecretResources(
     workers,
     warming,
-    log,
+    loggers.of('secret'),
     options.secrets,
-    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, log),
+    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, loggers.of('secret')),
   )
-  const clusters = new ClusterResources(registry, workers, warming, secrets, files, unknown, log, store)
+  const clusters = new ClusterResources(
+    registry,
+    workers,
+    warming,
+    secrets,
+    files,
+    unknown,
+    loggers.of('upstream'),
+    store,
+  )
   const routes = new RouteResources(registry, workers, warming, files, unknown)
   return {
     options,
+    loggers,
     registry,
     workers,
     warming,
@@ -142,7 +154,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     clusters,
     routes,
     files,
-    listeners: new ListenerResources(registry, workers, warming, secrets, routes, unknown, log, store),
+    listeners: new ListenerResources(registry, workers, warming, secrets, routes, unknown, loggers.of('config'), store),
     statsSettings,
     store,
     merged: new MergedStats(),
@@ -151,11 +163,6 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     state: 'PRE_INITIALIZING',
     healthCheckFailing: false,
   }
-}
-
-function logLevelWord(log: Logger): string {
-  const words: Readonly<Record<string, string>> = { warn: 'warning', fatal: 'critical', silent: 'off' }
-  return words[log.level] ?? log.level
 }
 
 /** One refused resource of the bootstrap, with the path of it. */
@@ -200,7 +207,7 @@ function startAdminListener(context: ServerContext, stats: ServerStats, quit: ()
   return startAdmin(
     address.pipe === undefined ? { host: address.ip, port: address.port } : { path: pipePath(address.pipe) },
     createAdminSource(context, stats, quit),
-    context.options.log,
+    context.loggers.of('admin'),
   )
 }
 
@@ -226,7 +233,7 @@ function createAds(context: ServerContext): AdsClient | null {
       (grpcTransport(source as ApiConfigSource, find, 'dynamic_resources.ads_config') satisfies AdsTransport),
     node,
     mode: isDelta(source) ? 'delta' : 'sotw',
-    log: options.log,
+    log: context.loggers.of('config'),
     nodeOnFirstMessageOnly: source?.setNodeOnFirstMessageOnly ?? false,
     stats: adsStats(store),
   })

@@ -1,7 +1,6 @@
 // One worker: the whole data plane of a thread. It knows no protobuf, only parsed configuration.
 
-import type { Logger } from '../../base/logger.ts'
-import { createLogger, isLogLevel, pinoLevel } from '../../base/logger.ts'
+import { createLogger, isLogLevel } from '../../base/logger.ts'
 import type { HttpFilterExtension, NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
 import { createAccessLog } from '../filters/access-loggers/create.ts'
 import { registerExtensions } from '../filters/register.ts'
@@ -13,6 +12,7 @@ import { setFaultReporter } from '../network/fault.ts'
 import { SecretStore } from '../network/tls/secret-store.ts'
 import { WorkerListeners } from '../network/worker-listeners.ts'
 import { AccessLogFiles } from '../observe/access-log-file.ts'
+import { Loggers } from '../observe/loggers.ts'
 import { compileStatsFilter } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
 import type { RouteTable } from '../route/route.ts'
@@ -23,7 +23,7 @@ import { Runtime } from './runtime.ts'
 
 export class DataPlaneWorker {
   readonly stats: StatsStore
-  private readonly log: Logger
+  private readonly loggers: Loggers
   private readonly runtime: Runtime
   private readonly secrets = new SecretStore()
   private readonly routes = new Map<string, RouteTable>()
@@ -34,9 +34,11 @@ export class DataPlaneWorker {
 
   constructor(settings: WorkerSettings) {
     setConnectionIdRange(settings.index, settings.concurrency)
-    this.log = createLogger(`worker_${settings.index}`, isLogLevel(settings.logLevel) ? settings.logLevel : 'info')
+    const level = isLogLevel(settings.logLevel) ? settings.logLevel : 'info'
+    this.loggers = new Loggers(createLogger(`worker_${settings.index}`, level))
+    const faults = this.loggers.of('envoy_bug')
     setFaultReporter((error, where) => {
-      this.log.error({ err: error, where }, 'internal error while handling a connection; it is closed')
+      faults.error({ err: error, where }, 'internal error while handling a connection; it is closed')
     })
     this.stats = new StatsStore(compileStatsFilter(settings.stats))
     this.runtime = new Runtime(settings.runtime)
@@ -45,7 +47,7 @@ export class DataPlaneWorker {
     const registry = registerExtensions()
     this.clusters = new WorkerClusters({
       stats: this.stats,
-      log: this.log,
+      log: this.loggers.of('upstream'),
       secrets: this.secrets,
       runtime: this.runtime,
       node: settings.node,
@@ -59,7 +61,7 @@ export class DataPlaneWorker {
       workerIndex: settings.index,
       clusters: this.clusters,
       stats: this.stats,
-      log: this.log,
+      log: this.loggers.of('conn_handler'),
       node: settings.node,
       routeTable: (name) => this.routes.get(name) ?? null,
       runtime: this.runtime,
@@ -122,7 +124,7 @@ export class DataPlaneWorker {
         this.listeners.stopListeners(update.inboundOnly)
         return null
       case 'log-level':
-        if (isLogLevel(update.level)) this.log.level = pinoLevel(update.level)
+        this.loggers.set(update.logger, update.level)
         return null
       case 'reopen-logs':
         this.files.reopen()
