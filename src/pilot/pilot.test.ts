@@ -35,7 +35,11 @@ test('answers readiness, version, metrics and the debug pages on both ports', as
   const { get } = await start(t, serviceYaml('web'))
   assert.equal((await get('/ready')).status, 200)
   assert.equal(await (await get('/version')).text(), 'outrigger-pilot/9.9\n')
-  assert.match(await (await get('/metrics', 'monitoring')).text(), /pilot_info\{version="9\.9"\} 1/)
+  const metrics = await (await get('/metrics', 'monitoring')).text()
+  assert.match(metrics, /pilot_info\{version="9\.9"\} 1/)
+  for (const name of ['pilot_services', 'pilot_virt_services', 'pilot_endpoint_not_ready', 'xds_cache_size'])
+    assert.match(metrics, new RegExp(`^${name} \\d+$`, 'm'), name)
+  assert.match(metrics, /^process_resident_memory_bytes [1-9]\d+$/m)
   const pages = (await (await get('/debug/list')).json()) as string[]
   assert.ok(pages.includes('/debug/adsz'))
   for (const page of pages) {

@@ -1,5 +1,5 @@
 // Starts a control plane: store → push contexts → xDS, with its HTTP ports.
-
+import { X509Certificate } from 'node:crypto'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { UserError } from '../base/errors.ts'
@@ -19,12 +19,13 @@ import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
 import { KeySetFetcher } from './authorization/key-sets.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
 import { SCOPES, serveScopes } from './debug/scopes.ts'
-import { DiscoveryState, type ReportProblems } from './discovery-state.ts'
+import { type Changes, DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
 import { ResourceGenerator } from './push/resources.ts'
+import { registerSnapshotMetrics } from './push/snapshot-metrics.ts'
 import { GatewayResolver } from './registry/gateway-resolver.ts'
 import { mergeStatus, type ObjectStatus } from './status.ts'
 import { untranslated, untranslatedMesh } from './untranslated.ts'
@@ -117,6 +118,13 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   metrics.info.set({ version }, 1)
   const generator = new ResourceGenerator()
   const discovery = new DiscoveryServer({ generator, metrics, log: scoped('ads') })
+  const caches = {
+    cds: generator.clusters,
+    eds: generator.assignments,
+    lds: generator.listeners,
+    rds: generator.routes,
+  }
+  registerSnapshotMetrics(metrics.registry, { pushContext: () => discovery.pushContext, caches })
   const status = new ProblemLog(scoped('model'), metrics)
   for (const { path, message } of untranslatedMesh(options.meshConfig)) log.warn({ path }, `MeshConfig: ${message}`)
   const state = new DiscoveryState({
@@ -130,17 +138,15 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   let sinceMs = 0
   let forced = false
   const flush = (): void => {
+    const startMs = performance.now()
     const endInit = metrics.contextInit.startTimer()
     const { push, changes, statuses, workloads } = state.commit(forced)
     endInit()
     forced = false
     const first = sinceMs
     sinceMs = 0
-    metrics.services.set(push.services.all.length)
-    metrics.virtualServices.set(push.virtualServices.size)
-    metrics.triggers.inc({
-      type: changes.resources.size > 0 ? 'config' : changes.services.size > 0 ? 'service' : 'endpoint',
-    })
+    metrics.triggers.inc({ type: triggerOf(changes) })
+    metrics.debounceTime.observe((startMs - first) / 1000)
     discovery.publish(push, changes, first)
     writeStatuses(options, statuses)
     if (workloads) options.deployGateways?.(workloads)
@@ -162,7 +168,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   }
   const unwatch = store.watch((events: readonly StoreEvent[]) => {
     status.forget(events)
-    for (const event of events) metrics.inboundUpdates.inc({ type: event.kind })
+    for (const event of events) metrics.stored(event)
     if (state.apply(events, store)) changed()
   })
   const keySets = new KeySetFetcher(log, (fetched) => {
@@ -200,7 +206,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     const renewals: ((certificate: WebhookCertificate) => void)[] = []
     const secure =
       options.secureGrpc &&
-      (await startSecure(options.secureGrpc, xds, { ...options, log: scoped('serverca') }, renewals, closing))
+      (await startSecure(options.secureGrpc, xds, metrics, { ...options, log: scoped('serverca') }, renewals, closing))
     const secureGrpc = secure?.address
     const webhooks =
       options.webhooks &&
@@ -212,7 +218,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       metrics,
       log,
       version,
-      caches: { cds: generator.clusters, eds: generator.assignments, lds: generator.listeners, rds: generator.routes },
+      caches,
       pushStatus: () => status.json(),
       forcePush: () => {
         forced = true
@@ -264,6 +270,7 @@ async function startWebhooks(
 async function startSecure(
   secure: SecureGrpcOptions,
   xds: XdsServer,
+  metrics: PilotMetrics,
   options: PilotOptions,
   renewals: readonly ((certificate: WebhookCertificate) => void)[],
   closing: (() => Promise<void> | void)[],
@@ -275,7 +282,8 @@ async function startSecure(
   const tls = createServerCredentials(certificate, ca.rootPem)
   const server = new Server(XDS_SERVER_OPTIONS)
   xds.mount(server, 'ads', authenticate)
-  mountCertificateService(server, { ca, authenticate, log })
+  mountCertificateService(server, { ca, authenticate, log, observe: (outcome) => metrics.certificate(outcome) })
+  metrics.rootExpiry.set(Date.parse(new X509Certificate(ca.rootPem).validTo) / 1000)
   const address = await bind(server, secure.address, tls.credentials)
   let timer: NodeJS.Timeout
   const renewAt = (notAfter: Date): void => {
@@ -301,6 +309,14 @@ async function startSecure(
     server.forceShutdown()
   })
   return { address, certificate }
+}
+
+/** istiod's word for what a push is for. */
+function triggerOf(changes: Changes): string {
+  if (changes.all) return 'debugtrigger'
+  if (changes.resources.size > 0) return 'config'
+  if (changes.services.size > 0) return 'service'
+  return changes.credentials.size > 0 ? 'secret' : 'endpoint'
 }
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<string> {

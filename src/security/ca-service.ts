@@ -31,7 +31,12 @@ export interface CertificateServiceOptions {
   /** Proves the caller; its answer becomes the certificate's names. */
   readonly authenticate: (call: AuthenticatedCall) => Promise<readonly string[]>
   readonly log: Logger
+  /** Told what became of every request. */
+  readonly observe?: (outcome: CertificateOutcome) => void
 }
+
+/** `unreadable`: the request itself is wrong; `failed`: it could not be signed. */
+export type CertificateOutcome = 'signed' | 'unauthenticated' | 'unreadable' | 'failed'
 
 /** Adds CreateCertificate to a gRPC server (istiod serves it on 15012 beside ADS). */
 export function mountCertificateService(server: Server, options: CertificateServiceOptions): void {
@@ -57,9 +62,18 @@ async function sign(
   call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>,
   options: CertificateServiceOptions,
 ): Promise<IstioCertificateResponse> {
-  const identities = await options.authenticate(call)
+  const identities = await options.authenticate(call).catch((error: unknown) => {
+    options.observe?.('unauthenticated')
+    throw error
+  })
   const ttlMs = Number(call.request.validityDuration) * 1000
-  const certChain = await options.ca.signCsr(call.request.csr, identities, ttlMs > 0 ? ttlMs : undefined)
+  const { csr } = call.request
+  const certChain = await options.ca.signCsr(csr, identities, ttlMs > 0 ? ttlMs : undefined).catch((error: unknown) => {
+    const unreadable = error instanceof GrpcStatusError && error.code === GRPC_STATUS.INVALID_ARGUMENT
+    options.observe?.(unreadable ? 'unreadable' : 'failed')
+    throw error
+  })
+  options.observe?.('signed')
   options.log.debug({ peer: call.getPeer(), identities }, 'certificate signed')
   return create(IstioCertificateResponseSchema, { certChain })
 }

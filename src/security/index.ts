@@ -1,6 +1,6 @@
 export { type AuthenticatedCall, createAuthenticator } from './authenticate.ts'
 export { CertificateAuthority, DEFAULT_CERT_TTL_MS, MAX_CERT_TTL_MS, type ServerCertificate } from './ca.ts'
-export { createCertificate, mountCertificateService } from './ca-service.ts'
+export { type CertificateOutcome, createCertificate, mountCertificateService } from './ca-service.ts'
 export { SecretManager, type SignRequest, type WorkloadSecret } from './secret-manager.ts'
 export { createServerCredentials, type RenewableServerCredentials } from './server-credentials.ts'
 export {

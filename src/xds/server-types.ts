@@ -81,9 +81,9 @@ export interface XdsConnection {
   /**
    * Sends what of `update` the connection needs: unwatched names are left out, as are versions it has (unless
    * `force`); on a state-of-the-world stream a partial update of a wildcard type is completed from what was sent before.
-   * False when nothing was sent: no subscription, nothing new, or the stream has ended.
+   * The bytes of the message; 0 when nothing was sent: no subscription, nothing new, or the stream has ended.
    */
-  push(typeUrl: string, update: ResourceUpdate): boolean
+  push(typeUrl: string, update: ResourceUpdate): number
   /** A response of this type (of any type when left out) is neither acknowledged nor refused yet: merge further updates until it is. */
   busy(typeUrl?: string): boolean
   /** Ends the stream with a gRPC status. `onDisconnect` follows. */

@@ -193,19 +193,20 @@ class Connection implements XdsConnection {
     return false
   }
 
-  push(typeUrl: string, update: ResourceUpdate): boolean {
+  push(typeUrl: string, update: ResourceUpdate): number {
     const watch = this.#watches.get(typeUrl)
-    if (!watch?.active || this.#finished) return false
+    if (!watch?.active || this.#finished) return 0
     const composed = watch.compose(update)
-    if (composed === null) return false
+    if (composed === null) return 0
     const nonce = `${update.version}${randomUUID()}`
     const head = { version: update.version, typeUrl, nonce, controlPlane: this.#options.controlPlane ?? '' }
-    this.#call.write(this.#books.encoder(this.delta).encode(head, composed.resources, composed.removed))
+    const pieces = this.#books.encoder(this.delta).encode(head, composed.resources, composed.removed)
+    this.#call.write(pieces)
     watch.sent(nonce, update.version)
     watch.lastSentMs = Date.now()
     // State of the world: a client whose clusters changed asks for their endpoints again under the same names.
     if (!this.delta && typeUrl === CDS_TYPE) this.#watches.get(EDS_TYPE)?.answerNext()
-    return true
+    return pieces.reduce((size, piece) => size + piece.length, 0)
   }
 
   close(code: number, details: string): void {

@@ -105,6 +105,11 @@ apiVersion: networking.istio.io/v1alpha3
 kind: EnvoyFilter
 metadata: {name: f}
 spec: {configPatches: [{applyTo: LISTENER, match: {context: SIDECAR_INBOUND}, patch: {operation: MERGE, value: {stat_prefix: p}}}]}`,
+  WasmPlugin: `
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: p}
+spec: {url: "oci://example.com/p:v1"}`,
   Telemetry: `
 apiVersion: telemetry.istio.io/v1
 kind: Telemetry

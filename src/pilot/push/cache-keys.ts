@@ -165,6 +165,8 @@ export function ownInputs(proxy: ProxyNode, push: PushContext): readonly unknown
     push.authorizationPolicies,
     push.keySets,
     push.telemetries,
+    push.extensions,
+    push.networks?.key,
     ...providerServices(mesh).map((service) => providerHost(push, service)),
   ]
   for (const { service, port, targetPort } of push.serviceInstances(proxy)) {

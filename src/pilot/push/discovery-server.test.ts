@@ -51,7 +51,7 @@ class FakeConnection implements XdsConnection {
     } as unknown as WatchedResource
   }
 
-  push(typeUrl: string, update: ResourceUpdate): boolean {
+  push(typeUrl: string, update: ResourceUpdate): number {
     const held = this.held.get(typeUrl)!
     const fresh = update.resources.filter((r) => update.force || held.get(r.name) !== r.version)
     const gone = update.full
@@ -61,7 +61,7 @@ class FakeConnection implements XdsConnection {
     for (const name of gone) held.delete(name)
     const words = [...fresh.map((r) => r.name), ...gone.map((name) => `-${name}`)]
     if (words.length > 0) this.log.push(`${SHORT[typeUrl]} ${words.join(' ')}`)
-    return fresh.length > 0 || gone.length > 0
+    return fresh.length + gone.length
   }
 
   busy(): boolean {

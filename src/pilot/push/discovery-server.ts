@@ -352,9 +352,15 @@ export class DiscoveryServer implements XdsHandler {
   }
 
   private deliver(client: Client, typeUrl: string, update: ResourceUpdate): boolean {
-    const sent = client.connection.push(typeUrl, update)
-    if (sent) this.options.metrics.pushes.inc({ type: shortType(typeUrl) })
-    return sent
+    const { metrics } = this.options
+    const startMs = performance.now()
+    const bytes = client.connection.push(typeUrl, update)
+    if (bytes === 0) return false
+    const type = shortType(typeUrl)
+    metrics.sendTime.observe((performance.now() - startMs) / 1000)
+    metrics.configSize.observe({ type }, bytes)
+    metrics.pushes.inc({ type })
+    return true
   }
 }
 

@@ -1,5 +1,7 @@
 // The control plane's own metrics, under istiod's names.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { GroupKind, StoreEvent } from '../../cluster/index.ts'
+import type { CertificateOutcome } from '../../security/index.ts'
 import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 
 const SHORT: Readonly<Record<string, string>> = {
@@ -12,6 +14,21 @@ const SHORT: Readonly<Record<string, string>> = {
 /** `cds` for the cluster type, and so on; the last part of the URL for types without a short name. */
 export function shortType(typeUrl: string): string {
   return SHORT[typeUrl] ?? typeUrl.slice(typeUrl.lastIndexOf('.') + 1)
+}
+
+const EVENTS = { added: 'add', modified: 'update', deleted: 'delete' } as const
+
+/** istiod's names of what its service registry watches. */
+const REGISTRY_TYPES: Readonly<Record<GroupKind, string>> = {
+  Service: 'Services',
+  'EndpointSlice.discovery.k8s.io': 'EndpointSlice',
+  Pod: 'Pods',
+  Node: 'Nodes',
+}
+
+function updateType(kind: GroupKind, deleted: boolean): string {
+  if (kind === 'Service') return deleted ? 'svcdelete' : 'svc'
+  return REGISTRY_TYPES[kind] ? 'eds' : 'config'
 }
 
 /** One set of metrics for each control plane in the process: nothing is global. */
@@ -72,6 +89,25 @@ export class PilotMetrics {
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
     ...this.shared,
   })
+  readonly sendTime = new Histogram({
+    name: 'pilot_xds_send_time',
+    help: 'Seconds to hand a response of one type to the connection of one proxy.',
+    buckets: [0.001, 0.01, 0.1, 1, 3, 5, 10, 20, 30],
+    ...this.shared,
+  })
+  readonly configSize = new Histogram({
+    name: 'pilot_xds_config_size_bytes',
+    help: 'Bytes of responses.',
+    labelNames: ['type'],
+    buckets: [1, 10_000, 1_000_000, 4_000_000, 10_000_000, 40_000_000],
+    ...this.shared,
+  })
+  readonly debounceTime = new Histogram({
+    name: 'pilot_debounce_time',
+    help: 'Seconds from the first change that a push holds to the start of the push.',
+    buckets: [0.01, 0.1, 1, 3, 5, 10, 20, 30],
+    ...this.shared,
+  })
   readonly convergence = new Histogram({
     name: 'pilot_proxy_convergence_time',
     help: 'Seconds from a change of configuration to its push to a proxy.',
@@ -102,14 +138,55 @@ export class PilotMetrics {
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1],
     ...this.shared,
   })
-  readonly inboundUpdates = new Counter({
+  private readonly inboundUpdates = new Counter({
     name: 'pilot_inbound_updates',
-    help: 'Changes received from the store.',
+    help: 'Changes received from the store: config, eds (endpoints), svc (services), svcdelete.',
     labelNames: ['type'],
     ...this.shared,
   })
-  readonly services = new Gauge({ name: 'pilot_services', help: 'Services known.', ...this.shared })
-  readonly virtualServices = new Gauge({ name: 'pilot_virt_services', help: 'VirtualServices known.', ...this.shared })
+  private readonly configEvents = new Counter({
+    name: 'pilot_k8s_cfg_events',
+    help: 'Events of configuration resources.',
+    labelNames: ['type', 'event'],
+    ...this.shared,
+  })
+  private readonly registryEvents = new Counter({
+    name: 'pilot_k8s_reg_events',
+    help: 'Events of services, their endpoints, pods and nodes.',
+    labelNames: ['type', 'event'],
+    ...this.shared,
+  })
+  private readonly csrs = new Counter({
+    name: 'citadel_server_csr_count',
+    help: 'Certificate requests received.',
+    ...this.shared,
+  })
+  private readonly issued = new Counter({
+    name: 'citadel_server_success_cert_issuance_count',
+    help: 'Certificates issued.',
+    ...this.shared,
+  })
+  private readonly unauthenticated = new Counter({
+    name: 'citadel_server_authentication_failure_count',
+    help: 'Certificate requests of callers that did not prove who they are.',
+    ...this.shared,
+  })
+  private readonly unreadable = new Counter({
+    name: 'citadel_server_csr_parsing_err_count',
+    help: 'Certificate requests that could not be read.',
+    ...this.shared,
+  })
+  private readonly unsigned = new Counter({
+    name: 'citadel_server_csr_sign_err_count',
+    help: 'Certificate requests that could not be signed.',
+    ...this.shared,
+  })
+  /** Seconds since the epoch. */
+  readonly rootExpiry = new Gauge({
+    name: 'citadel_server_root_cert_expiry_timestamp',
+    help: 'When the root certificate expires, in seconds since the epoch.',
+    ...this.shared,
+  })
   readonly rejectedConfigs = new Counter({
     name: 'pilot_total_rejected_configs',
     help: 'Resources refused for their content.',
@@ -117,6 +194,27 @@ export class PilotMetrics {
     ...this.shared,
   })
   private readonly rejectsByType = new Map<string, Gauge>()
+
+  /** Counts what the store says. */
+  stored({ kind, type }: StoreEvent): void {
+    this.inboundUpdates.inc({ type: updateType(kind, type === 'deleted') })
+    const event = EVENTS[type]
+    const registryType = REGISTRY_TYPES[kind]
+    if (registryType) this.registryEvents.inc({ type: registryType, event })
+    else this.configEvents.inc({ type: kind.slice(0, kind.indexOf('.')) || kind, event })
+  }
+
+  /** Counts one request to the certificate authority. */
+  certificate(outcome: CertificateOutcome): void {
+    this.csrs.inc()
+    const counter = {
+      signed: this.issued,
+      unauthenticated: this.unauthenticated,
+      unreadable: this.unreadable,
+      failed: this.unsigned,
+    }[outcome]
+    counter.inc()
+  }
 
   /** Counts a refusal under `pilot_total_xds_rejects` and `pilot_xds_<type>_reject`. */
   rejected(typeUrl: string): void {

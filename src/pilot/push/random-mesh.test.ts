@@ -3,9 +3,11 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { KubeObject } from '../../cluster/index.ts'
 import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import type { Changes } from '../discovery-state.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
+import { extentOf } from './changes.ts'
 import { ResourceGenerator } from './resources.ts'
 
 const NAMESPACES = ['default', 'other', 'istio-system'] as const
@@ -212,6 +214,47 @@ const PROXIES: ProxyNode[] = [
   testProxy({ type: 'router', ip: '10.0.0.8', namespace: 'istio-system', labels: { istio: 'ingressgateway' } }),
 ]
 
+/** Resources by proxy and type: `name version` each. */
+type Held = ReadonlyMap<string, readonly string[]>
+
+const TYPES = [CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE]
+const ROUTES = ['80', '9000', 'http.80', 'http.8080']
+
+function held(generator: ResourceGenerator, push: PushContext): Held {
+  const out = new Map<string, readonly string[]>()
+  for (const proxy of PROXIES) {
+    const clusters = generator.generate(CDS_TYPE, proxy, push, null).map((c) => c.name)
+    for (const type of TYPES) {
+      const names = type === EDS_TYPE ? clusters : type === RDS_TYPE ? ROUTES : null
+      out.set(
+        `${proxy.id} ${type}`,
+        generator.generate(type, proxy, push, names).map((r) => `${r.name} ${r.version}`),
+      )
+    }
+  }
+  return out
+}
+
+/** What a change is said not to concern, it must not change: proxies are not told of it. */
+function checkExtents(before: Held, after: Held, push: PushContext, changes: Changes): void {
+  for (const proxy of PROXIES) {
+    for (const type of TYPES) {
+      const key = `${proxy.id} ${type}`
+      const extent = extentOf(type, changes, proxy, push)
+      if (extent === 'all') continue
+      // The names of clusters that came or went are asked for or dropped by the proxy itself.
+      const known = new Map(before.get(key)!.map((text) => text.split(' ') as [string, string]))
+      const named = extent === 'endpoints' ? [...changes.endpoints, ...changes.services] : []
+      const concerned = (name: string) =>
+        named.some((service) => name.endsWith(`|${service.slice(service.indexOf('/') + 1)}`))
+      for (const [name, version] of after.get(key)!.map((text) => text.split(' '))) {
+        if (type === EDS_TYPE && (!known.has(name!) || concerned(name!))) continue
+        assert.equal(known.get(name!), version, `${key} ${name}: not pushed (${[...changes.kinds]})`)
+      }
+    }
+  }
+}
+
 function everything(generator: ResourceGenerator, push: PushContext): string[] {
   return PROXIES.flatMap((proxy) => {
     const clusters = generator.generate(CDS_TYPE, proxy, push, null)
@@ -255,16 +298,23 @@ test('random meshes: nothing throws, order does not matter, incremental equals r
       const generator = new ResourceGenerator()
       everything(generator, stepwise.push())
       const left = [...wanted]
+      let before = held(generator, stepwise.push())
+      const step = (): void => {
+        const { push, changes } = stepwise.commit()
+        const after = held(generator, push)
+        checkExtents(before, after, push, changes)
+        before = after
+      }
       while (left.length > 0) {
         const [next] = left.splice(picks.next().value % left.length, 1)
         put(stepwise, [next!])
-        if (picks.next().value % 4 === 0) everything(generator, stepwise.push())
+        if (picks.next().value % 4 === 0) step()
         if (picks.next().value % 4 === 0) {
           const { kind, metadata, apiVersion } = next!
           stepwise.store.remove([
             { kind: `${kind}.${apiVersion.split('/')[0]}`, namespace: metadata.namespace, name: metadata.name },
           ])
-          everything(generator, stepwise.push())
+          step()
           put(stepwise, [next!])
         }
       }
