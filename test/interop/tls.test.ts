@@ -28,7 +28,11 @@ const REQUEST_FORMAT =
   '%DOWNSTREAM_PEER_SERIAL% %DOWNSTREAM_PEER_FINGERPRINT_256% %DOWNSTREAM_PEER_FINGERPRINT_1% ' +
   '%DOWNSTREAM_PEER_CERT_V_START% %DOWNSTREAM_PEER_CERT_V_END% %DOWNSTREAM_PEER_CERT% ' +
   '%DOWNSTREAM_LOCAL_URI_SAN% %DOWNSTREAM_LOCAL_DNS_SAN% %DOWNSTREAM_LOCAL_SUBJECT% ' +
-  '%UPSTREAM_TRANSPORT_FAILURE_REASON% %UPSTREAM_TLS_VERSION% %UPSTREAM_TLS_CIPHER% %UPSTREAM_PEER_URI_SAN%'
+  '%DOWNSTREAM_PEER_OTHERNAME_SAN% %DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256% %DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1% ' +
+  '%DOWNSTREAM_PEER_CHAIN_SERIALS% %DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256% %DOWNSTREAM_PEER_ISSUER_SERIAL% ' +
+  '%DOWNSTREAM_LOCAL_IP_SAN% %DOWNSTREAM_LOCAL_EMAIL_SAN% %DOWNSTREAM_LOCAL_OTHERNAME_SAN% %DOWNSTREAM_TLS_GROUP% ' +
+  '%UPSTREAM_TRANSPORT_FAILURE_REASON% %UPSTREAM_TLS_VERSION% %UPSTREAM_TLS_CIPHER% %UPSTREAM_PEER_URI_SAN% ' +
+  '%UPSTREAM_TLS_GROUP% %UPSTREAM_LOCAL_IP_SAN%'
 
 /** Filter chains by SNI, and what each asks of its clients. */
 const CHAINS: Readonly<
@@ -195,6 +199,11 @@ function bootstrap(ca: TestCa, server: TestCertificate, client: TestCertificate,
   })
 }
 
+/** Sends its CA too. */
+function chained({ cert, key }: TestCertificate, ca: TestCa): TestCertificate {
+  return { cert: `${cert}${ca.cert}`, key }
+}
+
 /** What a client has seen. */
 interface Seen {
   readonly answer: string
@@ -268,9 +277,12 @@ describe('TLS beside Envoy', { skip: ENVOY === null ? 'no envoy on PATH' : false
   before(async () => {
     const ca = new TestCa(cleanup)
     const upstream = ca.issue('DNS:upstream.example')
-    const server = ca.issue('DNS:a.example,URI:spiffe://good/server')
+    const server = ca.issue('DNS:a.example,URI:spiffe://good/server,IP:10.4.5.6,email:s@b.example')
     certificates = {
-      good: ca.issue('URI:spiffe://good/client,DNS:client.example,IP:10.1.2.3,email:a@b.example'),
+      good: ca.issue(
+        'URI:spiffe://good/client,DNS:client.example,IP:10.1.2.3,email:a@b.example,otherName:1.2.3.4;UTF8:other',
+      ),
+      chained: chained(ca.issue('URI:spiffe://good/chained'), ca),
       other: ca.issue('URI:spiffe://other/client'),
       stranger: new TestCa(cleanup).issue('URI:spiffe://good/client'),
       expired: ca.issue('URI:spiffe://good/client', { days: -1 }),
@@ -316,7 +328,7 @@ describe('TLS beside Envoy', { skip: ENVOY === null ? 'no envoy on PATH' : false
 
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     for (const chain of Object.keys(CHAINS)) {
-      for (const who of ['nobody', 'good', 'other', 'stranger', 'expired']) {
+      for (const who of ['nobody', 'good', 'chained', 'other', 'stranger', 'expired']) {
         test(`${version} client with certificate ${who} at ${chain}`, async () => {
           const certificate = certificates[who]
           await both('/plain', {

@@ -12,10 +12,19 @@ export interface Address {
   readonly text: string
 }
 
+/** Hex, lower case. */
+export interface CertificateDigest {
+  readonly sha256: string
+  readonly sha1: string
+  readonly serial: string
+}
+
 /** TLS facts of a connection, computed once after the handshake and only when asked for. */
 export interface SslInfo {
   readonly version: string
   readonly cipher: string
+  /** The key exchange group in BoringSSL's words: `X25519`. */
+  readonly group: string
   readonly sni: string
   readonly alpn: string
   readonly peerCertificatePresented: boolean
@@ -24,6 +33,7 @@ export interface SslInfo {
   readonly dnsSanPeer: readonly string[]
   readonly ipSanPeer: readonly string[]
   readonly emailSanPeer: readonly string[]
+  readonly otherNameSanPeer: readonly string[]
   /** RFC 2253. */
   readonly subjectPeer: string
   readonly issuerPeer: string
@@ -34,10 +44,17 @@ export interface SslInfo {
   /** URL-encoded PEM, and the chain of them. */
   readonly pemPeer: string
   readonly pemChainPeer: string
+  /** Of each certificate that the peer sent, its own first. */
+  readonly chainPeer: readonly CertificateDigest[]
+  /** Of the certificate above the peer's in the verified chain. */
+  readonly issuerDigest: CertificateDigest | null
   readonly validFromPeer: string
   readonly expirationPeer: string
   readonly uriSanLocal: readonly string[]
   readonly dnsSanLocal: readonly string[]
+  readonly ipSanLocal: readonly string[]
+  readonly emailSanLocal: readonly string[]
+  readonly otherNameSanLocal: readonly string[]
   readonly subjectLocal: string
   readonly sessionId: string
 }

@@ -1,9 +1,10 @@
 // TLS facts of a connection: computed when first asked for, because certificates are slow to read.
 
 import { X509Certificate } from 'node:crypto'
-import type { SslInfo } from './connection.ts'
+import type { CertificateDigest, SslInfo } from './connection.ts'
 import type { SslSource } from './connection-info.ts'
 import { type HandshakeFacts, readHandshakeFacts } from './tls/handshake-facts.ts'
+import { otherNames } from './tls/other-names.ts'
 import type { SslSocket } from './tls/ssl-socket.ts'
 
 /** The source of ConnectionInfo.ssl: reads once. `release` it before the socket is freed. */
@@ -40,7 +41,9 @@ export class SslInfoSource implements SslSource {
 
 function describe(facts: HandshakeFacts): SslInfo {
   const leaf = facts.peerCertificates[0]
-  const peer = leaf === undefined ? null : new X509Certificate(leaf)
+  const certificates = facts.peerCertificates.map((der) => new X509Certificate(der))
+  const peer = certificates[0] ?? null
+  const digests = certificates.map(digest)
   const legacy = peer?.toLegacyObject()
   const local = facts.localCertificate
   const peerNames = alternativeNames(peer?.subjectAltName)
@@ -48,6 +51,7 @@ function describe(facts: HandshakeFacts): SslInfo {
   return {
     version: facts.version,
     cipher: facts.cipher,
+    group: facts.group,
     sni: facts.serverName,
     alpn: facts.alpn,
     peerCertificatePresented: peer !== null,
@@ -56,17 +60,23 @@ function describe(facts: HandshakeFacts): SslInfo {
     dnsSanPeer: peerNames.dns,
     ipSanPeer: peerNames.ip,
     emailSanPeer: peerNames.email,
+    otherNameSanPeer: leaf ? otherNames(leaf) : [],
     subjectPeer: legacy ? rfc2253(legacy.subject) : '',
     issuerPeer: legacy ? rfc2253(legacy.issuer) : '',
-    serialPeer: peer?.serialNumber.toLowerCase() ?? '',
-    sha256Peer: peer ? hex(peer.fingerprint256) : '',
-    sha1Peer: peer ? hex(peer.fingerprint) : '',
+    serialPeer: digests[0]?.serial ?? '',
+    sha256Peer: digests[0]?.sha256 ?? '',
+    sha1Peer: digests[0]?.sha1 ?? '',
     pemPeer: leaf ? encodeURIComponent(pem(leaf)) : '',
     pemChainPeer: facts.peerCertificates.map((der) => encodeURIComponent(pem(der))).join(''),
+    chainPeer: digests,
+    issuerDigest: facts.peerIssuer === null ? null : digest(new X509Certificate(facts.peerIssuer)),
     validFromPeer: peer ? peer.validFromDate.toISOString() : '',
     expirationPeer: peer ? peer.validToDate.toISOString() : '',
     uriSanLocal: localNames.uri,
     dnsSanLocal: localNames.dns,
+    ipSanLocal: localNames.ip,
+    emailSanLocal: localNames.email,
+    otherNameSanLocal: local ? otherNames(local.raw) : [],
     subjectLocal: local ? rfc2253(local.toLegacyObject().subject) : '',
     sessionId: facts.sessionId,
   }
@@ -111,6 +121,14 @@ function escape2253(value: string): string {
     .replaceAll(/[,+"\\<>;]/g, '\\$&')
     .replace(/^[ #]/, '\\$&')
     .replace(/ $/, '\\ ')
+}
+
+function digest(certificate: X509Certificate): CertificateDigest {
+  return {
+    sha256: hex(certificate.fingerprint256),
+    sha1: hex(certificate.fingerprint),
+    serial: certificate.serialNumber.toLowerCase(),
+  }
 }
 
 function hex(fingerprint: string): string {

@@ -25,3 +25,10 @@ export function peerCertificates(ssl: Pointer): Buffer[] {
   }
   return certificates
 }
+
+/** The certificate that issued the peer's, in the chain that was verified; null where none was (a resumed session). */
+export function peerIssuer(ssl: Pointer): Buffer | null {
+  const lib = openssl()
+  const chain = lib.SSL_get0_verified_chain(ssl)
+  return chain === null || lib.OPENSSL_sk_num(chain) < 2 ? null : derOf(lib.OPENSSL_sk_value(chain, 1))
+}

@@ -1,7 +1,7 @@
 // What OpenSSL knows of a connection after its handshake, copied out of it.
 
 import type { X509Certificate } from 'node:crypto'
-import { peerCertificates } from './certificates.ts'
+import { peerCertificates, peerIssuer } from './certificates.ts'
 import { copyOf, openssl, type Pointer } from './openssl/library.ts'
 import type { SslSocket } from './ssl-socket.ts'
 
@@ -10,12 +10,16 @@ export interface HandshakeFacts {
   readonly version: string
   /** `TLS_AES_128_GCM_SHA256` */
   readonly cipher: string
+  /** `X25519`; '' = none. */
+  readonly group: string
   /** SNI; '' = none. */
   readonly serverName: string
   /** '' = none in common. */
   readonly alpn: string
   /** DER, the peer's own first; empty = it showed none. */
   readonly peerCertificates: readonly Buffer[]
+  /** DER of who issued the peer's certificate, from the verified chain. */
+  readonly peerIssuer: Buffer | null
   /** A trusted chain, and what else was to be checked. */
   readonly peerValidated: boolean
   readonly localCertificate: X509Certificate | null
@@ -29,13 +33,16 @@ export function readHandshakeFacts(socket: SslSocket): HandshakeFacts {
   const lib = openssl()
   const ssl = socket.pointer
   if (ssl === null) throw new Error('facts of a TLS connection that is gone')
+  const peerValidated = lib.SSL_get_verify_result(ssl) === X509_V_OK
   return {
     version: socket.handshakeDone ? lib.SSL_get_version(ssl) : versionSoFar(ssl),
     cipher: cipherName(ssl),
+    group: curveName(ssl),
     serverName: lib.SSL_get_servername(ssl, 0) ?? '',
     alpn: negotiatedAlpn(ssl),
     peerCertificates: peerCertificates(ssl),
-    peerValidated: lib.SSL_get_verify_result(ssl) === X509_V_OK,
+    peerIssuer: peerValidated ? peerIssuer(ssl) : null,
+    peerValidated,
     localCertificate: socket.context.localCertificate,
     sessionId: sessionId(ssl),
   }

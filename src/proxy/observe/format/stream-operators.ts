@@ -215,6 +215,14 @@ function downstreamTlsOperators(): Record<string, Operator> {
     DOWNSTREAM_PEER_SERIAL: tls((ssl) => ssl.serialPeer),
     DOWNSTREAM_PEER_FINGERPRINT_256: tls((ssl) => ssl.sha256Peer),
     DOWNSTREAM_PEER_FINGERPRINT_1: tls((ssl) => ssl.sha1Peer),
+    DOWNSTREAM_PEER_OTHERNAME_SAN: tls((ssl) => ssl.otherNameSanPeer.join(',')),
+    DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256: tls((ssl) => ssl.chainPeer.map((c) => c.sha256).join(',')),
+    DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1: tls((ssl) => ssl.chainPeer.map((c) => c.sha1).join(',')),
+    DOWNSTREAM_PEER_CHAIN_SERIALS: tls((ssl) => ssl.chainPeer.map((c) => c.serial).join(',')),
+    DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256: tls((ssl) => ssl.issuerDigest?.sha256),
+    DOWNSTREAM_PEER_ISSUER_SERIAL: tls((ssl) => ssl.issuerDigest?.serial),
+    DOWNSTREAM_LOCAL_EMAIL_SAN: tls((ssl) => ssl.emailSanLocal.join(',')),
+    DOWNSTREAM_LOCAL_OTHERNAME_SAN: tls((ssl) => ssl.otherNameSanLocal.join(',')),
     DOWNSTREAM_LOCAL_SUBJECT: tls((ssl) => ssl.subjectLocal),
   }
 }
@@ -225,6 +233,7 @@ function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): 
   return {
     [`${side}_TLS_VERSION`]: tls((ssl) => ssl.version),
     [`${side}_TLS_CIPHER`]: tls((ssl) => ssl.cipher),
+    [`${side}_TLS_GROUP`]: tls((ssl) => ssl.group),
     [`${side}_TLS_SESSION_ID`]: tls((ssl) => ssl.sessionId),
     [`${side}_PEER_URI_SAN`]: tls((ssl) => ssl.uriSanPeer.join(',')),
     [`${side}_PEER_DNS_SAN`]: tls((ssl) => ssl.dnsSanPeer.join(',')),
@@ -234,6 +243,7 @@ function tlsOperators(side: string, get: (info: StreamInfo) => SslInfo | null): 
     [`${side}_PEER_CERT`]: tls((ssl) => ssl.pemPeer),
     [`${side}_LOCAL_URI_SAN`]: tls((ssl) => ssl.uriSanLocal.join(',')),
     [`${side}_LOCAL_DNS_SAN`]: tls((ssl) => ssl.dnsSanLocal.join(',')),
+    [`${side}_LOCAL_IP_SAN`]: tls((ssl) => ssl.ipSanLocal.join(',')),
   }
 }
 

@@ -79,6 +79,7 @@ export interface OpenSsl {
   SSL_get0_alpn_selected(ssl: Pointer, data: BigUint64Array, length: Uint32Array): void
   SSL_get0_peer_certificate(ssl: Pointer): Pointer | null
   SSL_get_peer_cert_chain(ssl: Pointer): Pointer | null
+  SSL_get0_verified_chain(ssl: Pointer): Pointer | null
   SSL_get_peer_signature_type_nid(ssl: Pointer, nid: Int32Array): number
   SSL_get_verify_result(ssl: Pointer): number
   SSL_get_session(ssl: Pointer): Pointer | null
@@ -181,6 +182,7 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_get0_alpn_selected: ['void', P, P, P],
   SSL_get0_peer_certificate: [P, P],
   SSL_get_peer_cert_chain: [P, P],
+  SSL_get0_verified_chain: [P, P],
   SSL_get_peer_signature_type_nid: ['int', P, P],
   SSL_get_verify_result: ['long', P],
   SSL_get_session: [P, P],
