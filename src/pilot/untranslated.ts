@@ -63,16 +63,14 @@ function warnings(fields: readonly Field[]): Problem[] {
 /** Settings of MeshConfig that change nothing here yet. */
 const MESH_FIELDS = [
   'configSources',
-  'enableEnvoyAccessLogService',
   'hboneIdleTimeout',
   'serviceEntryVisibility',
   'serviceScopeConfigs',
   'verifyCertificateAtClient',
-  'zoneAwareLbSetting',
 ] as const satisfies readonly (keyof MeshConfig)[]
 
-/** Kinds of extension providers that nothing can be sent to yet. */
-const PROVIDER_KINDS = ['envoyOtelAls', 'lightstep', 'opencensus', 'skywalking', 'stackdriver'] as const
+/** Kinds of extension providers that nothing is sent to: istiod has given them up, or knows their platform only. */
+const PROVIDER_KINDS = ['lightstep', 'opencensus', 'stackdriver'] as const
 
 /** Every part of MeshConfig that is set and not translated yet, as warnings. */
 export function untranslatedMesh(mesh: MeshConfig): Problem[] {

@@ -11,8 +11,18 @@ import type { PushContext } from '../../src/pilot/model/push-context.ts'
 
 /** The extensions that Istio's Envoy build has beside stock Envoy's. */
 const ISTIO_EXTENSIONS = ['istio.metadata_exchange', 'istio.alpn', 'istio.stats']
-/** What extensions need: as stock Envoy lists them. */
-export const RUNNABLE_EXTENSIONS = ['envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua']
+/** What only stock Envoy runs, as it lists it. */
+export const RUNNABLE_EXTENSIONS = [
+  'envoy.filters.http.wasm',
+  'envoy.filters.network.wasm',
+  'envoy.filters.http.lua',
+  'envoy.access_loggers.http_grpc',
+  'envoy.access_loggers.tcp_grpc',
+  'envoy.access_loggers.open_telemetry',
+  'envoy.tracers.zipkin',
+  'envoy.tracers.datadog',
+  'envoy.tracers.skywalking',
+]
 
 /** Objects of a YAML stream; a missing namespace is `default`, a missing creation time the same for all. */
 export function readObjects(yaml: string): KubeObject[] {

@@ -62,6 +62,15 @@ export const localityLbSetting = message({
 })
 export type LocalityLbSetting = Infer<typeof localityLbSetting>
 
+/** Zones of the proxy's region are balanced by Envoy itself; other regions come after. */
+export const zoneAwareLbSetting = message({
+  enabled: bool,
+  failover: list(message({ from: string(), to: string() })),
+  failoverPriority: list(string()),
+  minClusterSize: integer({ min: 0 }),
+})
+export type ZoneAwareLbSetting = Infer<typeof zoneAwareLbSetting>
+
 const consistentHash = message(
   {
     httpHeaderName: string(),
@@ -91,6 +100,7 @@ const loadBalancer = message(
     simple: oneOfNames('UNSPECIFIED', 'LEAST_CONN', 'RANDOM', 'PASSTHROUGH', 'ROUND_ROBIN', 'LEAST_REQUEST'),
     consistentHash,
     localityLbSetting,
+    zoneAwareLbSetting,
     warmupDurationSecs: duration(),
     warmup: message({
       duration: required(duration()),

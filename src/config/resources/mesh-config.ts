@@ -14,7 +14,14 @@ import {
   struct,
 } from '../schema.ts'
 import { tlsProtocolVersion } from './common.ts'
-import { clientTls, connectionPool, localityLbSetting, outlierDetection, tcpKeepalive } from './destination-rule.ts'
+import {
+  clientTls,
+  connectionPool,
+  localityLbSetting,
+  outlierDetection,
+  tcpKeepalive,
+  zoneAwareLbSetting,
+} from './destination-rule.ts'
 
 const strings = list(string())
 
@@ -185,6 +192,15 @@ const tracerAddress = {
   port: required(integer({ min: 1, max: 65535 })),
   maxTagLength: integer({ min: 0 }),
 }
+const providerHeader = message(
+  { name: required(string({ minLength: 1 })), value: string(), envName: string() },
+  { oneof: [['value', 'envName']] },
+)
+/** A header of requests to a collector: a value, or the name of the control plane's environment variable that holds it. */
+export type ProviderHeader = Infer<typeof providerHeader>
+const providerHeaders = list(providerHeader)
+const providerHttp = message({ path: string(), timeout: duration(), headers: providerHeaders })
+
 const extensionProvider = message(
   {
     name: required(string({ minLength: 1 })),
@@ -212,14 +228,24 @@ const extensionProvider = message(
       path: string(),
       traceContextOption: oneOfNames('USE_B3', 'USE_B3_WITH_W3C_PROPAGATION'),
       timeout: duration(),
-      headers: list(struct),
+      headers: providerHeaders,
     }),
     opentelemetry: message({
       ...tracerAddress,
-      http: struct,
-      grpc: struct,
-      resourceDetectors: struct,
-      dynatraceSampler: struct,
+      http: providerHttp,
+      grpc: message({ timeout: duration(), initialMetadata: providerHeaders }),
+      resourceDetectors: message({ environment: message({}), dynatrace: message({}) }),
+      serviceAttributeEnrichment: oneOfNames('ISTIO_CANONICAL', 'OTEL_SEMANTIC_CONVENTIONS'),
+      dynatraceSampler: message({
+        tenant: string(),
+        clusterId: integer(),
+        rootSpansPerMinute: integer({ min: 0 }),
+        httpService: message({
+          service: required(string()),
+          port: required(integer({ min: 1, max: 65535 })),
+          http: providerHttp,
+        }),
+      }),
     }),
     lightstep: struct,
     datadog: message(tracerAddress),
@@ -291,7 +317,7 @@ export const meshConfig = message({
   defaultDestinationRuleExportTo: strings,
   rootNamespace: string(),
   localityLbSetting,
-  zoneAwareLbSetting: struct,
+  zoneAwareLbSetting,
   dnsRefreshRate: duration({ min: 1 }),
   h2UpgradePolicy: oneOfNames('DO_NOT_UPGRADE', 'UPGRADE'),
   inboundClusterStatName: string(),

@@ -24,6 +24,7 @@ const tracing = message({
   customTags: map(customTag),
   useRequestIdForTraceSampling: bool,
   enableIstioTags: bool,
+  disableContextPropagation: bool,
 })
 export type Tracing = Infer<typeof tracing>
 

@@ -105,6 +105,13 @@ export function validateConnectionPool(pool: ConnectionPool, path: string, probl
 function validateLoadBalancer(lb: LoadBalancer, path: string, problems: Problems): void {
   const hash = lb.consistentHash
   if (hash) validateHash(hash, `${path}.consistentHash`, problems)
+  if (lb.localityLbSetting && lb.zoneAwareLbSetting)
+    problems.error(path, 'only one of localityLbSetting and zoneAwareLbSetting can be set')
+  lb.zoneAwareLbSetting?.failover?.forEach(({ from, to }, i) => {
+    const at = `${path}.zoneAwareLbSetting.failover[${i}]`
+    if (!from || !to) problems.error(at, 'needs from and to')
+    else if (from === to) problems.error(at, 'from and to must not be the same region')
+  })
   if (lb.localityLbSetting) validateLocalityLb(lb.localityLbSetting, `${path}.localityLbSetting`, problems)
   if (lb.warmup && lb.warmupDurationSecs !== undefined)
     problems.error(path, 'warmup and warmupDurationSecs cannot both be set')

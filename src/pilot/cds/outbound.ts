@@ -11,7 +11,7 @@ import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js
 import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
 import type { Subset } from '../../config/index.ts'
 import { buildAssignment } from '../eds/endpoints.ts'
-import { type ProxyNode, supportsExtension } from '../model/node.ts'
+import { type ProxyNode, runsExtension, supportsExtension } from '../model/node.ts'
 import { isHttp, isHttp2, type Protocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
@@ -127,8 +127,8 @@ export function buildOutboundCluster(
   const http: HttpOptions = { protocol: upstreamProtocol(port.protocol, policy, proxy, push) }
   applyConnectionPool(cluster, http, policy.connectionPool, mesh)
   applyOutlierDetection(cluster, http, policy.outlierDetection)
-  applyLoadBalancer(cluster, policy, mesh)
-  applyRetryBudget(cluster, policy)
+  applyLoadBalancer(cluster, policy, service, mesh)
+  applyRetryBudget(cluster, policy, proxy)
   if (!passthrough) setTls(cluster, http, spec, policy, proxy, push)
   writeHttpOptions(cluster, http)
   return cluster
@@ -154,7 +154,7 @@ function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushCon
   })
   applyConnectionPool(cluster, http, policy.connectionPool, push.mesh)
   applyOutlierDetection(cluster, http, policy.outlierDetection)
-  applyRetryBudget(cluster, policy)
+  applyRetryBudget(cluster, policy, proxy)
   if (!plain) {
     const inputs = tlsInputs(spec, http, proxy, push)
     const found = explicitTls(tls, { ...inputs, sni: '' })
@@ -292,16 +292,21 @@ function upstreamProtocol(
   return protocol === 'Unsupported' && proxy.type === 'sidecar' ? 'downstream' : 'http1'
 }
 
-function applyRetryBudget(cluster: Cluster, policy: ClusterPolicy): void {
+/** Percent 20 and concurrency 3 when the rule does not say. The interval is for Envoy: our proxy has no such window. */
+function applyRetryBudget(cluster: Cluster, policy: ClusterPolicy, proxy: ProxyNode): void {
   const budget = policy.retryBudget
   if (!budget) return
+  const interval = runsExtension(proxy, WASM) ? budget.budgetInterval : undefined
   cluster.circuitBreakers!.thresholds[0]!.retryBudget = {
     $typeName: 'envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget',
-    budgetPercent:
-      budget.percent === undefined ? undefined : { $typeName: 'envoy.type.v3.Percent', value: budget.percent },
-    minRetryConcurrency: budget.minRetryConcurrency === undefined ? undefined : budget.minRetryConcurrency,
+    budgetPercent: { $typeName: 'envoy.type.v3.Percent', value: budget.percent ?? 20 },
+    budgetInterval: interval === undefined ? undefined : durationOf(interval),
+    minRetryConcurrency: budget.minRetryConcurrency || 3,
   }
 }
+
+/** A filter that Envoy always lists and our proxy never: what only Envoy reads may be sent to it. */
+const WASM = 'envoy.filters.http.wasm'
 
 function tlsInputs(
   { service, port, subset, rule }: OutboundSpec,

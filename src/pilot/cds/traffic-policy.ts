@@ -7,6 +7,7 @@ import {
 import {
   type Cluster,
   Cluster_CommonLbConfig_LocalityWeightedLbConfigSchema,
+  Cluster_CommonLbConfig_ZoneAwareLbConfigSchema,
   Cluster_CommonLbConfigSchema,
   Cluster_DiscoveryType,
   Cluster_LbPolicy,
@@ -21,7 +22,9 @@ import type {
   MeshConfig,
   OutlierDetection,
   TcpKeepalive,
+  ZoneAwareLbSetting,
 } from '../../config/index.ts'
+import type { Service } from '../model/service.ts'
 import { durationOf } from '../xds/messages.ts'
 import type { HttpOptions } from './http-options.ts'
 import type { ClusterPolicy } from './policy.ts'
@@ -134,10 +137,29 @@ export function localitySetting(lb: LoadBalancer | undefined, mesh: MeshConfig):
   return setting && setting.enabled !== false ? setting : null
 }
 
+/** The zone-aware setting that holds: the rule's, else the mesh's where neither rule nor service says otherwise. */
+export function zoneAwareSetting(
+  lb: LoadBalancer | undefined,
+  service: Pick<Service, 'attributes'>,
+  mesh: MeshConfig,
+): ZoneAwareLbSetting | null {
+  if (lb?.zoneAwareLbSetting) return lb.zoneAwareLbSetting
+  const { trafficDistribution: preference } = service.attributes
+  if (lb?.localityLbSetting || preference === 'PreferSameZone' || preference === 'PreferSameNode') return null
+  return mesh.zoneAwareLbSetting ?? null
+}
+
 /** loadBalancer: policy, hashing, warm-up and locality weighting. */
-export function applyLoadBalancer(cluster: Cluster, policy: ClusterPolicy, mesh: MeshConfig): void {
+export function applyLoadBalancer(
+  cluster: Cluster,
+  policy: ClusterPolicy,
+  service: Pick<Service, 'attributes'>,
+  mesh: MeshConfig,
+): void {
   const lb = policy.loadBalancer
-  const locality = localitySetting(lb, mesh)
+  const zoneAware = zoneAwareSetting(lb, service, mesh)
+  if (zoneAware) applyZoneAware(cluster, zoneAware)
+  const locality = zoneAware ? null : localitySetting(lb, mesh)
   if (locality) {
     const weighted =
       (locality.distribute?.length ?? 0) > 0 ||
@@ -157,6 +179,17 @@ export function applyLoadBalancer(cluster: Cluster, policy: ClusterPolicy, mesh:
   }
   if (lb?.consistentHash) applyHash(cluster, lb)
   else applySimple(cluster, lb)
+}
+
+/** A setting that is off must be said, too: Envoy prefers its own zone by itself. */
+function applyZoneAware(cluster: Cluster, { enabled, minClusterSize }: ZoneAwareLbSetting): void {
+  cluster.commonLbConfig!.localityConfigSpecifier = {
+    case: 'zoneAwareLbConfig',
+    value: create(Cluster_CommonLbConfig_ZoneAwareLbConfigSchema, {
+      routingEnabled: enabled === false ? { value: 0 } : undefined,
+      minClusterSize: minClusterSize === undefined ? undefined : BigInt(minClusterSize),
+    }),
+  }
 }
 
 function applySimple(cluster: Cluster, lb: LoadBalancer | undefined): void {

@@ -1,5 +1,7 @@
 // Locality load balancing: distribute, failover and failoverPriority turned into weights and priorities.
-import type { LocalityLbSetting } from '../../config/index.ts'
+
+import type { LocalityLbSetting, ZoneAwareLbSetting } from '../../config/index.ts'
+import { zoneAwareSetting } from '../cds/traffic-policy.ts'
 import type { Endpoint, Locality } from '../model/service.ts'
 import type { AssignmentInputs, LocalityGroup } from './endpoints.ts'
 
@@ -10,6 +12,8 @@ export function applyLocality(
   setting: LocalityLbSetting | null,
 ): LocalityGroup[] {
   const { proxy, service, policy } = inputs
+  const zoneAware = zoneAwareSetting(policy.loadBalancer, service, inputs.push.mesh)
+  if (zoneAware) return zoneAware.enabled === false ? groups : byRegion(groups, zoneAware, inputs)
   const preference = service.attributes.trafficDistribution
   const own = policy.loadBalancer?.localityLbSetting
   if (!own && (preference === 'PreferSameZone' || preference === 'PreferSameNode')) {
@@ -31,6 +35,20 @@ export function applyLocality(
 
 const ZONE_PRIORITY = ['topology.istio.io/network', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']
 const NODE_PRIORITY = [...ZONE_PRIORITY, 'topology.istio.io/subzone', 'kubernetes.io/hostname']
+
+/** Labels first, then the proxy's region, the one it fails over to, the rest: zones of one region share a priority. */
+function byRegion(groups: LocalityGroup[], setting: ZoneAwareLbSetting, inputs: AssignmentInputs): LocalityGroup[] {
+  const { region } = inputs.proxy.locality
+  const next = setting.failover?.find(({ from }) => from === region)?.to
+  const all = setting.failoverPriority?.length
+    ? byLabels(groups, setting.failoverPriority, placeLabels(inputs))
+    : groups
+  for (const group of all) {
+    const place = group.region === region ? 0 : group.region === next ? 1 : 2
+    group.priority = group.priority * 3 + place
+  }
+  return compact(all)
+}
 
 /** The proxy's labels with its place, as endpoints carry theirs. */
 function placeLabels(inputs: AssignmentInputs): Readonly<Record<string, string>> {

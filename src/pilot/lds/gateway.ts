@@ -41,7 +41,7 @@ export function gatewayListeners(context: ListenerContext): Listener[] {
 
 /** Null: no server of the port has anything to do, so nothing listens. */
 function gatewayListener(context: ListenerContext, port: MergedPort): Listener | null {
-  const { mesh, telemetry } = context
+  const { telemetry } = context
   const bind = port.bind || WILDCARD
   const name = `${bind}_${port.port}`
   const chains = isHttp(port.protocol)
@@ -54,7 +54,7 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
     address: addressOf(bind, port.port),
     trafficDirection: TrafficDirection.OUTBOUND,
     maxConnectionsToAcceptPerSocketEvent: 1,
-    accessLog: buildAccessLogs(mesh, telemetry.client, 'listener'),
+    accessLog: buildAccessLogs(context.push, context.proxy, telemetry.client, 'listener'),
     listenerFilters: [
       ...(context.proxyConfig.gatewayTopology?.proxyProtocol ? [PROXY_PROTOCOL] : []),
       ...(inspects ? [tlsInspector()] : []),

@@ -71,7 +71,7 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
     proxy100Continue: !options.httpProxy,
     upgradeConfigs: [{ upgradeType: 'websocket' }],
     requestIdExtension: { typedConfig: UUID_REQUEST_ID },
-    accessLog: buildAccessLogs(context.mesh, side, 'http'),
+    accessLog: buildAccessLogs(context.push, context.proxy, side, 'http'),
     tracing: buildTracing(context.push, context.proxy, side.tracing),
     ...byDirection(context, options),
   })

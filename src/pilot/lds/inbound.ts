@@ -28,7 +28,7 @@ export function inboundListeners(context: ListenerContext): Listener[] {
 }
 
 function virtualInbound(context: ListenerContext, ports: readonly InboundPort[], mtls: ServerMutualTls): Listener {
-  const { mesh, proxy, telemetry } = context
+  const { mesh, proxy, push, telemetry } = context
   const served = new Set(ports.map((port) => port.targetPort))
   const otherPorts = [...mtls.ports.keys()].filter((port) => !served.has(port)).sort((a, b) => a - b)
   const chains = [
@@ -44,7 +44,7 @@ function virtualInbound(context: ListenerContext, ports: readonly InboundPort[],
     trafficDirection: TrafficDirection.INBOUND,
     transparent: transparent ? true : undefined,
     maxConnectionsToAcceptPerSocketEvent: 1,
-    accessLog: buildAccessLogs(mesh, telemetry.server, 'listener'),
+    accessLog: buildAccessLogs(push, proxy, telemetry.server, 'listener'),
     continueOnListenerFiltersTimeout: true,
     listenerFiltersTimeout: durationOf(mesh.protocolDetectionTimeout),
     listenerFilters: [ORIGINAL_DST, ...(transparent ? [ORIGINAL_SRC] : []), ...inspectors(chains)],
@@ -121,7 +121,7 @@ function ingressPort(context: ListenerContext, listener: IstioIngressListener): 
 
 /** A Sidecar ingress that binds its port itself (captureMode NONE). */
 function ownListener(context: ListenerContext, port: InboundPort, mtls: ServerMutualTls): Listener {
-  const { mesh, telemetry } = context
+  const { mesh, proxy, push, telemetry } = context
   const chains = inboundChains(context, port, mtls.ports.get(port.targetPort) ?? mtls.mode)
   for (const chain of chains) if (chain.filterChainMatch) chain.filterChainMatch.destinationPort = undefined
   return create(ListenerSchema, {
@@ -129,7 +129,7 @@ function ownListener(context: ListenerContext, port: InboundPort, mtls: ServerMu
     address: addressOf(port.bind, port.targetPort),
     trafficDirection: TrafficDirection.INBOUND,
     maxConnectionsToAcceptPerSocketEvent: 1,
-    accessLog: buildAccessLogs(mesh, telemetry.server, 'listener'),
+    accessLog: buildAccessLogs(push, proxy, telemetry.server, 'listener'),
     continueOnListenerFiltersTimeout: true,
     listenerFiltersTimeout: durationOf(mesh.protocolDetectionTimeout),
     listenerFilters: inspectors(chains),

@@ -47,7 +47,7 @@ export function tcpProxy(context: ListenerContext, options: TcpProxyOptions): Fi
         maxDownstreamConnectionDuration:
           limits?.maxConnectionDuration === undefined ? undefined : durationOf(limits.maxConnectionDuration),
         hashPolicy: options.hashSourceIp ? [{ policySpecifier: { case: 'sourceIp', value: {} } }] : [],
-        accessLog: options.silent ? [] : buildAccessLogs(context.mesh, side, 'tcp'),
+        accessLog: options.silent ? [] : buildAccessLogs(context.push, context.proxy, side, 'tcp'),
         tunnelingConfig: tunnel
           ? { hostname: `${tunnel.targetHost}:${tunnel.targetPort}`, usePost: tunnel.protocol === 'POST' }
           : undefined,

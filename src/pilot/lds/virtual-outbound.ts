@@ -15,7 +15,7 @@ import { WILDCARD } from './outbound.ts'
 import { catchAllFilters, fixedClusterFilters } from './tcp-proxy.ts'
 
 export function virtualOutboundListener(context: ListenerContext): Listener {
-  const { mesh, proxy, scope, telemetry } = context
+  const { mesh, proxy, push, scope, telemetry } = context
   const dynamicDns = scope.outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS'
   return create(ListenerSchema, {
     name: 'virtualOutbound',
@@ -24,7 +24,7 @@ export function virtualOutboundListener(context: ListenerContext): Listener {
     useOriginalDst: true,
     transparent: proxy.interceptionMode === 'TPROXY' ? true : undefined,
     maxConnectionsToAcceptPerSocketEvent: 1,
-    accessLog: buildAccessLogs(mesh, telemetry.client, 'listener'),
+    accessLog: buildAccessLogs(push, proxy, telemetry.client, 'listener'),
     listenerFilters: dynamicDns ? [httpInspector()] : [],
     filterChains: [
       // A connection to the listener's own port would be sent to itself for ever.

@@ -70,6 +70,14 @@ export function supportsExtension(proxy: ProxyNode, name: IstioExtension): boole
   return proxy.extensions !== null && (proxy.extensions.has(name) || proxy.extensions.has(ISTIO_EXTENSIONS[name]))
 }
 
+/**
+ * Whether a proxy can run an extension that stock Envoy has: Envoy lists all it is built with, our proxy fewer. A client
+ * without a list is taken to be able to, as istiod takes every client.
+ */
+export function runsExtension(proxy: Pick<ProxyNode, 'extensions'>, name: string): boolean {
+  return proxy.extensions === null || proxy.extensions.has(name)
+}
+
 /** Parses the node of a stream's first request; the message says what is wrong with it. */
 export function parseNode(node: Node): Result<ProxyNode> {
   const parts = node.id.split('~')

@@ -2,7 +2,7 @@
 
 import type { MeshConfig } from '../../config/index.ts'
 import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
-import { localitySetting } from '../cds/traffic-policy.ts'
+import { localitySetting, zoneAwareSetting } from '../cds/traffic-policy.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
 import { versionOf } from '../model/identity.ts'
@@ -143,6 +143,7 @@ export function assignmentKey(inputs: AssignmentInputs): string {
   const { trafficDistribution, nodeLocal } = service.attributes
   const placed =
     nodeLocal ||
+    zoneAwareSetting(policy.loadBalancer, service, push.mesh) !== null ||
     trafficDistribution === 'PreferSameZone' ||
     trafficDistribution === 'PreferSameNode' ||
     (setting !== null && ((setting.distribute?.length ?? 0) > 0 || policy.outlierDetection !== undefined))

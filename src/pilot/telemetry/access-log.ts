@@ -11,12 +11,10 @@ import type { SubstitutionFormatString } from '../../api/gen/envoy/config/core/v
 import { SubstitutionFormatStringSchema } from '../../api/gen/envoy/config/core/v3/substitution_format_string_pb.js'
 import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_loggers/file/v3/file_pb.js'
 import { ExpressionFilterSchema } from '../../api/gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.js'
-import {
-  HttpGrpcAccessLogConfigSchema,
-  TcpGrpcAccessLogConfigSchema,
-} from '../../api/gen/envoy/extensions/access_loggers/grpc/v3/als_pb.js'
 import type { ExtensionProvider, MeshConfig } from '../../config/index.ts'
-import { outboundClusterName } from '../xds/names.ts'
+import { type ProxyNode, runsExtension } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import { accessLogService, grpcProviderLog } from './grpc-access-log.ts'
 import type { SideTelemetry } from './telemetry.ts'
 
 /** Istio's text line. */
@@ -58,18 +56,29 @@ const JSON_FORMAT: JsonObject = {
 export type LogPlace = 'http' | 'tcp' | 'listener'
 
 /** The access logs of one place: what Telemetry says, else what MeshConfig says. */
-export function buildAccessLogs(mesh: MeshConfig, side: SideTelemetry, place: LogPlace): AccessLog[] {
+export function buildAccessLogs(
+  push: Pick<PushContext, 'mesh' | 'services'>,
+  proxy: ProxyNode,
+  side: SideTelemetry,
+  place: LogPlace,
+): AccessLog[] {
+  const { mesh } = push
   if (place === 'listener' && mesh.disableEnvoyListenerLog) return []
   if (side.accessLogs) {
     const logs: AccessLog[] = []
     for (const { provider, filter } of side.accessLogs) {
-      const log = providerLog(provider, place, logFilter(place, filter))
+      const log = providerLog(push, proxy, provider, logFilter(place, filter))
       if (log) logs.push(log)
     }
     return logs
   }
-  if (mesh.accessLogFile === '') return []
-  return [fileLog(mesh.accessLogFile, meshFormat(mesh), logFilter(place, ''))]
+  const logs: AccessLog[] = []
+  const filter = logFilter(place, '')
+  if (mesh.accessLogFile !== '') logs.push(fileLog(mesh.accessLogFile, meshFormat(mesh), filter))
+  if (mesh.enableEnvoyAccessLogService && runsExtension(proxy, 'envoy.access_loggers.http_grpc')) {
+    logs.push(accessLogService(place, filter))
+  }
+  return logs
 }
 
 const formats = new WeakMap<MeshConfig, SubstitutionFormatString>()
@@ -139,64 +148,24 @@ function fileLog(path: string, logFormat: SubstitutionFormatString, filter: Acce
   })
 }
 
+/** The provider that every mesh has; without a format of its own it writes the mesh's. */
+const BUILT_IN = 'envoy'
+
 function providerLog(
+  push: Pick<PushContext, 'mesh' | 'services'>,
+  proxy: ProxyNode,
   provider: ExtensionProvider,
-  place: LogPlace,
   filter: AccessLogFilter | undefined,
 ): AccessLog | null {
   const file = provider.envoyFileAccessLog
   if (file) {
+    if (provider.name === BUILT_IN && !file.logFormat && !file.omitEmptyValues) {
+      return fileLog(file.path || '/dev/stdout', meshFormat(push.mesh), filter)
+    }
     const labels = file.logFormat?.labels
     const format = labels ? jsonFormat(labels as JsonObject) : textFormat(file.logFormat?.text ?? '')
     if (file.omitEmptyValues) format.omitEmptyValues = true
-    return fileLog(file.path ?? '/dev/stdout', format, filter)
+    return fileLog(file.path || '/dev/stdout', format, filter)
   }
-  const http = provider.envoyHttpAls
-  if (http && place === 'http') {
-    const config = create(HttpGrpcAccessLogConfigSchema, {
-      commonConfig: grpcLog(
-        http.service,
-        http.port,
-        http.logName || 'http_envoy_accesslog',
-        http.filterStateObjectsToLog,
-      ),
-      additionalRequestHeadersToLog: [...(http.additionalRequestHeadersToLog ?? [])],
-      additionalResponseHeadersToLog: [...(http.additionalResponseHeadersToLog ?? [])],
-      additionalResponseTrailersToLog: [...(http.additionalResponseTrailersToLog ?? [])],
-    })
-    return create(AccessLogSchema, {
-      name: 'envoy.access_loggers.http_grpc',
-      filter,
-      configType: { case: 'typedConfig', value: anyPack(HttpGrpcAccessLogConfigSchema, config) },
-    })
-  }
-  const tcp = provider.envoyTcpAls
-  if (tcp && place !== 'http') {
-    const config = create(TcpGrpcAccessLogConfigSchema, {
-      commonConfig: grpcLog(tcp.service, tcp.port, tcp.logName || 'tcp_envoy_accesslog', tcp.filterStateObjectsToLog),
-    })
-    return create(AccessLogSchema, {
-      name: 'envoy.access_loggers.tcp_grpc',
-      filter,
-      configType: { case: 'typedConfig', value: anyPack(TcpGrpcAccessLogConfigSchema, config) },
-    })
-  }
-  return null
-}
-
-function grpcLog(service: string, port: number, logName: string, filterStateObjectsToLog: readonly string[] = []) {
-  return {
-    logName,
-    transportApiVersion: 2,
-    grpcService: {
-      targetSpecifier: {
-        case: 'envoyGrpc' as const,
-        value: {
-          clusterName: outboundClusterName(port, '', service.slice(service.indexOf('/') + 1)),
-          authority: service,
-        },
-      },
-    },
-    filterStateObjectsToLog: [...filterStateObjectsToLog],
-  }
+  return grpcProviderLog(push, proxy, provider, TEXT_FORMAT, filter)
 }

@@ -24,9 +24,10 @@ test('no Telemetry: MeshConfig decides about access logs and metrics', () => {
   assert.equal(plain.client.accessLogs, null)
   assert.equal(plain.client.metrics, null)
   const mesh = meshOf({ defaultProviders: { metrics: ['prometheus'], accessLogging: ['envoy'] } })
-  const helm = effectiveTelemetry(new TestMesh('', mesh).push(), testProxy())
+  const helmPush = new TestMesh('', mesh).push()
+  const helm = effectiveTelemetry(helmPush, testProxy())
   assert.deepEqual(helm.client.metrics, { overrides: [], reportingInterval: undefined })
-  assert.equal(buildAccessLogs(mesh, helm.server, 'http').length, 1)
+  assert.equal(buildAccessLogs(helmPush, testProxy(), helm.server, 'http').length, 1)
 })
 
 test('the more specific level replaces the less specific one, for its side only', () => {
@@ -53,7 +54,7 @@ test('a CEL filter of a log goes to the log; of a listener beside its own condit
   ).push()
   const { server } = effectiveTelemetry(push, testProxy())
   const kind = (place: 'http' | 'listener') =>
-    buildAccessLogs(push.mesh, server, place)[0]?.filter?.filterSpecifier.case
+    buildAccessLogs(push, testProxy(), server, place)[0]?.filter?.filterSpecifier.case
   assert.equal(kind('http'), 'extensionFilter')
   assert.equal(kind('listener'), 'andFilter')
 })

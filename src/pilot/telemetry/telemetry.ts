@@ -108,7 +108,7 @@ function accessLogs(
     if (named.length > 0) providers = named
   }
   const logs: EffectiveAccessLog[] = []
-  for (const name of new Set(providers)) {
+  for (const name of [...new Set(providers)].sort()) {
     const provider = providerOf(mesh, name)
     if (!provider) continue
     const entry = entries.findLast((e) => !e.providers?.length || e.providers.some((p) => p.name === name))

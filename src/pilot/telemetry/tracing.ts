@@ -5,15 +5,17 @@ import {
   HttpConnectionManager_TracingSchema,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { type CustomTag, CustomTagSchema } from '../../api/gen/envoy/type/tracing/v3/custom_tag_pb.js'
-import type { MeshConfig } from '../../config/index.ts'
+import type { ProxyConfig } from '../../config/index.ts'
 import { compareText } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { SideTelemetry } from './telemetry.ts'
 import { buildTracer } from './tracer.ts'
 
 /** Share of requests traced when nobody says otherwise, in percent. */
 const DEFAULT_SAMPLING = 1
+const ALL = 100
 
 /** Null when tracing is off. */
 export function buildTracing(
@@ -23,15 +25,21 @@ export function buildTracing(
 ): HttpConnectionManager_Tracing | undefined {
   if (tracing.disabled) return undefined
   const { mesh } = push
-  const sampling = tracing.randomSamplingPercentage ?? mesh.defaultConfig.tracing?.sampling ?? DEFAULT_SAMPLING
-  const maxPathTagLength = mesh.defaultConfig.tracing?.maxPathTagLength
+  const own = proxyConfigOf(proxy, mesh).tracing ?? {}
+  const tracer = buildTracer(push, proxy, tracing.provider)
+  // Spans that could go nowhere are not made.
+  if (tracing.provider && !tracer) return undefined
+  const sampling = tracer?.samples ? ALL : (tracing.randomSamplingPercentage ?? (own.sampling || DEFAULT_SAMPLING))
+  const maxPathTagLength = tracer?.maxTagLength || own.maxPathTagLength || undefined
   return create(HttpConnectionManager_TracingSchema, {
     clientSampling: { value: 100 },
     overallSampling: { value: 100 },
     randomSampling: { value: sampling },
     maxPathTagLength,
-    customTags: customTags(mesh, proxy, tracing),
-    provider: buildTracer(push, proxy, tracing.provider),
+    customTags: customTags(own, proxy, tracing),
+    spawnUpstreamSpan: tracer?.upstreamSpan ? true : undefined,
+    noContextPropagation: tracing.disableContextPropagation,
+    provider: tracer?.config,
   })
 }
 
@@ -53,9 +61,14 @@ function dryRunTag(name: string, key: string): CustomTag {
   })
 }
 
-function customTags(mesh: MeshConfig, proxy: ProxyNode, tracing: SideTelemetry['tracing']): CustomTag[] {
-  const tags = [...DRY_RUN_TAGS]
-  if (tracing.enableIstioTags ?? mesh.defaultConfig.tracing?.enableIstioTags ?? true) {
+function customTags(
+  own: NonNullable<ProxyConfig['tracing']>,
+  proxy: ProxyNode,
+  tracing: SideTelemetry['tracing'],
+): CustomTag[] {
+  const tags: CustomTag[] = []
+  if (tracing.enableIstioTags ?? own.enableIstioTags ?? true) {
+    tags.push(...DRY_RUN_TAGS)
     const { labels, metadata } = proxy
     const meshId = metadata.MESH_ID
     tags.push(
@@ -67,7 +80,7 @@ function customTags(mesh: MeshConfig, proxy: ProxyNode, tracing: SideTelemetry['
       literal('istio.namespace', proxy.namespace || 'default'),
     )
   }
-  const asked = tracing.customTags ?? mesh.defaultConfig.tracing?.customTags ?? {}
+  const asked = tracing.customTags ?? own.customTags ?? {}
   for (const [tag, value] of Object.entries(asked)) {
     const type = tagType(value)
     if (type) tags.push(create(CustomTagSchema, { tag, type }))
@@ -96,6 +109,5 @@ function tagType(tag: AskedTag): MessageInitShape<typeof CustomTagSchema>['type'
     const { name = '', defaultValue = '' } = tag.header
     return { case: 'requestHeader', value: { name, defaultValue } }
   }
-  if (tag.formatter) return { case: 'value', value: tag.formatter.value ?? '' }
-  return undefined
+  return tag.formatter ? { case: 'value', value: tag.formatter.value ?? '' } : undefined
 }
