@@ -112,13 +112,14 @@ test('HTTP/2 by protocol, by upgrade, and as the client speaks', () => {
   assert.match(options(withRule('connectionPool: {http: {useClientProtocol: true}}')), /useDownstreamProtocolConfig/)
 })
 
-test('inbound: original destination from the loopback source, the capture mode decides the source', () => {
+test('inbound: original destination from the loopback source; without capture there is no cluster', () => {
   const proxy = (mode: string) =>
     testProxy({ ip: '10.1.0.1', labels: { app: 'web' }, metadata: { INTERCEPTION_MODE: mode } })
   const redirect = clusters(serviceYaml('web'), proxy('REDIRECT')).get('inbound|8080||')!
   assert.equal(redirect.type, 'ORIGINAL_DST')
   assert.deepEqual(redirect.upstreamBindConfig, { sourceAddress: { address: '127.0.0.6', portValue: 0 } })
-  assert.equal(clusters(serviceYaml('web'), proxy('TPROXY')).get('inbound|8080||')!.upstreamBindConfig, undefined)
+  assert.deepEqual(clusters(serviceYaml('web'), proxy('TPROXY')).get('inbound|8080||'), redirect)
+  assert.equal(clusters(serviceYaml('web'), proxy('NONE')).get('inbound|8080||'), undefined)
 })
 
 test('filters of the Istio build go only to proxies that have them', () => {

@@ -8,7 +8,7 @@ import {
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { BindConfigSchema } from '../../api/gen/envoy/config/core/v3/address_pb.js'
 import type { ConnectionPool, IstioIngressListener } from '../../config/index.ts'
-import type { ProxyNode, ServiceInstance } from '../model/node.ts'
+import { type ProxyNode, runsExtension, type ServiceInstance } from '../model/node.ts'
 import { isHttp2, type Protocol, parseProtocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
@@ -34,6 +34,8 @@ export function inboundClusters(proxy: ProxyNode, push: PushContext): Cluster[] 
   const instances = push.serviceInstances(proxy)
   const ingress = scope.sidecar?.spec.ingress
   if (ingress?.length) return ingress.map((listener) => ingressCluster(listener, instances, proxy, push))
+  // Nothing is captured: only what a Sidecar binds reaches the application through the proxy.
+  if (proxy.interceptionMode === 'NONE') return []
   const byPort = new Map<number, ServiceInstance[]>()
   for (const instance of instances) {
     if (instance.port.protocol === 'UDP') continue
@@ -44,11 +46,18 @@ export function inboundClusters(proxy: ProxyNode, push: PushContext): Cluster[] 
   return [...byPort].sort(([a], [b]) => a - b).map(([port, list]) => portCluster(port, list, proxy, push))
 }
 
-/** Where the bound source address comes from in a capture mode: with TPROXY the client's own address is kept. */
+/** Where connections to the application come from; with TPROXY a listener filter puts the client's own address instead. */
 export function inboundBindConfig(proxy: ProxyNode) {
-  if (proxy.interceptionMode === 'TPROXY') return undefined
-  const address = proxy.ip.includes(':') ? INBOUND_SOURCE_V6 : INBOUND_SOURCE_V4
-  return create(BindConfigSchema, { sourceAddress: { address, portSpecifier: { case: 'portValue', value: 0 } } })
+  const sources = [
+    ...(proxy.ips.some((ip) => !ip.includes(':')) ? [INBOUND_SOURCE_V4] : []),
+    ...(proxy.ips.some((ip) => ip.includes(':')) ? [INBOUND_SOURCE_V6] : []),
+  ].map((address) => ({ address, portSpecifier: { case: 'portValue' as const, value: 0 } }))
+  // Our proxy knows one source address a cluster.
+  const others = runsExtension(proxy, 'envoy.filters.http.wasm') ? sources.slice(1) : []
+  return create(BindConfigSchema, {
+    sourceAddress: sources[0],
+    extraSourceAddresses: others.map((address) => ({ address })),
+  })
 }
 
 function portCluster(

@@ -25,8 +25,8 @@ import { PROXY_PROTOCOL, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4MatchApplies } from './l4-chains.ts'
-import { WILDCARD } from './outbound.ts'
 import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
+import { secondAddress, wildcardOf } from './wildcard.ts'
 
 export function gatewayListeners(context: ListenerContext): Listener[] {
   const listeners: Listener[] = []
@@ -42,7 +42,7 @@ export function gatewayListeners(context: ListenerContext): Listener[] {
 /** Null: no server of the port has anything to do, so nothing listens. */
 function gatewayListener(context: ListenerContext, port: MergedPort): Listener | null {
   const { telemetry } = context
-  const bind = port.bind || WILDCARD
+  const bind = port.bind || wildcardOf(context.proxy)
   const name = `${bind}_${port.port}`
   const chains = isHttp(port.protocol)
     ? [filterChain(httpFilters(context, port.servers[0]!, name), undefined, null)]
@@ -52,6 +52,7 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
   return create(ListenerSchema, {
     name,
     address: addressOf(bind, port.port),
+    additionalAddresses: secondAddress(bind, port.port, context.proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
     maxConnectionsToAcceptPerSocketEvent: 1,
     accessLog: buildAccessLogs(context.push, context.proxy, telemetry.client, 'listener'),

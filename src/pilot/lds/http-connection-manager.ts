@@ -12,7 +12,7 @@ import {
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { PreserveCaseFormatterConfigSchema } from '../../api/gen/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
-import type { MeshConfig, MeshNetworks, ProxyHeaders } from '../../config/index.ts'
+import { type MeshConfig, type MeshNetworks, type ProxyHeaders, parseDuration } from '../../config/index.ts'
 import type { Service } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
@@ -58,6 +58,8 @@ export function httpChainFilters(context: ListenerContext, options: HttpChainOpt
 
 function build(context: ListenerContext, options: HttpChainOptions): HttpConnectionManager {
   const { kind } = options
+  const { idleTimeout } = context.proxy
+  const idleTimeoutMs = idleTimeout === '' ? undefined : parseDuration(idleTimeout)
   const side = kind === 'inbound' ? context.telemetry.server : context.telemetry.client
   return create(HttpConnectionManagerSchema, {
     statPrefix: `${options.statPrefix};`,
@@ -67,8 +69,9 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
         : { case: 'routeConfig', value: options.routes },
     httpFilters: httpFilters(context, kind, options),
     streamIdleTimeout: ZERO,
+    commonHttpProtocolOptions: idleTimeoutMs === undefined ? undefined : { idleTimeout: durationOf(idleTimeoutMs) },
     ...normalization(context.mesh),
-    proxy100Continue: !options.httpProxy,
+    proxy100Continue: true,
     upgradeConfigs: [{ upgradeType: 'websocket' }],
     requestIdExtension: { typedConfig: UUID_REQUEST_ID },
     accessLog: buildAccessLogs(context.push, context.proxy, side, 'http'),

@@ -13,7 +13,7 @@ import type { ListenerContext } from './context.ts'
 import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
 import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
 import { httpDisabledOn, inspectedPorts, tlsDisabledOn } from './inspectors.ts'
-import { WILDCARD } from './outbound.ts'
+import { wildcardOf } from './wildcard.ts'
 
 /** virtualInbound, then listeners that a Sidecar binds itself. */
 export function inboundListeners(context: ListenerContext): Listener[] {
@@ -40,7 +40,7 @@ function virtualInbound(context: ListenerContext, ports: readonly InboundPort[],
   const transparent = proxy.interceptionMode === 'TPROXY'
   return create(ListenerSchema, {
     name: 'virtualInbound',
-    address: addressOf(WILDCARD, mesh.proxyInboundListenPort),
+    address: addressOf(wildcardOf(proxy), mesh.proxyInboundListenPort),
     trafficDirection: TrafficDirection.INBOUND,
     transparent: transparent ? true : undefined,
     maxConnectionsToAcceptPerSocketEvent: 1,
@@ -84,8 +84,8 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
       // UDP is not proxied; of two services on one port the first one speaks for it.
       if (port.protocol === 'UDP' || byPort.has(targetPort)) continue
       byPort.set(targetPort, {
-        name: `${WILDCARD}_${targetPort}`,
-        bind: WILDCARD,
+        name: `${wildcardOf(proxy)}_${targetPort}`,
+        bind: wildcardOf(proxy),
         bindToPort: false,
         port: port.port,
         targetPort,
@@ -123,7 +123,6 @@ function ingressPort(context: ListenerContext, listener: IstioIngressListener): 
 function ownListener(context: ListenerContext, port: InboundPort, mtls: ServerMutualTls): Listener {
   const { mesh, proxy, push, telemetry } = context
   const chains = inboundChains(context, port, mtls.ports.get(port.targetPort) ?? mtls.mode)
-  for (const chain of chains) if (chain.filterChainMatch) chain.filterChainMatch.destinationPort = undefined
   return create(ListenerSchema, {
     name: `${port.bind}_${port.targetPort}`,
     address: addressOf(port.bind, port.targetPort),

@@ -9,8 +9,7 @@ import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import type { OutboundChain } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { routeFilters, singleDestinationFilters } from './tcp-proxy.ts'
-
-const WILDCARD = '0.0.0.0'
+import { wildcardOf } from './wildcard.ts'
 
 /** `bind` is the listener's address, `cidr` the service's range when it has one instead of an address. */
 export function l4Chains(
@@ -70,7 +69,8 @@ function tlsChains(
   }
   if (chains.length > 0) return chains
   // With an address of its own the destination is known; only a shared wildcard needs the server name to tell services apart.
-  const bySni = cidr !== '' || isDynamicDns(service) || (service.addresses.length === 0 && bind === WILDCARD)
+  const bySni =
+    cidr !== '' || isDynamicDns(service) || (service.addresses.length === 0 && bind === wildcardOf(context.proxy))
   return [
     chain({
       serverNames: bySni ? [service.hostname, ...service.aliases] : [],

@@ -16,6 +16,7 @@ import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
 import { catchAllFilters } from './tcp-proxy.ts'
+import { localhostOf, secondAddress, wildcardOf } from './wildcard.ts'
 
 /** A listener while services still join it. */
 interface Entry {
@@ -28,8 +29,6 @@ interface Entry {
   locked: boolean
 }
 
-export const WILDCARD = '0.0.0.0'
-const LOCALHOST = '127.0.0.1'
 const NO_TIMEOUT = durationOf(0)
 
 export function outboundListeners(context: ListenerContext): Listener[] {
@@ -52,7 +51,7 @@ function explicitPort(
   if (!canBind(context, port.number, bindToPort)) return
   const protocol = parseProtocol(port.protocol)
   // A captured TCP port without bind listens on its services' own addresses, as any other port does.
-  const bind = egress.bind !== '' ? egress.bind : bindToPort ? LOCALHOST : ''
+  const bind = egress.bind !== '' ? egress.bind : bindToPort ? localhostOf(context.proxy) : ''
   const listenPort: ServicePort = { name: port.name, port: port.number, protocol, targetPort: 0, targetPortName: '' }
   for (const service of egress.services) {
     add(context, entries, { egress, service, port: listenPort, bind, cidr: '', bindToPort })
@@ -66,7 +65,7 @@ function everyPort(
   bindToPort: boolean,
 ): void {
   for (const entry of entries.values()) entry.locked = true
-  const bind = egress.bind !== '' ? egress.bind : bindToPort ? LOCALHOST : ''
+  const bind = egress.bind !== '' ? egress.bind : bindToPort ? localhostOf(context.proxy) : ''
   for (const service of egress.services) {
     for (const port of service.ports) {
       if (!canBind(context, port.port, bindToPort)) continue
@@ -107,14 +106,19 @@ interface Candidate {
   readonly bindToPort: boolean
 }
 
-/** Addresses of a service as listeners see them: a ServiceEntry listens on each, a Kubernetes Service on its cluster IP. */
+/**
+ * Addresses of a service as listeners see them: a ServiceEntry listens on each, a Kubernetes Service on its cluster IP,
+ * that of the proxy's own family first.
+ */
 function listenAddresses(context: ListenerContext, service: Service): readonly string[] {
   const { metadata } = context.proxy
   if (service.addresses.length === 0) {
     const own = metadata.DNS_CAPTURE === 'true' ? service.autoAllocatedAddresses : []
-    return own.length > 0 ? own : [WILDCARD]
+    return own.length > 0 ? own : [wildcardOf(context.proxy)]
   }
-  return service.attributes.registry === 'Kubernetes' ? service.addresses.slice(0, 1) : service.addresses
+  if (service.attributes.registry !== 'Kubernetes') return service.addresses
+  const v6 = context.proxy.ips[0]?.includes(':') ?? false
+  return [service.addresses.find((address) => address.includes(':') === v6) ?? service.addresses[0]!]
 }
 
 /** Adds one service port to the listener it belongs to. */
@@ -124,11 +128,16 @@ function add(context: ListenerContext, entries: Map<string, Entry>, candidate: C
   const kind = listenerProtocol(port.protocol)
   if (kind === 'UNKNOWN') return
   if (candidate.bind !== '') addAt(context, entries, candidate, kind)
-  else if (kind === 'HTTP') addAt(context, entries, { ...candidate, bind: WILDCARD }, kind)
+  else if (kind === 'HTTP') addAt(context, entries, { ...candidate, bind: wildcardOf(context.proxy) }, kind)
   else {
     for (const address of listenAddresses(context, service)) {
       const isRange = address.includes('/')
-      addAt(context, entries, { ...candidate, bind: isRange ? WILDCARD : address, cidr: isRange ? address : '' }, kind)
+      addAt(
+        context,
+        entries,
+        { ...candidate, bind: isRange ? wildcardOf(context.proxy) : address, cidr: isRange ? address : '' },
+        kind,
+      )
     }
   }
 }
@@ -153,14 +162,14 @@ function addAt(
       if (isDynamicDns(service)) http?.dynamic.push(service)
       return
     }
-    const sniffed = bind === WILDCARD && port.protocol !== 'HTTP_PROXY'
+    const sniffed = bind === wildcardOf(context.proxy) && port.protocol !== 'HTTP_PROXY'
     chains = [httpChain(String(port.port), service, port, sniffed)]
     if (sniffed) protocol = 'Unsupported'
   } else if (kind === 'TCP') {
     chains = l4Chains(context, candidate.egress.virtualServices, service, port, bind, candidate.cidr)
   } else {
     if (current && current.protocol === 'Unsupported') return
-    const routes = bind === WILDCARD ? String(port.port) : `${service.hostname}:${port.port}`
+    const routes = bind === wildcardOf(context.proxy) ? String(port.port) : `${service.hostname}:${port.port}`
     chains = [
       ...l4Chains(context, candidate.egress.virtualServices, service, port, bind, candidate.cidr),
       httpChain(routes, service, port, true),
@@ -203,6 +212,7 @@ function finish(context: ListenerContext, entry: Entry): Listener {
   const listener = create(ListenerSchema, {
     name,
     address: addressOf(entry.bind, entry.port),
+    additionalAddresses: secondAddress(entry.bind, entry.port, context.proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
     bindToPort: entry.bindToPort ? undefined : false,
     maxConnectionsToAcceptPerSocketEvent: entry.bindToPort ? 1 : undefined,
@@ -243,7 +253,8 @@ function finish(context: ListenerContext, entry: Entry): Listener {
 export function httpProxyListener(context: ListenerContext): Listener | null {
   const port = context.proxy.httpProxyPort || context.mesh.proxyHttpPort
   if (port === 0) return null
-  const name = `${LOCALHOST}_${port}`
+  const bind = localhostOf(context.proxy)
+  const name = `${bind}_${port}`
   const filters = httpChainFilters(context, {
     kind: 'outbound',
     statPrefix: `outbound_${name}`,
@@ -255,7 +266,8 @@ export function httpProxyListener(context: ListenerContext): Listener | null {
   })
   return create(ListenerSchema, {
     name,
-    address: addressOf(LOCALHOST, port),
+    address: addressOf(bind, port),
+    additionalAddresses: secondAddress(bind, port, context.proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
     maxConnectionsToAcceptPerSocketEvent: 1,
     continueOnListenerFiltersTimeout: true,

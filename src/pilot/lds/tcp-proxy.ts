@@ -29,7 +29,7 @@ export interface TcpProxyOptions {
   readonly hashSourceIp?: boolean
   readonly tunnel?: TrafficPolicy['tunnel']
   readonly limits?: TcpLimits
-  /** The loop guards never log. */
+  /** The loop guards never log, and nothing idles in them. */
   readonly silent?: boolean
 }
 
@@ -43,7 +43,12 @@ export function tcpProxy(context: ListenerContext, options: TcpProxyOptions): Fi
       create(TcpProxySchema, {
         statPrefix: options.statPrefix,
         clusterSpecifier: options.target,
-        idleTimeout: limits?.idleTimeout === undefined ? idleTimeout(context) : durationOf(limits.idleTimeout),
+        idleTimeout:
+          limits?.idleTimeout !== undefined
+            ? durationOf(limits.idleTimeout)
+            : options.silent
+              ? undefined
+              : idleTimeout(context),
         maxDownstreamConnectionDuration:
           limits?.maxConnectionDuration === undefined ? undefined : durationOf(limits.maxConnectionDuration),
         hashPolicy: options.hashSourceIp ? [{ policySpecifier: { case: 'sourceIp', value: {} } }] : [],

@@ -11,15 +11,15 @@ import { PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import type { ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY } from './filters.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
-import { WILDCARD } from './outbound.ts'
 import { catchAllFilters, fixedClusterFilters } from './tcp-proxy.ts'
+import { wildcardOf } from './wildcard.ts'
 
 export function virtualOutboundListener(context: ListenerContext): Listener {
   const { mesh, proxy, push, scope, telemetry } = context
   const dynamicDns = scope.outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS'
   return create(ListenerSchema, {
     name: 'virtualOutbound',
-    address: addressOf(WILDCARD, mesh.proxyListenPort),
+    address: addressOf(wildcardOf(proxy), mesh.proxyListenPort),
     trafficDirection: TrafficDirection.OUTBOUND,
     useOriginalDst: true,
     transparent: proxy.interceptionMode === 'TPROXY' ? true : undefined,

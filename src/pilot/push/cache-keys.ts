@@ -94,6 +94,8 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
     scope.key,
     proxy.namespace,
     proxy.dnsDomain,
+    proxy.ips.some((ip) => !ip.includes(':')),
+    proxy.ips.some((ip) => ip.includes(':')),
     labelled ? labelsText(proxy.labels) : '',
     versionOf(patchesFor(proxy, push)),
   ].join('|')

@@ -4,18 +4,23 @@ import type { Service } from '../model/service.ts'
 
 /**
  * Domains of a service for a client in `clientDomain` (`ns.svc.cluster.local`), in Istio's order. With `port` set each
- * stands with and without it: a listener that shares one route table for many ports needs both.
+ * stands with it: a listener that shares one route table for many ports must tell them apart.
  */
-function serviceDomains(service: Service, clientDomain: string, port: number | null): string[] {
+function serviceDomains(service: Service, clientDomain: string, port: number | null, families: Families): string[] {
   const domains: string[] = []
   for (const host of [service.hostname, ...service.aliases]) domains.push(...hostDomains(host, clientDomain))
   if (service.resolution === 'Passthrough' && service.attributes.registry === 'Kubernetes') {
     domains.push(...domains.map((domain) => `*.${domain}`))
   }
   for (const address of service.addresses) {
-    if (!address.includes('/')) domains.push(address.includes(':') ? `[${address}]` : address)
+    const v6 = address.includes(':')
+    if (!address.includes('/') && (v6 ? families.v6 : families.v4)) domains.push(v6 ? `[${address}]` : address)
   }
-  return port === null ? domains : domains.flatMap((domain) => [domain, `${domain}:${port}`])
+  if (port === null) return domains
+  // Without a port a client means port 80.
+  return port === 80
+    ? domains.flatMap((domain) => [domain, `${domain}:80`])
+    : domains.map((domain) => `${domain}:${port}`)
 }
 
 function hostDomains(host: string, clientDomain: string): string[] {
@@ -43,6 +48,12 @@ function shortNames(host: string, clientDomain: string): string[] {
   return [nameAndNamespace.slice(0, dot), `${nameAndNamespace}.svc`, nameAndNamespace]
 }
 
+/** Address families that a client reaches virtual addresses in. */
+export interface Families {
+  readonly v4: boolean
+  readonly v6: boolean
+}
+
 /** The name of a virtual host, and the domains it would like to have. */
 export interface Domains {
   readonly name: string
@@ -57,9 +68,15 @@ export function domainsOf(name: string, all: readonly string[]): Domains {
 const memo = new Memo<Service, Domains>()
 
 /** Name and domains of a service's virtual host in a table; `allPorts`: the table is shared by many ports. */
-export function servedDomains(service: Service, clientDomain: string, port: number, allPorts: boolean): Domains {
-  return memo.get(service, `${port}|${allPorts}|${clientDomain}`, [], () =>
-    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, allPorts ? port : null)),
+export function servedDomains(
+  service: Service,
+  clientDomain: string,
+  port: number,
+  allPorts: boolean,
+  families: Families,
+): Domains {
+  return memo.get(service, `${port}|${allPorts}|${clientDomain}|${families.v4}|${families.v6}`, [], () =>
+    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, allPorts ? port : null, families)),
   )
 }
 

@@ -37,7 +37,7 @@ const ALL_PORTS = 0
 interface RouteTable {
   readonly push: PushContext
   readonly scope: SidecarScope
-  readonly proxy: Pick<ProxyNode, 'labels' | 'namespace' | 'dnsDomain'>
+  readonly proxy: Pick<ProxyNode, 'labels' | 'namespace' | 'dnsDomain' | 'ips'>
   readonly egress: EgressListener
   /** {@link ALL_PORTS} or the listener's port. */
   readonly port: number
@@ -153,7 +153,12 @@ function virtualHosts(table: RouteTable): VirtualHost[] {
   const domainsTaken = new Set<string>()
   const hosts: VirtualHost[] = []
   const { dnsDomain } = table.proxy
-  const served = (service: Service, port: number) => servedDomains(service, dnsDomain, port, table.port === ALL_PORTS)
+  const families = {
+    v4: table.proxy.ips.some((ip) => !ip.includes(':')),
+    v6: table.proxy.ips.some((ip) => ip.includes(':')),
+  }
+  const served = (service: Service, port: number) =>
+    servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, families)
   const add = (wrapper: Wrapper, host: string, wanted: Domains): void => {
     const { name } = wanted
     if (names.has(name)) return
