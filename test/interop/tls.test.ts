@@ -47,6 +47,12 @@ const CHAINS: Readonly<
     require: true,
     validation: { match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { prefix: 'spiffe://good/' } }] },
   },
+  'other-name.example': {
+    require: true,
+    validation: {
+      match_typed_subject_alt_names: [{ san_type: 'OTHER_NAME', oid: '1.2.3.4', matcher: { exact: 'other' } }],
+    },
+  },
   'hash.example': { require: true, validation: { verify_certificate_hash: ['00'.repeat(32)] } },
   'untrusted.example': { require: true, validation: { trust_chain_verification: 'ACCEPT_UNTRUSTED' } },
   'expired.example': { require: true, validation: { allow_expired_certificate: true } },

@@ -220,6 +220,7 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
   const validation = {
     trustedCa: ca.cert,
     crl: '',
+    leafCrlOnly: false,
     sanMatchers: [],
     spki: [],
     hashes: [],

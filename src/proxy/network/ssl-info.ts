@@ -60,7 +60,7 @@ function describe(facts: HandshakeFacts): SslInfo {
     dnsSanPeer: peerNames.dns,
     ipSanPeer: peerNames.ip,
     emailSanPeer: peerNames.email,
-    otherNameSanPeer: leaf ? otherNames(leaf) : [],
+    otherNameSanPeer: leaf ? otherNames(leaf).map((name) => name.value) : [],
     subjectPeer: legacy ? rfc2253(legacy.subject) : '',
     issuerPeer: legacy ? rfc2253(legacy.issuer) : '',
     serialPeer: digests[0]?.serial ?? '',
@@ -76,7 +76,7 @@ function describe(facts: HandshakeFacts): SslInfo {
     dnsSanLocal: localNames.dns,
     ipSanLocal: localNames.ip,
     emailSanLocal: localNames.email,
-    otherNameSanLocal: local ? otherNames(local.raw) : [],
+    otherNameSanLocal: local ? otherNames(local.raw).map((name) => name.value) : [],
     subjectLocal: local ? rfc2253(local.toLegacyObject().subject) : '',
     sessionId: facts.sessionId,
   }

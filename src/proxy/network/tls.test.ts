@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer, connect as tcpConnect } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { type ConnectionOptions, connect, createServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { StatsStore } from '../observe/stats-store.ts'
@@ -10,6 +10,9 @@ import { CloseType, type Connection, ConnectionEvent } from './connection.ts'
 import { localAddress, respond, TestCa, type TestCertificate, TYPE, testListeners } from './testing.ts'
 import { UpstreamTlsFactory } from './tls/client-context.ts'
 import { SecretStore } from './tls/secret-store.ts'
+import { createClientContext } from './tls/secure-context.ts'
+import { PLAIN_BUFFER, SslSocket, SslState } from './tls/ssl-socket.ts'
+import type { CommonTlsConfig } from './tls/tls-config.ts'
 
 function inline({ cert, key }: TestCertificate): object {
   return { certificate_chain: { inline_string: cert }, private_key: { inline_string: key } }
@@ -30,6 +33,19 @@ async function tlsListener(t: TestContext, context: object, filter: object) {
     ],
   })
   return { ...worker, port }
+}
+
+const CLIENT: CommonTlsConfig = {
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256',
+  curves: '',
+  signatureAlgorithms: '',
+  certificates: [],
+  certificateSecrets: [],
+  validation: null,
+  validationSecret: '',
+  alpnProtocols: [],
 }
 
 const ECHO = { name: 'echo', typed_config: { '@type': TYPE.echo } }
@@ -175,8 +191,7 @@ test('an idle handshake ends with transport_socket_connect_timeout', async (t) =
       },
     ],
   })
-  const { connect: tcp } = await import('node:net')
-  const socket = tcp({ port, host: '127.0.0.1' })
+  const socket = tcpConnect({ port, host: '127.0.0.1' })
   socket.resume()
   await once(socket, 'close')
   assert.equal(worker.stats.counter('listener.a.downstream_cx_transport_socket_connect_timeout').value, 1)
@@ -191,6 +206,103 @@ test('renegotiation is refused', async (t) => {
   const ended = Promise.race([once(socket, 'error'), once(socket, 'close')])
   socket.renegotiate({ rejectUnauthorized: false }, () => {})
   await ended
+})
+
+test('a rotation drops no connection; new ones get the new certificate; a bad one changes nothing', async (t) => {
+  const ca = new TestCa(t)
+  const worker = await tlsListener(
+    t,
+    {
+      common_tls_context: {
+        tls_certificate_sds_secret_configs: [{ name: 'own', sds_config: { ads: {}, resource_api_version: 'V3' } }],
+      },
+    },
+    ECHO,
+  )
+  const rotate = (certificateChain: string, privateKey: string): void => {
+    const certificate = { certificateChain, privateKey, password: '' }
+    worker.secrets.set({ name: 'own', certificate, validation: null, ticketKeys: null })
+  }
+  const open = async (): Promise<TLSSocket> => {
+    const socket = connect({ port: worker.port, host: '127.0.0.1', rejectUnauthorized: false })
+    t.after(() => socket.destroy())
+    await once(socket, 'secureConnect')
+    return socket
+  }
+  const says = async (socket: TLSSocket, text: string): Promise<string> => {
+    socket.write(text)
+    return String((await once(socket, 'data'))[0])
+  }
+  const [first, second] = [ca.issue('DNS:first.example'), ca.issue('DNS:second.example')]
+  rotate(first.cert, first.key)
+  const lasting = await open()
+  assert.equal(await says(lasting, 'before'), 'before')
+  for (let i = 0; i < 50; i++) rotate(second.cert, second.key)
+  rotate(second.cert, first.key)
+  assert.equal(await says(lasting, 'after'), 'after')
+  assert.equal((await open()).getPeerCertificate().subjectaltname, 'DNS:second.example')
+  worker.secrets.delete('own')
+  assert.equal(await says(lasting, 'without'), 'without')
+})
+
+describe('a client hello through the tls inspector', () => {
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    test(`${version}: cut at every byte, the first data in one segment with the end of the handshake`, async (t) => {
+      const certificate = new TestCa(t).issue('DNS:a.example')
+      const { apply } = testListeners(t)
+      const { port } = await apply({
+        name: 'a',
+        address: localAddress(),
+        listener_filters: [{ name: 'tls', typed_config: { '@type': TYPE.tlsInspector } }],
+        filter_chains: [
+          {
+            filter_chain_match: { server_names: ['a.example'], transport_protocol: 'tls' },
+            filters: [ECHO],
+            transport_socket: {
+              name: 'tls',
+              typed_config: {
+                '@type': TYPE.downstreamTls,
+                common_tls_context: { tls_certificates: [inline(certificate)] },
+              },
+            },
+          },
+        ],
+      })
+      const common = { ...CLIENT, maxVersion: version, curves: 'X25519:P-256' }
+      const context = createClientContext(common, { certificates: [], validation: null }, false)
+      t.after(() => context.free())
+      let length = 2
+      for (let at = 1; at < length; at++) {
+        const ssl = SslSocket.client({
+          context,
+          verifier: null,
+          alpnProtocols: ['istio'],
+          serverName: 'a.example',
+          session: null,
+          keepSession: null,
+        })
+        const socket = tcpConnect({ port, host: '127.0.0.1', noDelay: true })
+        ssl.startHandshake(false)
+        const hello = ssl.takeOutput()!
+        length = hello.length
+        await new Promise<void>((resolve) => socket.write(hello.subarray(0, at), () => resolve()))
+        socket.write(hello.subarray(at))
+        let text = ''
+        for await (const chunk of socket) {
+          const before = ssl.state
+          ssl.receive(chunk as Buffer, 0, (chunk as Buffer).length, false)
+          if (before === SslState.Handshake && ssl.state === SslState.Established)
+            ssl.write(Buffer.from('early'), 0, 5, false)
+          const output = ssl.takeOutput()
+          if (output !== null) socket.write(output)
+          text += PLAIN_BUFFER.toString('latin1', 0, ssl.plainLength)
+          if (text.length >= 5) break
+        }
+        assert.equal(text, 'early', `cut at ${at}`)
+        ssl.free()
+      }
+    })
+  }
 })
 
 /** What an upstream connection tells its owner. */
@@ -228,18 +340,7 @@ function upstream(t: TestContext, maxSessionKeys: number, maxVersion: 'TLSv1.2' 
   const stats = new StatsStore()
   const factory = new UpstreamTlsFactory(
     {
-      common: {
-        minVersion: 'TLSv1.2',
-        maxVersion,
-        ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256',
-        curves: '',
-        signatureAlgorithms: '',
-        certificates: [],
-        certificateSecrets: [],
-        validation: null,
-        validationSecret: '',
-        alpnProtocols: [],
-      },
+      common: { ...CLIENT, maxVersion },
       sni: 'a.example',
       maxSessionKeys,
     },
@@ -320,8 +421,7 @@ test('reading pauses: nothing is handed on until it resumes, in order', async (t
 })
 
 test('a peer that resets in the middle of its record ends that connection only', async (t) => {
-  const { createServer: tcpServer } = await import('node:net')
-  const server = tcpServer((socket) => {
+  const server = createTcpServer((socket) => {
     socket.on('error', () => {})
     socket.once('data', () => {
       socket.write(Buffer.from([22, 3, 3, 1, 0, 2]))

@@ -29,9 +29,15 @@ function element(bytes: Buffer, at: number): Element | null {
   return end > bytes.length ? null : { tag: bytes[at]!, value: bytes.subarray(from, end), end }
 }
 
-/** Values of all otherNames as text, in order. `der` is a certificate that OpenSSL has parsed. */
-export function otherNames(der: Buffer): string[] {
-  const names: string[] = []
+export interface OtherName {
+  /** `1.2.3.4` */
+  readonly oid: string
+  readonly value: string
+}
+
+/** All otherNames, in order. `der` is a certificate that OpenSSL has parsed. */
+export function otherNames(der: Buffer): OtherName[] {
+  const names: OtherName[] = []
   const extension = der.indexOf(SUBJECT_ALT_NAME)
   if (extension < 0) return names
   let field = element(der, extension + SUBJECT_ALT_NAME.length)
@@ -43,7 +49,23 @@ export function otherNames(der: Buffer): string[] {
     const type = element(name.value, 0)
     const wrapped = type === null ? null : element(name.value, type.end)
     const value = wrapped === null ? null : element(wrapped.value, 0)
-    if (value !== null) names.push(value.value.toString('utf8'))
+    if (value !== null) names.push({ oid: oidText(type!.value), value: value.value.toString('utf8') })
   }
   return names
+}
+
+/** X.690 §8.19: base 128, the first two numbers in one. */
+function oidText(bytes: Buffer): string {
+  const numbers: number[] = []
+  let number = 0
+  for (const byte of bytes) {
+    number = number * 128 + (byte & 0x7f)
+    if (byte >= 0x80) continue
+    if (numbers.length === 0) {
+      const first = Math.min(2, Math.floor(number / 40))
+      numbers.push(first, number - 40 * first)
+    } else numbers.push(number)
+    number = 0
+  }
+  return numbers.join('.')
 }

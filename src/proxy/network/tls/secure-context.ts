@@ -35,6 +35,7 @@ function mergeValidation(base: ValidationConfig | null, over: ValidationConfig):
   return {
     trustedCa: over.trustedCa || base.trustedCa,
     crl: over.crl || base.crl,
+    leafCrlOnly: base.leafCrlOnly || over.leafCrlOnly,
     sanMatchers: [...base.sanMatchers, ...over.sanMatchers],
     spki: [...base.spki, ...over.spki],
     hashes: [...base.hashes, ...over.hashes],
@@ -214,7 +215,7 @@ function applyValidation(pointer: Pointer, validation: ValidationConfig, server:
   const store = lib.SSL_CTX_get_cert_store(pointer)
   // Envoy's trust store may hold an intermediate as anchor.
   let flags = X509_V_FLAG_PARTIAL_CHAIN
-  if (validation.crl !== '') flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
+  if (validation.crl !== '') flags |= X509_V_FLAG_CRL_CHECK | (validation.leafCrlOnly ? 0 : X509_V_FLAG_CRL_CHECK_ALL)
   lib.X509_STORE_set_flags(store, flags)
   trust(pointer, validation.trustedCa, server)
   if (validation.crl !== '') useRevocationLists(pointer, validation.crl)

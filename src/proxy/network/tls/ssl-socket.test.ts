@@ -32,6 +32,7 @@ const DOWNSTREAM: DownstreamTlsConfig = {
 const VALIDATION: ValidationConfig = {
   trustedCa: '',
   crl: '',
+  leafCrlOnly: false,
   sanMatchers: [],
   spki: [],
   hashes: [],
@@ -226,7 +227,7 @@ test('a refused client certificate gets an alert and a text', (t) => {
 })
 
 function uri(value: string): ValidationConfig['sanMatchers'][number] {
-  return { type: 'URI', matcher: { kind: 'exact', value, ignoreCase: false } }
+  return { type: 'URI', oid: '', matcher: { kind: 'exact', value, ignoreCase: false } }
 }
 
 test('an absent client certificate is refused where one is required', (t) => {

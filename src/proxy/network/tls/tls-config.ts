@@ -38,11 +38,13 @@ export interface CertificateConfig {
   readonly password: string
 }
 
-export type SanType = 'URI' | 'DNS' | 'EMAIL' | 'IP_ADDRESS' | 'ANY'
+export type SanType = 'URI' | 'DNS' | 'EMAIL' | 'IP_ADDRESS' | 'OTHER_NAME' | 'ANY'
 
 export interface SanMatcherConfig {
   readonly type: SanType
   readonly matcher: StringMatcherData
+  /** Of an OTHER_NAME: its type must be this one; '' for the others. */
+  readonly oid: string
 }
 
 /** What a peer certificate must satisfy. Lists: one entry must match; empty = not checked. */
@@ -50,6 +52,8 @@ export interface ValidationConfig {
   /** PEM, or '' = the chain is not verified. */
   readonly trustedCa: string
   readonly crl: string
+  /** The lists are asked about the peer's certificate only, not about those above it. */
+  readonly leafCrlOnly: boolean
   readonly sanMatchers: readonly SanMatcherConfig[]
   /** Base64 SHA-256 of the SubjectPublicKeyInfo. */
   readonly spki: readonly string[]
@@ -307,6 +311,7 @@ const VALIDATION_FIELDS = new Set([
   'match_subject_alt_names',
   'allow_expired_certificate',
   'trust_chain_verification',
+  'only_verify_leaf_cert_crl',
 ])
 
 const SAN_TYPE: Readonly<Partial<Record<SubjectAltNameMatcher_SanType, SanType>>> = {
@@ -314,6 +319,7 @@ const SAN_TYPE: Readonly<Partial<Record<SubjectAltNameMatcher_SanType, SanType>>
   [SubjectAltNameMatcher_SanType.DNS]: 'DNS',
   [SubjectAltNameMatcher_SanType.URI]: 'URI',
   [SubjectAltNameMatcher_SanType.IP_ADDRESS]: 'IP_ADDRESS',
+  [SubjectAltNameMatcher_SanType.OTHER_NAME]: 'OTHER_NAME',
 }
 
 /** Throws ConfigError. */
@@ -323,18 +329,25 @@ export function parseValidation(message: CertificateValidationContext, path: str
     const at = `${path}.match_typed_subject_alt_names[${i}]`
     const type = SAN_TYPE[m.sanType]
     if (type === undefined)
-      throw new ConfigError(`${at}.san_type`, 'only EMAIL, DNS, URI and IP_ADDRESS are supported by this proxy')
-    return { type, matcher: parseStringMatcher(m.matcher!, `${at}.matcher`) }
+      throw new ConfigError(`${at}.san_type`, 'must be one of EMAIL, DNS, URI, IP_ADDRESS, OTHER_NAME')
+    if (type === 'OTHER_NAME' && !/^\d+(\.\d+)+$/.test(m.oid))
+      throw new ConfigError(
+        `${at}.oid`,
+        'OTHER_NAME needs the object identifier of the name, such as 1.3.6.1.4.1.311.20.2.3',
+      )
+    return { type, matcher: parseStringMatcher(m.matcher!, `${at}.matcher`), oid: m.oid }
   })
   const untyped = message.matchSubjectAltNames.map(
     (m, i): SanMatcherConfig => ({
       type: 'ANY',
       matcher: parseStringMatcher(m, `${path}.match_subject_alt_names[${i}]`),
+      oid: '',
     }),
   )
   return {
     trustedCa: message.trustedCa ? readDataSource(message.trustedCa, `${path}.trusted_ca`).toString('latin1') : '',
     crl: message.crl ? readDataSource(message.crl, `${path}.crl`).toString('latin1') : '',
+    leafCrlOnly: message.onlyVerifyLeafCertCrl,
     sanMatchers: [...typed, ...untyped],
     spki: message.verifyCertificateSpki,
     hashes: message.verifyCertificateHash.map((hash) => hash.replaceAll(':', '').toLowerCase()),

@@ -7,6 +7,7 @@ import { alternativeNames } from '../ssl-info.ts'
 import { tlsErrorText } from '../transport-error.ts'
 import { derOf } from './certificates.ts'
 import { openssl, type Pointer } from './openssl/library.ts'
+import { otherNames } from './other-names.ts'
 import type { SanMatcherConfig, SanType, ValidationConfig } from './tls-config.ts'
 
 /** Which `ssl.` counter a refusal belongs to. */
@@ -20,7 +21,7 @@ export interface VerifyFailure {
   readonly accepted: boolean
 }
 
-type SanMatch = (type: SanType, value: string) => boolean
+type SanMatch = (type: SanType, value: string, oid: string) => boolean
 
 /** Checks made ready for many connections. */
 export interface PeerVerifier {
@@ -72,11 +73,13 @@ function refusal(counter: VerifyCounter, reason: string): VerifyFailure {
 function nameFailure(matches: readonly SanMatch[], certificate: X509Certificate): VerifyFailure | null {
   if (matches.length === 0) return null
   const names = alternativeNames(certificate.subjectAltName)
+  const others = otherNames(certificate.raw)
   for (const match of matches) {
-    if (names.uri.some((name) => match('URI', name))) return null
-    if (names.dns.some((name) => match('DNS', name))) return null
-    if (names.ip.some((name) => match('IP_ADDRESS', name))) return null
-    if (names.email.some((name) => match('EMAIL', name))) return null
+    if (names.uri.some((name) => match('URI', name, ''))) return null
+    if (names.dns.some((name) => match('DNS', name, ''))) return null
+    if (names.ip.some((name) => match('IP_ADDRESS', name, ''))) return null
+    if (names.email.some((name) => match('EMAIL', name, ''))) return null
+    if (others.some(({ oid, value }) => match('OTHER_NAME', value, oid))) return null
   }
   return refusal('fail_verify_san', `SAN matcher, certificate SANs are [${names.all.join(', ')}]`)
 }
@@ -96,7 +99,8 @@ function compileSan(config: SanMatcherConfig): SanMatch {
   const { type, matcher } = config
   // An exact DNS name honours a certificate's wildcard (one label), as Envoy does.
   const exactDns = matcher.kind === 'exact' && (type === 'DNS' || type === 'ANY') ? matcher.value.toLowerCase() : null
-  return (kind, value) => {
+  return (kind, value, oid) => {
+    if (kind === 'OTHER_NAME') return type === kind && oid === config.oid && match(value)
     if (type !== 'ANY' && type !== kind) return false
     if (kind === 'DNS' && exactDns !== null) return dnsNameMatches(exactDns, value.toLowerCase())
     return match(value)
