@@ -24,11 +24,14 @@ import { httpInspector } from './listener/http-inspector/filter.ts'
 import { originalDst } from './listener/original-dst/filter.ts'
 import { proxyProtocol } from './listener/proxy-protocol/filter.ts'
 import { tlsInspector } from './listener/tls-inspector/filter.ts'
+import { connectionLimit } from './network/connection-limit/filter.ts'
 import { directResponse } from './network/direct-response/filter.ts'
 import { echo } from './network/echo/filter.ts'
 import { httpConnectionManager } from './network/http-connection-manager/extension.ts'
 import { networkIstioStatsFilter } from './network/istio-stats/filter.ts'
+import { networkLocalRateLimit } from './network/local-ratelimit/filter.ts'
 import { metadataExchange } from './network/metadata-exchange/filter.ts'
+import { mongoProxy } from './network/mongo-proxy/filter.ts'
 import { networkRbacFilter } from './network/rbac/config.ts'
 import { sniCluster } from './network/sni-cluster/filter.ts'
 import { sniDynamicForwardProxy } from './network/sni-dynamic-forward-proxy/filter.ts'
@@ -51,6 +54,9 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   directResponse,
   sniCluster,
   sniDynamicForwardProxy,
+  connectionLimit,
+  networkLocalRateLimit,
+  mongoProxy,
   networkRbacFilter,
   metadataExchange,
   networkIstioStatsFilter,
