@@ -25,6 +25,14 @@ export function keepMallocTrimmed(): () => void {
   return () => clearInterval(timer)
 }
 
+let loaded: (() => void) | null | undefined
+
+/** Once, now. Does nothing with another C library than glibc. */
+export function trimMemory(): void {
+  if (loaded === undefined) loaded = loadTrim()
+  loaded?.()
+}
+
 /** null where the C library has no malloc_trim (musl, macOS). */
 function loadTrim(): (() => void) | null {
   const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')

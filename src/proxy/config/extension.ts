@@ -10,6 +10,7 @@ import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_sou
 import type { Logger } from '../../base/logger.ts'
 import type { HttpFilterFactory } from '../http/filter.ts'
 import type { NetworkFilter, ReadFilterCallbacks } from '../network/filter.ts'
+import type { OverloadState } from '../network/overload-state.ts'
 import type { AccessLog } from '../observe/access-log.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { RouteTable } from '../route/route.ts'
@@ -69,6 +70,8 @@ export interface WorkerContext {
   /** Makes the http_filters of a connection manager or of an upgrade. */
   createHttpFilter(parsed: ParsedExtension, statPrefix: string): HttpFilterFactory
   readonly drain: DrainState
+  /** What the overload manager has decided; absent or null = there is none. */
+  readonly overload?: OverloadState | null
   /** The listener whose filter chain is being made; null outside listeners. */
   readonly listener: ListenerFacts | null
 }

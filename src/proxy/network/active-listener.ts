@@ -186,9 +186,10 @@ export class ActiveListener {
     }
     const { localAddress, remoteAddress } = addressesOf(socket, this.config.addresses[0]!)
     const info = new SocketConnectionInfo(localAddress, remoteAddress)
-    const slot = this.environment.limits.admit(this.limit, this.config.ignoreGlobalConnectionLimit)
-    if (slot === 'global' || slot === 'listener') {
-      ;(slot === 'global' ? this.stats.globalCxOverflow : this.stats.cxOverflow).inc()
+    const { ignoreGlobalConnectionLimit, bypassOverloadManager } = this.config
+    const slot = this.environment.limits.admit(this.limit, ignoreGlobalConnectionLimit, bypassOverloadManager)
+    if (typeof slot === 'string') {
+      this.stats.refused[slot].inc()
       socket.destroy()
       return
     }

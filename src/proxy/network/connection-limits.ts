@@ -2,6 +2,10 @@
 // shared by all workers.
 
 import type { RuntimeSnapshot } from '../config/extension.ts'
+import type { OverloadState } from './overload-state.ts'
+
+/** Which limit forbids a connection. */
+export type AdmitRefusal = 'global' | 'listener' | 'overload'
 
 /** Read at every accept, so that an admin may change it. */
 const GLOBAL_KEY = 'overload.global_downstream_max_connections'
@@ -14,15 +18,26 @@ export function sharedCount(): SharedArrayBuffer {
 export class ConnectionLimits {
   private readonly runtime: RuntimeSnapshot
   private readonly active: Int32Array
+  private readonly globalMax: number | null
+  private readonly overload: OverloadState | null
 
-  constructor(runtime: RuntimeSnapshot, active: SharedArrayBuffer) {
+  /** `globalMax`: of the overload manager's monitor, which wins over the runtime key; null = there is none. */
+  constructor(
+    runtime: RuntimeSnapshot,
+    active: SharedArrayBuffer,
+    globalMax: number | null = null,
+    overload: OverloadState | null = null,
+  ) {
     this.runtime = runtime
     this.active = new Int32Array(active)
+    this.globalMax = globalMax
+    this.overload = overload
   }
 
   /** One connection more: where it counts, or which limit forbids it. */
-  admit(listener: ListenerLimit, ignoreGlobal: boolean): ConnectionSlot | 'global' | 'listener' {
-    const globalMax = this.runtime.number(GLOBAL_KEY, Number.POSITIVE_INFINITY)
+  admit(listener: ListenerLimit, ignoreGlobal: boolean, bypassOverload: boolean): ConnectionSlot | AdmitRefusal {
+    if (this.overload?.rejectConnections && !bypassOverload) return 'overload'
+    const globalMax = this.globalMax ?? this.runtime.number(GLOBAL_KEY, Number.POSITIVE_INFINITY)
     if (!ignoreGlobal && Atomics.load(this.active, 0) >= globalMax) return 'global'
     const max = this.runtime.number(listener.key, Number.POSITIVE_INFINITY)
     if (Atomics.load(listener.active, 0) >= max) return 'listener'

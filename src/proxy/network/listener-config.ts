@@ -71,6 +71,7 @@ export interface ListenerConfig {
   readonly accessLogs: readonly ParsedExtension[]
   readonly drainType: 'DEFAULT' | 'MODIFY_ONLY'
   readonly ignoreGlobalConnectionLimit: boolean
+  readonly bypassOverloadManager: boolean
   /** Connections of this listener, counted by all workers. */
   readonly openConnections: SharedArrayBuffer
   readonly metadata: Readonly<Record<string, unknown>>
@@ -180,6 +181,7 @@ export function parseListener(message: Listener, context: ParseContext, registry
     }),
     drainType: message.drainType === Listener_DrainType.MODIFY_ONLY ? 'MODIFY_ONLY' : 'DEFAULT',
     ignoreGlobalConnectionLimit: message.ignoreGlobalConnLimit,
+    bypassOverloadManager: message.bypassOverloadManager,
     openConnections: sharedCount(),
     metadata: message.metadata?.filterMetadata ?? {},
     key: digest(toBinary(ListenerSchema, { ...message, filterChains: [], defaultFilterChain: undefined })),

@@ -1,6 +1,7 @@
 // `listener.<address>.*` (envoy-contract §4.6).
 
 import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
+import type { AdmitRefusal } from './connection-limits.ts'
 import type { ListenerConfig } from './listener-config.ts'
 
 export interface ListenerStats {
@@ -15,8 +16,8 @@ export interface ListenerStats {
   readonly filterError: Counter
   readonly filterRemoteClose: Counter
   readonly handshakeTimeout: Counter
-  readonly cxOverflow: Counter
-  readonly globalCxOverflow: Counter
+  /** Connections over a limit. */
+  readonly refused: Readonly<Record<AdmitRefusal, Counter>>
   readonly workerTotal: Counter
   readonly workerActive: Gauge
 }
@@ -37,8 +38,11 @@ export function createListenerStats(config: ListenerConfig, root: Scope, workerI
     filterError: scope.counter('downstream_listener_filter_error'),
     filterRemoteClose: scope.counter('downstream_listener_filter_remote_close'),
     handshakeTimeout: scope.counter('downstream_cx_transport_socket_connect_timeout'),
-    cxOverflow: scope.counter('downstream_cx_overflow'),
-    globalCxOverflow: scope.counter('downstream_global_cx_overflow'),
+    refused: {
+      listener: scope.counter('downstream_cx_overflow'),
+      global: scope.counter('downstream_global_cx_overflow'),
+      overload: scope.counter('downstream_cx_overload_reject'),
+    },
     workerTotal: worker.counter('downstream_cx_total'),
     workerActive: worker.gauge('downstream_cx_active'),
   }

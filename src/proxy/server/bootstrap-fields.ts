@@ -32,6 +32,7 @@ const FIELDS = new Set([
   'bootstrap_extensions',
   'enable_dispatcher_stats',
   'memory_allocator_manager',
+  'overload_manager',
 ])
 
 /** Throws ConfigError for a field that this proxy cannot honour. */

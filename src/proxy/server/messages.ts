@@ -25,6 +25,10 @@ export interface WorkerSettings {
   readonly runtime: Readonly<Record<string, RuntimeValue>>
   /** Downstream connections of the process, counted by all workers. */
   readonly openConnections: SharedArrayBuffer
+  /** Decisions of the overload manager (network/overload-state.ts); null = there is none. */
+  readonly overload: SharedArrayBuffer | null
+  /** global_downstream_max_connections of the overload manager; null = not limited by it. */
+  readonly maxDownstreamConnections: number | null
 }
 
 /** One change. A worker applies them in the order in which they come. */

@@ -17,6 +17,7 @@ import { registerExtensions } from '../filters/register.ts'
 import { pipePath } from '../network/address.ts'
 import { sharedCount } from '../network/connection-limits.ts'
 import { Loggers, levelWord } from '../observe/loggers.ts'
+import { createOverloadMemory } from '../network/overload-state.ts'
 import { MergedStats } from '../observe/merged-stats.ts'
 import { compileStatsFilter, parseStatsConfig, type StatsSettings } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
@@ -30,6 +31,8 @@ import { FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
 import type { Proxy as ProxyHandle, ProxyOptions } from './options.ts'
+import { parseOverloadManager } from './overload/config.ts'
+import { OverloadManager } from './overload/manager.ts'
 import { fetchTimeoutMs, staticResource, UnknownFields } from './resource.ts'
 import { RouteResources } from './routes.ts'
 import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.ts'
@@ -56,6 +59,8 @@ export interface ServerContext {
   readonly store: StatsStore
   readonly merged: MergedStats
   readonly runtimeLayers: RuntimeLayer[]
+  /** null = the bootstrap has none. */
+  readonly overloadManager: OverloadManager | null
   readonly startTime: Date
   state: ServerState
   healthCheckFailing: boolean
@@ -82,6 +87,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
     server.beginDynamic()
     return server
   } catch (error) {
+    context?.overloadManager?.close()
     await context?.workers.close().catch(() => {})
     if (error instanceof UserError) throw error
     log.fatal(`error initializing configuration '${options.configPath}': ${errorText(error)}`)
@@ -98,6 +104,10 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   const statsSettings = parseStatsConfig(bootstrap.statsConfig)
   const runtimeLayers = parseRuntimeLayers(bootstrap)
   const store = new StatsStore(compileStatsFilter(statsSettings))
+  const overload = bootstrap.overloadManager ? parseOverloadManager(bootstrap.overloadManager) : null
+  const overloadMemory = overload && createOverloadMemory()
+  const openConnections = sharedCount()
+  const connectionLimit = overload?.monitors.find((monitor) => monitor.kind === 'downstream_connections')
   const workers = await startWorkers(
     {
       concurrency: options.concurrency,
@@ -114,7 +124,9 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
       fileFlushMinBytes: options.fileFlushMinSizeKb * 1024,
       stats: statsSettings,
       runtime: mergeRuntime(runtimeLayers),
-      openConnections: sharedCount(),
+      openConnections,
+      overload: overloadMemory,
+      maxDownstreamConnections: connectionLimit?.max ?? null,
     },
     (error) => {
       log.fatal({ reason: errorText(error) }, 'a worker is lost; the process ends')
@@ -122,6 +134,8 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     },
   )
   const loggers = new Loggers(log)
+  const overloadManager =
+    overload && overloadMemory && new OverloadManager(overload, overloadMemory, openConnections, store)
   const warming = new Warming()
   const files = new FileSources(loggers.of('config'))
   const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, loggers.of('misc'))
@@ -159,6 +173,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     store,
     merged: new MergedStats(),
     runtimeLayers,
+    overloadManager,
     startTime: new Date(),
     state: 'PRE_INITIALIZING',
     healthCheckFailing: false,
@@ -334,6 +349,7 @@ class RunningProxy implements ProxyHandle {
     this.endTrimming()
     this.ads?.close()
     this.stats.close()
+    context.overloadManager?.close()
     context.warming.close()
     context.files.close()
     context.secrets.close()

@@ -9,6 +9,7 @@ import { setConnectionIdRange } from '../network/connection-info.ts'
 import { ConnectionLimits } from '../network/connection-limits.ts'
 import { ServerDrain } from '../network/drain.ts'
 import { setFaultReporter } from '../network/fault.ts'
+import { OverloadState } from '../network/overload-state.ts'
 import { SecretStore } from '../network/tls/secret-store.ts'
 import { WorkerListeners } from '../network/worker-listeners.ts'
 import { AccessLogFiles } from '../observe/access-log-file.ts'
@@ -45,6 +46,7 @@ export class DataPlaneWorker {
     this.files = new AccessLogFiles(settings.fileFlushIntervalMs, settings.fileFlushMinBytes, this.stats)
     this.drain = new ServerDrain(settings.drainTimeMs, settings.drainImmediate)
     const registry = registerExtensions()
+    const overload = settings.overload === null ? null : new OverloadState(settings.overload)
     this.clusters = new WorkerClusters({
       stats: this.stats,
       log: this.loggers.of('upstream'),
@@ -71,6 +73,7 @@ export class DataPlaneWorker {
         return extension.create(parsed.config, this, statPrefix)
       },
       drain: { drainClose: () => false },
+      overload,
       listener: null,
     }
     this.listeners = new WorkerListeners({
@@ -78,7 +81,7 @@ export class DataPlaneWorker {
       registry,
       secrets: this.secrets,
       drain: this.drain,
-      limits: new ConnectionLimits(this.runtime, settings.openConnections),
+      limits: new ConnectionLimits(this.runtime, settings.openConnections, settings.maxDownstreamConnections, overload),
     })
   }
 

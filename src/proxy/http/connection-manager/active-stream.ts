@@ -111,6 +111,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     else info.lastDownstreamRxByte = now()
     this.wantsClose = closesConnection(info.protocol, headers)
     if (this.headersTimer) manager.shared.headersQueue!.disarm(this.headersTimer)
+    if (manager.shared.overload?.stopAcceptingRequests) {
+      stats.rqOverloadClose.inc()
+      this.sendLocalReply(503, 'envoy overloaded', null, null, 'overload')
+      return
+    }
     if (!config.proxy100Continue && headers.get('expect')?.toLowerCase() === '100-continue') {
       const proceed = new HeaderMap()
       proceed.status = 100

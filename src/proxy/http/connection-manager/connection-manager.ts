@@ -175,6 +175,12 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   /** Each response is where a draining listener can end its connection politely. */
   onResponseHeaders(): void {
+    const { overload } = this.shared
+    if (!this.draining && !this.closing && overload?.disableKeepalive) {
+      this.shared.stats.cxOverloadDisableKeepalive.inc()
+      this.shared.stats.cxDrainClose.inc()
+      this.startDrain()
+    }
     if (!this.draining && !this.closing && this.shared.drain.drainClose()) {
       this.shared.stats.cxDrainClose.inc()
       this.startDrain()

@@ -2,6 +2,7 @@
 
 import { type TimeoutQueue, timeoutQueue } from '../../../base/timeout-queue.ts'
 import type { DrainState, RuntimeSnapshot, WorkerContext } from '../../config/extension.ts'
+import type { OverloadState } from '../../network/overload-state.ts'
 import type { AccessLog } from '../../observe/access-log.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { compileRouteTable } from '../../route/route-table.ts'
@@ -37,6 +38,7 @@ export class SharedState {
   readonly runtime: RuntimeSnapshot
   readonly drain: DrainState
   readonly tracing: HcmTracing | null
+  readonly overload: OverloadState | null
   readonly accessLogs: readonly AccessLog[]
   readonly localReplies: LocalReplies
   readonly pathOptions: PathOptions
@@ -70,6 +72,7 @@ export class SharedState {
     this.drain = context.drain
     const tracingStats = new TracingStats(context.stats.scope(prefix))
     this.tracing = config.tracing && new HcmTracing(config.tracing, config, tracingStats, context)
+    this.overload = context.overload ?? null
     this.accessLogs = config.accessLogs.map((log) => context.createAccessLog(log))
     this.localReplies = compileLocalReplies(config.localReply, context.runtime)
     this.pathOptions = {

@@ -24,6 +24,8 @@ export class HcmStats {
   readonly cxRxBytes: Counter
   readonly cxTxBytes: Counter
   readonly cxDrainClose: Counter
+  readonly cxOverloadDisableKeepalive: Counter
+  readonly rqOverloadClose: Counter
   readonly cxIdleTimeout: Counter
   readonly cxMaxDuration: Counter
   readonly cxMaxRequests: Counter
@@ -84,6 +86,8 @@ export class HcmStats {
     this.cxRxBytes = cx('rx_bytes_total')
     this.cxTxBytes = cx('tx_bytes_total')
     this.cxDrainClose = cx('drain_close')
+    this.cxOverloadDisableKeepalive = cx('overload_disable_keepalive')
+    this.rqOverloadClose = rq('overload_close')
     this.cxIdleTimeout = cx('idle_timeout')
     this.cxMaxDuration = cx('max_duration_reached')
     this.cxMaxRequests = cx('max_requests_reached')
