@@ -22,6 +22,7 @@ import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
 import { originalDst } from './listener/original-dst/filter.ts'
+import { originalSrc } from './listener/original-src/filter.ts'
 import { proxyProtocol } from './listener/proxy-protocol/filter.ts'
 import { tlsInspector } from './listener/tls-inspector/filter.ts'
 import { connectionLimit } from './network/connection-limit/filter.ts'
@@ -45,6 +46,7 @@ const LISTENER_FILTERS: readonly ListenerFilterExtension<Any>[] = [
   tlsInspector,
   httpInspector,
   proxyProtocol,
+  originalSrc,
 ]
 
 const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [

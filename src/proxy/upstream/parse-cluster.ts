@@ -1,7 +1,12 @@
 // Cluster → plain data: the one place that validates clusters.
 
 import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
-import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import {
+  type Cluster,
+  Cluster_DiscoveryType,
+  ClusterSchema,
+  UpstreamConnectionOptionsSchema,
+} from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfig } from '../../api/gen/envoy/config/core/v3/address_pb.js'
 import { RoutingPriority } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ClusterConfigSchema as AggregateConfigSchema } from '../../api/gen/envoy/extensions/clusters/aggregate/v3/cluster_pb.js'
@@ -113,7 +118,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     originalDst: parseOriginalDst(cluster),
     waitForWarmOnInit: cluster.waitForWarmOnInit ?? true,
     ...parseBind(cluster.upstreamBindConfig, context.at('upstream_bind_config')),
-    keepalive: parseKeepalive(cluster),
+    keepalive: parseKeepalive(cluster, context.at('upstream_connection_options')),
     transportSocket: parseTransportSocket(cluster, context),
     transportSocketMatches: parseSocketMatches(cluster, context),
     upstreamFilters: cluster.filters.map((filter, i) =>
@@ -282,8 +287,10 @@ function parseBind(
   }
 }
 
-function parseKeepalive(cluster: Cluster): ClusterData['keepalive'] {
-  const keepalive = cluster.upstreamConnectionOptions?.tcpKeepalive
+function parseKeepalive(cluster: Cluster, context: ParseContext): ClusterData['keepalive'] {
+  const options = cluster.upstreamConnectionOptions
+  if (options) refuseUnsupported(UpstreamConnectionOptionsSchema, options, new Set(['tcp_keepalive']), context.path)
+  const keepalive = options?.tcpKeepalive
   if (!keepalive) return null
   return {
     probes: keepalive.keepaliveProbes ?? 0,
