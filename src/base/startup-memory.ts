@@ -2,12 +2,12 @@
 
 import { flushCompileCache } from 'node:module'
 import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
-
-type Collect = (options: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void
+import { collectGarbage } from './collect-garbage.ts'
 
 /** V8's own value: collections that a function's code survives without a call. */
 const BYTECODE_OLD_AGE = 6
+/** A full collection comes when the heap has grown by this much since the last: left alone V8 lets it quadruple. */
+const HEAP_GROWING_PERCENT = 100
 
 /**
  * Loading modules and building protobuf descriptors leaves three quarters of the heap as garbage, and V8 keeps the pages
@@ -17,11 +17,10 @@ const BYTECODE_OLD_AGE = 6
 export function releaseStartupMemory(): void {
   // What is collected here could not be written to the cache later, and the next start would compile it again.
   flushCompileCache?.()
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as Collect
   setFlagsFromString('--bytecode-old-age=1')
-  for (let round = 0; round < 2; round++) collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  for (let round = 0; round < 2; round++) collectGarbage({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   setFlagsFromString(`--bytecode-old-age=${BYTECODE_OLD_AGE}`)
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`)
   // The launcher starts data planes without the optimising compilers; from here on they pay.
   setFlagsFromString('--opt')
   setFlagsFromString('--maglev')

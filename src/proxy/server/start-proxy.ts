@@ -8,6 +8,7 @@ import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/t
 import { ConfigError, errorText, UserError } from '../../base/errors.ts'
 import { keepMallocTrimmed } from '../../base/malloc-trim.ts'
 import { releaseStartupMemory } from '../../base/startup-memory.ts'
+import { growYoungGenerationWhenBusy } from '../../base/young-generation.ts'
 import { AdsClient, type AdsTransport, CDS_TYPE, LDS_TYPE } from '../../xds/index.ts'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
 import type { ServerState } from '../admin/source.ts'
@@ -286,7 +287,7 @@ class RunningProxy implements ProxyHandle {
   private readonly admin: AdminServer | null
   private readonly sources: { readonly cds: ResourceFeed | null; readonly lds: ResourceFeed | null }
   private stopping: Promise<void> | null = null
-  private endTrimming: () => void = () => {}
+  private readonly memoryKeepers: (() => void)[] = []
 
   constructor(context: ServerContext, stats: ServerStats, ads: AdsClient | null, admin: AdminServer | null) {
     this.context = context
@@ -311,7 +312,7 @@ class RunningProxy implements ProxyHandle {
     this.initialize().then(
       () => {
         releaseStartupMemory()
-        if (this.stopping === null) this.endTrimming = keepMallocTrimmed()
+        if (this.stopping === null) this.memoryKeepers.push(keepMallocTrimmed(), growYoungGenerationWhenBusy())
         if (this.context.state === 'INITIALIZING') this.context.state = 'LIVE'
         this.stats.started(Date.now() - this.context.startTime.getTime())
         this.context.options.log.info('all dependencies initialized. starting workers')
@@ -346,7 +347,7 @@ class RunningProxy implements ProxyHandle {
 
   private async close(): Promise<void> {
     const { context } = this
-    this.endTrimming()
+    for (const end of this.memoryKeepers) end()
     this.ads?.close()
     this.stats.close()
     context.overloadManager?.close()

@@ -52,6 +52,7 @@ export interface FilterManagerOwner {
 }
 
 const EMPTY = Buffer.alloc(0)
+const NO_CHUNKS: readonly Buffer[] = []
 
 const Iteration = { Continue: 0, StopSingle: 1, StopAllBuffer: 2, StopAllWatermark: 3 } as const
 type Iteration = (typeof Iteration)[keyof typeof Iteration]
@@ -80,10 +81,12 @@ class HeldBody {
 
 export class FilterManager implements FilterChainFactoryCallbacks {
   readonly owner: FilterManagerOwner
-  readonly decoders: DecoderEntry[] = []
-  readonly encoders: EncoderEntry[] = []
-  readonly heldRequest = new HeldBody()
-  readonly heldResponse = new HeldBody()
+  // An empty array grows to 17 places at its first push: these begin with one, and most chains are short. What few
+  // streams need is made when they do. A stream's size decides how many fit the young generation while they are served.
+  private decoders: DecoderEntry[] | null = null
+  private encoders: EncoderEntry[] | null = null
+  private heldRequest: HeldBody | null = null
+  private heldResponse: HeldBody | null = null
   requestHeaders: HeaderMap | null = null
   requestTrailers: HeaderMap | null = null
   responseHeaders: HeaderMap | null = null
@@ -95,7 +98,6 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   decodingDone = false
   destroyed = false
   private addingName = ''
-  private destroyList: (StreamDecoderFilter | StreamEncoderFilter)[] = []
 
   constructor(owner: FilterManagerOwner) {
     this.owner = owner
@@ -108,18 +110,24 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   }
 
   addStreamDecoderFilter(filter: StreamDecoderFilter): void {
-    this.decoders.push(new DecoderEntry(this, filter, this.decoders.length, this.addingName))
-    this.destroyList.push(filter)
+    const entry = new DecoderEntry(this, filter, this.decoders?.length ?? 0, this.addingName)
+    if (this.decoders === null) this.decoders = [entry]
+    else this.decoders.push(entry)
   }
 
   addStreamEncoderFilter(filter: StreamEncoderFilter): void {
-    this.encoders.push(new EncoderEntry(this, filter, this.encoders.length, this.addingName))
-    this.destroyList.push(filter)
+    this.addEncoder(filter, false)
+  }
+
+  private addEncoder(filter: StreamEncoderFilter, decodes: boolean): void {
+    const entry = new EncoderEntry(this, filter, this.encoders?.length ?? 0, this.addingName, decodes)
+    if (this.encoders === null) this.encoders = [entry]
+    else this.encoders.push(entry)
   }
 
   addStreamFilter(filter: StreamFilter): void {
     this.addStreamDecoderFilter(filter)
-    this.encoders.push(new EncoderEntry(this, filter, this.encoders.length, this.addingName))
+    this.addEncoder(filter, true)
   }
 
   // ---- request direction
@@ -143,19 +151,20 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   decodeHeadersFrom(from: number, headers: HeaderMap, endStream: boolean): void {
     const { decoders } = this
+    if (decoders === null) return
     for (let i = from; i < decoders.length; i++) {
       const entry = decoders[i]!
       entry.sawEnd = endStream
       const status = entry.filter.decodeHeaders(headers, endStream)
       if (this.decodingDone) return
       // A filter may have added a body while it held the headers of a bodyless request.
-      const added = endStream && this.heldRequest.chunks !== null
+      const added = endStream && this.holdsRequest
       if (!entry.afterHeaders(status)) return
       if (status === FilterHeadersStatus.ContinueAndDontEndStream) endStream = false
       if (added) {
         entry.sawEnd = false
         this.decodeHeadersFrom(i + 1, headers, false)
-        const body = this.heldRequest.take()
+        const body = this.takeHeldRequest()
         if (body && !this.decodingDone) this.decodeDataFrom(i + 1, body, true)
         return
       }
@@ -164,6 +173,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   decodeDataFrom(from: number, chunk: Buffer, endStream: boolean): void {
     const { decoders } = this
+    if (decoders === null) return
     for (let i = from; i < decoders.length; i++) {
       if (this.decodingDone) return
       const entry = decoders[i]!
@@ -182,6 +192,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   decodeTrailersFrom(from: number, trailers: HeaderMap): void {
     const { decoders } = this
+    if (decoders === null) return
     for (let i = from; i < decoders.length; i++) {
       if (this.decodingDone) return
       const entry = decoders[i]!
@@ -195,6 +206,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   /** Keeps a chunk for a stopped filter; too much of it pauses the peer or answers 413. */
   holdRequest(chunk: Buffer, streaming: boolean): void {
+    this.heldRequest ??= new HeldBody()
     const held = this.heldRequest
     held.add(chunk)
     if (held.bytes <= this.owner.bufferLimit) return
@@ -209,6 +221,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   /** What was held goes on: the peer may send again. */
   takeHeldRequest(): Buffer | null {
     const held = this.heldRequest
+    if (held === null) return null
     const body = held.take()
     if (held.paused) {
       held.paused = false
@@ -220,8 +233,8 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   // ---- response direction
 
   encode1xxHeaders(headers: HeaderMap): void {
-    for (let i = this.encoders.length - 1; i >= 0; i--) {
-      const { filter } = this.encoders[i]!
+    for (let i = this.lastEncoder; i >= 0; i--) {
+      const { filter } = this.encoders![i]!
       if (filter.encode1xxHeaders?.(headers) === FilterHeadersStatus.StopIteration) return
     }
     this.owner.write1xxHeaders(headers)
@@ -230,33 +243,33 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     this.responseHeaders = headers
     if (endStream) this.responseComplete = true
-    this.encodeHeadersFrom(this.encoders.length - 1, headers, endStream)
+    this.encodeHeadersFrom(this.lastEncoder, headers, endStream)
   }
 
   encodeData(chunk: Buffer, endStream: boolean): void {
     if (endStream) this.responseComplete = true
-    this.encodeDataFrom(this.encoders.length - 1, chunk, endStream)
+    this.encodeDataFrom(this.lastEncoder, chunk, endStream)
   }
 
   encodeTrailers(trailers: HeaderMap): void {
     this.responseTrailers = trailers
     this.responseComplete = true
-    this.encodeTrailersFrom(this.encoders.length - 1, trailers)
+    this.encodeTrailersFrom(this.lastEncoder, trailers)
   }
 
   encodeHeadersFrom(from: number, headers: HeaderMap, endStream: boolean): void {
     for (let i = from; i >= 0; i--) {
-      const entry = this.encoders[i]!
+      const entry = this.encoders![i]!
       entry.sawEnd = endStream
       const status = entry.filter.encodeHeaders(headers, endStream)
       if (this.destroyed) return
-      const added = endStream && this.heldResponse.chunks !== null
+      const added = endStream && this.holdsResponse
       if (!entry.afterHeaders(status)) return
       if (status === FilterHeadersStatus.ContinueAndDontEndStream) endStream = false
       if (added) {
         entry.sawEnd = false
         this.encodeHeadersFrom(i - 1, headers, false)
-        const body = this.heldResponse.take()
+        const body = this.takeHeldResponse()
         if (body && !this.destroyed) this.encodeDataFrom(i - 1, body, true)
         return
       }
@@ -266,7 +279,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   encodeDataFrom(from: number, chunk: Buffer, endStream: boolean): void {
     for (let i = from; i >= 0; i--) {
-      const entry = this.encoders[i]!
+      const entry = this.encoders![i]!
       if (entry.sawEnd) return
       if (entry.stoppedAll()) {
         this.holdResponse(chunk, entry.iteration === Iteration.StopAllWatermark)
@@ -283,7 +296,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   encodeTrailersFrom(from: number, trailers: HeaderMap): void {
     for (let i = from; i >= 0; i--) {
-      const entry = this.encoders[i]!
+      const entry = this.encoders![i]!
       if (entry.stoppedAll()) return
       entry.sawEnd = true
       const status = entry.filter.encodeTrailers(trailers)
@@ -294,6 +307,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   }
 
   holdResponse(chunk: Buffer, streaming: boolean): void {
+    this.heldResponse ??= new HeldBody()
     const held = this.heldResponse
     held.add(chunk)
     if (held.bytes <= this.owner.bufferLimit) return
@@ -307,6 +321,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   takeHeldResponse(): Buffer | null {
     const held = this.heldResponse
+    if (held === null) return null
     const body = held.take()
     if (held.paused) {
       held.paused = false
@@ -321,14 +336,38 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.responseHeaders = null
     this.responseTrailers = null
     this.responseComplete = false
-    for (const entry of this.encoders) entry.restart()
+    if (this.encoders !== null) for (const entry of this.encoders) entry.restart()
   }
 
   destroy(): void {
     if (this.destroyed) return
     this.destroyed = true
     this.decodingDone = true
-    for (let i = 0; i < this.destroyList.length; i++) this.destroyList[i]!.onDestroy()
+    const { decoders, encoders } = this
+    if (decoders !== null) for (let i = 0; i < decoders.length; i++) decoders[i]!.filter.onDestroy()
+    if (encoders === null) return
+    for (let i = 0; i < encoders.length; i++) if (!encoders[i]!.decodes) encoders[i]!.filter.onDestroy()
+  }
+
+  private get lastEncoder(): number {
+    return this.encoders === null ? -1 : this.encoders.length - 1
+  }
+
+  /** A part of the request waits for a filter, if only its end. */
+  get holdsRequest(): boolean {
+    return this.heldRequest !== null && this.heldRequest.chunks !== null
+  }
+
+  get holdsResponse(): boolean {
+    return this.heldResponse !== null && this.heldResponse.chunks !== null
+  }
+
+  get requestBuffer(): readonly Buffer[] {
+    return this.heldRequest?.chunks ?? NO_CHUNKS
+  }
+
+  get responseBuffer(): readonly Buffer[] {
+    return this.heldResponse?.chunks ?? NO_CHUNKS
   }
 }
 
@@ -468,7 +507,7 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
     const trailers = manager.requestTrailers
     if (!this.headersContinued) {
       this.headersContinued = true
-      const bodyless = manager.requestComplete && manager.heldRequest.chunks === null && trailers === null
+      const bodyless = manager.requestComplete && !manager.holdsRequest && trailers === null
       manager.decodeHeadersFrom(index + 1, manager.requestHeaders!, bodyless)
     }
     const body = manager.takeHeldRequest()
@@ -480,7 +519,7 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
   }
 
   decodingBuffer(): readonly Buffer[] {
-    return this.manager.heldRequest.chunks ?? []
+    return this.manager.requestBuffer
   }
 
   injectDecodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
@@ -527,10 +566,13 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
 
 class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
   readonly filter: StreamEncoderFilter
+  /** It is in the decoders' list too. */
+  readonly decodes: boolean
 
-  constructor(manager: FilterManager, filter: StreamEncoderFilter, index: number, name: string) {
+  constructor(manager: FilterManager, filter: StreamEncoderFilter, index: number, name: string, decodes: boolean) {
     super(manager, index, name)
     this.filter = filter
+    this.decodes = decodes
     filter.setEncoderFilterCallbacks(this)
   }
 
@@ -549,7 +591,7 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
     const trailers = manager.responseTrailers
     if (!this.headersContinued) {
       this.headersContinued = true
-      const bodyless = manager.responseComplete && manager.heldResponse.chunks === null && trailers === null
+      const bodyless = manager.responseComplete && !manager.holdsResponse && trailers === null
       manager.encodeHeadersFrom(index - 1, manager.responseHeaders!, bodyless)
     }
     const body = manager.takeHeldResponse()
@@ -561,7 +603,7 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
   }
 
   encodingBuffer(): readonly Buffer[] {
-    return this.manager.heldResponse.chunks ?? []
+    return this.manager.responseBuffer
   }
 
   injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
