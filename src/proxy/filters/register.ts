@@ -18,6 +18,7 @@ import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts
 import { istioStatsFilter } from './http/istio-stats/filter.ts'
 import { jwtAuthnFilter } from './http/jwt-authn/config.ts'
 import { localRateLimitFilter } from './http/local-ratelimit/config.ts'
+import { rateLimitFilter } from './http/ratelimit/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
@@ -76,6 +77,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   grpcWebFilter,
   extAuthzFilter,
   localRateLimitFilter,
+  rateLimitFilter,
   headerMutationFilter,
   bufferFilter,
   rbacFilter,

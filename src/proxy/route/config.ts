@@ -57,12 +57,19 @@ export interface QueryParameterMatcherData {
   readonly present: boolean
 }
 
+export interface CookieMatcherData {
+  readonly name: string
+  readonly match: StringMatcherData
+  readonly invert: boolean
+}
+
 export interface RouteMatchData {
   readonly path: PathMatchData
   readonly caseSensitive: boolean
   readonly fraction: FractionData | null
   readonly headers: readonly HeaderMatcherData[]
   readonly queryParameters: readonly QueryParameterMatcherData[]
+  readonly cookies: readonly CookieMatcherData[]
   readonly grpc: boolean
   readonly tls: { readonly presented: boolean | null; readonly validated: boolean | null } | null
   readonly dynamicMetadata: readonly MetadataMatcherData[]
@@ -121,6 +128,10 @@ export interface MirrorData {
   readonly disableHostSuffix: boolean
   /** null = the copy's span is sampled as the request's. */
   readonly traceSampled: boolean | null
+  /** Changes of the copy's headers, one after the other. */
+  readonly headers: readonly HeaderMutationsData[]
+  /** '' = the request's host, with a suffix. */
+  readonly hostRewrite: string
 }
 
 export interface InternalRedirectData {

@@ -35,7 +35,13 @@ import type {
   RouteActionData,
 } from './config.ts'
 import { checkHeaderFormat } from './header-mutation.ts'
-import { parseFraction, parseHeaderMutations, parseLbMetadata, parsePerFilter } from './parse-common.ts'
+import {
+  parseFraction,
+  parseHeaderMutation,
+  parseHeaderMutations,
+  parseLbMetadata,
+  parsePerFilter,
+} from './parse-common.ts'
 import { parseRateLimits } from './parse-rate-limit.ts'
 import { parseHedgePolicy, parseRetryPolicy } from './parse-retry.ts'
 import { checkRegexSubstitution, type RegexSubstitutionData } from './regex.ts'
@@ -258,6 +264,10 @@ export function parseMirrors(
       fraction: parseFraction(policy.runtimeFraction),
       disableHostSuffix: policy.disableShadowHostSuffixAppend,
       traceSampled: policy.traceSampled ?? null,
+      headers: policy.requestHeadersMutations.map((mutation, j) =>
+        parseHeaderMutation(mutation, at.at(`request_headers_mutations[${j}]`)),
+      ),
+      hostRewrite: policy.hostRewriteLiteral,
     }
   })
 }

@@ -1,6 +1,7 @@
 // Parts that several route messages share: metadata, fractions, header mutations, per-filter configuration.
 
 import type { Any } from '@bufbuild/protobuf/wkt'
+import type { HeaderMutation } from '../../api/gen/envoy/config/common/mutation_rules/v3/mutation_rules_pb.js'
 import {
   type HeaderValueOption,
   type Metadata,
@@ -107,6 +108,18 @@ export function parseHeaderToAdd(option: HeaderValueOption, context: ParseContex
         ? AppendAction.OverwriteIfExistsOrAdd
         : (APPEND[option.appendAction] ?? AppendAction.AppendIfExistsOrAdd),
     keepEmpty: option.keepEmptyValue,
+  }
+}
+
+/** envoy.config.common.mutation_rules.v3.HeaderMutation: one change, as a list of changes. */
+export function parseHeaderMutation({ action }: HeaderMutation, context: ParseContext): HeaderMutationsData {
+  switch (action.case) {
+    case 'remove':
+      return { add: [], remove: [action.value.toLowerCase()] }
+    case 'append':
+      return { add: [parseHeaderToAdd(action.value, context.at('append'))], remove: [] }
+    default:
+      throw new ConfigError(context.path, 'one of remove, append is required')
   }
 }
 

@@ -1,9 +1,14 @@
 // RouteMatch → plain data.
 
-import type { QueryParameterMatcher, RouteMatch } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import {
+  type QueryParameterMatcher,
+  type RouteMatch,
+  RouteMatchSchema,
+} from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { UriTemplateMatchConfigSchema } from '../../api/gen/envoy/extensions/path/match/uri_template/v3/uri_template_match_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
+import { refuseUnsupported } from '../config/supported-fields.ts'
 import type { PathMatchData, QueryParameterMatcherData, RouteMatchData } from './config.ts'
 import { parseHeaderMatchers } from './header-matcher.ts'
 import { parseMetadataMatcher } from './metadata-matcher.ts'
@@ -12,14 +17,25 @@ import { checkRegex } from './regex.ts'
 import { parseStringMatcher } from './string-matcher.ts'
 import { templateRegex } from './uri-template.ts'
 
+const SUPPORTED: ReadonlySet<string> = new Set([
+  'prefix', 'path', 'safe_regex', 'connect_matcher', 'path_separated_prefix', 'path_match_policy', 'case_sensitive',
+  'runtime_fraction', 'headers', 'query_parameters', 'cookies', 'grpc', 'tls_context', 'dynamic_metadata',
+]) // biome-ignore format: one list
+
 /** Throws ConfigError for a bad regex, template or missing path specifier. */
 export function parseRouteMatch(match: RouteMatch, context: ParseContext): RouteMatchData {
+  refuseUnsupported(RouteMatchSchema, match, SUPPORTED, context.path)
   return {
     path: parsePath(match, context),
     caseSensitive: match.caseSensitive ?? true,
     fraction: parseFraction(match.runtimeFraction),
     headers: parseHeaderMatchers(match.headers, context.at('headers').path),
     queryParameters: parseQueryParameters(match.queryParameters, context.at('query_parameters').path),
+    cookies: match.cookies.map(({ name, stringMatch, invertMatch }, i) => {
+      const at = context.at(`cookies[${i}]`)
+      if (!stringMatch) throw new ConfigError(at.at('string_match').path, 'is required')
+      return { name, match: parseStringMatcher(stringMatch, at.at('string_match').path), invert: invertMatch }
+    }),
     grpc: match.grpc !== undefined,
     tls: match.tlsContext
       ? { presented: match.tlsContext.presented ?? null, validated: match.tlsContext.validated ?? null }

@@ -5,18 +5,22 @@ import {
   type RateLimit_Action,
   type RateLimit_Action_MetaData,
   RateLimit_Action_MetaData_Source,
+  RateLimitSchema,
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import type { MetadataKey } from '../../api/gen/envoy/type/metadata/v3/metadata_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
+import { refuseUnsupported } from '../config/supported-fields.ts'
 import type { RateLimitActionData, RateLimitData } from './config.ts'
 import { parseHeaderMatchers } from './header-matcher.ts'
 import { parseQueryParameters } from './parse-match.ts'
 
+const SUPPORTED: ReadonlySet<string> = new Set(['stage', 'disable_key', 'actions'])
+
 export function parseRateLimits(limits: readonly RateLimit[], context: ParseContext): RateLimitData[] {
   return limits.map((limit, i) => {
     const at = context.at(`rate_limits[${i}]`)
-    if (limit.limit) throw new ConfigError(at.at('limit').path, 'not supported by this proxy; remove the field')
+    refuseUnsupported(RateLimitSchema, limit, SUPPORTED, at.path)
     return {
       stage: limit.stage ?? 0,
       disableKey: limit.disableKey,

@@ -2,6 +2,7 @@
 
 import {
   type DirectResponseAction,
+  DirectResponseActionSchema,
   type RedirectAction,
   RedirectAction_RedirectResponseCode as RedirectCode,
   type Route,
@@ -46,13 +47,15 @@ const VIRTUAL_HOST_FIELDS: ReadonlySet<string> = new Set([
   'name', 'domains', 'routes', 'require_tls', 'virtual_clusters', 'rate_limits', 'request_headers_to_add',
   'request_headers_to_remove', 'response_headers_to_add', 'response_headers_to_remove', 'cors', 'typed_per_filter_config',
   'include_request_attempt_count', 'include_attempt_count_in_response', 'retry_policy', 'hedge_policy',
-  'include_is_timeout_retry_header', 'per_request_buffer_limit_bytes', 'request_mirror_policies', 'metadata',
+  'include_is_timeout_retry_header', 'request_body_buffer_limit', 'per_request_buffer_limit_bytes', 'request_mirror_policies', 'metadata',
 ]) // biome-ignore format: one list
 const ROUTE_FIELDS: ReadonlySet<string> = new Set([
   'name', 'match', 'route', 'redirect', 'direct_response', 'non_forwarding_action', 'metadata', 'decorator',
   'typed_per_filter_config', 'request_headers_to_add', 'request_headers_to_remove', 'response_headers_to_add',
-  'response_headers_to_remove', 'tracing', 'per_request_buffer_limit_bytes', 'stat_prefix',
+  'response_headers_to_remove', 'tracing', 'per_request_buffer_limit_bytes', 'request_body_buffer_limit', 'stat_prefix',
 ]) // biome-ignore format: one list
+
+const DIRECT_RESPONSE_FIELDS: ReadonlySet<string> = new Set(['status', 'body'])
 
 /** Largest direct response body unless max_direct_response_body_size_bytes says otherwise. */
 const DEFAULT_MAX_BODY_BYTES = 4096
@@ -149,10 +152,19 @@ function parseVirtualHost(host: VirtualHost, shared: Shared, context: ParseConte
     includeIsTimeoutRetryHeader: host.includeIsTimeoutRetryHeader,
     retryPolicy: host.retryPolicy ? parseRetryPolicy(host.retryPolicy, context.at('retry_policy')) : null,
     hedgePolicy: parseHedgePolicy(host.hedgePolicy),
-    maxRequestBufferBytes: host.perRequestBufferLimitBytes ?? null,
+    maxRequestBufferBytes: bufferLimit(host),
     mirrors: parseMirrors(host.requestMirrorPolicies, shared.clusters, context),
     metadata: parseMetadata(host.metadata),
   }
+}
+
+/** request_body_buffer_limit, else what it replaced. */
+function bufferLimit(message: {
+  readonly requestBodyBufferLimit?: bigint
+  readonly perRequestBufferLimitBytes?: number
+}): number | null {
+  const { requestBodyBufferLimit: limit } = message
+  return limit === undefined ? (message.perRequestBufferLimitBytes ?? null) : Number(limit)
 }
 
 /** The deprecated `cors` fields mean what the CORS filter's own per-route configuration means, which wins over them. */
@@ -186,7 +198,7 @@ function parseRoute(route: Route, shared: Shared, context: ParseContext): RouteD
     ),
     perFilter: withCors(parsePerFilter(route.typedPerFilterConfig, context), cors, context.at('route')),
     tracing: parseTracing(route.tracing, context.at('tracing')),
-    maxRequestBufferBytes: route.perRequestBufferLimitBytes ?? null,
+    maxRequestBufferBytes: bufferLimit(route),
     statPrefix: route.statPrefix,
   }
 }
@@ -246,6 +258,7 @@ function parseDirectResponse(
   shared: Shared,
   context: ParseContext,
 ): DirectResponseData {
+  refuseUnsupported(DirectResponseActionSchema, response, DIRECT_RESPONSE_FIELDS, context.path)
   let body = ''
   if (response.body) {
     const bytes = readDataSource(response.body, context.at('body').path)

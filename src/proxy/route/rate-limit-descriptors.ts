@@ -1,6 +1,7 @@
 // The descriptors of a request: what rate_limits of its route and virtual host make of it (envoy-contract §7.8). Pure.
 
 import { cidrContains, parseCidr } from '../../base/cidr.ts'
+import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { RateLimitActionData, RateLimitData } from './config.ts'
@@ -19,6 +20,8 @@ export interface DescriptorFacts {
   readonly route: Route
   /** `--service-cluster` or node.cluster. */
   readonly localCluster: string
+  /** Where given, `ratelimit.<disable_key>.http_filter_enabled` (percent, 100) switches limits off. */
+  readonly runtime?: RuntimeSnapshot
 }
 
 /** `SKIP`: the action adds nothing but spoils nothing; null: the whole descriptor is dropped. */
@@ -28,30 +31,54 @@ type Action = (facts: DescriptorFacts) => DescriptorEntry | typeof SKIP | null
 /** Compiled limits by the data they came from, which lives as long as its route table. */
 const compiled = new WeakMap<
   readonly RateLimitData[],
-  readonly { readonly stage: number; readonly actions: readonly Action[] }[]
+  readonly { readonly stage: number; readonly disableKey: string; readonly actions: readonly Action[] }[]
 >()
 
-/** Descriptors for `stage`, of the route's limits and, where they count, of its virtual host's. */
-export function descriptorsOf(facts: DescriptorFacts, stage: number): Descriptor[] {
+/**
+ * Descriptors for `stage`, of the route's limits and of its virtual host's: those count where the route has none of its
+ * own (`override`), always, or never.
+ */
+export function descriptorsOf(
+  facts: DescriptorFacts,
+  stage: number,
+  vhRateLimits: 'override' | 'include' | 'ignore' = 'override',
+): Descriptor[] {
   const { forward, virtualHost } = facts.route
   if (!forward) return []
+  const out = describeAll(forward.rateLimits, facts, stage)
+  const include = forward.includeVhRateLimits || vhRateLimits === 'include'
+  if (include || (vhRateLimits === 'override' && forward.rateLimits.length === 0))
+    collect(virtualHost.rateLimits, facts, stage, out)
+  return out
+}
+
+/** Descriptors of these limits alone. */
+export function describeAll(limits: readonly RateLimitData[], facts: DescriptorFacts, stage: number): Descriptor[] {
   const out: Descriptor[] = []
-  collect(forward.rateLimits, facts, stage, out)
-  if (forward.rateLimits.length === 0 || forward.includeVhRateLimits) collect(virtualHost.rateLimits, facts, stage, out)
+  collect(limits, facts, stage, out)
   return out
 }
 
 function collect(limits: readonly RateLimitData[], facts: DescriptorFacts, stage: number, out: Descriptor[]): void {
   let list = compiled.get(limits)
   if (!list) {
-    list = limits.map((limit) => ({ stage: limit.stage, actions: limit.actions.map(compileAction) }))
+    list = limits.map((limit) => ({
+      stage: limit.stage,
+      disableKey: limit.disableKey,
+      actions: limit.actions.map(compileAction),
+    }))
     compiled.set(limits, list)
   }
   for (const limit of list) {
-    if (limit.stage !== stage) continue
+    if (limit.stage !== stage || isDisabled(limit.disableKey, facts)) continue
     const descriptor = describe(limit.actions, facts)
     if (descriptor !== null && descriptor.length > 0) out.push(descriptor)
   }
+}
+
+function isDisabled(key: string, { runtime, info }: DescriptorFacts): boolean {
+  if (key === '' || !runtime) return false
+  return info.random % 100 >= runtime.number(`ratelimit.${key}.http_filter_enabled`, 100)
 }
 
 function describe(actions: readonly Action[], facts: DescriptorFacts): DescriptorEntry[] | null {

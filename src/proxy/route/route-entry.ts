@@ -116,11 +116,9 @@ class ForwardEntry implements ForwardAction {
 function compileMirrors(own: readonly MirrorData[], host: VirtualHostEntry): Mirror[] {
   const { runtime } = host
   const list = own.length > 0 ? own : host.data.mirrors.length > 0 ? host.data.mirrors : host.config.mirrors
-  return list.map(({ cluster, clusterHeader, disableHostSuffix, traceSampled, fraction }) => ({
-    cluster,
-    clusterHeader,
-    disableHostSuffix,
-    traceSampled,
+  return list.map(({ fraction, headers, ...mirror }) => ({
+    ...mirror,
+    headers: headers.map((mutation) => new HeaderMutations(mutation)),
     selects: (random) => fraction === null || inFraction(fraction, runtime, random),
   }))
 }

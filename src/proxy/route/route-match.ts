@@ -4,11 +4,17 @@ import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { isGrpcContentType } from '../http/local-reply.ts'
 import type { StreamInfo } from '../stream-info.ts'
-import type { FractionData, PathMatchData, QueryParameterMatcherData, RouteMatchData } from './config.ts'
+import type {
+  CookieMatcherData,
+  FractionData,
+  PathMatchData,
+  QueryParameterMatcherData,
+  RouteMatchData,
+} from './config.ts'
 import { compileHeaderMatchers, type HeadersMatch } from './header-matcher.ts'
 import { compileMetadataMatcher, type MetadataMatch } from './metadata-matcher.ts'
 import { compileFullMatch } from './regex.ts'
-import { queryParameter } from './request-path.ts'
+import { cookieValue, queryParameter } from './request-path.ts'
 import { compileStringMatcher, type StringMatch } from './string-matcher.ts'
 
 const MILLION = 1_000_000
@@ -38,6 +44,17 @@ export function compileQueryParameters(list: readonly QueryParameterMatcherData[
   }
 }
 
+/** null when a list is empty. A cookie that is not there matches only an inverted matcher. */
+function compileCookies(list: readonly CookieMatcherData[]): ((headers: HeaderMap) => boolean) | null {
+  if (list.length === 0) return null
+  const matchers = list.map(({ name, match, invert }) => ({ name, invert, match: compileStringMatcher(match) }))
+  return (headers) =>
+    matchers.every(({ name, invert, match }) => {
+      const value = cookieValue(headers, name)
+      return (value !== undefined && match(value)) !== invert
+    })
+}
+
 /** Path comparisons that the index cannot make; null for those it can. */
 function compilePath(path: PathMatchData, caseSensitive: boolean): StringMatch | null {
   if (path.kind === 'connect') return null
@@ -63,6 +80,7 @@ export class RouteMatcher {
   private readonly matchPath: StringMatch | null
   private readonly matchHeaders: HeadersMatch | null
   private readonly matchQuery: ((path: string) => boolean) | null
+  private readonly matchCookies: ((headers: HeaderMap) => boolean) | null
   private readonly matchMetadata: readonly MetadataMatch[]
   private readonly data: RouteMatchData
   private readonly runtime: RuntimeSnapshot
@@ -75,6 +93,7 @@ export class RouteMatcher {
     this.matchPath = compilePath(data.path, data.caseSensitive)
     this.matchHeaders = data.headers.length > 0 ? compileHeaderMatchers(data.headers) : null
     this.matchQuery = compileQueryParameters(data.queryParameters)
+    this.matchCookies = compileCookies(data.cookies)
     this.matchMetadata = data.dynamicMetadata.map(compileMetadataMatcher)
   }
 
@@ -99,6 +118,7 @@ export class RouteMatcher {
     if (data.grpc && !isGrpcContentType(headers.get('content-type'))) return false
     if (this.matchHeaders !== null && !this.matchHeaders(headers)) return false
     if (this.matchQuery !== null && !this.matchQuery(headers.path)) return false
+    if (this.matchCookies !== null && !this.matchCookies(headers)) return false
     if (data.tls !== null && !this.matchesTls(info)) return false
     for (let i = 0; i < this.matchMetadata.length; i++) {
       if (!this.matchMetadata[i]!(info.dynamicMetadata)) return false

@@ -175,6 +175,7 @@ const TLS_REDIRECT: RouteData = {
     fraction: null,
     headers: [],
     queryParameters: [],
+    cookies: [],
     grpc: false,
     tls: null,
     dynamicMetadata: [],

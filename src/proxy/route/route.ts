@@ -5,6 +5,7 @@ import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { HedgePolicyData, InternalRedirectData, RateLimitData, RouteActionData } from './config.ts'
 import type { HashPolicy } from './hash-policy.ts'
+import type { HeaderMutations } from './header-mutation.ts'
 import type { RetryPolicy } from './retry-policy.ts'
 
 /** A route table in a worker, compiled from its configuration. */
@@ -100,6 +101,10 @@ export interface Mirror {
   readonly disableHostSuffix: boolean
   /** null = the copy's span is sampled as the request's. */
   readonly traceSampled: boolean | null
+  /** Changes of the copy's headers, one after the other. */
+  readonly headers: readonly HeaderMutations[]
+  /** '' = the request's host, with a suffix. */
+  readonly hostRewrite: string
   /** Whether this request is mirrored. */
   selects(random: number): boolean
 }

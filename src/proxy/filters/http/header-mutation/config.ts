@@ -7,11 +7,12 @@ import {
   HeaderMutationPerRouteSchema,
   HeaderMutationSchema,
   type Mutations,
+  MutationsSchema,
 } from '../../../../api/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.js'
-import { ConfigError } from '../../../../base/errors.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
+import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { HeaderMutationsData } from '../../../route/config.ts'
-import { parseHeaderToAdd } from '../../../route/parse-common.ts'
+import { parseHeaderMutation } from '../../../route/parse-common.ts'
 import { createHeaderMutationFilter } from './filter.ts'
 
 /** Mutations run one after the other, as they are written. */
@@ -41,22 +42,14 @@ export const headerMutationFilter: HttpFilterExtension<HeaderMutationConfig, Mut
   create: createHeaderMutationFilter,
 }
 
+const SUPPORTED: ReadonlySet<string> = new Set(['request_mutations', 'response_mutations'])
+
 function parseMutations(mutations: Mutations | undefined, context: ParseContext): MutationLists {
+  if (mutations) refuseUnsupported(MutationsSchema, mutations, SUPPORTED, context.path)
   const list = (messages: readonly MutationMessage[], field: string): HeaderMutationsData[] =>
-    messages.map((message, i) => parseMutation(message, context.at(`${field}[${i}]`)))
+    messages.map((message, i) => parseHeaderMutation(message, context.at(`${field}[${i}]`)))
   return {
     request: list(mutations?.requestMutations ?? [], 'request_mutations'),
     response: list(mutations?.responseMutations ?? [], 'response_mutations'),
-  }
-}
-
-function parseMutation({ action }: MutationMessage, context: ParseContext): HeaderMutationsData {
-  switch (action.case) {
-    case 'remove':
-      return { add: [], remove: [action.value.toLowerCase()] }
-    case 'append':
-      return { add: [parseHeaderToAdd(action.value, context.at('append'))], remove: [] }
-    default:
-      throw new ConfigError(context.path, 'one of remove, append is required')
   }
 }

@@ -370,7 +370,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
         headers,
         endStream,
         this.shared.context.clusters,
-        info.protocol,
+        info,
         this.timeouts!.global,
         info.span && { request: info.span, context: this.logContext() },
       )

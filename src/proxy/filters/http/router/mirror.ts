@@ -1,11 +1,12 @@
 // request_mirror_policies: a copy of the request, sent and forgotten (envoy-contract §7.8).
 
-import type { Protocol, StreamResetReason } from '../../../http/codec.ts'
+import type { StreamResetReason } from '../../../http/codec.ts'
 import { portColon } from '../../../http/connection-manager/host.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { LogContext } from '../../../observe/access-log.ts'
 import type { Mirror } from '../../../route/route.ts'
+import type { StreamInfo } from '../../../stream-info.ts'
 import type { ClusterManager, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import { AttemptSpan } from './attempt-span.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
@@ -67,16 +68,18 @@ export function startMirror(
   headers: HeaderMap,
   endStream: boolean,
   clusters: ClusterManager,
-  downstream: Protocol | '',
+  info: StreamInfo,
   timeoutMs: number,
   trace: MirrorTrace | null,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
-  const pool = cluster?.httpPool('DEFAULT', downstream, loadBalancerContext())
+  const pool = cluster?.httpPool('DEFAULT', info.protocol, loadBalancerContext())
   if (!cluster || !pool) return null
   const copy = headers.clone()
-  if (!mirror.disableHostSuffix) copy.authority = withShadow(copy.authority)
+  if (mirror.hostRewrite !== '') copy.authority = mirror.hostRewrite
+  else if (!mirror.disableHostSuffix) copy.authority = withShadow(copy.authority)
+  for (const mutation of mirror.headers) mutation.apply(copy, info, copy, null)
   const request = new UpstreamRequest(new MirrorOwner(cluster), pool, copy, endStream, {
     perTry: 0,
     perTryIdle: 0,

@@ -1,0 +1,89 @@
+// The question to a rate limit service and its answer (envoy.service.ratelimit.v3).
+
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { HeaderValue } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
+import {
+  RateLimitResponse_Code as Code,
+  RateLimitRequestSchema,
+  type RateLimitResponse,
+  type RateLimitResponse_DescriptorStatus,
+  RateLimitResponseSchema,
+  RateLimitResponse_RateLimit_Unit as Unit,
+} from '../../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import type { Descriptor } from '../../../route/rate-limit-descriptors.ts'
+
+export const SHOULD_RATE_LIMIT = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
+
+export type Headers = readonly (readonly [name: string, value: string])[]
+
+export interface Answer {
+  readonly verdict: 'ok' | 'over_limit'
+  readonly requestHeaders: Headers
+  readonly responseHeaders: Headers
+  /** x-ratelimit-limit, -remaining and -reset; empty when the service names no limit. */
+  readonly limitHeaders: Headers
+  /** Byte string. */
+  readonly body: string
+  readonly metadata: Readonly<Record<string, unknown>> | null
+}
+
+export function encodeQuestion(domain: string, descriptors: readonly Descriptor[]): Uint8Array {
+  const request = create(RateLimitRequestSchema, {
+    domain,
+    descriptors: descriptors.map((entries) => ({ entries: entries.map(([key, value]) => ({ key, value })) })),
+  })
+  return toBinary(RateLimitRequestSchema, request)
+}
+
+/** null for what is no answer. */
+export function decodeAnswer(message: Uint8Array): Answer | null {
+  let response: RateLimitResponse
+  try {
+    response = fromBinary(RateLimitResponseSchema, message)
+  } catch {
+    return null
+  }
+  if (response.overallCode !== Code.OK && response.overallCode !== Code.OVER_LIMIT) return null
+  return {
+    verdict: response.overallCode === Code.OK ? 'ok' : 'over_limit',
+    requestHeaders: pairs(response.requestHeadersToAdd),
+    responseHeaders: pairs(response.responseHeadersToAdd),
+    limitHeaders: limitHeaders(response.statuses),
+    body: Buffer.from(response.rawBody).toString('latin1'),
+    metadata: (response.dynamicMetadata as Record<string, unknown> | undefined) ?? null,
+  }
+}
+
+function pairs(headers: readonly HeaderValue[]): Headers {
+  return headers.map(({ key, value }) => [key.toLowerCase(), value])
+}
+
+/** Seconds; 0 = of no length that can be told. */
+const SECONDS: Readonly<Partial<Record<Unit, number>>> = {
+  [Unit.SECOND]: 1,
+  [Unit.MINUTE]: 60,
+  [Unit.HOUR]: 3600,
+  [Unit.DAY]: 86_400,
+  [Unit.MONTH]: 2_592_000,
+  [Unit.YEAR]: 31_536_000,
+}
+
+/** As draft-polli-ratelimit-headers-03 has them: the limit that is nearest to its end, and the policy of all. */
+function limitHeaders(statuses: readonly RateLimitResponse_DescriptorStatus[]): Headers {
+  let nearest: RateLimitResponse_DescriptorStatus | null = null
+  let policy = ''
+  for (const status of statuses) {
+    const limit = status.currentLimit
+    if (!limit) continue
+    if (nearest === null || status.limitRemaining < nearest.limitRemaining) nearest = status
+    const window = SECONDS[limit.unit] ?? 0
+    if (window === 0) continue
+    policy += `, ${limit.requestsPerUnit};w=${window}${limit.name === '' ? '' : `;name="${limit.name}"`}`
+  }
+  if (nearest === null) return []
+  return [
+    ['x-ratelimit-limit', `${nearest.currentLimit!.requestsPerUnit}${policy}`],
+    ['x-ratelimit-remaining', String(nearest.limitRemaining)],
+    ['x-ratelimit-reset', String(nearest.durationUntilReset?.seconds ?? 0)],
+  ]
+}

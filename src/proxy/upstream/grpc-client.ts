@@ -1,0 +1,56 @@
+// One unary gRPC call of the proxy's own through a cluster (gRPC over HTTP/2).
+
+import { HeaderMap } from '../http/header-map.ts'
+import type { Cancellable, ThreadLocalCluster } from './cluster-manager.ts'
+import { sendRequest } from './http-client.ts'
+
+/** Where a call goes. */
+export interface GrpcTarget {
+  readonly cluster: string
+  readonly authority: string
+  /** 0 = without end. */
+  readonly timeoutMs: number
+  readonly metadata: readonly (readonly [string, string])[]
+}
+
+export interface GrpcCallbacks {
+  onMessage(message: Buffer): void
+  /** `timeout`, why the call could not be made, or `grpc-status <n>`. */
+  onFailure(reason: string): void
+}
+
+/** Length prefix: not compressed, then four bytes. */
+const PREFIX_BYTES = 5
+
+/** Calls back once, later or within this call. */
+export function callUnary(
+  cluster: ThreadLocalCluster | undefined,
+  target: GrpcTarget,
+  path: string,
+  message: Uint8Array,
+  callbacks: GrpcCallbacks,
+): Cancellable {
+  const headers = new HeaderMap()
+  headers.method = 'POST'
+  headers.path = path
+  headers.authority = target.authority
+  headers.scheme = 'http'
+  headers.add('te', 'trailers')
+  if (target.timeoutMs > 0) headers.add('grpc-timeout', `${Math.ceil(target.timeoutMs)}m`)
+  headers.add('content-type', 'application/grpc')
+  for (const [name, value] of target.metadata) headers.add(name, value)
+  const frame = Buffer.alloc(PREFIX_BYTES + message.length)
+  frame.writeUInt32BE(message.length, 1)
+  frame.set(message, PREFIX_BYTES)
+  return sendRequest(cluster, headers, frame, target.timeoutMs, {
+    onResponse: (response, body, trailers) => {
+      const status = trailers?.get('grpc-status') ?? response.get('grpc-status')
+      if (response.status !== 200) callbacks.onFailure(`HTTP status ${response.status}`)
+      else if (status !== '0') callbacks.onFailure(`grpc-status ${status ?? 'missing'}`)
+      else if (body.length < PREFIX_BYTES || body.length < PREFIX_BYTES + body.readUInt32BE(1))
+        callbacks.onFailure('no message')
+      else callbacks.onMessage(body.subarray(PREFIX_BYTES, PREFIX_BYTES + body.readUInt32BE(1)))
+    },
+    onFailure: (reason) => callbacks.onFailure(reason),
+  })
+}

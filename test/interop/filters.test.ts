@@ -1,0 +1,276 @@
+// HTTP filters beside real Envoy: the same bytes to client and upstream, the same log line, the same counters.
+
+import assert from 'node:assert/strict'
+import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
+import type { AddressInfo, Server } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import {
+  RateLimitResponse_Code as Code,
+  RateLimitRequestSchema,
+  RateLimitResponseSchema,
+  RateLimitResponse_RateLimit_Unit as Unit,
+} from '../../src/api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import { play, type Scenario } from './harness/play.ts'
+import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
+import { address, linesOf, situationBootstrap, startUpstream, statsOf } from './harness/situations.ts'
+
+const type = (name: string): string => `type.googleapis.com/envoy.${name}`
+const get = (headers = '', path = '/'): string => `GET ${path} HTTP/1.1\r\nhost: a\r\n${headers}\r\n`
+const echo = (head: string): string => {
+  const body = head.replace(/x-request-id: .*\r\n/, '')
+  return `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+}
+
+const ratelimit = (more: object = {}): object => ({
+  filters: [
+    {
+      name: 'envoy.filters.http.ratelimit',
+      typed_config: {
+        '@type': type('extensions.filters.http.ratelimit.v3.RateLimit'),
+        domain: 'shop',
+        timeout: '2s',
+        rate_limit_service: {
+          transport_api_version: 'V3',
+          grpc_service: { envoy_grpc: { cluster_name: 'ratelimit', authority: 'limits.example' } },
+        },
+        ...more,
+      },
+    },
+  ],
+})
+const limit = (value: string): object => ({ actions: [{ generic_key: { descriptor_value: value } }] })
+const limited = (value: string): object => ({ route: { rate_limits: [limit(value)] } })
+const perRoute = (more: object): object => ({
+  typed_per_filter_config: {
+    'envoy.filters.http.ratelimit': {
+      '@type': type('extensions.filters.http.ratelimit.v3.RateLimitPerRoute'),
+      ...more,
+    },
+  },
+})
+
+const SCENARIOS: readonly Scenario[] = [
+  { name: 'ratelimit: nothing to ask about', ...ratelimit(), client: [get()], upstream: echo },
+  { name: 'ratelimit: within', ...ratelimit(), ...limited('ok'), client: [get()], upstream: echo },
+  { name: 'ratelimit: over', ...ratelimit(), ...limited('over'), client: [get()], upstream: echo },
+  {
+    name: 'ratelimit: over, with every option',
+    ...ratelimit({
+      enable_x_ratelimit_headers: 'DRAFT_VERSION_03',
+      disable_x_envoy_ratelimited_header: true,
+      rate_limited_status: { code: 'ServiceUnavailable' },
+      response_headers_to_add: [{ header: { key: 'x-limited', value: '%RESPONSE_CODE%' } }],
+      stat_prefix: 'own',
+    }),
+    ...limited('over'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: within, limits told',
+    ...ratelimit({ enable_x_ratelimit_headers: 'DRAFT_VERSION_03' }),
+    ...limited('ok'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: over, gRPC',
+    ...ratelimit({ rate_limited_as_resource_exhausted: true }),
+    ...limited('over'),
+    client: [get('content-type: application/grpc\r\n')],
+    upstream: echo,
+  },
+  { name: 'ratelimit: the service fails', ...ratelimit(), ...limited('error'), client: [get()], upstream: echo },
+  {
+    name: 'ratelimit: the service fails, requests are denied',
+    ...ratelimit({ failure_mode_deny: true }),
+    ...limited('error'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: the service fails, a status of its own',
+    ...ratelimit({ failure_mode_deny: true, status_on_error: { code: 'TooManyRequests' } }),
+    ...limited('error'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: the service is silent',
+    ...ratelimit({ failure_mode_deny: true, timeout: '0.2s' }),
+    ...limited('silent'),
+    client: [get()],
+    upstream: echo,
+    quietMs: 800,
+  },
+  {
+    name: 'ratelimit: another stage',
+    ...ratelimit({ stage: 3 }),
+    ...limited('over'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: for internal requests only',
+    ...ratelimit({ request_type: 'internal' }),
+    ...limited('over'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: limits of the virtual host',
+    ...ratelimit(),
+    virtualHost: { rate_limits: [limit('over')] },
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: limits of the route before those of the virtual host',
+    ...ratelimit(),
+    ...limited('ok'),
+    virtualHost: { rate_limits: [limit('over')] },
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: limits of the virtual host included by the route',
+    ...ratelimit(),
+    ...limited('ok'),
+    routeEntry: perRoute({ vh_rate_limits: 'INCLUDE' }),
+    virtualHost: { rate_limits: [limit('over')] },
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: limits of the virtual host ignored by the route',
+    ...ratelimit(),
+    routeEntry: perRoute({ vh_rate_limits: 'IGNORE' }),
+    virtualHost: { rate_limits: [limit('over')] },
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: domain of the route',
+    ...ratelimit(),
+    ...limited('domain'),
+    routeEntry: perRoute({ domain: 'other' }),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: limits of the filter itself',
+    ...ratelimit({ rate_limits: [limit('over')] }),
+    ...limited('ok'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: not enforced',
+    ...ratelimit({ filter_enforced: { default_value: { numerator: 0 } } }),
+    ...limited('over'),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'ratelimit: switched off',
+    ...ratelimit({ filter_enabled: { default_value: { numerator: 0 } } }),
+    ...limited('over'),
+    client: [get()],
+    upstream: echo,
+  },
+]
+
+/** Answers by the first descriptor's value. */
+function startRateLimitService(): Promise<Http2Server> {
+  const server = createHttp2Server()
+  server.on('stream', (stream) => {
+    const chunks: Buffer[] = []
+    stream.on('error', () => {})
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => {
+      const request = fromBinary(RateLimitRequestSchema, Buffer.concat(chunks).subarray(5))
+      const values = request.descriptors.map(({ entries }) => entries.map(({ value }) => value).join('/'))
+      if (values.includes('silent')) return
+      const bytes = toBinary(
+        RateLimitResponseSchema,
+        create(RateLimitResponseSchema, {
+          overallCode: values.includes('over') ? Code.OVER_LIMIT : Code.OK,
+          statuses: [
+            {
+              code: Code.OK,
+              currentLimit: { requestsPerUnit: 10, unit: Unit.MINUTE, name: 'per-minute' },
+              limitRemaining: 3,
+              durationUntilReset: { seconds: 17n },
+            },
+            { code: Code.OK, currentLimit: { requestsPerUnit: 100, unit: Unit.HOUR }, limitRemaining: 50 },
+          ],
+          requestHeadersToAdd: [{ key: 'X-Asked', value: `${request.domain} ${values.join(' ')}` }],
+          responseHeadersToAdd: [{ key: 'X-Answer', value: 'yes' }],
+          rawBody: values.includes('over') ? Buffer.from('too many') : new Uint8Array(),
+        }),
+      )
+      const frame = Buffer.alloc(5 + bytes.length)
+      frame.writeUInt32BE(bytes.length, 1)
+      frame.set(bytes, 5)
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': values.includes('error') ? '13' : '0' }))
+      stream.end(values.includes('error') ? undefined : frame)
+    })
+  })
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
+}
+
+const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
+
+describe('HTTP filters', { skip: SKIP }, () => {
+  const sides: { proxy: RunningProxy; listeners: number[] }[] = []
+  let servers: (Server | Http2Server)[] = []
+  before(async () => {
+    const service = await startRateLimitService()
+    const upstreamServers = await Promise.all(SCENARIOS.map(startUpstream))
+    servers = [service, ...upstreamServers]
+    const upstreams = upstreamServers.map((server) => (server.address() as AddressInfo).port)
+    const cluster = {
+      name: 'ratelimit',
+      type: 'STATIC',
+      connect_timeout: '1s',
+      load_assignment: {
+        cluster_name: 'ratelimit',
+        endpoints: [{ lb_endpoints: [{ endpoint: { address: address((service.address() as AddressInfo).port) } }] }],
+      },
+      typed_extension_protocol_options: {
+        'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+          '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
+          explicit_http_config: { http2_protocol_options: {} },
+        },
+      },
+    }
+    for (const name of ['envoy', 'outrigger'] as const) {
+      const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
+      const proxy = await startProxy(name, (ports) =>
+        situationBootstrap(SCENARIOS, 'HTTP1', ports, listeners, upstreams, [cluster]),
+      )
+      sides.push({ proxy, listeners })
+    }
+  })
+  after(async () => {
+    await Promise.all(sides.map(({ proxy }) => proxy.stop()))
+    for (const server of servers) server.close()
+  })
+
+  describe('in parallel', { concurrency: 16 }, () => {
+    for (const [i, scenario] of SCENARIOS.entries()) {
+      it(scenario.name, async () => {
+        const [envoy, ours] = sides
+        const theirs = await play(envoy!.listeners[i]!, scenario, null)
+        const mine = await play(ours!.listeners[i]!, scenario, theirs)
+        assert.deepEqual([mine.received, mine.closed], [theirs.received, theirs.closed])
+        const envoyLog = await linesOf(envoy!.proxy, i, 1)
+        assert.deepEqual(await linesOf(ours!.proxy, i, envoyLog.length), envoyLog)
+        const counted = new RegExp(`^(cluster\\.c${i}\\.(upstream_rq|.*ratelimit)|http\\.s${i}\\.(fault|rq_))`)
+        assert.deepEqual(await statsOf(ours!.proxy, counted), await statsOf(envoy!.proxy, counted))
+      })
+    }
+  })
+})
