@@ -45,7 +45,7 @@ export async function readManifests(file: string, text: string): Promise<Manifes
 
 /** The injecting webhook's part: sidecars and gateways by the namespaces of `store`; loaded on its own. */
 export async function podInjection(
-  store: Pick<Store, 'get'>,
+  store: Pick<Store, 'get' | 'list'>,
   clusterId: string,
 ): Promise<(pod: KubeObject) => KubeObject | undefined> {
   const { injectedPod } = await import('./pod-admission.ts')

@@ -1,6 +1,7 @@
 import type { KubeObject } from '../cluster/index.ts'
 import { NODE_NAME } from './addresses.ts'
 import { ownerDeployment } from './deployments.ts'
+import type { EffectiveProxyConfig } from './effective-proxy-config.ts'
 import { PROXY_IMAGE } from './images.ts'
 import type { Container, EnvVar, Pod, Probe, Volume } from './pod-types.ts'
 
@@ -16,6 +17,8 @@ export interface InjectionOptions {
   readonly proxy: ProxyChoice
   readonly meshId: string
   readonly clusterId: string
+  /** Left out: the pod's annotation alone. */
+  readonly proxyConfig?: EffectiveProxyConfig
 }
 
 /** One worker a proxy: the pods of a mesh share one machine. Istio's own default is 2. */
@@ -165,7 +168,11 @@ export function proxyEnv(pod: Pod, options: InjectionOptions): EnvVar[] {
     field('SERVICE_ACCOUNT', 'spec.serviceAccountName'),
     field('HOST_IP', 'status.hostIP'),
     { name: 'ISTIO_CPU_LIMIT', value: pod.metadata.annotations?.['sidecar.istio.io/proxyCPULimit'] ?? PROXY_CPU_LIMIT },
-    { name: 'PROXY_CONFIG', value: pod.metadata.annotations?.['proxy.istio.io/config'] ?? '{}' },
+    {
+      name: 'PROXY_CONFIG',
+      value: options.proxyConfig?.text ?? pod.metadata.annotations?.['proxy.istio.io/config'] ?? '{}',
+    },
+    ...(options.proxyConfig?.environment ?? []),
     { name: 'ISTIO_META_CLUSTER_ID', value: options.clusterId },
     { name: 'ISTIO_META_NODE_NAME', value: NODE_NAME },
     {

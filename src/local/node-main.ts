@@ -44,7 +44,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
   const images = new ImageCatalogue()
   const events = new EventLog()
   const injection: InjectionOptions = { proxy: options.proxy, meshId: 'cluster.local', clusterId: 'Kubernetes' }
-  const admit = (pod: Pod, view: Pick<Store, 'get'> = store) => admitPod(view, pod, injection)
+  const admit = (pod: Pod, view: Pick<Store, 'get' | 'list'> = store) => admitPod(view, pod, injection)
   const admission = new Admission(store, admit)
   const tokens = loadTokens(state.ca)
   new EndpointSliceController(store)

@@ -1,5 +1,6 @@
 import { UserError } from '../base/errors.ts'
 import type { Store } from '../cluster/index.ts'
+import { effectiveProxyConfig } from './effective-proxy-config.ts'
 import { PROXY_IMAGE } from './images.ts'
 import {
   type InjectionOptions,
@@ -13,7 +14,7 @@ import {
 import type { Pod } from './pod-types.ts'
 
 /** The pod as it will run: service account checked, sidecar injected, gateways given their proxy's identity. */
-export function admitPod(store: Pick<Store, 'get'>, pod: Pod, options: InjectionOptions): Pod {
+export function admitPod(store: Pick<Store, 'get' | 'list'>, pod: Pod, options: InjectionOptions): Pod {
   const { namespace } = pod.metadata
   const serviceAccountName = pod.spec.serviceAccountName ?? 'default'
   if (!store.get('ServiceAccount', namespace, serviceAccountName)) {
@@ -22,11 +23,15 @@ export function admitPod(store: Pick<Store, 'get'>, pod: Pod, options: Injection
     )
   }
   const named: Pod = { ...pod, spec: { ...pod.spec, serviceAccountName } }
-  return injectedPod(store, named, options) ?? withGatewayProxy(named, options)
+  return (
+    injectedPod(store, named, options) ??
+    withGatewayProxy(named, { ...options, proxyConfig: effectiveProxyConfig(store, named) })
+  )
 }
 
 /** What Istio's injection makes of a pod: a sidecar, or a gateway for image `auto`. Undefined: nothing. */
-export function injectedPod(store: Pick<Store, 'get'>, pod: Pod, options: InjectionOptions): Pod | undefined {
+export function injectedPod(store: Pick<Store, 'get' | 'list'>, pod: Pod, common: InjectionOptions): Pod | undefined {
+  const options = { ...common, proxyConfig: effectiveProxyConfig(store, pod) }
   if (isInjectedGateway(pod)) return withGatewayProxy(withProxyImage(pod), options)
   const namespace = store.get('Namespace', undefined, pod.metadata.namespace!)
   return wantsSidecar(pod, namespace) ? injectSidecar(pod, options) : undefined

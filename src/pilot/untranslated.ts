@@ -10,7 +10,6 @@ const KINDS: Partial<Record<IstioKind, string>> = {
   TrafficExtension: NOT_OURS,
   WasmPlugin: NOT_OURS,
   WorkloadGroup: 'WorkloadGroup is not translated yet: workloads do not register themselves',
-  ProxyConfig: 'ProxyConfig is not translated yet: the mesh-wide proxy settings apply',
 }
 
 /** A field without effect: where it stands, when it is set. */
@@ -49,6 +48,8 @@ function fieldsOf(resource: AnyResource): Field[] {
         },
       ])
     }
+    case 'ProxyConfig':
+      return [{ path: 'spec.image', set: resource.spec.image !== undefined }]
     default:
       return []
   }
