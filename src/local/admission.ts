@@ -25,7 +25,7 @@ function displayName({ apiVersion, kind, metadata }: Pick<KubeObject, 'apiVersio
 }
 
 /** Turns a pod as written into the pod that runs, by what `store` says of its namespace and account. */
-export type PodAdmission = (pod: Pod, store: Pick<Store, 'get'>) => Pod
+export type PodAdmission = (pod: Pod, store: Pick<Store, 'get' | 'list'>) => Pod
 
 /** Writes to the store as Kubernetes' API server does; every method is one batch, all or nothing. */
 export class Admission {
@@ -78,12 +78,20 @@ export class Admission {
   }
 
   /** The store as it will be: a pod is admitted by the namespace and account that come in the same batch. */
-  private withBatch(objects: readonly KubeObject[]): Pick<Store, 'get'> {
+  private withBatch(objects: readonly KubeObject[]): Pick<Store, 'get' | 'list'> {
     return {
       get: (kind, namespace, name) =>
         objects.find(
           (o) => groupKindOf(o) === kind && o.metadata.name === name && o.metadata.namespace === namespace,
         ) ?? this.store.get(kind, namespace, name),
+      list: (kind, namespace) => {
+        const own = objects.filter(
+          (o) => groupKindOf(o) === kind && (namespace ?? o.metadata.namespace) === o.metadata.namespace,
+        )
+        const replaced = new Set(own.map((o) => `${o.metadata.namespace}/${o.metadata.name}`))
+        const stored = this.store.list(kind, namespace)
+        return [...stored.filter((o) => !replaced.has(`${o.metadata.namespace}/${o.metadata.name}`)), ...own]
+      },
     }
   }
 
@@ -91,7 +99,7 @@ export class Admission {
     object: KubeObject,
     namespaces: ReadonlySet<string>,
     used: Set<string>,
-    seen: Pick<Store, 'get'>,
+    seen: Pick<Store, 'get' | 'list'>,
   ): KubeObject {
     const { namespace, name } = object.metadata
     if (namespace !== undefined && !namespaces.has(namespace)) {

@@ -288,6 +288,8 @@ export class DiscoveryState {
 
   /** Only a ServiceEntry's status means something, and that only when it names other addresses than it was given. */
   private statusSaysNothing(object: KubeObject): boolean {
+    // The health of a workload stands there.
+    if (object.kind === 'WorkloadEntry') return false
     if (object.kind !== 'ServiceEntry') return true
     const { addresses } = (object.status ?? {}) as { addresses?: unknown }
     return isDeepStrictEqual(addresses, this.registry.allocatedAddresses(resourceKeyOf(object)))
@@ -326,7 +328,7 @@ export class DiscoveryState {
     if (kind === 'ServiceEntry')
       this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined, status)
     else if (kind === 'WorkloadEntry')
-      this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined)
+      this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined, status)
   }
 }
 

@@ -1,12 +1,13 @@
 // Starts a control plane: store → push contexts → xDS, with its HTTP ports.
 import { X509Certificate } from 'node:crypto'
+import { hostname } from 'node:os'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { UserError } from '../base/errors.ts'
 import { LogScopes } from '../base/log-scopes.ts'
 import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
-import { type GroupKind, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
+import { type GroupKind, MemoryStore, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
 import type { MeshConfig, MeshNetworks } from '../config/index.ts'
 import {
   type CertificateAuthority,
@@ -17,6 +18,7 @@ import {
 } from '../security/index.ts'
 import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
 import { KeySetFetcher } from './authorization/key-sets.ts'
+import { AutoRegistration } from './auto-registration.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
 import { SCOPES, serveScopes } from './debug/scopes.ts'
 import { type Changes, DiscoveryState, type ReportProblems } from './discovery-state.ts'
@@ -117,7 +119,11 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   const metrics = new PilotMetrics()
   metrics.info.set({ version }, 1)
   const generator = new ResourceGenerator()
-  const discovery = new DiscoveryServer({ generator, metrics, log: scoped('ads') })
+  const registration =
+    store instanceof MemoryStore
+      ? new AutoRegistration({ store, log: scoped('ads'), controller: hostname() })
+      : undefined
+  const discovery = new DiscoveryServer({ generator, metrics, log: scoped('ads'), registration })
   const caches = {
     cds: generator.clusters,
     eds: generator.assignments,
@@ -193,6 +199,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     () => debouncer.stop(),
     () => keySets.close(),
     () => gateways.close(),
+    () => registration?.close(),
     () => xds.close(),
   ]
   const stop = async (): Promise<void> => {

@@ -9,7 +9,6 @@ const NOT_OURS = 'Envoy runs the extension, proxies of Outrigger leave it out'
 const KINDS: Partial<Record<IstioKind, string>> = {
   TrafficExtension: NOT_OURS,
   WasmPlugin: NOT_OURS,
-  WorkloadGroup: 'WorkloadGroup is not translated yet: workloads do not register themselves',
 }
 
 /** A field without effect: where it stands, when it is set. */

@@ -105,6 +105,11 @@ export interface XdsHandler {
   onStale?(conn: XdsConnection, typeUrl: string, nonce: string): void
   /** The last request named nothing any more: the type is not watched now. */
   onUnsubscribe?(conn: XdsConnection, typeUrl: string): void
+  /**
+   * Every request of a type that is known; true: the type is a report of the client's (with its error, null for none), not
+   * a subscription, and gets no answer.
+   */
+  onReport?(conn: XdsConnection, typeUrl: string, error: string | null): boolean
   /** Follows every `onConnect` that did not throw, once. */
   onDisconnect(conn: XdsConnection): void
 }

@@ -245,6 +245,7 @@ class Connection implements XdsConnection {
     const { typeUrl } = request
     if (typeUrl === '')
       throw new GrpcStatusError(GRPC_STATUS.INVALID_ARGUMENT, 'type_url is required on an aggregated stream')
+    if (this.#options.handler.onReport?.(this, typeUrl, request.errorDetail?.message ?? null)) return
     const known = this.#watches.get(typeUrl)
     const watch = known ?? new Watch(typeUrl, this.delta)
     const first = known === undefined

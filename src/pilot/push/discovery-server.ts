@@ -11,6 +11,7 @@ import type {
   XdsHandler,
 } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
+import { type AutoRegistration, HEALTH_TYPE } from '../auto-registration.ts'
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -50,6 +51,8 @@ export interface DiscoveryServerOptions {
   readonly generator: ResourceGenerator
   readonly metrics: PilotMetrics
   readonly log: Logger
+  /** Left out: workloads do not register themselves. */
+  readonly registration?: AutoRegistration
 }
 
 /** The control plane's {@link XdsHandler}. */
@@ -95,6 +98,7 @@ export class DiscoveryServer implements XdsHandler {
       throw new GrpcStatusError(GRPC_STATUS.INVALID_ARGUMENT, `${path}: ${message}`)
     }
     checkIdentity(connection, parsed.value)
+    this.options.registration?.connected(parsed.value)
     const client: Client = {
       connection,
       proxy: parsed.value,
@@ -137,6 +141,14 @@ export class DiscoveryServer implements XdsHandler {
     if (client.pending) this.enqueue(client)
   }
 
+  /** Health of a workload outside Kubernetes, as its agent sees it. */
+  onReport(connection: XdsConnection, typeUrl: string, error: string | null): boolean {
+    if (typeUrl !== HEALTH_TYPE) return false
+    const client = this.clients.get(connection.id)
+    if (client) this.options.registration?.health(client.proxy, error === null, error ?? '')
+    return true
+  }
+
   onNack(connection: XdsConnection, typeUrl: string): void {
     this.options.metrics.rejected(typeUrl)
     const client = this.clients.get(connection.id)
@@ -153,6 +165,7 @@ export class DiscoveryServer implements XdsHandler {
     const client = this.clients.get(connection.id)
     if (!client) return
     this.clients.delete(connection.id)
+    this.options.registration?.disconnected(client.proxy)
     client.pending = null
     client.asked.length = 0
     if (this.inFlight.leave(client)) this.wake()

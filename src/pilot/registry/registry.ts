@@ -51,7 +51,7 @@ export class Registry {
   private readonly pods = new Map<string, KubeObject>()
   private readonly podWorkloads = new Map<string, Workload>()
   private readonly entryWorkloads = new Map<string, Workload>()
-  private readonly workloadEntries = new Map<string, WorkloadEntry>()
+  private readonly workloadEntries = new Map<string, { readonly item: WorkloadEntry; readonly status: unknown }>()
   private readonly kubeServices = new Map<string, Service>()
   /** `namespace/service` to slices by name. */
   private readonly slices = new Map<string, Map<string, KubeObject>>()
@@ -155,12 +155,12 @@ export class Registry {
   }
 
   /** A WorkloadEntry as parsed, or its end. */
-  applyWorkloadEntry(key: string, item: WorkloadEntry | undefined): void {
+  applyWorkloadEntry(key: string, item: WorkloadEntry | undefined, status?: unknown): void {
     const before = this.entryWorkloads.get(key)
     if (before) this.touchWorkload(before)
     if (item) {
-      const workload = convertWorkloadEntry(item, this.settings)
-      this.workloadEntries.set(key, item)
+      const workload = convertWorkloadEntry(item, this.settings, status)
+      this.workloadEntries.set(key, { item, status })
       this.entryWorkloads.set(key, workload)
       this.touchWorkload(workload)
     } else {
@@ -182,8 +182,8 @@ export class Registry {
     for (const key of this.kubeServices.keys()) this.dirtyKube.add(key)
     for (const key of this.entries.keys()) this.dirtyEntries.add(key)
     for (const [key, workload] of this.entryWorkloads) {
-      const item = this.workloadEntries.get(key)
-      if (item) this.applyWorkloadEntry(key, item)
+      const known = this.workloadEntries.get(key)
+      if (known) this.applyWorkloadEntry(key, known.item, known.status)
       else this.touchWorkload(workload)
     }
   }

@@ -91,7 +91,7 @@ function convertPort(port: NonNullable<ServiceEntrySpec['ports']>[number]): Serv
 }
 
 /** A WorkloadEntry as a workload that selectors can pick. */
-export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySettings): Workload {
+export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySettings, status?: unknown): Workload {
   const { spec } = item
   const labels = { ...item.metadata.labels, ...spec.labels }
   const address = spec.address ?? ''
@@ -106,7 +106,7 @@ export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySett
       ? spiffeId(settings.trustDomain, item.metadata.namespace, spec.serviceAccount)
       : '',
     locality: spec.locality ? parseLocality(spec.locality) : NO_LOCALITY,
-    health: 'UNKNOWN',
+    health: healthOf(item, status),
     nodeName: '',
     network: spec.network || settings.networks.of(address, labels),
     weight: spec.weight ?? 0,
@@ -116,6 +116,14 @@ export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySett
     hostName: '',
     subDomain: '',
   }
+}
+
+/** A workload that is health-checked counts as usable once its agent has said so; the others always do. */
+function healthOf({ metadata }: WorkloadEntry, status: unknown): Workload['health'] {
+  if (metadata.annotations['proxy.istio.io/health-checks-enabled'] !== 'true') return 'UNKNOWN'
+  const { conditions } = (status ?? {}) as { conditions?: { type?: unknown; status?: unknown }[] }
+  const healthy = Array.isArray(conditions) && conditions.some((c) => c?.type === 'Healthy' && c.status === 'True')
+  return healthy ? 'HEALTHY' : 'UNHEALTHY'
 }
 
 function tlsModeOf(labels: Readonly<Record<string, string>>, serviceAccount: string | undefined): 'istio' | 'disabled' {
