@@ -5,6 +5,7 @@ import type { KubeObject, MemoryStore } from '../cluster/index.ts'
 import { parseResource, type WorkloadGroup } from '../config/index.ts'
 import type { ProxyNode } from './model/node.ts'
 import { localityText } from './model/service.ts'
+import { HEALTH_CHECKED } from './registry/service-entry.ts'
 
 /** Requests of this type are reports: a healthy workload, or with an error one that is not. */
 export const HEALTH_TYPE = 'type.googleapis.com/istio.v1.HealthInformation'
@@ -16,7 +17,6 @@ const GROUP = 'istio.io/autoRegistrationGroup'
 const CONTROLLER = 'istio.io/workloadController'
 const CONNECTED = 'istio.io/connectedAt'
 const DISCONNECTED = 'istio.io/disconnectedAt'
-export const HEALTH_CHECKED = 'proxy.istio.io/health-checks-enabled'
 /** istiod's PILOT_WORKLOAD_ENTRY_GRACE_PERIOD: a proxy that is back by then is still the same workload. */
 const GRACE_MS = 10_000
 /** Longest name of a Kubernetes object. */

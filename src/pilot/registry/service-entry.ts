@@ -118,9 +118,12 @@ export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySett
   }
 }
 
+/** Annotation of WorkloadEntries whose workload is checked by its own agent. */
+export const HEALTH_CHECKED = 'proxy.istio.io/health-checks-enabled'
+
 /** A workload that is health-checked counts as usable once its agent has said so; the others always do. */
 function healthOf({ metadata }: WorkloadEntry, status: unknown): Workload['health'] {
-  if (metadata.annotations['proxy.istio.io/health-checks-enabled'] !== 'true') return 'UNKNOWN'
+  if (metadata.annotations[HEALTH_CHECKED] !== 'true') return 'UNKNOWN'
   const { conditions } = (status ?? {}) as { conditions?: { type?: unknown; status?: unknown }[] }
   const healthy = Array.isArray(conditions) && conditions.some((c) => c?.type === 'Healthy' && c.status === 'True')
   return healthy ? 'HEALTHY' : 'UNHEALTHY'
