@@ -32,6 +32,8 @@ const LISTENER_PROTOCOL = 'gateway.istio.io/listener-protocol'
 const CIPHER_SUITES = 'gateway.istio.io/tls-cipher-suites'
 /** Envoy is given an RSA and an ECDSA certificate at most, as in Istio. */
 const MAX_CERTIFICATES = 2
+/** How names of credentials begin. */
+const PREFIXES: Readonly<Record<CredentialKind, string>> = { ConfigMap: 'configmap', Secret: 'kubernetes-gateway' }
 
 /** `gateway`: whose frontend validation applies to the listener, which a ListenerSet (`owner`) may have brought. */
 export function listenerTls(
@@ -131,14 +133,12 @@ export function keyPairName(
   if (problem) return invalid(reason, `${at} ${problem}`)
   const from = { kind: owner.kind, namespace: owner.metadata.namespace }
   if (!index.mayRefer(from, { group, kind, namespace, name })) return invalid('RefNotPermitted', notGranted(at, owner))
-  return { ok: true, name: `kubernetes://${namespace}/${name}` }
+  return { ok: true, name: `${PREFIXES.Secret}://${namespace}/${name}` }
 }
 
 function notGranted(what: string, owner: Owner): string {
   return `${what} may not be used by a ${owner.kind} in namespace ${owner.metadata.namespace}: a ReferenceGrant is missing`
 }
-
-const PREFIXES: Readonly<Record<CredentialKind, string>> = { ConfigMap: 'configmap', Secret: 'kubernetes' }
 
 function clientAuthority(owner: Owner, { caCertificateRefs }: ClientValidation, index: GatewayApiIndex): Named {
   const [reference] = caCertificateRefs

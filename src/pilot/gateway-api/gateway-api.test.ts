@@ -274,7 +274,7 @@ test('a Secret of another namespace reaches the proxy of a Gateway that a Refere
       '{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: certs}, {name: own}]}}',
     ) + secretYaml('cert', 'certs'),
   )
-  const wanted = ['kubernetes://certs/cert']
+  const wanted = ['kubernetes-gateway://certs/cert']
   assert.deepEqual(generateSecrets(ROUTER, mesh.push(), wanted), [])
   mesh.put(`
 apiVersion: gateway.networking.k8s.io/v1

@@ -77,6 +77,7 @@ function httpMatches({ matches }: HttpRouteRule): HttpMatchRequest[] {
   return (matches?.length ? matches : [{}]).map(httpMatch)
 }
 
+/** Without a path everything matches: the API's default is the prefix `/`. */
 function httpMatch({ path, headers, queryParams, method }: HttpRouteMatch): HttpMatchRequest {
   const value = path?.value || '/'
   const uri =
@@ -84,11 +85,9 @@ function httpMatch({ path, headers, queryParams, method }: HttpRouteMatch): Http
       ? { exact: value }
       : path?.type === 'RegularExpression'
         ? { regex: value }
-        : value === '/'
-          ? undefined
-          : { prefix: value.endsWith('/') ? value.slice(0, -1) : value }
+        : { prefix: value.endsWith('/') ? value.slice(0, -1) || '/' : value }
   return {
-    ...(uri ? { uri } : {}),
+    uri,
     ...(method ? { method: { exact: method } } : {}),
     ...(headers?.length ? { headers: valueMatches(headers, true) } : {}),
     ...(queryParams?.length ? { queryParams: valueMatches(queryParams, false) } : {}),
@@ -98,9 +97,12 @@ function httpMatch({ path, headers, queryParams, method }: HttpRouteMatch): Http
 /** Of several conditions on one name the first counts. */
 function valueMatches(list: readonly RouteValueMatch[], ignoreCase: boolean): Record<string, StringMatch> {
   const out: Record<string, StringMatch> = {}
+  const seen = new Set<string>()
   for (const { name, value, type } of list) {
     const key = ignoreCase ? name.toLowerCase() : name
-    out[key] ??= type === 'RegularExpression' ? { regex: value } : { exact: value }
+    if (seen.has(key)) continue
+    seen.add(key)
+    out[name] = type === 'RegularExpression' ? { regex: value } : { exact: value }
   }
   return out
 }
@@ -269,12 +271,12 @@ function cors(filter: NonNullable<HttpRouteFilter['cors']>): HttpRoute['corsPoli
 }
 
 /** RFC 6454: scheme, host and perhaps a port. */
-const ANY_ORIGIN = '[a-zA-Z][a-zA-Z0-9+.-]*://[^/\\s?#]+'
+const ANY_ORIGIN = '^[a-zA-Z][a-zA-Z0-9+.-]*://[^/\\s?#]+$'
 
 /** `*` within an origin stands for any text. */
 function originMatch(origin: string): StringMatch {
   if (origin === '*') return { regex: ANY_ORIGIN }
   if (!origin.includes('*')) return { exact: origin }
   if (origin.indexOf('*') === origin.length - 1) return { prefix: origin.slice(0, -1) }
-  return { regex: origin.replace(/[\\.+?()|[\]{}^$]/g, '\\$&').replaceAll('*', '.*') }
+  return { regex: `^${origin.replace(/[\\.+?()|[\]{}^$]/g, '\\$&').replaceAll('*', '.*')}$` }
 }

@@ -84,11 +84,7 @@ export function judgeListener(listener: GatewayApiListener, place: Place, index:
           spec: {
             servers: [
               {
-                port: {
-                  number: listener.port,
-                  protocol: listener.protocol,
-                  name: `${listener.name}-${metadata.name}-${metadata.namespace}`,
-                },
+                port: { number: listener.port, protocol: listener.protocol, name: 'default' },
                 hosts: namespaces ? [...namespaces].map((namespace) => `${namespace}/${host}`) : [`*/${host}`],
                 tls: tls.tls ?? undefined,
               },

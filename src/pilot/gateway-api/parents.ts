@@ -140,23 +140,25 @@ function overlap(a: string, b: string): boolean {
   return hostSubsetOf(a, b) || hostSubsetOf(b, a)
 }
 
-/** The hosts of an attached route at one listener, without those that a more specific listener of the port has. */
+/**
+ * The hosts of an attached route at one listener, without those that a more specific listener of the port has. Those of
+ * a TLSRoute are narrowed to the listener's; those of HTTP routes are when they are merged with its Gateway.
+ */
 function hostsAt(
   route: Route,
   { listener }: AttachableListener,
   siblings: readonly AttachableListener[],
 ): readonly string[] {
   const own = listener.hostname ?? ''
+  const narrowed = (host: string): string => (!own || hostSubsetOf(host, own) ? host : own)
   const hostnames = hostnamesOf(route)
-  const hosts = hostnames.length === 0 ? [own || '*'] : own ? hostnames.filter((host) => overlap(host, own)) : hostnames
+  const attached = (hostnames.length > 0 ? hostnames : ['*']).filter((host) => !own || overlap(host, own))
+  const hosts = route.kind === 'TLSRoute' ? [...new Set(attached.map(narrowed))] : attached
   if (own && !own.startsWith('*')) return hosts
   const rivals = siblings
     .map((sibling) => sibling.listener)
     .filter((other) => other.port === listener.port && other.protocol === listener.protocol)
     .map(({ hostname = '' }) => hostname)
     .filter((hostname) => hostname.length > own.length)
-  return hosts.filter((host) => {
-    const narrowed = !own || hostSubsetOf(host, own) ? host : own
-    return !rivals.some((rival) => hostSubsetOf(narrowed, rival))
-  })
+  return hosts.filter((host) => !rivals.some((rival) => hostSubsetOf(narrowed(host), rival)))
 }

@@ -158,10 +158,9 @@ function rewrite(action: RouteAction, { rewrite }: HttpRoute, changes: HeaderCha
   } else if (rewrite.uri) action.prefixRewrite = rewrite.uri
 }
 
-/** `/a` rewritten to `/` must turn `/a/b` into `/b`, not into `//b`. */
+/** `/a` rewritten to `/` must turn `/a/b` into `/b`, not into `//b`. As in istiod, other paths than prefixes stay whole. */
 function rewriteToRoot(action: RouteAction, match: HttpMatchRequest | null): void {
-  const prefix = match?.uri?.prefix
-  if (!prefix || prefix === '/') return
+  const prefix = match?.uri?.prefix ?? ''
   const trimmed = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
   action.prefixRewrite = ''
   action.regexRewrite = create(RouteActionSchema, {

@@ -73,12 +73,12 @@ function pathText(route: Route): string {
   const path = route.match!.pathSpecifier
   switch (path.case) {
     case 'prefix':
-    case 'pathSeparatedPrefix':
       return `${path.value}*`
     case 'path':
       return path.value
     case 'safeRegex':
       return path.value.regex
+    // As in istiod, a prefix of whole segments is not told.
     default:
       return '/*'
   }

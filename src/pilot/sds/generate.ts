@@ -7,14 +7,16 @@ import { credentialBytes } from '../model/credential.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 
-const KUBERNETES = 'kubernetes://'
+/** Secrets: as Istio's Gateways and DestinationRules name them, and as Gateways of the Gateway API do. */
+const SECRETS = ['kubernetes://', 'kubernetes-gateway://']
 const CONFIG_MAP = 'configmap://'
 const CA_SUFFIX = '-cacert'
 /** In place of a namespace among the grants. */
 const ANYBODY = '*'
 
 /**
- * The named secrets that exist in the proxy's own namespace or are granted to it. A name is `kubernetes://[namespace/]name`, with the suffix
+ * The named secrets that exist in the proxy's own namespace or are granted to it. A name is `kubernetes://[namespace/]name`
+ * (or `kubernetes-gateway://`), with the suffix
  * `-cacert` for what client certificates are checked against, or `configmap://[namespace/]name`.
  */
 export function generateSecrets(proxy: ProxyNode, push: PushContext, names: Iterable<string>): Secret[] {
@@ -32,8 +34,9 @@ function buildSecret(
   { credentials, credentialGrants }: Pick<PushContext, 'credentials' | 'credentialGrants'>,
 ): Secret | null {
   const fromConfigMap = name.startsWith(CONFIG_MAP)
-  if (!fromConfigMap && !name.startsWith(KUBERNETES)) return null
-  const rest = name.slice(fromConfigMap ? CONFIG_MAP.length : KUBERNETES.length)
+  const prefix = [CONFIG_MAP, ...SECRETS].find((one) => name.startsWith(one))
+  if (prefix === undefined) return null
+  const rest = name.slice(prefix.length)
   const slash = rest.indexOf('/')
   const namespace = slash < 0 ? own : rest.slice(0, slash)
   const object = slash < 0 ? rest : rest.slice(slash + 1)
