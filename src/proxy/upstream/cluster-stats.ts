@@ -2,6 +2,8 @@
 
 import { Http2Stats } from '../http/h2/stats.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
+import type { TrackedStatsData } from './config.ts'
+import { type BudgetStats, createBudgetStats, createSizeStats, type SizeStats } from './tracked-stats.ts'
 
 /** Status codes a cluster has counted already: `upstream_rq_200` and so on are made when first seen. */
 export class CodeCounters {
@@ -122,8 +124,14 @@ export class ClusterStats {
   private internalTime: Histogram | null = null
   private externalTime: Histogram | null = null
 
-  constructor(scope: Scope) {
+  /** null = not asked for. */
+  readonly sizes: SizeStats | null
+  readonly budgets: BudgetStats | null
+
+  constructor(scope: Scope, tracked: TrackedStatsData) {
     this.scope = scope
+    this.sizes = tracked.sizes ? createSizeStats(scope) : null
+    this.budgets = tracked.timeoutBudgets ? createBudgetStats(scope) : null
     this.cxTotal = scope.counter('upstream_cx_total')
     this.cxHttp1Total = scope.counter('upstream_cx_http1_total')
     this.cxHttp2Total = scope.counter('upstream_cx_http2_total')

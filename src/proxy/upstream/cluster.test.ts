@@ -294,8 +294,8 @@ describe('refused clusters', () => {
     ],
     [
       'a field this proxy lacks',
-      { type: 'STATIC', track_timeout_budgets: true },
-      /track_timeout_budgets: not supported/,
+      { type: 'STATIC', track_cluster_stats: { per_endpoint_stats: true } },
+      /track_cluster_stats.per_endpoint_stats: not supported/,
     ],
   ]
   for (const [what, config, message] of refused) {

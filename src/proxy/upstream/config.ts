@@ -211,6 +211,12 @@ export interface OriginalDstData {
   readonly cleanupIntervalMs: number
 }
 
+/** track_cluster_stats. */
+export interface TrackedStatsData {
+  readonly timeoutBudgets: boolean
+  readonly sizes: boolean
+}
+
 export interface ClusterData {
   readonly name: string
   readonly statName: string
@@ -258,6 +264,7 @@ export interface ClusterData {
   readonly upstreamFilters: readonly ParsedExtension[]
   readonly metadata: MetadataData
   readonly preconnectRatio: number
+  readonly trackedStats: TrackedStatsData
   /** Connections are not shared between downstream connections. */
   readonly connectionPoolPerDownstreamConnection: boolean
 }

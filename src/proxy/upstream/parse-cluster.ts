@@ -5,6 +5,7 @@ import {
   type Cluster,
   Cluster_DiscoveryType,
   ClusterSchema,
+  TrackClusterStatsSchema,
   UpstreamConnectionOptionsSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfig } from '../../api/gen/envoy/config/core/v3/address_pb.js'
@@ -47,7 +48,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'maglev_lb_config', 'original_dst_lb_config', 'least_request_lb_config', 'round_robin_lb_config', 'common_lb_config',
   'transport_socket', 'metadata', 'protocol_selection', 'upstream_connection_options',
   'close_connections_on_host_health_failure', 'ignore_health_on_host_removal', 'filters', 'load_balancing_policy',
-  'preconnect_policy', 'connection_pool_per_downstream_connection',
+  'preconnect_policy', 'track_cluster_stats', 'track_timeout_budgets', 'connection_pool_per_downstream_connection',
 ]) // biome-ignore format: one list
 
 const TCP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions'
@@ -126,6 +127,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     ),
     metadata: metadataOf(cluster.metadata),
     connectionPoolPerDownstreamConnection: cluster.connectionPoolPerDownstreamConnection,
+    trackedStats: parseTrackedStats(cluster, context.at('track_cluster_stats')),
     preconnectRatio: cluster.preconnectPolicy?.perUpstreamPreconnectRatio ?? 1,
   }
 }
@@ -284,6 +286,21 @@ function parseBind(
       name: Number(name),
       value: value.case === 'intValue' ? Number(value.value) : (value.value ?? 0),
     })),
+  }
+}
+
+function parseTrackedStats(cluster: Cluster, context: ParseContext): ClusterData['trackedStats'] {
+  const track = cluster.trackClusterStats
+  if (track)
+    refuseUnsupported(
+      TrackClusterStatsSchema,
+      track,
+      new Set(['timeout_budgets', 'request_response_sizes']),
+      context.path,
+    )
+  return {
+    timeoutBudgets: track?.timeoutBudgets ?? cluster.trackTimeoutBudgets,
+    sizes: track?.requestResponseSizes ?? false,
   }
 }
 

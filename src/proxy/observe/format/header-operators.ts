@@ -115,7 +115,8 @@ export function queryParameters(args: string | null, maxLength: number | null, p
 }
 
 /** Bytes of names and values, pseudo-headers included. */
-function blockBytes(headers: HeaderMap | null): number {
+/** Names and values of a block, pseudo-headers included. */
+export function headerBlockBytes(headers: HeaderMap | null): number {
   if (headers === null) return 0
   let bytes = 0
   for (const part of headers.list) bytes += part.length
@@ -128,9 +129,11 @@ function blockBytes(headers: HeaderMap | null): number {
   return bytes
 }
 
-export const requestHeadersBytes: Operator = new NumberOperator((context) => blockBytes(context.requestHeaders))
-export const responseHeadersBytes: Operator = new NumberOperator((context) => blockBytes(context.responseHeaders))
-export const responseTrailersBytes: Operator = new NumberOperator((context) => blockBytes(context.responseTrailers))
+export const requestHeadersBytes: Operator = new NumberOperator((context) => headerBlockBytes(context.requestHeaders))
+export const responseHeadersBytes: Operator = new NumberOperator((context) => headerBlockBytes(context.responseHeaders))
+export const responseTrailersBytes: Operator = new NumberOperator((context) =>
+  headerBlockBytes(context.responseTrailers),
+)
 
 /** The gRPC status of an answer: trailers, else headers, else what its HTTP status means; null without any. */
 export function grpcStatusOfAnswer(context: LogContext): number | null {

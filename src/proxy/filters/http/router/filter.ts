@@ -28,7 +28,9 @@ import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now } from '../../../stream-info.ts'
 import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import { percentOf } from '../../../upstream/tracked-stats.ts'
 import { AttemptSpan } from './attempt-span.ts'
+import { AttemptStats } from './attempt-stats.ts'
 import type { RouterConfig } from './config.ts'
 import { failureOf, resetBody, resetDetails } from './failure.ts'
 import { grpcToHttp } from './grpc-status.ts'
@@ -301,6 +303,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       this.tried.push(pool.host)
     }
     const request = new UpstreamRequest(this, pool, headers, endStream, this.timeouts!)
+    request.stats = AttemptStats.of(this.cluster!, headers, this.timeouts!.perTry)
     this.current = request
     const { span } = this.callbacks.streamInfo
     if (span) this.trace(span, request, headers)
@@ -562,6 +565,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.noteWireBytes(request)
     this.disarm()
     const { cluster } = this
+    if (cluster && this.requestDone)
+      cluster.stats.budgets?.used.record(percentOf(info.lastUpstreamRxByte - this.requestDoneAt, this.timeouts!.global))
     if (cluster && this.shared.config.dynamicStats && this.requestDone) {
       const ms = info.lastUpstreamRxByte - this.requestDoneAt
       cluster.stats.recordTime(ms, this.isInternal(), request.host.canary)
@@ -619,6 +624,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   onTimeout(): void {
     const { cluster } = this
     if (this.finished || !cluster) return
+    cluster.stats.budgets?.used.record(100)
     const status = this.timeouts!.altResponse ? 204 : 504
     if (this.current) this.noteGlobalTimeout(this.current, status)
     if (this.hedged) for (const request of this.hedged) this.noteGlobalTimeout(request, status)
@@ -667,6 +673,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (this.retryReset(request, Reset.LocalReset, true)) return
     const status = this.timeouts!.altResponse ? 204 : 504
     if (!this.responseStarted) this.countResponse(status)
+    cluster.stats.budgets?.used.record(percentOf(now() - this.requestDoneAt, this.timeouts!.global))
     this.giveUp('UT', details, 'upstream request timeout', status)
   }
 

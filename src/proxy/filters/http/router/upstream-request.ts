@@ -20,6 +20,7 @@ import {
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
 import type { AttemptSpan } from './attempt-span.ts'
+import type { AttemptStats } from './attempt-stats.ts'
 import { failureOf } from './failure.ts'
 
 /** The router, as an attempt sees it. */
@@ -67,6 +68,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   timeoutNoted = false
   /** This attempt's span, where each has one. */
   trace: AttemptSpan | null = null
+  /** Where its cluster tracks sizes or timeout budgets. */
+  stats: AttemptStats | null = null
   /** No more calls to the owner. */
   abandoned = false
   /** Of the whole response, once headers came: from the last byte sent or the start. */
@@ -79,6 +82,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private waiting: Waiting | null = null
   private pausedBy = 0
   private requestEnded = false
+  private requestEndedAt = 0
   private readonly perTryQueue: TimeoutQueue | null
   private perTry: TimeoutHandle | null = null
   private readonly idleQueue: TimeoutQueue | null
@@ -107,13 +111,15 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   /** Asks the pool. Answers come through the owner, maybe before this returns. */
   start(): void {
+    if (this.requestEnded) this.endRequest()
     this.pending = this.pool.newStream(this, this)
   }
 
   // ---- request
 
   encodeData(chunk: Buffer, endStream: boolean): void {
-    if (endStream) this.requestEnded = true
+    this.stats?.onRequestData(chunk.length)
+    if (endStream) this.endRequest()
     if (!this.encoder) {
       this.waiting ??= { chunks: [], trailers: null, end: false }
       if (chunk.length > 0) this.waiting.chunks.push(Buffer.from(chunk))
@@ -127,7 +133,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   }
 
   encodeTrailers(trailers: HeaderMap): void {
-    this.requestEnded = true
+    this.endRequest()
     if (!this.encoder) {
       this.waiting ??= { chunks: [], trailers: null, end: false }
       this.waiting.trailers = trailers
@@ -136,6 +142,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.lastTxAt = now()
     this.encoder.encodeTrailers(trailers)
     this.armPerTry()
+  }
+
+  private endRequest(): void {
+    this.requestEnded = true
+    if (this.stats !== null) this.requestEndedAt = now()
   }
 
   // ---- pool
@@ -195,6 +206,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.firstRxAt = now()
     this.responded = true
     this.trace?.onHeaders(headers)
+    this.stats?.onResponseHeaders(headers)
     this.armIdle()
     if (endStream) this.onComplete()
     this.owner.onUpstreamHeaders(headers, endStream, this)
@@ -203,6 +215,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   decodeData(chunk: Buffer, endStream: boolean): void {
     if (this.abandoned) return
     this.armIdle()
+    this.stats?.onResponseData(chunk.length)
     if (endStream) this.onComplete()
     this.owner.onUpstreamData(chunk, endStream, this)
   }
@@ -217,6 +230,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private onComplete(): void {
     this.complete = true
     this.trace?.finish()
+    this.stats?.finish(this.requestEndedAt)
     this.disarm()
   }
 
@@ -231,6 +245,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.disarm()
     this.releasePauses()
     this.trace?.onReset(reason, failureOf(reason).flag)
+    this.stats?.finish(this.requestEndedAt)
     if (!this.abandoned) this.owner.onUpstreamReset(reason, transportFailureReason, this)
   }
 
@@ -255,6 +270,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     if (this.abandoned) return
     this.abandoned = true
     this.trace?.onCancel(this.late ? 'UT' : '')
+    // What is given up without an answer has no use of its time, unless it was late.
+    this.stats?.finish(this.responded || this.late ? this.requestEndedAt : 0)
     this.disarm()
     this.releasePauses()
     this.pending?.cancel()
