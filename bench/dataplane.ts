@@ -3,11 +3,11 @@
 // node bench/dataplane.ts [shape...] [--rounds 10] [--seconds 1] [--connections 64] [--path /] [--base CHECKOUT] [--built] [--flags='NODE FLAGS']... [--no-envoy]
 // --base compares with another checkout of this project, --built with dist/, --flags with ours under these flags. Needs nginx, wrk, h2load, openssl.
 
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { makeCertificate } from './certificate.ts'
 import { freePorts } from './free-ports.ts'
 import { type LoadOptions, load, startUpstream } from './load.ts'
 import { bootstrap, SHAPES, type Shape } from './shapes.ts'
@@ -97,7 +97,7 @@ async function measure(shape: Shape, dir: string, ports: number[]): Promise<void
       console.log(
         `${shape.padEnd(14)} ${subject.name.padEnd(6)} ${cost.toFixed(1).padStart(6)} µs a request (user ${quartile(own, 'userUs').toFixed(1)})` +
           `  ${(cost / reference).toFixed(2)} of ${subjects.at(-1)!.name}` +
-          `  p99 ${quartile(own, 'p99Ms').toFixed(1)} ms` +
+          (Number.isNaN(own[0]!.p99Ms) ? '' : `  p99 ${quartile(own, 'p99Ms').toFixed(1)} ms`) +
           `  RSS ${subject.rssMb().toFixed(0)} MB  ${own.reduce((sum, round) => sum + round.requests, 0)} requests` +
           ` ${own.find((round) => round.errors !== '')?.errors ?? ''}`,
       )
@@ -108,15 +108,8 @@ async function measure(shape: Shape, dir: string, ports: number[]): Promise<void
 }
 
 const dir = mkdtempSync(join(tmpdir(), 'dataplane-bench-'))
-execFileSync('chmod', ['755', dir])
+makeCertificate(dir)
 const ports = await freePorts(3 + 2 * commands.length)
-execFileSync(
-  'openssl',
-  `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -keyout ${dir}/key.pem -out ${dir}/cert.pem -subj /CN=localhost`.split(
-    ' ',
-  ),
-  { stdio: 'ignore' },
-)
 const up = startUpstream(dir, { upstream: ports[0]!, upstreamH2: ports[1]!, upstreamMtls: ports[2]! }, LOAD_CORE)
 try {
   for (const shape of shapes) await measure(shape as Shape, dir, ports)

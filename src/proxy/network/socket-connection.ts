@@ -12,7 +12,7 @@ import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
-import { READ_BUFFER } from './read-buffer.ts'
+import { READ_BUFFER, readBytes } from './read-buffer.ts'
 import type { SecureTransport } from './secure-transport.ts'
 import { SslInfoSource } from './ssl-info.ts'
 import { PLAIN_BUFFER, type SslSocket, SslState } from './tls/ssl-socket.ts'
@@ -184,10 +184,10 @@ export class SocketConnection implements Connection {
     this.timer = setTimeout(onConnectTimeout, timeoutMs, this)
   }
 
-  /** Bytes of the socket, borrowed. */
-  receiveFromSocket(buffer: Buffer, length: number): void {
-    if (this.ssl === null) this.receive(buffer.subarray(0, length))
-    else this.receiveRecords(buffer, 0, length)
+  /** The socket's bytes are in READ_BUFFER. */
+  receiveFromSocket(length: number): void {
+    if (this.ssl === null) this.receive(readBytes(length))
+    else this.receiveRecords(READ_BUFFER, 0, length)
   }
 
   /** Bytes that listener filters have peeked, before any of the socket's own. */
@@ -601,7 +601,7 @@ export class SocketConnection implements Connection {
 // Module-level listeners: `this` is the socket, no closure for each connection.
 
 function onRead(this: unknown, length: number, _buffer: Uint8Array): boolean {
-  ;(this as OwnedSocket)[OWNER].receiveFromSocket(READ_BUFFER, length)
+  ;(this as OwnedSocket)[OWNER].receiveFromSocket(length)
   return true
 }
 
