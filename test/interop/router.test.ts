@@ -45,6 +45,19 @@ const hedge = (retry: object = {}): object => ({
 /** Shows the upstream's view of the request. */
 const echo = (head: string): string => answer(200, head.replace(/x-request-id: .*\r\n/, ''))
 const WAIT = 1500
+/** The body looks like a request, so that the upstream sees whether it came. */
+const BODY = 'GET /body HTTP/1.1\r\n\r\n'
+const POST_LINE = `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`
+/** Redirects `/` to `/next`; answers that at once where it is a GET, else with its body. */
+function redirectOnce(status: number): NonNullable<Scenario['upstream']> {
+  let next = false
+  return (head) => {
+    if (head.startsWith('GET /body')) return next ? answer(200, 'with body') : null
+    next = head.includes(' /next ')
+    if (!next) return answer(status, '', 'location: http://a/next\r\n')
+    return head.startsWith('GET') ? echo(head) : null
+  }
+}
 
 const SCENARIOS: readonly Scenario[] = [
   {
@@ -271,6 +284,24 @@ const SCENARIOS: readonly Scenario[] = [
     virtualHost: VIRTUAL_CLUSTERS,
     client: ['POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n', GET],
     upstream: () => answer(200),
+  },
+  {
+    name: 'internal redirect: the body goes along',
+    route: { internal_redirect_policy: { redirect_response_codes: [307] } },
+    client: [POST_LINE],
+    upstream: redirectOnce(307),
+  },
+  {
+    name: 'internal redirect: one and no more',
+    route: { internal_redirect_policy: {} },
+    client: [GET],
+    upstream: () => answer(302, 'again', 'location: http://a/next\r\n'),
+  },
+  {
+    name: 'internal redirect: 303 makes a GET without body',
+    route: { internal_redirect_policy: { redirect_response_codes: [303] } },
+    client: [POST_LINE],
+    upstream: redirectOnce(303),
   },
   {
     name: '100 from upstream ends retries',

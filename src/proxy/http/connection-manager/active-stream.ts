@@ -17,6 +17,7 @@ import { normalized, normalizePath, PathAction } from '../path.ts'
 import type { ConnectionManager } from './connection-manager.ts'
 import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
 import { normalizeHost } from './host.ts'
+import { REDIRECT_STATE_KEYS } from './redirect-state.ts'
 import { hasToken, isUpgrade, mutateRequestHeaders, origin } from './request-headers.ts'
 import { TraceReason } from './request-id.ts'
 import { mutateResponseHeaders } from './response-headers.ts'
@@ -63,6 +64,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private durationQueue: TimeoutQueue | null = null
   private logTimer: TimeoutHandle | null = null
   private echoRequestId = ''
+  private recreated = false
   /** What the response says the operation is called. */
   private toldOperation = ''
 
@@ -96,6 +98,16 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
   get bufferLimit(): number {
     return this.manager.shared.bufferLimit
+  }
+
+  /** This stream serves `former`'s request again: what was said of the client holds, headers are clean already. */
+  continueFrom(former: ActiveStream): void {
+    this.recreated = true
+    this.info.downstream = former.info.downstream
+    for (const key of REDIRECT_STATE_KEYS) {
+      const value = former.info.filterState.get(key)
+      if (value !== undefined) this.info.filterState.set(key, value)
+    }
   }
 
   // ---- from the codec
@@ -142,9 +154,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     normalizeHost(headers, config, manager.connection.info.localAddress.port)
     const internalOnly = this.routeTable?.internalOnlyHeaders ?? NONE
-    mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node, internalOnly)
-    if (origin.remoteAddress !== info.downstream.remoteAddress) {
-      info.downstream = new StreamDownstreamInfo(manager.connection.info, origin.remoteAddress)
+    if (!this.recreated) {
+      mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node, internalOnly)
+      if (origin.remoteAddress !== info.downstream.remoteAddress) {
+        info.downstream = new StreamDownstreamInfo(manager.connection.info, origin.remoteAddress)
+      }
     }
     info.requestId = headers.get('x-request-id') ?? ''
     if (config.alwaysSetRequestIdInResponse || headers.has('x-envoy-force-trace')) this.echoRequestId = info.requestId

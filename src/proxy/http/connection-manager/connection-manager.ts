@@ -205,12 +205,15 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   /** Serves `stream`'s request again with other headers; only a complete request that has no answer yet can be. */
   recreateStream(stream: ActiveStream, headers: HeaderMap): boolean {
     if (!stream.requestDone || stream.responseStarted || stream.ended) return false
-    const body = stream.chain.takeHeldRequest()
+    const held = stream.chain.takeHeldRequest()
+    const body = held !== null && held.length > 0 ? held : null
     const trailers = stream.requestTrailers
     const { encoder } = stream
     encoder.stream.callbacks = null
     const next = new ActiveStream(this, encoder)
     next.info.bytesReceived = stream.info.bytesReceived
+    next.continueFrom(stream)
+    stream.requestHeaders = headers
     encoder.stream.callbacks = next
     this.addStream(next)
     this.shared.stats.rqActive.inc()

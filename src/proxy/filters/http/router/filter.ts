@@ -98,7 +98,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private hedged: UpstreamRequest[] | null = null
   private requestStats: readonly RequestStats[] = NO_STATS
   private mirrors: UpstreamRequest[] | null = null
-  /** The request's body, kept for another attempt; null = not kept. */
+  /** The request's body, kept for another attempt or an internal redirect; null = not kept. */
   private kept: Buffer[] | null = null
   private keptBytes = 0
   private requestDone = false
@@ -203,7 +203,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.retry = tunnel
       ? null
       : createRetryState(headers, forward.retryPolicy, cluster, forward.priority, this.requestStats)
-    if (this.retry && !endStream) this.kept = []
+    if ((this.retry || forward.internalRedirect) && !endStream) this.kept = []
     if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.startMirrors(headers, endStream)
     callbacks.setDownstreamWatermarkCallbacks(this)
     if (endStream) this.onRequestComplete()
@@ -828,7 +828,15 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const { cluster, callbacks, headers } = this
     const policy = this.forward!.internalRedirect!
     if (!this.requestDone || !headers || !policy.responseCodes.includes(response.status)) return false
-    const request = tryInternalRedirect(headers, response, policy, callbacks)
+    const overflowed = this.kept === null && this.keptBytes > 0
+    const request = overflowed ? null : tryInternalRedirect(headers, response, policy, callbacks)
+    // A redirect that makes a GET of it leaves the body behind.
+    if (request && this.kept && request.method === headers.method)
+      for (const chunk of this.kept) callbacks.addDecodedData(chunk)
+    if (request) {
+      callbacks.streamInfo.responseCode = response.status
+      callbacks.streamInfo.responseCodeDetails = 'internal_redirect'
+    }
     if (request && callbacks.recreateStream(request)) {
       cluster!.stats.internalRedirectSucceeded.inc()
       return true

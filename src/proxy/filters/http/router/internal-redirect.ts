@@ -1,11 +1,9 @@
 // internal_redirect_policy: a redirect that the proxy follows itself (envoy-contract §7.8).
 
+import { REDIRECT_COUNT_KEY, REDIRECT_ROUTES_KEY } from '../../../http/connection-manager/redirect-state.ts'
 import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { InternalRedirectData } from '../../../route/config.ts'
-
-const COUNT_KEY = 'num_internal_redirects'
-const ROUTES_KEY = 'envoy.internal_redirect.previous_routes'
 
 /** The request to serve instead, or null when the response must be passed on. Counters say why, as in Envoy. */
 export function tryInternalRedirect(
@@ -22,7 +20,7 @@ export function tryInternalRedirect(
   const tls = callbacks.connection.info.transportProtocol === 'tls'
   if (!policy.allowCrossScheme && (scheme === 'https') !== tls) return null
   if (policy.predicates.some((p) => p.kind === 'safe_cross_scheme') && scheme === 'https' && !tls) return null
-  const count = (filterState.get(COUNT_KEY) as number | undefined) ?? 0
+  const count = (filterState.get(REDIRECT_COUNT_KEY) as number | undefined) ?? 0
   if (count >= policy.maxRedirects) return null
   const next = request.clone()
   next.scheme = scheme
@@ -40,7 +38,7 @@ export function tryInternalRedirect(
     next.remove('transfer-encoding')
   }
   if (!routeAllowed(policy, callbacks)) return null
-  filterState.set(COUNT_KEY, count + 1)
+  filterState.set(REDIRECT_COUNT_KEY, count + 1)
   return next
 }
 
@@ -51,9 +49,9 @@ function routeAllowed(policy: InternalRedirectData, callbacks: StreamDecoderFilt
   for (const predicate of policy.predicates) {
     if (predicate.kind === 'allow_listed_routes' && !predicate.names.includes(name)) return false
     if (predicate.kind === 'previous_routes') {
-      const seen = (filterState.get(ROUTES_KEY) as readonly string[] | undefined) ?? []
+      const seen = (filterState.get(REDIRECT_ROUTES_KEY) as readonly string[] | undefined) ?? []
       if (seen.includes(name)) return false
-      filterState.set(ROUTES_KEY, [...seen, name])
+      filterState.set(REDIRECT_ROUTES_KEY, [...seen, name])
     }
   }
   return true
