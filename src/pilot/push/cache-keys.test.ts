@@ -110,6 +110,23 @@ apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
 metadata: {name: p}
 spec: {url: "oci://example.com/p:v1"}`,
+  'gateway of a network': `
+apiVersion: v1
+kind: Service
+metadata: {name: ew, labels: {topology.istio.io/network: n2}}
+spec: {clusterIP: 10.96.0.9, externalIPs: [192.0.2.1], ports: [{name: tls, port: 15443}]}
+---
+${serviceYaml('web', { labels: ', topology.istio.io/network: n2' })}`,
+  'WorkloadGroup and ProxyConfig': `
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: g}
+spec: {template: {serviceAccount: x}}
+---
+apiVersion: networking.istio.io/v1beta1
+kind: ProxyConfig
+metadata: {name: c}
+spec: {concurrency: 1}`,
   Telemetry: `
 apiVersion: telemetry.istio.io/v1
 kind: Telemetry
@@ -126,11 +143,12 @@ const PROXIES: Record<string, ProxyNode> = {
     ip: '10.0.0.5',
     labels: { app: 'client' },
     locality: 'r1/z1',
-    extensions: ['istio.metadata_exchange', 'istio.alpn'],
+    extensions: ['istio.metadata_exchange', 'istio.alpn', 'envoy.filters.http.wasm'],
   }),
   'own endpoint': testProxy({ ip: '10.1.0.1', labels: { app: 'web' }, locality: 'r1/z1' }),
   dual: testProxy({ ip: '10.0.0.6', labels: { app: 'client' }, metadata: { INSTANCE_IPS: '10.0.0.6,fd00::6' } }),
   tproxy: testProxy({ ip: '10.0.0.7', labels: { app: 'client' }, metadata: { INTERCEPTION_MODE: 'TPROXY' } }),
+  'other network': testProxy({ ip: '10.0.0.9', labels: { app: 'client' }, metadata: { NETWORK: 'n1' } }),
   router: testProxy({ type: 'router', ip: '10.0.0.8', labels: { istio: 'ingressgateway' } }),
 }
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { KubeObject } from '../../cluster/index.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { defaultMeshConfig, type MeshConfig, type MeshNetworks } from '../../config/index.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -32,6 +33,14 @@ const loadBalancer = fc.oneof(
   fc.record({ simple: fc.constantFrom('RANDOM', 'ROUND_ROBIN', 'LEAST_REQUEST', 'PASSTHROUGH') }),
   fc.record({ consistentHash: fc.record({ httpHeaderName: fc.constantFrom('x-user', 'x-b') }) }),
   fc.record({
+    simple: fc.constantFrom('LEAST_REQUEST', 'RANDOM'),
+    zoneAwareLbSetting: fc.constantFrom(
+      { enabled: false },
+      { minClusterSize: 2, failover: [{ from: 'r1', to: 'r2' }] },
+      { failoverPriority: ['topology.kubernetes.io/region'] },
+    ),
+  }),
+  fc.record({
     simple: fc.constant('ROUND_ROBIN'),
     localityLbSetting: fc.constantFrom(
       { enabled: false },
@@ -47,6 +56,7 @@ const trafficPolicy = fc.record({
     fc.record({ tcp: fc.record({ maxConnections: fc.integer({ min: 1, max: 99 }), connectTimeout: seconds }) }),
   ),
   tls: maybe(fc.record({ mode: fc.constantFrom('DISABLE', 'SIMPLE', 'ISTIO_MUTUAL') })),
+  retryBudget: maybe(fc.record({ percent: maybe(fc.integer({ min: 1, max: 100 })), budgetInterval: maybe(seconds) })),
 })
 
 const destinationRule = fc.record({
@@ -141,6 +151,98 @@ const gateway = fc.record({
   ),
 })
 
+const dynamicEntry = fc.record({
+  hosts: fc.constant(['*.example.com']),
+  location: fc.constant('MESH_EXTERNAL'),
+  resolution: fc.constant('DYNAMIC_DNS'),
+  ports: fc.constantFrom(
+    [{ number: 80, name: 'http', protocol: 'HTTP' }],
+    [{ number: 9000, name: 'tls', protocol: 'TLS' }],
+  ),
+  exportTo,
+})
+
+const passthroughGateway = fc.record({
+  selector: fc.constant({ istio: 'ingressgateway' }),
+  servers: fc.tuple(
+    fc.record({
+      port: fc.constant({ number: 15443, name: 'tls', protocol: 'TLS' }),
+      tls: fc.constant({ mode: 'AUTO_PASSTHROUGH' }),
+      hosts: fc.constantFrom(['*.local'], ['*.example.com'], ['*']),
+    }),
+  ),
+})
+
+const selector = maybe(fc.record({ matchLabels: labels }))
+const extensionFields = {
+  selector,
+  priority: maybe(fc.integer({ min: -3, max: 3 })),
+  match: maybe(
+    fc.constantFrom(
+      [{ mode: 'SERVER' }],
+      [{ mode: 'CLIENT', ports: [{ number: 80 }] }],
+      [{ ports: [{ number: 9000 }] }],
+    ),
+  ),
+}
+const moduleFields = {
+  url: fc.constantFrom('oci://example.com/m:1', 'file:///opt/m.wasm'),
+  type: maybe(fc.constantFrom('HTTP', 'NETWORK')),
+  failStrategy: maybe(fc.constantFrom('FAIL_OPEN', 'FAIL_CLOSE', 'FAIL_RELOAD')),
+  pluginConfig: maybe(fc.constant({ a: 1 })),
+}
+const wasmPlugin = fc.record({
+  ...extensionFields,
+  ...moduleFields,
+  phase: maybe(fc.constantFrom('AUTHN', 'AUTHZ', 'STATS')),
+})
+const trafficExtension = fc.oneof(
+  fc.record({ ...extensionFields, wasm: fc.record(moduleFields) }),
+  fc.record({ ...extensionFields, lua: fc.constant({ inlineCode: 'function envoy_on_request(h) end' }) }),
+)
+
+const workloadEntry = fc.record({
+  address: fc.constantFrom('10.9.0.1', '10.9.0.7'),
+  labels,
+  network: maybe(fc.constantFrom('n1', 'n2')),
+  locality: maybe(fc.constantFrom('r1/z1', 'r2/z2')),
+  serviceAccount: maybe(fc.constant('db')),
+  weight: maybe(fc.integer({ min: 1, max: 9 })),
+})
+const workloadGroup = fc.record({ template: fc.record({ labels, serviceAccount: maybe(fc.constant('db')) }) })
+const proxyConfig = fc.record({ selector, concurrency: maybe(fc.integer({ min: 0, max: 4 })) })
+
+const telemetry = fc.record({
+  selector,
+  accessLogging: maybe(fc.constantFrom([{ providers: [{ name: 'envoy' }] }], [{ disabled: true }])),
+  tracing: maybe(
+    fc.constantFrom(
+      [{ randomSamplingPercentage: 5, customTags: { t: { formatter: { value: '%PROTOCOL%' } } } }],
+      [{ disableSpanReporting: true }],
+    ),
+  ),
+})
+
+const authorizationPolicy = fc.record({
+  selector,
+  action: fc.constantFrom('ALLOW', 'DENY', 'AUDIT'),
+  rules: fc.array(
+    fc.record({
+      from: maybe(
+        fc.constantFrom([{ source: { namespaces: ['default'] } }], [{ source: { ipBlocks: ['10.0.0.0/8'] } }]),
+      ),
+      to: maybe(
+        fc.constantFrom([{ operation: { methods: ['GET'], paths: ['/a*'] } }], [{ operation: { ports: ['80'] } }]),
+      ),
+    }),
+    { maxLength: 2 },
+  ),
+})
+const requestAuthentication = fc.record({
+  selector,
+  jwtRules: fc.constantFrom([{ issuer: 'a', jwks: '{"keys":[]}' }], []),
+})
+
 const peerAuthentication = fc.record({
   selector: maybe(fc.record({ matchLabels: labels })),
   mtls: fc.record({ mode: fc.constantFrom('STRICT', 'PERMISSIVE', 'DISABLE') }),
@@ -175,6 +277,16 @@ const KINDS: [kind: string, apiVersion: string, spec: fc.Arbitrary<unknown>][] =
   ['Gateway', 'networking.istio.io/v1alpha3', gateway],
   ['PeerAuthentication', 'security.istio.io/v1', peerAuthentication],
   ['EnvoyFilter', 'networking.istio.io/v1alpha3', envoyFilter],
+  ['ServiceEntry', 'networking.istio.io/v1', dynamicEntry],
+  ['Gateway', 'networking.istio.io/v1', passthroughGateway],
+  ['WorkloadEntry', 'networking.istio.io/v1', workloadEntry],
+  ['WorkloadGroup', 'networking.istio.io/v1', workloadGroup],
+  ['ProxyConfig', 'networking.istio.io/v1beta1', proxyConfig],
+  ['WasmPlugin', 'extensions.istio.io/v1alpha1', wasmPlugin],
+  ['TrafficExtension', 'extensions.istio.io/v1alpha1', trafficExtension],
+  ['Telemetry', 'telemetry.istio.io/v1', telemetry],
+  ['AuthorizationPolicy', 'security.istio.io/v1', authorizationPolicy],
+  ['RequestAuthentication', 'security.istio.io/v1', requestAuthentication],
 ]
 
 /** A valid resource of any kind; its name is given when it is known how many there are. */
@@ -207,10 +319,31 @@ const meshArbitrary = fc.array(resource, { minLength: 16, maxLength: 24 }).map((
 )
 
 const BASE = `${serviceYaml('web')}\n---\n${serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7', port: '{port: 9000, name: tcp}' })}`
+/** The mode that only a mesh can have, and two networks. */
+const MESH: MeshConfig = { ...defaultMeshConfig(), outboundTrafficPolicy: { mode: 'ALLOW_ANY_DYNAMIC_DNS' } }
+const NETWORKS: MeshNetworks = {
+  networks: {
+    n1: { endpoints: [{ fromCidr: '10.0.0.0/8' }], gateways: [{ address: '192.0.2.1', port: 15443 }] },
+    n2: {
+      gateways: [
+        { address: '192.0.2.2', port: 15443 },
+        { address: '192.0.2.3', port: 15443 },
+      ],
+    },
+  },
+}
 const PROXIES: ProxyNode[] = [
   testProxy({ labels: { app: 'client' }, locality: 'r1/z1' }),
   testProxy({ ip: '10.1.0.1', labels: { app: 'web' } }),
   testProxy({ ip: '10.0.0.4', namespace: 'other', labels: { app: 'none' } }),
+  testProxy({
+    ip: '10.0.0.5',
+    labels: { app: 'client' },
+    extensions: ['istio.stats', 'envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua'],
+    metadata: { NETWORK: 'n1', INTERCEPTION_MODE: 'TPROXY' },
+  }),
+  testProxy({ ip: '10.1.0.1', labels: { app: 'web' }, metadata: { INTERCEPTION_MODE: 'NONE', NETWORK: 'n2' } }),
+  testProxy({ labels: { app: 'x' }, metadata: { INSTANCE_IPS: '10.0.0.6,fd00::6', DNS_CAPTURE: 'true' } }),
   testProxy({ type: 'router', ip: '10.0.0.8', namespace: 'istio-system', labels: { istio: 'ingressgateway' } }),
 ]
 
@@ -268,8 +401,16 @@ function everything(generator: ResourceGenerator, push: PushContext): string[] {
       ),
       generator.generate(LDS_TYPE, proxy, push, null),
       generator.generate(RDS_TYPE, proxy, push, ['80', '9000', 'http.80', 'http.8080']),
+      generator.generate(
+        ECDS_TYPE,
+        proxy,
+        push,
+        push.extensions.map((e) => e.resourceName),
+      ),
     ]
-    return lists.flatMap((list, type) => list.map((r) => `${proxy.id} ${type} ${r.name} ${r.version}`))
+    // an extension's configuration holds its resource's version in the store, which the order of application decides
+    const content = (type: number, version: string) => (type === 4 ? '' : version)
+    return lists.flatMap((list, type) => list.map((r) => `${proxy.id} ${type} ${r.name} ${content(type, r.version)}`))
   })
 }
 
@@ -287,14 +428,14 @@ test('random meshes: nothing throws, order does not matter, incremental equals r
   fc.assert(
     fc.property(meshArbitrary, fc.infiniteStream(fc.nat()), (list, picks) => {
       const wanted = unique(list)
-      const whole = new TestMesh(BASE)
+      const whole = new TestMesh(BASE, MESH, NETWORKS)
       put(whole, wanted)
       const expected = everything(new ResourceGenerator(), whole.push())
       // The few that validation refuses count for nothing, here and below.
       resources += [...whole.state.accepted()].length
 
       // In another order, in steps, from a warm cache, with one resource that comes and goes.
-      const stepwise = new TestMesh(BASE)
+      const stepwise = new TestMesh(BASE, MESH, NETWORKS)
       const generator = new ResourceGenerator()
       everything(generator, stepwise.push())
       const left = [...wanted]
