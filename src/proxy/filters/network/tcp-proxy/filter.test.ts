@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer as createHttp, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -238,4 +239,49 @@ test('bytes that come with the end of a TLS handshake, or were peeked, reach the
     assert.equal(String((await once(plain, 'data'))[0]), 'peeked')
     plain.destroy()
   }
+})
+
+/** An HTTP server that answers CONNECT with `status` and sends back what comes through the tunnel. */
+async function connectServer(t: TestContext, status: number): Promise<number> {
+  const server = createHttp()
+  server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    socket.on('error', () => {})
+    t.after(() => socket.destroy())
+    socket.write(`HTTP/1.1 ${status} X\r\n${status === 200 ? '' : 'content-length: 0\r\n'}\r\n`)
+    socket.on('data', (chunk) => socket.end(`${request.url} ${request.headers['x-from']} ${chunk}`))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+const TUNNEL = {
+  cluster: 'a',
+  tunneling_config: {
+    hostname: 'inside.example:%DOWNSTREAM_LOCAL_PORT%',
+    headers_to_add: [{ header: { key: 'x-from', value: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%' } }],
+  },
+}
+
+test('a tunnel carries the bytes as the body of CONNECT', async (t) => {
+  const running = await proxy(t, [cluster('a', await connectServer(t, 200))], TUNNEL)
+  const client = connect({ port: running.port, host: '127.0.0.1' })
+  client.write('ping')
+  assert.equal(await readAll(client), `inside.example:${running.port} 127.0.0.1 ping`)
+})
+
+test('an answer other than 200 is no tunnel', async (t) => {
+  const running = await proxy(t, [cluster('a', await connectServer(t, 502))], {
+    ...TUNNEL,
+    max_connect_attempts: 2,
+    backoff_options: { base_interval: '0.001s' },
+  })
+  assert.equal(await readAll(connect({ port: running.port, host: '127.0.0.1' })), '')
+  await logged(running, 'UF,URX a 0 0 -')
+})
+
+test('a post_path needs use_post', async (t) => {
+  const tunneling_config = { hostname: 'a', post_path: '/x' }
+  await assert.rejects(proxy(t, [cluster('a')], { cluster: 'a', tunneling_config }), /tunneling_config\.post_path/)
 })
