@@ -38,6 +38,7 @@ export class AccessLogFile {
   private spare: Buffer | null = null
   private buffered = 0
   private writing = false
+  private closeWhenWritten = false
 
   constructor(path: string, fd: number, flushBytes: number, stats: FileStats) {
     this.path = path
@@ -94,7 +95,9 @@ export class AccessLogFile {
 
   closeSync(): void {
     this.flushSync()
-    if (this.fd > 2) closeSync(this.fd)
+    // A write under way must not meet another file under the same descriptor.
+    if (this.writing) this.closeWhenWritten = true
+    else if (this.fd > 2) closeSync(this.fd)
   }
 
   private grow(needed: number): void {
@@ -131,7 +134,9 @@ export class AccessLogFile {
       this.stats.writeTotalBuffered.sub(chunk.length)
       this.giveBack(chunk)
       this.writing = false
-      if (this.buffered >= this.flushBytes) this.flush()
+      if (this.closeWhenWritten) {
+        if (this.fd > 2) closeSync(this.fd)
+      } else if (this.buffered >= this.flushBytes) this.flush()
     })
   }
 }
