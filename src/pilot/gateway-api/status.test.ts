@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { KubeObject } from '../../cluster/index.ts'
+import { generateSecrets } from '../sds/generate.ts'
 import { mergeStatus } from '../status.ts'
-import { serviceYaml, TestMesh } from '../testing.ts'
+import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
 import { configMapYaml, secretYaml } from './testing.ts'
 
 interface Entry {
@@ -277,6 +278,13 @@ spec:
     sni: 'a.internal',
     credentialName: 'configmap://default/ca',
   })
+  // Clients of every namespace may read the authority.
+  const anywhere = testProxy({ namespace: 'elsewhere' })
+  const names = ['configmap://default/ca-cacert', 'configmap://default/other-cacert']
+  assert.deepEqual(
+    generateSecrets(anywhere, push, names).map(({ name }) => name),
+    [names[0]],
+  )
 })
 
 test('a ListenerSet adds listeners to a Gateway that allows it', () => {
