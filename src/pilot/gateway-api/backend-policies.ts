@@ -130,7 +130,8 @@ function tlsOf(
 ): { tls: ClientTls; conditions: Condition[] } {
   const { hostname, subjectAltNames, wellKnownCACertificates, caCertificateRefs = [] } = spec.validation
   const names = subjectAltNames?.flatMap(({ type, hostname: host, uri }) => (type === 'URI' ? uri : host) ?? [])
-  const tls = { mode: 'SIMPLE' as const, sni: hostname, ...(names?.length ? { subjectAltNames: names } : {}) }
+  // Without names of its own the certificate must be for the hostname, as the Gateway API demands.
+  const tls = { mode: 'SIMPLE' as const, sni: hostname, subjectAltNames: names?.length ? names : [hostname] }
   const resolved: Condition = {
     type: 'ResolvedRefs',
     status: 'True',

@@ -276,6 +276,7 @@ spec:
   assert.deepEqual(rule?.rule.spec.trafficPolicy?.tls, {
     mode: 'SIMPLE',
     sni: 'a.internal',
+    subjectAltNames: ['a.internal'],
     credentialName: 'configmap://default/ca',
   })
   // Clients of every namespace may read the authority.
