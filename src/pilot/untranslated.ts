@@ -15,6 +15,8 @@ const KINDS: Partial<Record<IstioKind, string>> = {
 interface Field {
   readonly path: string
   readonly set: boolean
+  /** What setting it means, where that is not "nothing at all". */
+  readonly message?: string
 }
 
 /**
@@ -40,6 +42,7 @@ function fieldsOf(resource: AnyResource): Field[] {
         {
           path: `${path}.retryBudget.budgetInterval`,
           set: policy?.retryBudget?.budgetInterval !== undefined,
+          message: 'Envoy keeps to it, proxies of Outrigger count the requests of the moment',
         },
         {
           path: `${path}.outlierDetection.outlierDetectionHttpErrorCodes`,
@@ -57,7 +60,7 @@ function fieldsOf(resource: AnyResource): Field[] {
 function warnings(fields: readonly Field[]): Problem[] {
   return fields
     .filter((field) => field.set)
-    .map(({ path }) => ({ path, message: 'is not translated yet and has no effect', level: 'warning' }))
+    .map(({ path, message = 'is not translated yet and has no effect' }) => ({ path, message, level: 'warning' }))
 }
 
 /** Settings of MeshConfig that change nothing here yet. */
