@@ -254,10 +254,10 @@ function ask(port: number, path: string, options: ConnectionOptions): Promise<Se
 }
 
 async function sslStats(proxy: RunningProxy): Promise<string[]> {
-  const text = await proxy.admin('/stats?filter=%5C.ssl%5C.&usedonly')
+  const text = await proxy.admin('/stats?filter=%5C.ssl%5C.|ssl_socket_factory')
   return text
     .split('\n')
-    .filter((line) => line !== '' && !line.includes('ssl.certificate.'))
+    .filter((line) => line !== '')
     .map((line) => line.replaceAll(String(proxy.ports.listener), 'PORT'))
     .sort()
 }

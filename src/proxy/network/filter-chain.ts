@@ -36,7 +36,7 @@ export class WorkerFilterChain {
   ) {
     this.config = config
     this.drain = new ChainDrain(environment.drain, followsHealth)
-    this.tls = createDownstreamTransportSocket(config.transportSocket, environment.secrets, listener.stats.scope('ssl'))
+    this.tls = createDownstreamTransportSocket(config.transportSocket, environment.secrets, listener.stats)
     const context: WorkerContext = { ...environment.base, drain: this.drain, listener }
     this.factories = config.filters.map((filter) => {
       const extension = environment.registry.get('network_filter', filter.typeUrl) as unknown as NetworkFilterExtension

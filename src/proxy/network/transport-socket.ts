@@ -106,10 +106,10 @@ export function createUpstreamTransportSocket(
 export function createDownstreamTransportSocket(
   parsed: ParsedExtension | null,
   secrets: SecretStore,
-  sslScope: Scope,
+  listenerScope: Scope,
 ): DownstreamTlsFactory | null {
   if (parsed === null || parsed.typeUrl === RawBufferSchema.typeName) return null
-  return new DownstreamTlsFactory(parsed.config as DownstreamTlsConfig, secrets, sslScope)
+  return new DownstreamTlsFactory(parsed.config as DownstreamTlsConfig, secrets, listenerScope)
 }
 
 export interface TransportSocketExtension {

@@ -5,11 +5,11 @@ import type { Scope } from '../../observe/stats.ts'
 import type { ClientTls } from '../connect.ts'
 import type { SocketConnectionInfo } from '../connection-info.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
-import { countHandshake } from './handshake-stats.ts'
 import { openssl, type Pointer } from './openssl/library.ts'
 import type { SecretStore } from './secret-store.ts'
 import { createClientContext, resolveTls, type SslContext } from './secure-context.ts'
 import { SslSocket } from './ssl-socket.ts'
+import { SslStats } from './ssl-stats.ts'
 import type { UpstreamTlsConfig } from './tls-config.ts'
 import { createPeerVerifier, type PeerVerifier } from './verify.ts'
 
@@ -18,7 +18,7 @@ const TLS_1_3 = 0x304
 
 export class UpstreamTlsFactory {
   readonly config: UpstreamTlsConfig
-  readonly stats: Scope
+  readonly stats: SslStats
   private readonly secrets: SecretStore
   private readonly unwatch: (() => void)[] = []
   private context: SslContext | null = null
@@ -32,7 +32,7 @@ export class UpstreamTlsFactory {
   constructor(config: UpstreamTlsConfig, secrets: SecretStore, clusterScope: Scope) {
     this.config = config
     this.secrets = secrets
-    this.stats = clusterScope.scope('ssl')
+    this.stats = new SslStats(clusterScope, 'client')
     const rebuild = (): void => this.rebuild()
     for (const name of new Set([...config.common.certificateSecrets, config.common.validationSecret])) {
       if (name !== '') this.unwatch.push(secrets.watch(name, rebuild))
@@ -103,7 +103,8 @@ export class UpstreamTlsFactory {
       this.replaceContext(createClientContext(this.config.common, resolved, this.config.maxSessionKeys > 0))
       this.verifier = verifier
       this.failure = ''
-      if (this.unwatch.length > 0) this.stats.counter('context_update_by_sds').inc()
+      this.stats.showExpiration(this.config.common, resolved)
+      if (this.unwatch.length > 0) this.stats.contextUpdates.inc()
     } catch (error) {
       // A bad rotation: the context in use stays.
       this.failure = errorText(error)
@@ -127,14 +128,14 @@ class ConnectionTls implements ClientTls {
   }
 
   onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
-    countHandshake(ssl, this.factory.stats)
+    this.factory.stats.countHandshake(ssl)
     info.requestedServerName = this.serverName
     info.applicationProtocols = this.alpnProtocols
     info.negotiatedProtocol = negotiatedAlpn(ssl.pointer!)
   }
 
   onFailure(ssl: SslSocket): void {
-    if (ssl.failureCounter !== null) this.factory.stats.counter(ssl.failureCounter).inc()
+    this.factory.stats.countFailure(ssl)
   }
 }
 

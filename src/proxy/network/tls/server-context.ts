@@ -8,10 +8,10 @@ import type { SocketConnectionInfo } from '../connection-info.ts'
 import type { SecureTransport } from '../secure-transport.ts'
 import { alternativeNames } from '../ssl-info.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
-import { countHandshake } from './handshake-stats.ts'
 import type { SecretStore } from './secret-store.ts'
 import { createServerContext, type ResolvedTls, resolveTls, type SslContext } from './secure-context.ts'
 import { SslSocket } from './ssl-socket.ts'
+import { SslStats } from './ssl-stats.ts'
 import type { CertificateConfig, DownstreamTlsConfig } from './tls-config.ts'
 import { createPeerVerifier, dnsNameMatches, type PeerVerifier } from './verify.ts'
 
@@ -26,17 +26,17 @@ interface Identity {
 export class DownstreamTlsFactory implements SecureTransport {
   private readonly config: DownstreamTlsConfig
   private readonly secrets: SecretStore
-  private readonly stats: Scope
+  private readonly stats: SslStats
   private readonly unwatch: (() => void)[] = []
   private identities: readonly Identity[] = []
   private verifier: PeerVerifier | null = null
   private closed = false
   failure = ''
 
-  constructor(config: DownstreamTlsConfig, secrets: SecretStore, sslScope: Scope) {
+  constructor(config: DownstreamTlsConfig, secrets: SecretStore, listenerScope: Scope) {
     this.config = config
     this.secrets = secrets
-    this.stats = sslScope
+    this.stats = new SslStats(listenerScope, 'server')
     const { common } = config
     const rebuild = (): void => this.rebuild()
     for (const name of new Set([...common.certificateSecrets, common.validationSecret, config.ticketKeysSecret])) {
@@ -53,11 +53,11 @@ export class DownstreamTlsFactory implements SecureTransport {
   createSocket(hello: ClientHello | null): SslSocket | null {
     const context = this.contextFor(hello?.serverName ?? '', hello?.ecdsa ?? true)
     if (context === null) {
-      this.stats.counter('downstream_context_secrets_not_ready').inc()
+      this.stats.secretsNotReady.inc()
       return null
     }
     if (this.config.requireSni && hello !== null && hello.serverName === '') {
-      this.stats.counter('connection_error').inc()
+      this.stats.count('connection_error')
       return null
     }
     // Envoy's choice of a protocol: the server's first that the client offers; none in common goes on without.
@@ -68,12 +68,12 @@ export class DownstreamTlsFactory implements SecureTransport {
   }
 
   onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
-    countHandshake(ssl, this.stats)
+    this.stats.countHandshake(ssl)
     info.negotiatedProtocol = negotiatedAlpn(ssl.pointer!)
   }
 
   onFailure(ssl: SslSocket): void {
-    if (ssl.failureCounter !== null) this.stats.counter(ssl.failureCounter).inc()
+    this.stats.countFailure(ssl)
   }
 
   /** Exact name, one-level wildcard, else the first certificate; ECDSA before RSA where the client can (envoy-contract §16.1). */
@@ -120,7 +120,8 @@ export class DownstreamTlsFactory implements SecureTransport {
       this.replace(this.createIdentities(resolved, ticketKeys))
       this.verifier = verifier
       this.failure = ''
-      if (this.unwatch.length > 0) this.stats.counter('context_update_by_sds').inc()
+      this.stats.showExpiration(this.config.common, resolved)
+      if (this.unwatch.length > 0) this.stats.contextUpdates.inc()
     } catch (error) {
       // A bad rotation: the contexts in use stay.
       this.failure = errorText(error)
