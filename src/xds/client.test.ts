@@ -66,13 +66,9 @@ for (const mode of ['delta', 'sotw'] as const) {
     const conn = handler.connection!
     assert.equal(conn.busy(), false)
     // The same content again is not sent; a partial update is.
-    assert.equal(
-      conn.push(CDS_TYPE, { resources: [clusterResource('a')], removed: [], version: 'v2', full: false }),
-      false,
-    )
-    assert.equal(
-      conn.push(CDS_TYPE, { resources: [clusterResource('c', '3')], removed: ['a'], version: 'v3', full: false }),
-      true,
+    assert.equal(conn.push(CDS_TYPE, { resources: [clusterResource('a')], removed: [], version: 'v2', full: false }), 0)
+    assert.ok(
+      conn.push(CDS_TYPE, { resources: [clusterResource('c', '3')], removed: ['a'], version: 'v3', full: false }) > 0,
     )
     assert.equal(conn.busy(CDS_TYPE), true)
     await until(() => handler.events.length === 4, 'the second ACK')
