@@ -23,6 +23,9 @@ const MAX_KEPT_BYTES = 256 * 1024
 /** How long a full pipe is left alone before the next try. */
 const RETRY_MS = 5
 
+/** How long the end of a process may wait for what its logs are written to. */
+const CLOSE_MS = 1000
+
 /** One open file. Write failures are counted and drop the chunk, as in Envoy: logging must not stop traffic. */
 export class AccessLogFile {
   readonly path: string
@@ -38,7 +41,8 @@ export class AccessLogFile {
   private spare: Buffer | null = null
   private buffered = 0
   private writing = false
-  private closeWhenWritten = false
+  /** Waits for the write that runs. */
+  private onIdle: (() => void) | null = null
 
   constructor(path: string, fd: number, flushBytes: number, stats: FileStats) {
     this.path = path
@@ -93,11 +97,11 @@ export class AccessLogFile {
     })
   }
 
-  closeSync(): void {
+  /** Writes what is queued, after the write that runs: one still on its way would be lost with the process. */
+  async close(): Promise<void> {
+    while (this.writing) await new Promise<void>((resolve) => (this.onIdle = resolve))
     this.flushSync()
-    // A write under way must not meet another file under the same descriptor.
-    if (this.writing) this.closeWhenWritten = true
-    else if (this.fd > 2) closeSync(this.fd)
+    if (this.fd > 2) closeSync(this.fd)
   }
 
   private grow(needed: number): void {
@@ -134,9 +138,8 @@ export class AccessLogFile {
       this.stats.writeTotalBuffered.sub(chunk.length)
       this.giveBack(chunk)
       this.writing = false
-      if (this.closeWhenWritten) {
-        if (this.fd > 2) closeSync(this.fd)
-      } else if (this.buffered >= this.flushBytes) this.flush()
+      this.onIdle?.()
+      if (this.buffered >= this.flushBytes) this.flush()
     })
   }
 }
@@ -184,11 +187,15 @@ export class AccessLogFiles {
     for (const file of this.files.values()) file.reopen()
   }
 
-  /** Writes everything out and closes; the last thing a thread does. */
-  close(): void {
+  /** Writes everything out and closes; the last thing a thread does. Gives up on a reader that takes nothing. */
+  async close(): Promise<void> {
     clearInterval(this.timer)
-    for (const file of this.files.values()) file.closeSync()
+    const files = [...this.files.values()]
     this.files.clear()
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<void>((resolve) => (timer = setTimeout(resolve, CLOSE_MS)))
+    await Promise.race([tooLong, Promise.all(files.map((file) => file.close()))])
+    clearTimeout(timer)
   }
 
   private flushByTimer(): void {

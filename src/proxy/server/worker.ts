@@ -135,7 +135,7 @@ export class DataPlaneWorker {
       case 'close':
         this.listeners.close()
         this.clusters.close()
-        this.files.close()
+        await this.files.close()
         return null
     }
   }

@@ -86,14 +86,24 @@ test('lines are written when the buffer is full, when the timer fires, and at th
   for (let i = 0; i < 10; i++) log.log(context())
   await until(() => store.counter('filesystem.write_completed').value === 1)
   log.log(context())
-  files.close()
+  await files.close()
   assert.equal(readFileSync(path, 'utf8'), 'GET 200 é\n'.repeat(12))
 
   const quick = new AccessLogFiles(10, 1e6, store)
   const other = join(scratch(t), 'b.log')
   quick.open(other).write('line\n')
   await until(() => readFileSync(other, 'utf8') === 'line\n')
-  quick.close()
+  await quick.close()
+})
+
+test('the end waits for the write that runs', async (t) => {
+  const path = join(scratch(t), 'end.log')
+  const files = new AccessLogFiles(3_600_000, 1, new StatsStore())
+  const file = files.open(path)
+  file.write('one\n')
+  file.write('two\n')
+  await files.close()
+  assert.equal(readFileSync(path, 'utf8'), 'one\ntwo\n')
 })
 
 test('reopening goes on in a new file after a rotation', async (t) => {
@@ -112,17 +122,17 @@ test('reopening goes on in a new file after a rotation', async (t) => {
       return false
     }
   })
-  files.close()
+  await files.close()
   assert.match(readFileSync(`${path}.1`, 'utf8'), /^one\n/)
 })
 
-test('an access log that cannot be opened is an error that names it', () => {
+test('an access log that cannot be opened is an error that names it', async () => {
   const files = new AccessLogFiles(1000, 100, new StatsStore())
   assert.throws(
     () => createAccessLog(fileLog({ path: '/nowhere/x.log' }), files, runtime),
     /unable to open file '\/nowhere\/x.log'/,
   )
-  files.close()
+  await files.close()
 })
 
 test('filters choose streams', () => {
@@ -244,7 +254,7 @@ test('what cannot be honoured is refused with its path', () => {
   assert.throws(() => fileLog({ path: '/dev/null' }, extension), /filter "other" is not supported/)
 })
 
-test("Envoy's default format and Istio's print a request without upstream", (t) => {
+test("Envoy's default format and Istio's print a request without upstream", async (t) => {
   const path = join(scratch(t), 'a.log')
   const files = new AccessLogFiles(1000, 1e6, new StatsStore())
   const istio =
@@ -254,7 +264,7 @@ test("Envoy's default format and Istio's print a request without upstream", (t) 
   createAccessLog(fileLog({ path, jsonFormat: { b: '%BYTES_SENT%', a: '%REQ(X)%', c: 'x' } }), files, runtime).log(
     context(),
   )
-  files.close()
+  await files.close()
   assert.deepEqual(readFileSync(path, 'utf8').split('\n'), [
     '[2026-01-02T03:04:05.006Z] "GET /a -" 200 - 0 0 12 - "-" "-" "-" "-" "-"',
     '[2026-01-02T03:04:05.006Z] "GET /a -" 200 - - - "-" 0 0 12 - "-" "-" "-" "-" "-" - - 127.0.0.1:80 10.0.0.9:999 - -',
