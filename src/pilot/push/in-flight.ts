@@ -1,8 +1,9 @@
 // How many proxies may owe acknowledgements at once: what is written but not yet read stays in memory.
-import { availableParallelism } from 'node:os'
-
-/** istiod's PILOT_PUSH_THROTTLE by default: 15 and 5 for each CPU, at most 100. */
-export const DEFAULT_PUSH_LIMIT = Math.min(15 + 5 * availableParallelism(), 100)
+/**
+ * The most that istiod's PILOT_PUSH_THROTTLE allows by default, whatever the number of CPUs: proxies are sent the same
+ * bytes, so that many at once cost little memory, and each waits for its round trips alone.
+ */
+export const DEFAULT_PUSH_LIMIT = 100
 
 /** The proxies that were sent something and have not acknowledged all of it. */
 export class InFlight<T extends object> {
