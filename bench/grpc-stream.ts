@@ -7,12 +7,15 @@ const ACK = 1
 const END_STREAM = 1
 const END_HEADERS = 4
 const HEADER_BYTES = 9
+const EMPTY = Buffer.alloc(0)
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 /** As large as can be: like Envoy's, one response never waits for window updates. */
 const WINDOW = 2 ** 31 - 1
 /** The windows are filled up again when this much has been read. */
 const REFILL_BYTES = 2 ** 26
 
+/** What all connections read into, one after the other. */
+const readBuffer = Buffer.allocUnsafeSlow(256 * 1024)
 /** Message buffers in reuse: large ones are expensive to get and to give back. */
 const pool: Buffer[] = []
 
@@ -27,7 +30,12 @@ export interface StreamEvents {
 export class GrpcStream {
   readonly #socket: Socket
   readonly #events: StreamEvents
-  #rest: Buffer | null = null
+  readonly #header = Buffer.alloc(HEADER_BYTES)
+  #headerFilled = 0
+  /** Bytes of the frame at hand that have not come yet; -1: its header has not come yet. */
+  #remaining = -1
+  /** The frame at hand, unless it is DATA. */
+  #payload: Buffer[] = []
   #message: Buffer | null = null
   #length = 0
   #filled = 0
@@ -39,8 +47,18 @@ export class GrpcStream {
   constructor(target: string, path: string, events: StreamEvents) {
     const colon = target.lastIndexOf(':')
     this.#events = events
-    this.#socket = connect({ host: target.slice(0, colon), port: Number(target.slice(colon + 1)), noDelay: true })
-    this.#socket.on('data', (chunk) => this.#read(chunk))
+    this.#socket = connect({
+      host: target.slice(0, colon),
+      port: Number(target.slice(colon + 1)),
+      noDelay: true,
+      onread: {
+        buffer: readBuffer,
+        callback: (length) => {
+          this.#read(readBuffer, length)
+          return true
+        },
+      },
+    })
     this.#socket.on('error', (error) => this.#end(error.message))
     this.#socket.on('close', () => this.#end('connection closed'))
     const settings = Buffer.alloc(6)
@@ -79,28 +97,41 @@ export class GrpcStream {
     this.#events.onEnd(reason)
   }
 
-  #read(chunk: Buffer): void {
-    const bytes = this.#rest === null ? chunk : Buffer.concat([this.#rest, chunk])
-    let at = 0
-    while (bytes.length - at >= HEADER_BYTES && !this.#ended) {
-      const end = at + HEADER_BYTES + bytes.readUIntBE(at, 3)
-      if (end > bytes.length) break
-      this.#take(bytes[at + 3]!, bytes[at + 4]!, bytes, at + HEADER_BYTES, end)
-      at = end
+  #read(bytes: Buffer, length: number): void {
+    for (let at = 0; at < length && !this.#ended; ) {
+      if (this.#remaining < 0) {
+        const take = Math.min(HEADER_BYTES - this.#headerFilled, length - at)
+        bytes.copy(this.#header, this.#headerFilled, at, at + take)
+        this.#headerFilled += take
+        at += take
+        if (this.#headerFilled < HEADER_BYTES) return
+        this.#remaining = this.#header.readUIntBE(0, 3)
+      } else {
+        const take = Math.min(this.#remaining, length - at)
+        if (this.#header[3] === FRAME.data) this.#data(bytes, at, at + take)
+        else this.#payload.push(Buffer.from(bytes.subarray(at, at + take)))
+        this.#remaining -= take
+        at += take
+      }
+      if (this.#remaining === 0) this.#frameEnded()
     }
-    this.#rest = at < bytes.length ? bytes.subarray(at) : null
   }
 
-  #take(type: number, flags: number, bytes: Buffer, start: number, end: number): void {
+  #frameEnded(): void {
+    const type = this.#header[3]!
+    const flags = this.#header[4]!
+    const payload = this.#payload.length === 0 ? EMPTY : Buffer.concat(this.#payload)
+    this.#remaining = -1
+    this.#headerFilled = 0
+    if (this.#payload.length > 0) this.#payload = []
     if (type === FRAME.data) {
-      this.#data(bytes, start, end)
-      this.#unrefilled += end - start
+      this.#unrefilled += this.#header.readUIntBE(0, 3)
       if (this.#unrefilled >= REFILL_BYTES) {
         for (const stream of [0, 1]) this.#frame(FRAME.windowUpdate, 0, stream, uint32(this.#unrefilled))
         this.#unrefilled = 0
       }
-    } else if (type === FRAME.settings && !(flags & ACK)) this.#frame(FRAME.settings, ACK, 0, Buffer.alloc(0))
-    else if (type === FRAME.ping && !(flags & ACK)) this.#frame(FRAME.ping, ACK, 0, bytes.subarray(start, end))
+    } else if (type === FRAME.settings && !(flags & ACK)) this.#frame(FRAME.settings, ACK, 0, EMPTY)
+    else if (type === FRAME.ping && !(flags & ACK)) this.#frame(FRAME.ping, ACK, 0, payload)
     if (type === FRAME.rstStream || type === FRAME.goaway) this.#end(`frame of type ${type}`)
     else if ((type === FRAME.data || type === FRAME.headers) && flags & END_STREAM) this.#end('stream ended')
   }
