@@ -32,7 +32,7 @@ spec:
       headers: {response: {set: {x-round: "${round}"}}}
 `
 
-/** Runs in the container of productpage: asks ratings through the sidecar, says when an answer differs from the last. */
+/** Runs in the container of productpage until its input ends: asks ratings through the sidecar, says when an answer differs from the last. */
 const POLLER = `
 const http = require('node:http')
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -48,6 +48,7 @@ const ask = () => {
   }).on('error', () => setTimeout(ask, 5))
 }
 ask()
+process.stdin.on('end', () => process.exit()).resume()
 `
 
 const mesh = values.dir && values.home ? null : await startMesh()
@@ -59,9 +60,9 @@ try {
     process.execPath,
     [
       join(import.meta.dirname, '../bin/outrigger.js'),
-      ...['exec', 'deploy/productpage-v1', '-c', 'productpage', '--', process.execPath, '-e', POLLER],
+      ...['exec', '-i', 'deploy/productpage-v1', '-c', 'productpage', '--', process.execPath, '-e', POLLER],
     ],
-    { env: { ...process.env, OUTRIGGER_HOME: home }, stdio: ['ignore', 'pipe', 'inherit'] },
+    { env: { ...process.env, OUTRIGGER_HOME: home }, stdio: ['pipe', 'pipe', 'inherit'] },
   )
   const seen = new Map<number, number>()
   const requests: number[] = []
@@ -82,7 +83,8 @@ try {
   console.log(`file saved to first changed response, ${changes} changes: ${quantiles(times)}`)
   console.log(`of it the request that showed it: ${quantiles(requests)}`)
 } finally {
-  poller?.kill()
+  // The poller ends with its input; a killed `exec` would leave it behind.
+  poller?.stdin?.end()
   rmSync(join(dir, FILE), { force: true })
   mesh?.close()
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The project's own measurements. usage: bash bench/run.sh [pilot|codecs|dataplane|profile|connections|memory] [OPTION...]
+# The project's own measurements. usage: bash bench/run.sh [pilot|propagation|codecs|dataplane|profile|connections|memory] [OPTION...]
 # pilot: a mesh of a thousand services, 50 and 200 delta-ADS clients; time from a saved file to the last acknowledgement.
+# propagation: from a saved file to the first changed response through a sidecar, on the running Bookinfo; as root.
 # dataplane: CPU, latency and memory of the proxy beside Envoy under load; options: see bench/dataplane.ts.
 # profile: a CPU profile of the proxy under load and the functions that cost most.
 # connections: memory of 10,000 idle connections and the time to start, beside Envoy.
@@ -13,6 +14,9 @@ case "${1:-pilot}" in
   pilot)
     node bench/pilot.ts --services 1000 --clients 50
     node bench/pilot.ts --services 1000 --clients 200 --rounds 5
+    ;;
+  propagation)
+    node bench/propagation.ts "${@:2}"
     ;;
   codecs)
     node bench/codecs.ts
@@ -30,7 +34,7 @@ case "${1:-pilot}" in
     bash bench/memory.sh "${@:2}"
     ;;
   *)
-    echo "unknown measurement \"$1\": there are pilot, codecs, dataplane, profile, connections and memory" >&2
+    echo "unknown measurement \"$1\": there are pilot, propagation, codecs, dataplane, profile, connections and memory" >&2
     exit 64
     ;;
 esac
