@@ -130,7 +130,7 @@ async function run(
         .replaceAll(id, 'ID')
         .replace(/^(x-envoy-upstream-service-time|x-envoy-expected-rq-timeout-ms): \d+$/, '$1: N')
         .replace(/^date: .* \d\d\d\d \d\d:\d\d:\d\d GMT$/, (d) => (d.includes('1970') ? d : 'date: NOW'))
-        .replace(/^x-request-id: (?!1111).*/, 'x-request-id: ID')
+        .replace(/^x-request-id: (?!11111111-2222).*/, 'x-request-id: ID')
         .replace(`127.0.0.1:${proxy.ports.listener}`, 'LISTENER'),
     )
   return {
