@@ -1,9 +1,32 @@
 // Runs node:test over the unit tests beside the code, the fuzz tests and the whole-system tests.
 // usage: node scripts/test.mjs [unit|fuzz|system|interop|PATH...]   (default: unit, fuzz and system)
+//   --seed N       interop and fuzz: other generated cases
+//   --count N      interop: requests of each differential run, edits of the configuration
+//   --minutes N    fuzz: runs that long instead of a fixed number of cases
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 
 const args = process.argv.slice(2)
+
+/** Takes `--name value` out of the arguments. */
+function option(name) {
+  const at = args.indexOf(`--${name}`)
+  if (at < 0) return undefined
+  const [, value] = args.splice(at, 2)
+  if (!/^\d+(\.\d+)?$/.test(value ?? '')) {
+    console.error(`test: --${name} needs a number`)
+    process.exit(1)
+  }
+  return value
+}
+const [seed, count, minutes] = ['seed', 'count', 'minutes'].map(option)
+const env = { ...process.env }
+if (seed) Object.assign(env, { INTEROP_SEED: seed, FUZZ_SEED: seed })
+if (count) Object.assign(env, { INTEROP_REQUESTS: count, INTEROP_EDITS: count })
+const fuzzFiles = globSync('test/fuzz/**/*.test.ts').length
+if (minutes) env.FUZZ_SECONDS = String(Math.round((Number(minutes) * 60) / fuzzFiles))
+// A long run is meant to be long.
+const timeoutMs = minutes ? Number(minutes) * 60_000 + 300_000 : count ? 3_600_000 : 300_000
 const flags = args.filter((a) => a.startsWith('-'))
 const words = args.filter((a) => !a.startsWith('-'))
 const sets = {
@@ -24,7 +47,8 @@ if (files.length === 0) {
 }
 // System tests share the machine's two cores and start whole meshes: one file at a time.
 const concurrency = words.includes('system') || words.length === 0 ? ['--test-concurrency=2'] : []
-const run = spawnSync(process.execPath, ['--test', '--test-timeout=300000', ...concurrency, ...flags, ...files], {
+const run = spawnSync(process.execPath, ['--test', `--test-timeout=${timeoutMs}`, ...concurrency, ...flags, ...files], {
   stdio: 'inherit',
+  env,
 })
 process.exit(run.status ?? 1)

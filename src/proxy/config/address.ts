@@ -23,6 +23,8 @@ export function parseAddress(message: AddressMessage, path: string): Address {
   const socket = address.value
   if (socket.protocol !== SocketAddress_Protocol.TCP)
     throw new ConfigError(`${path}.socket_address.protocol`, 'only TCP is supported by this proxy')
+  if (socket.resolverName !== '')
+    throw new ConfigError(`${path}.socket_address.resolver_name`, `Unknown address resolver: ${socket.resolverName}`)
   if (isIP(socket.address) === 0)
     throw new ConfigError(`${path}.socket_address.address`, `malformed IP address: ${socket.address}`)
   if (socket.portSpecifier.case === 'namedPort')

@@ -54,10 +54,12 @@ export interface Dependencies {
   readonly routes: Map<string, ConfigSource | undefined>
   /** Name → where to ask for it (undefined: a static secret). */
   readonly secrets: Map<string, ConfigSource | undefined>
+  /** Name → the field that wants it to be there. */
+  readonly clusters: Map<string, string>
 }
 
 export function noDependencies(): Dependencies {
-  return { routes: new Map(), secrets: new Map() }
+  return { routes: new Map(), secrets: new Map(), clusters: new Map() }
 }
 
 /** The ParseContext of one resource (a listener, a cluster, …). */
@@ -74,6 +76,7 @@ export function createParseContext(
     unpack: (any, desc) => unpackAs(any, desc, path),
     needsRoute: (name, source) => void dependencies.routes.set(name, source),
     needsSecret: (name, source) => void dependencies.secrets.set(name, source),
+    needsCluster: (name, field) => void dependencies.clusters.set(name, field),
   }
 }
 

@@ -39,6 +39,8 @@ export interface ParseContext {
   needsRoute(name: string, source?: ConfigSource): void
   /** `source`: its sds_config; absent for a static secret. */
   needsSecret(name: string, source?: ConfigSource): void
+  /** A cluster that must be known now. `field`: the path for the error. */
+  needsCluster(name: string, field: string): void
 }
 
 export type ExtensionCategory =

@@ -72,8 +72,15 @@ function oneofCheck(oneof: DescOneof): FieldCheck {
   }
 }
 
+/** Envoy 1.40 has no such rule any more; the descriptors here still carry it. */
+const RULES_GONE: ReadonlySet<string> = new Set([
+  'envoy.config.core.v3.RuntimeUInt32.runtime_key',
+  'envoy.config.core.v3.RuntimeFeatureFlag.runtime_key',
+])
+
 function fieldCheck(field: DescField): FieldCheck | undefined {
-  const rules = hasOption(field, fieldRules) ? getOption(field, fieldRules) : undefined
+  const gone = RULES_GONE.has(`${field.parent.typeName}.${field.name}`)
+  const rules = !gone && hasOption(field, fieldRules) ? getOption(field, fieldRules) : undefined
   if (field.fieldKind === 'list') return listCheck(field, rules)
   if (field.fieldKind === 'map') return mapCheck(field, rules)
   if (field.fieldKind === 'message') return messageFieldCheck(field, rules)
@@ -91,6 +98,7 @@ function messageFieldCheck(field: DescField & { fieldKind: 'message' }, rules: F
   const required = !field.oneof && (rules?.message?.required === true || isRequired(rules))
   const skip = rules?.message?.skip === true
   const check = rules && wrapperCheck(field.message, rules)
+  const duration = field.message.typeName === 'google.protobuf.Duration'
   const nested = skip ? undefined : plan(field.message)
   return (message, path) => {
     if (!message.isSet(field)) {
@@ -98,9 +106,18 @@ function messageFieldCheck(field: DescField & { fieldKind: 'message' }, rules: F
       return
     }
     const value = message.get(field)
+    if (duration) checkDuration((value as ReflectMessage).message as Duration, join(path, field.name))
     check?.(value, join(path, field.name))
     if (nested && nested.checks.length > 0) checkMessage(nested, value as ReflectMessage, join(path, field.name))
   }
+}
+
+/** Envoy counts in signed 64-bit nanoseconds, and knows no time before now. */
+const MAX_DURATION_S = 9_223_372_036n
+
+function checkDuration({ seconds, nanos }: Duration, path: string): void {
+  if (seconds < 0n || nanos < 0) throw new ConfigError(path, 'Expected positive duration')
+  if (seconds >= MAX_DURATION_S || nanos > 999_999_999) throw new ConfigError(path, 'Duration out-of-range')
 }
 
 function isRequired(rules: FieldRules | undefined): boolean {

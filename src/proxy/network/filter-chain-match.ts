@@ -100,7 +100,6 @@ function addSources(
       )
       for (const port of orAny(match.sourcePorts, NO_PORT)) {
         const other = sourcePorts.get(port)
-        if (other === chain) continue
         if (other !== undefined) {
           throw new ConfigError(
             path,

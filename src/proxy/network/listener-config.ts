@@ -141,6 +141,12 @@ export function parseListener(message: Listener, context: ParseContext, registry
     ? parseFilterChain(message.defaultFilterChain, context.at('default_filter_chain'), registry)
     : null
   const socket = message.address.address.case === 'socketAddress' ? message.address.address.value : null
+  if (socket?.ipv4Compat && addresses[0]!.ip !== '::' && !addresses[0]!.ip.startsWith('::ffff:')) {
+    throw new ConfigError(
+      context.at('address.socket_address.ipv4_compat').path,
+      `Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: ${addresses[0]!.text}`,
+    )
+  }
   const { freebind, transparent, ...rest } = message
   return {
     name: message.name,

@@ -39,6 +39,7 @@ export const DEFAULT_TAGS: readonly TagRule[] = [
   tag('ssl_cipher', `^listener\\..*?\\.ssl\\.cipher(\\.(${CIPHER}))$`),
   { name: 'cipher_suite', regex: `^cluster\\.${WORD}\\.ssl\\.ciphers(\\.(${CIPHER}))$`, fixedValue: null },
   word('grpc_bridge_service', 'cluster.*.grpc.$.'),
+  tag('rbac_prefix', `^((${WORD})\\.)rbac\\.`),
   word('tcp_prefix', 'tcp.$.'),
   word('udp_prefix', 'udp.$.'),
   word('clientssl_prefix', 'auth.clientssl.$.'),

@@ -91,6 +91,12 @@ function parsePermission({ rule }: Permission, path: string): Condition {
     case 'destinationPort':
       return { kind: 'destination_port', start: rule.value, end: rule.value + 1 }
     case 'destinationPortRange':
+      if (rule.value.start >= rule.value.end) {
+        throw new ConfigError(
+          `${path}.destination_port_range`,
+          `range start ${rule.value.start} cannot be greater or equal than range end ${rule.value.end}`,
+        )
+      }
       return { kind: 'destination_port', start: rule.value.start, end: rule.value.end }
     case 'metadata':
       return { kind: 'metadata', matcher: parseMetadataMatcher(rule.value, `${path}.metadata`) }

@@ -10,6 +10,7 @@ import {
   type RouteAction_HashPolicy,
   RouteAction_InternalRedirectAction,
   type RouteAction_RequestMirrorPolicy,
+  RouteAction_RequestMirrorPolicySchema,
   RouteActionSchema,
   type WeightedCluster,
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
@@ -52,7 +53,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'regex_rewrite', 'path_rewrite_policy', 'path_rewrite', 'host_rewrite', 'host_rewrite_literal', 'auto_host_rewrite', 'host_rewrite_header',
   'host_rewrite_path_regex', 'append_x_forwarded_host', 'timeout', 'idle_timeout', 'retry_policy', 'request_mirror_policies',
   'priority', 'rate_limits', 'include_vh_rate_limits', 'hash_policy', 'cors', 'max_grpc_timeout', 'grpc_timeout_offset',
-  'upgrade_configs', 'internal_redirect_policy', 'internal_redirect_action', 'max_internal_redirects', 'hedge_policy',
+  'upgrade_configs', 'internal_redirect_policy', 'internal_redirect_action', 'hedge_policy',
   'max_stream_duration',
 ]) // biome-ignore format: one list
 
@@ -109,7 +110,9 @@ export function parseRouteAction(
     priority: action.priority === RoutingPriority.HIGH ? 'HIGH' : 'DEFAULT',
     rateLimits: parseRateLimits(action.rateLimits, context),
     includeVhRateLimits: action.includeVhRateLimits ?? false,
-    hashPolicies: action.hashPolicy.map((policy, i) => parseHashPolicy(policy, context.at(`hash_policy[${i}]`))),
+    hashPolicies: action.hashPolicy.flatMap(
+      (policy, i) => parseHashPolicy(policy, context.at(`hash_policy[${i}]`)) ?? [],
+    ),
     maxGrpcTimeoutMs: maybeMs(action.maxGrpcTimeout),
     grpcTimeoutOffsetMs: maybeMs(action.grpcTimeoutOffset),
     hasMaxStreamDuration: stream !== undefined,
@@ -141,6 +144,11 @@ function parseClusterSpecifier(
   }
 }
 
+function weightOf(weight: number | undefined, context: ParseContext): number {
+  if (weight === undefined) throw new ConfigError(context.at('weight').path, "Field 'weight' is missing")
+  return weight
+}
+
 function parseWeighted(weighted: WeightedCluster, clusters: Set<string>, context: ParseContext): ClusterSpecifierData {
   const entries = weighted.clusters.map((cluster, i) => {
     const at = context.at(`clusters[${i}]`)
@@ -151,7 +159,7 @@ function parseWeighted(weighted: WeightedCluster, clusters: Set<string>, context
     return {
       name: cluster.name,
       clusterHeader: cluster.clusterHeader.toLowerCase(),
-      weight: cluster.weight ?? 0,
+      weight: weightOf(cluster.weight, at),
       metadataMatch: parseLbMetadata(cluster.metadataMatch),
       requestHeaders: parseHeaderMutations(cluster.requestHeadersToAdd, cluster.requestHeadersToRemove, 'request', at),
       responseHeaders: parseHeaderMutations(
@@ -247,6 +255,10 @@ function parseHostRewrite(action: RouteAction, context: ParseContext): HostRewri
  * request_mirror_policies of a route, virtual host or route configuration. trace_sampled says whether the copy's span is
  * sampled; copies get no span here, so either answer holds.
  */
+const MIRROR_FIELDS: ReadonlySet<string> = new Set([
+  'cluster', 'cluster_header', 'runtime_fraction', 'trace_sampled', 'disable_shadow_host_suffix_append',
+]) // biome-ignore format: one list
+
 export function parseMirrors(
   policies: readonly RouteAction_RequestMirrorPolicy[],
   clusters: Set<string>,
@@ -254,6 +266,7 @@ export function parseMirrors(
 ): MirrorData[] {
   return policies.map((policy, i) => {
     const at = context.at(`request_mirror_policies[${i}]`)
+    refuseUnsupported(RouteAction_RequestMirrorPolicySchema, policy, MIRROR_FIELDS, at.path)
     if ((policy.cluster === '') === (policy.clusterHeader === '')) {
       throw new ConfigError(at.path, 'exactly one of cluster, cluster_header must be set')
     }
@@ -272,7 +285,8 @@ export function parseMirrors(
   })
 }
 
-function parseHashPolicy(policy: RouteAction_HashPolicy, context: ParseContext): HashPolicyData {
+/** null: a policy that hashes nothing. */
+function parseHashPolicy(policy: RouteAction_HashPolicy, context: ParseContext): HashPolicyData | null {
   const { policySpecifier: specifier, terminal } = policy
   switch (specifier.case) {
     case 'header': {
@@ -294,13 +308,7 @@ function parseHashPolicy(policy: RouteAction_HashPolicy, context: ParseContext):
         attributes: specifier.value.attributes.map(({ name, value }) => ({ name, value })),
       }
     case 'connectionProperties':
-      if (!specifier.value.sourceIp) {
-        throw new ConfigError(
-          context.at('connection_properties').path,
-          'source_ip must be true: there is no other property',
-        )
-      }
-      return { kind: 'source_ip', terminal }
+      return specifier.value.sourceIp ? { kind: 'source_ip', terminal } : null
     case 'queryParameter':
       return { kind: 'query_parameter', terminal, name: specifier.value.name }
     case 'filterState':

@@ -6,7 +6,7 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import { createParseContext, type ExtensionRegistry, noDependencies } from '../config/extension-registry.ts'
-import type { Gauge, Scope } from '../observe/stats.ts'
+import type { Counter, Gauge, Scope } from '../observe/stats.ts'
 import type { ClusterData, EndpointsData } from '../upstream/config.ts'
 import { parseCluster } from '../upstream/parse-cluster.ts'
 import { parseEndpoints } from '../upstream/parse-endpoints.ts'
@@ -49,6 +49,7 @@ export class ClusterResources {
   private readonly active = new Map<string, KnownCluster>()
   private readonly warmingClusters = new Map<string, KnownCluster>()
   private readonly assignments = new Map<string, { data: EndpointsData; dump: DumpedResource }>()
+  private readonly changes: { readonly added: Counter; readonly modified: Counter; readonly removed: Counter }
   private readonly activeGauge: Gauge
   private readonly warmingGauge: Gauge
   private onIdle: (() => void)[] = []
@@ -73,6 +74,11 @@ export class ClusterResources {
     this.unknown = unknown
     this.log = log
     const scope = stats.scope('cluster_manager')
+    this.changes = {
+      added: scope.counter('cluster_added'),
+      modified: scope.counter('cluster_modified'),
+      removed: scope.counter('cluster_removed'),
+    }
     this.activeGauge = scope.gauge('active_clusters')
     this.warmingGauge = scope.gauge('warming_clusters')
   }
@@ -88,6 +94,11 @@ export class ClusterResources {
       warm.catch((error: unknown) =>
         this.log.error({ cluster: resource.name, reason: errorText(error) }, 'cluster could not be applied'),
       )
+  }
+
+  /** Serving or on its way. */
+  knows(name: string): boolean {
+    return this.active.has(name) || this.warmingClusters.has(name)
   }
 
   /** One CDS response; returns the NACK reason or null. Good clusters of a bad response are applied all the same. */
@@ -216,6 +227,7 @@ export class ClusterResources {
   /** Resolves when the workers have the cluster; rejects when one refuses it. */
   private warm(known: KnownCluster, needs: readonly Need[]): Promise<void> {
     const { name } = known.data
+    ;(this.active.has(name) || this.warmingClusters.has(name) ? this.changes.modified : this.changes.added).inc()
     this.warmingClusters.set(name, known)
     this.countClusters()
     return new Promise((resolve, reject) => {
@@ -246,6 +258,7 @@ export class ClusterResources {
     this.warming.cancel(`cluster ${name}`)
     this.warmingClusters.delete(name)
     this.active.delete(name)
+    this.changes.removed.inc()
     const service = known.data.edsServiceName
     const others = [...this.active.values(), ...this.warmingClusters.values()]
     if (known.data.type === 'EDS' && !others.some((c) => c.data.type === 'EDS' && c.data.edsServiceName === service)) {

@@ -51,6 +51,7 @@ export class ListenerResources {
   private readonly warming: Warming
   private readonly secrets: SecretResources
   private readonly routes: RouteResources
+  private readonly knowsCluster: (name: string) => boolean
   private readonly unknown: UnknownFields
   private readonly log: Logger
   private readonly stats: Stats
@@ -66,6 +67,7 @@ export class ListenerResources {
     warming: Warming,
     secrets: SecretResources,
     routes: RouteResources,
+    knowsCluster: (name: string) => boolean,
     unknown: UnknownFields,
     log: Logger,
     stats: Scope,
@@ -75,6 +77,7 @@ export class ListenerResources {
     this.warming = warming
     this.secrets = secrets
     this.routes = routes
+    this.knowsCluster = knowsCluster
     this.unknown = unknown
     this.log = log
     const scope = stats.scope('listener_manager')
@@ -184,6 +187,8 @@ export class ListenerResources {
     const dependencies = noDependencies()
     const config = parseListener(message, createParseContext(this.registry, dependencies), this.registry)
     this.checkAddress(config)
+    for (const [name, field] of dependencies.clusters)
+      if (!this.knowsCluster(name)) throw new ConfigError(field, `route: unknown cluster '${name}'`)
     const needs: Need[] = []
     for (const [name, source] of dependencies.secrets) {
       this.secrets.need(name, source)

@@ -194,7 +194,8 @@ function inline(text: string): { specifier: { case: 'inlineBytes'; value: Uint8A
 }
 
 /** Throws ConfigError. */
-function parseSecret(resource: IncomingResource): Secret {
+/** Throws ConfigError for a secret that is none. */
+export function parseSecret(resource: IncomingResource): Secret {
   const message: SecretMessage = decodeResource(SecretSchema, resource)
   const { type } = message
   const secret: Secret = { name: resource.name, certificate: null, validation: null, ticketKeys: null }

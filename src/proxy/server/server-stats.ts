@@ -57,9 +57,9 @@ export class ServerStats {
     server.gauge('hot_restart_epoch').set(0)
     server.gauge('version').set(Number.parseInt(PROXY_VERSION.replaceAll('.', ''), 10))
     // What can never move here, but dashboards ask for: we have no hot restart and no debug build.
-    for (const name of ['parent_connections', 'static_unknown_fields', 'wip_protos']) {
-      server.gauge(name).set(0)
-    }
+    server.gauge('parent_connections').set(0)
+    server.gauge('compilation_settings.fips_mode').set(0)
+    for (const name of ['static_unknown_fields', 'wip_protos', 'envoy_notifications']) server.counter(name)
     server.gauge('seconds_until_first_ocsp_response_expiring').set(0)
     server.counter('debug_assertion_failures')
     server.counter('envoy_bug_failures')

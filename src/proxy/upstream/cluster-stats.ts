@@ -16,6 +16,8 @@ export class CodeCounters {
   constructor(scope: Scope, prefix: string) {
     this.scope = scope
     this.prefix = prefix
+    // Envoy makes this one with the cluster, the others with the first answer.
+    if (prefix === '') this.completed = scope.counter('upstream_rq_completed')
   }
 
   count(status: number): void {
@@ -26,6 +28,23 @@ export class CodeCounters {
     this.classes[group].inc()
     this.codes[status] ??= this.scope.counter(`${this.prefix}upstream_rq_${status}`)
     this.codes[status].inc()
+  }
+}
+
+/** `zone.<from>.<to>.*`: answers between two zones. */
+class ZoneStats {
+  readonly codes: CodeCounters
+  private readonly scope: Scope
+  private time: Histogram | null = null
+
+  constructor(scope: Scope) {
+    this.scope = scope
+    this.codes = new CodeCounters(scope, '')
+  }
+
+  recordTime(ms: number): void {
+    this.time ??= this.scope.histogram('upstream_rq_time', 'ms')
+    this.time.record(ms)
   }
 }
 
@@ -65,15 +84,14 @@ export class ClusterStats {
   readonly rqActiveOverflow: Counter
   readonly rqCancelled: Counter
   readonly rqMaintenanceMode: Counter
-  readonly rqDropOverload: Counter
   readonly rqTimeout: Counter
   readonly rqMaxDurationReached: Counter
   readonly rqPerTryTimeout: Counter
   readonly rqPerTryIdleTimeout: Counter
   readonly rqRxReset: Counter
   readonly rqTxReset: Counter
+  readonly rqRxResetNoError: Counter
   readonly rqPerCx: Histogram
-  readonly rqTime: Histogram
   readonly rqRetry: Counter
   readonly rqRetryBackoffExponential: Counter
   readonly rqRetryBackoffRatelimited: Counter
@@ -113,13 +131,16 @@ export class ClusterStats {
   readonly lbSubsetsSelected: Counter
   readonly lbSubsetsFallback: Counter
   readonly lbSubsetsFallbackPanic: Counter
-  readonly lbSubsetsSingleHostDuplicate: Counter
   private readonly finalCodes: CodeCounters
   private readonly retriedCodes: CodeCounters
   private readonly canaryCodes: CodeCounters
   private readonly internalCodes: CodeCounters
   private readonly externalCodes: CodeCounters
+  /** From this proxy's zone to the zone of hosts, by that zone. */
+  private readonly zones = new Map<string, ZoneStats>()
+  private readonly localZone: string
   private http2Stats: Http2Stats | null = null
+  private finalTime: Histogram | null = null
   private canaryTime: Histogram | null = null
   private internalTime: Histogram | null = null
   private externalTime: Histogram | null = null
@@ -128,8 +149,10 @@ export class ClusterStats {
   readonly sizes: SizeStats | null
   readonly budgets: BudgetStats | null
 
-  constructor(scope: Scope, tracked: TrackedStatsData) {
+  /** `localZone`: of this proxy, '' = unknown. */
+  constructor(scope: Scope, tracked: TrackedStatsData, localZone: string) {
     this.scope = scope
+    this.localZone = localZone
     this.sizes = tracked.sizes ? createSizeStats(scope) : null
     this.budgets = tracked.timeoutBudgets ? createBudgetStats(scope) : null
     this.cxTotal = scope.counter('upstream_cx_total')
@@ -166,15 +189,14 @@ export class ClusterStats {
     this.rqActiveOverflow = scope.counter('upstream_rq_active_overflow')
     this.rqCancelled = scope.counter('upstream_rq_cancelled')
     this.rqMaintenanceMode = scope.counter('upstream_rq_maintenance_mode')
-    this.rqDropOverload = scope.counter('upstream_rq_drop_overload')
     this.rqTimeout = scope.counter('upstream_rq_timeout')
     this.rqMaxDurationReached = scope.counter('upstream_rq_max_duration_reached')
     this.rqPerTryTimeout = scope.counter('upstream_rq_per_try_timeout')
     this.rqPerTryIdleTimeout = scope.counter('upstream_rq_per_try_idle_timeout')
     this.rqRxReset = scope.counter('upstream_rq_rx_reset')
     this.rqTxReset = scope.counter('upstream_rq_tx_reset')
+    this.rqRxResetNoError = scope.counter('upstream_rq_rx_reset_no_error')
     this.rqPerCx = scope.histogram('upstream_rq_per_cx', 'unspecified')
-    this.rqTime = scope.histogram('upstream_rq_time', 'ms')
     this.rqRetry = scope.counter('upstream_rq_retry')
     this.rqRetryBackoffExponential = scope.counter('upstream_rq_retry_backoff_exponential')
     this.rqRetryBackoffRatelimited = scope.counter('upstream_rq_retry_backoff_ratelimited')
@@ -214,7 +236,6 @@ export class ClusterStats {
     this.lbSubsetsSelected = scope.counter('lb_subsets_selected')
     this.lbSubsetsFallback = scope.counter('lb_subsets_fallback')
     this.lbSubsetsFallbackPanic = scope.counter('lb_subsets_fallback_panic')
-    this.lbSubsetsSingleHostDuplicate = scope.counter('lb_subsets_single_host_per_subset_duplicate')
     this.finalCodes = new CodeCounters(scope, '')
     this.retriedCodes = new CodeCounters(scope, 'retry.')
     this.canaryCodes = new CodeCounters(scope, 'canary.')
@@ -228,8 +249,9 @@ export class ClusterStats {
     return this.http2Stats
   }
 
-  /** A response that went downstream. */
-  countResponse(status: number, internal: boolean, canary: boolean): void {
+  /** A response that went downstream. `zone`: of the host that gave it, '' = none or unknown. */
+  countResponse(status: number, internal: boolean, canary: boolean, zone: string): void {
+    if (zone !== '' && this.localZone !== '') this.zone(zone).codes.count(status)
     this.finalCodes.count(status)
     if (canary) this.canaryCodes.count(status)
     if (internal) this.internalCodes.count(status)
@@ -241,8 +263,18 @@ export class ClusterStats {
     this.retriedCodes.count(status)
   }
 
-  recordTime(ms: number, internal: boolean, canary: boolean): void {
-    this.rqTime.record(ms)
+  private zone(zone: string): ZoneStats {
+    let stats = this.zones.get(zone)
+    if (stats === undefined) {
+      stats = new ZoneStats(this.scope.scope(`zone.${this.localZone}.${zone}`))
+      this.zones.set(zone, stats)
+    }
+    return stats
+  }
+
+  recordTime(ms: number, internal: boolean, canary: boolean, zone: string): void {
+    ;(this.finalTime ??= this.scope.histogram('upstream_rq_time', 'ms')).record(ms)
+    if (zone !== '' && this.localZone !== '') this.zone(zone).recordTime(ms)
     if (canary) (this.canaryTime ??= this.scope.histogram('canary.upstream_rq_time', 'ms')).record(ms)
     if (internal) (this.internalTime ??= this.scope.histogram('internal.upstream_rq_time', 'ms')).record(ms)
     else (this.externalTime ??= this.scope.histogram('external.upstream_rq_time', 'ms')).record(ms)

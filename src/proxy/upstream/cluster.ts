@@ -59,7 +59,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.maintenanceKey = `upstream.maintenance_mode.${data.name}`
     this.context = context
     this.scope = context.stats.scope(`cluster.${data.statName}`)
-    this.stats = new ClusterStats(this.scope, data.trackedStats)
+    this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone)
     this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.plainSocket = createUpstreamTransportSocket(data.transportSocket, context.secrets, this.scope)

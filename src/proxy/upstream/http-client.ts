@@ -2,6 +2,7 @@
 
 import { type RequestEncoder, type ResponseDecoder, StreamResetReason } from '../http/codec.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import { now } from '../stream-info.ts'
 import type {
   Cancellable,
   HttpPoolCallbacks,
@@ -57,6 +58,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
   private response: HeaderMap | null = null
   private readonly chunks: Buffer[] = []
   private received = 0
+  private readonly startedAt = now()
   private timer: NodeJS.Timeout | null = null
   private done = false
 
@@ -121,7 +123,9 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
     this.end()
     this.encoder = null
     this.cluster!.onResponse(this.host!, this.response!.status)
-    this.cluster!.stats.countResponse(this.response!.status, true, this.host!.canary)
+    const { canary, locality } = this.host!
+    this.cluster!.stats.recordTime(now() - this.startedAt, true, canary, locality.zone)
+    this.cluster!.stats.countResponse(this.response!.status, true, canary, locality.zone)
     this.callbacks.onResponse(this.response!, Buffer.concat(this.chunks), trailers)
   }
 

@@ -1,6 +1,10 @@
 // Cluster → plain data: the one place that validates clusters.
 
-import type { CircuitBreakers_Thresholds } from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
+import {
+  type CircuitBreakers_Thresholds,
+  CircuitBreakers_ThresholdsSchema,
+  CircuitBreakers_Thresholds_RetryBudgetSchema as RetryBudgetSchema,
+} from '../../api/gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
 import {
   type Cluster,
   Cluster_DiscoveryType,
@@ -108,7 +112,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     closeConnectionsOnHostHealthFailure: cluster.closeConnectionsOnHostHealthFailure,
     ignoreHealthOnHostRemoval: cluster.ignoreHealthOnHostRemoval,
     overrideHostStatuses: (common?.overrideHostStatus?.statuses ?? []).map(healthStatusOf),
-    circuitBreakers: parseCircuitBreakers(cluster),
+    circuitBreakers: parseCircuitBreakers(cluster, context),
     outlierDetection: cluster.outlierDetection
       ? parseOutlierDetection(cluster.outlierDetection, context.at('outlier_detection').path)
       : null,
@@ -203,9 +207,20 @@ function parseThresholds(thresholds: CircuitBreakers_Thresholds | undefined): Th
   }
 }
 
-function parseCircuitBreakers(cluster: Cluster): CircuitBreakersData {
+const BUDGET_FIELDS: ReadonlySet<string> = new Set(['budget_percent', 'min_retry_concurrency'])
+const PER_HOST_FIELDS: ReadonlySet<string> = new Set(['priority', 'max_connections'])
+
+function parseCircuitBreakers(cluster: Cluster, context: ParseContext): CircuitBreakersData {
   const thresholds = cluster.circuitBreakers?.thresholds ?? []
+  for (const [i, { retryBudget }] of thresholds.entries()) {
+    const path = context.at(`circuit_breakers.thresholds[${i}].retry_budget`).path
+    if (retryBudget) refuseUnsupported(RetryBudgetSchema, retryBudget, BUDGET_FIELDS, path)
+  }
   const perHost = cluster.circuitBreakers?.perHostThresholds ?? []
+  for (const [i, thresholds] of perHost.entries()) {
+    const path = context.at(`circuit_breakers.per_host_thresholds[${i}]`).path
+    refuseUnsupported(CircuitBreakers_ThresholdsSchema, thresholds, PER_HOST_FIELDS, path)
+  }
   const of = (priority: RoutingPriority) => parseThresholds(thresholds.find((entry) => entry.priority === priority))
   return {
     default: of(RoutingPriority.DEFAULT),

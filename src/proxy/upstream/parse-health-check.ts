@@ -7,6 +7,7 @@ import type {
   HealthCheck_Payload,
 } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
 import { CodecClientType } from '../../api/gen/envoy/type/v3/http_pb.js'
+import type { Int64Range } from '../../api/gen/envoy/type/v3/range_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import { durationMsOr } from '../config/duration.ts'
 import type { ParseContext } from '../config/extension.ts'
@@ -19,6 +20,7 @@ const DEFAULT_RESPONSE_BUFFER = 1024
 
 export function parseHealthCheck(check: HealthCheck, context: ParseContext): HealthCheckData {
   for (const [field, set] of [
+    ['always_log_health_check_success', check.alwaysLogHealthCheckSuccess],
     ['event_log_path', check.eventLogPath !== ''],
     ['event_logger', check.eventLogger.length > 0],
     ['event_service', check.eventService !== undefined],
@@ -80,6 +82,16 @@ function parseChecker(check: HealthCheck, context: ParseContext): HealthCheckerD
   }
 }
 
+/** Half-open ranges of HTTP statuses. */
+function parseStatuses(ranges: readonly Int64Range[], path: string): (readonly [number, number])[] {
+  return ranges.map(({ start, end }, i) => {
+    if (start >= end)
+      throw new ConfigError(`${path}[${i}]`, `expecting start < end, but found start=${start} and end=${end}`)
+    if (start < 100n || end > 600n) throw new ConfigError(`${path}[${i}]`, `must lie within 100 to 600`)
+    return [Number(start), Number(end)] as const
+  })
+}
+
 function parseHttp(check: HealthCheck_HttpHealthCheck, context: ParseContext): HealthCheckerData {
   return {
     kind: 'http',
@@ -89,9 +101,9 @@ function parseHttp(check: HealthCheck_HttpHealthCheck, context: ParseContext): H
     protocol: check.codecClientType === CodecClientType.HTTP2 ? 'http2' : 'http1',
     expected:
       check.expectedStatuses.length > 0
-        ? check.expectedStatuses.map(({ start, end }) => [Number(start), Number(end)] as const)
+        ? parseStatuses(check.expectedStatuses, context.at('expected_statuses').path)
         : [[200, 201]],
-    retriable: check.retriableStatuses.map(({ start, end }) => [Number(start), Number(end)] as const),
+    retriable: parseStatuses(check.retriableStatuses, context.at('retriable_statuses').path),
     headersToAdd: check.requestHeadersToAdd.map((option, i) => {
       const { name, value } = parseHeaderToAdd(option, context.at(`request_headers_to_add[${i}]`))
       return { name, value }

@@ -9,6 +9,7 @@ import {
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
   type UpstreamHttpProtocolOptions,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
+import { UpstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import {
   type HttpProtocolOptions,
   HttpProtocolOptionsSchema,
@@ -33,7 +34,14 @@ export function parseHttpProtocol(cluster: Cluster, context: ParseContext, forwa
   const any = cluster.typedExtensionProtocolOptions[HTTP_PROTOCOL_OPTIONS]
   if (any) {
     const at = context.at(`typed_extension_protocol_options["${HTTP_PROTOCOL_OPTIONS}"]`)
-    return parseOptions(at.unpack(any, HttpProtocolOptionsSchema), at)
+    const options = parseOptions(at.unpack(any, HttpProtocolOptionsSchema), at)
+    const socket = cluster.transportSocket?.configType.value
+    if (options.selection === 'auto' && typeNameOf(socket?.typeUrl ?? '') !== UpstreamTlsContextSchema.typeName)
+      throw new ConfigError(
+        at.at('auto_config').path,
+        `ALPN configured for cluster ${cluster.name} which has a non-ALPN transport socket`,
+      )
+    return options
   }
   const useDownstream = cluster.protocolSelection === Cluster_ClusterProtocolSelection.USE_DOWNSTREAM_PROTOCOL
   return {

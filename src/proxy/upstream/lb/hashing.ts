@@ -1,6 +1,7 @@
 // Ring hash and Maglev as balancer policies: the tables are lb/ring-hash.ts and lb/maglev.ts.
 
 import { murmur2, xxh64 } from '../../../base/hash.ts'
+import type { Scope } from '../../observe/stats.ts'
 import type { LoadBalancerContext } from '../cluster-manager.ts'
 import type { ConsistentHashingData, LbPolicyData } from '../config.ts'
 import type { Host } from '../host.ts'
@@ -67,12 +68,31 @@ function boundedLoad(
   return data.hashBalanceFactor > 0 ? new BoundedLoad(hosts, hashed, data.hashBalanceFactor) : null
 }
 
+/** Fewest and most entries that one host owns. */
+function shares(owners: Uint32Array, hosts: number): [fewest: number, most: number] {
+  const counts = new Uint32Array(hosts)
+  for (const owner of owners) counts[owner]!++
+  let fewest = owners.length
+  let most = 0
+  for (const count of counts) {
+    fewest = Math.min(fewest, count)
+    most = Math.max(most, count)
+  }
+  return [fewest, most]
+}
+
 export class RingHashPicker implements Picker {
   private readonly hosts: readonly Host[]
   private readonly ring: HashRing
   private readonly bounded: BoundedLoad | null
 
-  constructor(hosts: readonly Host[], weightOf: WeightOf, data: Extract<LbPolicyData, { kind: 'ring_hash' }>) {
+  /** `stats`: the cluster's. */
+  constructor(
+    hosts: readonly Host[],
+    weightOf: WeightOf,
+    data: Extract<LbPolicyData, { kind: 'ring_hash' }>,
+    stats: Scope,
+  ) {
     const hashed = hashedHosts(hosts, weightOf, data.useHostnameForHashing)
     this.hosts = hosts
     this.ring = buildRing(
@@ -82,6 +102,12 @@ export class RingHashPicker implements Picker {
       data.hashFunction === 'MURMUR_HASH_2' ? murmur2 : xxh64,
     )
     this.bounded = boundedLoad(hosts, hashed, data)
+    const { owners } = this.ring
+    const [fewest, most] = shares(owners, hosts.length)
+    const scope = stats.scope('ring_hash_lb')
+    scope.gauge('size').set(owners.length)
+    scope.gauge('min_hashes_per_host').set(fewest)
+    scope.gauge('max_hashes_per_host').set(most)
   }
 
   pick(context: LoadBalancerContext): Host {
@@ -96,11 +122,21 @@ export class MaglevPicker implements Picker {
   private readonly table: Uint32Array
   private readonly bounded: BoundedLoad | null
 
-  constructor(hosts: readonly Host[], weightOf: WeightOf, data: Extract<LbPolicyData, { kind: 'maglev' }>) {
+  /** `stats`: the cluster's. */
+  constructor(
+    hosts: readonly Host[],
+    weightOf: WeightOf,
+    data: Extract<LbPolicyData, { kind: 'maglev' }>,
+    stats: Scope,
+  ) {
     const hashed = hashedHosts(hosts, weightOf, data.useHostnameForHashing)
     this.hosts = hosts
     this.table = buildMaglevTable(hashed, data.tableSize)
     this.bounded = boundedLoad(hosts, hashed, data)
+    const [fewest, most] = shares(this.table, hosts.length)
+    const scope = stats.scope('maglev_lb')
+    scope.gauge('min_entries_per_host').set(fewest)
+    scope.gauge('max_entries_per_host').set(most)
   }
 
   pick(context: LoadBalancerContext): Host {

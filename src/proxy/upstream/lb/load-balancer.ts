@@ -85,7 +85,7 @@ class HostChoice {
       const locality = this.zone.choose()
       if (locality !== null) return this.pickIn(locality).pick(context)
     }
-    this.picker ??= createPicker(data.lbPolicy, this.hosts, this.hashWeight(), runtime)
+    this.picker ??= createPicker(data.lbPolicy, this.hosts, this.hashWeight(), runtime, this.environment.stats.scope)
     return this.picker.pick(context)
   }
 
@@ -106,7 +106,8 @@ class HostChoice {
     let picker = this.localityPickers.get(locality)
     if (!picker) {
       const hosts = this.kind === 'hosts' ? locality.hosts : locality[this.kind]
-      picker = createPicker(this.environment.data.lbPolicy, hosts, ownWeight, this.environment.runtime)
+      const { data, runtime, stats } = this.environment
+      picker = createPicker(data.lbPolicy, hosts, ownWeight, runtime, stats.scope)
       this.localityPickers.set(locality, picker)
     }
     return picker

@@ -1,6 +1,7 @@
 // How a host is chosen within one list (a priority's healthy hosts, one locality's, …).
 
 import type { RuntimeSnapshot } from '../../config/extension.ts'
+import type { Scope } from '../../observe/stats.ts'
 import { now } from '../../stream-info.ts'
 import type { LoadBalancerContext } from '../cluster-manager.ts'
 import type { LbPolicyData, SlowStartData } from '../config.ts'
@@ -22,6 +23,7 @@ export function createPicker(
   hosts: readonly Host[],
   weightOf: WeightOf,
   runtime: RuntimeSnapshot,
+  stats: Scope,
 ): Picker {
   switch (policy.kind) {
     case 'round_robin':
@@ -40,9 +42,9 @@ export function createPicker(
       })
     }
     case 'ring_hash':
-      return new RingHashPicker(hosts, weightOf, policy)
+      return new RingHashPicker(hosts, weightOf, policy, stats)
     case 'maglev':
-      return new MaglevPicker(hosts, weightOf, policy)
+      return new MaglevPicker(hosts, weightOf, policy, stats)
     case 'random':
     case 'cluster_provided':
       return new RandomPicker(hosts)

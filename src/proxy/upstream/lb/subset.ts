@@ -44,16 +44,18 @@ export class SubsetLoadBalancer implements LoadBalancer {
   /** Keeps the balancers of subsets that stay, so that their rotation goes on. */
   private rebuild(): void {
     const { stats } = this.environment
+    let duplicates = 0
     const wanted = new Map<string, (host: Host) => boolean>()
     for (const host of this.all.hosts()) {
       for (const selector of this.data.selectors) {
         for (const values of this.valuesOf(host, selector.keys)) {
           const key = subsetKey(selector.keys, values)
           if (!wanted.has(key)) wanted.set(key, (other) => this.matches(other, selector.keys, values))
-          else if (selector.singleHostPerSubset) stats.lbSubsetsSingleHostDuplicate.inc()
+          else if (selector.singleHostPerSubset) duplicates++
         }
       }
     }
+    stats.scope.gauge('lb_subsets_single_host_per_subset_duplicate').set(duplicates)
     for (const key of this.subsets.keys()) {
       if (wanted.has(key)) continue
       this.subsets.delete(key)

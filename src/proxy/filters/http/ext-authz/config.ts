@@ -179,7 +179,7 @@ function parseHttpService(service: HttpService, context: ParseContext): AuthzSer
     kind: 'http',
     cluster: uri.httpUpstreamType.value ?? '',
     authority: URL.canParse(uri.uri) ? new URL(uri.uri).host : uri.uri,
-    pathPrefix: service.pathPrefix,
+    pathPrefix: checkedPrefix(service.pathPrefix, context.at('path_prefix').path),
     timeoutMs: durationMsOr(uri.timeout, DEFAULT_TIMEOUT_MS),
     headersToAdd: (request?.headersToAdd ?? []).map(({ key, value }) => ({ name: key.toLowerCase(), value })),
     allowedHeaders: list(request?.allowedHeaders, 'authorization_request.allowed_headers'),
@@ -198,4 +198,9 @@ function parseHttpService(service: HttpService, context: ParseContext): AuthzSer
       'authorization_response.dynamic_metadata_from_headers',
     ),
   }
+}
+
+function checkedPrefix(prefix: string, path: string): string {
+  if (prefix !== '' && !prefix.startsWith('/')) throw new ConfigError(path, 'path_prefix should start with "/".')
+  return prefix
 }

@@ -220,11 +220,12 @@ class ExtAuthzFilter extends PassThroughFilter {
     }
   }
 
-  /** The authorization service's cluster counts the same. */
+  /** The cluster that the request would go to counts the same. */
   private countForCluster(name: string): void {
-    const { service, statPrefix } = this.shared.config
+    const { statPrefix } = this.shared.config
     const own = statPrefix === '' ? '' : `${statPrefix}.`
-    this.shared.clusters.get(service.cluster)?.stats.scope.counter(`ext_authz.${own}${name}`).inc()
+    const { upstreamCluster } = this.callbacks.streamInfo
+    this.shared.clusters.get(upstreamCluster)?.stats.scope.counter(`ext_authz.${own}${name}`).inc()
   }
 
   private resume(): void {

@@ -1,5 +1,6 @@
 // envoy.filters.http.jwt_authn: configuration (envoy-contract §10.5).
 
+import type { DataSource } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
   type JwtAuthentication,
   JwtAuthenticationSchema,
@@ -196,10 +197,22 @@ function parseProvider(name: string, provider: JwtProvider, context: ParseContex
   }
 }
 
+/** The text of a key set that can be read. */
+function readKeySet(source: DataSource, path: string): string {
+  const text = readDataSource(source, path).toString('utf8')
+  let keys: unknown
+  try {
+    keys = (JSON.parse(text) as { keys?: unknown } | null)?.keys
+  } catch (error) {
+    throw new ConfigError(path, 'Jwks is an invalid JSON', { cause: error })
+  }
+  if (!Array.isArray(keys) || keys.length === 0) throw new ConfigError(path, "Jwks doesn't have any valid public key")
+  return text
+}
+
 function parseJwksSource(provider: JwtProvider, context: ParseContext): ProviderConfig['jwks'] {
   const source = provider.jwksSourceSpecifier
-  if (source.case === 'localJwks')
-    return { local: readDataSource(source.value, context.at('local_jwks').path).toString('utf8') }
+  if (source.case === 'localJwks') return { local: readKeySet(source.value, context.at('local_jwks').path) }
   if (source.case !== 'remoteJwks') throw new ConfigError(context.path, 'one of remote_jwks, local_jwks is required')
   const at = context.at('remote_jwks')
   const uri = source.value.httpUri
@@ -257,9 +270,7 @@ function parseRequirement(
     case 'allowMissingOrFailed':
       return { kind: 'allow_missing_or_failed' }
     default:
-      throw new ConfigError(
-        context.path,
-        'a requirement needs one of provider_name, provider_and_audiences, requires_any, requires_all, allow_missing, allow_missing_or_failed',
-      )
+      // Nothing is required.
+      return { kind: 'all', of: [] }
   }
 }

@@ -30,8 +30,6 @@ interface Compiled {
   readonly denied: Counter
   readonly shadowAllowed: Counter
   readonly shadowDenied: Counter
-  readonly logged: Counter
-  readonly notLogged: Counter
   /** Scope of per-policy counters, or null. */
   readonly perPolicy: Scope | null
 }
@@ -63,8 +61,6 @@ function compile(config: RbacConfig, scope: Scope): Compiled {
     denied: scope.counter(`${rules}denied`),
     shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
     shadowDenied: scope.counter(`${shadow}shadow_denied`),
-    logged: scope.counter(`${rules}logged`),
-    notLogged: scope.counter(`${rules}not_logged`),
     perPolicy: config.trackPerRuleStats ? scope.scope('policy') : null,
   }
 }
@@ -92,7 +88,6 @@ class RbacFilter implements StreamDecoderFilter {
     const verdict = compiled.rules(facts)
     if (compiled.logging) {
       const matched = verdict.policy !== ''
-      ;(matched ? compiled.logged : compiled.notLogged).inc()
       info.setDynamicMetadata(ACCESS_LOG_NAMESPACE, ACCESS_LOG_HINT, matched)
       return FilterHeadersStatus.Continue
     }

@@ -34,7 +34,7 @@ import { AttemptStats } from './attempt-stats.ts'
 import type { RouterConfig } from './config.ts'
 import { failureOf, resetBody, resetDetails } from './failure.ts'
 import { grpcToHttp } from './grpc-status.ts'
-import { tryInternalRedirect } from './internal-redirect.ts'
+import { type PassedRedirects, passedRedirects, tryInternalRedirect } from './internal-redirect.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { startMirror } from './mirror.ts'
 import { createRetryState, RetryDecision, type RetryState } from './retry-state.ts'
@@ -59,6 +59,7 @@ interface Shared {
   readonly rqDirectResponse: Counter
   readonly rqTotal: Counter
   readonly resetAfterStart: Counter
+  readonly passedRedirects: PassedRedirects
   readonly routeStats: RouteStats
 }
 
@@ -74,6 +75,7 @@ export function createRouter(config: RouterConfig, context: WorkerContext, statP
     noCluster: scope.counter('no_cluster'),
     rqDirectResponse: scope.counter('rq_direct_response'),
     rqTotal: scope.counter('rq_total'),
+    passedRedirects: passedRedirects(scope),
     resetAfterStart: scope.counter('rq_reset_after_downstream_response_started'),
     routeStats: new RouteStats(context.stats),
   }
@@ -109,6 +111,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private finished = false
   private grpc = false
   private attempts = 0
+  /** Zone of the host of the last attempt. */
+  private zone = ''
   private setCookies: string[] | null = null
   private globalQueue: TimeoutQueue | null = null
   private global: TimeoutHandle | null = null
@@ -297,6 +301,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
 
   private attempt(pool: HttpConnPool, headers: HeaderMap, endStream: boolean): void {
     this.attempts++
+    this.zone = pool.host.locality.zone
     this.callbacks.streamInfo.attemptCount = this.attempts
     if (this.retry) {
       this.tried ??= []
@@ -348,7 +353,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     if (cluster.dropMillionths > 0 && info.random % 1_000_000 < cluster.dropMillionths) {
       const always = cluster.dropMillionths >= 1_000_000
-      cluster.stats.rqDropOverload.inc()
       info.setFlag(always ? 'UDO' : 'DO')
       const header = always ? 'x-envoy-unconditional-drop-overload' : 'x-envoy-drop-overload'
       callbacks.sendLocalReply(
@@ -569,7 +573,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       cluster.stats.budgets?.used.record(percentOf(info.lastUpstreamRxByte - this.requestDoneAt, this.timeouts!.global))
     if (cluster && this.shared.config.dynamicStats && this.requestDone) {
       const ms = info.lastUpstreamRxByte - this.requestDoneAt
-      cluster.stats.recordTime(ms, this.isInternal(), request.host.canary)
+      cluster.stats.recordTime(ms, this.isInternal(), request.host.canary, request.host.locality.zone)
       for (let i = 0; i < this.requestStats.length; i++) this.requestStats[i]!.recordTime(ms)
     }
     this.logUpstream()
@@ -829,7 +833,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const policy = this.forward!.internalRedirect!
     if (!this.requestDone || !headers || !policy.responseCodes.includes(response.status)) return false
     const overflowed = this.kept === null && this.keptBytes > 0
-    const request = overflowed ? null : tryInternalRedirect(headers, response, policy, callbacks)
+    const request = overflowed
+      ? null
+      : tryInternalRedirect(headers, response, policy, callbacks, this.shared.passedRedirects)
     // A redirect that makes a GET of it leaves the body behind.
     if (request && this.kept && request.method === headers.method)
       for (const chunk of this.kept) callbacks.addDecodedData(chunk)
@@ -863,7 +869,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     for (let i = 0; i < this.requestStats.length; i++) this.requestStats[i]!.countResponse(status)
     const grpc = this.grpc && !this.shared.config.suppressGrpcFailureStats ? headers?.get('grpc-status') : undefined
     const canary = headers?.get('x-envoy-upstream-canary') === 'true' || (this.current?.host.canary ?? false)
-    cluster.stats.countResponse(grpc === undefined ? status : grpcToHttp(grpc), this.isInternal(), canary)
+    cluster.stats.countResponse(grpc === undefined ? status : grpcToHttp(grpc), this.isInternal(), canary, this.zone)
   }
 
   private disarm(): void {

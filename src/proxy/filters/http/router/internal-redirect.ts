@@ -3,25 +3,48 @@
 import { REDIRECT_COUNT_KEY, REDIRECT_ROUTES_KEY } from '../../../http/connection-manager/redirect-state.ts'
 import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import type { Counter, Scope } from '../../../observe/stats.ts'
 import type { InternalRedirectData } from '../../../route/config.ts'
 
-/** The request to serve instead, or null when the response must be passed on. Counters say why, as in Envoy. */
+/** Why a redirect was passed on: `http.<prefix>.passthrough_internal_redirect_*`. */
+export interface PassedRedirects {
+  readonly badLocation: Counter
+  readonly unsafeScheme: Counter
+  readonly tooMany: Counter
+  readonly noRoute: Counter
+  readonly predicate: Counter
+}
+
+export function passedRedirects(scope: Scope): PassedRedirects {
+  const counter = (why: string): Counter => scope.counter(`passthrough_internal_redirect_${why}`)
+  return {
+    badLocation: counter('bad_location'),
+    unsafeScheme: counter('unsafe_scheme'),
+    tooMany: counter('too_many_redirects'),
+    noRoute: counter('no_route'),
+    predicate: counter('predicate'),
+  }
+}
+
+/** The request to serve instead, or null when the response must be passed on. */
 export function tryInternalRedirect(
   request: HeaderMap,
   response: HeaderMap,
   policy: InternalRedirectData,
   callbacks: StreamDecoderFilterCallbacks,
+  passed: PassedRedirects,
 ): HeaderMap | null {
   const location = response.get('location')
   const target = location === undefined ? null : URL.parse(location)
-  if (!target || (target.protocol !== 'http:' && target.protocol !== 'https:')) return null
+  if (!target || (target.protocol !== 'http:' && target.protocol !== 'https:')) return pass(passed.badLocation)
   const scheme = target.protocol.slice(0, -1)
   const { filterState } = callbacks.streamInfo
   const tls = callbacks.connection.info.transportProtocol === 'tls'
-  if (!policy.allowCrossScheme && (scheme === 'https') !== tls) return null
-  if (policy.predicates.some((p) => p.kind === 'safe_cross_scheme') && scheme === 'https' && !tls) return null
+  if (!policy.allowCrossScheme && (scheme === 'https') !== tls) return pass(passed.unsafeScheme)
+  if (policy.predicates.some((p) => p.kind === 'safe_cross_scheme') && scheme === 'https' && !tls)
+    return pass(passed.predicate)
   const count = (filterState.get(REDIRECT_COUNT_KEY) as number | undefined) ?? 0
-  if (count >= policy.maxRedirects) return null
+  if (count >= policy.maxRedirects) return pass(passed.tooMany)
   const next = request.clone()
   next.scheme = scheme
   next.authority = target.host
@@ -37,9 +60,14 @@ export function tryInternalRedirect(
     next.remove('content-length')
     next.remove('transfer-encoding')
   }
-  if (!routeAllowed(policy, callbacks)) return null
+  if (!routeAllowed(policy, callbacks)) return pass(passed.predicate)
   filterState.set(REDIRECT_COUNT_KEY, count + 1)
   return next
+}
+
+function pass(why: Counter): null {
+  why.inc()
+  return null
 }
 
 /** previous_routes and allow_listed_routes look at the route that sent the redirect. */

@@ -6,7 +6,7 @@ import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { LogContext } from '../../../observe/access-log.ts'
 import type { Mirror } from '../../../route/route.ts'
-import type { StreamInfo } from '../../../stream-info.ts'
+import { now, type StreamInfo } from '../../../stream-info.ts'
 import type { ClusterManager, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import { AttemptSpan } from './attempt-span.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
@@ -22,23 +22,36 @@ class MirrorOwner implements UpstreamRequestOwner {
   }
 
   /** A request of the proxy's own is an internal one. */
-  private count(status: number, canary: boolean): void {
-    this.cluster.stats.countResponse(status, true, canary)
+  private count(status: number, canary: boolean, zone: string): void {
+    this.cluster.stats.countResponse(status, true, canary, zone)
+  }
+
+  private onEnd({ startedAt, host }: UpstreamRequest): void {
+    this.cluster.stats.recordTime(now() - startedAt, true, host.canary, host.locality.zone)
   }
 
   onUpstream1xx(headers: HeaderMap): void {
-    this.count(headers.status, false)
+    this.count(headers.status, false, '')
   }
-  onUpstreamHeaders(headers: HeaderMap, _endStream: boolean, request: UpstreamRequest): void {
+  onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void {
     this.answered = true
     this.cluster.onResponse(request.host, headers.status)
-    this.count(headers.status, request.host.canary)
+    this.count(
+      headers.status,
+      request.host.canary || headers.get('x-envoy-upstream-canary') === 'true',
+      request.host.locality.zone,
+    )
+    if (endStream) this.onEnd(request)
   }
-  onUpstreamData(): void {}
-  onUpstreamTrailers(): void {}
+  onUpstreamData(_chunk: Buffer, endStream: boolean, request: UpstreamRequest): void {
+    if (endStream) this.onEnd(request)
+  }
+  onUpstreamTrailers(_trailers: HeaderMap, request: UpstreamRequest): void {
+    this.onEnd(request)
+  }
   onUpstreamReset(reason: StreamResetReason, _transport: string, request: UpstreamRequest): void {
     this.cluster.onReset(request.host, reason)
-    if (!this.answered) this.count(503, false)
+    if (!this.answered) this.count(503, false, '')
   }
   onUpstreamReady(): void {}
   onNoHost(): void {}
@@ -50,7 +63,7 @@ class MirrorOwner implements UpstreamRequestOwner {
   }
   onMaxStreamDuration(request: UpstreamRequest): void {
     this.cluster.stats.rqTimeout.inc()
-    if (!this.answered) this.count(504, false)
+    if (!this.answered) this.count(504, false, '')
     request.abandon()
   }
   pauseDownstream(): void {}

@@ -53,6 +53,11 @@ const MINUTE_MS = 60_000
 /** Throws ConfigError naming the field for anything Envoy refuses or this proxy cannot do. */
 export function parseHttpConnectionManager(message: HttpConnectionManager, context: ParseContext): HcmConfig {
   refuseUnsupported(HttpConnectionManagerSchema, message, FIELDS, context.path)
+  if (message.schemeHeaderTransformation?.matchUpstream)
+    throw new ConfigError(
+      context.at('scheme_header_transformation.match_upstream').path,
+      'not supported by this proxy; remove the field',
+    )
   const log = message.accessLogOptions
   return {
     statPrefix: message.statPrefix,
@@ -166,7 +171,11 @@ function parseRoutes(
     return { rdsName: routes.value.routeConfigName, routeConfig: null }
   }
   if (routes.case !== 'routeConfig') throw new ConfigError(context.path, 'one of rds, route_config is required')
-  return { rdsName: null, routeConfig: parseRouteConfiguration(routes.value, context.at('route_config')) }
+  const routeConfig = parseRouteConfiguration(routes.value, context.at('route_config'))
+  // Routes within a listener name clusters that are there, unless they say otherwise; those of RDS may be early.
+  if (routeConfig.validateClusters ?? true)
+    for (const name of routeConfig.clusters) context.needsCluster(name, context.at('route_config').path)
+  return { rdsName: null, routeConfig }
 }
 
 /** One chain: the last filter, and only that, must be terminal. */
@@ -195,6 +204,13 @@ function parseHttpFilters(filters: readonly HttpFilter[], context: ParseContext,
 const ROUTER = 'envoy.extensions.filters.http.router.v3.Router'
 
 function parseUpgrades(message: HttpConnectionManager, context: ParseContext): UpgradeConfig[] {
+  const types = message.upgradeConfigs.map((upgrade) => upgrade.upgradeType.toLowerCase())
+  const twice = types.find((type, i) => types.indexOf(type) !== i)
+  if (twice !== undefined)
+    throw new ConfigError(
+      context.at('upgrade_configs').path,
+      `Error: multiple upgrade configs with the same name: '${twice}'`,
+    )
   return message.upgradeConfigs.map((upgrade, i) => ({
     type: upgrade.upgradeType.toLowerCase(),
     enabled: upgrade.enabled ?? true,

@@ -19,8 +19,6 @@ interface Compiled {
   readonly denied: Counter
   readonly shadowAllowed: Counter
   readonly shadowDenied: Counter
-  readonly logged: Counter
-  readonly notLogged: Counter
 }
 
 export function createNetworkRbac(
@@ -37,8 +35,6 @@ export function createNetworkRbac(
     denied: scope.counter('denied'),
     shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
     shadowDenied: scope.counter(`${shadow}shadow_denied`),
-    logged: scope.counter('logged'),
-    notLogged: scope.counter('not_logged'),
   }
   return (callbacks) => new NetworkRbac(compiled, callbacks)
 }
@@ -67,10 +63,7 @@ class NetworkRbac implements NetworkFilter {
     if (this.compiled.shadow && first) this.note(this.compiled.shadow(facts))
     if (!this.compiled.rules) return FilterStatus.Continue
     const verdict = this.compiled.rules(facts)
-    if (config.rules?.action === 'LOG') {
-      ;(verdict.policy ? this.compiled.logged : this.compiled.notLogged).inc()
-      return FilterStatus.Continue
-    }
+    if (config.rules?.action === 'LOG') return FilterStatus.Continue
     if (verdict.allowed) {
       if (first) this.compiled.allowed.inc()
       return FilterStatus.Continue

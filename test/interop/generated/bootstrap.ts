@@ -1,0 +1,118 @@
+// One bootstrap with a listener for each generated connection manager, and the clusters their routes name.
+
+import type { Ports } from '../harness/proxies.ts'
+
+const T = 'type.googleapis.com/envoy.'
+const HCM = `${T}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
+const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
+
+const FIELDS = {
+  connection: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
+  flags: '%RESPONSE_FLAGS%',
+  code: '%RESPONSE_CODE%',
+  details: '%RESPONSE_CODE_DETAILS%',
+  route: '%ROUTE_NAME%',
+  cluster: '%UPSTREAM_CLUSTER%',
+  vc: '%VIRTUAL_CLUSTER_NAME%',
+  rx: '%BYTES_RECEIVED%',
+  tx: '%BYTES_SENT%',
+  attempts: '%UPSTREAM_REQUEST_ATTEMPT_COUNT%',
+  protocol: '%PROTOCOL%',
+  method: '%REQ(:METHOD)%',
+  path: '%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%',
+  scheme: '%REQ(:SCHEME)%',
+  authority: '%REQ(:AUTHORITY)%',
+  remote: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%',
+  xff: '%REQ(X-FORWARDED-FOR)%',
+  failure: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
+  termination: '%CONNECTION_TERMINATION_DETAILS%',
+  original: '%REQ(X-ENVOY-ORIGINAL-HOST)%',
+  grpc: '%GRPC_STATUS%',
+}
+
+export interface Upstreams {
+  readonly http1: number
+  readonly http2: number
+  readonly mirror: number
+}
+
+const address = (port: number, ip = '127.0.0.1'): object => ({ socket_address: { address: ip, port_value: port } })
+
+function cluster(name: string, ports: readonly number[], config: object, fields: object = {}): object {
+  return {
+    name,
+    type: 'STATIC',
+    connect_timeout: '2s',
+    load_assignment: {
+      cluster_name: name,
+      endpoints:
+        ports.length === 0
+          ? []
+          : [{ lb_endpoints: ports.map((port, i) => ({ endpoint: { address: address(port, `127.0.0.${i + 1}`) } })) }],
+    },
+    typed_extension_protocol_options: {
+      [HTTP_OPTIONS]: { '@type': T.slice(0, -6) + HTTP_OPTIONS, explicit_http_config: config },
+    },
+    ...fields,
+  }
+}
+
+/** `listeners[i]` is the port of `managers[i]`. */
+export function generatedBootstrap(
+  managers: readonly object[],
+  upstreams: Upstreams,
+  listeners: readonly number[],
+  ports: Ports,
+): object {
+  const plain = { http_protocol_options: {} }
+  return {
+    node: { id: 'generated', cluster: 'generated' },
+    admin: { address: address(ports.admin) },
+    static_resources: {
+      listeners: managers.map((manager, i) => ({
+        name: `l${i}`,
+        stat_prefix: `l${i}`,
+        address: address(listeners[i]!),
+        filter_chains: [
+          {
+            filters: [
+              {
+                name: 'envoy.filters.network.http_connection_manager',
+                typed_config: {
+                  '@type': HCM,
+                  stat_prefix: `m${i}`,
+                  // Whatever a broken request leaves open, the proxy ends itself.
+                  request_timeout: '0.6s',
+                  request_headers_timeout: '0.4s',
+                  delayed_close_timeout: '0.1s',
+                  access_log: [
+                    {
+                      name: 'envoy.access_loggers.file',
+                      typed_config: {
+                        '@type': `${T}extensions.access_loggers.file.v3.FileAccessLog`,
+                        path: ports.accessLog,
+                        log_format: { json_format: { ...FIELDS, listener: `l${i}` } },
+                      },
+                    },
+                  ],
+                  ...manager,
+                },
+              },
+            ],
+          },
+        ],
+      })),
+      clusters: [
+        cluster('up', [upstreams.http1], plain),
+        cluster('up2', [upstreams.http2], { http2_protocol_options: {} }),
+        cluster('proper', [upstreams.http1], {
+          http_protocol_options: { header_key_format: { proper_case_words: {} }, enable_trailers: true },
+        }),
+        cluster('ring', [upstreams.http1, upstreams.http1], plain, { lb_policy: 'RING_HASH' }),
+        cluster('mirror', [upstreams.mirror], plain),
+        cluster('empty', [], plain),
+        cluster('refused', [1], plain),
+      ],
+    },
+  }
+}

@@ -1,0 +1,425 @@
+// Random route tables and connection manager settings, valid for Envoy, over one small vocabulary that the random
+// requests draw from too, so that most of what is configured is also met.
+
+import fc from 'fast-check'
+
+const T = 'type.googleapis.com/envoy.'
+
+export const PATHS = ['/a', '/a/b', '/A', '/b/', '/b/c/d', '/re/12', '/re/x', '/t/one/two', '/x.y', '/'] as const
+export const HOSTS = [
+  'one.example',
+  'One.Example',
+  'sub.two.example',
+  'three.example:81',
+  'other',
+  '127.0.0.1',
+] as const
+export const HEADER_NAMES = ['x-a', 'x-b', 'x-n'] as const
+export const HEADER_VALUES = ['', 'one', 'One', 'two three', '5', '-3', '12', 'one,two'] as const
+export const QUERY_NAMES = ['q', 'w'] as const
+export const QUERY_VALUES = ['', '1', 'one', 'a%20b'] as const
+
+type Json = Record<string, unknown>
+const json = (value: fc.Arbitrary<object>): fc.Arbitrary<Json> => value as fc.Arbitrary<Json>
+/** Some of these fields. */
+const some = (fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Json> =>
+  fc.record(fields, { requiredKeys: [] }) as fc.Arbitrary<Json>
+const merged = (...parts: fc.Arbitrary<object>[]): fc.Arbitrary<Json> =>
+  fc.tuple(...parts).map((all) => Object.assign({}, ...all) as Json)
+
+const stringMatch = merged(
+  fc.oneof(
+    fc.constantFrom(...HEADER_VALUES).map((exact) => ({ exact })),
+    fc.constantFrom('o', 'On', 'two').map((prefix) => ({ prefix })),
+    fc.constantFrom('e', 'THREE').map((suffix) => ({ suffix })),
+    fc.constantFrom('n', 'O T').map((contains) => ({ contains })),
+  ),
+  fc.constantFrom({}, {}, { ignore_case: true }),
+)
+const stringMatcher = fc.oneof(
+  { weight: 4, arbitrary: stringMatch },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('one|two', '[a-z]+', '-?[0-9]+').map((regex) => ({ safe_regex: { regex } })),
+  },
+)
+
+const headerMatcher = merged(
+  fc.oneof(
+    fc.constantFrom(...HEADER_NAMES).map((name) => ({ name })),
+    fc.constantFrom(':method', ':authority', ':path', 'cookie').map((name) => ({ name })),
+  ),
+  fc.oneof(
+    stringMatcher.map((string_match) => ({ string_match })),
+    fc.boolean().map((present_match) => ({ present_match })),
+    fc.constantFrom([0, 6], [-5, 0], [12, 13]).map(([start, end]) => ({ range_match: { start, end } })),
+  ),
+  some({ invert_match: fc.boolean(), treat_missing_header_as_empty: fc.boolean() }),
+)
+
+const queryMatcher = merged(
+  fc.constantFrom(...QUERY_NAMES).map((name) => ({ name })),
+  fc.oneof(
+    stringMatcher.map((string_match) => ({ string_match })),
+    fc.boolean().map((present_match) => ({ present_match })),
+  ),
+)
+
+const pathMatch = fc.oneof(
+  fc.constantFrom('/a', '/b/', '/', '/t', '/A').map((prefix) => ({ prefix })),
+  fc.constantFrom(...PATHS).map((path) => ({ path })),
+  fc.constantFrom('/a', '/b/c', '/x.y').map((path_separated_prefix) => ({ path_separated_prefix })),
+  fc.constantFrom('/re/[0-9]+', '/.*/b', '/[a-c](/.*)?').map((regex) => ({ safe_regex: { regex } })),
+)
+const match = merged(
+  pathMatch,
+  fc.constantFrom({}, {}, { case_sensitive: false }),
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constant({}) },
+    { weight: 2, arbitrary: fc.array(headerMatcher, { minLength: 1, maxLength: 2 }).map((headers) => ({ headers })) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .array(queryMatcher, { minLength: 1, maxLength: 2 })
+        .map((query_parameters) => ({ query_parameters })),
+    },
+    { weight: 1, arbitrary: fc.constant({ grpc: {} }) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .constantFrom(0, 100)
+        .map((numerator) => ({ runtime_fraction: { default_value: { numerator, denominator: 'HUNDRED' } } })),
+    },
+  ),
+)
+
+const format = fc.constantFrom(
+  'plain',
+  '',
+  '%REQ(:METHOD)%-%REQ(X-A?X-B)%',
+  '%PROTOCOL%',
+  '100%%',
+  '%REQ(:PATH):3%',
+  '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%',
+  '%ROUTE_NAME%',
+  '%REQ(X-MISSING)%',
+  '%VIRTUAL_CLUSTER_NAME%',
+  '%REQ(:AUTHORITY)%|%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%',
+)
+const responseFormat = fc.oneof(
+  format,
+  fc.constantFrom(
+    '%RESPONSE_CODE%',
+    '%RESPONSE_FLAGS%',
+    '%RESP(X-UP)%',
+    '%RESPONSE_CODE_DETAILS%',
+    '%UPSTREAM_CLUSTER%',
+  ),
+)
+const headerOption = (value: fc.Arbitrary<string>): fc.Arbitrary<Json> =>
+  merged(
+    fc
+      .tuple(fc.constantFrom('x-new', 'x-a', 'X-Mixed-New', 'x-b', 'user-agent', 'x-up'), value)
+      .map(([key, v]) => ({ header: { key, value: v } })),
+    some({
+      append_action: fc.constantFrom(
+        'APPEND_IF_EXISTS_OR_ADD',
+        'ADD_IF_ABSENT',
+        'OVERWRITE_IF_EXISTS_OR_ADD',
+        'OVERWRITE_IF_EXISTS',
+      ),
+      keep_empty_value: fc.boolean(),
+    }),
+  )
+const mutations = fc
+  .tuple(
+    fc.array(headerOption(format), { maxLength: 3 }),
+    fc.array(headerOption(responseFormat), { maxLength: 2 }),
+    fc.subarray(['x-b', 'user-agent', 'x-n'], { maxLength: 1 }),
+    fc.subarray(['x-up', 'server'], { maxLength: 1 }),
+  )
+  .map(([toAdd, responseToAdd, remove, responseRemove]) => ({
+    request_headers_to_add: toAdd,
+    response_headers_to_add: responseToAdd,
+    request_headers_to_remove: remove,
+    response_headers_to_remove: responseRemove,
+  }))
+const sometimesMutations = fc.oneof(
+  { weight: 2, arbitrary: json(fc.constant({})) },
+  { weight: 1, arbitrary: json(mutations) },
+)
+
+const retryPolicy = merged(
+  fc
+    .constantFrom(
+      '5xx',
+      'gateway-error',
+      'retriable-4xx',
+      'reset',
+      'connect-failure',
+      'retriable-status-codes,reset',
+      'retriable-headers',
+      'unavailable,cancelled',
+      '',
+    )
+    .map((retry_on) => ({
+      retry_on,
+      retriable_status_codes: [418],
+      retry_back_off: { base_interval: '0.001s', max_interval: '0.002s' },
+    })),
+  some({
+    num_retries: fc.constantFrom(0, 1, 3),
+    retriable_headers: fc.constant([{ name: 'x-up', present_match: true }]),
+    retriable_request_headers: fc.constant([{ name: 'x-a', present_match: true }]),
+  }),
+)
+
+const cluster = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.constantFrom({ cluster: 'up' }, { cluster: 'up2' }, { cluster: 'proper' }, { cluster: 'ring' }),
+  },
+  { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing' }, { cluster: 'empty' }, { cluster: 'refused' }) },
+  { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing', cluster_not_found_response_code: 'NOT_FOUND' }) },
+  { weight: 1, arbitrary: fc.constant({ cluster_header: 'x-cluster' }) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(sometimesMutations, fc.constantFrom(1, 30, 70)).map(([headers, weight]) => ({
+      weighted_clusters: {
+        header_name: 'x-random',
+        clusters: [
+          { name: 'up', weight, ...headers },
+          { name: 'up2', weight: 10 },
+          { name: 'missing', weight: 5 },
+        ],
+      },
+    })),
+  },
+)
+
+const rewrite = fc.oneof(
+  { weight: 3, arbitrary: json(fc.constant({})) },
+  {
+    weight: 1,
+    arbitrary: json(fc.constantFrom({ prefix_rewrite: '/' }, { prefix_rewrite: '/new' }, { prefix_rewrite: '/new/' })),
+  },
+  {
+    weight: 1,
+    arbitrary: json(
+      fc.constantFrom(
+        { regex_rewrite: { pattern: { regex: '^/([a-z]+)/' }, substitution: '/\\1-\\0' } },
+        { regex_rewrite: { pattern: { regex: 'b' }, substitution: '' } },
+      ),
+    ),
+  },
+)
+const hostRewrite = fc.constantFrom<object>(
+  {},
+  {},
+  { host_rewrite_literal: 'literal.example', append_x_forwarded_host: true },
+  { host_rewrite_header: 'x-a' },
+  { host_rewrite_path_regex: { pattern: { regex: '^/(.+)/.+$' }, substitution: '\\1' }, append_x_forwarded_host: true },
+)
+
+const routeAction = merged(
+  cluster,
+  rewrite,
+  hostRewrite,
+  some({
+    timeout: fc.constantFrom('0s', '9s'),
+    retry_policy: retryPolicy,
+    request_mirror_policies: fc.constant([{ cluster: 'mirror' }]),
+    internal_redirect_policy: fc.constantFrom(
+      {},
+      { max_internal_redirects: 2, redirect_response_codes: [302, 307] },
+      { response_headers_to_copy: ['x-up'] },
+    ),
+    hash_policy: fc.constantFrom(
+      [{ header: { header_name: 'x-a' } }],
+      [{ query_parameter: { name: 'q' } }],
+      [
+        {
+          header: { header_name: 'x-b', regex_rewrite: { pattern: { regex: 'o' }, substitution: 'u' } },
+          terminal: true,
+        },
+        { header: { header_name: 'x-n' } },
+      ],
+    ),
+    upgrade_configs: fc.constant([{ upgrade_type: 'websocket', enabled: false }]),
+    max_stream_duration: fc.constant({ max_stream_duration: '9s' }),
+    idle_timeout: fc.constantFrom('0s', '9s'),
+    priority: fc.constantFrom('DEFAULT', 'HIGH'),
+  }),
+).map((route) => ({ route }))
+
+const redirect = merged(
+  fc.constantFrom<object>(
+    {},
+    { path_redirect: '/there' },
+    { path_redirect: '/there?z=1' },
+    { prefix_rewrite: '/moved' },
+    { regex_rewrite: { pattern: { regex: '/([a-z])' }, substitution: '/\\1\\1' } },
+  ),
+  fc.constantFrom<object>({}, { https_redirect: true }, { scheme_redirect: 'ftp' }, { scheme_redirect: 'HTTPS' }),
+  some({
+    host_redirect: fc.constantFrom('to.example', 'to.example:99'),
+    port_redirect: fc.constantFrom(8443, 443, 80),
+    strip_query: fc.boolean(),
+    response_code: fc.constantFrom('FOUND', 'SEE_OTHER', 'TEMPORARY_REDIRECT', 'PERMANENT_REDIRECT'),
+  }),
+).map((r) => ({ redirect: r }))
+
+const directResponse = merged(
+  fc.constantFrom(200, 204, 302, 404, 503).map((status) => ({ status })),
+  some({ body: fc.constantFrom({ inline_string: 'direct' }, { inline_string: '' }) }),
+).map((direct_response) => ({ direct_response }))
+
+const route = merged(
+  match.map((m) => ({ match: m })),
+  fc.oneof(
+    { weight: 5, arbitrary: routeAction },
+    { weight: 1, arbitrary: redirect },
+    { weight: 1, arbitrary: directResponse },
+  ),
+  sometimesMutations,
+)
+
+const virtualHost = fc
+  .tuple(
+    fc.array(route, { minLength: 1, maxLength: 5 }),
+    sometimesMutations,
+    some({
+      include_request_attempt_count: fc.boolean(),
+      include_attempt_count_in_response: fc.boolean(),
+      require_tls: fc.constantFrom('NONE', 'NONE', 'NONE', 'NONE', 'EXTERNAL_ONLY', 'ALL'),
+      retry_policy: retryPolicy,
+      include_is_timeout_retry_header: fc.boolean(),
+      virtual_clusters: fc.constant([
+        { name: 'posts', headers: [{ name: ':method', string_match: { exact: 'POST' } }] },
+        { name: 'a', headers: [{ name: ':path', string_match: { prefix: '/a' } }] },
+      ]),
+    }),
+  )
+  .map(([routes, headers, rest]) => ({ routes, ...headers, ...rest }))
+
+/** A RouteConfiguration. */
+const routeTable = fc
+  .tuple(
+    fc.array(virtualHost, { minLength: 4, maxLength: 4 }),
+    sometimesMutations,
+    some({
+      most_specific_header_mutations_wins: fc.boolean(),
+      ignore_port_in_host_matching: fc.boolean(),
+      ignore_path_parameters_in_path_matching: fc.boolean(),
+      internal_only_headers: fc.constant(['x-n']),
+    }),
+  )
+  .map(([hosts, headers, rest]) => {
+    const domains = [['one.example'], ['*.two.example'], ['three.*', 'three.example:81'], ['*']]
+    return {
+      name: 'table',
+      validate_clusters: false,
+      virtual_hosts: hosts.map((host, i) => ({
+        ...host,
+        name: `v${i}`,
+        domains: domains[i],
+        // The last one takes what no random match does.
+        routes: [...host.routes, { match: { prefix: '/' }, route: { cluster: i % 2 ? 'up2' : 'up' } }].map((r, j) => ({
+          ...r,
+          name: `v${i}-r${j}`,
+        })),
+      })),
+      ...headers,
+      ...rest,
+    }
+  })
+
+/** Fields of the HttpConnectionManager. */
+const settings = merged(
+  some({
+    normalize_path: fc.boolean(),
+    merge_slashes: fc.boolean(),
+    path_with_escaped_slashes_action: fc.constantFrom(
+      'KEEP_UNCHANGED',
+      'REJECT_REQUEST',
+      'UNESCAPE_AND_REDIRECT',
+      'UNESCAPE_AND_FORWARD',
+    ),
+    use_remote_address: fc.boolean(),
+    xff_num_trusted_hops: fc.constantFrom(0, 1, 2),
+    skip_xff_append: fc.boolean(),
+    via: fc.constant('hop'),
+    server_name: fc.constant('named'),
+    server_header_transformation: fc.constantFrom('OVERWRITE', 'APPEND_IF_ABSENT', 'PASS_THROUGH'),
+    strip_trailing_host_dot: fc.boolean(),
+    preserve_external_request_id: fc.boolean(),
+    always_set_request_id_in_response: fc.boolean(),
+    generate_request_id: fc.boolean(),
+    proxy_100_continue: fc.boolean(),
+    upgrade_configs: fc.constant([{ upgrade_type: 'websocket' }]),
+    append_x_forwarded_port: fc.boolean(),
+    represent_ipv4_remote_address_as_ipv4_mapped_ipv6: fc.boolean(),
+    stream_error_on_invalid_http_message: fc.boolean(),
+    scheme_header_transformation: fc.constantFrom({ scheme_to_overwrite: 'https' }, { scheme_to_overwrite: 'http' }),
+    internal_address_config: fc.constant({ cidr_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] }),
+    max_request_headers_kb: fc.constantFrom(1, 60, 60, 60),
+    local_reply_config: fc.constant({
+      mappers: [
+        {
+          filter: { status_code_filter: { comparison: { op: 'EQ', value: { default_value: 404, runtime_key: 'k' } } } },
+          status_code: 499,
+          headers_to_add: [{ header: { key: 'x-mapped', value: '%RESPONSE_CODE%' } }],
+        },
+      ],
+      body_format: { json_format: { code: '%RESPONSE_CODE%', body: '%LOCAL_REPLY_BODY%', path: '%REQ(:PATH)%' } },
+    }),
+  }),
+  fc.constantFrom<object>({}, {}, { strip_any_host_port: true }, { strip_matching_host_port: true }),
+  some({
+    accept_http_10: fc.constantFrom(true, true, false),
+    default_host_for_http_10: fc.constant('one.example'),
+    enable_trailers: fc.boolean(),
+    allow_absolute_url: fc.boolean(),
+    allow_chunked_length: fc.boolean(),
+    header_key_format: fc.constantFrom(
+      { proper_case_words: {} },
+      {
+        stateful_formatter: {
+          name: 'preserve_case',
+          typed_config: {
+            '@type': `${T}extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`,
+          },
+        },
+      },
+    ),
+    override_stream_error_on_invalid_http_message: fc.boolean(),
+  }).map((http_protocol_options) => ({ http_protocol_options })),
+  some({
+    headers_with_underscores_action: fc.constantFrom('ALLOW', 'REJECT_REQUEST', 'DROP_HEADER'),
+    max_headers_count: fc.constantFrom(9, 100, 100),
+    max_requests_per_connection: fc.constantFrom(1, 2),
+  }).map((options) => ({ common_http_protocol_options: { idle_timeout: '0.8s', ...options } })),
+  fc
+    .tuple(
+      routeTable,
+      some({
+        suppress_envoy_headers: fc.boolean(),
+        respect_expected_rq_timeout: fc.boolean(),
+        start_child_span: fc.boolean(),
+      }),
+    )
+    .map(([route_config, router]) => ({
+      route_config,
+      http_filters: [
+        {
+          name: 'envoy.filters.http.router',
+          typed_config: { '@type': `${T}extensions.filters.http.router.v3.Router`, ...router },
+        },
+      ],
+    })),
+)
+
+/** `count` connection managers, the same for the same seed. */
+export function generateManagers(seed: number, count: number): Json[] {
+  return fc.sample(settings, { seed, numRuns: count })
+}
