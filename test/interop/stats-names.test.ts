@@ -66,7 +66,6 @@ const ABSENT: readonly Explained[] = [
     /response_rl_injected|shadow_mode|ejections_detected_degradation|rejected_via_ip_detection|lb_local_cluster_not_ok/,
     'the option that counts in it is refused',
   ],
-  [/ssl.*expiration_unix_time_seconds/, 'dates of certificates are on the /certs page'],
   [/ssl[._](ciphers|curves|sigalgs|versions)/, 'what TLS agrees on is OpenSSL’s choice'],
   [
     /http1[._](response_flood|metadata_not_supported_error|dropped_headers|requests_rejected)/,

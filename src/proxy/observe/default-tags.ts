@@ -40,6 +40,7 @@ export const DEFAULT_TAGS: readonly TagRule[] = [
   { name: 'cipher_suite', regex: `^cluster\\.${WORD}\\.ssl\\.ciphers(\\.(${CIPHER}))$`, fixedValue: null },
   word('grpc_bridge_service', 'cluster.*.grpc.$.'),
   tag('rbac_prefix', `^((${WORD})\\.)rbac\\.`),
+  tag('tls_certificate', `^(?:listener|cluster)\\..*?\\.ssl\\.certificate\\.((${WORD})\\.)`),
   word('tcp_prefix', 'tcp.$.'),
   word('udp_prefix', 'udp.$.'),
   word('clientssl_prefix', 'auth.clientssl.$.'),
