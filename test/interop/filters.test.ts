@@ -50,7 +50,56 @@ const perRoute = (more: object): object => ({
   },
 })
 
+/** A filter by its folder's name and its message. */
+const filter = (name: string, message: string, config: object = {}): object => ({
+  filters: [
+    {
+      name: `envoy.filters.http.${name}`,
+      typed_config: { '@type': type(`extensions.filters.http.${message}`), ...config },
+    },
+  ],
+})
+const fault = (config: object): object => filter('fault', 'fault.v3.HTTPFault', config)
+const ALWAYS = { percentage: { numerator: 100 } }
+
 const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'fault: a response at a fixed rate',
+    ...fault({ response_rate_limit: { fixed_limit: { limit_kbps: 100 }, ...ALWAYS } }),
+    client: [get()],
+    upstream: () => `HTTP/1.1 200 OK\r\ncontent-length: 12000\r\n\r\n${'x'.repeat(12_000)}`,
+  },
+  {
+    name: 'fault: a response with trailers at the rate of a header',
+    ...fault({ response_rate_limit: { header_limit: {}, ...ALWAYS } }),
+    hcm: { http_protocol_options: { enable_trailers: true } },
+    upstreamHttp1: { enable_trailers: true },
+    client: [get('te: trailers\r\nx-envoy-fault-throughput-response: 100\r\n'), get()],
+    upstream: () => 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nt: 1\r\n\r\n',
+  },
+  {
+    name: 'fault: an aborted request answered at a fixed rate',
+    ...fault({
+      abort: { http_status: 503, ...ALWAYS },
+      response_rate_limit: { fixed_limit: { limit_kbps: 1 }, ...ALWAYS },
+    }),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'fault: more faults than allowed',
+    ...fault({ max_active_faults: 0, response_rate_limit: { fixed_limit: { limit_kbps: 1 }, ...ALWAYS } }),
+    client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'fault: a percentage header in units of the denominator',
+    ...fault({
+      response_rate_limit: { header_limit: {}, percentage: { numerator: 1_000_000, denominator: 'MILLION' } },
+    }),
+    client: [get('x-envoy-fault-throughput-response: 9\r\nx-envoy-fault-throughput-response-percentage: 0\r\n')],
+    upstream: echo,
+  },
   { name: 'ratelimit: nothing to ask about', ...ratelimit(), client: [get()], upstream: echo },
   { name: 'ratelimit: within', ...ratelimit(), ...limited('ok'), client: [get()], upstream: echo },
   { name: 'ratelimit: over', ...ratelimit(), ...limited('over'), client: [get()], upstream: echo },

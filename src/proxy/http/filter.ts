@@ -102,6 +102,9 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
     grpcStatus: number | null,
     details: string,
   ): void
+  /** Counted: this filter holds more of the response than it may; the upstream is read no further until the matching call. */
+  onEncoderFilterAboveWriteBufferHighWatermark(): void
+  onEncoderFilterBelowWriteBufferLowWatermark(): void
   readonly bufferLimit: number
   readonly requestHeaders: HeaderMap
 }

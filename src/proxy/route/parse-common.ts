@@ -43,7 +43,12 @@ const MILLION: Readonly<Record<FractionalPercent_DenominatorType, number>> = {
 
 /** A fraction in millionths; absent = `fallback`. */
 export function millionths(percent: FractionalPercent | undefined, fallback: number): number {
-  return percent ? percent.numerator * (MILLION[percent.denominator] ?? 10_000) : fallback
+  return percent ? percent.numerator * unitMillionths(percent) : fallback
+}
+
+/** Millionths that one unit of the numerator stands for. */
+export function unitMillionths(percent: FractionalPercent | undefined): number {
+  return percent ? (MILLION[percent.denominator] ?? 10_000) : 10_000
 }
 
 /** Envoy's meaning of a present message without default_value is 0 %. */

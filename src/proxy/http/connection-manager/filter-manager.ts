@@ -613,4 +613,12 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
   addEncodedData(chunk: Buffer): void {
     this.manager.holdResponse(chunk, this.iteration === Iteration.StopAllWatermark)
   }
+
+  onEncoderFilterAboveWriteBufferHighWatermark(): void {
+    this.manager.owner.pauseResponseBody(true)
+  }
+
+  onEncoderFilterBelowWriteBufferLowWatermark(): void {
+    this.manager.owner.pauseResponseBody(false)
+  }
 }

@@ -1,19 +1,31 @@
 // envoy.filters.http.fault: configuration, of the filter and of routes (the same message; a route's replaces the filter's).
 
 import { type HTTPFault, HTTPFaultSchema } from '../../../../api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js'
+import type { FractionalPercent } from '../../../../api/gen/envoy/type/v3/percent_pb.js'
 import { ConfigError } from '../../../../base/errors.ts'
 import { durationMs } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import { type HeaderMatcherData, parseHeaderMatchers } from '../../../route/header-matcher.ts'
-import { millionths } from '../../../route/parse-common.ts'
+import { millionths, unitMillionths } from '../../../route/parse-common.ts'
 import { createFaultFilter } from './filter.ts'
 
-/** Millionths of requests. */
 export interface DelayConfig {
   /** null = the request's x-envoy-fault-delay-request. */
   readonly fixedMs: number | null
+  readonly share: Share
+}
+
+export interface RateLimitConfig {
+  /** null = the request's x-envoy-fault-throughput-response. */
+  readonly kibPerSecond: number | null
+  readonly share: Share
+}
+
+/** A share of requests, and what one unit of a percentage header stands for. */
+export interface Share {
   readonly millionths: number
+  readonly unitMillionths: number
 }
 
 export interface AbortConfig {
@@ -22,12 +34,13 @@ export interface AbortConfig {
   readonly grpcStatus: number | null
   /** The request's headers say what. */
   readonly byHeader: boolean
-  readonly millionths: number
+  readonly share: Share
 }
 
 export interface FaultConfig {
   readonly delay: DelayConfig | null
   readonly abort: AbortConfig | null
+  readonly responseRateLimit: RateLimitConfig | null
   /** '' = any. */
   readonly upstreamCluster: string
   readonly headers: readonly HeaderMatcherData[]
@@ -46,6 +59,7 @@ export interface FaultRuntimeKeys {
   readonly abortHttpStatus: string
   readonly abortGrpcStatus: string
   readonly maxActiveFaults: string
+  readonly responseRateLimitPercent: string
 }
 
 const SUPPORTED: ReadonlySet<string> = new Set([
@@ -61,6 +75,8 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'abort_http_status_runtime',
   'abort_grpc_status_runtime',
   'max_active_faults_runtime',
+  'response_rate_limit',
+  'response_rate_limit_percent_runtime',
   'disable_downstream_cluster_stats',
   'filter_metadata',
 ])
@@ -70,6 +86,7 @@ function parseFault(message: HTTPFault, context: ParseContext): FaultConfig {
   return {
     delay: parseDelay(message, context),
     abort: parseAbort(message, context),
+    responseRateLimit: parseRateLimit(message, context),
     upstreamCluster: message.upstreamCluster,
     headers: parseHeaderMatchers(message.headers, context.at('headers').path),
     downstreamNodes: message.downstreamNodes,
@@ -81,6 +98,7 @@ function parseFault(message: HTTPFault, context: ParseContext): FaultConfig {
       abortHttpStatus: message.abortHttpStatusRuntime || 'fault.http.abort.http_status',
       abortGrpcStatus: message.abortGrpcStatusRuntime || 'fault.http.abort.grpc_status',
       maxActiveFaults: message.maxActiveFaultsRuntime || 'fault.http.max_active_faults',
+      responseRateLimitPercent: message.responseRateLimitPercentRuntime || 'fault.http.rate_limit.response_percent',
     },
     disableDownstreamClusterStats: message.disableDownstreamClusterStats,
     filterMetadata: (message.filterMetadata as Record<string, unknown> | undefined) ?? null,
@@ -95,7 +113,7 @@ function parseDelay({ delay }: HTTPFault, context: ParseContext): DelayConfig | 
   }
   return {
     fixedMs: specifier.case === 'fixedDelay' ? durationMs(specifier.value) : null,
-    millionths: millionths(delay.percentage, 0),
+    share: parseShare(delay.percentage),
   }
 }
 
@@ -109,8 +127,24 @@ function parseAbort({ abort }: HTTPFault, context: ParseContext): AbortConfig | 
     httpStatus: error.case === 'httpStatus' ? error.value : 0,
     grpcStatus: error.case === 'grpcStatus' ? error.value : null,
     byHeader: error.case === 'headerAbort',
-    millionths: millionths(abort.percentage, 0),
+    share: parseShare(abort.percentage),
   }
+}
+
+function parseRateLimit({ responseRateLimit }: HTTPFault, context: ParseContext): RateLimitConfig | null {
+  if (!responseRateLimit) return null
+  const limit = responseRateLimit.limitType
+  if (limit.case === undefined) {
+    throw new ConfigError(context.at('response_rate_limit').path, 'one of fixed_limit, header_limit is required')
+  }
+  return {
+    kibPerSecond: limit.case === 'fixedLimit' ? Number(limit.value.limitKbps) : null,
+    share: parseShare(responseRateLimit.percentage),
+  }
+}
+
+function parseShare(percentage: FractionalPercent | undefined): Share {
+  return { millionths: millionths(percentage, 0), unitMillionths: unitMillionths(percentage) }
 }
 
 export const faultFilter: HttpFilterExtension<FaultConfig, FaultConfig> = {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { FilterHeadersStatus } from '../../../http/filter.ts'
+import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts'
+import { HeaderMap } from '../../../http/header-map.ts'
 import { request, routes } from '../../../route/testing.ts'
 import { FilterHarness } from '../testing.ts'
 import { faultFilter } from './config.ts'
@@ -80,5 +81,37 @@ describe('fault', () => {
     assert.equal(filter.stream().request(request('/')), FilterHeadersStatus.StopIteration)
     assert.equal(filter.stream().request(request('/')), FilterHeadersStatus.Continue)
     assert.equal(filter.counter('fault.faults_overflow'), 1)
+  })
+
+  test('response_rate_limit lets bytes go as their tokens come, the trailers last', async () => {
+    const config = { response_rate_limit: { fixed_limit: { limit_kbps: 20 }, ...ALWAYS } }
+    const filter = new FilterHarness(faultFilter, config)
+    const stream = filter.stream()
+    assert.equal(stream.request(request('/')), FilterHeadersStatus.Continue)
+    stream.response(200, {}, false)
+    assert.equal(stream.encoders[0]!.encodeData(Buffer.alloc(1500, 1), false), FilterDataStatus.StopIterationNoBuffer)
+    assert.equal(stream.encoders[0]!.encodeTrailers(new HeaderMap()), FilterTrailersStatus.StopIteration)
+    await stream.resumed()
+    assert.equal(stream.buffered[0]!.length <= 1024 + 400, true, 'the rest waits')
+    assert.equal(Buffer.concat(stream.buffered).length, 1500)
+    assert.equal(filter.counter('fault.response_rl_injected'), 1)
+    stream.destroy()
+  })
+
+  test('the rate of header_limit is the request header; without one nothing is slowed', () => {
+    const config = { response_rate_limit: { header_limit: {}, ...ALWAYS } }
+    const slowed = (headers: Record<string, string>): boolean => {
+      const stream = new FilterHarness(faultFilter, config).stream()
+      stream.request(request('/', headers))
+      stream.response(200, {}, false)
+      const status = stream.encoders[0]!.encodeData(Buffer.from('x'), false)
+      stream.destroy()
+      return status === FilterDataStatus.StopIterationNoBuffer
+    }
+    assert.equal(slowed({ 'x-envoy-fault-throughput-response': '4' }), true)
+    assert.equal(slowed({ 'x-envoy-fault-throughput-response': '0' }), false)
+    assert.equal(slowed({}), false)
+    const none = { 'x-envoy-fault-throughput-response': '4', 'x-envoy-fault-throughput-response-percentage': '0' }
+    assert.equal(slowed(none), false)
   })
 })

@@ -1,4 +1,5 @@
-// envoy.filters.http.fault: delays requests, then aborts them, for a share of those that match (envoy-contract §10.2).
+// envoy.filters.http.fault: delays requests, then aborts them, and slows responses, for a share of those that match
+// (envoy-contract §10.2).
 
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import {
@@ -10,18 +11,21 @@ import {
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter, Gauge, Scope } from '../../../observe/stats.ts'
 import { compileHeaderMatchers, type HeadersMatch } from '../../../route/header-matcher.ts'
-import { PassThroughDecoderFilter } from '../pass-through.ts'
-import type { FaultConfig } from './config.ts'
+import { PassThroughFilter } from '../pass-through.ts'
+import { DEFAULT_FILL_INTERVAL_MS, type LimitedStream, StreamRateLimiter, tokensFor } from '../stream-rate-limiter.ts'
+import type { FaultConfig, Share } from './config.ts'
 
 const DELAY_HEADER = 'x-envoy-fault-delay-request'
 const DELAY_PERCENT_HEADER = 'x-envoy-fault-delay-request-percentage'
 const ABORT_HEADER = 'x-envoy-fault-abort-request'
 const ABORT_GRPC_HEADER = 'x-envoy-fault-abort-grpc-request'
 const ABORT_PERCENT_HEADER = 'x-envoy-fault-abort-request-percentage'
+const THROUGHPUT_HEADER = 'x-envoy-fault-throughput-response'
+const THROUGHPUT_PERCENT_HEADER = 'x-envoy-fault-throughput-response-percentage'
 
 /** A configuration that can do nothing: what Istio puts into every chain. */
 function isIdle(config: FaultConfig): boolean {
-  return config.delay === null && config.abort === null
+  return config.delay === null && config.abort === null && config.responseRateLimit === null
 }
 
 class Shared {
@@ -29,6 +33,7 @@ class Shared {
   readonly runtime: RuntimeSnapshot
   readonly abortsInjected: Counter
   readonly delaysInjected: Counter
+  readonly responsesSlowed: Counter
   readonly faultsOverflow: Counter
   readonly activeFaults: Gauge
   private readonly matchers = new WeakMap<FaultConfig, HeadersMatch>()
@@ -38,6 +43,7 @@ class Shared {
     this.runtime = context.runtime
     this.abortsInjected = this.scope.counter('aborts_injected')
     this.delaysInjected = this.scope.counter('delays_injected')
+    this.responsesSlowed = this.scope.counter('response_rl_injected')
     this.faultsOverflow = this.scope.counter('faults_overflow')
     this.activeFaults = this.scope.gauge('active_faults')
   }
@@ -55,7 +61,7 @@ class Shared {
 
 export function createFaultFilter(config: FaultConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
   const shared = new Shared(context, statPrefix)
-  return (callbacks) => callbacks.addStreamDecoderFilter(new FaultFilter(config, shared))
+  return (callbacks) => callbacks.addStreamFilter(new FaultFilter(config, shared))
 }
 
 /** A decimal number in a header, or `fallback`. */
@@ -64,7 +70,7 @@ function numberHeader(headers: HeaderMap, name: string, fallback: number | null)
   return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : fallback
 }
 
-class FaultFilter extends PassThroughDecoderFilter {
+class FaultFilter extends PassThroughFilter implements LimitedStream {
   private readonly own: FaultConfig
   private readonly shared: Shared
   private config: FaultConfig
@@ -72,6 +78,7 @@ class FaultFilter extends PassThroughDecoderFilter {
   private active = false
   private headers: HeaderMap | null = null
   private downstreamCluster = ''
+  private limiter: StreamRateLimiter | null = null
 
   constructor(config: FaultConfig, shared: Shared) {
     super()
@@ -86,6 +93,7 @@ class FaultFilter extends PassThroughDecoderFilter {
     if (!this.config.disableDownstreamClusterStats) {
       this.downstreamCluster = headers.get('x-envoy-downstream-service-cluster') ?? ''
     }
+    this.limitResponse(headers)
     const delayMs = this.delayMs(headers)
     if (delayMs > 0) {
       if (!this.begin()) return FilterHeadersStatus.Continue
@@ -112,11 +120,16 @@ class FaultFilter extends PassThroughDecoderFilter {
   }
 
   /** A share, drawn anew for every kind of fault; a header of the client can only lower it. */
-  private drawn(millionths: number, runtimeKey: string, headers: HeaderMap, percentHeader: string | null): boolean {
+  private drawn(
+    { millionths, unitMillionths }: Share,
+    runtimeKey: string,
+    headers: HeaderMap,
+    percentHeader: string | null,
+  ): boolean {
     let share = this.shared.runtime.fraction(runtimeKey, millionths)
     if (percentHeader !== null) {
       const asked = numberHeader(headers, percentHeader, null)
-      if (asked !== null) share = Math.min(share, asked * 10_000)
+      if (asked !== null) share = Math.min(share, asked * unitMillionths)
     }
     return share > 0 && Math.random() * 1_000_000 < share
   }
@@ -125,17 +138,53 @@ class FaultFilter extends PassThroughDecoderFilter {
     const { delay, runtimeKeys } = this.config
     if (delay === null) return 0
     const byHeader = delay.fixedMs === null
-    if (!this.drawn(delay.millionths, runtimeKeys.delayPercent, headers, byHeader ? DELAY_PERCENT_HEADER : null))
-      return 0
+    if (!this.drawn(delay.share, runtimeKeys.delayPercent, headers, byHeader ? DELAY_PERCENT_HEADER : null)) return 0
     if (byHeader) return numberHeader(headers, DELAY_HEADER, 0)!
     return this.shared.runtime.number(runtimeKeys.delayDuration, delay.fixedMs!)
+  }
+
+  /** Slows the response, whoever makes it, if this request was drawn for it. */
+  private limitResponse(headers: HeaderMap): void {
+    const { responseRateLimit, runtimeKeys } = this.config
+    if (responseRateLimit === null) return
+    const { kibPerSecond, share } = responseRateLimit
+    const rate = kibPerSecond ?? numberHeader(headers, THROUGHPUT_HEADER, 0)!
+    const percentHeader = kibPerSecond === null ? THROUGHPUT_PERCENT_HEADER : null
+    if (rate === 0 || !this.drawn(share, runtimeKeys.responseRateLimitPercent, headers, percentHeader)) return
+    if (!this.begin()) return
+    this.shared.responsesSlowed.inc()
+    const { bufferLimit } = this.encoderCallbacks
+    this.limiter = new StreamRateLimiter(this, tokensFor(rate), DEFAULT_FILL_INTERVAL_MS, bufferLimit)
+  }
+
+  override encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
+    if (this.limiter === null) return FilterDataStatus.Continue
+    this.limiter.write(chunk, endStream)
+    return FilterDataStatus.StopIterationNoBuffer
+  }
+
+  override encodeTrailers(): FilterTrailersStatus {
+    return this.limiter?.trailers() ? FilterTrailersStatus.StopIteration : FilterTrailersStatus.Continue
+  }
+
+  passOn(chunk: Buffer, endStream: boolean): void {
+    this.encoderCallbacks.injectEncodedDataToFilterChain(chunk, endStream)
+  }
+
+  passOnTrailers(): void {
+    this.encoderCallbacks.continueEncoding()
+  }
+
+  pause(pause: boolean): void {
+    if (pause) this.encoderCallbacks.onEncoderFilterAboveWriteBufferHighWatermark()
+    else this.encoderCallbacks.onEncoderFilterBelowWriteBufferLowWatermark()
   }
 
   /** True when the request was answered. */
   private abort(headers: HeaderMap): boolean {
     const { abort, runtimeKeys } = this.config
     if (abort === null) return false
-    if (!this.drawn(abort.millionths, runtimeKeys.abortPercent, headers, abort.byHeader ? ABORT_PERCENT_HEADER : null))
+    if (!this.drawn(abort.share, runtimeKeys.abortPercent, headers, abort.byHeader ? ABORT_PERCENT_HEADER : null))
       return false
     let httpStatus =
       abort.httpStatus === 0 ? 0 : this.shared.runtime.number(runtimeKeys.abortHttpStatus, abort.httpStatus)
@@ -203,6 +252,7 @@ class FaultFilter extends PassThroughDecoderFilter {
 
   override onDestroy(): void {
     if (this.timer !== null) clearTimeout(this.timer)
+    this.limiter?.destroy()
     if (this.active) this.shared.activeFaults.dec()
   }
 }

@@ -1,0 +1,104 @@
+// Slows one direction of a stream to a rate: what comes is kept and let go as tokens, one for a byte, fill up.
+
+import { ByteTokens } from '../../../base/byte-tokens.ts'
+import { now } from '../../stream-info.ts'
+
+/** How often what has waited may go on, unless configured (Envoy's StreamRateLimiter). */
+export const DEFAULT_FILL_INTERVAL_MS = 50
+
+/** The stream's side of a limiter. */
+export interface LimitedStream {
+  /** To the filters after the limiting one. */
+  passOn(chunk: Buffer, endStream: boolean): void
+  /** Everything before the trailers has gone on. */
+  passOnTrailers(): void
+  /** Called in pairs: the sender should wait, and may go on. */
+  pause(pause: boolean): void
+}
+
+/** Tokens of one stream: a twentieth of a second's worth at first, so that nothing comes as a burst. */
+export function tokensFor(kibPerSecond: number): ByteTokens {
+  const perSecond = kibPerSecond * 1024
+  return new ByteTokens(perSecond, (perSecond * DEFAULT_FILL_INTERVAL_MS) / 1000, now())
+}
+
+export class StreamRateLimiter {
+  private readonly stream: LimitedStream
+  private readonly tokens: ByteTokens
+  private readonly fillIntervalMs: number
+  private readonly bufferLimit: number
+  private waiting: Buffer[] = []
+  private waitingBytes = 0
+  private paused = false
+  private sawEnd = false
+  private sawTrailers = false
+  private timer: NodeJS.Timeout | null = null
+
+  /** `bufferLimit`: bytes that may wait before the sender is paused. */
+  constructor(stream: LimitedStream, tokens: ByteTokens, fillIntervalMs: number, bufferLimit: number) {
+    this.stream = stream
+    this.tokens = tokens
+    this.fillIntervalMs = fillIntervalMs
+    this.bufferLimit = bufferLimit
+  }
+
+  write(chunk: Buffer, endStream: boolean): void {
+    if (chunk.length > 0) this.waiting.push(Buffer.from(chunk))
+    this.waitingBytes += chunk.length
+    this.sawEnd = endStream
+    if (!this.paused && this.waitingBytes > this.bufferLimit) {
+      this.paused = true
+      this.stream.pause(true)
+    }
+    // Not from within the call that brought the bytes: the chain has not yet noted that this filter keeps them.
+    this.timer ??= setTimeout(onTokens, 0, this)
+  }
+
+  /** True when the trailers must wait for the body. */
+  trailers(): boolean {
+    this.sawEnd = true
+    this.sawTrailers = true
+    return this.waitingBytes > 0
+  }
+
+  destroy(): void {
+    if (this.timer !== null) clearTimeout(this.timer)
+    this.timer = null
+  }
+
+  onTokens(): void {
+    this.timer = null
+    const chunk = this.take(this.tokens.take(this.waitingBytes, now()))
+    const rest = this.waitingBytes > 0
+    if (rest) this.timer = setTimeout(onTokens, this.fillIntervalMs, this)
+    if (this.paused && this.waitingBytes <= this.bufferLimit / 2) {
+      this.paused = false
+      this.stream.pause(false)
+    }
+    const end = this.sawEnd && !rest && !this.sawTrailers
+    if (chunk.length > 0 || end) this.stream.passOn(chunk, end)
+    if (!rest && this.sawTrailers) this.stream.passOnTrailers()
+  }
+
+  private take(bytes: number): Buffer {
+    const taken: Buffer[] = []
+    let left = bytes
+    while (left > 0) {
+      const first = this.waiting[0]!
+      if (first.length <= left) {
+        taken.push(first)
+        this.waiting.shift()
+      } else {
+        taken.push(first.subarray(0, left))
+        this.waiting[0] = first.subarray(left)
+      }
+      left -= taken.at(-1)!.length
+    }
+    this.waitingBytes -= bytes
+    return taken.length === 1 ? taken[0]! : Buffer.concat(taken)
+  }
+}
+
+function onTokens(limiter: StreamRateLimiter): void {
+  limiter.onTokens()
+}
