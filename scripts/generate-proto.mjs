@@ -109,7 +109,7 @@ const LATER_FIELDS = {
     ['import "envoy/config/core/v3/base.proto";', 'import "envoy/config/route/v3/route_components.proto";'],
     [
       'message LocalRateLimit {',
-      'repeated config.route.v3.RateLimit rate_limits = 17; google.protobuf.UInt32Value max_dynamic_descriptors = 18;',
+      'repeated config.route.v3.RateLimit rate_limits = 17; google.protobuf.UInt32Value max_dynamic_descriptors = 18 [(validate.rules).uint32 = {gte: 1}];',
     ],
   ],
   'envoy/extensions/filters/http/ratelimit/v3/rate_limit.proto': [
@@ -186,6 +186,10 @@ function patched(path, text) {
   // A collector may be named by collector_service alone.
   if (path === 'envoy/config/trace/v3/zipkin.proto') {
     text = text.replace(/ \[\(validate\.rules\)\.string = \{min_len: 1\}\]/g, '')
+  }
+  // An entry without value stands for any, which limits by descriptor may ask for.
+  if (path === 'envoy/extensions/common/ratelimit/v3/ratelimit.proto') {
+    text = text.replace(/string value = 2 \[\(validate\.rules\)\.string = \{min_len: 1\}\]/, 'string value = 2')
   }
   for (const [line, ...fields] of LATER_FIELDS[path] ?? []) {
     const found = new RegExp(`^${line.replace(/[{}().]/g, '\\$&')}\\r?$`, 'm').exec(text)

@@ -1,43 +1,49 @@
-// A token bucket that fills in steps: what a rate limit allows.
+// A token bucket that fills evenly: what a rate limit allows.
 
-/** `perFill` tokens every `intervalMs`, at most `max` of them. Starts full. */
+/** `perFill` tokens in the course of every `intervalMs`, at most `max` of them. */
 export class TokenBucket {
   readonly max: number
-  readonly intervalMs: number
-  private readonly perFill: number
+  /** Tokens in a millisecond. */
+  readonly rate: number
   private tokens: number
   private filledAt: number
 
-  constructor(max: number, perFill: number, intervalMs: number, nowMs: number) {
+  /** `initial`: tokens at the start; a full bucket unless given. */
+  constructor(max: number, perFill: number, intervalMs: number, nowMs: number, initial = max) {
     this.max = max
-    this.perFill = perFill
-    this.intervalMs = intervalMs
-    this.tokens = max
+    this.rate = perFill / intervalMs
+    this.tokens = initial
     this.filledAt = nowMs
   }
 
   private fill(nowMs: number): void {
-    const steps = Math.floor((nowMs - this.filledAt) / this.intervalMs)
-    if (steps <= 0) return
-    this.tokens = Math.min(this.max, this.tokens + steps * this.perFill)
-    this.filledAt += steps * this.intervalMs
+    if (nowMs <= this.filledAt) return
+    this.tokens = Math.min(this.max, this.tokens + (nowMs - this.filledAt) * this.rate)
+    this.filledAt = nowMs
   }
 
   /** Takes one; false when there is none. */
   take(nowMs: number): boolean {
-    this.fill(nowMs)
-    if (this.tokens < 1) return false
-    this.tokens--
-    return true
+    return this.takeUpTo(1, nowMs) === 1
   }
 
+  /** Takes as many of `wanted` as there are, and says how many. */
+  takeUpTo(wanted: number, nowMs: number): number {
+    this.fill(nowMs)
+    const taken = Math.min(wanted, Math.floor(this.tokens))
+    this.tokens -= taken
+    return taken
+  }
+
+  /** Whole tokens. */
   remaining(nowMs: number): number {
     this.fill(nowMs)
-    return this.tokens
+    return Math.floor(this.tokens)
   }
 
-  /** Milliseconds until the next fill. */
-  untilFill(nowMs: number): number {
-    return Math.max(0, this.filledAt + this.intervalMs - nowMs)
+  /** Milliseconds until there is one; 0 = now. */
+  untilNext(nowMs: number): number {
+    this.fill(nowMs)
+    return this.tokens >= 1 ? 0 : Math.ceil((1 - this.tokens) / this.rate)
   }
 }

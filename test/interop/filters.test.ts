@@ -62,7 +62,117 @@ const filter = (name: string, message: string, config: object = {}): object => (
 const fault = (config: object): object => filter('fault', 'fault.v3.HTTPFault', config)
 const ALWAYS = { percentage: { numerator: 100 } }
 
+const bucket = (max_tokens: number): object => ({ max_tokens, tokens_per_fill: 1, fill_interval: '3600s' })
+const ON = { default_value: { numerator: 100 } }
+const byHeader = (name: string): object => ({
+  actions: [{ request_headers: { header_name: `x-${name}`, descriptor_key: name } }],
+})
+let limits = 0
+const localRateLimit = (tokens: number, more: object): object =>
+  filter('local_ratelimit', 'local_ratelimit.v3.LocalRateLimit', {
+    stat_prefix: `limits${limits++}`,
+    token_bucket: bucket(tokens),
+    filter_enabled: ON,
+    filter_enforced: ON,
+    enable_x_ratelimit_headers: 'DRAFT_VERSION_03',
+    ...more,
+  })
+const user = (value: string, tokens: number): object => ({
+  entries: [{ key: 'user', value }],
+  token_bucket: bucket(tokens),
+})
+const again = (count: number, headers: string): string[] => Array<string>(count).fill(get(headers))
+
 const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'local_ratelimit: told in headers, with headers of its own',
+    ...localRateLimit(2, {
+      status: { code: 'ServiceUnavailable' },
+      response_headers_to_add: [{ header: { key: 'x-limited', value: '%RESPONSE_CODE%' } }],
+      rate_limited_as_resource_exhausted: true,
+    }),
+    client: [...again(3, ''), get('content-type: application/grpc\r\n')],
+    upstream: echo,
+  },
+  {
+    name: 'local_ratelimit: not enforced',
+    ...localRateLimit(1, {
+      filter_enforced: { default_value: { numerator: 0 } },
+      request_headers_to_add_when_not_enforced: [{ header: { key: 'x-over', value: '1' } }],
+    }),
+    client: again(2, ''),
+    upstream: echo,
+  },
+  {
+    name: 'local_ratelimit: descriptors, with and without value',
+    ...localRateLimit(100, {
+      max_dynamic_descriptors: 2,
+      rate_limits: [byHeader('user')],
+      descriptors: [user('', 1), user('z', 2)],
+    }),
+    client: ['a', 'a', 'b', 'c', 'c', 'a', 'z', 'z', 'z'].map((name) => get(`x-user: ${name}\r\n`)).concat(get()),
+    upstream: echo,
+  },
+  {
+    name: 'local_ratelimit: two descriptors and the default bucket',
+    ...localRateLimit(3, {
+      rate_limits: [byHeader('user'), byHeader('kind')],
+      descriptors: [
+        user('a', 2),
+        { entries: [{ key: 'kind', value: 'a' }], token_bucket: { max_tokens: 9, fill_interval: '600s' } },
+      ],
+    }),
+    client: ['x-user: a\r\nx-kind: a\r\n', 'x-kind: a\r\n', 'x-user: a\r\n', 'x-kind: a\r\n', 'x-user: a\r\n'].map(
+      (h) => get(h),
+    ),
+    upstream: echo,
+  },
+  {
+    name: 'local_ratelimit: descriptors leave the default bucket alone',
+    ...localRateLimit(1, {
+      always_consume_default_token_bucket: false,
+      rate_limits: [byHeader('user')],
+      descriptors: [user('a', 2)],
+    }),
+    client: [...again(3, 'x-user: a\r\n'), ...again(2, '')],
+    upstream: echo,
+  },
+  {
+    name: 'local_ratelimit: limits of the route by stage',
+    ...localRateLimit(9, { stage: 1, descriptors: [user('a', 1), user('b', 1)] }),
+    route: {
+      rate_limits: [
+        { stage: 0, actions: [{ generic_key: { descriptor_key: 'user', descriptor_value: 'a' } }] },
+        { stage: 1, actions: [{ generic_key: { descriptor_key: 'user', descriptor_value: 'b' } }] },
+      ],
+    },
+    virtualHost: { rate_limits: [{ stage: 1, ...byHeader('user') }] },
+    client: again(2, 'x-user: a\r\n'),
+    upstream: echo,
+  },
+  {
+    name: 'local_ratelimit: a limit of the route that can be switched off',
+    ...localRateLimit(9, { descriptors: [user('a', 1)] }),
+    route: { rate_limits: [{ disable_key: 'k', ...byHeader('user') }] },
+    client: again(2, 'x-user: a\r\n'),
+    upstream: echo,
+  },
+  ...(['INCLUDE', 'IGNORE', 'OVERRIDE'] as const).map(
+    (vh_rate_limits): Scenario => ({
+      name: `local_ratelimit: limits of the virtual host, ${vh_rate_limits}`,
+      ...localRateLimit(9, { vh_rate_limits, descriptors: [user('a', 1), user('b', 2)] }),
+      route: { rate_limits: [{ actions: [{ generic_key: { descriptor_key: 'user', descriptor_value: 'b' } }] }] },
+      virtualHost: { rate_limits: [byHeader('user')] },
+      client: again(2, 'x-user: a\r\n'),
+      upstream: echo,
+    }),
+  ),
+  {
+    name: 'local_ratelimit: for each connection',
+    ...localRateLimit(1, { local_rate_limit_per_downstream_connection: true }),
+    client: again(2, ''),
+    upstream: echo,
+  },
   {
     name: 'fault: a response at a fixed rate',
     ...fault({ response_rate_limit: { fixed_limit: { limit_kbps: 100 }, ...ALWAYS } }),
@@ -270,6 +380,16 @@ function startRateLimitService(): Promise<Http2Server> {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
 }
 
+/** Of the first filter, where its message has one. */
+function statPrefix({ filters }: Scenario): string {
+  return (filters?.[0]?.typed_config as { stat_prefix?: string } | undefined)?.stat_prefix ?? '-'
+}
+
+/** The seconds to the end of an hour depend on how fast the test is. */
+function told(received: string): string {
+  return received.replace(/x-ratelimit-reset: 3\d\d\d/g, 'x-ratelimit-reset: HOUR')
+}
+
 const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
 
 describe('HTTP filters', { skip: SKIP }, () => {
@@ -314,10 +434,12 @@ describe('HTTP filters', { skip: SKIP }, () => {
         const [envoy, ours] = sides
         const theirs = await play(envoy!.listeners[i]!, scenario, null)
         const mine = await play(ours!.listeners[i]!, scenario, theirs)
-        assert.deepEqual([mine.received, mine.closed], [theirs.received, theirs.closed])
+        assert.deepEqual([told(mine.received), mine.closed], [told(theirs.received), theirs.closed])
         const envoyLog = await linesOf(envoy!.proxy, i, 1)
         assert.deepEqual(await linesOf(ours!.proxy, i, envoyLog.length), envoyLog)
-        const counted = new RegExp(`^(cluster\\.c${i}\\.(upstream_rq|.*ratelimit)|http\\.s${i}\\.(fault|rq_))`)
+        const counted = new RegExp(
+          `^(cluster\\.c${i}\\.(upstream_rq|.*ratelimit)|${statPrefix(scenario)}\\.http_local_rate_limit|http\\.s${i}\\.(fault|rq_))`,
+        )
         assert.deepEqual(await statsOf(ours!.proxy, counted), await statsOf(envoy!.proxy, counted))
       })
     }

@@ -20,9 +20,12 @@ export interface DescriptorFacts {
   readonly route: Route
   /** `--service-cluster` or node.cluster. */
   readonly localCluster: string
-  /** Where given, `ratelimit.<disable_key>.http_filter_enabled` (percent, 100) switches limits off. */
+  /** `ratelimit.<disable_key>.http_filter_enabled` (percent, 100) switches limits off; without it those with a key are. */
   readonly runtime?: RuntimeSnapshot
 }
+
+/** What a route does with the limits of its virtual host. */
+export type VhRateLimits = 'override' | 'include' | 'ignore'
 
 /** `SKIP`: the action adds nothing but spoils nothing; null: the whole descriptor is dropped. */
 const SKIP = Symbol('skip')
@@ -41,7 +44,7 @@ const compiled = new WeakMap<
 export function descriptorsOf(
   facts: DescriptorFacts,
   stage: number,
-  vhRateLimits: 'override' | 'include' | 'ignore' = 'override',
+  vhRateLimits: VhRateLimits = 'override',
 ): Descriptor[] {
   const { forward, virtualHost } = facts.route
   if (!forward) return []
@@ -77,8 +80,8 @@ function collect(limits: readonly RateLimitData[], facts: DescriptorFacts, stage
 }
 
 function isDisabled(key: string, { runtime, info }: DescriptorFacts): boolean {
-  if (key === '' || !runtime) return false
-  return info.random % 100 >= runtime.number(`ratelimit.${key}.http_filter_enabled`, 100)
+  if (key === '') return false
+  return runtime === undefined || info.random % 100 >= runtime.number(`ratelimit.${key}.http_filter_enabled`, 100)
 }
 
 function describe(actions: readonly Action[], facts: DescriptorFacts): DescriptorEntry[] | null {

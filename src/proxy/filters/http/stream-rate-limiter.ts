@@ -1,6 +1,6 @@
 // Slows one direction of a stream to a rate: what comes is kept and let go as tokens, one for a byte, fill up.
 
-import { ByteTokens } from '../../../base/byte-tokens.ts'
+import { TokenBucket } from '../../../base/token-bucket.ts'
 import { now } from '../../stream-info.ts'
 
 /** How often what has waited may go on, unless configured (Envoy's StreamRateLimiter). */
@@ -17,14 +17,14 @@ export interface LimitedStream {
 }
 
 /** Tokens of one stream: a twentieth of a second's worth at first, so that nothing comes as a burst. */
-export function tokensFor(kibPerSecond: number): ByteTokens {
+export function tokensFor(kibPerSecond: number): TokenBucket {
   const perSecond = kibPerSecond * 1024
-  return new ByteTokens(perSecond, (perSecond * DEFAULT_FILL_INTERVAL_MS) / 1000, now())
+  return new TokenBucket(perSecond, perSecond, 1000, now(), (perSecond * DEFAULT_FILL_INTERVAL_MS) / 1000)
 }
 
 export class StreamRateLimiter {
   private readonly stream: LimitedStream
-  private readonly tokens: ByteTokens
+  private readonly tokens: TokenBucket
   private readonly fillIntervalMs: number
   private readonly bufferLimit: number
   private waiting: Buffer[] = []
@@ -35,7 +35,7 @@ export class StreamRateLimiter {
   private timer: NodeJS.Timeout | null = null
 
   /** `bufferLimit`: bytes that may wait before the sender is paused. */
-  constructor(stream: LimitedStream, tokens: ByteTokens, fillIntervalMs: number, bufferLimit: number) {
+  constructor(stream: LimitedStream, tokens: TokenBucket, fillIntervalMs: number, bufferLimit: number) {
     this.stream = stream
     this.tokens = tokens
     this.fillIntervalMs = fillIntervalMs
@@ -68,7 +68,7 @@ export class StreamRateLimiter {
 
   onTokens(): void {
     this.timer = null
-    const chunk = this.take(this.tokens.take(this.waitingBytes, now()))
+    const chunk = this.take(this.tokens.takeUpTo(this.waitingBytes, now()))
     const rest = this.waitingBytes > 0
     if (rest) this.timer = setTimeout(onTokens, this.fillIntervalMs, this)
     if (this.paused && this.waitingBytes <= this.bufferLimit / 2) {

@@ -1,6 +1,9 @@
 // envoy.filters.http.local_ratelimit: configuration, of the filter and of routes (a route's replaces the filter's).
 
-import { XRateLimitHeadersRFCVersion } from '../../../../api/gen/envoy/extensions/common/ratelimit/v3/ratelimit_pb.js'
+import {
+  VhRateLimitsOptions,
+  XRateLimitHeadersRFCVersion,
+} from '../../../../api/gen/envoy/extensions/common/ratelimit/v3/ratelimit_pb.js'
 import {
   type LocalRateLimit,
   LocalRateLimitSchema,
@@ -10,9 +13,10 @@ import { ConfigError } from '../../../../base/errors.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
-import type { FractionData, HeaderMutationsData } from '../../../route/config.ts'
+import type { FractionData, HeaderMutationsData, RateLimitData } from '../../../route/config.ts'
 import { parseFraction, parseHeaderMutations } from '../../../route/parse-common.ts'
-import type { Descriptor } from '../../../route/rate-limit-descriptors.ts'
+import { parseRateLimits } from '../../../route/parse-rate-limit.ts'
+import type { Descriptor, VhRateLimits } from '../../../route/rate-limit-descriptors.ts'
 import { createLocalRateLimitFilter } from './filter.ts'
 
 export interface BucketConfig {
@@ -32,6 +36,11 @@ export interface LocalRateLimitConfig {
   readonly requestHeaders: HeaderMutationsData | null
   readonly responseHeaders: HeaderMutationsData | null
   readonly stage: number
+  /** Limits of the filter itself, in place of those of routes; null = those of routes. */
+  readonly rateLimits: readonly RateLimitData[] | null
+  readonly vhRateLimits: VhRateLimits
+  /** Values that each wildcard descriptor keeps a bucket for; the one not used for longest makes room. */
+  readonly maxDynamicDescriptors: number
   readonly perDownstreamConnection: boolean
   readonly xRateLimitHeaders: boolean
   readonly alwaysConsumeDefault: boolean
@@ -52,7 +61,11 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'enable_x_ratelimit_headers',
   'always_consume_default_token_bucket',
   'rate_limited_as_resource_exhausted',
+  'vh_rate_limits',
+  'rate_limits',
+  'max_dynamic_descriptors',
 ])
+const DEFAULT_MAX_DYNAMIC_DESCRIPTORS = 20
 const MIN_FILL_MS = 50
 const TOO_MANY_REQUESTS = 429
 
@@ -61,7 +74,7 @@ export const localRateLimitFilter: HttpFilterExtension<LocalRateLimitConfig, Loc
   desc: LocalRateLimitSchema,
   parse: (message, context) => parseLocalRateLimit(message as LocalRateLimit, context),
   routeDesc: LocalRateLimitSchema,
-  parseRoute: (message, context) => parseLocalRateLimit(message as LocalRateLimit, context),
+  parseRoute: (message, context) => parseRoute(message as LocalRateLimit, context),
   create: createLocalRateLimitFilter,
 }
 
@@ -75,24 +88,64 @@ function parseLocalRateLimit(message: LocalRateLimit, context: ParseContext): Lo
     // Only errors make sense as a refusal; anything else becomes the default, as in Envoy.
     status: status >= 400 ? status : TOO_MANY_REQUESTS,
     bucket: message.tokenBucket ? parseBucket(message.tokenBucket, context.at('token_bucket')) : null,
-    descriptors: message.descriptors.map((descriptor, i) => {
-      const at = context.at(`descriptors[${i}]`)
-      if (!descriptor.tokenBucket) throw new ConfigError(at.at('token_bucket').path, 'is required')
-      return {
-        entries: descriptor.entries.map(({ key, value }) => [key, value] as const),
-        bucket: parseBucket(descriptor.tokenBucket, at.at('token_bucket')),
-      }
-    }),
+    descriptors: parseDescriptors(message, context),
     enabled: parseFraction(message.filterEnabled),
     enforced: parseFraction(message.filterEnforced),
     requestHeaders: parseHeaderMutations(message.requestHeadersToAddWhenNotEnforced, [], 'request', context),
     responseHeaders: parseHeaderMutations(message.responseHeadersToAdd, [], 'response', context),
     stage: message.stage,
+    rateLimits: parseOwnLimits(message, context),
+    vhRateLimits: VH_RATE_LIMITS[message.vhRateLimits] ?? 'override',
+    maxDynamicDescriptors: message.maxDynamicDescriptors ?? DEFAULT_MAX_DYNAMIC_DESCRIPTORS,
     perDownstreamConnection: message.localRateLimitPerDownstreamConnection,
     xRateLimitHeaders: message.enableXRatelimitHeaders === XRateLimitHeadersRFCVersion.DRAFT_VERSION_03,
     alwaysConsumeDefault: message.alwaysConsumeDefaultTokenBucket ?? true,
     asResourceExhausted: message.rateLimitedAsResourceExhausted,
   }
+}
+
+/** A route's limit stands in place of the filter's and must have a bucket. */
+function parseRoute(message: LocalRateLimit, context: ParseContext): LocalRateLimitConfig {
+  if (!message.tokenBucket)
+    throw new ConfigError(
+      context.at('token_bucket').path,
+      'local rate limit token bucket must be set for per filter configs',
+    )
+  return parseLocalRateLimit(message, context)
+}
+
+function parseDescriptors(message: LocalRateLimit, context: ParseContext): LocalRateLimitConfig['descriptors'] {
+  const seen = new Set<string>()
+  return message.descriptors.map((descriptor, i) => {
+    const at = context.at(`descriptors[${i}]`)
+    if (!descriptor.tokenBucket) throw new ConfigError(at.at('token_bucket').path, 'is required')
+    const entries = descriptor.entries.map(({ key, value }) => [key, value] as const)
+    const key = JSON.stringify(entries)
+    if (seen.has(key)) {
+      const text = entries.map(([name, value]) => `${name}=${value}`).join(', ')
+      throw new ConfigError(at.path, `duplicate descriptor in the local rate descriptor: ${text}`)
+    }
+    seen.add(key)
+    return { entries, bucket: parseBucket(descriptor.tokenBucket, at.at('token_bucket')) }
+  })
+}
+
+function parseOwnLimits(message: LocalRateLimit, context: ParseContext): RateLimitData[] | null {
+  if (message.rateLimits.length === 0) return null
+  message.rateLimits.forEach(({ stage, disableKey }, i) => {
+    if (stage !== undefined || disableKey !== '')
+      throw new ConfigError(
+        context.at(`rate_limits[${i}]`).path,
+        "'stage' field and 'disable_key' field are not supported",
+      )
+  })
+  return parseRateLimits(message.rateLimits, context)
+}
+
+const VH_RATE_LIMITS: Readonly<Record<VhRateLimitsOptions, VhRateLimits>> = {
+  [VhRateLimitsOptions.OVERRIDE]: 'override',
+  [VhRateLimitsOptions.INCLUDE]: 'include',
+  [VhRateLimitsOptions.IGNORE]: 'ignore',
 }
 
 function parseBucket(bucket: TokenBucket, context: ParseContext): BucketConfig {

@@ -78,4 +78,38 @@ describe('local_ratelimit', () => {
     const config = { stat_prefix: 's', token_bucket: { max_tokens: 1, fill_interval: '0.01s' } }
     assert.throws(() => new FilterHarness(localRateLimitFilter, config), /must be >= 50ms/)
   })
+
+  test('a descriptor without value has a bucket for each value, the one not used for longest makes room', () => {
+    const filter = new FilterHarness(localRateLimitFilter, {
+      stat_prefix: 's',
+      token_bucket: bucket(100),
+      max_dynamic_descriptors: 2,
+      rate_limits: [{ actions: [{ request_headers: { header_name: 'x-user', descriptor_key: 'user' } }] }],
+      descriptors: [
+        { entries: [{ key: 'user' }], token_bucket: bucket(1) },
+        { entries: [{ key: 'user', value: 'own' }], token_bucket: bucket(3) },
+      ],
+      ...ON,
+    })
+    assert.equal(passed(filter, { 'x-user': 'a' }), true)
+    assert.equal(passed(filter, { 'x-user': 'b' }), true)
+    assert.equal(passed(filter, { 'x-user': 'a' }), false)
+    assert.equal(passed(filter, { 'x-user': 'c' }), true, 'takes the place of b')
+    assert.equal(passed(filter, { 'x-user': 'a' }), false)
+    assert.equal(passed(filter, { 'x-user': 'b' }), true)
+    assert.equal(passed(filter, { 'x-user': 'own' }) && passed(filter, { 'x-user': 'own' }), true)
+  })
+
+  test('what Envoy refuses is refused', () => {
+    const one = { entries: [{ key: 'user', value: 'a' }], token_bucket: bucket(1) }
+    const refused = (more: object, reason: RegExp): void =>
+      assert.throws(
+        () => new FilterHarness(localRateLimitFilter, { stat_prefix: 's', token_bucket: bucket(1), ...more }),
+        reason,
+      )
+    refused({ descriptors: [one, one] }, /duplicate descriptor in the local rate descriptor: user=a/)
+    refused({ max_dynamic_descriptors: 0 }, /max_dynamic_descriptors/)
+    refused({ rate_limits: [{ stage: 1, actions: [{ remote_address: {} }] }] }, /'stage' field and 'disable_key' field/)
+    refused({ local_cluster_rate_limit: {} }, /local_cluster_rate_limit/)
+  })
 })

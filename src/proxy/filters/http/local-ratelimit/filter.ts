@@ -1,7 +1,7 @@
 // envoy.filters.http.local_ratelimit: token buckets of this worker (envoy-contract §10.7). A bucket of the filter is shared
 // by the listener's connections in a worker, so the configured rate is divided among the workers by how traffic falls.
 
-import { TokenBucket } from '../../../../base/token-bucket.ts'
+import type { TokenBucket } from '../../../../base/token-bucket.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import { FilterHeadersStatus, type HttpFilterFactory } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
@@ -9,22 +9,14 @@ import type { ConnectionInfo } from '../../../network/connection.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { FractionData } from '../../../route/config.ts'
 import { HeaderMutations } from '../../../route/header-mutation.ts'
-import { type Descriptor, descriptorsOf } from '../../../route/rate-limit-descriptors.ts'
+import { type Descriptor, describeAll, descriptorsOf } from '../../../route/rate-limit-descriptors.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import { now } from '../../../stream-info.ts'
 import { PassThroughFilter } from '../pass-through.ts'
-import type { BucketConfig, LocalRateLimitConfig } from './config.ts'
+import { Buckets } from './buckets.ts'
+import type { LocalRateLimitConfig } from './config.ts'
 
 const GRPC_RESOURCE_EXHAUSTED = 8
-
-interface Buckets {
-  readonly main: TokenBucket | null
-  readonly descriptors: readonly { readonly entries: Descriptor; readonly bucket: TokenBucket }[]
-}
-
-function bucketOf(config: BucketConfig): TokenBucket {
-  return new TokenBucket(config.maxTokens, config.tokensPerFill, config.fillIntervalMs, now())
-}
 
 /** One configuration at work: the filter's, or a route's. */
 class Limiter {
@@ -47,21 +39,14 @@ class Limiter {
     this.enforcedCount = scope.counter('enforced')
     this.requestHeaders = config.requestHeaders ? new HeaderMutations(config.requestHeaders) : null
     this.responseHeaders = config.responseHeaders ? new HeaderMutations(config.responseHeaders) : null
-    this.shared = this.makeBuckets()
-  }
-
-  private makeBuckets(): Buckets {
-    return {
-      main: this.config.bucket ? bucketOf(this.config.bucket) : null,
-      descriptors: this.config.descriptors.map(({ entries, bucket }) => ({ entries, bucket: bucketOf(bucket) })),
-    }
+    this.shared = new Buckets(this.config)
   }
 
   buckets(connection: ConnectionInfo): Buckets {
     if (!this.config.perDownstreamConnection) return this.shared
     let own = this.byConnection.get(connection)
     if (!own) {
-      own = this.makeBuckets()
+      own = new Buckets(this.config)
       this.byConnection.set(connection, own)
     }
     return own
@@ -100,7 +85,8 @@ export function createLocalRateLimitFilter(config: LocalRateLimitConfig, context
 
 class LocalRateLimitFilter extends PassThroughFilter {
   private readonly shared: Shared
-  private tightest: TokenBucket | null = null
+  /** The bucket that x-ratelimit headers tell of: the one that was empty, else the strictest descriptor's. */
+  private told: TokenBucket | null = null
   private limiter: Limiter | null = null
 
   constructor(shared: Shared) {
@@ -143,47 +129,37 @@ class LocalRateLimitFilter extends PassThroughFilter {
 
   /** A token of every bucket that the request falls under; false when one is empty. */
   private take(limiter: Limiter, headers: HeaderMap): boolean {
-    const { main, descriptors } = limiter.buckets(this.callbacks.streamInfo.downstream)
+    const buckets = limiter.buckets(this.callbacks.streamInfo.downstream)
     const time = now()
-    const matched = descriptors.length > 0 ? this.matching(limiter, headers, descriptors) : []
+    const matched = limiter.config.descriptors.length > 0 ? buckets.matching(this.requested(limiter, headers)) : []
     for (const bucket of matched) {
-      this.note(bucket, time)
-      if (!bucket.take(time)) return false
+      if (bucket.take(time)) continue
+      this.told = bucket
+      return false
     }
-    if (main === null || (matched.length > 0 && !limiter.config.alwaysConsumeDefault)) return true
-    this.note(main, time)
-    return main.take(time)
+    const { main } = buckets
+    this.told = matched[0] ?? main
+    if (main === null || (matched.length > 0 && !limiter.config.alwaysConsumeDefault) || main.take(time)) return true
+    this.told = main
+    return false
   }
 
-  private matching(limiter: Limiter, headers: HeaderMap, descriptors: Buckets['descriptors']): readonly TokenBucket[] {
+  private requested({ config }: Limiter, headers: HeaderMap): readonly Descriptor[] {
     const route = this.callbacks.route()
     if (route === null) return []
     const facts = { headers, info: this.callbacks.streamInfo, route, localCluster: this.shared.localCluster }
-    const requested = descriptorsOf(facts, limiter.config.stage)
-    const found = descriptors.filter(({ entries }) => requested.some((one) => sameDescriptor(one, entries)))
-    // The strictest first, so that a refusal wastes no token of a wider limit.
-    return found.map(({ bucket }) => bucket).sort((a, b) => a.max / a.intervalMs - b.max / b.intervalMs)
-  }
-
-  private note(bucket: TokenBucket, time: number): void {
-    if (this.tightest === null || bucket.remaining(time) < this.tightest.remaining(time)) this.tightest = bucket
+    return config.rateLimits === null
+      ? descriptorsOf(facts, config.stage, config.vhRateLimits)
+      : describeAll(config.rateLimits, facts, 0)
   }
 
   override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
-    const { limiter, tightest } = this
-    if (limiter === null || tightest === null || !limiter.config.xRateLimitHeaders) return FilterHeadersStatus.Continue
+    const { limiter, told } = this
+    if (limiter === null || told === null || !limiter.config.xRateLimitHeaders) return FilterHeadersStatus.Continue
     const time = now()
-    headers.set('x-ratelimit-limit', String(tightest.max))
-    headers.set('x-ratelimit-remaining', String(tightest.remaining(time)))
-    headers.set('x-ratelimit-reset', String(Math.ceil(tightest.untilFill(time) / 1000)))
+    headers.set('x-ratelimit-limit', String(told.max))
+    headers.set('x-ratelimit-remaining', String(told.remaining(time)))
+    headers.set('x-ratelimit-reset', String(Math.ceil(told.untilNext(time) / 1000)))
     return FilterHeadersStatus.Continue
   }
-}
-
-/** An empty value in the configuration stands for any. */
-function sameDescriptor(requested: Descriptor, configured: Descriptor): boolean {
-  return (
-    requested.length === configured.length &&
-    configured.every(([key, value], i) => requested[i]![0] === key && (value === '' || requested[i]![1] === value))
-  )
 }
