@@ -33,7 +33,7 @@ test('server name (lower case) and ALPN of an OpenSSL client, at every split', a
   assert.ok(whole.kind === 'hello')
   assert.equal(whole.hello.serverName, 'outbound_.9080_._.reviews.default.svc.cluster.local')
   assert.deepEqual(whole.hello.alpn, ['istio-peer-exchange', 'istio'])
-  assert.ok(whole.hello.ecdsa)
+  assert.ok(whole.hello.ecdsaSuite && whole.hello.ecdsaSignature)
   for (let i = 0; i < whole.hello.length; i++) {
     assert.equal(parseClientHello(bytes.subarray(0, i), 16384).kind, 'need-more', `first ${i} bytes`)
   }

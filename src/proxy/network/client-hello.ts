@@ -13,8 +13,10 @@ export interface ClientHello {
   /** Lower case; '' = no SNI. */
   readonly serverName: string
   readonly alpn: readonly string[]
-  /** Some signature algorithm or (TLS 1.2) cipher suite of the client takes ECDSA certificates. */
-  readonly ecdsa: boolean
+  /** A cipher suite of the client takes ECDSA certificates: what counts up to TLS 1.2. */
+  readonly ecdsaSuite: boolean
+  /** A signature algorithm of the client takes ECDSA certificates: what counts in TLS 1.3. */
+  readonly ecdsaSignature: boolean
   /** The client speaks TLS 1.3. */
   readonly tls13: boolean
   /** Bytes of the records that carry it. */
@@ -79,7 +81,7 @@ function readHello(body: Buffer, length: number): ClientHello | null {
   if (reader.failed || suites === null) return null
   let serverName = ''
   let alpn: readonly string[] = []
-  let ecdsa = hasEcdsaSuite(suites)
+  let ecdsaSignature = false
   let tls13 = false
   const extensions = reader.left === 0 ? null : reader.take(reader.uint(2))
   const list = new Reader(extensions ?? Buffer.alloc(0))
@@ -89,11 +91,11 @@ function readHello(body: Buffer, length: number): ClientHello | null {
     if (data === null) break
     if (type === EXTENSION_SERVER_NAME) serverName = readServerName(data)
     else if (type === EXTENSION_ALPN) alpn = readAlpn(data)
-    else if (type === EXTENSION_SIGNATURE_ALGORITHMS) ecdsa ||= hasEcdsaSignature(data)
+    else if (type === EXTENSION_SIGNATURE_ALGORITHMS) ecdsaSignature = hasEcdsaSignature(data)
     else if (type === EXTENSION_SUPPORTED_VERSIONS) tls13 = hasTls13(data)
   }
   if (reader.failed || list.failed) return null
-  return { serverName, alpn, ecdsa, tls13, length }
+  return { serverName, alpn, ecdsaSuite: hasEcdsaSuite(suites), ecdsaSignature, tls13, length }
 }
 
 function readServerName(data: Buffer): string {

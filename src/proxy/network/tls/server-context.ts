@@ -51,7 +51,9 @@ export class DownstreamTlsFactory implements SecureTransport {
 
   /** TLS of one connection; null = refused before the handshake, which a counter says. `hello` null = none was sent. */
   createSocket(hello: ClientHello | null): SslSocket | null {
-    const context = this.contextFor(hello?.serverName ?? '', hello?.ecdsa ?? true)
+    const tls13 = (hello?.tls13 ?? false) && this.config.common.maxVersion === 'TLSv1.3'
+    const ecdsa = hello === null || (tls13 ? hello.ecdsaSignature : hello.ecdsaSuite)
+    const context = this.contextFor(hello?.serverName ?? '', ecdsa)
     if (context === null) {
       this.stats.secretsNotReady.inc()
       return null
@@ -63,8 +65,7 @@ export class DownstreamTlsFactory implements SecureTransport {
     // Envoy's choice of a protocol: the server's first that the client offers; none in common goes on without.
     const { alpnProtocols } = this.config.common
     // As BoringSSL: in TLS 1.3 the client's order of ciphers decides.
-    const clientOrder = (hello?.tls13 ?? false) && this.config.common.maxVersion === 'TLSv1.3'
-    return SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, clientOrder)
+    return SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, tls13)
   }
 
   onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
@@ -76,7 +77,10 @@ export class DownstreamTlsFactory implements SecureTransport {
     this.stats.countFailure(ssl)
   }
 
-  /** Exact name, one-level wildcard, else the first certificate; ECDSA before RSA where the client can (envoy-contract §16.1). */
+  /**
+   * Exact name, then one-level wildcard, then (without a name, or with `full_scan_certs_on_sni_mismatch`) any: of each, ECDSA
+   * before RSA where the client can, and RSA alone where it cannot. Nothing chosen = the first certificate, as in Envoy.
+   */
   private contextFor(serverName: string, clientTakesEcdsa: boolean): SslContext | null {
     const identities = this.identities
     if (identities.length <= 1) return identities[0]?.context ?? null
@@ -84,11 +88,12 @@ export class DownstreamTlsFactory implements SecureTransport {
     const wildcard = identities.filter((identity) =>
       identity.names.some((n) => n.startsWith('*') && dnsNameMatches(serverName, n)),
     )
-    for (const list of [exact, wildcard, identities]) {
-      const chosen = list.find((identity) => identity.ecdsa === clientTakesEcdsa) ?? list[0]
+    const any = serverName === '' || this.config.fullScanCertsOnSniMismatch ? identities : []
+    for (const list of [exact, wildcard, any]) {
+      const chosen = list.find(({ ecdsa }) => ecdsa === clientTakesEcdsa) ?? (clientTakesEcdsa ? list[0] : undefined)
       if (chosen !== undefined) return chosen.context
     }
-    return null
+    return identities[0]!.context
   }
 
   /** Connections go on; no new one is made. */

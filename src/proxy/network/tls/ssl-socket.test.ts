@@ -28,6 +28,7 @@ const DOWNSTREAM: DownstreamTlsConfig = {
   ticketKeysSecret: '',
   statefulResumption: false,
   sessionTimeoutS: null,
+  fullScanCertsOnSniMismatch: false,
 }
 const VALIDATION: ValidationConfig = {
   trustedCa: '',

@@ -92,6 +92,8 @@ export interface DownstreamTlsConfig {
   readonly statefulResumption: boolean
   /** Seconds; null = OpenSSL's default. */
   readonly sessionTimeoutS: number | null
+  /** A name that no certificate is for: the first certificate of the client's key type, not just the first. */
+  readonly fullScanCertsOnSniMismatch: boolean
 }
 
 export interface UpstreamTlsConfig {
@@ -160,6 +162,7 @@ export function parseDownstreamTls(message: DownstreamTlsContext, context: Parse
     ticketKeysSecret,
     statefulResumption: !message.disableStatefulSessionResumption,
     sessionTimeoutS: timeoutMs === null ? null : Math.floor(timeoutMs / 1000),
+    fullScanCertsOnSniMismatch: message.fullScanCertsOnSniMismatch ?? false,
   }
 }
 
