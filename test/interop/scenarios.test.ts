@@ -365,6 +365,8 @@ const SCENARIOS: readonly Scenario[] = [
     upstream: () => OK,
   },
   { name: 'client goes away', client: [GET, 'END'], upstream: () => null },
+  { name: 'client goes away, a request pipelined', client: [GET + GET, 'END'], upstream: () => null },
+  { name: 'client goes away, part of a request pipelined', client: [GET, 'POST / HT', 'END'], upstream: () => null },
   {
     name: 'gRPC request without a route',
     client: ['POST /s/m HTTP/1.1\r\nhost: b\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n'],

@@ -31,6 +31,11 @@ import { readHeaderLines } from './header-lines.ts'
 import { mayBeginRequest, parseRequestLine, readRequestLine, requestLine, settleRequest } from './request.ts'
 
 const EMPTY = Buffer.alloc(0)
+/**
+ * Bytes behind an unanswered request from which on reading stops. Until then it goes on, for the end of a connection is
+ * only seen by reading: Envoy gives up the request of a client that has left, whatever that client had pipelined.
+ */
+const MAX_PIPELINED_BYTES = 64 * 1024
 const LOW_VERSION: CodecError = { details: 'low_version', message: 'HTTP/1.0 or older' }
 
 function statusOf(error: CodecError): number {
@@ -57,8 +62,11 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   private earlyDecoder: RequestDecoder | null = null
   private body: Body = Body.None
   private remaining = 0
-  /** Bytes behind a request that is still being answered. */
+  /** Bytes behind a request that is still being answered: the first `pipelinedBytes` of a buffer that grows. */
   private pipelined: Buffer | null = null
+  private pipelinedBytes = 0
+  /** There are so many of them that reading has stopped. */
+  private pipelineFull = false
   private dispatching = false
   /** Nothing more is read: a fault, or the last answer went out. */
   private failed = false
@@ -78,8 +86,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
 
   dispatch(chunk: Buffer): CodecError | null {
     if (this.failed) return null
-    if (this.pipelined) {
-      this.pipelined = Buffer.concat([this.pipelined, chunk])
+    if (this.pipelined !== null) {
+      this.hold(chunk)
       return null
     }
     this.dispatching = true
@@ -94,9 +102,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     while (at < buffer.length && this.connection.open && !this.failed) {
       if (this.decoder === null) {
         if (this.stream) {
-          // The next request waits for this one's answer; the kernel holds back the peer.
-          this.pipelined = Buffer.from(buffer.subarray(at))
-          this.connection.readDisable(true)
+          // The next request waits for this one's answer.
+          this.hold(buffer.subarray(at))
           return null
         }
         if (!this.scanner.feed(buffer, at)) return this.onPartialHead()
@@ -127,6 +134,22 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       }
     }
     return null
+  }
+
+  /** Keeps pipelined bytes; from a certain number of them on the kernel holds back the peer. */
+  private hold(chunk: Buffer): void {
+    const length = this.pipelinedBytes + chunk.length
+    let { pipelined } = this
+    if (pipelined === null || pipelined.length < length) {
+      const larger = Buffer.allocUnsafe(pipelined === null ? length : Math.max(length, 2 * pipelined.length))
+      pipelined?.copy(larger, 0, 0, this.pipelinedBytes)
+      this.pipelined = pipelined = larger
+    }
+    chunk.copy(pipelined, this.pipelinedBytes)
+    this.pipelinedBytes = length
+    if (length < MAX_PIPELINED_BYTES || this.pipelineFull) return
+    this.pipelineFull = true
+    this.connection.readDisable(true)
   }
 
   /**
@@ -266,10 +289,15 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
 
   /** Reads on behind the request that has just been answered. */
   resume(): CodecError | null {
-    const waiting = this.pipelined
-    if (waiting === null || this.dispatching || this.stream !== null) return null
+    const { pipelined } = this
+    if (pipelined === null || this.dispatching || this.stream !== null) return null
+    const waiting = pipelined.subarray(0, this.pipelinedBytes)
     this.pipelined = null
-    this.connection.readDisable(false)
+    this.pipelinedBytes = 0
+    if (this.pipelineFull) {
+      this.pipelineFull = false
+      this.connection.readDisable(false)
+    }
     if (this.failed) return null
     this.dispatching = true
     const error = this.run(waiting, 0)
