@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import type { RequestDecoder, ResponseDecoder, ResponseEncoder, ServerConnection } from '../../src/proxy/http/codec.ts'
 import type { Http1Options, Http2Options } from '../../src/proxy/http/connection-manager/config.ts'
 import { Http1ClientConnection } from '../../src/proxy/http/h1/client.ts'
+import { CODEC_ERROR, INVALID_CHARACTERS } from '../../src/proxy/http/h1/head.ts'
 import { Http1ServerConnection } from '../../src/proxy/http/h1/server.ts'
 import { Http2ClientConnection } from '../../src/proxy/http/h2/client.ts'
 import { Http2ServerConnection } from '../../src/proxy/http/h2/server.ts'
@@ -188,7 +189,11 @@ test('HTTP/1 requests', () => {
       // Of several faults in one head the cut decides which is named, as in Envoy.
       return events.replace(/refused http1\.(codec_error|invalid_characters|headers_too_large)\nanswer \d+/g, 'refused')
     }
-    assert.equal(run(pieces(random, bytes)), run([Buffer.from(bytes)]))
+    const whole = run([Buffer.from(bytes)])
+    const cut = run(pieces(random, bytes))
+    // As in Envoy a bad request line is refused as soon as it is there, and of several faults that are there at once a
+    // control character is the one that is named.
+    if (cut !== whole.replace(INVALID_CHARACTERS.details, CODEC_ERROR.details)) assert.equal(cut, whole)
   })
 })
 

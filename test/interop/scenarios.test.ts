@@ -372,6 +372,15 @@ const SCENARIOS: readonly Scenario[] = [
     client: ['POST /s/m HTTP/1.1\r\nhost: b\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n'],
   },
   {
+    name: 'blanks in the request line',
+    client: ['GET \t / \rHTTP/1.1 \r\nhost: a\r\n\r\n'],
+    upstream: (head) => `HTTP/1.1 200 OK\r\nx-line: ${head.split('\r\n')[0]}\r\ncontent-length: 0\r\n\r\n`,
+  },
+  { name: 'control character in the request line', client: ['GET /\0 HTTP/1.1\r\n', 'host: a\r\n\r\n'] },
+  { name: 'bad request line, control character behind it', client: ['GET /a b HTTP/1.1\r\n', 'x: \0\r\n\r\n'] },
+  { name: 'bad request line and a control character at once', client: ['GET /a b HTTP/1.1\r\nx: \0\r\n\r\n'] },
+  { name: 'HTTP/0.9', client: ['GET /\r\n'] },
+  {
     name: 'pipelined requests',
     client: [GET + GET.replace('/ ', '/two ') + GET.replace('/ ', '/three ')],
     upstream: (head) => `HTTP/1.1 200 OK\r\nx-line: ${head.split('\r\n')[0]}\r\ncontent-length: 0\r\n\r\n`,

@@ -36,6 +36,12 @@ export function isAuthority(text: string): boolean {
   return all(text, AUTHORITY)
 }
 
+/** Holds a byte that no head may contain. */
+export function hasControls(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (FORBIDDEN[text.charCodeAt(i)] === 1) return true
+  return false
+}
+
 /** Visible ASCII only: the bytes of a request target. */
 export function isVisible(text: string): boolean {
   for (let i = 0; i < text.length; i++) {

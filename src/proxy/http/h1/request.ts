@@ -29,10 +29,12 @@ const CONNECTION_HEADER: CodecError = {
 }
 
 /** Result slots of parseRequestLine. */
-export const requestLine: { method: string; target: string; version: Protocol } = {
+export const requestLine: { method: string; target: string; version: Protocol; versionGiven: boolean } = {
   method: '',
   target: '',
   version: Protocol.Http11,
+  /** False for HTTP/0.9, whose requests end with their line. */
+  versionGiven: true,
 }
 
 /** False when the first character can be no method's: such a request is refused before more of it is read. */
@@ -46,6 +48,7 @@ interface RequestLine {
   readonly method: string
   readonly target: string
   readonly version: Protocol
+  readonly versionGiven: boolean
 }
 
 const known = new ByteCache<RequestLine>()
@@ -57,6 +60,7 @@ export function readRequestLine(buffer: Buffer, from: number, to: number, option
     requestLine.method = line.method
     requestLine.target = line.target
     requestLine.version = line.version
+    requestLine.versionGiven = line.versionGiven
     return true
   }
   if (!parseRequestLine(latin1(buffer, from, to), options)) return false
@@ -69,28 +73,48 @@ export function readRequestLine(buffer: Buffer, from: number, to: number, option
   return true
 }
 
-/** `METHOD SP target [SP HTTP/x.y]`. Versions but 1.1 count as HTTP/1.0 and are refused later (426). */
+/**
+ * `METHOD SP target [SP HTTP/x.y]`. Versions but 1.1 count as HTTP/1.0 and are refused later (426). As in Envoy any run
+ * of blanks parts the words or ends the line (RFC 9112 §3 allows it), and control characters count as blanks here: they
+ * are refused for what they are once the head is whole.
+ */
 export function parseRequestLine(line: string, options: Http1Options): boolean {
-  const end = line.charCodeAt(line.length - 1) === 13 ? line.length - 1 : line.length
-  const methodEnd = line.indexOf(' ')
-  if (methodEnd <= 0) return false
+  const methodEnd = wordEnd(line, 0)
+  const targetStart = wordStart(line, methodEnd)
+  const targetEnd = wordEnd(line, targetStart)
+  const versionStart = wordStart(line, targetEnd)
+  requestLine.versionGiven = versionStart < line.length
   const method = line.slice(0, methodEnd)
   if (!METHODS.has(method) && !(options.allowCustomMethods && isToken(method))) return false
-  const targetEnd = line.indexOf(' ', methodEnd + 1)
-  const target = line.slice(methodEnd + 1, targetEnd < 0 ? end : targetEnd)
+  const target = line.slice(targetStart, targetEnd)
   if (!isTarget(target, method)) return false
   requestLine.method = method
   requestLine.target = target
-  if (targetEnd < 0) {
+  if (!requestLine.versionGiven) {
     requestLine.version = Protocol.Http10 // HTTP/0.9
     return !target.startsWith('HTTP/')
   }
-  if (end - targetEnd !== 9 || !line.startsWith('HTTP/', targetEnd + 1)) return false
-  const major = line.charCodeAt(targetEnd + 6) - 48
-  const minor = line.charCodeAt(targetEnd + 8) - 48
-  if (line.charCodeAt(targetEnd + 7) !== 46 || major < 0 || major > 9 || minor < 0 || minor > 9) return false
+  const end = wordEnd(line, versionStart)
+  if (end - versionStart !== 8 || !line.startsWith('HTTP/', versionStart)) return false
+  const major = line.charCodeAt(versionStart + 5) - 48
+  const minor = line.charCodeAt(versionStart + 7) - 48
+  if (line.charCodeAt(versionStart + 6) !== 46 || major < 0 || major > 9 || minor < 0 || minor > 9) return false
   requestLine.version = major === 1 && minor === 1 ? Protocol.Http11 : Protocol.Http10
-  return true
+  return wordStart(line, end) === line.length
+}
+
+/** Position of the first blank from `at` on. */
+function wordEnd(line: string, at: number): number {
+  let i = at
+  while (i < line.length && line.charCodeAt(i) > 32) i++
+  return i
+}
+
+/** Position of the first character from `at` on that is no blank. */
+function wordStart(line: string, at: number): number {
+  let i = at
+  while (i < line.length && line.charCodeAt(i) <= 32) i++
+  return i
 }
 
 function isTarget(target: string, method: string): boolean {

@@ -16,6 +16,7 @@ import type {
 import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { HeaderMap } from '../header-map.ts'
+import { hasControls } from './characters.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
 import { headerLines, properCase, reasonPhrase, statusLine, statusLine10, writeHead, writeText } from './encode.ts'
 import {
@@ -42,6 +43,12 @@ function statusOf(error: CodecError): number {
   if (error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS) return 431
   if (error === LOW_VERSION) return 426
   return error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
+}
+
+/** Why a request of HTTP/0.9 is refused. */
+function shortLineError(line: string, parsed: boolean): CodecError {
+  if (hasControls(line)) return INVALID_CHARACTERS
+  return parsed ? LOW_VERSION : CODEC_ERROR
 }
 
 const Body = { None: 0, Length: 1, Chunked: 2, Tunnel: 3 } as const
@@ -168,8 +175,15 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (scanner.end - scanner.start === 1 && text === '\r') return null
     if (!mayBeginRequest(text.charCodeAt(0), this.options)) return this.refuse(CODEC_ERROR)
     if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
-    if (scanner.firstLine < 0 || parseRequestLine(text, this.options)) return null
-    return this.refuse(CODEC_ERROR)
+    if (scanner.firstLine < 0) return null
+    const parsed = parseRequestLine(text, this.options)
+    if (this.endsWithLine) return this.refuse(shortLineError(text, parsed))
+    return parsed ? null : this.refuse(CODEC_ERROR)
+  }
+
+  /** The request line at hand is one of HTTP/0.9 and refused: nothing that follows it is looked at. */
+  private get endsWithLine(): boolean {
+    return !requestLine.versionGiven && !this.options.acceptHttp10
   }
 
   private onHead(): CodecError | null {
@@ -177,9 +191,11 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     // In this order, as Envoy's parser reports only the last fault that it finds up to the end of the head.
     if (!mayBeginRequest(scanner.buffer[scanner.start]!, this.options)) return this.refuse(CODEC_ERROR)
     if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
+    const parsed = readRequestLine(scanner.buffer, scanner.start, scanner.firstLine, this.options)
+    if (this.endsWithLine)
+      return this.refuse(shortLineError(latin1(scanner.buffer, scanner.start, scanner.firstLine), parsed))
     if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
-    if (!readRequestLine(scanner.buffer, scanner.start, scanner.firstLine, this.options))
-      return this.refuse(CODEC_ERROR)
+    if (!parsed) return this.refuse(CODEC_ERROR)
     const headers = new HeaderMap()
     headers.method = requestLine.method
     headers.path = requestLine.target
