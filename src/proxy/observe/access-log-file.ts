@@ -2,8 +2,8 @@
 // event loop, one write at a time and in order. Each thread has its own; O_APPEND keeps lines of several threads whole.
 
 import { close, closeSync, open, openSync, write, writeSync } from 'node:fs'
-import { writeLatin1 } from '../../base/bytes.ts'
 import { errorText } from '../../base/errors.ts'
+import { LineBuffer } from './format/line-buffer.ts'
 import type { Counter, Gauge, Scope } from './stats.ts'
 
 /** `filesystem.*` */
@@ -33,12 +33,12 @@ export class AccessLogFile {
   private readonly flushBytes: number
   private readonly stats: FileStats
   /**
-   * Lines as bytes. A string kept until the flush would outlive a young generation or two and be copied each time;
-   * written out at once it dies with its request.
+   * Lines as bytes. A string kept until the flush would outlive a young generation or two and be copied each time.
    */
-  private bytes: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  private readonly lines = new LineBuffer(FIRST_BYTES)
   /** The other half of the double buffer, while nothing is being written. */
   private spare: Buffer | null = null
+  /** Bytes of whole lines. */
   private buffered = 0
   private writing = false
   /** Waits for the write that runs. */
@@ -51,12 +51,16 @@ export class AccessLogFile {
     this.stats = stats
   }
 
-  /** Queues one line: a byte string with its newline. */
-  write(line: string): void {
-    const end = this.buffered + line.length
-    if (end > this.bytes.length) this.grow(end)
-    writeLatin1(this.bytes, line, this.buffered)
-    this.buffered = end
+  /** Where the next line is to be written, newline included; then endLine(). */
+  beginLine(): LineBuffer {
+    // What an operator that threw left of its line goes.
+    this.lines.length = this.buffered
+    return this.lines
+  }
+
+  /** Queues what was written since beginLine(). */
+  endLine(): void {
+    this.buffered = this.lines.length
     this.stats.writeBuffered.inc()
     if (this.buffered >= this.flushBytes) this.flush()
   }
@@ -104,16 +108,11 @@ export class AccessLogFile {
     if (this.fd > 2) closeSync(this.fd)
   }
 
-  private grow(needed: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
-    this.bytes.copy(larger, 0, 0, this.buffered)
-    this.bytes = larger
-  }
-
   /** What is queued; new lines go to the other half of the double buffer. */
   private take(): Buffer {
-    const chunk = this.bytes.subarray(0, this.buffered)
-    this.bytes = this.spare ?? Buffer.allocUnsafeSlow(this.bytes.length)
+    const { lines } = this
+    const chunk = lines.bytes.subarray(0, this.buffered)
+    lines.bytes = this.spare ?? Buffer.allocUnsafeSlow(lines.bytes.length)
     this.spare = null
     this.buffered = 0
     return chunk

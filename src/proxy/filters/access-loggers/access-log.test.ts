@@ -14,7 +14,7 @@ import { ipAddress } from '../../network/address.ts'
 import { SocketConnectionInfo } from '../../network/connection-info.ts'
 import type { LogContext } from '../../observe/access-log.ts'
 import { parseAccessLog } from '../../observe/access-log-config.ts'
-import { AccessLogFiles } from '../../observe/access-log-file.ts'
+import { type AccessLogFile, AccessLogFiles } from '../../observe/access-log-file.ts'
 import { compileLogFilter } from '../../observe/access-log-filter.ts'
 import { StatsStore } from '../../observe/stats-store.ts'
 import { StreamInfo } from '../../stream-info.ts'
@@ -72,6 +72,11 @@ function scratch(t: { after(fn: () => void): void }): string {
   return directory
 }
 
+function writeLine(file: AccessLogFile, line: string): void {
+  file.beginLine().put(line)
+  file.endLine()
+}
+
 test('lines are written when the buffer is full, when the timer fires, and at the end', async (t) => {
   const path = join(scratch(t), 'a.log')
   const store = new StatsStore()
@@ -91,7 +96,7 @@ test('lines are written when the buffer is full, when the timer fires, and at th
 
   const quick = new AccessLogFiles(10, 1e6, store)
   const other = join(scratch(t), 'b.log')
-  quick.open(other).write('line\n')
+  writeLine(quick.open(other), 'line\n')
   await until(() => readFileSync(other, 'utf8') === 'line\n')
   await quick.close()
 })
@@ -100,8 +105,8 @@ test('the end waits for the write that runs', async (t) => {
   const path = join(scratch(t), 'end.log')
   const files = new AccessLogFiles(3_600_000, 1, new StatsStore())
   const file = files.open(path)
-  file.write('one\n')
-  file.write('two\n')
+  writeLine(file, 'one\n')
+  writeLine(file, 'two\n')
   await files.close()
   assert.equal(readFileSync(path, 'utf8'), 'one\ntwo\n')
 })
@@ -110,12 +115,12 @@ test('reopening goes on in a new file after a rotation', async (t) => {
   const path = join(scratch(t), 'a.log')
   const files = new AccessLogFiles(5, 1e6, new StatsStore())
   const file = files.open(path)
-  file.write('one\n')
+  writeLine(file, 'one\n')
   await until(() => readFileSync(path, 'utf8') === 'one\n')
   renameSync(path, `${path}.1`)
   files.reopen()
   await until(() => {
-    file.write('x\n')
+    writeLine(file, 'x\n')
     try {
       return readFileSync(path, 'utf8').length > 0
     } catch {

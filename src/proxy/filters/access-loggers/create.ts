@@ -19,7 +19,8 @@ class FileAccessLog implements AccessLog {
   }
   log(context: LogContext): void {
     if (this.filter !== null && !this.filter(context)) return
-    this.file.write(this.line.format(context))
+    this.line.write(context, this.file.beginLine())
+    this.file.endLine()
   }
 }
 

@@ -8,6 +8,7 @@ import { readDataSource } from '../../config/data-source.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
 import type { LogContext } from '../../observe/access-log.ts'
 import { JsonFormat, type JsonTemplate } from '../../observe/format/json-format.ts'
+import type { LineBuffer } from '../../observe/format/line-buffer.ts'
 import { DEFAULT_LOG_FORMAT, TextFormat } from '../../observe/format/text-format.ts'
 
 /** What a logger prints. */
@@ -19,8 +20,9 @@ export type LogFormatData =
       readonly omitEmptyValues: boolean
     }
 
-/** Renders one line with its newline, as a byte string. */
+/** Renders one line with its newline, into a buffer or as a byte string. */
 export interface LineFormat {
+  write(context: LogContext, out: LineBuffer): void
   format(context: LogContext): string
 }
 

@@ -2,6 +2,7 @@
 
 import { ConfigError } from '../../../base/errors.ts'
 import { GRPC_STATUS_NAMES } from '../../../base/grpc-status.ts'
+import { intern } from '../../../base/intern.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { grpcStatusOfHttp, isGrpcContentType } from '../../http/local-reply.ts'
 import type { LogContext } from '../access-log.ts'
@@ -23,7 +24,7 @@ const NAME = /^:?[!#$%&'*+.^_`|~0-9A-Za-z-]*$/
 
 /** `MAIN?ALTERNATIVE` header names. */
 function headerText(block: Block, args: string, path: string): Text {
-  const names = args.toLowerCase().split('?')
+  const names = args.toLowerCase().split('?').map(intern)
   if (names.length > 2) throw new ConfigError(path, `More than 1 alternative header specified in token: ${args}`)
   for (const name of names) {
     if (!NAME.test(name)) {
@@ -114,8 +115,7 @@ export function queryParameters(args: string | null, maxLength: number | null, p
   }, maxLength)
 }
 
-/** Bytes of names and values, pseudo-headers included. */
-/** Names and values of a block, pseudo-headers included. */
+/** Bytes of names and values of a block, pseudo-headers included. */
 export function headerBlockBytes(headers: HeaderMap | null): number {
   if (headers === null) return 0
   let bytes = 0

@@ -1,9 +1,11 @@
 // json_format: a Struct whose strings are format strings. Keys are printed sorted; a string that is exactly one command
 // keeps the type of its value.
 
+import { latin1 } from '../../../base/bytes.ts'
 import { ConfigError } from '../../../base/errors.ts'
 import type { LogContext } from '../access-log.ts'
-import { byteString, type Operator, quote } from './operator.ts'
+import { LineBuffer } from './line-buffer.ts'
+import type { Operator } from './operator.ts'
 import { compileSegments } from './text-format.ts'
 
 /** Plain JSON as configured. */
@@ -15,9 +17,9 @@ export type JsonTemplate =
   | readonly JsonTemplate[]
   | { readonly [key: string]: JsonTemplate }
 
-/** Renders to JSON text; null = absent. */
+/** Writes JSON text. False = absent, and nothing was written. */
 interface Node {
-  render(context: LogContext): string | null
+  write(context: LogContext, out: LineBuffer): boolean
 }
 
 class Constant implements Node {
@@ -25,8 +27,9 @@ class Constant implements Node {
   constructor(json: string) {
     this.json = json
   }
-  render(): string {
-    return this.json
+  write(_context: LogContext, out: LineBuffer): boolean {
+    out.put(this.json)
+    return true
   }
 }
 
@@ -35,8 +38,8 @@ class Single implements Node {
   constructor(operator: Operator) {
     this.operator = operator
   }
-  render(context: LogContext): string | null {
-    return this.operator.json(context)
+  write(context: LogContext, out: LineBuffer): boolean {
+    return this.operator.writeJson(context, out)
   }
 }
 
@@ -47,12 +50,13 @@ class Mixed implements Node {
     this.segments = segments
     this.absent = absent
   }
-  render(context: LogContext): string {
+  write(context: LogContext, out: LineBuffer): boolean {
     let value = ''
     for (const segment of this.segments) {
       value += typeof segment === 'string' ? segment : (segment.text(context) ?? this.absent)
     }
-    return quote(value)
+    out.putQuoted(value)
+    return true
   }
 }
 
@@ -63,40 +67,52 @@ class List implements Node {
     this.nodes = nodes
     this.omitEmpty = omitEmpty
   }
-  render(context: LogContext): string {
-    let out = ''
+  write(context: LogContext, out: LineBuffer): boolean {
+    out.put('[')
+    const first = out.length
     for (const node of this.nodes) {
-      const value = node.render(context)
-      if (value === null && this.omitEmpty) continue
-      out += `${out === '' ? '' : ','}${value ?? 'null'}`
+      const before = out.length
+      if (before !== first) out.put(',')
+      if (node.write(context, out)) continue
+      if (this.omitEmpty) out.length = before
+      else out.put('null')
     }
-    return `[${out}]`
+    out.put(']')
+    return true
   }
 }
 
 class Fields implements Node {
-  /** `"key":` */
-  private readonly keys: readonly string[]
+  /** `,"key":`, each with its comma; the first is written without. */
+  private readonly keys: readonly Uint8Array[]
   private readonly nodes: readonly Node[]
   private readonly omitEmpty: boolean
-  constructor(keys: readonly string[], nodes: readonly Node[], omitEmpty: boolean) {
+  constructor(keys: readonly Uint8Array[], nodes: readonly Node[], omitEmpty: boolean) {
     this.keys = keys
     this.nodes = nodes
     this.omitEmpty = omitEmpty
   }
-  render(context: LogContext): string {
+  write(context: LogContext, out: LineBuffer): boolean {
     const { keys, nodes } = this
-    let out = '{'
+    const begin = out.length
     for (let i = 0; i < nodes.length; i++) {
-      const value = nodes[i]!.render(context)
-      if (value === null && this.omitEmpty) continue
-      if (out.length > 1) out += ','
-      out += keys[i]!
-      out += value ?? 'null'
+      const before = out.length
+      out.putBytes(keys[i]!)
+      if (nodes[i]!.write(context, out)) continue
+      if (this.omitEmpty) out.length = before
+      else out.put('null')
     }
-    return `${out}}`
+    // The first key's comma is where the brace belongs.
+    if (out.length === begin) out.put('{')
+    else out.bytes[begin] = OPENING_BRACE
+    out.put('}')
+    return true
   }
 }
+
+const OPENING_BRACE = 0x7b
+/** Where lines that are wanted as strings are made. */
+const scratch = new LineBuffer(1024)
 
 /** Renders a json_format, one object and a newline per call. */
 export class JsonFormat {
@@ -107,8 +123,15 @@ export class JsonFormat {
     this.root = compile(template, omitEmptyValues, path)
   }
 
+  write(context: LogContext, out: LineBuffer): void {
+    this.root.write(context, out)
+    out.put('\n')
+  }
+
   format(context: LogContext): string {
-    return `${this.root.render(context)}\n`
+    scratch.length = 0
+    this.write(context, scratch)
+    return latin1(scratch.bytes, 0, scratch.length)
   }
 }
 
@@ -130,7 +153,7 @@ function compile(template: JsonTemplate, omitEmpty: boolean, path: string): Node
   if (typeof template !== 'object') throw new ConfigError(path, 'is no JSON value')
   const entries = Object.entries(template as Record<string, JsonTemplate>).sort(([a], [b]) => (a < b ? -1 : 1))
   return new Fields(
-    entries.map(([key]) => `${byteString(JSON.stringify(key))}:`),
+    entries.map(([key]) => Buffer.from(`,${JSON.stringify(key)}:`)),
     entries.map(([key, value]) => compile(value, omitEmpty, `${path}.${key}`)),
     omitEmpty,
   )

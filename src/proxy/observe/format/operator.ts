@@ -3,26 +3,47 @@
 // Texts are byte strings: one char per byte, as header values are, so that a peer's bytes reach the log unchanged.
 
 import type { LogContext } from '../access-log.ts'
+import type { LineBuffer } from './line-buffer.ts'
 
 /** One compiled command. null = there is nothing to print. */
 export interface Operator {
   text(context: LogContext): string | null
-  /** The value as JSON text, keeping its type. */
-  json(context: LogContext): string | null
+  /** Writes the value as JSON text, keeping its type. False = there is none, and nothing was written. */
+  writeJson(context: LogContext, out: LineBuffer): boolean
 }
+
+/** JSON text of a value that came this often in a row is kept. */
+const KEPT_STREAK = 8
+const MAX_KEPT_LENGTH = 256
 
 /** A string value. */
 export class TextOperator implements Operator {
   private readonly get: (context: LogContext) => string | null
+  // Many values are the same from line to line: addresses, clusters, flags, authorities.
+  private last: string | null = null
+  private streak = 0
+  private lastJson: Uint8Array | null = null
   constructor(get: (context: LogContext) => string | null) {
     this.get = get
   }
   text(context: LogContext): string | null {
     return this.get(context)
   }
-  json(context: LogContext): string | null {
+  writeJson(context: LogContext, out: LineBuffer): boolean {
     const value = this.get(context)
-    return value === null ? null : quote(value)
+    if (value === null) return false
+    if (value !== this.last) {
+      this.last = value.length <= MAX_KEPT_LENGTH ? value : null
+      this.streak = 0
+      this.lastJson = null
+    } else if (this.lastJson !== null) {
+      out.putBytes(this.lastJson)
+      return true
+    }
+    const begin = out.length
+    out.putQuoted(value)
+    if (++this.streak === KEPT_STREAK) this.lastJson = out.copyFrom(begin)
+    return true
   }
 }
 
@@ -38,9 +59,11 @@ export class TruncatedOperator implements Operator {
     const value = this.get(context)
     return value === null || value.length <= this.maxLength ? value : value.slice(0, this.maxLength)
   }
-  json(context: LogContext): string | null {
+  writeJson(context: LogContext, out: LineBuffer): boolean {
     const value = this.text(context)
-    return value === null ? null : quote(value)
+    if (value === null) return false
+    out.putQuoted(value)
+    return true
   }
 }
 
@@ -54,8 +77,11 @@ export class NumberOperator implements Operator {
     const value = this.get(context)
     return value === null ? null : String(value)
   }
-  json(context: LogContext): string | null {
-    return this.text(context)
+  writeJson(context: LogContext, out: LineBuffer): boolean {
+    const value = this.get(context)
+    if (value === null) return false
+    out.putNumber(value)
+    return true
   }
 }
 
@@ -73,22 +99,13 @@ export class ValueOperator implements Operator {
     const text = byteString(typeof value === 'string' ? value : JSON.stringify(value))
     return text.length > this.maxLength ? text.slice(0, this.maxLength) : text
   }
-  json(context: LogContext): string | null {
+  writeJson(context: LogContext, out: LineBuffer): boolean {
     const value = this.get(context)
-    if (value === undefined || value === null) return null
-    if (typeof value === 'string' && value.length > this.maxLength) return JSON.stringify(this.text(context))
-    return byteString(JSON.stringify(value))
+    if (value === undefined || value === null) return false
+    if (typeof value === 'string' && value.length > this.maxLength) out.put(JSON.stringify(this.text(context)))
+    else out.put(byteString(JSON.stringify(value)))
+    return true
   }
-}
-
-/** JSON text of a string; short ones without anything to escape, nearly all, are not worth a call of JSON.stringify. */
-export function quote(text: string): string {
-  if (text.length > 80) return JSON.stringify(text)
-  for (let i = 0; i < text.length; i++) {
-    const char = text.charCodeAt(i)
-    if (char < 0x20 || char === 0x22 || char === 0x5c) return JSON.stringify(text)
-  }
-  return `"${text}"`
 }
 
 /** UTF-16 text as its UTF-8 bytes, one char per byte; ASCII comes back as it is. */

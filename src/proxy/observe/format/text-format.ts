@@ -4,6 +4,7 @@ import type { HeaderMap } from '../../http/header-map.ts'
 import type { StreamInfo } from '../../stream-info.ts'
 import type { AccessLogType, LogContext } from '../access-log.ts'
 import { compileCommand, compileHeaderCommand } from './commands.ts'
+import type { LineBuffer } from './line-buffer.ts'
 import { byteString, type Operator } from './operator.ts'
 import { tokenize } from './tokenizer.ts'
 
@@ -27,6 +28,14 @@ export class TextFormat {
   constructor(format: string, omitEmptyValues: boolean, path: string) {
     this.segments = compileSegments(format, path)
     this.absent = omitEmptyValues ? '' : '-'
+  }
+
+  write(context: LogContext, out: LineBuffer): void {
+    const { segments, absent } = this
+    for (let i = 0; i < segments.length; i++) {
+      const segment = segments[i]!
+      out.put(typeof segment === 'string' ? segment : (segment.text(context) ?? absent))
+    }
   }
 
   /** The line as a byte string (one char per byte). */

@@ -153,16 +153,21 @@ function directiveOf(match: RegExpExecArray, pattern: string, path: string): (p:
   return write
 }
 
+let cachedTime = Number.NaN
+let cachedText = ''
 let cachedSecond = Number.NaN
 let cachedPrefix = ''
 
-/** `2016-10-27T12:34:56.789Z`; the part up to the second is kept from call to call. */
+/** `2016-10-27T12:34:56.789Z`; kept from call to call: the same millisecond has many requests. */
 function isoTime(timeMs: number): string {
+  if (timeMs === cachedTime) return cachedText
   const second = Math.floor(timeMs / 1000)
   if (second !== cachedSecond) {
     cachedPrefix = new Date(second * 1000).toISOString().slice(0, 20)
     cachedSecond = second
   }
   const ms = Math.floor(timeMs - second * 1000)
-  return `${cachedPrefix}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
+  cachedTime = timeMs
+  cachedText = `${cachedPrefix}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
+  return cachedText
 }
