@@ -326,3 +326,13 @@ export interface RouteConfigData {
   /** Clusters named by routes, for that check. */
   readonly clusters: readonly string[]
 }
+
+/** How a route configuration of RDS differs from the one before. */
+export interface RouteConfigChange {
+  /** Holds the virtual hosts that are new or differ, and no others; all else is as before. */
+  readonly config: RouteConfigData
+  /** For each virtual host there now its position before, or -1: it is the next of `config`. */
+  readonly from: readonly number[]
+  /** Names, domains and their order are as before. */
+  readonly sameDomains: boolean
+}

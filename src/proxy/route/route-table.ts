@@ -3,44 +3,80 @@
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { StreamInfo } from '../stream-info.ts'
-import type { ClusterSpecifierData, RouteConfigData, RouteData, VirtualHostData } from './config.ts'
+import type { ClusterSpecifierData, RouteConfigChange, RouteConfigData, RouteData, VirtualHostData } from './config.ts'
 import { type PathCandidates, PathIndex } from './path-index.ts'
 import { tlsRedirectLocation } from './redirect.ts'
 import { pathWithoutQuery, withoutPathParameters } from './request-path.ts'
 import type { DirectAction, Route, RouteTable } from './route.ts'
+import { mergeHosts } from './route-change.ts'
 import { RouteEntry, VirtualHostEntry } from './route-entry.ts'
 import { RouteMatcher } from './route-match.ts'
 import { DomainIndex } from './virtual-host-match.ts'
 
 /** Compiles what parseRouteConfiguration returned; never fails for that. */
 export function compileRouteTable(data: RouteConfigData, runtime: RuntimeSnapshot): RouteTable {
-  return new CompiledRouteTable(data, runtime)
+  // Routes keep what they need of the configuration; the virtual hosts beside them must not stay for that.
+  const level = { ...data, virtualHosts: [] }
+  return new CompiledRouteTable(level, runtime, compileHosts(data.virtualHosts, level, runtime), null)
+}
+
+/** The table after a change; virtual hosts that stay are not compiled again. `table` stays as it is. */
+export function changeRouteTable(table: RouteTable, { config, from, sameDomains }: RouteConfigChange): RouteTable {
+  if (!(table instanceof CompiledRouteTable)) throw new Error(`route table ${table.name} was not compiled here`)
+  const { level, runtime, routes, domains } = table
+  const fresh = compileHosts(config.virtualHosts, level, runtime)
+  return new CompiledRouteTable(level, runtime, mergeHosts(routes, fresh, from), sameDomains ? domains : null)
+}
+
+function compileHosts(
+  hosts: readonly VirtualHostData[],
+  level: RouteConfigData,
+  runtime: RuntimeSnapshot,
+): VirtualHostRoutes[] {
+  return hosts.map((host) => new VirtualHostRoutes(host, level, runtime))
+}
+
+function indexDomains(hosts: readonly VirtualHostRoutes[]): DomainIndex<number> {
+  const index = new DomainIndex<number>()
+  for (const [position, host] of hosts.entries()) for (const domain of host.domains) index.add(domain, position)
+  return index
 }
 
 class CompiledRouteTable implements RouteTable {
   readonly name: string
   readonly internalOnlyHeaders: readonly string[]
-  private readonly hosts = new DomainIndex<VirtualHostRoutes>()
+  /** The configuration without its virtual hosts. */
+  readonly level: RouteConfigData
+  readonly runtime: RuntimeSnapshot
+  readonly routes: readonly VirtualHostRoutes[]
+  /** Domain to position in `routes`; tables that differ in other things share it. */
+  readonly domains: DomainIndex<number>
   private readonly ignorePort: boolean
 
-  constructor(data: RouteConfigData, runtime: RuntimeSnapshot) {
-    this.name = data.name
-    this.internalOnlyHeaders = data.internalOnlyHeaders
-    this.ignorePort = data.ignorePortInHostMatching
-    for (const host of data.virtualHosts) {
-      const routes = new VirtualHostRoutes(host, data, runtime)
-      for (const domain of host.domains) this.hosts.add(domain, routes)
-    }
+  constructor(
+    level: RouteConfigData,
+    runtime: RuntimeSnapshot,
+    routes: readonly VirtualHostRoutes[],
+    domains: DomainIndex<number> | null,
+  ) {
+    this.name = level.name
+    this.internalOnlyHeaders = level.internalOnlyHeaders
+    this.ignorePort = level.ignorePortInHostMatching
+    this.level = level
+    this.runtime = runtime
+    this.routes = routes
+    this.domains = domains ?? indexDomains(routes)
   }
 
   route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
-    const host = this.hosts.find(headers.authority, this.ignorePort)
-    return host === null ? null : host.route(headers, info, random)
+    const position = this.domains.find(headers.authority, this.ignorePort)
+    return position === null ? null : this.routes[position]!.route(headers, info, random)
   }
 }
 
 /** The routes of one virtual host. The fields below `path` hold one request's data during route(), which never re-enters. */
 class VirtualHostRoutes implements PathCandidates {
+  readonly domains: readonly string[]
   private readonly requireTls: VirtualHostData['requireTls']
   private readonly tlsRedirect: Route
   private readonly ignorePathParameters: boolean
@@ -56,6 +92,7 @@ class VirtualHostRoutes implements PathCandidates {
 
   constructor(data: VirtualHostData, config: RouteConfigData, runtime: RuntimeSnapshot) {
     const host = new VirtualHostEntry(data, config, runtime)
+    this.domains = data.domains
     this.requireTls = data.requireTls
     this.tlsRedirect = new TlsRedirectRoute(host)
     this.ignorePathParameters = config.ignorePathParametersInPathMatching

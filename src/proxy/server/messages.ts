@@ -6,7 +6,7 @@ import type { ListenerConfig } from '../network/listener-config.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
 import type { StatsSettings } from '../observe/stats-settings.ts'
 import type { StatsDelta } from '../observe/stats-store.ts'
-import type { RouteConfigData } from '../route/config.ts'
+import type { RouteConfigChange, RouteConfigData } from '../route/config.ts'
 import type { ClusterStatus } from '../upstream/cluster-status.ts'
 import type { ClusterData, EndpointsData } from '../upstream/config.ts'
 import type { RuntimeValue } from './runtime.ts'
@@ -40,6 +40,8 @@ export type WorkerUpdate =
   | { readonly kind: 'listener'; readonly config: ListenerConfig }
   | { readonly kind: 'remove-listener'; readonly name: string }
   | { readonly kind: 'routes'; readonly config: RouteConfigData }
+  /** Of a configuration that was sent before. */
+  | { readonly kind: 'change-routes'; readonly change: RouteConfigChange }
   | { readonly kind: 'remove-routes'; readonly name: string }
   | { readonly kind: 'secret'; readonly secret: Secret }
   | { readonly kind: 'remove-secret'; readonly name: string }

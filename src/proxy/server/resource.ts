@@ -43,13 +43,14 @@ export class UnknownFields {
     this.log = log
   }
 
-  /** Throws ConfigError, or counts and warns. */
-  check(desc: DescMessage, message: Message, name: string): void {
+  /** True when there is none; else throws ConfigError, or counts and warns. */
+  check(desc: DescMessage, message: Message, name: string): boolean {
     const field = findUnknownField(desc, message)
-    if (field === null) return
+    if (field === null) return true
     if (this.reject) throw new ConfigError('', `unknown field of ${desc.typeName}: ${field}`)
     this.count.inc()
     this.log.warn({ resource: name, field }, 'unknown field ignored')
+    return false
   }
 }
 

@@ -6,10 +6,18 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import { createParseContext, type ExtensionRegistry } from '../config/extension-registry.ts'
 import { parseRouteConfiguration } from '../route/parse.ts'
+import { type KnownRoutes, knownRoutes, readRouteChange } from '../route/route-change.ts'
 import { type FileSources, filePath } from './file-source.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes, type UnknownFields } from './resource.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
+
+interface KnownResource {
+  readonly resource: IncomingResource
+  readonly dump: DumpedResource
+  /** Null: the next version is read whole. */
+  readonly routes: KnownRoutes | null
+}
 
 export class RouteResources {
   private readonly registry: ExtensionRegistry
@@ -22,7 +30,7 @@ export class RouteResources {
   /** User (listener version) → names it needs. */
   private readonly users = new Map<object, ReadonlySet<string>>()
   private wanted = new Set<string>()
-  private readonly known = new Map<string, { resource: IncomingResource; dump: DumpedResource }>()
+  private readonly known = new Map<string, KnownResource>()
   rds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
   constructor(
@@ -80,19 +88,30 @@ export class RouteResources {
     for (const resource of added) {
       const current = this.known.get(resource.name)
       try {
-        if (current === undefined || !sameBytes(current.resource.body, resource.body)) {
-          const message = decodeResource(RouteConfigurationSchema, resource)
-          this.unknown.check(RouteConfigurationSchema, message, resource.name)
-          const config = parseRouteConfiguration(message, createParseContext(this.registry))
-          await this.workers.apply({ kind: 'routes', config })
-        }
-        this.known.set(resource.name, { resource, dump: dumped(RouteConfigurationSchema, resource) })
+        const same = current !== undefined && sameBytes(current.resource.body, resource.body)
+        const routes = same ? current.routes : await this.apply(resource, current?.routes ?? null)
+        this.known.set(resource.name, { resource, dump: dumped(RouteConfigurationSchema, resource), routes })
         this.warming.satisfied(`route:${resource.name}`)
       } catch (error) {
         errors.push(`${resource.name}: ${errorText(error)}`)
       }
     }
     return joinErrors(errors)
+  }
+
+  /** Throws what is wrong with the resource, having changed nothing. */
+  private async apply(resource: IncomingResource, before: KnownRoutes | null): Promise<KnownRoutes | null> {
+    const context = createParseContext(this.registry)
+    const read = before && readRouteChange(before, resource.body, context)
+    if (read) {
+      await this.workers.apply({ kind: 'change-routes', change: read.change })
+      return read.known
+    }
+    const message = decodeResource(RouteConfigurationSchema, resource)
+    const clean = this.unknown.check(RouteConfigurationSchema, message, resource.name)
+    const config = parseRouteConfiguration(message, context)
+    await this.workers.apply({ kind: 'routes', config })
+    return clean ? knownRoutes(resource.body, config) : null
   }
 
   dump(): readonly DumpedResource[] {

@@ -17,7 +17,7 @@ import { Loggers } from '../observe/loggers.ts'
 import { compileStatsFilter } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
 import type { RouteTable } from '../route/route.ts'
-import { compileRouteTable } from '../route/route-table.ts'
+import { changeRouteTable, compileRouteTable } from '../route/route-table.ts'
 import { WorkerClusters } from '../upstream/worker-clusters.ts'
 import type { WorkerAnswers, WorkerQuery, WorkerSettings, WorkerUpdate } from './messages.ts'
 import { Runtime } from './runtime.ts'
@@ -105,6 +105,11 @@ export class DataPlaneWorker {
       case 'routes':
         this.routes.set(update.config.name, compileRouteTable(update.config, this.runtime))
         return null
+      case 'change-routes': {
+        const { name } = update.change.config
+        this.routes.set(name, changeRouteTable(this.routes.get(name)!, update.change))
+        return null
+      }
       case 'remove-routes':
         this.routes.delete(update.name)
         return null
