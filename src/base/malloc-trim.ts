@@ -9,58 +9,73 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 const INTERVAL_MS = 5_000
+const SETTLING_MS = 1_000
 /** Less is not worth the walk through the arenas, some 0.3 to 3 ms. */
 const WORTHWHILE_BYTES = 2 << 20
 const MADV_DONTNEED = 4
 
 /**
- * From now on, whenever the process has grown, returns free memory of the allocator and unused pages of the binary to
- * the kernel. The result ends it. With another C library than glibc, whose allocators keep less, it does nothing.
+ * Now, before there is traffic, and from now on whenever the process has grown, returns free memory of the allocator and
+ * unused pages of the binary to the kernel. The result ends it. With another C library than glibc, whose allocators keep
+ * less, it does nothing.
  */
 export function keepMallocTrimmed(): () => void {
-  let floor = 0
-  let settling = false
-  let trim: (() => void) | null | undefined
+  const trim = loadTrim()
+  if (trim === null) return () => {}
+  trim.now()
+  let floor = process.memoryUsage.rss()
+  // What is needed of the pages dropped is back soon: growth counts from then.
+  let settling: NodeJS.Timeout | undefined
   const timer = setInterval(() => {
-    const rss = process.memoryUsage.rss()
-    if (settling) {
-      // What is needed of the pages dropped last time is back: growth counts from here.
-      settling = false
-      floor = rss
-    }
-    if (rss < floor + WORTHWHILE_BYTES) return
-    if (trim === undefined) trim = loadTrim()
-    if (trim === null) clearInterval(timer)
-    trim?.()
-    settling = true
+    if (process.memoryUsage.rss() < floor + WORTHWHILE_BYTES) return
+    trim.aside()
+    settling = setTimeout(() => (floor = process.memoryUsage.rss()), SETTLING_MS)
+    settling.unref()
   }, INTERVAL_MS)
   timer.unref()
-  return () => clearInterval(timer)
+  return () => {
+    clearInterval(timer)
+    clearTimeout(settling)
+  }
 }
-
-let loaded: (() => void) | null | undefined
 
 /** Once, now. Does nothing with another C library than glibc. */
 export function trimMemory(): void {
-  if (loaded === undefined) loaded = loadTrim()
-  loaded?.()
+  loadTrim()?.now()
 }
 
-/** null where the C library has no malloc_trim (musl, macOS). */
-function loadTrim(): (() => void) | null {
+interface Trim {
+  now(): void
+  /** On a thread of the pool: walking the arenas of a busy process takes milliseconds, and requests would wait. */
+  aside(): void
+}
+
+let loaded: Trim | null | undefined
+
+/** null where the C library has no malloc_trim (musl, macOS). Takes some 10 ms, once. */
+function loadTrim(): Trim | null {
+  if (loaded !== undefined) return loaded
   const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
   try {
     const libc = koffi.load(null)
     const mallocTrim = libc.func('int malloc_trim(size_t pad)')
     const madvise = libc.func('int madvise(uintptr_t address, size_t length, int advice)')
     const mappings = binaryMappings()
-    return () => {
-      mallocTrim(0)
-      for (const { start, length } of mappings) madvise(start, length, MADV_DONTNEED)
+    loaded = {
+      now() {
+        mallocTrim(0)
+        for (const { start, length } of mappings) madvise(start, length, MADV_DONTNEED)
+      },
+      aside() {
+        mallocTrim.async(0, () => {
+          for (const { start, length } of mappings) madvise.async(start, length, MADV_DONTNEED, () => {})
+        })
+      },
     }
   } catch {
-    return null
+    loaded = null
   }
+  return loaded
 }
 
 interface Mapping {
