@@ -29,6 +29,7 @@ import {
 import { gatewayHosts } from './model/network-gateways.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
+import { TRAFFIC_DISTRIBUTION } from './registry/kube.ts'
 import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
@@ -142,8 +143,10 @@ export class DiscoveryState {
 
   /** A namespace that becomes selected brings all its objects, one that no longer is takes them away. */
   private applyNamespace(event: StoreEvent, store: Pick<Store, 'origin' | 'list'>): boolean {
-    const { name, labels = {} } = event.object.metadata
+    const { name, labels = {}, annotations = {} } = event.object.metadata
     let relevant = this.translated.apply(event, store) ?? false
+    const distribution = event.type === 'deleted' ? '' : (annotations[TRAFFIC_DISTRIBUTION] ?? '')
+    relevant = this.registry.setNamespaceDistribution(name, distribution) || relevant
     if (name === this.settings.mesh.rootNamespace) {
       this.registry.setSystemNetwork(event.type === 'deleted' ? '' : (labels[NETWORK_LABEL] ?? ''))
       relevant = true

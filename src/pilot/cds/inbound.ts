@@ -78,7 +78,11 @@ function portCluster(
   }
   const scope = push.sidecarScope(proxy)
   const rule = scope.destinationRule(first.service, proxy.labels)
-  setMetadata(cluster, first.service, rule?.rule.spec.trafficPolicy ? rule : null)
+  // The services that clients know under the port that this cluster is built for.
+  const named = new Map(
+    instances.filter(({ port }) => port.port === first.port.port).map(({ service }) => [service.hostname, service]),
+  )
+  setMetadata(cluster, [...named.values()], rule?.rule.spec.trafficPolicy ? rule : null)
   // The server side must hold what its clients' limits let through, so the service's own rule counts here, too.
   const own = clusterPolicy(rule, null, first.port.port, push.mesh).connectionPool
   finish(cluster, first.port.protocol, scope.sidecar?.spec.inboundConnectionPool ?? own, push)
@@ -112,7 +116,7 @@ function ingressCluster(
     setStatic(cluster, address, number)
     if (own) cluster.upstreamBindConfig = inboundBindConfig(proxy)
   }
-  if (instance) setMetadata(cluster, instance.service, null)
+  if (instance) setMetadata(cluster, [instance.service], null)
   const pool = listener.connectionPool ?? push.sidecarScope(proxy).sidecar?.spec.inboundConnectionPool
   finish(cluster, protocol, pool, push)
   return cluster
@@ -162,8 +166,8 @@ function setStatic(cluster: Cluster, host: string, port: number): void {
   }
 }
 
-function setMetadata(cluster: Cluster, service: Service, rule: MergedDestinationRule | null): void {
-  const services = [serviceMetadata(service)]
+function setMetadata(cluster: Cluster, served: readonly Service[], rule: MergedDestinationRule | null): void {
+  const services = served.map(serviceMetadata)
   const istio: JsonObject = rule ? { config: resourcePath(rule.rule), services } : { services }
   cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
 }

@@ -8,6 +8,7 @@ import {
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js'
+import { HealthStatus } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
 import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
 import type { Subset } from '../../config/index.ts'
 import { buildAssignment } from '../eds/endpoints.ts'
@@ -102,6 +103,9 @@ export function addressingOf(service: Service, proxy: Pick<ProxyNode, 'type'>): 
   }
 }
 
+/** Hosts that a session may go back to: those on their way out, too. */
+const SESSION_STATUSES = [HealthStatus.HEALTHY, HealthStatus.DRAINING, HealthStatus.UNKNOWN, HealthStatus.DEGRADED]
+
 /** Builds one cluster; null for a DNS service without any name to resolve. `passthrough`: TLS goes through as it came. */
 export function buildOutboundCluster(
   spec: OutboundSpec,
@@ -118,7 +122,10 @@ export function buildOutboundCluster(
     name,
     altStatName: `${statName(mesh.outboundClusterStatName, spec)};`,
     connectTimeout: durationOf(mesh.connectTimeout),
-    commonLbConfig: { healthyPanicThreshold: {} },
+    commonLbConfig: {
+      healthyPanicThreshold: {},
+      overrideHostStatus: service.attributes.persistentSession !== null ? { statuses: SESSION_STATUSES } : undefined,
+    },
     circuitBreakers: unlimitedCircuitBreakers(),
     filters: metadataExchangeFilters(proxy),
   })
@@ -126,7 +133,7 @@ export function buildOutboundCluster(
   setMetadata(cluster, spec, policy)
   const http: HttpOptions = { protocol: upstreamProtocol(port.protocol, policy, proxy, push) }
   applyConnectionPool(cluster, http, policy.connectionPool, mesh)
-  applyOutlierDetection(cluster, http, policy.outlierDetection)
+  applyOutlierDetection(cluster, http, policy.outlierDetection, service)
   applyLoadBalancer(cluster, policy, service, mesh)
   applyRetryBudget(cluster, policy, proxy)
   if (!passthrough) setTls(cluster, http, spec, policy, proxy, push)
@@ -153,7 +160,7 @@ function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushCon
     filters: metadataExchangeFilters(proxy),
   })
   applyConnectionPool(cluster, http, policy.connectionPool, push.mesh)
-  applyOutlierDetection(cluster, http, policy.outlierDetection)
+  applyOutlierDetection(cluster, http, policy.outlierDetection, service)
   applyRetryBudget(cluster, policy, proxy)
   if (!plain) {
     const inputs = tlsInputs(spec, http, proxy, push)

@@ -95,6 +95,7 @@ export function applyOutlierDetection(
   cluster: Cluster,
   http: HttpOptions,
   outlier: OutlierDetection | undefined,
+  service: Pick<Service, 'attributes'>,
 ): void {
   if (!outlier) return
   const out = create(OutlierDetectionSchema, {
@@ -121,7 +122,8 @@ export function applyOutlierDetection(
     out.enforcingLocalOriginSuccessRate = 0
   }
   cluster.outlierDetection = out
-  if (outlier.minHealthPercent) {
+  // Where places are preferred unhealthy endpoints are sent, and a panic would send requests to them.
+  if (outlier.minHealthPercent && service.attributes.trafficDistribution === '') {
     cluster.commonLbConfig ??= create(Cluster_CommonLbConfigSchema)
     cluster.commonLbConfig.healthyPanicThreshold = {
       $typeName: 'envoy.type.v3.Percent',
@@ -144,8 +146,7 @@ export function zoneAwareSetting(
   mesh: MeshConfig,
 ): ZoneAwareLbSetting | null {
   if (lb?.zoneAwareLbSetting) return lb.zoneAwareLbSetting
-  const { trafficDistribution: preference } = service.attributes
-  if (lb?.localityLbSetting || preference === 'PreferSameZone' || preference === 'PreferSameNode') return null
+  if (lb?.localityLbSetting || service.attributes.trafficDistribution !== '') return null
   return mesh.zoneAwareLbSetting ?? null
 }
 
@@ -159,12 +160,14 @@ export function applyLoadBalancer(
   const lb = policy.loadBalancer
   const zoneAware = zoneAwareSetting(lb, service, mesh)
   if (zoneAware) applyZoneAware(cluster, zoneAware)
+  const preferred = !lb?.localityLbSetting && service.attributes.trafficDistribution !== ''
   const locality = zoneAware ? null : localitySetting(lb, mesh)
-  if (locality) {
+  if (!zoneAware && (preferred || locality)) {
     const weighted =
-      (locality.distribute?.length ?? 0) > 0 ||
+      preferred ||
+      (locality?.distribute?.length ?? 0) > 0 ||
       (policy.outlierDetection !== undefined &&
-        ((locality.failover?.length ?? 0) > 0 || (locality.failoverPriority?.length ?? 0) > 0))
+        ((locality?.failover?.length ?? 0) > 0 || (locality?.failoverPriority?.length ?? 0) > 0))
     if (weighted) {
       cluster.commonLbConfig!.localityConfigSpecifier = {
         case: 'localityWeightedLbConfig',

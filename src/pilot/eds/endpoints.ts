@@ -89,12 +89,15 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
   const port = service.ports.find((p) => p.port === inputs.port)
   if (!set || !port) return []
   // With a panic threshold of its own the cluster would count unhealthy endpoints: they are left out then.
-  const sendUnhealthy = !inputs.policy.outlierDetection?.minHealthPercent
+  // Not where places are preferred: what spills over to the next place is told by health.
+  const sendUnhealthy =
+    service.attributes.trafficDistribution !== '' || !inputs.policy.outlierDetection?.minHealthPercent
   const selected: Endpoint[] = []
   for (const endpoint of set.endpoints) {
     if (endpoint.portName !== port.name) continue
     if (endpoint.health === 'UNHEALTHY' && !sendUnhealthy) continue
-    if (endpoint.health === 'DRAINING' && !service.attributes.persistentSession) continue
+    if (endpoint.health === 'TERMINATING') continue
+    if (isDraining(endpoint) && service.attributes.persistentSession !== 'cookie') continue
     if (inputs.subset && !labelsMatch(inputs.subset.labels, endpoint.labels)) continue
     if (
       inputs.push.networks &&
@@ -107,6 +110,11 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
     selected.push(endpoint)
   }
   return selected
+}
+
+/** By its slice, or because its pod is labelled so. */
+function isDraining(endpoint: Endpoint): boolean {
+  return endpoint.health === 'DRAINING' || Boolean(endpoint.labels['istio.io/draining'])
 }
 
 const NO_GATEWAYS: GatewayEndpoints = new Set()
@@ -155,7 +163,7 @@ function lbEndpoint(endpoint: Endpoint, mutualTls: boolean): LbEndpoint {
         additionalAddresses: endpoint.addresses.slice(1).map((a) => ({ address: addressOf(a, endpoint.port) })),
       },
     },
-    healthStatus: HEALTH[endpoint.health],
+    healthStatus: HEALTH[isDraining(endpoint) ? 'DRAINING' : endpoint.health],
     loadBalancingWeight: endpoint.weight || 1,
     metadata: {
       filterMetadata: mutualTls ? { 'envoy.transport_socket_match': { tlsMode: 'istio' }, istio } : { istio },

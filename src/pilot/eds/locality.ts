@@ -16,7 +16,7 @@ export function applyLocality(
   if (zoneAware) return zoneAware.enabled === false ? groups : byRegion(groups, zoneAware, inputs)
   const preference = service.attributes.trafficDistribution
   const own = policy.loadBalancer?.localityLbSetting
-  if (!own && (preference === 'PreferSameZone' || preference === 'PreferSameNode')) {
+  if (!own && preference !== '') {
     const labels = preference === 'PreferSameNode' ? NODE_PRIORITY : ZONE_PRIORITY
     return byLabels(groups, labels, placeLabels(inputs))
   }

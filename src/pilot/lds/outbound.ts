@@ -78,6 +78,15 @@ function everyPort(
   }
 }
 
+/** A listener on every address would take the place of one that the proxy has for itself. */
+function isReserved({ proxy, mesh }: ListenerContext, { bind, port }: Candidate): boolean {
+  if (bind === '' ? !isHttp(port.protocol) : bind !== wildcardOf(proxy)) return false
+  const { ENVOY_STATUS_PORT, ENVOY_PROMETHEUS_PORT } = proxy.metadata
+  return [mesh.proxyListenPort, mesh.proxyInboundListenPort, ENVOY_STATUS_PORT, ENVOY_PROMETHEUS_PORT].some(
+    (own) => own !== undefined && Number(own) === port.port,
+  )
+}
+
 /** A privileged port that the proxy would have to bind itself is out of reach for an unprivileged one. */
 function canBind({ proxy }: ListenerContext, port: number, bindToPort: boolean): boolean {
   return !(bindToPort && proxy.unprivileged && port < 1024)
@@ -126,7 +135,7 @@ function add(context: ListenerContext, entries: Map<string, Entry>, candidate: C
   const { service, port } = candidate
   if (service.resolution === 'Alias') return
   const kind = listenerProtocol(port.protocol)
-  if (kind === 'UNKNOWN') return
+  if (kind === 'UNKNOWN' || isReserved(context, candidate)) return
   if (candidate.bind !== '') addAt(context, entries, candidate, kind)
   else if (kind === 'HTTP') addAt(context, entries, { ...candidate, bind: wildcardOf(context.proxy) }, kind)
   else {

@@ -15,13 +15,19 @@ import type { RegistrySnapshot } from '../registry/registry.ts'
 import { buildSidecarScope } from './build-sidecar-scope.ts'
 import { mergeDelegates } from './delegates.ts'
 import { DestinationRuleIndex } from './destination-rules.ts'
-import { labelsMatch } from './host.ts'
+import { compareText, labelsMatch } from './host.ts'
 import { type NetworkGateways, networkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { PushContext, ScopeSubject } from './push-context.ts'
-import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from './service.ts'
-import { compareServices } from './service-index.ts'
+import {
+  type Endpoint,
+  type EndpointSet,
+  type Service,
+  type ServicePort,
+  serviceKey,
+  type Workload,
+} from './service.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
 import { resolveVirtualService, VirtualServiceIndex } from './virtual-service.ts'
 
@@ -216,26 +222,36 @@ class Snapshot implements PushContext {
     const workload = this.workloads.byAddress.get(proxy.ips[0] ?? '')
     const labels = workload?.labels ?? proxy.labels
     const address = proxy.ips[0] ?? ''
+    const here = this.addressIndex().get(address) ?? []
+    const selecting = this.selectingIn(proxy.namespace).filter((s) => labelsMatch(s.attributes.selector!, labels))
+    const named = this.namedAt(here, proxy.namespace, selecting)
+    const served = [...selecting, ...named].sort(
+      (a, b) => a.creationMs - b.creationMs || compareText(a.hostname, b.hostname),
+    )
     const instances: ServiceInstance[] = []
     const seen = new Set<string>()
-    const add = (service: Service, portName: string, targetPort: number): void => {
-      const port = service.ports.find((p) => p.name === portName)
-      const key = `${serviceKey(service.hostname, service.attributes.namespace)}|${portName}|${targetPort}`
+    const add = (service: Service, port: ServicePort | undefined, targetPort: number): void => {
+      // A second port of the same protocol to the same place would be the same listener again.
+      const key = `${serviceKey(service.hostname, service.attributes.namespace)}|${port?.protocol}|${targetPort}`
       if (!port || seen.has(key)) return
       seen.add(key)
       instances.push({ service, port, address, targetPort })
     }
-    const here = this.addressIndex().get(address) ?? []
-    for (const service of this.candidates(proxy.namespace, here)) {
-      if (service.attributes.selector) {
-        if (!labelsMatch(service.attributes.selector, labels)) continue
-        for (const port of service.ports) add(service, port.name, targetPortOn(service, port.name, workload))
+    for (const service of served) {
+      if (!named.has(service)) {
+        for (const port of service.ports) {
+          const targetPort = targetPortOn(service, port, workload, proxy.podPorts)
+          if (targetPort !== null) add(service, port, targetPort)
+        }
         continue
       }
       for (const { set, endpoint } of here) {
-        if (set.hostname === service.hostname && set.namespace === service.attributes.namespace) {
-          add(service, endpoint.portName, endpoint.port)
-        }
+        if (set.hostname !== service.hostname || set.namespace !== service.attributes.namespace) continue
+        add(
+          service,
+          service.ports.find((port) => port.name === endpoint.portName),
+          endpoint.port,
+        )
       }
     }
     return instances
@@ -245,8 +261,8 @@ class Snapshot implements PushContext {
     return this.gateways.filter((g) => labelsMatch(g.spec.selector, proxy.labels))
   }
 
-  /** Services of a namespace that a workload may serve: those that select, and those with an endpoint where it is. */
-  private candidates(namespace: string, here: readonly { set: EndpointSet }[]): readonly Service[] {
+  /** Services of a namespace that say by labels who serves them. */
+  private selectingIn(namespace: string): readonly Service[] {
     let selecting = this.selectingServices.get(namespace)
     if (!selecting) {
       selecting = this.services.all.filter(
@@ -254,14 +270,28 @@ class Snapshot implements PushContext {
       )
       this.selectingServices.set(namespace, selecting)
     }
+    return selecting
+  }
+
+  /**
+   * Services of a namespace that a workload serves because an endpoint of theirs is where it is. Kubernetes Services
+   * count only when none selects the workload, as in istiod.
+   */
+  private namedAt(
+    here: readonly { set: EndpointSet }[],
+    namespace: string,
+    selecting: readonly Service[],
+  ): ReadonlySet<Service> {
+    const selected = selecting.some((service) => service.attributes.registry === 'Kubernetes')
     const named = new Set<Service>()
     for (const { set } of here) {
       if (set.namespace !== namespace) continue
       for (const service of this.services.byHost.get(set.hostname) ?? []) {
-        if (service.attributes.namespace === namespace && !service.attributes.selector) named.add(service)
+        const { registry, selector, namespace: own } = service.attributes
+        if (own === namespace && (registry === 'Kubernetes' ? !selected : !selector)) named.add(service)
       }
     }
-    return named.size === 0 ? selecting : [...selecting, ...named].sort(compareServices)
+    return named
   }
 
   private addressIndex(): ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> {
@@ -288,12 +318,22 @@ function sharedNetworks(inputs: PushInputs, before: Snapshot | null): NetworkGat
   return found && before?.networks?.key === found.key ? before.networks : found
 }
 
-/** The port that a service's port means on one workload: by name from the workload's ports, else the number. */
-function targetPortOn(service: Service, portName: string, workload: Workload | undefined): number {
-  const port = service.ports.find((p) => p.name === portName)!
-  if (port.targetPortName) return workload?.ports[port.targetPortName] ?? port.port
+/**
+ * The port that a service's port means on one workload: by name from the workload's ports, or those its proxy tells of
+ * while the pod is not known; else the number. Null: the workload has no port of that name.
+ */
+function targetPortOn(
+  service: Service,
+  port: ServicePort,
+  workload: Workload | undefined,
+  podPorts: Readonly<Record<string, number>> | null,
+): number | null {
+  if (port.targetPortName) {
+    const ports = workload ? workload.ports : podPorts
+    return ports?.[port.targetPortName] ?? (workload?.kind === 'Pod' || podPorts ? null : port.port)
+  }
   if (service.attributes.registry === 'External' && workload?.kind === 'WorkloadEntry') {
-    return workload.ports[portName] ?? port.targetPort
+    return workload.ports[port.name] ?? port.targetPort
   }
   return port.targetPort
 }

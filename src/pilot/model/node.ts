@@ -30,6 +30,8 @@ export interface ProxyNode {
   readonly cluster: string
   readonly locality: Locality
   readonly labels: Readonly<Record<string, string>>
+  /** Labels that its pod does not have (metadata STATIC_LABELS). */
+  readonly staticLabels: Readonly<Record<string, string>>
   readonly serviceAccount: string
   readonly interceptionMode: InterceptionMode
   readonly clusterId: string
@@ -37,6 +39,8 @@ export interface ProxyNode {
   /** Networks whose endpoints it wants to see (REQUESTED_NETWORK_VIEW); null: all. */
   readonly networkView: ReadonlySet<string> | null
   readonly nodeName: string
+  /** Container ports by name (metadata POD_PORTS); null when the node does not tell. */
+  readonly podPorts: Readonly<Record<string, number>> | null
   readonly istioVersion: string
   /** The proxy can bind ports below 1024 only when this is false. */
   readonly unprivileged: boolean
@@ -108,12 +112,14 @@ export function parseNode(node: Node): Result<ProxyNode> {
     cluster: node.cluster,
     locality: l ? { region: l.region, zone: l.zone, subzone: l.subZone } : NO_LOCALITY,
     labels: stringMap(metadata.LABELS),
+    staticLabels: stringMap(metadata.STATIC_LABELS),
     serviceAccount: text(metadata, 'SERVICE_ACCOUNT'),
     interceptionMode: mode === 'TPROXY' || mode === 'NONE' ? mode : 'REDIRECT',
     clusterId: text(metadata, 'CLUSTER_ID'),
     network: text(metadata, 'NETWORK'),
     networkView: networkView(metadata.REQUESTED_NETWORK_VIEW),
     nodeName: text(metadata, 'NODE_NAME'),
+    podPorts: podPorts(metadata.POD_PORTS),
     istioVersion: text(metadata, 'ISTIO_VERSION'),
     unprivileged: flag(metadata, 'UNPRIVILEGED_POD'),
     generator: text(metadata, 'GENERATOR'),
@@ -140,6 +146,25 @@ function networkView(value: JsonValue | undefined): ReadonlySet<string> | null {
   const list = typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : []
   const names = list.filter((name): name is string => typeof name === 'string' && name !== '')
   return names.length > 0 ? new Set(names) : null
+}
+
+/** A JSON text of container ports, or the list itself, as istiod takes both. */
+function podPorts(value: JsonValue | undefined): Readonly<Record<string, number>> | null {
+  let list: unknown = value
+  if (typeof value === 'string') {
+    try {
+      list = JSON.parse(value)
+    } catch {
+      return null
+    }
+  }
+  if (!Array.isArray(list)) return null
+  const ports: Record<string, number> = {}
+  for (const port of list as ({ name?: unknown; containerPort?: unknown; protocol?: unknown } | null)[]) {
+    if (typeof port?.name !== 'string' || typeof port.containerPort !== 'number') continue
+    if ((port.protocol ?? 'TCP') === 'TCP') ports[port.name] = port.containerPort
+  }
+  return ports
 }
 
 function flag(metadata: JsonObject, key: string): boolean {

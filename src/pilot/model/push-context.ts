@@ -76,6 +76,8 @@ export interface ScopeSubject {
   readonly namespace: string
   readonly labels: Readonly<Record<string, string>>
   readonly ips: readonly string[]
+  /** Container ports by name, as the proxy tells them; null when it does not. */
+  readonly podPorts: Readonly<Record<string, number>> | null
 }
 
 export interface WorkloadIndex {

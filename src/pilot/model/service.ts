@@ -44,10 +44,10 @@ export interface ServiceAttributes {
   readonly externalName: string
   readonly nodeLocal: boolean
   readonly publishNotReadyAddresses: boolean
-  /** `PreferSameZone`, `PreferSameNode` or empty. */
-  readonly trafficDistribution: '' | 'PreferSameZone' | 'PreferSameNode' | 'PreferAnyNode'
-  /** Sessions stick by label `istio.io/persistent-session…`: draining endpoints are still sent. */
-  readonly persistentSession: boolean
+  /** Empty: endpoints anywhere alike. */
+  readonly trafficDistribution: '' | 'PreferSameZone' | 'PreferSameNode'
+  /** What sessions stick by, from label `istio.io/persistent-session` or `…-header`; null: they do not. */
+  readonly persistentSession: 'cookie' | 'header' | null
   /** Name and namespace of the ServiceEntry for services of the External registry. */
   readonly resourceName: string
   /** True when the resource is a Kubernetes headless Service (clusterIP None). */

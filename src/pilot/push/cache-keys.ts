@@ -146,8 +146,7 @@ export function assignmentKey(inputs: AssignmentInputs): string {
   const placed =
     nodeLocal ||
     zoneAwareSetting(policy.loadBalancer, service, push.mesh) !== null ||
-    trafficDistribution === 'PreferSameZone' ||
-    trafficDistribution === 'PreferSameNode' ||
+    trafficDistribution !== '' ||
     (setting !== null && ((setting.distribute?.length ?? 0) > 0 || policy.outlierDetection !== undefined))
   return placed ? `${base}|${placeOf(proxy)}` : base
 }

@@ -112,7 +112,8 @@ const STEPS: Record<string, { yaml: string; types: string[] }> = {
   'a new service': { yaml: serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7' }), types: ['CDS', 'RDS'] },
   'an endpoint that becomes the proxy itself': {
     yaml: serviceYaml('shop', { ip: '10.0.0.1', vip: '10.96.0.7' }),
-    types: ['CDS', 'LDS'],
+    // Its labels are those of that pod from now on, and labels decide everything.
+    types: ['CDS', 'EDS', 'LDS', 'RDS'],
   },
   'a changed identity': {
     yaml: serviceYaml('web', { ip: '10.1.0.9' }).replace('serviceAccountName: web', 'serviceAccountName: other'),

@@ -14,8 +14,10 @@ import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/
 import { type AutoRegistration, HEALTH_TYPE } from '../auto-registration.ts'
 import type { Changes } from '../discovery-state.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
+import { placed } from '../model/placed.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { outboundClusterName, outboundSni } from '../xds/names.ts'
+import { placeOf } from './cache-keys.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
 import { allClusters, type ClusterState, clusterDelta } from './cluster-state.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
@@ -26,7 +28,10 @@ import { GENERATED_TYPES, type ResourceGenerator } from './resources.ts'
 /** A proxy on one stream. */
 export interface Client {
   readonly connection: XdsConnection
-  readonly proxy: ProxyNode
+  /** As its node describes it. */
+  readonly node: ProxyNode
+  /** With its workload's labels and place, as of the last push. */
+  proxy: ProxyNode
   /** Changes not pushed yet; null: none. */
   pending: Changes | null
   /** When the oldest pending change happened (performance.now). */
@@ -101,7 +106,8 @@ export class DiscoveryServer implements XdsHandler {
     this.options.registration?.connected(parsed.value)
     const client: Client = {
       connection,
-      proxy: parsed.value,
+      node: parsed.value,
+      proxy: placed(parsed.value, this.push),
       pending: null,
       pendingMs: 0,
       unackedMs: 0,
@@ -228,10 +234,15 @@ export class DiscoveryServer implements XdsHandler {
 
   private pushTo(client: Client): void {
     const { connection } = client
-    const changes = client.pending
+    let changes = client.pending
     if (!changes || !this.push || !this.clients.has(connection.id)) return
     if (connection.busy() && !this.outOfPatience(client)) return
     client.pending = null
+    const proxy = placed(client.node, this.push)
+    if (placeOf(proxy) !== placeOf(client.proxy)) {
+      client.proxy = proxy
+      changes = { ...changes, all: true }
+    }
     const { metrics } = this.options
     metrics.queueTime.observe((performance.now() - client.pendingMs) / 1000)
     let sent = false

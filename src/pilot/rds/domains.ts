@@ -14,7 +14,7 @@ function serviceDomains(service: Service, clientDomain: string, port: number | n
   }
   for (const address of service.addresses) {
     const v6 = address.includes(':')
-    if (!address.includes('/') && (v6 ? families.v6 : families.v4)) domains.push(v6 ? `[${address}]` : address)
+    if (v6 ? families.v6 : families.v4) domains.push(v6 ? `[${address}]` : address)
   }
   if (port === null) return domains
   // Without a port a client means port 80.

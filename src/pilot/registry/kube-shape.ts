@@ -76,7 +76,10 @@ const SHAPES: Readonly<Record<string, Check>> = {
       nodeName: string,
       hostname: string,
       subdomain: string,
-      containers: list(fields({ ports: list(fields({ name: string, containerPort: port })) })),
+      containers: list(fields({ ports: list(fields({ name: string, containerPort: port, protocol: string })) })),
+      initContainers: list(
+        fields({ restartPolicy: string, ports: list(fields({ name: string, containerPort: port, protocol: string })) }),
+      ),
     }),
     status: fields({
       phase: string,

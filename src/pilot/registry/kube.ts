@@ -49,7 +49,8 @@ interface ServiceSpec {
 }
 
 const EXPORT_TO = 'networking.istio.io/exportTo'
-const TRAFFIC_DISTRIBUTION = 'networking.istio.io/traffic-distribution'
+/** Annotation of Services and namespaces. */
+export const TRAFFIC_DISTRIBUTION = 'networking.istio.io/traffic-distribution'
 
 export function spiffeId(trustDomain: string, namespace: string, serviceAccount: string): string {
   return `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
@@ -65,30 +66,36 @@ function creationMsOf(object: KubeObject): number {
 /** `exportTo` entries as written: `*` all, `~` none, `.` the own namespace, else namespace names. */
 export function parseExportTo(entries: readonly string[], namespace: string): ExportTo {
   if (entries.includes('*')) return 'all'
-  const names = entries.filter((e) => e !== '~').map((e) => (e === '.' ? namespace : e))
-  return names.length === 0 ? 'none' : new Set(names)
+  if (entries.length === 0 || entries.includes('~')) return 'none'
+  return new Set(entries.map((e) => (e === '.' ? namespace : e)))
 }
 
-/** A Kubernetes Service; aliases are left to the registry. */
-export function convertService(object: KubeObject, settings: RegistrySettings): Service {
+/**
+ * A Kubernetes Service; aliases are left to the registry. `namespaceDistribution`: its namespace's annotation
+ * `networking.istio.io/traffic-distribution`, for Services that say nothing themselves.
+ */
+export function convertService(object: KubeObject, settings: RegistrySettings, namespaceDistribution = ''): Service {
   const spec = (object.spec ?? {}) as ServiceSpec
   const { name, namespace = '', labels = {}, annotations = {} } = object.metadata
   const external = spec.type === 'ExternalName'
   const headless = spec.clusterIP === 'None'
-  const exportTo = annotations[EXPORT_TO]?.split(',').map((s) => s.trim())
+  const exportTo = listed(annotations[EXPORT_TO])
   const attributes: ServiceAttributes = {
     registry: 'Kubernetes',
     name,
     namespace,
     labels,
     selector: spec.selector && Object.keys(spec.selector).length > 0 ? spec.selector : null,
-    exportTo: parseExportTo(exportTo ?? settings.defaultServiceExportTo, namespace),
+    exportTo: parseExportTo(exportTo.length > 0 ? exportTo : settings.defaultServiceExportTo, namespace),
     type: spec.type ?? 'ClusterIP',
     externalName: external ? (spec.externalName ?? '') : '',
     nodeLocal: spec.internalTrafficPolicy === 'Local',
     publishNotReadyAddresses: spec.publishNotReadyAddresses ?? false,
-    trafficDistribution: trafficDistributionOf(spec.trafficDistribution ?? annotations[TRAFFIC_DISTRIBUTION]),
-    persistentSession: labels['istio.io/persistent-session'] !== undefined,
+    trafficDistribution: trafficDistributionOf(
+      spec.trafficDistribution,
+      annotations[TRAFFIC_DISTRIBUTION] || namespaceDistribution,
+    ),
+    persistentSession: persistentSessionOf(labels),
     resourceName: name,
     headless,
     external: externalAddresses(object, spec),
@@ -101,10 +108,26 @@ export function convertService(object: KubeObject, settings: RegistrySettings): 
     autoAllocatedAddresses: [],
     resolution: resolutionOf(external, headless),
     meshExternal: false,
-    subjectAltNames: [],
+    subjectAltNames: [
+      ...listed(annotations['alpha.istio.io/canonical-serviceaccounts']),
+      ...listed(annotations['alpha.istio.io/kubernetes-serviceaccounts']).map((account) =>
+        spiffeId(settings.trustDomain, namespace, account),
+      ),
+    ],
     creationMs: creationMsOf(object),
     attributes,
   }
+}
+
+/** Entries of an annotation that lists, with commas between them; none when it is absent or empty. */
+function listed(annotation: string | undefined): string[] {
+  return annotation ? annotation.split(',').map((entry) => entry.trim()) : []
+}
+
+/** From the labels of a Service or ServiceEntry; a label without a value is none. */
+export function persistentSessionOf(labels: Readonly<Record<string, string>>): ServiceAttributes['persistentSession'] {
+  if (labels['istio.io/persistent-session']) return 'cookie'
+  return labels['istio.io/persistent-session-header'] ? 'header' : null
 }
 
 const NODE_SELECTOR = 'traffic.istio.io/nodeSelector'
@@ -151,19 +174,20 @@ function convertPort(port: NonNullable<ServiceSpec['ports']>[number]): ServicePo
   }
 }
 
-function trafficDistributionOf(value: string | undefined): ServiceAttributes['trafficDistribution'] {
-  switch (value) {
-    case 'PreferClose':
-    case 'PreferSameZone':
-      return 'PreferSameZone'
-    case 'PreferSameNode':
-      return 'PreferSameNode'
-    case 'Any':
-      return 'PreferAnyNode'
-    default:
-      return ''
-  }
+/** The field where it names a preference that Istio knows, else the annotation, whose case does not matter. */
+function trafficDistributionOf(
+  field: string | undefined,
+  annotation: string,
+): ServiceAttributes['trafficDistribution'] {
+  return DISTRIBUTIONS.get(field ?? '') ?? ANNOTATED_DISTRIBUTIONS.get(annotation.toLowerCase()) ?? ''
 }
+
+const DISTRIBUTIONS: ReadonlyMap<string, ServiceAttributes['trafficDistribution']> = new Map([
+  ['PreferClose', 'PreferSameZone'],
+  ['PreferSameZone', 'PreferSameZone'],
+  ['PreferSameNode', 'PreferSameNode'],
+])
+const ANNOTATED_DISTRIBUTIONS = new Map([...DISTRIBUTIONS].map(([name, value]) => [name.toLowerCase(), value]))
 
 /** Region, zone and subzone from a Node's topology labels. */
 function nodeLocality(node: KubeObject | undefined): Locality {
@@ -180,7 +204,12 @@ interface PodSpec {
   nodeName?: string
   hostname?: string
   subdomain?: string
-  containers?: { ports?: { name?: string; containerPort: number }[] }[]
+  containers?: Container[]
+  initContainers?: (Container & { restartPolicy?: string })[]
+}
+
+interface Container {
+  ports?: { name?: string; containerPort: number; protocol?: string }[]
 }
 
 interface PodStatus {
@@ -201,8 +230,12 @@ export function convertPod(
   if (!status.podIP || status.phase === 'Succeeded' || status.phase === 'Failed') return undefined
   const { name, namespace = '', labels = {} } = pod.metadata
   const ports: Record<string, number> = {}
-  for (const container of spec.containers ?? []) {
-    for (const port of container.ports ?? []) if (port.name) ports[port.name] = port.containerPort
+  // Init containers that keep running are sidecars; a port of the workload's own container goes before theirs.
+  const sidecars = spec.initContainers?.filter(({ restartPolicy }) => restartPolicy === 'Always') ?? []
+  for (const container of [...sidecars, ...(spec.containers ?? [])]) {
+    for (const { name, containerPort, protocol = 'TCP' } of container.ports ?? []) {
+      if (name && protocol === 'TCP') ports[name] = containerPort
+    }
   }
   const ready = status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false
   return {
@@ -292,8 +325,7 @@ export function convertSlices(
     const slice = object as unknown as EndpointSlice
     if (slice.addressType === 'FQDN') continue
     for (const entry of slice.endpoints ?? []) {
-      const health = healthOf(entry.conditions, service.attributes.persistentSession)
-      if (health === 'TERMINATING') continue
+      const health = healthOf(entry.conditions, service.attributes.persistentSession !== null)
       const namespace = object.metadata.namespace ?? ''
       const isPod = entry.targetRef?.kind === 'Pod'
       const pod = isPod ? lookup.pod(entry.targetRef!.namespace ?? namespace, entry.targetRef!.name ?? '') : undefined
@@ -306,16 +338,7 @@ export function convertSlices(
           endpoints.push(
             pod
               ? workloadEndpoint(pod, address, port.name ?? '', port.port ?? 0, health, settings)
-              : bareEndpoint(
-                  address,
-                  port.name ?? '',
-                  port.port ?? 0,
-                  health,
-                  namespace,
-                  nodeLocality(lookup.node(entry.nodeName ?? '')),
-                  entry.nodeName ?? '',
-                  settings,
-                ),
+              : bareEndpoint(address, port.name ?? '', port.port ?? 0, health, settings),
           )
         }
       }
@@ -329,8 +352,9 @@ function healthOf(
   persistentSession: boolean,
 ): HealthStatus {
   if (conditions?.ready ?? true) return 'HEALTHY'
-  if (conditions?.terminating) return conditions.serving && persistentSession ? 'DRAINING' : 'TERMINATING'
-  return 'UNHEALTHY'
+  // Kubernetes sets all three; of a slice by hand that only says "not ready" nobody knows that it will come back.
+  if (!(conditions?.terminating ?? true)) return 'UNHEALTHY'
+  return persistentSession && (conditions?.serving ?? true) ? 'DRAINING' : 'TERMINATING'
 }
 
 /** One port of a workload as an endpoint. */
@@ -363,14 +387,12 @@ function workloadEndpoint(
   }
 }
 
+/** An endpoint without a pod: all that istiod knows of it is its address, whatever node or zone the slice names. */
 function bareEndpoint(
   address: string,
   portName: string,
   port: number,
   health: HealthStatus,
-  namespace: string,
-  locality: Locality,
-  nodeName: string,
   settings: RegistrySettings,
 ): Endpoint {
   const network = settings.networks.of(address, {})
@@ -379,14 +401,14 @@ function bareEndpoint(
     addresses: [address],
     portName,
     port,
-    labels: topologyLabels({}, locality, nodeName, network, settings.clusterId),
-    locality,
+    labels: topologyLabels({}, NO_LOCALITY, '', network, settings.clusterId),
+    locality: NO_LOCALITY,
     health,
     serviceAccount: '',
     tlsMode: 'disabled',
     workloadName: '',
-    namespace,
-    nodeName,
+    namespace: '',
+    nodeName: '',
     network,
     weight: 0,
     hostName: '',

@@ -6,6 +6,7 @@ import { compareText, kubeHostname } from '../model/host.ts'
 import type { WorkloadIndex } from '../model/push-context.ts'
 import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from '../model/service.ts'
 import { ServiceIndex } from '../model/service-index.ts'
+import { aliasesByTarget } from './aliases.ts'
 import { AddressAllocator } from './allocate.ts'
 import {
   convertPod,
@@ -53,6 +54,9 @@ export class Registry {
   private readonly entryWorkloads = new Map<string, Workload>()
   private readonly workloadEntries = new Map<string, { readonly item: WorkloadEntry; readonly status: unknown }>()
   private readonly kubeServices = new Map<string, Service>()
+  private readonly serviceObjects = new Map<string, KubeObject>()
+  /** Annotation `networking.istio.io/traffic-distribution` of namespaces that have it. */
+  private readonly namespaceDistributions = new Map<string, string>()
   /** `namespace/service` to slices by name. */
   private readonly slices = new Map<string, Map<string, KubeObject>>()
   /** Pod key to `namespace/service` of the slices that name it. */
@@ -105,7 +109,9 @@ export class Registry {
         this.dirtyPods.add(key)
         return true
       case 'Service':
-        this.setKubeService(key, gone ? undefined : convertService(object, this.settings))
+        if (gone) this.serviceObjects.delete(key)
+        else this.serviceObjects.set(key, object)
+        this.setKubeService(key, gone ? undefined : this.convert(object))
         return true
       case 'EndpointSlice.discovery.k8s.io':
         this.setSlice(object, gone)
@@ -113,6 +119,21 @@ export class Registry {
       default:
         return false
     }
+  }
+
+  /** What a namespace's annotation says of where its Services' traffic goes; empty: nothing. True when that is new. */
+  setNamespaceDistribution(namespace: string, distribution: string): boolean {
+    if ((this.namespaceDistributions.get(namespace) ?? '') === distribution) return false
+    if (distribution === '') this.namespaceDistributions.delete(namespace)
+    else this.namespaceDistributions.set(namespace, distribution)
+    for (const [key, object] of this.serviceObjects) {
+      if (object.metadata.namespace === namespace) this.setKubeService(key, this.convert(object))
+    }
+    return true
+  }
+
+  private convert(object: KubeObject): Service {
+    return convertService(object, this.settings, this.namespaceDistributions.get(object.metadata.namespace ?? ''))
   }
 
   /** A ServiceEntry as parsed, or its end. */
@@ -315,17 +336,11 @@ export class Registry {
   }
 
   private buildServices(): ServiceIndex {
-    const aliases = new Map<string, string[]>()
-    for (const service of this.kubeServices.values()) {
-      if (service.resolution !== 'Alias') continue
-      const list = aliases.get(service.attributes.externalName)
-      if (list) list.push(service.hostname)
-      else aliases.set(service.attributes.externalName, [service.hostname])
-    }
+    const aliases = aliasesByTarget(this.kubeServices.values())
     const out: Service[] = []
     const add = (service: Service): void => {
       const names = aliases.get(service.hostname)
-      out.push(names ? this.withAliases(service, names.sort()) : service)
+      out.push(names ? this.withAliases(service, names) : service)
     }
     for (const service of this.kubeServices.values()) add(service)
     for (const entry of this.entries.values()) for (const service of entry.services) add(service)

@@ -12,7 +12,7 @@ import {
   type ServicePort,
   type Workload,
 } from '../model/service.ts'
-import { parseExportTo, type RegistrySettings, spiffeId, topologyLabels } from './kube.ts'
+import { parseExportTo, persistentSessionOf, type RegistrySettings, spiffeId, topologyLabels } from './kube.ts'
 
 const RESOLUTION: Readonly<Record<NonNullable<ServiceEntrySpec['resolution']>, Resolution>> = {
   NONE: 'Passthrough',
@@ -48,7 +48,7 @@ export function convertServiceEntry(
       nodeLocal: false,
       publishNotReadyAddresses: false,
       trafficDistribution: '',
-      persistentSession: item.metadata.labels['istio.io/persistent-session'] !== undefined,
+      persistentSession: persistentSessionOf(item.metadata.labels),
       resourceName: item.metadata.name,
       headless: false,
       external: null,

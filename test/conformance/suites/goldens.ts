@@ -11,6 +11,7 @@ import { generateEndpoints } from '../../../src/pilot/eds/generate.ts'
 import { generateExtensionConfigs } from '../../../src/pilot/envoy-filter/extensions.ts'
 import { generateListeners } from '../../../src/pilot/lds/index.ts'
 import type { ProxyNode } from '../../../src/pilot/model/node.ts'
+import { placed } from '../../../src/pilot/model/placed.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
 import { compareJson } from '../compare.ts'
@@ -46,7 +47,7 @@ function runCase(name: string, folder: string): Checked[] {
   const proxies = JSON.parse(read(folder, 'proxies.json')) as readonly ProxyDescription[]
   return proxies.flatMap((description) => {
     if (!existsSync(join(folder, description.name))) return []
-    const proxy = proxyNodeOf(description)
+    const proxy = placed(proxyNodeOf(description), push)
     const id = `${name}/${description.name}`
     const listeners = attempt(() => generateListeners(proxy, push))
     const routeNames = new Set<string>()
