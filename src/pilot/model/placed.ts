@@ -22,7 +22,7 @@ function workloadOf({ ips, name, namespace }: ProxyNode, { byAddress, byNamespac
   const address = ips[0] ?? ''
   const found = byAddress.get(address)
   const isOwn = (workload: Workload): boolean => workload.name === name && workload.namespace === namespace
-  if (!found || found.kind !== 'Pod' || isOwn(found)) return found
+  if (found?.kind !== 'Pod' || isOwn(found)) return found
   return byNamespace.get(namespace)?.find((workload) => isOwn(workload) && workload.address === address) ?? found
 }
 
