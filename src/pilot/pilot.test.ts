@@ -53,6 +53,25 @@ test('answers readiness, version, metrics and the debug pages on both ports', as
   assert.equal(service?.hostname, 'web.default.svc.cluster.local')
 })
 
+test('metrics name what is left out: subsets defined twice, endpoints without a pod', async (t) => {
+  const rule = (name: string, ...subsets: string[]) =>
+    `apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: ${name}}\nspec: {host: web, subsets: [${subsets.map((s) => `{name: ${s}}`).join(', ')}]}`
+  const { store, get } = await start(
+    t,
+    [serviceYaml('web'), rule('a', 'v1', 'v2'), rule('b', 'v2', 'v3')].join('\n---\n'),
+  )
+  const metric = async (name: string) => {
+    const text = await (await get('/metrics', 'monitoring')).text()
+    return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1])
+  }
+  assert.equal(await metric('pilot_destrule_subsets'), 1)
+  assert.equal(await metric('endpoint_no_pod'), 0)
+  assert.equal(await metric('xds_cache_evictions'), 0)
+  store.remove([{ kind: 'Pod', namespace: 'default', name: 'web-0' }])
+  assert.equal(await metric('endpoint_no_pod'), 1)
+  assert.equal(await metric('pilot_k8s_endpoints_pending_pod'), 1)
+})
+
 test('a bad resource is refused, named once, and its last good version stays', async (t) => {
   const good =
     'apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: web}\nspec: {host: web, subsets: [{name: v1}]}'

@@ -130,7 +130,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     lds: generator.listeners,
     rds: generator.routes,
   }
-  registerSnapshotMetrics(metrics.registry, { pushContext: () => discovery.pushContext, caches })
+  registerSnapshotMetrics(metrics.registry, { store, pushContext: () => discovery.pushContext, caches })
   const status = new ProblemLog(scoped('model'), metrics)
   for (const { path, message } of untranslatedMesh(options.meshConfig)) log.warn({ path }, `MeshConfig: ${message}`)
   const state = new DiscoveryState({

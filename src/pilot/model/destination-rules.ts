@@ -23,6 +23,8 @@ export class DestinationRuleIndex {
   private readonly exported = new Map<string, HostTable>()
   /** Some rule selects workloads: what applies then depends on the client's labels. */
   readonly selecting: boolean
+  /** Hosts with a subset that several rules define: the first one's stays. */
+  readonly duplicateSubsetHosts = new Set<string>()
   private readonly rootLocal: HostTable = { exact: new Map(), wildcard: [] }
 
   /** `rules` oldest first. */
@@ -39,14 +41,17 @@ export class DestinationRuleIndex {
       const host = resolveHost(rule.spec.host, namespace, domain)
       const exportTo = rule.spec.exportTo?.length ? rule.spec.exportTo : defaultExportTo
       const isPrivate = exportTo.every((e) => e === '.' || e === namespace)
-      if (namespace === rootNamespace && isPrivate) addRule(this.rootLocal, host, rule, exportTo)
+      const add = (table: HostTable): void => {
+        if (addRule(table, host, rule, exportTo)) this.duplicateSubsetHosts.add(host)
+      }
+      if (namespace === rootNamespace && isPrivate) add(this.rootLocal)
       else if (
         !exportTo.includes('~') &&
         (exportTo.includes('*') || exportTo.some((e) => e === '.' || e === namespace))
       ) {
-        addRule(tableOf(this.local, namespace), host, rule, exportTo)
+        add(tableOf(this.local, namespace))
       }
-      if (!isPrivate && !exportTo.includes('~')) addRule(tableOf(this.exported, namespace), host, rule, exportTo)
+      if (!isPrivate && !exportTo.includes('~')) add(tableOf(this.exported, namespace))
     }
     for (const table of [this.rootLocal, ...this.local.values(), ...this.exported.values()]) {
       table.wildcard.sort((a, b) => compareHosts(a.host, b.host))
@@ -97,7 +102,8 @@ function tableOf(tables: Map<string, HostTable>, namespace: string): HostTable {
   return table
 }
 
-function addRule(table: HostTable, host: string, rule: DestinationRule, exportTo: readonly string[]): void {
+/** True when a subset of the rule is there already. */
+function addRule(table: HostTable, host: string, rule: DestinationRule, exportTo: readonly string[]): boolean {
   let rules: Merging[] | undefined
   if (host.startsWith('*')) {
     rules = table.wildcard.find((w) => w.host === host)?.rules
@@ -107,8 +113,9 @@ function addRule(table: HostTable, host: string, rule: DestinationRule, exportTo
     if (!rules) table.exact.set(host, (rules = []))
   }
   const twin = rules.find((m) => sameScope(m.rule, rule, exportTo))
-  if (twin) merge(twin, rule)
-  else rules.push({ rule, sources: [rule] })
+  if (twin) return merge(twin, rule)
+  rules.push({ rule, sources: [rule] })
+  return false
 }
 
 /** Rules of one host merge only when they are for the same workloads and the same namespaces. */
@@ -121,8 +128,8 @@ function sameScope(a: DestinationRule, b: DestinationRule, exportTo: readonly st
   return aExport.length === exportTo.length && aExport.every((e) => exportTo.includes(e))
 }
 
-/** Subsets add up (the first of a name stays); the first traffic policy stays. */
-function merge(into: Merging, rule: DestinationRule): void {
+/** Subsets add up (the first of a name stays); the first traffic policy stays. True when one was there already. */
+function merge(into: Merging, rule: DestinationRule): boolean {
   const names = new Set(into.rule.spec.subsets?.map((s) => s.name))
   const added = rule.spec.subsets?.filter((s) => !names.has(s.name)) ?? []
   into.rule = {
@@ -134,6 +141,7 @@ function merge(into: Merging, rule: DestinationRule): void {
     },
   }
   into.sources.push(rule)
+  return added.length < (rule.spec.subsets?.length ?? 0)
 }
 
 function mostSpecific(table: HostTable | undefined, hostname: string): Merging[] | undefined {

@@ -50,6 +50,7 @@ export class EncodedCache<V> {
   private readonly half: number
   hits = 0
   misses = 0
+  evictions = 0
 
   constructor(capacity: number) {
     this.half = Math.max(1, capacity >> 1)
@@ -66,8 +67,12 @@ export class EncodedCache<V> {
     if (value === undefined) {
       this.misses++
       value = make()
-    } else this.hits++
+    } else {
+      this.hits++
+      this.old.delete(key)
+    }
     if (this.young.size >= this.half) {
+      this.evictions += this.old.size
       this.old = this.young
       this.young = new Map()
     }

@@ -1,13 +1,16 @@
 // Gauges that are read off the state of the moment when somebody scrapes: they cost a push nothing.
 import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Store } from '../../cluster/index.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { serviceKey } from '../model/service.ts'
+import { podsOfSlice, serviceNameOfSlice } from '../registry/kube.ts'
 import type { EncodedCache } from './encoded-cache.ts'
 
 export interface SnapshotSources {
+  readonly store: Pick<Store, 'get' | 'list'>
   pushContext(): PushContext | null
   /** By xDS type: cds, eds, lds, rds. */
-  readonly caches: Readonly<Record<string, Pick<EncodedCache<unknown>, 'hits' | 'misses' | 'size'>>>
+  readonly caches: Readonly<Record<string, Pick<EncodedCache<unknown>, 'hits' | 'misses' | 'evictions' | 'size'>>>
 }
 
 /** Registers them, under istiod's names. */
@@ -32,6 +35,13 @@ export function registerSnapshotMetrics(registry: Registry, sources: SnapshotSou
     empty(push, true),
   )
   gauge('pilot_no_ip', 'Workloads without an address.', withoutAddress)
+  gauge(
+    'pilot_destrule_subsets',
+    'Hosts with a subset that several DestinationRules define.',
+    (push) => push.destinationRules.duplicateSubsetHosts.size,
+  )
+  gauge('endpoint_no_pod', 'Services with endpoints whose pods are not known.', () => withoutPods(sources).services)
+  gauge('pilot_k8s_endpoints_pending_pod', 'Endpoints whose pods are not known.', () => withoutPods(sources).endpoints)
   registerCacheMetrics(registry, sources)
   registerProcessMetrics(registry)
 }
@@ -48,6 +58,15 @@ function registerCacheMetrics(registry: Registry, { caches }: SnapshotSources): 
         this.inc({ type: 'hit' }, hits)
         this.inc({ type: 'miss' }, misses)
       }
+    },
+  })
+  new Counter({
+    name: 'xds_cache_evictions',
+    help: 'Entries that the caches of encoded resources let go of, unused, for lack of room.',
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { evictions } of Object.values(caches)) this.inc(evictions)
     },
   })
   new Gauge({
@@ -114,6 +133,23 @@ function empty(push: PushContext, dns: boolean): number {
     for (const port of service.ports) if (!endpoints.some((e) => e.portName === port.name)) count++
   }
   return count
+}
+
+/** Endpoints that are left out until their pods come, and how many services have such. */
+function withoutPods({ store }: SnapshotSources): { endpoints: number; services: number } {
+  const services = new Set<string>()
+  let endpoints = 0
+  for (const slice of store.list('EndpointSlice.discovery.k8s.io')) {
+    const service = serviceNameOfSlice(slice)
+    if (service === undefined) continue
+    for (const pod of podsOfSlice(slice)) {
+      const slash = pod.indexOf('/')
+      if (store.get('Pod', pod.slice(0, slash), pod.slice(slash + 1))) continue
+      endpoints++
+      services.add(`${slice.metadata.namespace}/${service}`)
+    }
+  }
+  return { endpoints, services: services.size }
 }
 
 function withoutAddress(push: PushContext): number {
