@@ -17,25 +17,10 @@ import { HpackEncoder } from '../../src/proxy/http/hpack/encoder.ts'
 import { normalized, normalizePath } from '../../src/proxy/http/path.ts'
 import { MemoryConnection } from '../../src/proxy/http/testing.ts'
 import { StatsStore } from '../../src/proxy/observe/stats-store.ts'
-import { mutate, pieces, Random } from './random.ts'
+import { mutate, pieces, type Random } from './random.ts'
+import { rounds } from './rounds.ts'
 
-const SEED = Number(process.env.FUZZ_SEED ?? 1)
-const SECONDS = Number(process.env.FUZZ_SECONDS ?? 0)
-/** Without FUZZ_SECONDS: so many cases, the same ones every time. */
-const CASES = 2000
-
-/** Runs `one` with seeds from SEED on; the seed of a failing case is in the message. */
-function fuzz(one: (random: Random) => void): void {
-  const until = performance.now() + (SECONDS * 1000) / 6
-  for (let i = 0; SECONDS > 0 ? performance.now() < until : i < CASES; i++) {
-    const seed = SEED + i
-    try {
-      one(new Random(seed))
-    } catch (error) {
-      throw new Error(`FUZZ_SEED=${seed}`, { cause: error })
-    }
-  }
-}
+const fuzz = rounds(6)
 
 const HTTP1: Http1Options = {
   allowAbsoluteUrl: true,

@@ -17,11 +17,10 @@ import { DEFAULT_BUCKETS, parseStatsConfig } from '../../src/proxy/observe/stats
 import { StatsStore } from '../../src/proxy/observe/stats-store.ts'
 import { TagExtractor } from '../../src/proxy/observe/tag-extraction.ts'
 import { StreamInfo } from '../../src/proxy/stream-info.ts'
-import { mutate, Random } from './random.ts'
+import { mutate, type Random } from './random.ts'
+import { rounds } from './rounds.ts'
 
-const SEED = Number(process.env.FUZZ_SEED ?? 1)
-const SECONDS = Number(process.env.FUZZ_SECONDS ?? 0)
-const CASES = 2000
+const fuzz = rounds(2)
 
 const SEEDS = [
   DEFAULT_LOG_FORMAT,
@@ -34,17 +33,6 @@ const SEEDS = [
 const TOKENS = ['%', '%%', '(', ')', ':', '%REQ(', ')%', ':9%', '?', '\n', '\0', '&', '=', '.', ';', '|'].map((token) =>
   Buffer.from(token),
 )
-
-function fuzz(one: (random: Random) => void): void {
-  const until = performance.now() + (SECONDS * 1000) / 2
-  for (let i = 0; SECONDS > 0 ? performance.now() < until : i < CASES; i++) {
-    try {
-      one(new Random(SEED + i))
-    } catch (error) {
-      throw new Error(`FUZZ_SEED=${SEED + i}`, { cause: error })
-    }
-  }
-}
 
 function mutated(random: Random, seeds: readonly string[]): string {
   return mutate(random, Buffer.from(random.pick(seeds), 'latin1'), TOKENS).toString('latin1')

@@ -193,7 +193,6 @@ function inline(text: string): { specifier: { case: 'inlineBytes'; value: Uint8A
   return { specifier: { case: 'inlineBytes', value: new Uint8Array(Buffer.from(text, 'latin1')) } }
 }
 
-/** Throws ConfigError. */
 /** Throws ConfigError for a secret that is none. */
 export function parseSecret(resource: IncomingResource): Secret {
   const message: SecretMessage = decodeResource(SecretSchema, resource)
