@@ -168,6 +168,7 @@ async function startInProcess(
     secrets: inProcessSecrets(secrets),
     onExit: () => exit(0),
   })
+  proxy.outliveFaults()
   log.info({ admin: proxy.adminAddress }, 'proxy started in this process')
   return { exited, stop: () => proxy.stop() }
 }

@@ -66,15 +66,18 @@ export class TimeoutQueue {
     return setTimeout(expire, Math.max(1, Math.ceil(delayMs)), this).unref()
   }
 
-  /** Fires what is due and waits for the next. */
+  /** Fires what is due and waits for the next. A fault of one owner is thrown on; the others still get their turn. */
   expire(): void {
     this.timer = null
     const time = now()
-    for (let node = this.first; node !== null && node.deadline <= time; node = this.first) {
-      this.disarm(node)
-      node.owner.onTimeout()
+    try {
+      for (let node = this.first; node !== null && node.deadline <= time; node = this.first) {
+        this.disarm(node)
+        node.owner.onTimeout()
+      }
+    } finally {
+      if (this.first && !this.timer) this.timer = this.schedule(this.first.deadline - time)
     }
-    if (this.first && !this.timer) this.timer = this.schedule(this.first.deadline - time)
   }
 }
 

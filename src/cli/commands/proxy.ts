@@ -129,6 +129,7 @@ async function run(flags: ProxyFlags): Promise<void> {
     log,
     onExit: () => process.exit(0),
   })
+  proxy.outliveFaults()
   if (flags.adminAddressPath !== undefined && proxy.adminAddress !== null)
     writeFileSync(flags.adminAddressPath, proxy.adminAddress)
   const stop = (): void => void proxy.stop().then(() => process.exit(0))

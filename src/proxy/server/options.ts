@@ -41,6 +41,8 @@ export interface Proxy {
   readonly adminAddress: string | null
   readonly state: 'PRE_INITIALIZING' | 'INITIALIZING' | 'LIVE' | 'DRAINING'
   drainListeners(options: { graceful: boolean; inboundOnly: boolean; skipExit: boolean }): void
+  /** From now on the process outlives its own faults, as its workers do (faults.ts). */
+  outliveFaults(): void
   /** SIGUSR1: access logs are opened anew. */
   reopenLogs(): void
   /** Closes everything; resolves when the sockets are closed. */

@@ -6,6 +6,7 @@ import { durationMsOr } from '../config/duration.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
 import type { Counter, Gauge } from '../observe/stats.ts'
 import { secretCertificates } from './certificates.ts'
+import { Faults } from './faults.ts'
 import { mergeRuntime } from './runtime.ts'
 import type { ServerContext } from './start-proxy.ts'
 import { PROXY_VERSION } from './version.ts'
@@ -42,6 +43,9 @@ export class ServerStats {
   private collecting: Promise<MergedStats> | null = null
   private expiryCheckedMs = 0
 
+  /** Faults of the main thread. */
+  readonly faults: Faults
+
   constructor(context: ServerContext) {
     this.context = context
     const { store, options } = context
@@ -62,7 +66,7 @@ export class ServerStats {
     for (const name of ['static_unknown_fields', 'wip_protos', 'envoy_notifications']) server.counter(name)
     server.gauge('seconds_until_first_ocsp_response_expiring').set(0)
     server.counter('debug_assertion_failures')
-    server.counter('envoy_bug_failures')
+    this.faults = new Faults(server.counter('envoy_bug_failures'), context.loggers.of('envoy_bug'))
     this.totalConnections = server.gauge('total_connections')
     this.daysUntilExpiry = server.gauge('days_until_first_cert_expiring')
     const runtime = store.scope('runtime')

@@ -316,6 +316,10 @@ class RunningProxy implements ProxyHandle {
     return this.context.state
   }
 
+  outliveFaults(): void {
+    this.stats.faults.outlive()
+  }
+
   /** Follows the management server; LIVE when the first configuration serves. */
   beginDynamic(): void {
     this.context.state = 'INITIALIZING'

@@ -15,6 +15,7 @@ enableCompileCache()
 const { DataPlaneWorker } = await import('./worker.ts')
 flushCompileCache()
 const worker = new DataPlaneWorker(workerData as WorkerSettings)
+worker.faults.outlive()
 releaseStartupMemory()
 
 let last: Promise<void> = Promise.resolve()

@@ -19,11 +19,13 @@ import { StatsStore } from '../observe/stats-store.ts'
 import type { RouteTable } from '../route/route.ts'
 import { changeRouteTable, compileRouteTable } from '../route/route-table.ts'
 import { WorkerClusters } from '../upstream/worker-clusters.ts'
+import { Faults } from './faults.ts'
 import type { WorkerAnswers, WorkerQuery, WorkerSettings, WorkerUpdate } from './messages.ts'
 import { Runtime } from './runtime.ts'
 
 export class DataPlaneWorker {
   readonly stats: StatsStore
+  readonly faults: Faults
   private readonly loggers: Loggers
   private readonly runtime: Runtime
   private readonly secrets = new SecretStore()
@@ -37,11 +39,9 @@ export class DataPlaneWorker {
     setConnectionIdRange(settings.index, settings.concurrency)
     const level = isLogLevel(settings.logLevel) ? settings.logLevel : 'info'
     this.loggers = new Loggers(createLogger(`worker_${settings.index}`, level))
-    const faults = this.loggers.of('envoy_bug')
-    setFaultReporter((error, where) => {
-      faults.error({ err: error, where }, 'internal error while handling a connection; it is closed')
-    })
     this.stats = new StatsStore(compileStatsFilter(settings.stats))
+    this.faults = new Faults(this.stats.scope('server').counter('envoy_bug_failures'), this.loggers.of('envoy_bug'))
+    setFaultReporter((error, where) => this.faults.report(error, where))
     this.runtime = new Runtime(settings.runtime)
     this.files = new AccessLogFiles(settings.fileFlushIntervalMs, settings.fileFlushMinBytes, this.stats)
     this.drain = new ServerDrain(settings.drainTimeMs, settings.drainImmediate)
