@@ -14,7 +14,7 @@ import { SocketConnectionInfo } from './connection-info.ts'
 import { ListenerLimit } from './connection-limits.ts'
 import { reportFault } from './fault.ts'
 import { type ListenerEnvironment, WorkerFilterChain } from './filter-chain.ts'
-import { type FilterChainIndex, indexFilterChains, matchFilterChain } from './filter-chain-match.ts'
+import { compileFilterChainChoice, DEFAULT_CHAIN, type FilterChainChoice } from './filter-chain-choice.ts'
 import { NetworkFilterManager } from './filter-manager.ts'
 import type { FilterChainConfig, ListenerConfig } from './listener-config.ts'
 import { type ListenerFilter, predicateHolds } from './listener-filter.ts'
@@ -39,7 +39,7 @@ export class ActiveListener {
   private readonly accessLogs: readonly AccessLog[]
   private readonly filterFactories: readonly ListenerFilterFactory[]
   private readonly pending = new Set<AcceptedSocket>()
-  private index: FilterChainIndex
+  private choice: FilterChainChoice
   private chains: readonly WorkerFilterChain[]
   private defaultChain: WorkerFilterChain | null
   private servers: Server[] = []
@@ -63,7 +63,7 @@ export class ActiveListener {
     this.filterFactories = config.listenerFilters.map((filter) => createListenerFilterFactory(filter, environment))
     this.chains = config.filterChains.map((chain) => this.makeChain(chain))
     this.defaultChain = config.defaultFilterChain === null ? null : this.makeChain(config.defaultFilterChain)
-    this.index = buildIndex(config)
+    this.choice = compileFilterChainChoice(config)
   }
 
   /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error. */
@@ -99,7 +99,7 @@ export class ActiveListener {
     }
     this.chains = config.filterChains.map(keep)
     this.defaultChain = config.defaultFilterChain === null ? null : keep(config.defaultFilterChain)
-    this.index = buildIndex(config)
+    this.choice = compileFilterChainChoice(config)
     this.config = config
     for (const chain of old.values()) chain.startDrain(this.environment.drain.drainTimeMs, doNothing)
   }
@@ -250,17 +250,8 @@ export class ActiveListener {
 
   private newConnection(accepted: AcceptedSocket): void {
     const { info } = accepted
-    const at = matchFilterChain(this.index, {
-      destinationIp: info.localAddress.ip,
-      destinationPort: info.localAddress.port,
-      serverName: info.requestedServerName,
-      transportProtocol: info.transportProtocol,
-      applicationProtocols: info.applicationProtocols,
-      directSourceIp: info.directRemoteAddress.ip,
-      sourceIp: info.remoteAddress.ip,
-      sourcePort: info.remoteAddress.port,
-    })
-    const chain = at >= 0 ? this.chains[at]! : this.defaultChain
+    const at = this.choice(accepted)
+    const chain = at >= 0 ? this.chains[at]! : at === DEFAULT_CHAIN ? this.defaultChain : null
     if (chain === null) {
       this.stats.noFilterChainMatch.inc()
       this.logConnection(accepted, 'filter_chain_not_found')
@@ -382,13 +373,6 @@ function doNothing(): void {}
 /** A socket file that an earlier process has left would keep the path taken (Envoy removes it too). */
 function removeStaleSocket(path: string): void {
   if (!path.startsWith('@') && lstatSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path)
-}
-
-function buildIndex(config: ListenerConfig): FilterChainIndex {
-  return indexFilterChains(
-    config.filterChains.map((chain) => chain.match),
-    config.filterChains.map((chain) => chain.name),
-  )
 }
 
 function addressesOf(socket: Socket, listening: Address): { localAddress: Address; remoteAddress: Address } {

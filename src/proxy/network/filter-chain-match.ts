@@ -209,7 +209,15 @@ function bySourceType(
   source: IpBits | null,
   destination: IpBits | null,
 ): RangeMap<Ports> | undefined {
-  const local = source === null || isLoopback(source) || (destination !== null && sameIp(source, destination))
-  const specific = local ? types.SAME_IP_OR_LOOPBACK : types.EXTERNAL
+  const specific = isLocal(source, destination) ? types.SAME_IP_OR_LOOPBACK : types.EXTERNAL
   return specific.length > 0 ? specific : types.ANY
+}
+
+function isLocal(source: IpBits | null, destination: IpBits | null): boolean {
+  return source === null || isLoopback(source) || (destination !== null && sameIp(source, destination))
+}
+
+/** True when a connection comes from its own destination's address, a loopback address or a Unix socket (''). */
+export function isLocalSource(sourceIp: string, destinationIp: string): boolean {
+  return isLocal(parseIp(sourceIp), parseIp(destinationIp))
 }

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { toBinary } from '@bufbuild/protobuf'
+import { StringValueSchema } from '@bufbuild/protobuf/wkt'
 import { TrafficDirection } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
   type FilterChain,
@@ -22,6 +23,8 @@ import { durationMsOr } from '../config/duration.ts'
 import type { NetworkFilterExtension, ParseContext, ParsedExtension } from '../config/extension.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
+import { type MatcherData, type MatcherUse, parseMatcher } from '../matching/config.ts'
+import { FILTER_CHAIN_INPUTS } from '../matching/inputs.ts'
 import { parseAccessLog } from '../observe/access-log-config.ts'
 import type { Address } from './connection.ts'
 import { sharedCount } from './connection-limits.ts'
@@ -60,6 +63,8 @@ export interface ListenerConfig {
   readonly transparent: boolean
   readonly filterChains: readonly FilterChainConfig[]
   readonly defaultFilterChain: FilterChainConfig | null
+  /** Chooses a chain by name in place of the chains' own `match`; null = there is none. */
+  readonly filterChainMatcher: MatcherData<string> | null
   readonly bufferLimitBytes: number
   readonly listenerFilters: readonly ListenerFilterConfig[]
   /** 0 = wait for ever. */
@@ -75,7 +80,7 @@ export interface ListenerConfig {
   /** Connections of this listener, counted by all workers. */
   readonly openConnections: SharedArrayBuffer
   readonly metadata: Readonly<Record<string, unknown>>
-  /** Digest of everything but the filter chains: when it is equal, an update replaces chains in place. */
+  /** Digest of everything but the filter chains and what chooses between them: when it is equal, an update replaces chains in place. */
   readonly key: string
 }
 
@@ -86,6 +91,7 @@ const LISTENER_FIELDS = new Set([
   'stat_prefix',
   'filter_chains',
   'default_filter_chain',
+  'filter_chain_matcher',
   'use_original_dst',
   'per_connection_buffer_limit_bytes',
   'metadata',
@@ -133,10 +139,16 @@ export function parseListener(message: Listener, context: ParseContext, registry
   const filterChains = message.filterChains.map((chain, i) =>
     parseFilterChain(chain, context.at(`filter_chains[${i}]`), registry),
   )
-  indexFilterChains(
-    filterChains.map((chain) => chain.match),
-    filterChains.map((chain) => chain.name),
-  )
+  const filterChainMatcher = message.filterChainMatcher
+    ? parseMatcher(message.filterChainMatcher, CHAIN_BY_NAME, context.at('filter_chain_matcher'))
+    : null
+  const names = filterChains.map((chain) => chain.name)
+  if (filterChainMatcher !== null) checkChainNames(names, addresses[0]!, context)
+  else
+    indexFilterChains(
+      filterChains.map((chain) => chain.match),
+      names,
+    )
   const defaultFilterChain = message.defaultFilterChain
     ? parseFilterChain(message.defaultFilterChain, context.at('default_filter_chain'), registry)
     : null
@@ -164,6 +176,7 @@ export function parseListener(message: Listener, context: ParseContext, registry
     transparent: transparent ?? false,
     filterChains,
     defaultFilterChain,
+    filterChainMatcher,
     bufferLimitBytes: message.perConnectionBufferLimitBytes ?? DEFAULT_BUFFER_LIMIT,
     listenerFilters: message.listenerFilters.map((filter, i) => {
       const at = context.at(`listener_filters[${i}]`)
@@ -190,13 +203,39 @@ export function parseListener(message: Listener, context: ParseContext, registry
     bypassOverloadManager: message.bypassOverloadManager,
     openConnections: sharedCount(),
     metadata: message.metadata?.filterMetadata ?? {},
-    key: digest(toBinary(ListenerSchema, { ...message, filterChains: [], defaultFilterChain: undefined })),
+    key: digest(
+      toBinary(ListenerSchema, {
+        ...message,
+        filterChains: [],
+        defaultFilterChain: undefined,
+        filterChainMatcher: undefined,
+      }),
+    ),
   }
 }
 
 const TRAFFIC_DIRECTION: Readonly<Record<number, ListenerConfig['trafficDirection']>> = {
   [TrafficDirection.INBOUND]: 'INBOUND',
   [TrafficDirection.OUTBOUND]: 'OUTBOUND',
+}
+
+const CHAIN_BY_NAME: MatcherUse<string> = {
+  inputs: FILTER_CHAIN_INPUTS,
+  action: ({ name, typedConfig }, context) => {
+    if (!typedConfig) throw new ConfigError(context.path, `action "${name}" has no typed_config`)
+    return context.unpack(typedConfig, StringValueSchema).value
+  },
+}
+
+function checkChainNames(names: readonly string[], address: Address, context: ParseContext): void {
+  const seen = new Set<string>()
+  names.forEach((name, i) => {
+    const at = context.at(`filter_chains[${i}]`).path
+    const adding = `error adding listener '${address.text}': "name" field is`
+    if (name === '') throw new ConfigError(at, `${adding} required when using a listener matcher`)
+    if (seen.has(name)) throw new ConfigError(at, `${adding} duplicated with value '${name}'`)
+    seen.add(name)
+  })
 }
 
 function digest(bytes: Uint8Array): string {

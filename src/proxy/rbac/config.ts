@@ -3,6 +3,7 @@
 import type { CidrRange as CidrMessage } from '../../api/gen/envoy/config/core/v3/address_pb.js'
 import type { TypedExtensionConfig } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import {
+  ActionSchema,
   type Permission,
   type Policy,
   type Principal,
@@ -12,10 +13,15 @@ import {
 } from '../../api/gen/envoy/config/rbac/v3/rbac_pb.js'
 import { UriTemplateMatchConfigSchema } from '../../api/gen/envoy/extensions/path/match/uri_template/v3/uri_template_match_pb.js'
 import { PathMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/path_pb.js'
+import type { TypedExtensionConfig as XdsExtensionConfig } from '../../api/gen/xds/core/v3/extension_pb.js'
+import type { Matcher } from '../../api/gen/xds/type/matcher/v3/matcher_pb.js'
 import { type Cidr, parseCidr } from '../../base/cidr.ts'
 import { ConfigError } from '../../base/errors.ts'
+import type { ParseContext } from '../config/extension.ts'
 import { unpackAs } from '../config/extension-registry.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
+import { type MatcherData, parseMatcher } from '../matching/config.ts'
+import type { InputKind } from '../matching/inputs.ts'
 import { type HeaderMatcherData, parseHeaderMatcher } from '../route/header-matcher.ts'
 import { type MetadataMatcherData, parseMetadataMatcher } from '../route/metadata-matcher.ts'
 import { parseStringMatcher, type StringMatcherData } from '../route/string-matcher.ts'
@@ -51,11 +57,49 @@ export interface RulesData {
   readonly policies: readonly PolicyData[]
 }
 
+/** What decides: policies, or a matching tree, which wins where a filter has both. */
+export type RbacData =
+  | ({ readonly kind: 'rules' } & RulesData)
+  | { readonly kind: 'matcher'; readonly matcher: MatcherData<RbacActionData> }
+
+export interface RbacActionData {
+  readonly action: RulesData['action']
+  /** The policy's name. */
+  readonly name: string
+}
+
+/** Of the fields `rules` and `matcher`, or `shadow_rules` and `shadow_matcher`; null = neither is set, nothing is decided. */
+export function parseRbac(
+  rules: RBAC | undefined,
+  matcher: Matcher | undefined,
+  inputs: ReadonlySet<InputKind>,
+  prefix: '' | 'shadow_',
+  context: ParseContext,
+): RbacData | null {
+  if (matcher) {
+    return {
+      kind: 'matcher',
+      matcher: parseMatcher(matcher, { inputs, action: parseAction }, context.at(`${prefix}matcher`)),
+    }
+  }
+  return rules ? { kind: 'rules', ...parseRules(rules, context.at(`${prefix}rules`).path) } : null
+}
+
+function parseAction({ name, typedConfig }: XdsExtensionConfig, context: ParseContext): RbacActionData {
+  if (!typedConfig) throw new ConfigError(context.path, `action "${name}" has no typed_config`)
+  const action = context.unpack(typedConfig, ActionSchema)
+  return { action: actionName(action.action), name: action.name }
+}
+
+function actionName(action: RBAC_Action): RulesData['action'] {
+  return action === RBAC_Action.DENY ? 'DENY' : action === RBAC_Action.LOG ? 'LOG' : 'ALLOW'
+}
+
 export function parseRules(rules: RBAC, path: string): RulesData {
   refuseUnsupported(RBACSchema, rules, new Set(['action', 'policies']), path)
   const names = Object.keys(rules.policies).sort()
   return {
-    action: rules.action === RBAC_Action.DENY ? 'DENY' : rules.action === RBAC_Action.LOG ? 'LOG' : 'ALLOW',
+    action: actionName(rules.action),
     policies: names.map((name) => parsePolicy(name, rules.policies[name]!, `${path}.policies["${name}"]`)),
   }
 }

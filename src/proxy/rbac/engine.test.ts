@@ -48,6 +48,8 @@ function facts(
     directRemoteAddress: address('10.0.0.9', 1000),
     requestedServerName: '',
     ssl: ssl ?? null,
+    transportProtocol: 'raw_buffer',
+    applicationProtocols: [],
     metadata: { jwt: { payload: { iss: 'me', groups: ['a', 'b'] } } },
     filterState: new FilterState(),
   }
@@ -60,15 +62,15 @@ const policy = (permissions: JsonValue, principals: JsonValue = any): JsonValue 
 
 describe('RBAC engine', () => {
   it('ALLOW without policies denies everything, DENY without policies allows it', () => {
-    assert.deepEqual(engine({})(facts()), { allowed: false, policy: '' })
-    assert.deepEqual(engine({ action: 'DENY' })(facts()), { allowed: true, policy: '' })
+    assert.deepEqual(engine({})(facts()), { allowed: false, policy: '', log: null })
+    assert.deepEqual(engine({ action: 'DENY' })(facts()), { allowed: true, policy: '', log: null })
   })
   it('tries policies in the order of their names', () => {
     const rules = engine({
       action: 'DENY',
       policies: { b: { permissions: any, principals: any }, a: { permissions: any, principals: any } },
     })
-    assert.deepEqual(rules(facts()), { allowed: false, policy: 'a' })
+    assert.deepEqual(rules(facts()), { allowed: false, policy: 'a', log: null })
   })
   it('compares the path without its query', () => {
     const rules = engine(policy([{ urlPath: { path: { exact: '/info' } } }]))

@@ -1,32 +1,29 @@
 // The RBAC verdict (envoy-contract §10.4): a pure function of the rules and of what is known of a request or connection.
 
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
-import type { HeaderMap } from '../http/header-map.ts'
-import type { Address, SslInfo } from '../network/connection.ts'
-import type { DynamicMetadata, FilterState } from '../network/filter.ts'
+import { mapActions, someAction } from '../matching/actions.ts'
+import type { MatcherData } from '../matching/config.ts'
+import type { MatchFacts } from '../matching/inputs.ts'
+import { compileMatcher } from '../matching/matcher.ts'
+import type { Address } from '../network/connection.ts'
+import type { DynamicMetadata } from '../network/filter.ts'
 import { compileHeaderMatcher } from '../route/header-matcher.ts'
 import { compileMetadataMatcher } from '../route/metadata-matcher.ts'
 import { compileFullMatch } from '../route/regex.ts'
 import { compileStringMatcher, type StringMatch } from '../route/string-matcher.ts'
-import type { Condition, RulesData } from './config.ts'
+import type { Condition, RbacActionData, RbacData, RulesData } from './config.ts'
 
 /** The facts. `headers` is null on a TCP connection: header and path conditions then do not match. */
-export interface RbacFacts {
-  readonly headers: HeaderMap | null
-  readonly localAddress: Address
-  /** After X-Forwarded-For. */
-  readonly remoteAddress: Address
-  readonly directRemoteAddress: Address
-  readonly requestedServerName: string
-  readonly ssl: SslInfo | null
+export interface RbacFacts extends MatchFacts {
   readonly metadata: DynamicMetadata | null
-  readonly filterState: FilterState
 }
 
 export interface RbacVerdict {
   readonly allowed: boolean
   /** Name of the policy that matched, '' for none. */
   readonly policy: string
+  /** What to write under `access_log_hint`; null = nothing: no action LOG here, or the tree led nowhere. */
+  readonly log: boolean | null
 }
 
 /** Compiled rules. Policies are tried in order; the first that matches decides. */
@@ -34,15 +31,39 @@ export type RbacEngine = (facts: RbacFacts) => RbacVerdict
 
 type Test = (facts: RbacFacts) => boolean
 
+export function compileRbac(data: RbacData): RbacEngine {
+  return data.kind === 'rules' ? compileRules(data) : compileActions(data.matcher)
+}
+
+/** The action that the tree leads to decides; none denies. */
+function compileActions(data: MatcherData<RbacActionData>): RbacEngine {
+  const logs = someAction(data, ({ action }) => action === 'LOG')
+  const match = compileMatcher(
+    mapActions(data, ({ action, name }): RbacVerdict => {
+      return { allowed: action !== 'DENY', policy: name, log: logs ? action === 'LOG' : null }
+    }),
+  )
+  const otherwise: RbacVerdict = { allowed: false, policy: '', log: null }
+  return (facts) => match(facts) ?? otherwise
+}
+
 /** ALLOW lets in what some policy matches, DENY what none matches, LOG everything. */
 export function compileRules(rules: RulesData): RbacEngine {
   const policies = rules.policies.map((policy) => ({
     permission: compile(policy.permission),
     principal: compile(policy.principal),
     // One verdict object per policy: none is made per request.
-    verdict: { allowed: rules.action !== 'DENY', policy: policy.name } satisfies RbacVerdict,
+    verdict: {
+      allowed: rules.action !== 'DENY',
+      policy: policy.name,
+      log: rules.action === 'LOG' ? true : null,
+    } satisfies RbacVerdict,
   }))
-  const otherwise: RbacVerdict = { allowed: rules.action !== 'ALLOW', policy: '' }
+  const otherwise: RbacVerdict = {
+    allowed: rules.action !== 'ALLOW',
+    policy: '',
+    log: rules.action === 'LOG' ? false : null,
+  }
   return (facts) => {
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i]!

@@ -1,6 +1,7 @@
 // A route configuration as plain data: what parse makes on the main thread, structured clone carries to the workers and
 // compile turns into a RouteTable there. No class instance, function or regex in here. Times are milliseconds.
 
+import type { MatcherData } from '../matching/config.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { HeaderMatcherData } from './header-matcher.ts'
 import type { MetadataMatcherData } from './metadata-matcher.ts'
@@ -293,6 +294,8 @@ export interface VirtualHostData {
   readonly name: string
   readonly domains: readonly string[]
   readonly routes: readonly RouteData[]
+  /** Chooses the routes that are looked through, in place of `routes`; null = there is none. */
+  readonly matcher: MatcherData<readonly RouteData[]> | null
   readonly requireTls: 'NONE' | 'EXTERNAL_ONLY' | 'ALL'
   readonly virtualClusters: readonly VirtualClusterData[]
   readonly rateLimits: readonly RateLimitData[]

@@ -6,6 +6,7 @@ import {
   type RedirectAction,
   RedirectAction_RedirectResponseCode as RedirectCode,
   type Route,
+  RouteListSchema,
   RouteSchema,
   type Tracing,
   type VirtualHost,
@@ -13,10 +14,13 @@ import {
   VirtualHostSchema,
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { readDataSource } from '../config/data-source.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
+import { type MatcherUse, parseMatcher } from '../matching/config.ts'
+import { ROUTE_INPUTS } from '../matching/inputs.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
 import { parseRouteTracing } from '../observe/tracing/parse.ts'
 import type {
@@ -44,7 +48,7 @@ const CONFIG_FIELDS: ReadonlySet<string> = new Set([
   'ignore_path_parameters_in_path_matching', 'typed_per_filter_config', 'metadata',
 ]) // biome-ignore format: one list
 const VIRTUAL_HOST_FIELDS: ReadonlySet<string> = new Set([
-  'name', 'domains', 'routes', 'require_tls', 'virtual_clusters', 'rate_limits', 'request_headers_to_add',
+  'name', 'domains', 'routes', 'matcher', 'require_tls', 'virtual_clusters', 'rate_limits', 'request_headers_to_add',
   'request_headers_to_remove', 'response_headers_to_add', 'response_headers_to_remove', 'cors', 'typed_per_filter_config',
   'include_request_attempt_count', 'include_attempt_count_in_response', 'retry_policy', 'hedge_policy',
   'include_is_timeout_retry_header', 'request_body_buffer_limit', 'per_request_buffer_limit_bytes', 'request_mirror_policies', 'metadata',
@@ -133,10 +137,13 @@ const TLS = {
 
 function parseVirtualHost(host: VirtualHost, shared: Shared, context: ParseContext): VirtualHostData {
   refuseUnsupported(VirtualHostSchema, host, VIRTUAL_HOST_FIELDS, context.path)
+  if (host.matcher && host.routes.length > 0)
+    throw new ConfigError(context.path, 'cannot set both matcher and routes on virtual host')
   return {
     name: host.name,
     domains: host.domains,
     routes: host.routes.map((route, i) => parseRoute(route, shared, context.at(`routes[${i}]`))),
+    matcher: host.matcher ? parseMatcher(host.matcher, routeActions(shared), context.at('matcher')) : null,
     requireTls: TLS[host.requireTls] ?? 'NONE',
     virtualClusters: host.virtualClusters.map((cluster, i) => {
       const at = context.at(`virtual_clusters[${i}]`)
@@ -155,6 +162,27 @@ function parseVirtualHost(host: VirtualHost, shared: Shared, context: ParseConte
     maxRequestBufferBytes: bufferLimit(host),
     mirrors: parseMirrors(host.requestMirrorPolicies, shared.clusters, context),
     metadata: parseMetadata(host.metadata),
+  }
+}
+
+/** Actions of a virtual host's matcher: one route, or a list of which the first that matches serves. */
+function routeActions(shared: Shared): MatcherUse<readonly RouteData[]> {
+  return {
+    inputs: ROUTE_INPUTS,
+    action: ({ name, typedConfig }, context) => {
+      if (!typedConfig) throw new ConfigError(context.path, `action "${name}" has no typed_config`)
+      const typeName = typeNameOf(typedConfig.typeUrl)
+      if (typeName === RouteSchema.typeName)
+        return [parseRoute(context.unpack(typedConfig, RouteSchema), shared, context)]
+      if (typeName === RouteListSchema.typeName) {
+        const { routes } = context.unpack(typedConfig, RouteListSchema)
+        return routes.map((route, i) => parseRoute(route, shared, context.at(`routes[${i}]`)))
+      }
+      throw new ConfigError(
+        context.path,
+        `action "${name}" of type ${typeName} is no route; possible are ${RouteSchema.typeName} and ${RouteListSchema.typeName}`,
+      )
+    },
   }
 }
 

@@ -2,6 +2,10 @@
 
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import { mapActions } from '../matching/actions.ts'
+import { ConnectionFacts } from '../matching/connection-facts.ts'
+import type { MatchFacts } from '../matching/inputs.ts'
+import { compileMatcher, type Match } from '../matching/matcher.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { ClusterSpecifierData, RouteConfigChange, RouteConfigData, RouteData, VirtualHostData } from './config.ts'
 import { type PathCandidates, PathIndex } from './path-index.ts'
@@ -74,11 +78,45 @@ class CompiledRouteTable implements RouteTable {
   }
 }
 
-/** The routes of one virtual host. The fields below `path` hold one request's data during route(), which never re-enters. */
-class VirtualHostRoutes implements PathCandidates {
+/** One virtual host: its routes, or the matcher that chooses between lists of them. */
+class VirtualHostRoutes {
   readonly domains: readonly string[]
   private readonly requireTls: VirtualHostData['requireTls']
   private readonly tlsRedirect: Route
+  private readonly routes: RouteList
+  private readonly matcher: Match<RouteList> | null
+
+  constructor(data: VirtualHostData, config: RouteConfigData, runtime: RuntimeSnapshot) {
+    const host = new VirtualHostEntry(data, config, runtime)
+    this.domains = data.domains
+    this.requireTls = data.requireTls
+    this.tlsRedirect = new TlsRedirectRoute(host)
+    this.routes = new RouteList(data.routes, host, config, runtime)
+    this.matcher =
+      data.matcher && compileMatcher(mapActions(data.matcher, (routes) => new RouteList(routes, host, config, runtime)))
+  }
+
+  route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
+    if (this.requireTls !== 'NONE' && this.needsTls(headers)) return this.tlsRedirect
+    const routes = this.matcher === null ? this.routes : this.matcher(requestFacts(headers, info))
+    return routes === null ? null : routes.route(headers, info, random)
+  }
+
+  private needsTls(headers: HeaderMap): boolean {
+    const forwarded = headers.get('x-forwarded-proto')
+    if (forwarded === undefined || forwarded === 'https') return false
+    return this.requireTls === 'ALL' || headers.get('x-envoy-internal') !== 'true'
+  }
+}
+
+function requestFacts(headers: HeaderMap, info: StreamInfo): MatchFacts {
+  const facts = new ConnectionFacts(info.downstream, info.filterState, null)
+  facts.headers = headers
+  return facts
+}
+
+/** Routes in order. The fields below `path` hold one request's data during route(), which never re-enters. */
+class RouteList implements PathCandidates {
   private readonly ignorePathParameters: boolean
   private readonly matchers: RouteMatcher[] = []
   private readonly choices: RouteChoice[] = []
@@ -90,13 +128,9 @@ class VirtualHostRoutes implements PathCandidates {
   private info: StreamInfo | null = null
   private random = 0
 
-  constructor(data: VirtualHostData, config: RouteConfigData, runtime: RuntimeSnapshot) {
-    const host = new VirtualHostEntry(data, config, runtime)
-    this.domains = data.domains
-    this.requireTls = data.requireTls
-    this.tlsRedirect = new TlsRedirectRoute(host)
+  constructor(routes: readonly RouteData[], host: VirtualHostEntry, config: RouteConfigData, runtime: RuntimeSnapshot) {
     this.ignorePathParameters = config.ignorePathParametersInPathMatching
-    for (const [position, route] of data.routes.entries()) {
+    for (const [position, route] of routes.entries()) {
       const matcher = new RouteMatcher(route.match, runtime)
       this.matchers.push(matcher)
       this.choices.push(compileChoice(route, host, runtime))
@@ -108,7 +142,6 @@ class VirtualHostRoutes implements PathCandidates {
   }
 
   route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
-    if (this.requireTls !== 'NONE' && this.needsTls(headers)) return this.tlsRedirect
     // CONNECT without a path is matched by connect_matcher alone.
     this.path = this.ignorePathParameters
       ? withoutPathParameters(pathWithoutQuery(headers.path))
@@ -130,12 +163,6 @@ class VirtualHostRoutes implements PathCandidates {
 
   accepts(position: number): boolean {
     return this.matchers[position]!.matches(this.headers!, this.path, this.info!, this.random)
-  }
-
-  private needsTls(headers: HeaderMap): boolean {
-    const forwarded = headers.get('x-forwarded-proto')
-    if (forwarded === undefined || forwarded === 'https') return false
-    return this.requireTls === 'ALL' || headers.get('x-envoy-internal') !== 'true'
   }
 }
 

@@ -1,6 +1,7 @@
-// envoy.type.matcher.v3.StringMatcher: parsed to plain data, compiled to one comparison.
+// envoy.type.matcher.v3.StringMatcher, and the same message of xds.type.matcher.v3: parsed to plain data, compiled to one comparison.
 
 import type { StringMatcher } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
+import type { StringMatcher as XdsStringMatcher } from '../../api/gen/xds/type/matcher/v3/string_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import { checkRegex, compileFullMatch } from './regex.ts'
 
@@ -13,7 +14,7 @@ export interface StringMatcherData {
 export type StringMatch = (text: string) => boolean
 
 /** Throws ConfigError for a bad regex, and for the `custom` extension point, of which we have none. */
-export function parseStringMatcher(matcher: StringMatcher, path: string): StringMatcherData {
+export function parseStringMatcher(matcher: StringMatcher | XdsStringMatcher, path: string): StringMatcherData {
   const pattern = matcher.matchPattern
   switch (pattern.case) {
     case 'exact':

@@ -10,7 +10,8 @@ import { connect as tlsConnect } from 'node:tls'
 import { localAddress, respond, TYPE, testListeners } from '../../../src/proxy/network/testing.ts'
 import type { Difference, Suite } from '../suite.ts'
 
-interface Call {
+/** A connection as its listener filters report it. */
+export interface Call {
   readonly destinationPort: number
   readonly destinationIp: string
   readonly sni: string
@@ -99,8 +100,8 @@ async function firstBytes(call: Call): Promise<Buffer> {
   return Buffer.concat([Buffer.from(header), rest])
 }
 
-/** The chain's name, or null when the connection was closed without a word. */
-async function ask(port: number, call: Call): Promise<string | null> {
+/** Connects to a listener with the proxy_protocol and tls_inspector filters: the chain's name, or null when the connection was closed without a word. */
+export async function ask(port: number, call: Call): Promise<string | null> {
   const bytes = await firstBytes(call)
   const socket = connect({ port, host: '127.0.0.1' })
   const chunks: Buffer[] = []

@@ -8,13 +8,14 @@ import {
 } from '../../../../api/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
-import { parseRules, type RulesData } from '../../../rbac/config.ts'
+import { HTTP_RBAC_INPUTS } from '../../../matching/inputs.ts'
+import { parseRbac as parseRbacData, type RbacData } from '../../../rbac/config.ts'
 import { createRbacFilter } from './filter.ts'
 
 export interface RbacConfig {
   /** null = not enforced. */
-  readonly rules: RulesData | null
-  readonly shadowRules: RulesData | null
+  readonly rules: RbacData | null
+  readonly shadowRules: RbacData | null
   readonly rulesStatPrefix: string
   readonly shadowRulesStatPrefix: string
   readonly trackPerRuleStats: boolean
@@ -22,6 +23,8 @@ export interface RbacConfig {
 
 const SUPPORTED = new Set([
   'rules',
+  'matcher',
+  'shadow_matcher',
   'rules_stat_prefix',
   'shadow_rules',
   'shadow_rules_stat_prefix',
@@ -31,8 +34,8 @@ const SUPPORTED = new Set([
 function parseRbac(message: RBAC, context: ParseContext): RbacConfig {
   refuseUnsupported(RBACSchema, message, SUPPORTED, context.path)
   return {
-    rules: message.rules ? parseRules(message.rules, context.at('rules').path) : null,
-    shadowRules: message.shadowRules ? parseRules(message.shadowRules, context.at('shadow_rules').path) : null,
+    rules: parseRbacData(message.rules, message.matcher, HTTP_RBAC_INPUTS, '', context),
+    shadowRules: parseRbacData(message.shadowRules, message.shadowMatcher, HTTP_RBAC_INPUTS, 'shadow_', context),
     rulesStatPrefix: message.rulesStatPrefix,
     shadowRulesStatPrefix: message.shadowRulesStatPrefix,
     trackPerRuleStats: message.trackPerRuleStats,

@@ -10,9 +10,9 @@ import {
   type StreamDecoderFilterCallbacks,
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import { ConnectionFacts } from '../../../matching/connection-facts.ts'
 import type { Counter, Scope } from '../../../observe/stats.ts'
-import { compileRules, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
-import { ConnectionFacts } from '../../../rbac/facts.ts'
+import { compileRbac, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
 import type { RbacConfig, RbacRouteConfig } from './config.ts'
 
 const METADATA_NAMESPACE = 'envoy.filters.http.rbac'
@@ -22,7 +22,6 @@ const ACCESS_LOG_HINT = 'access_log_hint'
 
 interface Compiled {
   readonly rules: RbacEngine | null
-  readonly logging: boolean
   readonly shadow: RbacEngine | null
   readonly shadowPolicyKey: string
   readonly shadowResultKey: string
@@ -52,9 +51,8 @@ function compile(config: RbacConfig, scope: Scope): Compiled {
   const rules = config.rulesStatPrefix
   const shadow = config.shadowRulesStatPrefix
   return {
-    rules: config.rules && compileRules(config.rules),
-    logging: config.rules?.action === 'LOG',
-    shadow: config.shadowRules && compileRules(config.shadowRules),
+    rules: config.rules && compileRbac(config.rules),
+    shadow: config.shadowRules && compileRbac(config.shadowRules),
     shadowPolicyKey: `${shadow}shadow_effective_policy_id`,
     shadowResultKey: `${shadow}shadow_engine_result`,
     allowed: scope.counter(`${rules}allowed`),
@@ -86,11 +84,7 @@ class RbacFilter implements StreamDecoderFilter {
     if (compiled.shadow) this.note(compiled, compiled.shadow(facts))
     if (!compiled.rules) return FilterHeadersStatus.Continue
     const verdict = compiled.rules(facts)
-    if (compiled.logging) {
-      const matched = verdict.policy !== ''
-      info.setDynamicMetadata(ACCESS_LOG_NAMESPACE, ACCESS_LOG_HINT, matched)
-      return FilterHeadersStatus.Continue
-    }
+    if (verdict.log !== null) info.setDynamicMetadata(ACCESS_LOG_NAMESPACE, ACCESS_LOG_HINT, verdict.log)
     const result = verdict.allowed ? 'allowed' : 'denied'
     info.setDynamicMetadata(METADATA_NAMESPACE, 'enforced_engine_result', result)
     if (verdict.policy) info.setDynamicMetadata(METADATA_NAMESPACE, 'enforced_effective_policy_id', verdict.policy)

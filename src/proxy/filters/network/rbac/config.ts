@@ -7,19 +7,28 @@ import {
 } from '../../../../api/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.js'
 import type { NetworkFilterExtension } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
-import { parseRules, type RulesData } from '../../../rbac/config.ts'
+import { NETWORK_RBAC_INPUTS } from '../../../matching/inputs.ts'
+import { parseRbac, type RbacData } from '../../../rbac/config.ts'
 import { createNetworkRbac } from './filter.ts'
 
 export interface NetworkRbacConfig {
-  readonly rules: RulesData | null
-  readonly shadowRules: RulesData | null
+  readonly rules: RbacData | null
+  readonly shadowRules: RbacData | null
   readonly shadowRulesStatPrefix: string
   readonly statPrefix: string
   /** Evaluate on every read, not only on the first byte. */
   readonly continuous: boolean
 }
 
-const SUPPORTED = new Set(['rules', 'shadow_rules', 'shadow_rules_stat_prefix', 'stat_prefix', 'enforcement_type'])
+const SUPPORTED = new Set([
+  'rules',
+  'matcher',
+  'shadow_rules',
+  'shadow_matcher',
+  'shadow_rules_stat_prefix',
+  'stat_prefix',
+  'enforcement_type',
+])
 
 export const networkRbacFilter: NetworkFilterExtension<NetworkRbacConfig> = {
   name: 'envoy.filters.network.rbac',
@@ -28,8 +37,8 @@ export const networkRbacFilter: NetworkFilterExtension<NetworkRbacConfig> = {
     const rbac = message as RBAC
     refuseUnsupported(RBACSchema, rbac, SUPPORTED, context.path)
     return {
-      rules: rbac.rules ? parseRules(rbac.rules, context.at('rules').path) : null,
-      shadowRules: rbac.shadowRules ? parseRules(rbac.shadowRules, context.at('shadow_rules').path) : null,
+      rules: parseRbac(rbac.rules, rbac.matcher, NETWORK_RBAC_INPUTS, '', context),
+      shadowRules: parseRbac(rbac.shadowRules, rbac.shadowMatcher, NETWORK_RBAC_INPUTS, 'shadow_', context),
       shadowRulesStatPrefix: rbac.shadowRulesStatPrefix,
       statPrefix: rbac.statPrefix,
       continuous: rbac.enforcementType === RBAC_EnforcementType.CONTINUOUS,

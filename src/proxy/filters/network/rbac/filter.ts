@@ -1,11 +1,11 @@
 // envoy.filters.network.rbac (envoy-contract §9.2): decides on the first byte, or on every read.
 
 import type { WorkerContext } from '../../../config/extension.ts'
+import { ConnectionFacts } from '../../../matching/connection-facts.ts'
 import { CloseType } from '../../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
 import type { Counter } from '../../../observe/stats.ts'
-import { compileRules, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
-import { ConnectionFacts } from '../../../rbac/facts.ts'
+import { compileRbac, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
 import { deniedDetails } from '../../http/rbac/filter.ts'
 import type { NetworkRbacConfig } from './config.ts'
 
@@ -29,8 +29,8 @@ export function createNetworkRbac(
   const shadow = config.shadowRulesStatPrefix
   const compiled: Compiled = {
     config,
-    rules: config.rules && compileRules(config.rules),
-    shadow: config.shadowRules && compileRules(config.shadowRules),
+    rules: config.rules && compileRbac(config.rules),
+    shadow: config.shadowRules && compileRbac(config.shadowRules),
     allowed: scope.counter('allowed'),
     denied: scope.counter('denied'),
     shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
@@ -63,7 +63,6 @@ class NetworkRbac implements NetworkFilter {
     if (this.compiled.shadow && first) this.note(this.compiled.shadow(facts))
     if (!this.compiled.rules) return FilterStatus.Continue
     const verdict = this.compiled.rules(facts)
-    if (config.rules?.action === 'LOG') return FilterStatus.Continue
     if (verdict.allowed) {
       if (first) this.compiled.allowed.inc()
       return FilterStatus.Continue

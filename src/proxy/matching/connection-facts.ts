@@ -1,10 +1,10 @@
 import type { HeaderMap } from '../http/header-map.ts'
 import type { Address, ConnectionInfo, SslInfo } from '../network/connection.ts'
 import type { DynamicMetadata, FilterState } from '../network/filter.ts'
-import type { RbacFacts } from './engine.ts'
+import type { MatchFacts } from './inputs.ts'
 
-/** A view of one connection (and request) as RBAC reads it; kept for the life of the filter, never copied. */
-export class ConnectionFacts implements RbacFacts {
+/** A view of one connection (and request) as matchers and RBAC read it; kept for the life of the filter, never copied. */
+export class ConnectionFacts implements MatchFacts {
   headers: HeaderMap | null = null
   metadata: DynamicMetadata | null
   readonly filterState: FilterState
@@ -17,6 +17,7 @@ export class ConnectionFacts implements RbacFacts {
   get localAddress(): Address {
     return this.info.localAddress
   }
+  /** After X-Forwarded-For. */
   get remoteAddress(): Address {
     return this.info.remoteAddress
   }
@@ -25,6 +26,12 @@ export class ConnectionFacts implements RbacFacts {
   }
   get requestedServerName(): string {
     return this.info.requestedServerName
+  }
+  get transportProtocol(): string {
+    return this.info.transportProtocol
+  }
+  get applicationProtocols(): readonly string[] {
+    return this.info.applicationProtocols
   }
   get ssl(): SslInfo | null {
     return this.info.ssl()
