@@ -10,7 +10,7 @@ import type { ListenerConfig } from './listener-config.ts'
 /** Nothing matched: the default filter chain serves, if there is one. */
 export const DEFAULT_CHAIN = -1
 /** The matcher named a chain that the listener does not have: nobody serves. */
-export const UNKNOWN_CHAIN = -2
+const UNKNOWN_CHAIN = -2
 
 /** Index of the chain, or one of the constants above. */
 export type FilterChainChoice = (accepted: AcceptedSocket) => number
