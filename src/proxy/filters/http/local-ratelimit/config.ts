@@ -80,8 +80,6 @@ export const localRateLimitFilter: HttpFilterExtension<LocalRateLimitConfig, Loc
 
 function parseLocalRateLimit(message: LocalRateLimit, context: ParseContext): LocalRateLimitConfig {
   refuseUnsupported(LocalRateLimitSchema, message, SUPPORTED, context.path)
-  if (message.vhRateLimits !== 0)
-    throw new ConfigError(context.at('vh_rate_limits').path, 'not supported by this proxy; remove the field')
   const status = message.status?.code ?? 0
   return {
     statPrefix: message.statPrefix,
