@@ -7,6 +7,7 @@ import { TypedStructSchema as UdpaTypedStruct } from '../../api/gen/udpa/type/v1
 import { TypedStructSchema as XdsTypedStruct } from '../../api/gen/xds/type/v3/typed_struct_pb.js'
 import { messageType, typeNameOf } from '../../api/registry.ts'
 import { ConfigError, errorText } from '../../base/errors.ts'
+import type { DiscoveryNeed } from './discovery.ts'
 import type { ExtensionCategory, ParseContext, ParsedExtension } from './extension.ts'
 import { parseJson } from './json.ts'
 import { checkRules } from './validate-rules.ts'
@@ -52,6 +53,7 @@ export class ExtensionRegistry {
 /** Route and secret names that a parsed resource waits for. */
 export interface Dependencies {
   readonly routes: Map<string, ConfigSource | undefined>
+  readonly extensions: Map<string, DiscoveryNeed>
   /** Name → where to ask for it (undefined: a static secret). */
   readonly secrets: Map<string, ConfigSource | undefined>
   /** Name → the field that wants it to be there. */
@@ -59,7 +61,7 @@ export interface Dependencies {
 }
 
 export function noDependencies(): Dependencies {
-  return { routes: new Map(), secrets: new Map(), clusters: new Map() }
+  return { routes: new Map(), extensions: new Map(), secrets: new Map(), clusters: new Map() }
 }
 
 /** The ParseContext of one resource (a listener, a cluster, …). */
@@ -75,6 +77,8 @@ export function createParseContext(
     parseAny: (category, any, name) => parseAny(registry, dependencies, category, any, name, path),
     unpack: (any, desc) => unpackAs(any, desc, path),
     needsRoute: (name, source) => void dependencies.routes.set(name, source),
+    needsExtension: (name, need) => void dependencies.extensions.set(name, need),
+    knowsExtension: (category, typeName) => registry.get(category, typeName) !== undefined,
     needsSecret: (name, source) => void dependencies.secrets.set(name, source),
     needsCluster: (name, field) => void dependencies.clusters.set(name, field),
   }

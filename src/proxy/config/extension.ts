@@ -15,6 +15,7 @@ import type { AccessLog } from '../observe/access-log.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { RouteTable } from '../route/route.ts'
 import type { ClusterManager } from '../upstream/cluster-manager.ts'
+import type { DiscoveryNeed } from './discovery.ts'
 
 /** An extension's parsed configuration, ready for structured clone. */
 export interface ParsedExtension<C = unknown> {
@@ -37,6 +38,10 @@ export interface ParseContext {
   /** Named by the configuration and must be there before it may serve (warming). */
   /** `source`: rds.config_source, for its initial_fetch_timeout. */
   needsRoute(name: string, source?: ConfigSource): void
+  /** A configuration that comes by itself (ECDS). */
+  needsExtension(name: string, need: DiscoveryNeed): void
+  /** True when this build has an extension of that configuration type. */
+  knowsExtension(category: ExtensionCategory, typeName: string): boolean
   /** `source`: its sds_config; absent for a static secret. */
   needsSecret(name: string, source?: ConfigSource): void
   /** A cluster that must be known now. `field`: the path for the error. */
@@ -67,6 +72,8 @@ export interface WorkerContext {
   readonly node: NodeInfo
   /** The current route table of an RDS name; null until the first one is there. */
   routeTable(name: string): RouteTable | null
+  /** The newest configuration of an ECDS name; null until the first one is there. The same object until it changes. */
+  discovered(name: string): ParsedExtension | null
   readonly runtime: RuntimeSnapshot
   createAccessLog(parsed: ParsedExtension): AccessLog
   /** Makes the http_filters of a connection manager or of an upgrade. */

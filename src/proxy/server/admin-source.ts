@@ -75,7 +75,7 @@ function configDump(context: ServerContext): ConfigDumpSource {
     listeners: () => context.listeners.dump(),
     routes: () => ({ static: staticRoutes(context), dynamic: context.routes.dump() }),
     secrets: () => context.secrets.dump(),
-    ecds: () => null,
+    ecds: () => context.extensions.dump(),
   }
 }
 

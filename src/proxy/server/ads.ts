@@ -3,9 +3,10 @@
 import { create } from '@bufbuild/protobuf'
 import { ExtensionSchema, type Node, NodeSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { Logger } from '../../base/logger.ts'
-import { type AdsClient, EDS_TYPE, RDS_TYPE, type ResourceChange, SDS_TYPE } from '../../xds/index.ts'
+import { type AdsClient, ECDS_TYPE, EDS_TYPE, RDS_TYPE, type ResourceChange, SDS_TYPE } from '../../xds/index.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ClusterResources } from './clusters.ts'
+import type { ExtensionResources } from './extensions.ts'
 import type { FileSources } from './file-source.ts'
 import type { ListenerResources } from './listeners.ts'
 import type { IncomingResource } from './resource.ts'
@@ -47,6 +48,7 @@ export interface AdsResources {
   readonly clusters: ClusterResources
   readonly listeners: ListenerResources
   readonly routes: RouteResources
+  readonly extensions: ExtensionResources
   readonly secrets: SecretResources
 }
 
@@ -111,14 +113,17 @@ export function fileFeed(files: FileSources, kind: string, path: string): Resour
     })
 }
 
-/** Makes EDS, SDS and RDS askable; before any cluster or listener is parsed. */
+/** Makes EDS, SDS, RDS and ECDS askable; before any cluster or listener is parsed. */
 export function subscribeNamed(ads: AdsClient, resources: AdsResources): void {
-  const { clusters, routes, secrets } = resources
+  const { clusters, routes, secrets, extensions } = resources
   // How long a cluster or listener waits is its own matter (warming.ts): the subscription itself waits for ever.
   const options = { initialFetchTimeoutMs: 0 }
   clusters.eds = ads.subscribe(EDS_TYPE, options, {
     onUpdate: (change: ResourceChange) => clusters.updateEndpoints(change.added),
   })
   secrets.ads = ads.subscribe(SDS_TYPE, options, { onUpdate: (change: ResourceChange) => secrets.update(change.added) })
+  extensions.ecds = ads.subscribe(ECDS_TYPE, options, {
+    onUpdate: (change: ResourceChange) => extensions.update(change.added, change.removed),
+  })
   routes.rds = ads.subscribe(RDS_TYPE, options, { onUpdate: (change: ResourceChange) => routes.update(change.added) })
 }

@@ -9,6 +9,7 @@ import { isAnyAddress } from '../network/address.ts'
 import type { Address } from '../network/connection.ts'
 import { type ListenerConfig, parseListener } from '../network/listener-config.ts'
 import type { Counter, Gauge, Scope } from '../observe/stats.ts'
+import type { DiscoveryNeeds, ExtensionResources } from './extensions.ts'
 import {
   anyOf,
   decodeResource,
@@ -30,6 +31,7 @@ interface KnownListener {
   readonly dump: DumpedResource
   readonly fixed: boolean
   readonly routes: ReadonlySet<string>
+  readonly extensions: DiscoveryNeeds
   /** As bound; set when active. */
   addresses: readonly Address[]
 }
@@ -51,6 +53,7 @@ export class ListenerResources {
   private readonly warming: Warming
   private readonly secrets: SecretResources
   private readonly routes: RouteResources
+  private readonly extensions: ExtensionResources
   private readonly knowsCluster: (name: string) => boolean
   private readonly unknown: UnknownFields
   private readonly log: Logger
@@ -67,6 +70,7 @@ export class ListenerResources {
     warming: Warming,
     secrets: SecretResources,
     routes: RouteResources,
+    extensions: ExtensionResources,
     knowsCluster: (name: string) => boolean,
     unknown: UnknownFields,
     log: Logger,
@@ -78,6 +82,7 @@ export class ListenerResources {
     this.secrets = secrets
     this.routes = routes
     this.knowsCluster = knowsCluster
+    this.extensions = extensions
     this.unknown = unknown
     this.log = log
     const scope = stats.scope('listener_manager')
@@ -198,12 +203,18 @@ export class ListenerResources {
       this.routes.ensure(name, source)
       if (!this.routes.has(name)) needs.push({ key: `route:${name}`, timeoutMs: fetchTimeoutMs(source) })
     }
+    for (const [name, need] of dependencies.extensions) {
+      this.extensions.check(name, need)
+      if (!need.withoutWarming && !this.extensions.answered(name))
+        needs.push({ key: `extension:${name}`, timeoutMs: fetchTimeoutMs(need.source) })
+    }
     const known: KnownListener = {
       config,
       resource,
       dump: dumped(ListenerSchema, resource),
       fixed,
       routes: new Set(dependencies.routes.keys()),
+      extensions: dependencies.extensions,
       addresses: config.addresses,
     }
     return { known, needs }
@@ -229,13 +240,13 @@ export class ListenerResources {
   private warm(known: KnownListener, needs: readonly Need[]): Promise<void> {
     const { name } = known.config
     const replaced = this.warmingListeners.get(name)
-    if (replaced !== undefined) this.routes.use(replaced, new Set())
+    if (replaced !== undefined) this.letGo(replaced)
     this.warmingListeners.set(name, known)
     this.errors.delete(name)
     this.count()
     return new Promise((resolve, reject) => {
       this.warming.wait(`listener ${name}`, needs, () => this.activate(known).then(resolve, reject))
-      this.routes.use(known, known.routes)
+      this.use(known)
     })
   }
 
@@ -246,7 +257,7 @@ export class ListenerResources {
       known.addresses = (await this.workers.apply({ kind: 'listener', config: known.config })) ?? known.config.addresses
       this.active.set(name, known)
       if (old !== undefined) {
-        this.routes.use(old, new Set())
+        this.letGo(old)
         if (old.config.key === known.config.key) {
           known.addresses = old.addresses
           this.stats.updatedInPlace.inc()
@@ -255,7 +266,7 @@ export class ListenerResources {
       } else this.stats.added.inc()
       this.stats.createSuccess.add(this.workers.count)
     } catch (error) {
-      this.routes.use(known, new Set())
+      this.letGo(known)
       this.stats.createFailure.inc()
       throw error
     } finally {
@@ -270,16 +281,27 @@ export class ListenerResources {
     if (warming !== undefined) {
       this.warming.cancel(`listener ${name}`)
       this.warmingListeners.delete(name)
-      this.routes.use(warming, new Set())
+      this.letGo(warming)
     }
     const active = this.active.get(name)
     if (active !== undefined && !active.fixed) {
       this.active.delete(name)
       await this.workers.apply({ kind: 'remove-listener', name })
-      this.routes.use(active, new Set())
+      this.letGo(active)
       this.stats.removed.inc()
     }
     this.count()
+  }
+
+  /** Subscribes to what the listener names. */
+  private use(known: KnownListener): void {
+    this.routes.use(known, known.routes)
+    this.extensions.use(known, known.extensions)
+  }
+
+  private letGo(known: KnownListener): void {
+    this.routes.use(known, new Set())
+    this.extensions.use(known, new Map())
   }
 
   private refuse(resource: IncomingResource, error: unknown): void {

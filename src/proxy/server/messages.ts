@@ -1,6 +1,6 @@
 // What the main thread tells its workers and what they answer. Everything here survives structured clone.
 
-import type { NodeInfo } from '../config/extension.ts'
+import type { NodeInfo, ParsedExtension } from '../config/extension.ts'
 import type { Address } from '../network/connection.ts'
 import type { ListenerConfig } from '../network/listener-config.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
@@ -43,6 +43,8 @@ export type WorkerUpdate =
   /** Of a configuration that was sent before. */
   | { readonly kind: 'change-routes'; readonly change: RouteConfigChange }
   | { readonly kind: 'remove-routes'; readonly name: string }
+  | { readonly kind: 'extension'; readonly name: string; readonly parsed: ParsedExtension }
+  | { readonly kind: 'remove-extension'; readonly name: string }
   | { readonly kind: 'secret'; readonly secret: Secret }
   | { readonly kind: 'remove-secret'; readonly name: string }
   | { readonly kind: 'runtime'; readonly values: Readonly<Record<string, RuntimeValue>> }

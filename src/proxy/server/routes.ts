@@ -9,6 +9,7 @@ import { parseRouteConfiguration } from '../route/parse.ts'
 import { type KnownRoutes, knownRoutes, readRouteChange } from '../route/route-change.ts'
 import { type FileSources, filePath } from './file-source.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes, type UnknownFields } from './resource.ts'
+import { WantedNames } from './wanted-names.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
@@ -27,9 +28,7 @@ export class RouteResources {
   private readonly unknown: UnknownFields
   /** Names that no subscription asks for. */
   private readonly fromFiles = new Set<string>()
-  /** User (listener version) → names it needs. */
-  private readonly users = new Map<object, ReadonlySet<string>>()
-  private wanted = new Set<string>()
+  private readonly wanted = new WantedNames()
   private readonly known = new Map<string, KnownResource>()
   rds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
@@ -67,14 +66,9 @@ export class RouteResources {
 
   /** Subscribes to what `user` names; an empty set lets go. */
   use(user: object, names: ReadonlySet<string>): void {
-    if (names.size === 0) this.users.delete(user)
-    else this.users.set(user, names)
-    const wanted = new Set<string>()
-    for (const set of this.users.values()) for (const name of set) wanted.add(name)
-    const before = this.wanted
-    this.wanted = wanted
-    const gone = [...before].filter((name) => !wanted.has(name) && !this.fromFiles.has(name))
-    const fresh = [...wanted].filter((name) => !before.has(name) && !this.fromFiles.has(name))
+    const changes = this.wanted.use(user, names)
+    const gone = changes.gone.filter((name) => !this.fromFiles.has(name))
+    const fresh = changes.fresh.filter((name) => !this.fromFiles.has(name))
     if (fresh.length > 0) this.rds?.add(fresh)
     if (gone.length > 0) this.rds?.remove(gone)
     for (const name of gone) {

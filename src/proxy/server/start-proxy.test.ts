@@ -10,7 +10,7 @@ import { type TestContext, test } from 'node:test'
 import { connect as tlsConnect } from 'node:tls'
 import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { connectTo, serve, silentLog, until } from '../../xds/testing.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 import { parseJson } from '../config/json.ts'
 import { TestCa } from '../network/testing.ts'
 import type { ProxyOptions, Proxy as RunningProxy } from './options.ts'
@@ -62,9 +62,18 @@ const DYNAMIC = {
   dynamic_resources: { cds_config: ADS, lds_config: ADS },
 }
 
+const DELTA = {
+  ...DYNAMIC,
+  dynamic_resources: {
+    ...DYNAMIC.dynamic_resources,
+    ads_config: { api_type: 'DELTA_GRPC', grpc_services: [{ envoy_grpc: { cluster_name: 'xds' } }] },
+  },
+}
+
 async function mesh(
   t: TestContext,
   concurrency: number,
+  bootstrap: object = DYNAMIC,
 ): Promise<{ plane: ControlPlane; proxy: RunningProxy; port: number; a: number; b: number }> {
   const plane = new ControlPlane()
   const { port: xdsPort, close } = await serve(plane)
@@ -74,7 +83,7 @@ async function mesh(
   plane.put(EDS_TYPE, 'a', endpoints('a', a))
   plane.put(LDS_TYPE, 'l', listener('l', port))
   plane.put(RDS_TYPE, 'r', routes('r', 'a'))
-  const proxy = await start(t, DYNAMIC, { adsTransport: connectTo(xdsPort), concurrency })
+  const proxy = await start(t, bootstrap, { adsTransport: connectTo(xdsPort), concurrency })
   await until(() => proxy.state === 'LIVE', 'LIVE')
   return { plane, proxy, port, a, b }
 }
@@ -183,6 +192,63 @@ test('what is refused is NACKed by name and the last good one keeps serving', as
   const dump = await (await fetch(`http://${proxy.adminAddress}/config_dump?resource=dynamic_listeners`)).text()
   assert.match(dump, /error_state/)
 })
+
+const FAULT = 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault'
+const abort = (http_status: number): object => ({
+  '@type': FAULT,
+  abort: { http_status, percentage: { numerator: 100 } },
+})
+
+for (const delta of [false, true]) {
+  test(`ECDS, ${delta ? 'delta' : 'state of the world'}: a filter follows its resource, a refused one changes nothing`, async (t) => {
+    const { plane, proxy, port } = await mesh(t, 2, delta ? DELTA : DYNAMIC)
+    const withFilter = ({
+      name,
+      ...config_discovery
+    }: { readonly name: string } & Readonly<Record<string, unknown>>): object =>
+      listener('l', port, { http_filters: [{ name, config_discovery }, ROUTER] })
+    const status = async (): Promise<number> => (await get(port)).status
+    const served = async (type: string, name: string, resource: object, want: number): Promise<void> => {
+      plane.push(type, name, resource)
+      await becomes(want)
+    }
+    const becomes = async (want: number): Promise<void> => {
+      for (let i = 0; i < 200 && (await status()) !== want; i++) await new Promise((done) => setTimeout(done, 10))
+      assert.equal(await status(), want)
+    }
+    // The listener of before serves until the configuration of the new one is there.
+    const forEver = { ...ADS, initial_fetch_timeout: '0s' }
+    const ext = { name: 'ext', config_source: forEver, type_urls: [FAULT] }
+    plane.push(LDS_TYPE, 'l', withFilter(ext))
+    await until(
+      () => plane.events.some((event) => /^subscribe TypedExtensionConfig .*\+ext/.test(event)),
+      'subscription',
+    )
+    assert.equal(await status(), 200)
+    await served(ECDS_TYPE, 'ext', { name: 'ext', typed_config: abort(418) }, 418)
+    await served(ECDS_TYPE, 'ext', { name: 'ext', typed_config: abort(419) }, 419)
+
+    const other = { '@type': FAULT.replaceAll('fault.v3.HTTPFault', 'buffer.v3.Buffer'), max_request_bytes: 5 }
+    plane.push(ECDS_TYPE, 'ext', { name: 'ext', typed_config: other })
+    await until(() => plane.events.some((event) => /nack TypedExtensionConfig .*but expect/.test(event)), 'nack')
+    assert.equal(await status(), 419)
+    const dump = await (await fetch(`http://${proxy.adminAddress}/config_dump?resource=ecds_filters`)).text()
+    assert.match(dump, /"http_status": ?419/)
+    const stats = await (await fetch(`http://${proxy.adminAddress}/stats?filter=extension_config`)).text()
+    assert.match(stats, /http_filter\.ext\.config_reload: 2\n/)
+    assert.match(stats, /http_filter\.ext\.config_fail: 1\n/)
+
+    // Without a resource its default serves; without that, nobody may pass.
+    if (delta) {
+      plane.drop(ECDS_TYPE, 'ext')
+      await becomes(500)
+    }
+    const late = { name: 'late', type_urls: [FAULT] }
+    const config_source = { ...ADS, initial_fetch_timeout: '0.05s' }
+    await served(LDS_TYPE, 'l', withFilter({ ...late, config_source, default_config: abort(420) }), 420)
+    await served(LDS_TYPE, 'l', withFilter({ ...late, config_source }), 500)
+  })
+}
 
 test('a port that is taken is NACKed', async (t) => {
   const { plane } = await mesh(t, 1)

@@ -28,6 +28,7 @@ import { adsStats } from './ads-stats.ts'
 import { refuseUnsupportedBootstrap } from './bootstrap-fields.ts'
 import { ClusterResources } from './clusters.ts'
 import { drainListeners } from './drain.ts'
+import { ExtensionResources } from './extensions.ts'
 import { FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
@@ -53,6 +54,7 @@ export interface ServerContext {
   readonly secrets: SecretResources
   readonly clusters: ClusterResources
   readonly routes: RouteResources
+  readonly extensions: ExtensionResources
   readonly listeners: ListenerResources
   readonly files: FileSources
   readonly statsSettings: StatsSettings
@@ -158,6 +160,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     loggers.of('upstream'),
     store,
   )
+  const extensions = new ExtensionResources(registry, workers, warming, files, unknown, store)
   const routes = new RouteResources(registry, workers, warming, files, unknown)
   return {
     options,
@@ -168,6 +171,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     secrets,
     clusters,
     routes,
+    extensions,
     files,
     listeners: new ListenerResources(
       registry,
@@ -175,6 +179,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
       warming,
       secrets,
       routes,
+      extensions,
       (name) => clusters.knows(name),
       unknown,
       loggers.of('config'),

@@ -2,16 +2,18 @@
 
 import { type DescMessage, toBinary } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import type { XdsConnection } from '../../xds/server.ts'
 import { RecordingHandler } from '../../xds/testing.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 import { parseJson } from '../config/json.ts'
 
 const SCHEMA: Readonly<Record<string, DescMessage>> = {
   [CDS_TYPE]: ClusterSchema,
+  [ECDS_TYPE]: TypedExtensionConfigSchema,
   [EDS_TYPE]: ClusterLoadAssignmentSchema,
   [LDS_TYPE]: ListenerSchema,
   [RDS_TYPE]: RouteConfigurationSchema,

@@ -49,12 +49,14 @@ export function validateProxy(bootstrap: Bootstrap): void {
   for (const [name, source] of dependencies.secrets)
     if (source === undefined && !secrets.some((secret) => secret.name === name))
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
-  for (const source of [...dependencies.routes.values(), ...dependencies.secrets.values()]) {
+  const discovered = [...dependencies.extensions.values()].map(({ source }) => source)
+  for (const source of [...dependencies.routes.values(), ...dependencies.secrets.values(), ...discovered]) {
     const file = source && filePath(source)
     if (typeof file === 'string' && !existsSync(file))
       throw new ConfigError('', `paths must refer to an existing path in the system: '${file}' does not exist`)
   }
-  const subscribes = dependencies.routes.size > 0 || [...dependencies.secrets.values()].some((source) => source)
+  const subscribes =
+    dependencies.routes.size > 0 || discovered.length > 0 || [...dependencies.secrets.values()].some((source) => source)
   if (subscribes || clusters.some((cluster) => cluster.edsClusterConfig)) checkNode(bootstrap)
 }
 

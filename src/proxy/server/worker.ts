@@ -1,7 +1,12 @@
 // One worker: the whole data plane of a thread. It knows no protobuf, only parsed configuration.
 
 import { createLogger, isLogLevel } from '../../base/logger.ts'
-import type { HttpFilterExtension, NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
+import type {
+  HttpFilterExtension,
+  NetworkFilterExtension,
+  ParsedExtension,
+  WorkerContext,
+} from '../config/extension.ts'
 import { createAccessLog } from '../filters/access-loggers/create.ts'
 import { registerExtensions } from '../filters/register.ts'
 import type { Address } from '../network/connection.ts'
@@ -30,6 +35,8 @@ export class DataPlaneWorker {
   private readonly runtime: Runtime
   private readonly secrets = new SecretStore()
   private readonly routes = new Map<string, RouteTable>()
+  /** Of ECDS. */
+  private readonly extensions = new Map<string, ParsedExtension>()
   private readonly files: AccessLogFiles
   private readonly drain: ServerDrain
   private readonly clusters: WorkerClusters
@@ -66,6 +73,7 @@ export class DataPlaneWorker {
       log: this.loggers.of('conn_handler'),
       node: settings.node,
       routeTable: (name) => this.routes.get(name) ?? null,
+      discovered: (name) => this.extensions.get(name) ?? null,
       runtime: this.runtime,
       createAccessLog: (parsed) => createAccessLog(parsed, this.files, this.runtime),
       createHttpFilter(parsed, statPrefix) {
@@ -112,6 +120,12 @@ export class DataPlaneWorker {
       }
       case 'remove-routes':
         this.routes.delete(update.name)
+        return null
+      case 'extension':
+        this.extensions.set(update.name, update.parsed)
+        return null
+      case 'remove-extension':
+        this.extensions.delete(update.name)
         return null
       case 'secret':
         this.secrets.set(update.secret)

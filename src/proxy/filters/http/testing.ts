@@ -56,6 +56,7 @@ export class FilterHarness {
       log: createLogger('test', 'off'),
       node: { id: 'node-id', cluster: 'node-cluster', zone: '', metadata: {} },
       routeTable: () => null,
+      discovered: () => null,
       runtime: NO_RUNTIME,
       createAccessLog: () => ({ log() {} }),
       createHttpFilter: () => () => {},

@@ -67,7 +67,11 @@ export interface ClientCertDetails {
 
 /** http_filters entry: one filter of the chain. */
 export interface HttpFilterConfig {
-  readonly filter: ParsedExtension
+  readonly name: string
+  /** Of a discovered filter: its default configuration, or null. */
+  readonly filter: ParsedExtension | null
+  /** Its configuration comes by ECDS under its name. */
+  readonly discovered: boolean
   /** Off unless a route turns it on. */
   readonly disabled: boolean
 }

@@ -141,6 +141,7 @@ class Bench {
       log: createLogger('test', 'off'),
       node: { id: 'n', cluster: 'c', zone: '', metadata: {} },
       routeTable: () => null,
+      discovered: () => null,
       runtime: NO_RUNTIME,
       createAccessLog: () => ({
         log: ({ info }: LogContext) =>

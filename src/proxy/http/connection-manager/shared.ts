@@ -12,6 +12,7 @@ import { Http2Stats } from '../h2/stats.ts'
 import type { PathOptions } from '../path.ts'
 import { compileLocalReplies } from './compile-local-replies.ts'
 import type { HcmConfig, Http2Options, HttpFilterConfig } from './config.ts'
+import { discoveredFilter } from './discovered-filter.ts'
 import type { LocalReplies } from './local-replies.ts'
 import { localAddress } from './remote-address.ts'
 import type { LocalNode } from './request-headers.ts'
@@ -97,10 +98,14 @@ export class SharedState {
   }
 
   private compileChain(filters: readonly HttpFilterConfig[]): ChainEntry[] {
-    return filters.map(({ filter, disabled }) => ({
-      name: filter.name,
+    const { statPrefix } = this.config
+    return filters.map(({ name, filter, discovered, disabled }) => ({
+      name,
       disabled,
-      factory: this.context.createHttpFilter(filter, this.config.statPrefix),
+      factory:
+        discovered || filter === null
+          ? discoveredFilter(name, filter, statPrefix, this.context)
+          : this.context.createHttpFilter(filter, statPrefix),
     }))
   }
 

@@ -16,6 +16,7 @@ import { UuidRequestIdConfigSchema } from '../../../../api/gen/envoy/extensions/
 import { type Cidr, parseCidr } from '../../../../base/cidr.ts'
 import { ConfigError } from '../../../../base/errors.ts'
 import { readDataSource } from '../../../config/data-source.ts'
+import { parseDiscovery } from '../../../config/discovery.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
@@ -182,15 +183,17 @@ function parseRoutes(
 function parseHttpFilters(filters: readonly HttpFilter[], context: ParseContext, field: string): HttpFilterConfig[] {
   const parsed = filters.map((filter, i): HttpFilterConfig => {
     const at = context.at(`${field}[${i}]`)
-    if (filter.configType.case === 'configDiscovery') {
-      throw new ConfigError(at.at('config_discovery').path, 'extension config discovery is not supported by this proxy')
+    const { name, disabled, configType } = filter
+    if (configType.case === 'configDiscovery') {
+      const fallback = parseDiscovery('http_filter', configType.value, name, at.at('config_discovery'))
+      return { name, filter: fallback, discovered: true, disabled }
     }
-    const any = filter.configType.value
-    return { filter: at.at('typed_config').parseAny('http_filter', any, filter.name), disabled: filter.disabled }
+    const parsed = at.at('typed_config').parseAny('http_filter', configType.value, name)
+    return { name, filter: parsed, discovered: false, disabled }
   })
-  const last = parsed.findIndex(({ filter }) => filter.typeUrl === ROUTER)
+  const last = parsed.findIndex(({ filter, discovered }) => !discovered && filter?.typeUrl === ROUTER)
   if (parsed.length === 0 || last < 0) {
-    const name = parsed.at(-1)?.filter.name ?? ''
+    const name = parsed.at(-1)?.name ?? ''
     throw new ConfigError(
       context.at(field).path,
       `the last filter must be terminal (envoy.filters.http.router)${name ? `, not ${name}` : ''}`,
