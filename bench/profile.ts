@@ -1,5 +1,5 @@
 // Where the proxy spends its time under one shape of load: writes a .cpuprofile (for the Chrome developer tools) and
-// prints the functions with the most time of their own. node bench/profile.ts [shape] [--seconds 8] [--top 40] [--out DIR]
+// prints the functions with the most time of their own. node bench/profile.ts [shape] [--seconds 8] [--connections 64] [--path /] [--top 40] [--out DIR]
 
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -40,6 +40,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seconds: { type: 'string', default: '8' },
+    connections: { type: 'string', default: '64' },
+    path: { type: 'string', default: '/' },
     top: { type: 'string', default: '40' },
     out: { type: 'string' },
   },
@@ -66,7 +68,8 @@ try {
   const argv = [process.execPath, '--cpu-prof', `--cpu-prof-dir=${out}`, 'bin/outrigger.js', 'proxy']
   const config = bootstrap(shape, { ...ports, listener, admin }, dir)
   const subject = await startSubject({ name: 'ours', argv, cwd: root }, config, { listener, admin }, dir, 0)
-  const result = await load(shape, listener, { core: 1, connections: 64, seconds: Number(values.seconds), path: '/' })
+  const options = { core: 1, connections: Number(values.connections), seconds: Number(values.seconds) }
+  const result = await load(shape, listener, { ...options, path: values.path })
   await subject.stop()
   const file = join(out, readdirSync(out).find((name) => name.endsWith('.cpuprofile'))!)
   const times = ownTimes(JSON.parse(readFileSync(file, 'utf8')) as Profile, root)

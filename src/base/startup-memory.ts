@@ -7,7 +7,7 @@ import { collectGarbage } from './collect-garbage.ts'
 /** V8's own value: collections that a function's code survives without a call. */
 const BYTECODE_OLD_AGE = 6
 /** A full collection comes when the heap has grown by this much since the last: left alone V8 lets it quadruple. */
-const HEAP_GROWING_PERCENT = 100
+const HEAP_GROWING_PERCENT = 50
 
 /**
  * Loading modules and building protobuf descriptors leaves three quarters of the heap as garbage, and V8 keeps the pages
