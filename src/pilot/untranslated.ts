@@ -1,9 +1,12 @@
 // What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
 import type { Problem } from '../base/errors.ts'
 import type { AnyResource, IstioKind, MeshConfig } from '../config/index.ts'
+import { unenforcedPolicy, unenforcedTargets } from './authorization/unenforced.ts'
 import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 const NOT_OURS = 'Envoy runs the extension, proxies of Outrigger leave it out'
+
+const LEFT_OUT = 'Envoy runs it, proxies of Outrigger leave it out'
 
 /** Whole kinds that nothing is generated from yet, with what that means. */
 const KINDS: Partial<Record<IstioKind, string>> = {
@@ -27,6 +30,8 @@ export function untranslated(resource: AnyResource): Problem[] {
   const whole = KINDS[resource.kind]
   if (resource.kind === 'EnvoyFilter') return [...compileEnvoyFilter(resource).problems]
   if (whole) return [{ path: '', message: whole, level: 'warning' }]
+  if (resource.kind === 'AuthorizationPolicy') return unenforcedPolicy(resource)
+  if (resource.kind === 'RequestAuthentication') return unenforcedTargets(resource.spec)
   return warnings(fieldsOf(resource))
 }
 
@@ -83,6 +88,18 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
   )
   const fields: Field[] = [
     ...MESH_FIELDS.map((path) => ({ path, set: isSet(mesh[path]) })),
+    ...mesh.extensionProviders.flatMap(({ name, opentelemetry }) => [
+      {
+        path: `extensionProviders ${name} opentelemetry.resourceDetectors.dynatrace`,
+        set: opentelemetry?.resourceDetectors?.dynatrace !== undefined,
+        message: LEFT_OUT,
+      },
+      {
+        path: `extensionProviders ${name} opentelemetry.dynatraceSampler`,
+        set: opentelemetry?.dynatraceSampler !== undefined,
+        message: LEFT_OUT,
+      },
+    ]),
     ...providers.map((provider) => ({ path: `extensionProviders ${provider.name}`, set: true })),
   ]
   return warnings(fields)

@@ -16,12 +16,15 @@ export const RUNNABLE_EXTENSIONS = [
   'envoy.filters.http.wasm',
   'envoy.filters.network.wasm',
   'envoy.filters.http.lua',
+  'envoy.filters.network.ext_authz',
   'envoy.access_loggers.http_grpc',
   'envoy.access_loggers.tcp_grpc',
   'envoy.access_loggers.open_telemetry',
   'envoy.tracers.zipkin',
   'envoy.tracers.datadog',
   'envoy.tracers.skywalking',
+  'envoy.tracers.opentelemetry.resource_detectors.dynatrace',
+  'envoy.tracers.opentelemetry.samplers.dynatrace',
 ]
 
 /** Objects of a YAML stream; a missing namespace is `default`, a missing creation time the same for all. */

@@ -27,6 +27,9 @@ const ZIPKIN = 'envoy.tracers.zipkin'
 const DATADOG = 'envoy.tracers.datadog'
 const SKYWALKING = 'envoy.tracers.skywalking'
 const OPEN_TELEMETRY = 'envoy.tracers.opentelemetry'
+/** Our proxy has neither: without them it asks nobody how much to sample, and keeps to the percentage. */
+const DYNATRACE_DETECTOR = 'envoy.tracers.opentelemetry.resource_detectors.dynatrace'
+const DYNATRACE_SAMPLER = 'envoy.tracers.opentelemetry.samplers.dynatrace'
 /** How long a Zipkin collector may take when nobody says otherwise: Envoy insists on a limit. */
 const COLLECTOR_TIMEOUT_MS = 5_000
 
@@ -61,7 +64,9 @@ export function buildTracer(
   const plain = { upstreamSpan, samples: false, maxTagLength }
   if (provider.zipkin) return { ...plain, config: tracer(ZIPKIN, zipkin(provider.zipkin, cluster, host, proxy)) }
   if (provider.opentelemetry) {
-    const sampler = dynatraceSampler(push, provider.opentelemetry, cluster, host)
+    const sampler = runsExtension(proxy, DYNATRACE_SAMPLER)
+      ? dynatraceSampler(push, provider.opentelemetry, cluster, host)
+      : null
     const config = openTelemetry(provider.opentelemetry, cluster, host, proxy, sampler)
     return { ...plain, samples: sampler !== null, config: tracer(OPEN_TELEMETRY, config) }
   }
@@ -144,7 +149,7 @@ function openTelemetry(
             timeout: grpc?.timeout === undefined ? undefined : durationOf(grpc.timeout),
             initialMetadata: grpc?.initialMetadata?.map((h) => ({ key: h.name, value: headerValue(h) })),
           },
-      resourceDetectors: resourceDetectors(provider),
+      resourceDetectors: resourceDetectors(provider, runsExtension(proxy, DYNATRACE_DETECTOR)),
       sampler: sampler ?? undefined,
     }),
   )
@@ -165,22 +170,25 @@ function serviceName({ metadata, labels, name }: ProxyNode): string {
   )
 }
 
-function resourceDetectors(provider: OpenTelemetry): TypedExtensionConfig[] {
+function resourceDetectors(provider: OpenTelemetry, runsDynatrace: boolean): TypedExtensionConfig[] {
   const { environment, dynatrace } = provider.resourceDetectors ?? {}
   const named = (name: string, typedConfig: Any): TypedExtensionConfig => ({
     $typeName: 'envoy.config.core.v3.TypedExtensionConfig',
-    name: `envoy.tracers.opentelemetry.resource_detectors.${name}`,
+    name,
     typedConfig,
   })
   const detectors: TypedExtensionConfig[] = []
   const fromEnvironment = named(
-    'environment',
+    'envoy.tracers.opentelemetry.resource_detectors.environment',
     anyPack(EnvironmentResourceDetectorConfigSchema, create(EnvironmentResourceDetectorConfigSchema)),
   )
   if (environment) detectors.push(fromEnvironment)
-  if (dynatrace) {
+  if (dynatrace && runsDynatrace) {
     detectors.push(
-      named('dynatrace', anyPack(DynatraceResourceDetectorConfigSchema, create(DynatraceResourceDetectorConfigSchema))),
+      named(
+        DYNATRACE_DETECTOR,
+        anyPack(DynatraceResourceDetectorConfigSchema, create(DynatraceResourceDetectorConfigSchema)),
+      ),
     )
   }
   // The environment may name the service better than Kubernetes does.
@@ -215,7 +223,7 @@ function dynatraceSampler(
   })
   return {
     $typeName: 'envoy.config.core.v3.TypedExtensionConfig',
-    name: 'envoy.tracers.opentelemetry.samplers.dynatrace',
+    name: DYNATRACE_SAMPLER,
     typedConfig: anyPack(DynatraceSamplerConfigSchema, config),
   }
 }

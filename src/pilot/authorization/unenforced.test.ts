@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parse } from 'yaml'
+import { parseResource } from '../../config/index.ts'
+import { TestMesh } from '../testing.ts'
+import { untranslated } from '../untranslated.ts'
+import { authorizationNetworkFilters } from './workload.ts'
+
+function said(yaml: string) {
+  const parsed = parseResource(parse(yaml))
+  assert.ok(parsed.ok, JSON.stringify(parsed))
+  return untranslated(parsed.value).map(({ path, level }) => [path, level])
+}
+
+const policy = (kind: string, spec: string) => `
+apiVersion: security.istio.io/v1
+kind: ${kind}
+metadata: {name: p, namespace: default}
+spec: ${spec}`
+
+test('policies of services and gateway classes are refused: only waypoints would enforce them', () => {
+  const targets = '[{kind: Service, name: web}, {group: gateway.networking.k8s.io, kind: Gateway, name: g}]'
+  assert.deepEqual(said(policy('AuthorizationPolicy', `{action: DENY, rules: [{}], targetRefs: ${targets}}`)), [
+    ['spec.targetRefs[0]', 'error'],
+  ])
+  const gatewayClass = '{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio-waypoint}'
+  assert.deepEqual(said(policy('RequestAuthentication', `{targetRef: ${gatewayClass}}`)), [['spec.targetRef', 'error']])
+})
+
+test('conditions on metadata that none of our filters writes are refused', () => {
+  const rules = (key: string) => `{action: DENY, rules: [{when: [{key: "${key}", values: [a]}]}]}`
+  assert.deepEqual(said(policy('AuthorizationPolicy', rules('experimental.envoy.filters.network.mysql_proxy[db]'))), [
+    ['spec.rules[0].when[0].key', 'error'],
+  ])
+  assert.deepEqual(said(policy('AuthorizationPolicy', rules('experimental.envoy.filters.http.jwt_authn[payload]'))), [])
+  assert.deepEqual(said(policy('AuthorizationPolicy', rules('request.headers[x-a]'))), [])
+})
+
+test('CUSTOM is accepted, and says what becomes of TCP', () => {
+  assert.deepEqual(said(policy('AuthorizationPolicy', '{action: CUSTOM, provider: {name: p}, rules: [{}]}')), [
+    ['spec.action', 'warning'],
+  ])
+})
+
+test('a proxy that cannot ask about TCP connections denies those that a CUSTOM policy names', () => {
+  const mesh = new TestMesh(
+    policy(
+      'AuthorizationPolicy',
+      '{action: CUSTOM, provider: {name: p}, rules: [{to: [{operation: {ports: ["9000"]}}]}]}',
+    ),
+  )
+  const push = mesh.push()
+  const { custom } = authorizationNetworkFilters(push.authorizationPolicies, push, false)
+  assert.deepEqual(
+    custom.map((filter) => filter.name),
+    ['envoy.filters.network.rbac'],
+  )
+})
