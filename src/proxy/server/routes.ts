@@ -84,6 +84,8 @@ export class RouteResources {
       try {
         const same = current !== undefined && sameBytes(current.resource.body, resource.body)
         const routes = same ? current.routes : await this.apply(resource, current?.routes ?? null)
+        // Nobody named it any more while the workers took it: they were told to drop it, and it will be asked for anew.
+        if (this.known.get(resource.name) !== current) continue
         this.known.set(resource.name, { resource, dump: dumped(RouteConfigurationSchema, resource), routes })
         this.warming.satisfied(`route:${resource.name}`)
       } catch (error) {
