@@ -1,9 +1,11 @@
 // Network filters side by side: what the client gets and what is counted must be equal in real Envoy and ours.
 
 import assert from 'node:assert/strict'
-import { connect, type Socket } from 'node:net'
+import type { Http2Server } from 'node:http2'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
+import { startRateLimitService } from './harness/rate-limit-service.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.extensions.filters.network.${name}`
 const address = (port_value: number): object => ({ socket_address: { address: '127.0.0.1', port_value } })
@@ -77,13 +79,51 @@ const CASES: readonly Case[] = [
     ignored: /op_/,
     connections: [Buffer.concat([GET_MORE, KILL_CURSORS, GET_MORE]), mongo(4711), Buffer.from('ab')],
   },
+  ...(['ok', 'over', 'error', '%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%', '%UPSTREAM_HOST%'] as const).flatMap(
+    (value, i) =>
+      [false, true].map(
+        (failure_mode_deny): Case => ({
+          name: `ratelimit: ${value}${failure_mode_deny ? ', failures deny' : ''}`,
+          filter: {
+            '@type': type('ratelimit.v3.RateLimit'),
+            stat_prefix: `rate${i}${failure_mode_deny}`,
+            domain: 'd',
+            descriptors: [{ entries: [{ key: 'k', value }] }],
+            timeout: '5s',
+            failure_mode_deny,
+            rate_limit_service: {
+              transport_api_version: 'V3',
+              grpc_service: { envoy_grpc: { cluster_name: 'limits', authority: 'limits.example' } },
+            },
+          },
+          stats: `ratelimit.rate${i}${failure_mode_deny}`,
+          connections: [Buffer.from('one'), Buffer.from('two')],
+        }),
+      ),
+  ),
 ]
 
-function bootstrap(ports: Ports, listeners: readonly number[]): object {
+function bootstrap(ports: Ports, listeners: readonly number[], limits: number): object {
   return {
     node: { id: 'n', cluster: 'c' },
     admin: { address: address(ports.admin) },
     static_resources: {
+      clusters: [
+        {
+          name: 'limits',
+          type: 'STATIC',
+          load_assignment: {
+            cluster_name: 'limits',
+            endpoints: [{ lb_endpoints: [{ endpoint: { address: address(limits) } }] }],
+          },
+          typed_extension_protocol_options: {
+            'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+              '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+              explicit_http_config: { http2_protocol_options: {} },
+            },
+          },
+        },
+      ],
       listeners: CASES.map((entry, i) => ({
         name: `l${i}`,
         address: address(listeners[i]!),
@@ -105,14 +145,21 @@ const skip = envoyBinary() === null ? 'real Envoy is not installed' : false
 describe('network filters', { skip }, () => {
   const sides: { proxy: RunningProxy; listeners: number[] }[] = []
 
+  let service: Http2Server
+
   before(async () => {
+    service = await startRateLimitService()
+    const limits = (service.address() as AddressInfo).port
     for (const name of ['envoy', 'outrigger'] as const) {
       const listeners = await Promise.all(CASES.map(() => freePort()))
-      sides.push({ proxy: await startProxy(name, (ports) => bootstrap(ports, listeners)), listeners })
+      sides.push({ proxy: await startProxy(name, (ports) => bootstrap(ports, listeners, limits)), listeners })
     }
   })
 
-  after(() => Promise.all(sides.map((side) => side.proxy.stop())))
+  after(async () => {
+    await Promise.all(sides.map((side) => side.proxy.stop()))
+    service.close()
+  })
 
   for (const [i, entry] of CASES.entries()) {
     test(entry.name, async () => {

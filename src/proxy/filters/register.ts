@@ -34,6 +34,7 @@ import { networkIstioStatsFilter } from './network/istio-stats/filter.ts'
 import { networkLocalRateLimit } from './network/local-ratelimit/filter.ts'
 import { metadataExchange } from './network/metadata-exchange/filter.ts'
 import { mongoProxy } from './network/mongo-proxy/filter.ts'
+import { networkRateLimit } from './network/ratelimit/filter.ts'
 import { networkRbacFilter } from './network/rbac/config.ts'
 import { sniCluster } from './network/sni-cluster/filter.ts'
 import { sniDynamicForwardProxy } from './network/sni-dynamic-forward-proxy/filter.ts'
@@ -59,6 +60,7 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   sniDynamicForwardProxy,
   connectionLimit,
   networkLocalRateLimit,
+  networkRateLimit,
   mongoProxy,
   networkRbacFilter,
   metadataExchange,

@@ -8,14 +8,13 @@ import {
   RateLimitPerRoute_VhRateLimitsOptions as VhRateLimits,
   RateLimit_XRateLimitHeadersRFCVersion as XRateLimitHeaders,
 } from '../../../../api/gen/envoy/extensions/filters/http/ratelimit/v3/rate_limit_pb.js'
-import { ConfigError } from '../../../../base/errors.ts'
-import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { FractionData, HeaderMutationsData, RateLimitData } from '../../../route/config.ts'
 import { parseFraction, parseHeaderMutations } from '../../../route/parse-common.ts'
 import { parseRateLimits } from '../../../route/parse-rate-limit.ts'
 import type { GrpcTarget } from '../../../upstream/grpc-client.ts'
+import { parseService } from '../../common/rate-limit.ts'
 import { createRateLimitFilter } from './filter.ts'
 
 export interface RateLimitConfig {
@@ -54,7 +53,6 @@ const SUPPORTED: ReadonlySet<string> = new Set([
 ]) // biome-ignore format: one list
 const ROUTE_SUPPORTED: ReadonlySet<string> = new Set(['vh_rate_limits', 'domain'])
 
-const DEFAULT_TIMEOUT_MS = 20
 const TOO_MANY_REQUESTS = 429
 const INTERNAL_SERVER_ERROR = 500
 
@@ -71,7 +69,7 @@ function parseRateLimit(message: RateLimit, context: ParseContext): RateLimitCon
   refuseUnsupported(RateLimitSchema, message, SUPPORTED, context.path)
   const status = message.rateLimitedStatus?.code ?? 0
   return {
-    service: parseService(message, context.at('rate_limit_service.grpc_service')),
+    service: parseService(message.rateLimitService, message.timeout, context),
     domain: message.domain,
     stage: message.stage,
     requestType:
@@ -89,20 +87,6 @@ function parseRateLimit(message: RateLimit, context: ParseContext): RateLimitCon
     enabled: parseFraction(message.filterEnabled),
     enforced: parseFraction(message.filterEnforced),
     rateLimits: message.rateLimits.length > 0 ? parseRateLimits(message.rateLimits, context) : null,
-  }
-}
-
-function parseService(message: RateLimit, context: ParseContext): GrpcTarget {
-  const service = message.rateLimitService?.grpcService
-  const target = service?.targetSpecifier
-  if (!service || target?.case !== 'envoyGrpc') {
-    throw new ConfigError(context.path, 'envoy_grpc is required: this proxy supports no other')
-  }
-  return {
-    cluster: target.value.clusterName,
-    authority: target.value.authority || target.value.clusterName,
-    timeoutMs: durationMsOr(message.timeout, DEFAULT_TIMEOUT_MS),
-    metadata: service.initialMetadata.map(({ key, value }) => [key.toLowerCase(), value]),
   }
 }
 

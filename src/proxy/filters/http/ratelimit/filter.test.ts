@@ -9,9 +9,9 @@ import {
 } from '../../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
 import { FilterHeadersStatus } from '../../../http/filter.ts'
 import { request, routes } from '../../../route/testing.ts'
+import { decodeAnswer, encodeQuestion } from '../../common/rate-limit.ts'
 import { FilterHarness } from '../testing.ts'
 import { rateLimitFilter } from './config.ts'
-import { decodeAnswer, encodeQuestion } from './question.ts'
 
 const CONFIG = {
   domain: 'd',

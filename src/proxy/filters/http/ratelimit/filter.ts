@@ -20,9 +20,9 @@ import type { Route } from '../../../route/route.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
 import { callUnary } from '../../../upstream/grpc-client.ts'
+import { type Answer, decodeAnswer, encodeQuestion, type Headers, SHOULD_RATE_LIMIT } from '../../common/rate-limit.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import type { RateLimitConfig, RateLimitRouteConfig } from './config.ts'
-import { type Answer, decodeAnswer, encodeQuestion, type Headers, SHOULD_RATE_LIMIT } from './question.ts'
 
 const METADATA_NAMESPACE = 'envoy.filters.http.ratelimit'
 const GRPC_RESOURCE_EXHAUSTED = 8

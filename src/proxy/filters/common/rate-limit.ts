@@ -1,7 +1,9 @@
-// The question to a rate limit service and its answer (envoy.service.ratelimit.v3).
+// The question to a rate limit service and its answer, for the HTTP and the network filter (envoy.service.ratelimit.v3).
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { HeaderValue } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
+import type { Duration } from '@bufbuild/protobuf/wkt'
+import type { HeaderValue } from '../../../api/gen/envoy/config/core/v3/base_pb.js'
+import type { RateLimitServiceConfig } from '../../../api/gen/envoy/config/ratelimit/v3/rls_pb.js'
 import {
   RateLimitResponse_Code as Code,
   RateLimitRequestSchema,
@@ -9,10 +11,16 @@ import {
   type RateLimitResponse_DescriptorStatus,
   RateLimitResponseSchema,
   RateLimitResponse_RateLimit_Unit as Unit,
-} from '../../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
-import type { Descriptor } from '../../../route/rate-limit-descriptors.ts'
+} from '../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import { ConfigError } from '../../../base/errors.ts'
+import { durationMsOr } from '../../config/duration.ts'
+import type { ParseContext } from '../../config/extension.ts'
+import type { Descriptor } from '../../route/rate-limit-descriptors.ts'
+import type { GrpcTarget } from '../../upstream/grpc-client.ts'
 
 export const SHOULD_RATE_LIMIT = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
+
+const DEFAULT_TIMEOUT_MS = 20
 
 export type Headers = readonly (readonly [name: string, value: string])[]
 
@@ -25,6 +33,26 @@ export interface Answer {
   /** Byte string. */
   readonly body: string
   readonly metadata: Readonly<Record<string, unknown>> | null
+}
+
+/** Where `rate_limit_service` of a filter is asked; `context` is the filter's. */
+export function parseService(
+  message: RateLimitServiceConfig | undefined,
+  timeout: Duration | undefined,
+  context: ParseContext,
+): GrpcTarget {
+  const service = message?.grpcService
+  const target = service?.targetSpecifier
+  if (!service || target?.case !== 'envoyGrpc') {
+    const { path } = context.at('rate_limit_service.grpc_service')
+    throw new ConfigError(path, 'envoy_grpc is required: this proxy supports no other')
+  }
+  return {
+    cluster: target.value.clusterName,
+    authority: target.value.authority || target.value.clusterName,
+    timeoutMs: durationMsOr(timeout, DEFAULT_TIMEOUT_MS),
+    metadata: service.initialMetadata.map(({ key, value }) => [key.toLowerCase(), value]),
+  }
 }
 
 export function encodeQuestion(domain: string, descriptors: readonly Descriptor[]): Uint8Array {
