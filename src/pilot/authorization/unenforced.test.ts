@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import { parseResource } from '../../config/index.ts'
-import { TestMesh } from '../testing.ts'
+import { defaultMeshConfig, parseResource } from '../../config/index.ts'
+import { serviceYaml, TestMesh } from '../testing.ts'
 import { untranslated } from '../untranslated.ts'
 import { authorizationNetworkFilters } from './workload.ts'
 
@@ -44,15 +44,21 @@ test('CUSTOM is accepted, and says what becomes of TCP', () => {
 
 test('a proxy that cannot ask about TCP connections denies those that a CUSTOM policy names', () => {
   const mesh = new TestMesh(
-    policy(
-      'AuthorizationPolicy',
-      '{action: CUSTOM, provider: {name: p}, rules: [{to: [{operation: {ports: ["9000"]}}]}]}',
-    ),
+    [
+      serviceYaml('web'),
+      policy(
+        'AuthorizationPolicy',
+        '{action: CUSTOM, provider: {name: p}, rules: [{to: [{operation: {ports: ["9000"]}}]}]}',
+      ),
+    ].join('\n---'),
+    {
+      ...defaultMeshConfig(),
+      extensionProviders: [{ name: 'p', envoyExtAuthzGrpc: { service: 'web.default.svc.cluster.local', port: 80 } }],
+    },
   )
   const push = mesh.push()
-  const { custom } = authorizationNetworkFilters(push.authorizationPolicies, push, false)
-  assert.deepEqual(
-    custom.map((filter) => filter.name),
-    ['envoy.filters.network.rbac'],
-  )
+  const names = (asks: boolean) =>
+    authorizationNetworkFilters(push.authorizationPolicies, push, asks).custom.map((filter) => filter.name)
+  assert.deepEqual(names(true), ['envoy.filters.network.rbac', 'envoy.filters.network.ext_authz'])
+  assert.deepEqual(names(false), ['envoy.filters.network.rbac'])
 })
