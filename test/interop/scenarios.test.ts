@@ -26,7 +26,86 @@ const http1 = (options: object): object => ({ http_protocol_options: options })
 const common = (options: object): object => ({ common_http_protocol_options: options })
 const WEBSOCKET = 'GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
 
+const detection = (name: string, message: string, config: object): object => ({
+  name: `envoy.http.original_ip_detection.${name}`,
+  typed_config: {
+    '@type': `type.googleapis.com/envoy.extensions.http.original_ip_detection.${name}.v3.${message}`,
+    ...config,
+  },
+})
+const xff = (hops: number): object => detection('xff', 'XffConfig', { xff_num_trusted_hops: hops })
+const customHeader = (config: object): object =>
+  detection('custom_header', 'CustomHeaderConfig', { header_name: 'X-Real-Ip', ...config })
+/** Shows who the client is taken for, and what the upstream is told of it. */
+const CLIENT_ADDRESS = {
+  routeConfig: {
+    response_headers_to_add: [
+      { header: { key: 'x-client', value: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%' } },
+      { header: { key: 'x-peer', value: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%' } },
+    ],
+  },
+  upstream: (head: string): string => {
+    const seen = head.split('\r\n').filter((line) => /^x-(envoy-internal|forwarded-for|real-ip|early)/.test(line))
+    return `HTTP/1.1 200 OK\r\nx-seen: ${seen.join(' | ')}\r\ncontent-length: 0\r\n\r\n`
+  },
+}
+const from = (...lines: string[]): string => ['GET / HTTP/1.1', 'host: a', ...lines, '', ''].join('\r\n')
+const detecting = (...extensions: object[]): object => ({
+  internal_address_config: {},
+  original_ip_detection_extensions: extensions,
+})
+
 const SCENARIOS: readonly Scenario[] = [
+  {
+    ...CLIENT_ADDRESS,
+    name: 'client address by xff with a trusted hop, else by a trusted header',
+    hcm: detecting(xff(1), customHeader({ allow_extension_to_set_address_as_trusted: true })),
+    client: [
+      from('x-forwarded-for: 1.2.3.4, 5.6.7.8', 'x-real-ip: 10.0.0.1'),
+      from('x-forwarded-for: 1.2.3.4', 'x-real-ip: 10.0.0.1'),
+      from('x-real-ip: 10.0.0.1', 'x-real-ip: 10.0.0.2'),
+      from('x-real-ip: 2001:db8::1'),
+      from('x-real-ip: 10.0.0.1:80'),
+      from('x-real-ip: [::1]'),
+      from(),
+    ],
+  },
+  {
+    ...CLIENT_ADDRESS,
+    name: 'client address by a header that is not trusted, required',
+    hcm: detecting(customHeader({ reject_with_status: { code: 401 } })),
+    client: [from('x-real-ip: 10.0.0.1'), from('x-real-ip: nobody'), from()],
+  },
+  {
+    ...CLIENT_ADDRESS,
+    name: 'client address required, status out of range',
+    hcm: detecting(customHeader({ reject_with_status: { code: 200 } }), xff(0)),
+    client: [from('x-forwarded-for: 10.0.0.7')],
+  },
+  {
+    ...CLIENT_ADDRESS,
+    name: 'early header mutations come before the client address is looked for',
+    hcm: {
+      ...detecting(customHeader({ allow_extension_to_set_address_as_trusted: true })),
+      early_header_mutation_extensions: [
+        {
+          name: 'envoy.http.early_header_mutation.header_mutation',
+          typed_config: {
+            '@type':
+              'type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation',
+            mutations: [
+              { append: { header: { key: 'x-real-ip', value: '%REQ(x-claimed)%' } } },
+              {
+                append: { header: { key: 'x-early', value: '%REQ(:path)% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%' } },
+              },
+              { remove: 'x-forwarded-for' },
+            ],
+          },
+        },
+      ],
+    },
+    client: [from('x-claimed: 10.1.1.1', 'x-forwarded-for: 9.9.9.9'), from('x-early: before')],
+  },
   {
     name: 'stream idle timeout, request incomplete',
     hcm: { stream_idle_timeout: '0.3s' },

@@ -155,7 +155,14 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     normalizeHost(headers, config, manager.connection.info.localAddress.port)
     const internalOnly = this.routeTable?.internalOnlyHeaders ?? NONE
     if (!this.recreated) {
+      const { earlyHeaderMutations } = manager.shared
+      for (let i = 0; i < earlyHeaderMutations.length; i++) earlyHeaderMutations[i]!.apply(headers, info, headers, null)
       mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node, internalOnly)
+      if (origin.rejectStatus !== 0) {
+        stats.rqRejectedViaIpDetection.inc()
+        this.sendLocalReply(origin.rejectStatus, '', null, null, 'rejecting_because_detection_failed')
+        return
+      }
       if (origin.remoteAddress !== info.downstream.remoteAddress) {
         info.downstream = new StreamDownstreamInfo(manager.connection.info, origin.remoteAddress)
       }

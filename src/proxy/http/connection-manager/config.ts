@@ -104,6 +104,19 @@ export interface LocalReplyConfig {
   readonly bodyFormat: BodyFormat | null
 }
 
+/** One of original_ip_detection_extensions. */
+export type IpDetectionData =
+  | { readonly kind: 'xff'; readonly hops: number }
+  | {
+      readonly kind: 'custom_header'
+      /** Lower case. */
+      readonly header: string
+      /** The address may make the request an internal one. */
+      readonly trusted: boolean
+      /** The answer when the header gives no address; 0 = the next extension is asked. */
+      readonly rejectStatus: number
+    }
+
 /** Timeouts in milliseconds, 0 = off. */
 export interface HcmConfig {
   readonly statPrefix: string
@@ -132,6 +145,10 @@ export interface HcmConfig {
   readonly useRemoteAddress: boolean
   readonly xffTrustedHops: number
   readonly skipXffAppend: boolean
+  /** In their order, the first that finds an address wins; without use_remote_address there is at least one. */
+  readonly ipDetection: readonly IpDetectionData[]
+  /** Applied to request headers before anything else is made of them. */
+  readonly earlyHeaderMutations: readonly HeaderMutationsData[]
   /** null = nobody is internal. */
   readonly internalAddresses: { readonly ranges: readonly Cidr[]; readonly unixSockets: boolean } | null
   readonly via: string

@@ -4,7 +4,8 @@ import { networkInterfaces } from 'node:os'
 import { cidrContains, parseIp } from '../../../base/cidr.ts'
 import { ipAddress } from '../../network/address.ts'
 import type { Address } from '../../network/connection.ts'
-import type { HcmConfig } from './config.ts'
+import type { HeaderMap } from '../header-map.ts'
+import type { HcmConfig, IpDetectionData } from './config.ts'
 
 export interface TrustedAddress {
   readonly address: Address
@@ -24,6 +25,40 @@ export function addressFromXff(xff: string | undefined, skip: number): TrustedAd
   const text = xff.slice(comma + 1, end).trim()
   if (parseIp(text) === null) return null
   return { address: ipAddress(text, 0), only: comma < 0 && skip === 0 }
+}
+
+/** What detectAddress found. */
+export interface DetectedAddress {
+  /** null = nothing: the peer's own. */
+  address: Address | null
+  /** It may make the request an internal one. */
+  trusted: boolean
+  /** Not 0: no address, and the request is answered so. */
+  rejectStatus: number
+}
+
+const detected: DetectedAddress = { address: null, trusted: false, rejectStatus: 0 }
+
+/** Asks `extensions` in their order. The result is reused: read it before the next call. */
+export function detectAddress(headers: HeaderMap, extensions: readonly IpDetectionData[]): DetectedAddress {
+  detected.address = null
+  detected.trusted = false
+  detected.rejectStatus = 0
+  for (let i = 0; i < extensions.length && detected.address === null && detected.rejectStatus === 0; i++) {
+    const extension = extensions[i]!
+    if (extension.kind === 'xff') {
+      const found = addressFromXff(headers.getAll('x-forwarded-for'), extension.hops)
+      detected.address = found?.address ?? null
+      detected.trusted = found?.only ?? false
+      continue
+    }
+    const text = headers.get(extension.header)
+    if (text !== undefined && parseIp(text) !== null) {
+      detected.address = ipAddress(text, 0)
+      detected.trusted = extension.trusted
+    } else detected.rejectStatus = extension.rejectStatus
+  }
+  return detected
 }
 
 /** True when internal_address_config covers the address. */

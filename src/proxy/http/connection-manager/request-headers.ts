@@ -6,7 +6,7 @@ import type { Address, ConnectionInfo } from '../../network/connection.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { mutateClientCert } from './client-certificate.ts'
 import type { HcmConfig } from './config.ts'
-import { addressFromXff, isInternal } from './remote-address.ts'
+import { addressFromXff, type DetectedAddress, detectAddress, isInternal } from './remote-address.ts'
 import { newRequestId } from './request-id.ts'
 import { appendVia } from './response-headers.ts'
 
@@ -41,10 +41,16 @@ export interface RequestOrigin {
   /** The trusted client address; the peer's when X-Forwarded-For gives none. */
   remoteAddress: Address
   internal: boolean
+  /** Not 0: the client's address was not found and the request is answered so. */
+  rejectStatus: number
 }
 
 /** Result slots, reused: read them before the next call. */
-export const origin: RequestOrigin = { remoteAddress: { ip: '', port: 0, text: '' }, internal: false }
+export const origin: RequestOrigin = {
+  remoteAddress: { ip: '', port: 0, text: '' },
+  internal: false,
+  rejectStatus: 0,
+}
 
 export interface LocalNode {
   readonly cluster: string
@@ -81,14 +87,20 @@ export function mutateRequestHeaders(
     }
   }
   const tls = connection.transportProtocol === 'tls' && connection.ssl() !== null
-  const { address, only } = trustedAddress(headers, connection, config, tls, node.address)
+  const { address, trusted, rejectStatus } = trustedAddress(headers, connection, config, tls, node.address)
+  origin.rejectStatus = rejectStatus
+  if (rejectStatus !== 0) {
+    origin.remoteAddress = connection.remoteAddress
+    origin.internal = false
+    return
+  }
   if (headers.scheme === '') headers.scheme = schemeOf(headers, tls)
   if (config.schemeOverwrite !== '') {
     headers.scheme = config.schemeOverwrite
     headers.set('x-forwarded-proto', config.schemeOverwrite)
   }
   if (config.via !== '') appendVia(headers, config.via)
-  const internal = only && address !== null && isInternal(config.internalAddresses, address)
+  const internal = trusted && address !== null && isInternal(config.internalAddresses, address)
   const remoteAddress = address ?? connection.remoteAddress
   const edge = !internal && config.useRemoteAddress
   if (internal) headers.set('x-envoy-internal', 'true')
@@ -102,7 +114,7 @@ export function mutateRequestHeaders(
   origin.internal = internal
 }
 
-const trusted: { address: Address | null; only: boolean } = { address: null, only: false }
+const ofPeer: DetectedAddress = { address: null, trusted: false, rejectStatus: 0 }
 
 function trustedAddress(
   headers: HeaderMap,
@@ -110,23 +122,22 @@ function trustedAddress(
   config: HcmConfig,
   tls: boolean,
   ownAddress: string,
-): { address: Address | null; only: boolean } {
+): DetectedAddress {
   const hops = config.xffTrustedHops
-  const xff = headers.getAll('x-forwarded-for')
   if (!config.useRemoteAddress) {
-    const found = addressFromXff(xff, hops)
-    trusted.address = found?.address ?? null
-    trusted.only = found?.only ?? false
+    const found = detectAddress(headers, config.ipDetection)
+    if (found.rejectStatus !== 0) return found
     if (!headers.has('x-forwarded-proto')) headers.list.push('x-forwarded-proto', tls ? 'https' : 'http')
     appendPort(headers, connection, config)
-    return trusted
+    return found
   }
-  trusted.only = xff === undefined
-  trusted.address = (hops > 0 ? addressFromXff(xff, hops - 1)?.address : undefined) ?? connection.remoteAddress
+  const xff = headers.getAll('x-forwarded-for')
+  ofPeer.trusted = xff === undefined
+  ofPeer.address = (hops > 0 ? addressFromXff(xff, hops - 1)?.address : undefined) ?? connection.remoteAddress
   if (!config.skipXffAppend) appendXff(headers, connection, config, ownAddress)
   if (hops === 0 || !headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', tls ? 'https' : 'http')
   appendPort(headers, connection, config)
-  return trusted
+  return ofPeer
 }
 
 /** Only a trusted hop's own x-forwarded-port stays. */

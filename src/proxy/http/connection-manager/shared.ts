@@ -4,6 +4,7 @@ import { type TimeoutQueue, timeoutQueue } from '../../../base/timeout-queue.ts'
 import type { DrainState, RuntimeSnapshot, WorkerContext } from '../../config/extension.ts'
 import type { OverloadState } from '../../network/overload-state.ts'
 import type { AccessLog } from '../../observe/access-log.ts'
+import { HeaderMutations } from '../../route/header-mutation.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { compileRouteTable } from '../../route/route-table.ts'
 import type { ClusterManager } from '../../upstream/cluster-manager.ts'
@@ -43,6 +44,7 @@ export class SharedState {
   readonly accessLogs: readonly AccessLog[]
   readonly localReplies: LocalReplies
   readonly pathOptions: PathOptions
+  readonly earlyHeaderMutations: readonly HeaderMutations[]
   readonly bufferLimit = DEFAULT_BUFFER_LIMIT
   readonly streamIdleQueue: TimeoutQueue | null
   readonly requestQueue: TimeoutQueue | null
@@ -80,6 +82,7 @@ export class SharedState {
       ...config.path,
       rejectFragment: context.runtime.bool('envoy.reloadable_features.http_reject_path_with_fragment', true),
     }
+    this.earlyHeaderMutations = config.earlyHeaderMutations.map((mutation) => new HeaderMutations(mutation))
     const queue = (ms: number): TimeoutQueue | null => (ms > 0 ? timeoutQueue(ms) : null)
     this.streamIdleQueue = queue(config.streamIdleTimeoutMs)
     this.requestQueue = queue(config.requestTimeoutMs)

@@ -39,6 +39,7 @@ export class HcmStats {
   readonly rqTxReset: Counter
   readonly rqNonRelativePath: Counter
   readonly rqTooLarge: Counter
+  readonly rqRejectedViaIpDetection: Counter
   readonly rqCompleted: Counter
   readonly rqFailedPathNormalization: Counter
   readonly rqRedirectedNormalizedPath: Counter
@@ -101,6 +102,7 @@ export class HcmStats {
     this.rqTxReset = rq('tx_reset')
     this.rqNonRelativePath = rq('non_relative_path')
     this.rqTooLarge = rq('too_large')
+    this.rqRejectedViaIpDetection = rq('rejected_via_ip_detection')
     this.rqCompleted = rq('completed')
     this.rqFailedPathNormalization = rq('failed_path_normalization')
     this.rqRedirectedNormalizedPath = rq('redirected_with_normalized_path')

@@ -34,6 +34,7 @@ import { parseRouteConfiguration } from '../../../route/parse.ts'
 import { parseHeaderMutations } from '../../../route/parse-common.ts'
 import { parseCommonHttpOptions, parseHttp1Options, parseHttp2Options } from '../../../upstream/parse-http-options.ts'
 import { parseLogFormat } from '../../access-loggers/log-format.ts'
+import { parseEarlyHeaderMutations, parseIpDetection } from './request-extensions.ts'
 
 const FIELDS = new Set([
   'codec_type', 'stat_prefix', 'rds', 'route_config', 'http_filters', 'add_user_agent', 'tracing',
@@ -46,7 +47,8 @@ const FIELDS = new Set([
   'set_current_client_cert_details', 'proxy_100_continue', 'represent_ipv4_remote_address_as_ipv4_mapped_ipv6',
   'upgrade_configs', 'normalize_path', 'merge_slashes', 'path_with_escaped_slashes_action', 'request_id_extension',
   'local_reply_config', 'strip_matching_host_port', 'strip_any_host_port', 'stream_error_on_invalid_http_message',
-  'strip_trailing_host_dot', 'append_x_forwarded_port',
+  'strip_trailing_host_dot', 'append_x_forwarded_port', 'original_ip_detection_extensions',
+  'early_header_mutation_extensions',
 ]) // biome-ignore format: one list
 
 const MINUTE_MS = 60_000
@@ -93,6 +95,8 @@ export function parseHttpConnectionManager(message: HttpConnectionManager, conte
     useRemoteAddress: message.useRemoteAddress ?? false,
     xffTrustedHops: message.xffNumTrustedHops,
     skipXffAppend: message.skipXffAppend,
+    ipDetection: parseIpDetection(message, context),
+    earlyHeaderMutations: parseEarlyHeaderMutations(message, context),
     internalAddresses: message.internalAddressConfig
       ? {
           ranges: parseRanges(message.internalAddressConfig.cidrRanges, context),
