@@ -109,7 +109,9 @@ export class StreamInfo {
   upstreamTransportFailureReason = ''
   /** The connection that carried the request upstream: its TLS facts. */
   upstreamConnection: ConnectionInfo | null = null
-  hostsAttempted: string[] | null = null
+  /** Hosts and connections that attempts have reached; the same one twice running counts once. */
+  hostsAttempted: HostDescription[] | null = null
+  connectionIdsAttempted: number[] | null = null
   requestId = ''
   traceId = ''
   spanId = ''

@@ -451,6 +451,21 @@ const SCENARIOS: readonly Scenario[] = [
     client: ['POST /s/m HTTP/1.1\r\nhost: b\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n'],
   },
   {
+    name: 'Host as a header of route matches and formats',
+    routeConfig: { response_headers_to_add: [{ header: { key: 'x-host', value: '%REQ(Host)% %REQ(x?host)%' } }] },
+    routeEntry: {
+      match: {
+        prefix: '/',
+        headers: [
+          { name: 'host', string_match: { exact: 'a' } },
+          { name: 'Host', present_match: true },
+        ],
+      },
+    },
+    client: [GET],
+    upstream: () => OK,
+  },
+  {
     name: 'blanks in the request line',
     client: ['GET \t / \rHTTP/1.1 \r\nhost: a\r\n\r\n'],
     upstream: (head) => `HTTP/1.1 200 OK\r\nx-line: ${head.split('\r\n')[0]}\r\ncontent-length: 0\r\n\r\n`,

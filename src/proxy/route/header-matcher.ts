@@ -61,19 +61,22 @@ function string(kind: StringMatcherData['kind'], value: string): HeaderMatcherDa
   return { kind: 'string', matcher: { kind, value, ignoreCase: false } }
 }
 
+/** Where a request's Host header is. */
+const AUTHORITY = ':authority'
+
 export function compileHeaderMatcher(data: HeaderMatcherData): HeadersMatch {
   const { name, match, invert } = data
   if (match.kind === 'present') {
     const wanted = match.present !== invert
     // A header treated as empty when missing is always there.
     if (data.missingAsEmpty) return () => wanted
-    return (headers) => headers.has(name) === wanted
+    return (headers) => (headers.has(name) || (name === 'host' && headers.has(AUTHORITY))) === wanted
   }
   const matches = match.kind === 'range' ? rangeMatch(match.start, match.end) : compileStringMatcher(match.matcher)
   // A missing header does not match, inverted or not (Envoy 1.40), unless it counts as empty.
   const missing = data.missingAsEmpty && matches('') !== invert
   return (headers) => {
-    const value = headers.getAll(name)
+    const value = headers.getAll(name) ?? (name === 'host' ? headers.getAll(AUTHORITY) : undefined)
     return value === undefined ? missing : matches(value) !== invert
   }
 }

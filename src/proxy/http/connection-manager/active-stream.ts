@@ -38,6 +38,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   requestTrailers: HeaderMap | null = null
   responseHeaders: HeaderMap | null = null
   responseTrailers: HeaderMap | null = null
+  /** Only while a local reply is made: logs do not see it, as in Envoy. */
   localReplyBody = ''
   type: AccessLogType = 'DownstreamEnd'
   /** The whole request, the whole response, went through the codec. */
@@ -387,7 +388,6 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
         }
       : modify
     const { headers, text } = this.manager.shared.localReplies.make(this, status, body, change, grpcStatus)
-    this.localReplyBody = text
     const bodyless = this.isHead || this.isGrpc || text === ''
     chain.encodeHeaders(headers, bodyless)
     if (!bodyless && !this.ended) chain.encodeData(Buffer.from(text, 'latin1'), true)

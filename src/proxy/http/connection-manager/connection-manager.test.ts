@@ -219,7 +219,12 @@ describe('request acceptance', () => {
       '403 upgrade_failed',
       'downstream_rq_ws_on_non_ws_route',
     ],
-    ['syntax error', 'GET  / HTTP/1.1\r\nhost: a\r\n\r\n', '400 http1.codec_error DPE', 'downstream_cx_protocol_error'],
+    [
+      'syntax error',
+      'GET /a b HTTP/1.1\r\nhost: a\r\n\r\n',
+      '400 http1.codec_error DPE',
+      'downstream_cx_protocol_error',
+    ],
   ]
   for (const [what, request, line, counter, hcm] of rows) {
     test(what, () => {

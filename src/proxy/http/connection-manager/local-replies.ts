@@ -74,6 +74,7 @@ export class LocalReplies {
       }
       headers = localReplyHeaders(status, text, change, isGrpc, grpcStatus, contentType, isHead)
       stream.responseHeaders = null
+      stream.localReplyBody = ''
     }
     if (isHead && !isGrpc) headers.set('content-length', String(text.length))
     if (isHead && text === '') headers.remove('content-length')

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { ConfigError } from '../../../base/errors.ts'
 import { checkExpression, compileExpressionValue } from '../cel-filter.ts'
+import { coalesce } from './coalesce.ts'
 import {
   grpcStatus,
   grpcStatusNumber,
@@ -83,6 +84,7 @@ const WITH_ARGUMENTS: Record<string, Compile> = {
   FILTER_STATE: filterState,
   ENVIRONMENT: (args, maxLength) => constant(byteString(process.env[args] || '-'), maxLength),
   COMMON_DURATION: (args, _maxLength, path) => commonDuration(args, path),
+  COALESCE: (args, maxLength, path) => coalesce(args, maxLength, path, compileCommand),
   CEL: (args, maxLength, path) => celOperator(args, maxLength, path, true),
   TYPED_CEL: (args, maxLength, path) => celOperator(args, maxLength, path, false),
 }
@@ -128,7 +130,6 @@ const NO_LENGTH = new Set([
 
 /** Envoy's commands that need what this proxy does not record. */
 const LACKING = new Set([
-  'COALESCE',
   'UPSTREAM_FILTER_STATE',
   'DOWNSTREAM_HANDSHAKE_DURATION',
   'UPSTREAM_CONNECTION_POOL_READY_DURATION',
@@ -140,8 +141,6 @@ const LACKING = new Set([
   'UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT',
   'DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED',
   'DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT',
-  'UPSTREAM_HOST_NAMES_ATTEMPTED',
-  'UPSTREAM_CONNECTION_IDS_ATTEMPTED',
   'DOWNSTREAM_DETECTED_CLOSE_TYPE',
   'UPSTREAM_DETECTED_CLOSE_TYPE',
   'DOWNSTREAM_LOCAL_CLOSE_REASON',

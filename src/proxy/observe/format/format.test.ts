@@ -104,3 +104,30 @@ test('CEL values as text', () => {
   assert.equal(print(text, set), '503 b||[1,"a"]')
   assert.throws(() => compileHeaderFormat('%CEL(nonsense(%)%', 'value'), /CEL|Incorrect configuration/)
 })
+
+test('COALESCE prints the first command that has something', () => {
+  const coalesce = (operators: unknown, length = '') => `%COALESCE(${JSON.stringify({ operators })})${length}%`
+  const set = (i: StreamInfo, h: HeaderMap) => {
+    i.responseCode = 503
+    h.add('x-a', 'long value')
+  }
+  const header = (param: string, max_length?: number) => ({ command: 'REQ', param, max_length })
+  assert.equal(print(coalesce([header('none'), header('x-a'), 'RESPONSE_CODE']), set), 'long value')
+  assert.equal(print(coalesce([header('none?x-a', 4)]), set), 'long')
+  assert.equal(print(coalesce([header('x-a')], ':6'), set), 'long v')
+  assert.equal(print(coalesce(['TRACE_ID', 'RESPONSE_CODE']), set), '503')
+  assert.equal(print(`<${coalesce(['TRACE_ID', header('none')])}>`, set), '<>')
+  // Present though empty.
+  assert.equal(print(`<${coalesce(['LOCAL_REPLY_BODY', 'RESPONSE_CODE'])}>`, set), '<>')
+  const refused = (format: string, reason: RegExp) => assert.throws(() => compileHeaderFormat(format, 'value'), reason)
+  refused('%COALESCE%', /value: COALESCE requires parameters/)
+  refused('%COALESCE(x)%', /value: COALESCE: failed to parse JSON configuration/)
+  refused('%COALESCE({})%', /JSON configuration must contain 'operators' array/)
+  refused(coalesce('x'), /'operators' must be an array/)
+  refused(coalesce([]), /'operators' array must not be empty/)
+  refused(coalesce(['RESPONSE_CODE', 'REQ']), /failed to parse operator at index 1: REQ requires parameters/)
+  refused(coalesce([1]), /index 0: operator entry must be either a string/)
+  refused(coalesce([{}]), /must have 'command' field/)
+  refused(coalesce([header('x-a', 0)]), /'max_length' must be a positive integer/)
+  refused(coalesce([{ command: 'RESPONSE_CODE', max_length: 3 }]), /does not take any parameters or length/)
+})

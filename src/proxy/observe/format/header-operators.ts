@@ -40,8 +40,11 @@ function headerText(block: Block, args: string, path: string): Text {
 }
 
 export function request(args: string, maxLength: number | null, path: string): Operator {
-  return text(headerText(requestHeaders, args, path), maxLength)
+  return text(headerText(requestHeaders, args.replaceAll(HOST, ':authority'), path), maxLength)
 }
+
+/** Of a request it is the same header as :authority. */
+const HOST = /(?<=^|\?)host(?=$|\?)/gi
 
 export function response(args: string, maxLength: number | null, path: string): Operator {
   return text(headerText(responseHeaders, args, path), maxLength)

@@ -4,6 +4,7 @@ import { isIP, isIPv6 } from 'node:net'
 import { ConfigError } from '../../../base/errors.ts'
 import type { Address, SslInfo } from '../../network/connection.ts'
 import { Flag, now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
+import type { HostDescription } from '../../upstream/host.ts'
 import type { LogContext } from '../access-log.ts'
 import { byteString, NumberOperator, type Operator, TextOperator } from './operator.ts'
 import { compileTime } from './time-format.ts'
@@ -84,14 +85,13 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   TRACE_ID: string((info) => info.traceId),
   SPAN_ID: string((info) => info.spanId),
   UPSTREAM_HOST: string((info) => info.upstreamHost?.address.text),
-  UPSTREAM_HOST_NAME: named(
-    (info) => info.upstreamHost && (info.upstreamHost.hostname || info.upstreamHost.address.text),
-  ),
-  UPSTREAM_HOST_NAME_WITHOUT_PORT: named(
-    (info) => info.upstreamHost && (info.upstreamHost.hostname || info.upstreamHost.address.ip),
-  ),
-  UPSTREAM_HOSTS_ATTEMPTED: string((info) => info.hostsAttempted?.join(',')),
-  UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT: string((info) => info.hostsAttempted?.map(hostPart).join(',')),
+  UPSTREAM_HOST_NAME: named((info) => info.upstreamHost && hostName(info.upstreamHost)),
+  UPSTREAM_HOST_NAME_WITHOUT_PORT: named((info) => info.upstreamHost && hostNameWithoutPort(info.upstreamHost)),
+  UPSTREAM_HOSTS_ATTEMPTED: attempted((host) => host.address.text),
+  UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT: attempted((host) => hostPart(host.address.text)),
+  UPSTREAM_HOST_NAMES_ATTEMPTED: attempted(hostName),
+  UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT: attempted(hostNameWithoutPort),
+  UPSTREAM_CONNECTION_IDS_ATTEMPTED: string((info) => info.connectionIdsAttempted?.join(',')),
   UPSTREAM_LOCAL_ADDRESS: string((info) => info.upstreamLocalAddress),
   UPSTREAM_LOCAL_PORT: number((info) => portPart(info.upstreamLocalAddress)),
   UPSTREAM_REMOTE_ADDRESS: string(upstreamRemote),
@@ -105,6 +105,19 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   ...tlsOperators('DOWNSTREAM', (info) => info.downstream.ssl()),
   ...downstreamTlsOperators(),
   ...tlsOperators('UPSTREAM', (info) => info.upstreamConnection?.ssl() ?? null),
+}
+
+function hostName(host: HostDescription): string {
+  return host.hostname || host.address.text
+}
+
+function hostNameWithoutPort(host: HostDescription): string {
+  return host.hostname || host.address.ip
+}
+
+/** Of every host that was tried, in their order. */
+function attempted(print: (host: HostDescription) => string): Operator {
+  return named((info) => info.hostsAttempted?.map(print).join(','))
 }
 
 function upstreamRemote(info: StreamInfo): string {

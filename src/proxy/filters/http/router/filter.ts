@@ -310,9 +310,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const request = new UpstreamRequest(this, pool, headers, endStream, this.timeouts!)
     request.stats = AttemptStats.of(this.cluster!, headers, this.timeouts!.perTry)
     this.current = request
-    const { span } = this.callbacks.streamInfo
-    if (span) this.trace(span, request, headers)
-    this.noteHost(pool.host)
+    const { streamInfo: info } = this.callbacks
+    if (info.span) this.trace(info.span, request, headers)
+    info.upstreamHost = pool.host
     request.start()
   }
 
@@ -475,6 +475,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     info.upstreamLocalAddress = connection.info.localAddress.text
     info.upstreamRemoteAddress = connection.info.remoteAddress.text
     info.upstreamConnectionId = connection.id
+    if (info.connectionIdsAttempted === null) info.connectionIdsAttempted = [connection.id]
+    else if (info.connectionIdsAttempted.at(-1) !== connection.id) info.connectionIdsAttempted.push(connection.id)
     info.upstreamConnection = connection.info
     countAll(this.requestStats, 'total')
     this.noteHost(request.host)
@@ -489,14 +491,12 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.answerNoHost(details)
   }
 
+  /** As in Envoy a host counts as attempted once there is a connection to it. */
   private noteHost(host: HostDescription): void {
     const info = this.callbacks.streamInfo
     info.upstreamHost = host
-    const { text } = host.address
-    // A host that is still being looked for has no address.
-    if (text === '') return
-    if (info.hostsAttempted === null) info.hostsAttempted = [text]
-    else if (info.hostsAttempted.at(-1) !== text) info.hostsAttempted.push(text)
+    if (info.hostsAttempted === null) info.hostsAttempted = [host]
+    else if (info.hostsAttempted.at(-1) !== host) info.hostsAttempted.push(host)
   }
 
   onUpstream1xx(headers: HeaderMap, request: UpstreamRequest): void {
@@ -601,7 +601,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (this.finished || !cluster) return
     const info = callbacks.streamInfo
     cluster.onReset(request.host, reason)
-    this.noteHost(request.host)
+    info.upstreamHost = request.host
     if (transportFailureReason !== '') info.upstreamTransportFailureReason = transportFailureReason
     if (!this.inFlight(request)) return
     if (this.retryReset(request, reason)) return

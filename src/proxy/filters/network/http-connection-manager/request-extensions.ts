@@ -52,7 +52,10 @@ export function parseIpDetection(message: HttpConnectionManager, context: ParseC
   })
 }
 
-export function parseEarlyHeaderMutations(message: HttpConnectionManager, context: ParseContext): HeaderMutationsData[] {
+export function parseEarlyHeaderMutations(
+  message: HttpConnectionManager,
+  context: ParseContext,
+): HeaderMutationsData[] {
   return message.earlyHeaderMutationExtensions.flatMap((extension, i) => {
     const at = context.at(`early_header_mutation_extensions[${i}].typed_config`)
     const any = extension.typedConfig
