@@ -2,10 +2,13 @@
 
 import { ConfigError } from '../../../base/errors.ts'
 import type { LogContext } from '../access-log.ts'
-import { type Operator, quote } from './operator.ts'
+import type { LineBuffer } from './line-buffer.ts'
+import type { Operator } from './operator.ts'
 import type { Token } from './tokenizer.ts'
 
 type Command = Extract<Token, { kind: 'command' }>
+
+const QUOTE = 0x22
 
 class CoalesceOperator implements Operator {
   private readonly operators: readonly Operator[]
@@ -25,14 +28,17 @@ class CoalesceOperator implements Operator {
   }
 
   /** Numbers and structures are not cut. */
-  json(context: LogContext): string | null {
+  writeJson(context: LogContext, out: LineBuffer): boolean {
+    const begin = out.length
     for (const operator of this.operators) {
-      const value = operator.json(context)
-      if (value === null) continue
-      if (value[0] !== '"' || value.length - 2 <= this.maxLength) return value
-      return quote((operator.text(context) ?? '').slice(0, this.maxLength))
+      if (!operator.writeJson(context, out)) continue
+      if (this.maxLength < out.length - begin && out.copyFrom(begin)[0] === QUOTE) {
+        out.length = begin
+        out.putQuoted((operator.text(context) ?? '').slice(0, this.maxLength))
+      }
+      return true
     }
-    return null
+    return false
   }
 }
 
