@@ -1,12 +1,13 @@
 // npm run soak -- [--minutes 15] [--rate 200] [--concurrency 2]
 //
-// Mixed load through a proxy while its configuration changes every second and its upstreams die and return. No request
+// Mixed load (HTTP/1, HTTP/2 with prior knowledge, tcp_proxy) through a proxy while its configuration changes every second and its upstreams die and return. No request
 // may fail for the proxy's own reasons, and its memory must not grow. Prints a line every ten seconds; exits 1 on failure.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent, createServer, type IncomingMessage, request, type Server } from 'node:http'
+import { type ClientHttp2Session, connect } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,6 +65,9 @@ class Upstream {
 const plane = new ControlPlane()
 const upstreams = [new Upstream(), new Upstream(), new Upstream()]
 for (const upstream of upstreams) await upstream.start()
+/** Behind tcp_proxy, where nothing can be retried: never killed. */
+const steady = new Upstream()
+await steady.start()
 const { port: xdsPort, close: closeXds } = await serve(plane)
 
 async function freePort(): Promise<number> {
@@ -74,7 +78,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-const [port, adminPort] = await Promise.all([freePort(), freePort()])
+const [port, tcpPort, adminPort] = await Promise.all([freePort(), freePort(), freePort()])
 const address = (port_value: number) => ({ socket_address: { address: '127.0.0.1', port_value } })
 const bootstrap = {
   node: { id: 'soak', cluster: 'soak' },
@@ -107,6 +111,26 @@ plane.put(CDS_TYPE, 'a', cluster('a'))
 plane.put(EDS_TYPE, 'a', endpoints('a', ...alive()))
 plane.put(LDS_TYPE, 'l', listener('l', port))
 plane.put(RDS_TYPE, 'r', table(0))
+plane.put(CDS_TYPE, 'steady', cluster('steady'))
+plane.put(EDS_TYPE, 'steady', endpoints('steady', steady.port))
+plane.put(LDS_TYPE, 'tcp', {
+  name: 'tcp',
+  address: address(tcpPort),
+  filter_chains: [
+    {
+      filters: [
+        {
+          name: 'tcp',
+          typed_config: {
+            '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+            stat_prefix: 'tcp',
+            cluster: 'steady',
+          },
+        },
+      ],
+    },
+  ],
+})
 
 const folder = await mkdtemp(join(tmpdir(), 'outrigger-soak-'))
 await writeFile(join(folder, 'bootstrap.json'), JSON.stringify(bootstrap))
@@ -144,7 +168,12 @@ let served = 0
 const failures = new Map<string, number>()
 const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS })
 
-function call(path: string, body: Buffer | null): Promise<{ status: number; length: number }> {
+interface Result {
+  readonly status: number
+  readonly length: number
+}
+
+function call(port: number, path: string, body: Buffer | null): Promise<Result> {
   return new Promise((resolve, reject) => {
     const req = request(
       { port, host: '127.0.0.1', path, agent, method: body ? 'POST' : 'GET' },
@@ -157,6 +186,38 @@ function call(path: string, body: Buffer | null): Promise<{ status: number; leng
     )
     req.on('error', reject)
     req.end(body ?? undefined)
+  })
+}
+
+let session: ClientHttp2Session | null = null
+
+/** One HTTP/2 connection for everybody, a new one after GOAWAY. */
+function currentSession(): ClientHttp2Session {
+  if (session !== null) return session
+  const made = connect(`http://127.0.0.1:${port}`)
+  const leave = (): void => {
+    if (session === made) session = null
+  }
+  made.on('goaway', () => {
+    leave()
+    made.close()
+  })
+  made.on('close', leave)
+  made.on('error', leave)
+  session = made
+  return made
+}
+
+function call2(path: string, body: Buffer | null): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const stream = currentSession().request({ ':path': path, ':method': body ? 'POST' : 'GET' })
+    let status = 0
+    let length = 0
+    stream.on('response', (headers) => (status = Number(headers[':status'])))
+    stream.on('data', (chunk: Buffer) => (length += chunk.length))
+    stream.on('end', () => resolve({ status, length }))
+    stream.on('error', reject)
+    stream.end(body ?? undefined)
   })
 }
 
@@ -173,10 +234,14 @@ const KINDS: readonly [path: string, body: Buffer | null, length: number][] = [
 async function client(seed: number): Promise<void> {
   for (let i = seed; Date.now() < endMs && !exited; i++) {
     const [path, body, length] = KINDS[i % KINDS.length]!
-    const result = await call(path, body).catch((error: Error) => ({ status: 0, length: -1, error: error.message }))
+    // Three ways in, whatever the kind: HTTP/1, HTTP/2 and TCP.
+    const way = Math.floor(i / KINDS.length) % 3
+    const answer = way === 0 ? call(port, path, body) : way === 1 ? call2(path, body) : call(tcpPort, path, body)
+    const result = await answer.catch((error: Error) => ({ status: 0, length: -1, error: error.message }))
     served++
     if (result.status !== 200 || result.length !== length) {
-      const why = 'error' in result ? result.error : `status ${result.status}, ${result.length} bytes`
+      const what = 'error' in result ? result.error : `status ${result.status}, ${result.length} bytes`
+      const why = `${['HTTP/1', 'HTTP/2', 'TCP'][way]} ${path}: ${what}`
       failures.set(why, (failures.get(why) ?? 0) + 1)
     }
     await sleep(pauseMs * (0.5 + ((i * 7919) % 100) / 100))
@@ -238,8 +303,9 @@ const stats = exited ? '' : await admin('/stats?filter=(upstream_rq_|downstream_
 const ended = exited
 proxy.kill('SIGTERM')
 agent.destroy()
+currentSession().destroy()
 closeXds()
-for (const upstream of upstreams) await upstream.stop()
+for (const upstream of [...upstreams, steady]) await upstream.stop()
 await rm(folder, { recursive: true })
 
 // The first third warms up; after it the medians of the second and the last third must agree within a tenth.

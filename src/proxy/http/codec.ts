@@ -104,7 +104,7 @@ export interface CodecConnection {
   goAway(): void
   /** First of the two GOAWAYs of a graceful drain (max stream id). H1: no-op. */
   shutdownNotice(): void
-  /** True while the codec has bytes or frames that need writing before close. */
+  /** True while a body waits for the peer's window: closing now would lose it. H1: never. */
   readonly wantsToWrite: boolean
   /** Forwarded by the owner of the connection. */
   onUnderlyingConnectionAboveWriteBufferHighWatermark(): void

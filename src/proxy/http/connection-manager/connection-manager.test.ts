@@ -386,4 +386,26 @@ describe('connection', () => {
     assert.equal(bench.output.match(/connection: close/g)?.length, 1)
     assert.equal(bench.connection.open, false)
   })
+
+  test('an HTTP/2 connection that ends waits for the body that waits for the client’s window', () => {
+    const frame = (type: number, flags: number, id: number, payload: Buffer): Buffer => {
+      const head = Buffer.alloc(9)
+      head.writeUIntBE(payload.length, 0, 3)
+      head[3] = type
+      head[4] = flags
+      head.writeUInt32BE(id, 5)
+      return Buffer.concat([head, payload])
+    }
+    const windowOfOne = frame(4, 0, 0, Buffer.from([0, 4, 0, 0, 0, 1]))
+    // :method GET, :scheme http, :path /, :authority a (RFC 7541 appendix A)
+    const request = frame(1, 5, 1, Buffer.from([0x82, 0x86, 0x84, 0x41, 1, 0x61]))
+    const bench = new Bench({ drain_timeout: '0s', common_http_protocol_options: { max_requests_per_connection: 1 } })
+    bench.send('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+    bench.manager.onData(Buffer.concat([windowOfOne, request]), false)
+    assert.ok(bench.connection.output.includes(frame(0, 0, 1, Buffer.from('o'))))
+    assert.equal(bench.connection.open, true)
+    bench.manager.onData(frame(8, 0, 1, Buffer.from([0, 0, 0, 1])), false)
+    assert.ok(bench.connection.output.includes(frame(0, 1, 1, Buffer.from('k'))))
+    assert.equal(bench.connection.open, false)
+  })
 })

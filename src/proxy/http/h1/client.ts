@@ -60,7 +60,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   }
 
   get wantsToWrite(): boolean {
-    return this.connection.bufferedBytes > 0
+    return false
   }
 
   newStream(decoder: ResponseDecoder): RequestEncoder {

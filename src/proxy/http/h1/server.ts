@@ -88,7 +88,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   }
 
   get wantsToWrite(): boolean {
-    return this.connection.bufferedBytes > 0
+    return false
   }
 
   dispatch(chunk: Buffer): CodecError | null {

@@ -99,7 +99,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   get wantsToWrite(): boolean {
-    return this.blocked.size > 0 || this.connection.bufferedBytes > 0
+    return this.blocked.size > 0
   }
 
   dispatch(chunk: Buffer): CodecError | null {
