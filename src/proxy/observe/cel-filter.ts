@@ -38,7 +38,31 @@ export function compileExpression(expression: string): (context: LogContext) => 
 /** The expression's value as JSON data; undefined for an evaluation error. */
 export function compileExpressionValue(expression: string): (context: LogContext) => unknown {
   const evaluate = compile(expression)
-  return (context) => plainValue(evaluate(context))
+  return (context) => jsonValue(evaluate(context))
+}
+
+/** The expression's value as Envoy prints it: of maps and lists only what they are. undefined for an evaluation error. */
+export function compileExpressionText(expression: string): (context: LogContext) => string | undefined {
+  const evaluate = compile(expression)
+  return (context) => {
+    const value = evaluate(context)
+    const { isCelList, isCelMap } = cel()
+    if (isCelMap(value)) return 'CelMap value'
+    if (isCelList(value)) return 'CelList value'
+    const plain = jsonValue(value)
+    return plain === undefined || plain === null || typeof plain === 'string'
+      ? (plain ?? undefined)
+      : JSON.stringify(plain)
+  }
+}
+
+/** A value that holds what the library reads only while it evaluates (messages in maps) counts as an error. */
+function jsonValue(value: CelResult): unknown {
+  try {
+    return plainValue(value)
+  } catch {
+    return undefined
+  }
 }
 
 function compile(expression: string): (context: LogContext) => CelResult {

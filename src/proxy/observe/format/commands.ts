@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { ConfigError } from '../../../base/errors.ts'
-import { checkExpression, compileExpressionValue } from '../cel-filter.ts'
+import { checkExpression, compileExpressionText, compileExpressionValue } from '../cel-filter.ts'
 import { coalesce } from './coalesce.ts'
 import {
   grpcStatus,
@@ -92,12 +92,7 @@ const WITH_ARGUMENTS: Record<string, Compile> = {
 /** `%CEL(expr)%` prints a string, `%TYPED_CEL(expr)%` keeps the value's type in JSON. */
 function celOperator(expression: string, maxLength: number | null, path: string, asText: boolean): Operator {
   checkExpression(expression, path)
-  const evaluate = compileExpressionValue(expression)
-  if (!asText) return new ValueOperator(evaluate, maxLength)
-  return new ValueOperator((context) => {
-    const value = evaluate(context)
-    return value === undefined || value === null || typeof value === 'string' ? value : JSON.stringify(value)
-  }, maxLength)
+  return new ValueOperator(asText ? compileExpressionText(expression) : compileExpressionValue(expression), maxLength)
 }
 
 /** May have arguments. */

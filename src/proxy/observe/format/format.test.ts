@@ -100,8 +100,9 @@ test('CEL values as text', () => {
     i.responseCode = 503
     h.add('x-a', 'b')
   }
-  const text = "%CEL(response.code)% %CEL(request.headers['x-a'])%|%CEL(request.headers['none'])%|%CEL([1, 'a'])%"
-  assert.equal(print(text, set), '503 b||[1,"a"]')
+  const text =
+    "%CEL(response.code)% %CEL(request.headers['x-a'])%|%CEL(request.headers['none'])%|%CEL([1, 'a'])%|%CEL({'a': 1})%"
+  assert.equal(print(text, set), '503 b||CelList value|CelMap value')
   assert.throws(() => compileHeaderFormat('%CEL(nonsense(%)%', 'value'), /CEL|Incorrect configuration/)
 })
 
