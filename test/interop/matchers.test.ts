@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { ask, type Call } from '../conformance/suites/filter-chain-match.ts'
+import { until } from '../system/mesh.ts'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { exchange } from './harness/raw-client.ts'
 
@@ -418,12 +419,16 @@ describe('matchers', { skip }, () => {
   }
 
   test('stats and metadata of RBAC', async () => {
-    const [envoy, ours] = await Promise.all(
-      sides.map(async ({ proxy }) => ({
-        stats: (await proxy.admin('/stats?filter=rbac\\.')).split('\n').sort(),
-        log: proxy.logLines().sort(),
-      })),
-    )
-    assert.deepEqual(ours, envoy)
+    // Log lines reach their files a moment after the answers.
+    await until('equal stats and log lines', async () => {
+      const [envoy, ours] = await Promise.all(
+        sides.map(async ({ proxy }) => ({
+          stats: (await proxy.admin('/stats?filter=rbac\\.')).split('\n').sort(),
+          log: proxy.logLines().sort(),
+        })),
+      )
+      assert.deepEqual(ours, envoy)
+      return true
+    })
   })
 })
