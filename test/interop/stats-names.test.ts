@@ -37,7 +37,6 @@ const ABSENT: readonly Explained[] = [
   [/async-client/, 'requests of our own do not pass a router'],
   [/extension_config_missing/, 'there is no ECDS'],
   [/connections_accepted_per_socket_event/, 'the runtime accepts connections'],
-  [/assignment_(stale|timeout_received|use_cached)/, 'endpoint_stale_after is refused'],
   [
     /(cluster|rds|sds)[._].*(update_(time|duration|attempt|success|failure|rejected|empty)|version(_text)?|init_fetch_timeout|config_reload|key_rotation_failed)/,
     'subscriptions to files are not counted',
@@ -62,10 +61,7 @@ const ABSENT: readonly Explained[] = [
     /ext_authz.*(filter_state_name_collision|ignored_dynamic_metadata|invalid|omitted_response_headers|_limits_reached|shadow)/,
     'the answer’s mutations are not limited',
   ],
-  [
-    /response_rl_injected|shadow_mode|ejections_detected_degradation|rejected_via_ip_detection|lb_local_cluster_not_ok/,
-    'the option that counts in it is refused',
-  ],
+  [/response_rl_injected|rejected_via_ip_detection|lb_local_cluster_not_ok/, 'the option that counts in it is refused'],
   [/ssl[._](ciphers|curves|sigalgs|versions)/, 'what TLS agrees on is OpenSSL’s choice'],
   [
     /http1[._](response_flood|metadata_not_supported_error|dropped_headers|requests_rejected)/,

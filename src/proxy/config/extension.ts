@@ -66,6 +66,8 @@ export type ExtensionCategory =
 /** What creation in a worker may use. */
 export interface WorkerContext {
   readonly workerIndex: number
+  /** How many workers there are. */
+  readonly concurrency: number
   readonly clusters: ClusterManager
   readonly stats: Scope
   readonly log: Logger

@@ -81,6 +81,7 @@ export function testListeners(
   const runtime = new Runtime(options.runtime ?? {})
   const base = {
     workerIndex: 0,
+    concurrency: 1,
     stats,
     runtime,
     node: TEST_NODE,

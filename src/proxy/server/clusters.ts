@@ -53,6 +53,7 @@ export class ClusterResources {
   private readonly activeGauge: Gauge
   private readonly warmingGauge: Gauge
   private onIdle: (() => void)[] = []
+  private nextId = 1
   eds: EndpointSubscription | null = null
   versionInfo = ''
 
@@ -201,7 +202,9 @@ export class ClusterResources {
     const message = decodeResource(ClusterSchema, resource)
     if (!fixed) this.unknown.check(ClusterSchema, message, resource.name)
     const dependencies = noDependencies()
-    const data = parseCluster(message, createParseContext(this.registry, dependencies))
+    const parsed = parseCluster(message, createParseContext(this.registry, dependencies))
+    // Hosts that requests bring are each worker's own.
+    const data = { ...parsed, id: hostsOfRequests(parsed) ? 0 : this.nextId++ }
     const needs: Need[] = []
     for (const [name, source] of dependencies.secrets) {
       this.secrets.need(name, source)
@@ -277,6 +280,10 @@ export class ClusterResources {
     this.onIdle = []
     for (const resolve of waiting) resolve()
   }
+}
+
+function hostsOfRequests(data: ClusterData): boolean {
+  return data.type === 'DYNAMIC_FORWARD_PROXY' || data.type === 'ORIGINAL_DST'
 }
 
 /** wait_for_warm_on_init: the first answer decides when the cluster serves. */

@@ -9,12 +9,15 @@ import type { StatsDelta } from '../observe/stats-store.ts'
 import type { RouteConfigChange, RouteConfigData } from '../route/config.ts'
 import type { ClusterStatus } from '../upstream/cluster-status.ts'
 import type { ClusterData, EndpointsData } from '../upstream/config.ts'
+import type { PeerPorts } from '../upstream/peers.ts'
 import type { RuntimeValue } from './runtime.ts'
 
 /** How a worker begins. */
 export interface WorkerSettings {
   readonly index: number
   readonly concurrency: number
+  /** To the other workers. */
+  readonly peers: PeerPorts
   readonly node: NodeInfo
   readonly logLevel: string
   readonly drainTimeMs: number

@@ -23,6 +23,7 @@ import { compileStatsFilter } from '../observe/stats-settings.ts'
 import { StatsStore } from '../observe/stats-store.ts'
 import type { RouteTable } from '../route/route.ts'
 import { changeRouteTable, compileRouteTable } from '../route/route-table.ts'
+import { createPeers } from '../upstream/peers.ts'
 import { WorkerClusters } from '../upstream/worker-clusters.ts'
 import { Faults } from './faults.ts'
 import type { WorkerAnswers, WorkerQuery, WorkerSettings, WorkerUpdate } from './messages.ts'
@@ -61,6 +62,8 @@ export class DataPlaneWorker {
       runtime: this.runtime,
       node: settings.node,
       workerIndex: settings.index,
+      peers: createPeers(settings.peers),
+      uncounted: new StatsStore(() => false).scope('uncounted'),
       createUpstreamFilter: (parsed) => {
         const extension = registry.get('network_filter', parsed.typeUrl) as unknown as NetworkFilterExtension
         return { alpn: extension.upstreamAlpn?.(parsed.config) ?? null, factory: extension.create(parsed.config, base) }
@@ -68,6 +71,7 @@ export class DataPlaneWorker {
     })
     const base: WorkerContext = {
       workerIndex: settings.index,
+      concurrency: settings.concurrency,
       clusters: this.clusters,
       stats: this.stats,
       log: this.loggers.of('conn_handler'),

@@ -1,8 +1,9 @@
 // The workers as the main thread drives them: one inline, or several threads. All get the same updates in the same order.
 
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import { errorText } from '../../base/errors.ts'
 import type { Address } from '../network/connection.ts'
+import type { PeerPorts } from '../upstream/peers.ts'
 import type { FromWorker, ToWorker, WorkerAnswers, WorkerQuery, WorkerSettings, WorkerUpdate } from './messages.ts'
 
 /** One worker, wherever it runs. */
@@ -27,15 +28,25 @@ export interface Workers {
 
 /** `concurrency` 1 runs inline on this thread: a thread costs 15 MB and every update a copy. */
 export async function startWorkers(
-  settings: Omit<WorkerSettings, 'index'>,
+  settings: Omit<WorkerSettings, 'index' | 'peers'>,
   onCrash: (error: Error) => void,
 ): Promise<Workers> {
   const handles: WorkerHandle[] = []
-  if (settings.concurrency === 1) handles.push(await startInline({ ...settings, index: 0 }))
+  if (settings.concurrency === 1)
+    handles.push(await startInline({ ...settings, index: 0, peers: { leads: true, ports: [] } }))
   else
-    for (let index = 0; index < settings.concurrency; index++)
-      handles.push(new ThreadWorker({ ...settings, index }, onCrash))
+    for (const [index, peers] of connectPeers(settings.concurrency).entries())
+      handles.push(new ThreadWorker({ ...settings, index, peers }, onCrash))
   return new WorkerPool(handles)
+}
+
+/** The first worker leads and is connected with each of the others. */
+function connectPeers(count: number): PeerPorts[] {
+  const channels = Array.from({ length: count - 1 }, () => new MessageChannel())
+  return [
+    { leads: true, ports: channels.map((channel) => channel.port1) },
+    ...channels.map((channel) => ({ leads: false, ports: [channel.port2] })),
+  ]
 }
 
 class WorkerPool implements Workers {
@@ -110,6 +121,7 @@ class ThreadWorker implements WorkerHandle {
   constructor(settings: WorkerSettings, onCrash: (error: Error) => void) {
     this.thread = new Worker(new URL('./worker-thread.ts', import.meta.url), {
       workerData: settings,
+      transferList: [...settings.peers.ports],
       name: `worker_${settings.index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     })

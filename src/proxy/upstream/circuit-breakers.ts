@@ -11,10 +11,12 @@ const PENDING = 1
 const REQUESTS = 2
 const RETRIES = 3
 const POOLS = 4
+/** After those of both priorities: 1 when the cluster has ever had a connection. */
+const HAD_TRAFFIC = 2 * SLOTS
 
 /** Made with the cluster's configuration, so that every worker gets the same memory. */
 export function createSharedCounts(): SharedArrayBuffer {
-  return new SharedArrayBuffer(2 * SLOTS * Int32Array.BYTES_PER_ELEMENT)
+  return new SharedArrayBuffer((2 * SLOTS + 1) * Int32Array.BYTES_PER_ELEMENT)
 }
 
 /** One kind of resource: how many there may be and how many there are. */
@@ -80,6 +82,7 @@ export class ResourceManager {
   readonly retries: Resource
   readonly connectionPools: Resource
   private readonly budget: ThresholdsData['retryBudget']
+  private readonly counts: Int32Array
 
   constructor(
     name: 'default' | 'high',
@@ -89,6 +92,7 @@ export class ResourceManager {
     runtime: RuntimeSnapshot,
   ) {
     const counts = new Int32Array(data.shared)
+    this.counts = counts
     const thresholds = data[name]
     const stats = scope.scope(`circuit_breakers.${name}`)
     const base = name === 'default' ? 0 : SLOTS
@@ -120,6 +124,17 @@ export class ResourceManager {
       'remaining_cx_pools',
     )
     this.budget = thresholds.retryBudget
+  }
+
+  /** One connection more, in whatever worker. */
+  addConnection(): void {
+    this.connections.inc()
+    Atomics.store(this.counts, HAD_TRAFFIC, 1)
+  }
+
+  /** Some worker has had a connection of this cluster. */
+  get hadTraffic(): boolean {
+    return Atomics.load(this.counts, HAD_TRAFFIC) === 1
   }
 
   /** By the retry budget where there is one, else by max_retries. */

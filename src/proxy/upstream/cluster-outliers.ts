@@ -1,33 +1,56 @@
-// Outlier detection of one cluster: feeds the detector and turns its verdicts into health flags.
+// Outlier detection of one cluster in a worker: every worker counts what its requests meet; the leading one judges and
+// turns verdicts into health flags.
 
 import { StreamResetReason } from '../http/codec.ts'
 import type { Scope } from '../observe/stats.ts'
 import { now } from '../stream-info.ts'
 import { HealthFlag, type Host } from './host.ts'
 import type { OutlierConfig } from './outlier/config.ts'
-import { type HostMonitor, OutlierDetector } from './outlier/detector.ts'
+import { HostMonitor, OutlierDetector } from './outlier/detector.ts'
+import { HostTally } from './outlier/tally.ts'
+
+/** Who judges offenses: bits of HostTally. */
+type Judge = (host: Host, offenses: number) => void
 
 export class ClusterOutliers {
-  readonly detector: OutlierDetector
-  private readonly intervalMs: number
+  /** null = another worker judges. */
+  readonly detector: OutlierDetector | null
+  private readonly config: OutlierConfig
+  private readonly judge: Judge
   private readonly hosts = new Map<HostMonitor, Host>()
   private timer: NodeJS.Timeout | null = null
 
+  private constructor(config: OutlierConfig, detector: OutlierDetector | null, judge: Judge) {
+    this.config = config
+    this.detector = detector
+    this.judge = judge
+  }
+
   /** `onChange`: a host was ejected or taken back. */
-  constructor(config: OutlierConfig, scope: Scope, onChange: (host: Host) => void) {
-    this.intervalMs = config.intervalMs
-    this.detector = new OutlierDetector(config, scope, {
+  static judging(config: OutlierConfig, scope: Scope, onChange: (host: Host) => void): ClusterOutliers {
+    const detector = new OutlierDetector(config, scope, {
       nowMs: now,
       random: Math.random,
       onChange: (monitor) => {
-        const host = this.hosts.get(monitor)
+        const host = outliers.hosts.get(monitor)
         if (host?.setFlag(HealthFlag.FailedOutlierCheck, monitor.ejected)) onChange(host)
       },
     })
+    const outliers: ClusterOutliers = new ClusterOutliers(config, detector, (host, offenses) => {
+      if (host.monitor !== null) detector.onOffenses(host.monitor, offenses)
+    })
+    return outliers
+  }
+
+  /** For a worker that only counts: `report` tells the one that judges. */
+  static reporting(config: OutlierConfig, report: Judge): ClusterOutliers {
+    return new ClusterOutliers(config, null, report)
   }
 
   start(): void {
-    this.timer = setInterval(() => this.detector.onInterval(), this.intervalMs)
+    const { detector } = this
+    if (detector === null) return
+    this.timer = setInterval(() => detector.onInterval(), this.config.intervalMs)
     this.timer.unref()
   }
 
@@ -35,42 +58,61 @@ export class ClusterOutliers {
     if (this.timer !== null) clearInterval(this.timer)
   }
 
-  add(host: Host): void {
-    const monitor = this.detector.addHost()
+  /** Judging: begins to watch a host. `shared`: other workers count for it too. */
+  add(host: Host, shared: boolean): void {
+    if (this.detector === null) return
+    const monitor = this.detector.addHost(shared ? HostTally.memory() : null)
     host.monitor = monitor
     this.hosts.set(monitor, host)
   }
 
+  /** Reporting: counts where the judging worker looks. */
+  countIn(host: Host, memory: SharedArrayBuffer): void {
+    if (host.monitor?.memory !== memory) host.monitor = new HostMonitor(memory)
+  }
+
   remove(host: Host): void {
     if (host.monitor === null) return
-    this.detector.removeHost(host.monitor)
+    this.detector?.removeHost(host.monitor)
     this.hosts.delete(host.monitor)
     host.monitor = null
   }
 
   onResponse(host: Host, status: number): void {
     if (host.monitor === null) return
-    this.detector.onLocalOriginSuccess(host.monitor)
-    this.detector.onResponse(host.monitor, status)
+    const { tally } = host.monitor
+    tally.countLocalSuccess(this.config)
+    const offenses = tally.countResponse(status, this.config)
+    if (offenses !== 0) this.judge(host, offenses)
   }
 
   /** Overflow and our own resets say nothing about the host. */
   onReset(host: Host, reason: StreamResetReason): void {
-    if (host.monitor === null) return
     switch (reason) {
       case StreamResetReason.Overflow:
       case StreamResetReason.LocalReset:
       case StreamResetReason.LocalRefusedStreamReset:
         return
       case StreamResetReason.ConnectionTimeout:
-        this.detector.onLocalOriginFailure(host.monitor, 504)
+        this.onLocalFailure(host, 504)
         return
       default:
-        this.detector.onLocalOriginFailure(host.monitor, 503)
+        this.onLocalFailure(host, 503)
     }
   }
 
+  private onLocalFailure(host: Host, status: 503 | 504): void {
+    if (host.monitor === null) return
+    const offenses = host.monitor.tally.countLocalFailure(status, this.config)
+    if (offenses !== 0) this.judge(host, offenses)
+  }
+
+  /** Another worker's counts reached thresholds. */
+  onReport(host: Host, offenses: number): void {
+    this.judge(host, offenses)
+  }
+
   onActiveHealthCheckSuccess(host: Host): void {
-    if (host.monitor !== null) this.detector.onActiveHealthCheckSuccess(host.monitor)
+    if (host.monitor !== null) this.detector?.onActiveHealthCheckSuccess(host.monitor)
   }
 }

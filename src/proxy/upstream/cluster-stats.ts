@@ -149,8 +149,11 @@ export class ClusterStats {
   readonly sizes: SizeStats | null
   readonly budgets: BudgetStats | null
 
-  /** `localZone`: of this proxy, '' = unknown. */
-  constructor(scope: Scope, tracked: TrackedStatsData, localZone: string) {
+  /**
+   * `localZone`: of this proxy, '' = unknown. `once`: for what happens once in a process although every worker takes part;
+   * `scope` in the worker that counts it, a scope that nobody sees in the others.
+   */
+  constructor(scope: Scope, tracked: TrackedStatsData, localZone: string, once: Scope) {
     this.scope = scope
     this.localZone = localZone
     this.sizes = tracked.sizes ? createSizeStats(scope) : null
@@ -210,7 +213,7 @@ export class ClusterStats {
     this.flowControlResumedReading = scope.counter('upstream_flow_control_resumed_reading_total')
     this.flowControlBackedUp = scope.counter('upstream_flow_control_backed_up_total')
     this.flowControlDrained = scope.counter('upstream_flow_control_drained_total')
-    this.membershipChange = scope.counter('membership_change')
+    this.membershipChange = once.counter('membership_change')
     this.membershipTotal = scope.gauge('membership_total')
     this.membershipHealthy = scope.gauge('membership_healthy')
     this.membershipDegraded = scope.gauge('membership_degraded')
@@ -218,11 +221,13 @@ export class ClusterStats {
     this.maxHostWeight = scope.gauge('max_host_weight')
     this.bindErrors = scope.counter('bind_errors')
     this.originalDstHostInvalid = scope.counter('original_dst_host_invalid')
-    this.updateAttempt = scope.counter('update_attempt')
-    this.updateSuccess = scope.counter('update_success')
-    this.updateFailure = scope.counter('update_failure')
-    this.updateNoRebuild = scope.counter('update_no_rebuild')
-    this.updateEmpty = scope.counter('update_empty')
+    this.updateAttempt = once.counter('update_attempt')
+    this.updateSuccess = once.counter('update_success')
+    this.updateFailure = once.counter('update_failure')
+    this.updateNoRebuild = once.counter('update_no_rebuild')
+    this.updateEmpty = once.counter('update_empty')
+    // Of EDS responses that carry an expiry, which the configuration may not.
+    for (const name of ['stale', 'timeout_received', 'use_cached']) once.counter(`assignment_${name}`)
     this.lbHealthyPanic = scope.counter('lb_healthy_panic')
     this.lbRecalculateZoneStructures = scope.counter('lb_recalculate_zone_structures')
     this.lbZoneClusterTooSmall = scope.counter('lb_zone_cluster_too_small')

@@ -15,10 +15,12 @@ import { ClusterStats } from './cluster-stats.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import type { ClusterData, EndpointData, EndpointsData, MetadataData } from './config.ts'
 import { HealthChecker } from './health-checker.ts'
-import { Health, HealthFlag, Host, type HostDescription, type Locality } from './host.ts'
+import { Health, HealthFlag, Host, type HostDescription, type Locality, SHARED_HEALTH } from './host.ts'
 import { HttpPool, type PoolProtocol } from './http-pool.ts'
 import { type BalancerEnvironment, type LoadBalancer, PriorityLoadBalancer } from './lb/load-balancer.ts'
 import { SubsetLoadBalancer } from './lb/subset.ts'
+import type { OutlierConfig } from './outlier/config.ts'
+import type { ClusterBoard, ClusterNews, HostNews } from './peers.ts'
 import { DEFAULT_TRANSPORT, type PoolEnvironment, type TransportChoice } from './pool-environment.ts'
 import { type HostGroup, PrioritySet } from './priority-set.ts'
 import { TcpPool } from './tcp-pool.ts'
@@ -51,6 +53,12 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   private readonly byAddress = new Map<string, Host>()
   private readonly outliers: ClusterOutliers | null
   private readonly healthCheckers: readonly HealthChecker[]
+  /** This worker checks, resolves and judges; else another one does and tells. */
+  protected readonly leads: boolean
+  /** What the leading worker has told; null where this one leads. */
+  protected readonly board: ClusterBoard | null
+  /** Other workers wait for what this one finds out about hosts. */
+  private readonly tellsHosts: boolean
   private draining = false
   private released = false
 
@@ -59,16 +67,22 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.maintenanceKey = `upstream.maintenance_mode.${data.name}`
     this.context = context
     this.scope = context.stats.scope(`cluster.${data.statName}`)
-    this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone)
+    const { peers } = context
+    this.leads = data.id === 0 || peers.leads
+    this.board = this.leads ? null : clusters.boardOf(data.id)
+    const watched = data.outlierDetection !== null || data.healthChecks.length > 0
+    this.tellsHosts = data.id !== 0 && peers.leads && !peers.alone && watched
+    const once = this.leads ? this.scope : context.uncounted
+    this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone, once)
     this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.plainSocket = createUpstreamTransportSocket(data.transportSocket, context.secrets, this.scope)
-    this.socketCount = this.scope.counter('default.total_match_count')
+    this.socketCount = once.counter('default.total_match_count')
     this.upstreamFilters = data.upstreamFilters.map((filter) => context.createUpstreamFilter(filter))
     this.matches = data.transportSocketMatches.map(({ name, match, socket }) => ({
       match,
       socket: createUpstreamTransportSocket(socket, context.secrets, this.scope),
-      count: this.scope.counter(`${name}.total_match_count`),
+      count: once.counter(`${name}.total_match_count`),
     }))
     const local = context.localClusterName ? clusters.find(context.localClusterName) : undefined
     const environment: BalancerEnvironment = {
@@ -81,12 +95,21 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.balancer = data.subset
       ? new SubsetLoadBalancer(this.hosts, data.subset, environment)
       : new PriorityLoadBalancer(this.hosts, environment)
-    this.outliers = data.outlierDetection
-      ? new ClusterOutliers(data.outlierDetection, this.scope, (host) => this.onEjection(host))
-      : null
-    this.healthCheckers = data.healthChecks.map(
-      (check) =>
-        new HealthChecker(check, this, this.scope, context.log, (host, healthy) => this.onHealthCheck(host, healthy)),
+    this.outliers = data.outlierDetection && this.createOutliers(data.outlierDetection)
+    this.healthCheckers = this.leads
+      ? data.healthChecks.map(
+          (check) =>
+            new HealthChecker(check, this, this.scope, context.log, (host, healthy) =>
+              this.onHealthCheck(host, healthy),
+            ),
+        )
+      : []
+  }
+
+  private createOutliers(config: OutlierConfig): ClusterOutliers {
+    if (this.leads) return ClusterOutliers.judging(config, this.scope, (host) => this.onEjection(host))
+    return ClusterOutliers.reporting(config, (host, offenses) =>
+      this.context.peers.report({ kind: 'offenses', cluster: this.data.id, host: this.peerKey(host), offenses }),
     )
   }
 
@@ -117,8 +140,10 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   /** Replaces the endpoints; hosts whose address stays keep their connections. */
   applyEndpoints(endpoints: EndpointsData): void {
-    this.stats.updateAttempt.inc()
-    this.stats.updateSuccess.inc()
+    if (this.data.type === 'EDS') {
+      this.stats.updateAttempt.inc()
+      this.stats.updateSuccess.inc()
+    }
     this.dropMillionths = endpoints.dropMillionths
     const groups: {
       locality: Locality
@@ -176,13 +201,22 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   /** Puts a new host under outlier detection and active health checks. */
   protected addHost(host: Host): Host {
-    this.outliers?.add(host)
-    const checked = this.healthCheckers.length > 0 && !host.endpoint.disableActiveHealthCheck
-    if (checked) {
+    this.outliers?.add(host, this.tellsHosts)
+    if (this.hasHealthChecks && !host.endpoint.disableActiveHealthCheck) {
       host.setFlag(HealthFlag.FailedActiveHc, true)
       if (this.data.ignoreNewHostsUntilFirstHc) host.setFlag(HealthFlag.PendingActiveHc, true)
     }
+    this.tellHost(host)
+    const news = this.board?.hosts.get(this.peerKey(host))
+    if (news !== undefined && !news.gone) {
+      host.flags = (host.flags & ~SHARED_HEALTH) | news.flags
+      this.countFor(host, news)
+    }
     return host
+  }
+
+  private get hasHealthChecks(): boolean {
+    return this.data.healthChecks.length > 0
   }
 
   /** Hosts that left; those still passing active health checks stay until they fail, unless configured otherwise. */
@@ -190,22 +224,29 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     const removed: Host[] = []
     for (const [key, host] of this.byAddress) {
       if (seen.has(key)) continue
-      const passing = this.healthCheckers.length > 0 && (host.flags & HealthFlag.FailedActiveHc) === 0
+      const passing = this.hasHealthChecks && (host.flags & HealthFlag.FailedActiveHc) === 0 && !this.isGone(host)
       if (passing && !this.data.ignoreHealthOnHostRemoval && this.data.type === 'EDS') {
         host.setFlag(HealthFlag.PendingDynamicRemoval, true)
         groups.push({ locality: host.locality, priority: host.priority, weight: 0, hosts: [host] })
         continue
       }
-      this.byAddress.delete(key)
-      this.outliers?.remove(host)
+      this.forget(host)
       removed.push(host)
     }
     return removed
   }
 
+  private forget(host: Host): void {
+    this.byAddress.delete(this.peerKey(host))
+    this.dropHost(host)
+  }
+
   /** Takes back addHost. */
   protected dropHost(host: Host): void {
     this.outliers?.remove(host)
+    const key = this.peerKey(host)
+    if (this.tellsHosts) this.context.peers.tell({ kind: 'host-gone', cluster: this.data.id, host: key })
+    if (this.isGone(host)) this.board?.hosts.delete(key)
   }
 
   protected onMembership(): void {
@@ -234,23 +275,96 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   private onHealthCheck(host: Host, healthy: boolean): void {
+    this.afterHealthCheck(host, healthy)
+    if (healthy) this.outliers?.onActiveHealthCheckSuccess(host)
+    this.tellHost(host)
+    this.onHealthChange()
+  }
+
+  private afterHealthCheck(host: Host, healthy: boolean): void {
     if (healthy) {
       host.slowStartSince = performance.now()
-      this.outliers?.onActiveHealthCheckSuccess(host)
-    } else {
-      if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) {
-        this.byAddress.delete(host.address.text)
-        this.outliers?.remove(host)
-        host.drainPools()
-      }
-      this.onHostUnhealthy(host)
+      return
     }
-    this.onHealthChange()
+    this.onHostUnhealthy(host)
+    if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) this.removeHost(host)
+  }
+
+  /** A host that only its passing health checks kept. */
+  private removeHost(host: Host): void {
+    this.forget(host)
+    host.drainPools()
+    this.hosts.remove(host)
+    this.onMembership()
   }
 
   private onEjection(host: Host): void {
     if (host.health === Health.Unhealthy) this.onHostUnhealthy(host)
+    this.tellHost(host)
     this.onHealthChange()
+  }
+
+  // What workers tell each other.
+
+  /** What a host is called between workers. */
+  protected peerKey(host: Host): string {
+    return host.endpoint.address.text
+  }
+
+  protected hostByPeerKey(key: string): Host | undefined {
+    return this.byAddress.get(key)
+  }
+
+  private tellHost(host: Host): void {
+    if (!this.tellsHosts) return
+    this.context.peers.tell({
+      kind: 'host',
+      cluster: this.data.id,
+      host: this.peerKey(host),
+      flags: host.flags & SHARED_HEALTH,
+      tally: host.monitor?.memory ?? null,
+    })
+  }
+
+  /** The leader has let go of the host, which this worker may not know yet. */
+  private isGone(host: Host): boolean {
+    return this.board?.hosts.get(this.peerKey(host))?.gone === true
+  }
+
+  private countFor(host: Host, news: HostNews): void {
+    if (news.tally !== null) this.outliers?.countIn(host, news.tally)
+  }
+
+  /** The leader knows more; the board has it already. */
+  onNews(news: ClusterNews): void {
+    if (news.kind !== 'host' && news.kind !== 'host-gone') return
+    const host = this.hostByPeerKey(news.host)
+    if (news.kind === 'host-gone') {
+      if (host === undefined) this.board?.hosts.delete(news.host)
+      else if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) this.removeHost(host)
+      return
+    }
+    if (host === undefined) return
+    this.countFor(host, { ...news, gone: false })
+    const before = host.flags
+    const { health } = host
+    host.flags = (before & ~SHARED_HEALTH) | news.flags
+    if (host.flags === before) return
+    const failing = (host.flags & HealthFlag.FailedActiveHc) !== 0
+    if (failing !== ((before & HealthFlag.FailedActiveHc) !== 0)) this.afterHealthCheck(host, !failing)
+    else if (health !== Health.Unhealthy && host.health === Health.Unhealthy) this.onHostUnhealthy(host)
+    this.onHealthChange()
+  }
+
+  /** Leading: another worker's counts for a host reached thresholds, or its answers say that it fails. */
+  onOffenses(key: string, offenses: number): void {
+    const host = this.hostByPeerKey(key)
+    if (host !== undefined) this.outliers?.onReport(host, offenses)
+  }
+
+  onReportedFailure(key: string): void {
+    const host = this.hostByPeerKey(key)
+    if (host !== undefined) this.onImmediateHealthCheckFail(host)
   }
 
   /** Connections to a bad host are not kept for later. */
@@ -423,10 +537,16 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   onImmediateHealthCheckFail(host: HostDescription): void {
-    if (this.healthCheckers.length === 0) return
+    if (!this.hasHealthChecks) return
     const own = host as Host
+    if (!this.leads) {
+      this.context.peers.report({ kind: 'immediate-failure', cluster: this.data.id, host: this.peerKey(own) })
+      return
+    }
     const changed = own.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, true)
-    if (changed) this.onHealthCheck(own, false)
+    if (!changed) return
+    for (const checker of this.healthCheckers) checker.onPassiveFailure()
+    this.onHealthCheck(own, false)
   }
 
   // The end.
@@ -441,6 +561,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   protected stop(): void {
+    if (this.data.id !== 0 && this.context.peers.leads)
+      this.context.peers.tell({ kind: 'cluster-gone', cluster: this.data.id })
     this.outliers?.stop()
     for (const checker of this.healthCheckers) checker.stop()
   }
@@ -474,10 +596,10 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       observabilityName: this.statName,
       edsServiceName: this.data.type === 'EDS' ? this.data.edsServiceName : '',
       thresholds: { default: this.data.circuitBreakers.default, high: this.data.circuitBreakers.high },
-      successRateAverage: this.outliers?.detector.successRateAverage ?? -1,
-      successRateEjectionThreshold: this.outliers?.detector.successRateEjectionThreshold ?? -1,
-      localOriginSuccessRateAverage: this.outliers?.detector.localOriginSuccessRateAverage ?? -1,
-      localOriginSuccessRateEjectionThreshold: this.outliers?.detector.localOriginSuccessRateEjectionThreshold ?? -1,
+      successRateAverage: this.outliers?.detector?.successRateAverage ?? -1,
+      successRateEjectionThreshold: this.outliers?.detector?.successRateEjectionThreshold ?? -1,
+      localOriginSuccessRateAverage: this.outliers?.detector?.localOriginSuccessRateAverage ?? -1,
+      localOriginSuccessRateEjectionThreshold: this.outliers?.detector?.localOriginSuccessRateEjectionThreshold ?? -1,
       hosts: [...this.hosts.hosts()].map((host) => ({
         address: host.address,
         hostname: host.hostname,

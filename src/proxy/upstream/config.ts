@@ -219,6 +219,8 @@ export interface TrackedStatsData {
 
 export interface ClusterData {
   readonly name: string
+  /** What the workers of a process know this version of the cluster by; 0 = it is one worker's own, which shares nothing. */
+  readonly id: number
   readonly statName: string
   readonly type:
     | 'STATIC'

@@ -1,5 +1,5 @@
 // STRICT_DNS (every address is a host) and LOGICAL_DNS (the name is the one host, its addresses are tried in turn): names resolved again and
-// again, each worker for itself.
+// again by the leading worker, which tells the others (peers.ts).
 
 import { isIP } from 'node:net'
 import { Backoff } from '../../base/backoff.ts'
@@ -8,12 +8,16 @@ import { ipAddress } from '../network/address.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterData, EndpointData } from './config.ts'
 import { type Resolution, ResolveError, resolveName } from './dns/resolve.ts'
+import type { Host } from './host.ts'
+import type { ClusterNews } from './peers.ts'
 import type { ClusterContext, WorkerClusters } from './worker-clusters.ts'
 
 /** One name of the configuration and what it resolved to last. */
 interface Target {
   readonly endpoint: EndpointData
   addresses: readonly string[]
+  /** What the other workers have been told; null = nothing. */
+  told: readonly string[] | null
   readonly backoff: Backoff
   timer: NodeJS.Timeout | null
   answered: boolean
@@ -34,6 +38,7 @@ export class DnsCluster extends Cluster {
         this.targets.push({
           endpoint,
           addresses: literal ? [endpoint.address.ip] : [],
+          told: null,
           backoff: new Backoff({ baseMs: data.dns.failureBaseMs, maxMs: data.dns.failureMaxMs }),
           timer: null,
           answered: literal,
@@ -51,7 +56,30 @@ export class DnsCluster extends Cluster {
     super.start()
     const names = this.targets.filter((target) => target.addresses.length === 0)
     this.unanswered = names.length
-    for (const target of names) void this.resolve(target)
+    if (this.leads) for (const target of names) void this.resolve(target)
+    else for (const [index, addresses] of this.board?.names ?? []) this.onAnswer(index, addresses)
+  }
+
+  /** The leading worker has had an answer, the first or another one. */
+  override onNews(news: ClusterNews): void {
+    if (news.kind === 'name') this.onAnswer(news.target, news.addresses)
+    else super.onNews(news)
+  }
+
+  private onAnswer(index: number, addresses: readonly string[]): void {
+    const target = this.targets[index]
+    if (target === undefined || this.stopped) return
+    this.take(target, addresses)
+    this.answered(target)
+  }
+
+  /** The one host of a logical cluster keeps its name when its addresses change. */
+  protected override peerKey(host: Host): string {
+    return this.data.type === 'LOGICAL_DNS' ? '' : super.peerKey(host)
+  }
+
+  protected override hostByPeerKey(key: string): Host | undefined {
+    return this.data.type === 'LOGICAL_DNS' ? this.hosts.sets[0]?.hosts[0] : super.hostByPeerKey(key)
   }
 
   override whenWarm(callback: () => void): void {
@@ -95,7 +123,16 @@ export class DnsCluster extends Cluster {
     }
     target.timer = setTimeout(() => void this.resolve(target), wait)
     target.timer.unref()
+    this.tellAnswer(target)
     this.answered(target)
+  }
+
+  private tellAnswer(target: Target): void {
+    const { peers } = this.context
+    if (peers.alone || this.data.id === 0 || target.told === target.addresses) return
+    target.told = target.addresses
+    const index = this.targets.indexOf(target)
+    peers.tell({ kind: 'name', cluster: this.data.id, target: index, addresses: target.addresses })
   }
 
   /** A name that is not there, or has no address, is an answer like another: no addresses. */

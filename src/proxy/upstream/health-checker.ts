@@ -1,4 +1,5 @@
-// Active health checks (envoy-contract §14): HTTP, TCP and gRPC, each worker for itself, over connections of their own.
+// Active health checks (envoy-contract §14): HTTP, TCP and gRPC, over connections of their own. The leading worker checks
+// for all (peers.ts).
 
 import type { Logger } from '../../base/logger.ts'
 import { type ClientConnection, type RequestEncoder, type ResponseDecoder, StreamResetReason } from '../http/codec.ts'
@@ -98,6 +99,13 @@ export class HealthChecker {
     this.onResult(host, healthy)
   }
 
+  /** A response of a host has said that it fails. */
+  onPassiveFailure(): void {
+    this.stats.failure.inc()
+    this.stats.passiveFailure.inc()
+    this.countHealthy()
+  }
+
   countHealthy(): void {
     let healthy = 0
     let degraded = 0
@@ -178,14 +186,14 @@ class Session {
     this.successes = 0
     this.failures++
     const wasFailed = this.failed
-    this.host.setFlag(HealthFlag.PendingActiveHc, false)
+    const counted = this.host.setFlag(HealthFlag.PendingActiveHc, false)
     const certain = outcome === 'immediate' || this.first || this.failures >= data.unhealthyThreshold
     this.first = false
     if (!wasFailed && certain) this.host.setFlag(HealthFlag.FailedActiveHc, true)
     if (data.alwaysLogFailures || (!wasFailed && certain)) {
       log.info({ cluster: cluster.name, host: this.host.address.text, outcome }, 'health check failed')
     }
-    if (!wasFailed && certain) this.checker.report(this.host, false)
+    if (counted || (!wasFailed && certain)) this.checker.report(this.host, false)
     else this.checker.countHealthy()
     this.next(
       !wasFailed && certain ? data.unhealthyEdgeIntervalMs : certain ? data.unhealthyIntervalMs : data.intervalMs,
@@ -196,7 +204,7 @@ class Session {
     const { data, cluster } = this.checker
     let interval = intervalMs
     // Nobody waits for a cluster that gets no traffic.
-    if (cluster.stats.rqTotal.value === 0 && cluster.stats.cxTotal.value === 0) {
+    if (!cluster.resources('DEFAULT').hadTraffic) {
       interval = this.failed ? data.noTrafficIntervalMs : data.noTrafficHealthyIntervalMs
     }
     const jitter = Math.random() * data.intervalJitterMs + (Math.random() * data.intervalJitterPercent * interval) / 100

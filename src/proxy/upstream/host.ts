@@ -38,6 +38,15 @@ export const HealthFlag = {
   EdsStatusDraining: 1 << 9,
 } as const
 
+/** What one worker finds out for all. */
+export const SHARED_HEALTH =
+  HealthFlag.FailedActiveHc |
+  HealthFlag.FailedOutlierCheck |
+  HealthFlag.DegradedActiveHc |
+  HealthFlag.PendingActiveHc |
+  HealthFlag.ExcludedViaImmediateHcFail |
+  HealthFlag.ActiveHcTimeout
+
 const UNHEALTHY =
   HealthFlag.FailedActiveHc | HealthFlag.FailedOutlierCheck | HealthFlag.FailedEdsHealth | HealthFlag.EdsStatusDraining
 const DEGRADED = HealthFlag.DegradedActiveHc | HealthFlag.DegradedEdsHealth

@@ -271,7 +271,7 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     const { data, stats } = pool.environment
     this.remaining = data.http.common.maxRequestsPerConnection || Number.POSITIVE_INFINITY
     connection.callbacks = this
-    pool.resources.connections.inc()
+    pool.resources.addConnection()
     pool.host.stats.cxTotal++
     pool.host.stats.cxActive++
     stats.cxTotal.inc()

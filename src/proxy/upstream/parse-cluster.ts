@@ -95,6 +95,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
   }
   return {
     name: cluster.name,
+    id: 0,
     statName: cluster.altStatName || cluster.name,
     type,
     edsServiceName: type === 'EDS' ? cluster.edsClusterConfig?.serviceName || cluster.name : '',

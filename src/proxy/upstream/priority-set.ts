@@ -78,6 +78,11 @@ export class PrioritySet {
     this.refresh()
   }
 
+  remove(host: Host): void {
+    this.groups = this.groups.map((group) => ({ ...group, hosts: group.hosts.filter((other) => other !== host) }))
+    this.refresh()
+  }
+
   /** Works the lists out again after health changed. */
   refresh(): void {
     const highest = this.groups.reduce((most, group) => Math.max(most, group.priority), 0)

@@ -93,7 +93,7 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
     this.waiting = callbacks
     connection.callbacks = this
     const { stats } = pool.environment
-    pool.resources.connections.inc()
+    pool.resources.addConnection()
     pool.resources.pendingRequests.inc()
     pool.host.stats.cxTotal++
     pool.host.stats.cxActive++

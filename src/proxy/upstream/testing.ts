@@ -24,6 +24,7 @@ import type { ClusterData, EndpointsData } from './config.ts'
 import type { HostDescription } from './host.ts'
 import { parseCluster } from './parse-cluster.ts'
 import { parseEndpoints } from './parse-endpoints.ts'
+import { ALONE, type Peers } from './peers.ts'
 import { WorkerClusters } from './worker-clusters.ts'
 
 /** Parsed as the main thread does, cloned as a worker gets it. */
@@ -58,7 +59,7 @@ export class TestClusters {
   readonly stats = new StatsStore()
   readonly clusters: WorkerClusters
 
-  constructor(runtime = NO_RUNTIME) {
+  constructor(runtime = NO_RUNTIME, peers: Peers = ALONE) {
     this.clusters = new WorkerClusters({
       stats: this.stats,
       log: createLogger('test', 'off'),
@@ -66,6 +67,8 @@ export class TestClusters {
       runtime,
       node: { id: 'n', cluster: 'c', zone: '', metadata: {} },
       workerIndex: 0,
+      peers,
+      uncounted: new StatsStore(() => false).scope('uncounted'),
       createUpstreamFilter: (parsed) => {
         throw new Error(`no upstream filter ${parsed.name} in these tests`)
       },

@@ -12,6 +12,7 @@ import type { ClusterData, EndpointsData } from './config.ts'
 import { createCluster } from './create-cluster.ts'
 import type { DnsCacheData } from './dynamic-forward-proxy/config.ts'
 import { type DnsCache, DnsCaches } from './dynamic-forward-proxy/dns-cache.ts'
+import { ClusterBoard, type ClusterNews, type ClusterReport, type Peers } from './peers.ts'
 
 /** What clusters use of their worker. */
 export interface ClusterContext {
@@ -21,6 +22,9 @@ export interface ClusterContext {
   readonly runtime: RuntimeSnapshot
   readonly node: NodeInfo
   readonly workerIndex: number
+  readonly peers: Peers
+  /** For what another worker counts: nobody sees it. */
+  readonly uncounted: Scope
   /** Makes a network filter of cluster.filters. */
   createUpstreamFilter(parsed: ParsedExtension): UpstreamFilter
   /** cluster_manager.local_cluster_name: this proxy's own cluster, for zone-aware routing. */
@@ -33,10 +37,47 @@ export class WorkerClusters implements ClusterManager {
   /** Replaced or added when their first addresses are known. */
   private readonly warming = new Map<string, Cluster>()
   private readonly dnsCaches: DnsCaches
+  /** By ClusterData.id. */
+  private readonly boards = new Map<number, ClusterBoard>()
 
   constructor(context: ClusterContext) {
     this.context = context
+    context.peers.listen(
+      (news) => this.onNews(news),
+      (report) => this.onReport(report),
+    )
     this.dnsCaches = new DnsCaches(context.stats)
+  }
+
+  /** What the leading worker has told about a cluster, or will. */
+  boardOf(id: number): ClusterBoard {
+    let board = this.boards.get(id)
+    if (board === undefined) this.boards.set(id, (board = new ClusterBoard()))
+    return board
+  }
+
+  private onNews(news: ClusterNews): void {
+    if (news.kind === 'cluster-gone') {
+      this.boards.delete(news.cluster)
+      return
+    }
+    const board = this.boardOf(news.cluster)
+    if (news.kind === 'name') board.names.set(news.target, news.addresses)
+    else if (news.kind === 'host') board.hosts.set(news.host, { flags: news.flags, tally: news.tally, gone: false })
+    else board.hosts.set(news.host, { flags: 0, tally: null, gone: true })
+    this.byId(news.cluster)?.onNews(news)
+  }
+
+  private onReport(report: ClusterReport): void {
+    const cluster = this.byId(report.cluster)
+    if (report.kind === 'offenses') cluster?.onOffenses(report.host, report.offenses)
+    else cluster?.onReportedFailure(report.host)
+  }
+
+  private byId(id: number): Cluster | undefined {
+    for (const cluster of this.warming.values()) if (cluster.data.id === id) return cluster
+    for (const cluster of this.clusters.values()) if (cluster.data.id === id) return cluster
+    return undefined
   }
 
   get(name: string): ThreadLocalCluster | undefined {

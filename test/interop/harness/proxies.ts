@@ -40,13 +40,23 @@ export function envoyBinary(): string | null {
 export async function startProxy(
   name: 'envoy' | 'outrigger',
   makeBootstrap: (ports: Ports) => object,
+  options: { readonly concurrency?: number } = {},
 ): Promise<RunningProxy> {
   const dir = mkdtempSync(join(tmpdir(), `interop-${name}-`))
   const ports: Ports = { listener: await freePort(), admin: await freePort(), accessLog: join(dir, 'access.log') }
   const config = join(dir, 'bootstrap.json')
   writeFileSync(config, JSON.stringify(makeBootstrap(ports)))
   writeFileSync(ports.accessLog, '')
-  const flags = ['-c', config, '--concurrency', '1', '-l', 'error', '--file-flush-interval-msec', '10']
+  const flags = [
+    '-c',
+    config,
+    '--concurrency',
+    String(options.concurrency ?? 1),
+    '-l',
+    'error',
+    '--file-flush-interval-msec',
+    '10',
+  ]
   const command: [string, string[]] =
     name === 'envoy'
       ? [envoyBinary() ?? 'envoy', [...flags, '--disable-hot-restart', '--use-dynamic-base-id']]

@@ -51,6 +51,7 @@ export class FilterHarness {
     const parsed: unknown = structuredClone(extension.parse(message, createParseContext(registerExtensions())))
     const context: WorkerContext = {
       workerIndex: 0,
+      concurrency: 1,
       clusters: { get: (name) => this.clusters.get(name), dnsCache: (data) => this.dnsCaches.get(data) },
       stats: this.stats,
       log: createLogger('test', 'off'),

@@ -131,6 +131,7 @@ class Bench {
     const chain = [...filters, new Terminal('end', this.log)]
     const context: WorkerContext = {
       workerIndex: 0,
+      concurrency: 1,
       clusters: {
         get: () => undefined,
         dnsCache: () => {

@@ -14,6 +14,8 @@ export interface NameServer {
   /** Not 0: the answer to every question. */
   rcode: number
   ttlS: number
+  /** Questions so far. */
+  queries: number
   close(): void
 }
 
@@ -27,9 +29,11 @@ export async function startNameServer(names: Readonly<Record<string, readonly st
     names: new Map(Object.entries(names)),
     rcode: 0,
     ttlS: 30,
+    queries: 0,
     close: () => void socket.close(),
   }
   socket.on('message', (message, from) => {
+    server.queries++
     const query = decode(message)
     const question = query.questions?.[0]
     if (question === undefined || question.name.startsWith('silent.')) return

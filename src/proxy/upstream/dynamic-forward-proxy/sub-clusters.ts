@@ -114,6 +114,7 @@ export class SubClustersCluster extends Cluster {
     return {
       ...data,
       name,
+      id: 0,
       statName: name,
       type: 'STRICT_DNS',
       dynamicForwardProxy: null,

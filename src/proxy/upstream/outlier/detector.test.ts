@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { beforeEach, describe, it } from 'node:test'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { OutlierDetectionSchema } from '../../../api/gen/envoy/config/cluster/v3/outlier_detection_pb.js'
+import type { Scope } from '../../observe/stats.ts'
 import { StatsStore } from '../../observe/stats-store.ts'
 import { type OutlierConfig, parseOutlierDetection } from './config.ts'
-import { type HostMonitor, OutlierDetector } from './detector.ts'
+import { type DetectorHooks, type HostMonitor, OutlierDetector } from './detector.ts'
 
 let now: number
 let changes: HostMonitor[]
@@ -13,19 +14,41 @@ function config(fields: MessageInitShape<typeof OutlierDetectionSchema>): Outlie
   return parseOutlierDetection(create(OutlierDetectionSchema, fields), 'outlier_detection')
 }
 
+/** Counts and judges, as the leading worker does. */
+class CountingDetector extends OutlierDetector {
+  private readonly settings: OutlierConfig
+
+  constructor(settings: OutlierConfig, scope: Scope, hooks: DetectorHooks) {
+    super(settings, scope, hooks)
+    this.settings = settings
+  }
+
+  onResponse(host: HostMonitor, status: number): void {
+    this.onOffenses(host, host.tally.countResponse(status, this.settings))
+  }
+
+  onLocalOriginFailure(host: HostMonitor, status: 503 | 504): void {
+    this.onOffenses(host, host.tally.countLocalFailure(status, this.settings))
+  }
+
+  onLocalOriginSuccess(host: HostMonitor): void {
+    host.tally.countLocalSuccess(this.settings)
+  }
+}
+
 function detector(
   fields: MessageInitShape<typeof OutlierDetectionSchema>,
   hosts: number,
-): { detector: OutlierDetector; hosts: HostMonitor[]; stat: (name: string) => number } {
+): { detector: CountingDetector; hosts: HostMonitor[]; stat: (name: string) => number } {
   const scope = new StatsStore().scope('cluster.c')
-  const made = new OutlierDetector(config(fields), scope, {
+  const made = new CountingDetector(config(fields), scope, {
     nowMs: () => now,
     random: () => 0,
     onChange: (m) => changes.push(m),
   })
   return {
     detector: made,
-    hosts: Array.from({ length: hosts }, () => made.addHost()),
+    hosts: Array.from({ length: hosts }, () => made.addHost(null)),
     stat: (name) =>
       (name === 'ejections_active'
         ? scope.gauge(`outlier_detection.${name}`)

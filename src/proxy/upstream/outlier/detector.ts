@@ -3,24 +3,7 @@
 
 import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
 import type { OutlierConfig } from './config.ts'
-
-/** What can eject a host; the words are those of the stats. */
-const KINDS = [
-  'consecutive_5xx',
-  'consecutive_gateway_failure',
-  'consecutive_local_origin_failure',
-  'success_rate',
-  'local_origin_success_rate',
-  'failure_percentage',
-  'local_origin_failure_percentage',
-] as const
-type Kind = (typeof KINDS)[number]
-
-/** Successes and failures of one interval. */
-interface Tally {
-  success: number
-  total: number
-}
+import { HostTally, OUTLIER_KINDS, type OutlierKind, offenseKinds } from './tally.ts'
 
 /** One host's state. The owner keeps it beside the host and asks `ejected` when it chooses. */
 export class HostMonitor {
@@ -32,11 +15,14 @@ export class HostMonitor {
   ejectTimeBackoff = 0
   ejectedAtMs = 0
   jitterMs = 0
-  consecutive5xx = 0
-  consecutiveGatewayFailure = 0
-  consecutiveLocalOriginFailure = 0
-  readonly external: Tally = { success: 0, total: 0 }
-  readonly local: Tally = { success: 0, total: 0 }
+  readonly tally: HostTally
+  /** The tally's, where other workers count in it too. */
+  readonly memory: SharedArrayBuffer | null
+
+  constructor(memory: SharedArrayBuffer | null) {
+    this.memory = memory
+    this.tally = new HostTally(memory)
+  }
 }
 
 export interface DetectorHooks {
@@ -63,8 +49,8 @@ export class OutlierDetector {
   private readonly total5xx: Counter
   private readonly totalSuccessRate: Counter
   private readonly active: Gauge
-  private readonly enforced: Record<Kind, Counter>
-  private readonly detected: Record<Kind, Counter>
+  private readonly enforced: Record<OutlierKind, Counter>
+  private readonly detected: Record<OutlierKind, Counter>
 
   constructor(config: OutlierConfig, scope: Scope, hooks: DetectorHooks) {
     this.config = config
@@ -76,14 +62,19 @@ export class OutlierDetector {
     this.total5xx = stats.counter('ejections_consecutive_5xx')
     this.totalSuccessRate = stats.counter('ejections_success_rate')
     this.active = stats.gauge('ejections_active')
-    const counters = (prefix: string): Record<Kind, Counter> =>
-      Object.fromEntries(KINDS.map((kind) => [kind, stats.counter(`${prefix}_${kind}`)])) as Record<Kind, Counter>
+    const counters = (prefix: string): Record<OutlierKind, Counter> =>
+      Object.fromEntries(OUTLIER_KINDS.map((kind) => [kind, stats.counter(`${prefix}_${kind}`)])) as Record<
+        OutlierKind,
+        Counter
+      >
+    stats.counter('ejections_detected_degradation')
     this.enforced = counters('ejections_enforced')
     this.detected = counters('ejections_detected')
   }
 
-  addHost(): HostMonitor {
-    const monitor = new HostMonitor()
+  /** `memory`: of HostTally, where several workers count; null = this one alone. */
+  addHost(memory: SharedArrayBuffer | null): HostMonitor {
+    const monitor = new HostMonitor(memory)
     this.monitors.add(monitor)
     return monitor
   }
@@ -92,46 +83,9 @@ export class OutlierDetector {
     if (this.monitors.delete(monitor) && monitor.ejected) this.active.dec()
   }
 
-  /** A host answered with HTTP `status` (gRPC failures mapped by the caller). */
-  onResponse(monitor: HostMonitor, status: number): void {
-    monitor.external.total++
-    if (status < 500) {
-      monitor.external.success++
-      monitor.consecutive5xx = 0
-      monitor.consecutiveGatewayFailure = 0
-      return
-    }
-    if (status === 502 || status === 503 || status === 504) {
-      if (++monitor.consecutiveGatewayFailure === this.config.consecutiveGatewayFailure) {
-        monitor.consecutiveGatewayFailure = 0
-        this.offend(monitor, 'consecutive_gateway_failure')
-      }
-    } else monitor.consecutiveGatewayFailure = 0
-    if (++monitor.consecutive5xx === this.config.consecutive5xx) {
-      monitor.consecutive5xx = 0
-      this.offend(monitor, 'consecutive_5xx')
-    }
-  }
-
-  /** The proxy could not connect, timed out, or was cut off. Unsplit, it counts as the 5xx the client sees. */
-  onLocalOriginFailure(monitor: HostMonitor, status: 503 | 504): void {
-    if (!this.config.splitExternalLocalOriginErrors) {
-      this.onResponse(monitor, status)
-      return
-    }
-    monitor.local.total++
-    if (++monitor.consecutiveLocalOriginFailure === this.config.consecutiveLocalOriginFailure) {
-      monitor.consecutiveLocalOriginFailure = 0
-      this.offend(monitor, 'consecutive_local_origin_failure')
-    }
-  }
-
-  /** A connection was made. Only split mode cares: otherwise the answer decides. */
-  onLocalOriginSuccess(monitor: HostMonitor): void {
-    if (!this.config.splitExternalLocalOriginErrors) return
-    monitor.local.total++
-    monitor.local.success++
-    monitor.consecutiveLocalOriginFailure = 0
+  /** A host's counts reached thresholds, in whatever worker (HostTally). */
+  onOffenses(monitor: HostMonitor, offenses: number): void {
+    for (const kind of offenseKinds(offenses)) this.offend(monitor, kind)
   }
 
   /** An active health check passed: an ejected host may serve at once if so configured. */
@@ -159,14 +113,12 @@ export class OutlierDetector {
     const { config } = this
     const hosts: { monitor: HostMonitor; rate: number; volume: number }[] = []
     for (const monitor of this.monitors) {
-      const tally = monitor[origin]
+      const tally = monitor.tally.takeInterval(origin)
       const rate = tally.total > 0 ? (100 * tally.success) / tally.total : -1
       const shown = tally.total >= config.successRateRequestVolume ? rate : -1
       if (origin === 'external') monitor.successRate = shown
       else monitor.localOriginSuccessRate = shown
       if (tally.total > 0 && !monitor.ejected) hosts.push({ monitor, rate, volume: tally.total })
-      tally.success = 0
-      tally.total = 0
     }
     const counted = hosts.filter((h) => h.volume >= config.successRateRequestVolume)
     const threshold = successRateThreshold(
@@ -191,7 +143,7 @@ export class OutlierDetector {
       if (100 - rate >= config.failurePercentageThreshold) this.offend(monitor, kind)
   }
 
-  private enforcingPercent(kind: Kind): number {
+  private enforcingPercent(kind: OutlierKind): number {
     const { config } = this
     switch (kind) {
       case 'consecutive_5xx':
@@ -211,7 +163,7 @@ export class OutlierDetector {
     }
   }
 
-  private offend(monitor: HostMonitor, kind: Kind): void {
+  private offend(monitor: HostMonitor, kind: OutlierKind): void {
     if (monitor.ejected) return
     this.detected[kind].inc()
     const { config } = this
@@ -240,9 +192,7 @@ export class OutlierDetector {
 
   private uneject(monitor: HostMonitor): void {
     monitor.ejected = false
-    monitor.consecutive5xx = 0
-    monitor.consecutiveGatewayFailure = 0
-    monitor.consecutiveLocalOriginFailure = 0
+    monitor.tally.endConsecutive()
     this.active.dec()
     this.hooks.onChange(monitor)
   }

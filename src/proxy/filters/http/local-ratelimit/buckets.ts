@@ -1,12 +1,21 @@
-// The token buckets of one local rate limit: the default one and those of its descriptors.
+// The token buckets of one local rate limit: the default one and those of its descriptors. All workers take from them.
 
+import { SharedTokenBucket } from '../../../../base/shared-token-bucket.ts'
 import { TokenBucket } from '../../../../base/token-bucket.ts'
 import type { Descriptor } from '../../../route/rate-limit-descriptors.ts'
 import { now } from '../../../stream-info.ts'
 import type { BucketConfig, LocalRateLimitConfig } from './config.ts'
+import { SharedBuckets } from './shared-buckets.ts'
 
-function bucketOf(config: BucketConfig): TokenBucket {
-  return new TokenBucket(config.maxTokens, config.tokensPerFill, config.fillIntervalMs, now())
+/** A bucket as the filter uses it. */
+export type Bucket = Pick<TokenBucket, 'max' | 'rate' | 'take' | 'remaining' | 'untilNext'>
+
+/** `shared`: other workers take from it too. */
+function bucketOf(config: BucketConfig, shared: boolean): Bucket {
+  const { maxTokens, tokensPerFill, fillIntervalMs, memory } = config
+  return shared
+    ? new SharedTokenBucket(maxTokens, tokensPerFill, fillIntervalMs, now(), memory)
+    : new TokenBucket(maxTokens, tokensPerFill, fillIntervalMs, now())
 }
 
 /** A descriptor with an entry without value: each value that comes has a bucket of its own, `max` of them at most. */
@@ -14,23 +23,32 @@ class Wildcard {
   private readonly entries: Descriptor
   private readonly config: BucketConfig
   private readonly max: number
-  /** Oldest use first. */
+  private readonly shared: SharedBuckets | null
+  /** Of this worker alone. Oldest use first. */
   private readonly byValues = new Map<string, TokenBucket>()
 
-  constructor(entries: Descriptor, config: BucketConfig, max: number) {
+  constructor(entries: Descriptor, config: BucketConfig, max: number, shared: boolean) {
     this.entries = entries
     this.config = config
     this.max = max
+    const { maxTokens, tokensPerFill, fillIntervalMs, memory } = config
+    this.shared = shared ? new SharedBuckets(maxTokens, tokensPerFill, fillIntervalMs, max, memory) : null
   }
 
-  find(requested: Descriptor, key: string): TokenBucket | null {
-    const { entries, byValues } = this
+  find(requested: Descriptor, key: string): Bucket | null {
+    const { entries } = this
     if (requested.length !== entries.length) return null
     for (let i = 0; i < entries.length; i++) {
       const [name, value] = entries[i]!
       if (requested[i]![0] !== name || (value !== '' && requested[i]![1] !== value)) return null
     }
-    const bucket = byValues.get(key) ?? bucketOf(this.config)
+    return this.shared?.of(key) ?? this.own(key)
+  }
+
+  private own(key: string): TokenBucket {
+    const { byValues } = this
+    const { maxTokens, tokensPerFill, fillIntervalMs } = this.config
+    const bucket = byValues.get(key) ?? new TokenBucket(maxTokens, tokensPerFill, fillIntervalMs, now())
     byValues.delete(key)
     byValues.set(key, bucket)
     if (byValues.size > this.max) byValues.delete(byValues.keys().next().value!)
@@ -40,22 +58,23 @@ class Wildcard {
 
 export class Buckets {
   /** null = no limit of its own. */
-  readonly main: TokenBucket | null
-  private readonly fixed = new Map<string, TokenBucket>()
+  readonly main: Bucket | null
+  private readonly fixed = new Map<string, Bucket>()
   private readonly wildcards: Wildcard[] = []
 
-  constructor(config: LocalRateLimitConfig) {
-    this.main = config.bucket && bucketOf(config.bucket)
+  /** `shared`: they are those of all workers. */
+  constructor(config: LocalRateLimitConfig, shared: boolean) {
+    this.main = config.bucket && bucketOf(config.bucket, shared)
     for (const { entries, bucket } of config.descriptors) {
       if (entries.some(([, value]) => value === ''))
-        this.wildcards.push(new Wildcard(entries, bucket, config.maxDynamicDescriptors))
-      else this.fixed.set(JSON.stringify(entries), bucketOf(bucket))
+        this.wildcards.push(new Wildcard(entries, bucket, config.maxDynamicDescriptors, shared))
+      else this.fixed.set(JSON.stringify(entries), bucketOf(bucket, shared))
     }
   }
 
   /** The strictest first, so that a refusal wastes no token of a wider limit. */
-  matching(requested: readonly Descriptor[]): readonly TokenBucket[] {
-    const found: TokenBucket[] = []
+  matching(requested: readonly Descriptor[]): readonly Bucket[] {
+    const found: Bucket[] = []
     for (const descriptor of requested) {
       const key = JSON.stringify(descriptor)
       const bucket = this.fixed.get(key) ?? this.dynamic(descriptor, key)
@@ -64,7 +83,7 @@ export class Buckets {
     return found.length > 1 ? found.sort((a, b) => a.rate - b.rate) : found
   }
 
-  private dynamic(descriptor: Descriptor, key: string): TokenBucket | null {
+  private dynamic(descriptor: Descriptor, key: string): Bucket | null {
     for (const wildcard of this.wildcards) {
       const bucket = wildcard.find(descriptor, key)
       if (bucket !== null) return bucket

@@ -10,6 +10,7 @@ import {
 } from '../../../../api/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import type { TokenBucket } from '../../../../api/gen/envoy/type/v3/token_bucket_pb.js'
 import { ConfigError } from '../../../../base/errors.ts'
+import { createBucketMemory } from '../../../../base/shared-token-bucket.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
@@ -18,11 +19,14 @@ import { parseFraction, parseHeaderMutations } from '../../../route/parse-common
 import { parseRateLimits } from '../../../route/parse-rate-limit.ts'
 import type { Descriptor, VhRateLimits } from '../../../route/rate-limit-descriptors.ts'
 import { createLocalRateLimitFilter } from './filter.ts'
+import { createBucketsMemory } from './shared-buckets.ts'
 
 export interface BucketConfig {
   readonly maxTokens: number
   readonly tokensPerFill: number
   readonly fillIntervalMs: number
+  /** Of all workers (base/shared-token-bucket.ts, or shared-buckets.ts for descriptors with an entry without value). */
+  readonly memory: SharedArrayBuffer
 }
 
 export interface LocalRateLimitConfig {
@@ -85,7 +89,7 @@ function parseLocalRateLimit(message: LocalRateLimit, context: ParseContext): Lo
     statPrefix: message.statPrefix,
     // Only errors make sense as a refusal; anything else becomes the default, as in Envoy.
     status: status >= 400 ? status : TOO_MANY_REQUESTS,
-    bucket: message.tokenBucket ? parseBucket(message.tokenBucket, context.at('token_bucket')) : null,
+    bucket: message.tokenBucket ? parseBucket(message.tokenBucket, null, context.at('token_bucket')) : null,
     descriptors: parseDescriptors(message, context),
     enabled: parseFraction(message.filterEnabled),
     enforced: parseFraction(message.filterEnforced),
@@ -94,12 +98,16 @@ function parseLocalRateLimit(message: LocalRateLimit, context: ParseContext): Lo
     stage: message.stage,
     rateLimits: parseOwnLimits(message, context),
     vhRateLimits: VH_RATE_LIMITS[message.vhRateLimits] ?? 'override',
-    maxDynamicDescriptors: message.maxDynamicDescriptors ?? DEFAULT_MAX_DYNAMIC_DESCRIPTORS,
+    maxDynamicDescriptors: maxValuesOf(message),
     perDownstreamConnection: message.localRateLimitPerDownstreamConnection,
     xRateLimitHeaders: message.enableXRatelimitHeaders === XRateLimitHeadersRFCVersion.DRAFT_VERSION_03,
     alwaysConsumeDefault: message.alwaysConsumeDefaultTokenBucket ?? true,
     asResourceExhausted: message.rateLimitedAsResourceExhausted,
   }
+}
+
+function maxValuesOf(message: LocalRateLimit): number {
+  return message.maxDynamicDescriptors ?? DEFAULT_MAX_DYNAMIC_DESCRIPTORS
 }
 
 /** A route's limit stands in place of the filter's and must have a bucket. */
@@ -124,7 +132,8 @@ function parseDescriptors(message: LocalRateLimit, context: ParseContext): Local
       throw new ConfigError(at.path, `duplicate descriptor in the local rate descriptor: ${text}`)
     }
     seen.add(key)
-    return { entries, bucket: parseBucket(descriptor.tokenBucket, at.at('token_bucket')) }
+    const values = entries.some(([, value]) => value === '') ? maxValuesOf(message) : null
+    return { entries, bucket: parseBucket(descriptor.tokenBucket, values, at.at('token_bucket')) }
   })
 }
 
@@ -146,10 +155,17 @@ const VH_RATE_LIMITS: Readonly<Record<VhRateLimitsOptions, VhRateLimits>> = {
   [VhRateLimitsOptions.IGNORE]: 'ignore',
 }
 
-function parseBucket(bucket: TokenBucket, context: ParseContext): BucketConfig {
+/** `values`: how many buckets, for a descriptor that has one for each value; null = a single one. */
+function parseBucket(bucket: TokenBucket, values: number | null, context: ParseContext): BucketConfig {
   const fillIntervalMs = durationMsOr(bucket.fillInterval, 0)
   if (fillIntervalMs < MIN_FILL_MS) {
     throw new ConfigError(context.at('fill_interval').path, 'local rate limit token bucket fill timer must be >= 50ms')
   }
-  return { maxTokens: bucket.maxTokens, tokensPerFill: bucket.tokensPerFill ?? 1, fillIntervalMs }
+  const { maxTokens } = bucket
+  const tokensPerFill = bucket.tokensPerFill ?? 1
+  const memory =
+    values === null
+      ? createBucketMemory(maxTokens, tokensPerFill, fillIntervalMs)
+      : createBucketsMemory(maxTokens, tokensPerFill, fillIntervalMs, values)
+  return { maxTokens, tokensPerFill, fillIntervalMs, memory }
 }

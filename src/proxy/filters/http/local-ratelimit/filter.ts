@@ -1,7 +1,5 @@
-// envoy.filters.http.local_ratelimit: token buckets of this worker (envoy-contract §10.7). A bucket of the filter is shared
-// by the listener's connections in a worker, so the configured rate is divided among the workers by how traffic falls.
+// envoy.filters.http.local_ratelimit: token buckets of the process (envoy-contract §10.7).
 
-import type { TokenBucket } from '../../../../base/token-bucket.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import { FilterHeadersStatus, type HttpFilterFactory } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
@@ -13,7 +11,7 @@ import { type Descriptor, describeAll, descriptorsOf } from '../../../route/rate
 import { inFraction } from '../../../route/route-match.ts'
 import { now } from '../../../stream-info.ts'
 import { PassThroughFilter } from '../pass-through.ts'
-import { Buckets } from './buckets.ts'
+import { type Bucket, Buckets } from './buckets.ts'
 import type { LocalRateLimitConfig } from './config.ts'
 
 const GRPC_RESOURCE_EXHAUSTED = 8
@@ -36,17 +34,18 @@ class Limiter {
     this.enabledCount = scope.counter('enabled')
     this.okCount = scope.counter('ok')
     this.limitedCount = scope.counter('rate_limited')
+    scope.counter('shadow_mode')
     this.enforcedCount = scope.counter('enforced')
     this.requestHeaders = config.requestHeaders ? new HeaderMutations(config.requestHeaders) : null
     this.responseHeaders = config.responseHeaders ? new HeaderMutations(config.responseHeaders) : null
-    this.shared = new Buckets(this.config)
+    this.shared = new Buckets(config, context.concurrency > 1)
   }
 
   buckets(connection: ConnectionInfo): Buckets {
     if (!this.config.perDownstreamConnection) return this.shared
     let own = this.byConnection.get(connection)
     if (!own) {
-      own = new Buckets(this.config)
+      own = new Buckets(this.config, false)
       this.byConnection.set(connection, own)
     }
     return own
@@ -86,7 +85,7 @@ export function createLocalRateLimitFilter(config: LocalRateLimitConfig, context
 class LocalRateLimitFilter extends PassThroughFilter {
   private readonly shared: Shared
   /** The bucket that x-ratelimit headers tell of: the one that was empty, else the strictest descriptor's. */
-  private told: TokenBucket | null = null
+  private told: Bucket | null = null
   private limiter: Limiter | null = null
 
   constructor(shared: Shared) {

@@ -1,10 +1,11 @@
-// envoy.filters.network.local_ratelimit: each connection takes a token of this worker's bucket, or is closed.
+// envoy.filters.network.local_ratelimit: each connection takes a token of the process's bucket, or is closed.
 
 import {
   type LocalRateLimit,
   LocalRateLimitSchema,
 } from '../../../../api/gen/envoy/extensions/filters/network/local_ratelimit/v3/local_rate_limit_pb.js'
 import { ConfigError } from '../../../../base/errors.ts'
+import { createBucketMemory, SharedTokenBucket } from '../../../../base/shared-token-bucket.ts'
 import { TokenBucket } from '../../../../base/token-bucket.ts'
 import { durationMs } from '../../../config/duration.ts'
 import type { NetworkFilterExtension, ParseContext, WorkerContext } from '../../../config/extension.ts'
@@ -22,6 +23,8 @@ interface LocalRateLimitConfig {
   readonly enabled: RuntimeFlag
   /** Filters of equal keys and buckets share one; '' = a bucket of its own. */
   readonly shareKey: string
+  /** The bucket of all workers. */
+  readonly memory: SharedArrayBuffer
 }
 
 /** Envoy's smallest fill_interval. */
@@ -37,25 +40,34 @@ function parse(config: LocalRateLimit, context: ParseContext): LocalRateLimitCon
       `local rate limit token bucket fill timer must be >= ${MIN_FILL_INTERVAL_MS}ms`,
     )
   }
+  const { maxTokens } = bucket
+  const tokensPerFill = bucket.tokensPerFill ?? 1
   return {
     statPrefix: config.statPrefix,
-    maxTokens: bucket.maxTokens,
-    tokensPerFill: bucket.tokensPerFill ?? 1,
+    maxTokens,
+    tokensPerFill,
     fillIntervalMs,
+    memory: createBucketMemory(maxTokens, tokensPerFill, fillIntervalMs),
     enabled: runtimeFlag(config.runtimeEnabled),
     shareKey: config.shareKey,
   }
 }
 
-/** Shared buckets of each worker: its cluster manager stands for the worker. */
-const sharedBuckets = new WeakMap<object, Map<string, TokenBucket>>()
+type Bucket = Pick<TokenBucket, 'take'>
 
-function bucketOf(config: LocalRateLimitConfig, context: WorkerContext): TokenBucket {
-  const { maxTokens, tokensPerFill, fillIntervalMs, shareKey } = config
-  const make = (): TokenBucket => new TokenBucket(maxTokens, tokensPerFill, fillIntervalMs, now())
+/** Buckets that filters of equal keys share, for each worker: its cluster manager stands for the worker. */
+const sharedBuckets = new WeakMap<object, Map<string, Bucket>>()
+
+function bucketOf(config: LocalRateLimitConfig, context: WorkerContext): Bucket {
+  const { maxTokens, tokensPerFill, fillIntervalMs, shareKey, memory } = config
+  const make = (): Bucket =>
+    context.concurrency > 1
+      ? new SharedTokenBucket(maxTokens, tokensPerFill, fillIntervalMs, now(), memory)
+      : new TokenBucket(maxTokens, tokensPerFill, fillIntervalMs, now())
   if (shareKey === '') return make()
-  const ofWorker = sharedBuckets.get(context.clusters) ?? new Map<string, TokenBucket>()
+  const ofWorker = sharedBuckets.get(context.clusters) ?? new Map<string, Bucket>()
   sharedBuckets.set(context.clusters, ofWorker)
+  // Updates reach all workers in one order: the first filter of a key, whose memory is used, is the same everywhere.
   const key = `${shareKey} ${maxTokens} ${tokensPerFill} ${fillIntervalMs}`
   const bucket = ofWorker.get(key) ?? make()
   ofWorker.set(key, bucket)
@@ -65,14 +77,14 @@ function bucketOf(config: LocalRateLimitConfig, context: WorkerContext): TokenBu
 class LocalRateLimitFilter implements NetworkFilter {
   private readonly config: LocalRateLimitConfig
   private readonly context: WorkerContext
-  private readonly bucket: TokenBucket
+  private readonly bucket: Bucket
   private readonly limited: Counter
   private readonly callbacks: ReadFilterCallbacks
 
   constructor(
     config: LocalRateLimitConfig,
     context: WorkerContext,
-    bucket: TokenBucket,
+    bucket: Bucket,
     limited: Counter,
     callbacks: ReadFilterCallbacks,
   ) {
