@@ -45,6 +45,9 @@ export const LATER_FIELDS = {
     ['message OpenTelemetryConfig {', 'google.protobuf.UInt32Value max_cache_size = 6;'],
   ],
   'envoy/extensions/filters/http/compressor/v3/compressor.proto': [
+    ['import "envoy/config/core/v3/extension.proto";', 'import "envoy/type/matcher/v3/string.proto";'],
+    ['  message CommonDirectionConfig {', 'repeated type.matcher.v3.StringMatcher content_type_matcher = 4;'],
+    ['message CompressorOverrides {', 'config.core.v3.TypedExtensionConfig compressor_library = 2;'],
     [
       '  message ResponseDirectionConfig {',
       'repeated uint32 uncompressible_response_codes = 4; bool status_header_enabled = 5; bool weaken_etag_on_compress = 6;',
@@ -76,6 +79,17 @@ export const LATER_FIELDS = {
       'config.core.v3.RuntimeFractionalPercent filter_enforced = 15;',
       'config.core.v3.RuntimeFractionalPercent failure_mode_deny_percent = 16;',
       'repeated config.route.v3.RateLimit rate_limits = 17;',
+    ],
+  ],
+  'envoy/extensions/filters/http/stateful_session/v3/stateful_session.proto': [
+    ['message StatefulSession {', 'string stat_prefix = 3;'],
+    ['message StatefulSession {', 'uint32 status_on_strict_destination_not_found = 4;'],
+  ],
+  'envoy/type/http/v3/cookie.proto': [
+    ['message Cookie {', 'repeated CookieAttribute attributes = 4;'],
+    [
+      'option (udpa.annotations.file_status).package_version_status = ACTIVE;',
+      'message CookieAttribute { string name = 1 [(validate.rules).string = {min_len: 1 max_bytes: 16384}]; string value = 2 [(validate.rules).string = {max_bytes: 16384}]; }',
     ],
   ],
   'envoy/extensions/filters/http/set_filter_state/v3/set_filter_state.proto': [

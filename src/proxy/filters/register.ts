@@ -6,7 +6,10 @@ import type { ListenerFilterExtension } from '../network/listener-filters.ts'
 import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
 import { bufferFilter } from './http/buffer/config.ts'
+import { compressorFilter } from './http/compressor/config.ts'
 import { corsFilter } from './http/cors/config.ts'
+import { csrfFilter } from './http/csrf/config.ts'
+import { decompressorFilter } from './http/decompressor/config.ts'
 import { dynamicForwardProxyFilter } from './http/dynamic-forward-proxy/config.ts'
 import { extAuthzFilter } from './http/ext-authz/config.ts'
 import { faultFilter } from './http/fault/config.ts'
@@ -21,6 +24,7 @@ import { localRateLimitFilter } from './http/local-ratelimit/config.ts'
 import { rateLimitFilter } from './http/ratelimit/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
+import { statefulSessionFilter } from './http/stateful-session/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
 import { originalDst } from './listener/original-dst/filter.ts'
 import { originalSrc } from './listener/original-src/filter.ts'
@@ -84,6 +88,10 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   bufferFilter,
   rbacFilter,
   dynamicForwardProxyFilter,
+  csrfFilter,
+  statefulSessionFilter,
+  compressorFilter,
+  decompressorFilter,
 ]
 
 let registry: ExtensionRegistry | undefined

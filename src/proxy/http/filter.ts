@@ -55,6 +55,9 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   addDecodedData(chunk: Buffer): void
   /** Gives data to the filters after this one, in place of what decodeData was given (then StopIterationNoBuffer). */
   injectDecodedDataToFilterChain(chunk: Buffer, endStream: boolean): void
+  /** Trailers at the end of a body that this filter holds back, end and all (then continueDecoding). */
+  addDecodedTrailers(): HeaderMap
+  readonly requestTrailers: HeaderMap | null
   /**
    * Answers from here: through the encoder filters after the headers were filtered by local_reply_config.
    * `grpcStatus` overrides the HTTP→gRPC table for gRPC requests; null = use the table.
@@ -95,6 +98,9 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   addEncodedData(chunk: Buffer): void
   /** Gives data to the filters before this one, in place of what encodeData was given (then StopIterationNoBuffer). */
   injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void
+  /** Trailers at the end of a body that this filter holds back, end and all (then continueEncoding). */
+  addEncodedTrailers(): HeaderMap
+  readonly responseTrailers: HeaderMap | null
   sendLocalReply(
     status: number,
     body: string,

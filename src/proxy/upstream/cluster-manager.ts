@@ -10,6 +10,7 @@ import type { ClusterData } from './config.ts'
 import type { DnsCacheData } from './dynamic-forward-proxy/config.ts'
 import type { DnsCache } from './dynamic-forward-proxy/dns-cache.ts'
 import type { HostDescription } from './host.ts'
+import type { OverrideHost } from './override-host.ts'
 
 /** What a host choice may depend on (Envoy's LoadBalancerContext): plain data, made once per request. */
 export interface LoadBalancerContext {
@@ -29,8 +30,8 @@ export interface LoadBalancerContext {
   excludedPriorities?: ReadonlySet<number> | null
   /** Retry attempt number, 0 for the first (ring hash and maglev offset by it). */
   attempt: number
-  /** `ip:port` that a stateful session asks for. */
-  overrideHost: string | null
+  /** What a stateful session asks for. */
+  overrideHost: OverrideHost | null
   /** Per-request transport choices: ALPN override of istio.alpn, SNI override; part of the pool key. */
   alpnOverride: readonly string[] | null
   sniOverride: string | null

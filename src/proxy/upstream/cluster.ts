@@ -408,16 +408,14 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   /** The host of a request; types of their own replace it. */
   protected chooseHost(context: LoadBalancerContext): Host | null {
-    if (context.overrideHost !== null) {
-      const host = this.byAddress.get(context.overrideHost)
-      if (host && this.overrideAllowed(host)) return host
+    const wish = context.overrideHost
+    if (wish !== null) {
+      const host = this.byAddress.get(wish.address)
+      if (host && this.data.overrideHostStatuses.includes(host.healthStatus)) return host
+      if (host === undefined) wish.missing = true
+      if (wish.strict) return null
     }
     return this.balancer.choose(context)
-  }
-
-  private overrideAllowed(host: Host): boolean {
-    const statuses = this.data.overrideHostStatuses
-    return statuses.length === 0 ? host.health !== Health.Unhealthy : statuses.includes(host.endpoint.healthStatus)
   }
 
   httpPool(priority: 'DEFAULT' | 'HIGH', downstream: Protocol | '', context: LoadBalancerContext): HttpConnPool | null {

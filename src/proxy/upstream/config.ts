@@ -248,6 +248,7 @@ export interface ClusterData {
   readonly closeConnectionsOnHostSetChange: boolean
   readonly closeConnectionsOnHostHealthFailure: boolean
   readonly ignoreHealthOnHostRemoval: boolean
+  /** A host that a request asks for must have one of these. */
   readonly overrideHostStatuses: readonly HealthStatus[]
   readonly circuitBreakers: CircuitBreakersData
   readonly outlierDetection: OutlierConfig | null

@@ -169,6 +169,14 @@ export class Host implements HostDescription {
     return (this.flags & DEGRADED) !== 0 ? Health.Degraded : Health.Healthy
   }
 
+  /** What the control plane says of it, or else what checks and outlier detection found. */
+  get healthStatus(): HealthStatus {
+    const said = this.endpoint.healthStatus
+    if (said === HealthStatus.Unhealthy || said === HealthStatus.Draining || said === HealthStatus.Timeout) return said
+    if (this.health === Health.Healthy) return said
+    return this.health === Health.Degraded ? HealthStatus.Degraded : HealthStatus.Unhealthy
+  }
+
   /** Not counted when the health of its priority is worked out. */
   get excluded(): boolean {
     return (this.flags & EXCLUDED) !== 0

@@ -26,13 +26,14 @@ import { ipAddress } from '../network/address.ts'
 import type { Address } from '../network/connection.ts'
 import type { SocketOption } from '../network/socket-options.ts'
 import { createSharedCounts } from './circuit-breakers.ts'
-import type {
-  CircuitBreakersData,
-  ClusterData,
-  DnsData,
-  OriginalDstData,
-  ThresholdsData,
-  TransportSocketMatchData,
+import {
+  type CircuitBreakersData,
+  type ClusterData,
+  type DnsData,
+  HealthStatus,
+  type OriginalDstData,
+  type ThresholdsData,
+  type TransportSocketMatchData,
 } from './config.ts'
 import { lookupFamilyOf, parseDnsResolver } from './dns/parse-resolver.ts'
 import { type DynamicForwardProxyData, parseDynamicForwardProxy } from './dynamic-forward-proxy/config.ts'
@@ -56,6 +57,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
 ]) // biome-ignore format: one list
 
 const TCP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions'
+const ANY_BUT_UNHEALTHY = [HealthStatus.Unknown, HealthStatus.Healthy, HealthStatus.Degraded] as const
 const DEFAULT_CONNECT_TIMEOUT_MS = 5000
 const DEFAULT_BUFFER_LIMIT = 1024 * 1024
 const DEFAULT_TCP_IDLE_MS = 600_000
@@ -112,7 +114,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     closeConnectionsOnHostSetChange: common?.closeConnectionsOnHostSetChange ?? false,
     closeConnectionsOnHostHealthFailure: cluster.closeConnectionsOnHostHealthFailure,
     ignoreHealthOnHostRemoval: cluster.ignoreHealthOnHostRemoval,
-    overrideHostStatuses: (common?.overrideHostStatus?.statuses ?? []).map(healthStatusOf),
+    overrideHostStatuses: common?.overrideHostStatus?.statuses.map(healthStatusOf) ?? ANY_BUT_UNHEALTHY,
     circuitBreakers: parseCircuitBreakers(cluster, context),
     outlierDetection: cluster.outlierDetection
       ? parseOutlierDetection(cluster.outlierDetection, context.at('outlier_detection').path)

@@ -21,6 +21,8 @@ export interface Situation {
   readonly filters?: readonly { readonly name: string; readonly typed_config?: object }[]
   /** Added to the router's message. */
   readonly router?: object
+  /** Added to the fields of the access log line: name to format. */
+  readonly log?: object
   /** Added to the listener. */
   readonly listener?: object
   /** Added to the cluster. */
@@ -109,6 +111,7 @@ export function situationBootstrap(
                             protocol: '%PROTOCOL%',
                             route: '%ROUTE_NAME%',
                             cluster: '%UPSTREAM_CLUSTER%',
+                            ...scenario.log,
                           },
                         },
                       },

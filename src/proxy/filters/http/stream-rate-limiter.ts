@@ -2,19 +2,10 @@
 
 import { TokenBucket } from '../../../base/token-bucket.ts'
 import { now } from '../../stream-info.ts'
+import type { BodySink } from './body-sink.ts'
 
 /** How often what has waited may go on, unless configured (Envoy's StreamRateLimiter). */
 export const DEFAULT_FILL_INTERVAL_MS = 50
-
-/** The stream's side of a limiter. */
-export interface LimitedStream {
-  /** To the filters after the limiting one. */
-  passOn(chunk: Buffer, endStream: boolean): void
-  /** Everything before the trailers has gone on. */
-  passOnTrailers(): void
-  /** Called in pairs: the sender should wait, and may go on. */
-  pause(pause: boolean): void
-}
 
 /** Tokens of one stream: a twentieth of a second's worth at first, so that nothing comes as a burst. */
 export function tokensFor(kibPerSecond: number): TokenBucket {
@@ -23,7 +14,7 @@ export function tokensFor(kibPerSecond: number): TokenBucket {
 }
 
 export class StreamRateLimiter {
-  private readonly stream: LimitedStream
+  private readonly stream: BodySink
   private readonly tokens: TokenBucket
   private readonly fillIntervalMs: number
   private readonly bufferLimit: number
@@ -35,7 +26,7 @@ export class StreamRateLimiter {
   private timer: NodeJS.Timeout | null = null
 
   /** `bufferLimit`: bytes that may wait before the sender is paused. */
-  constructor(stream: LimitedStream, tokens: TokenBucket, fillIntervalMs: number, bufferLimit: number) {
+  constructor(stream: BodySink, tokens: TokenBucket, fillIntervalMs: number, bufferLimit: number) {
     this.stream = stream
     this.tokens = tokens
     this.fillIntervalMs = fillIntervalMs

@@ -20,7 +20,7 @@ import {
   type StreamEncoderFilterCallbacks,
   type StreamFilter,
 } from '../filter.ts'
-import type { HeaderMap } from '../header-map.ts'
+import { HeaderMap } from '../header-map.ts'
 
 /** The stream around the chain. */
 export interface FilterManagerOwner {
@@ -526,6 +526,16 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
     this.manager.decodeDataFrom(this.index + 1, chunk, endStream)
   }
 
+  get requestTrailers(): HeaderMap | null {
+    return this.manager.requestTrailers
+  }
+
+  addDecodedTrailers(): HeaderMap {
+    const trailers = new HeaderMap()
+    this.manager.requestTrailers = trailers
+    return trailers
+  }
+
   addDecodedData(chunk: Buffer): void {
     this.manager.holdRequest(chunk, this.iteration === Iteration.StopAllWatermark)
   }
@@ -608,6 +618,16 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
 
   injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
     this.manager.encodeDataFrom(this.index - 1, chunk, endStream)
+  }
+
+  get responseTrailers(): HeaderMap | null {
+    return this.manager.responseTrailers
+  }
+
+  addEncodedTrailers(): HeaderMap {
+    const trailers = new HeaderMap()
+    this.manager.responseTrailers = trailers
+    return trailers
   }
 
   addEncodedData(chunk: Buffer): void {

@@ -11,8 +11,9 @@ import {
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter, Gauge, Scope } from '../../../observe/stats.ts'
 import { compileHeaderMatchers, type HeadersMatch } from '../../../route/header-matcher.ts'
+import { ResponseSink } from '../body-sink.ts'
 import { PassThroughFilter } from '../pass-through.ts'
-import { DEFAULT_FILL_INTERVAL_MS, type LimitedStream, StreamRateLimiter, tokensFor } from '../stream-rate-limiter.ts'
+import { DEFAULT_FILL_INTERVAL_MS, StreamRateLimiter, tokensFor } from '../stream-rate-limiter.ts'
 import type { FaultConfig, Share } from './config.ts'
 
 const DELAY_HEADER = 'x-envoy-fault-delay-request'
@@ -70,7 +71,7 @@ function numberHeader(headers: HeaderMap, name: string, fallback: number | null)
   return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : fallback
 }
 
-class FaultFilter extends PassThroughFilter implements LimitedStream {
+class FaultFilter extends PassThroughFilter {
   private readonly own: FaultConfig
   private readonly shared: Shared
   private config: FaultConfig
@@ -154,7 +155,12 @@ class FaultFilter extends PassThroughFilter implements LimitedStream {
     if (!this.begin()) return
     this.shared.responsesSlowed.inc()
     const { bufferLimit } = this.encoderCallbacks
-    this.limiter = new StreamRateLimiter(this, tokensFor(rate), DEFAULT_FILL_INTERVAL_MS, bufferLimit)
+    this.limiter = new StreamRateLimiter(
+      new ResponseSink(this.encoderCallbacks),
+      tokensFor(rate),
+      DEFAULT_FILL_INTERVAL_MS,
+      bufferLimit,
+    )
   }
 
   override encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
@@ -165,19 +171,6 @@ class FaultFilter extends PassThroughFilter implements LimitedStream {
 
   override encodeTrailers(): FilterTrailersStatus {
     return this.limiter?.trailers() ? FilterTrailersStatus.StopIteration : FilterTrailersStatus.Continue
-  }
-
-  passOn(chunk: Buffer, endStream: boolean): void {
-    this.encoderCallbacks.injectEncodedDataToFilterChain(chunk, endStream)
-  }
-
-  passOnTrailers(): void {
-    this.encoderCallbacks.continueEncoding()
-  }
-
-  pause(pause: boolean): void {
-    if (pause) this.encoderCallbacks.onEncoderFilterAboveWriteBufferHighWatermark()
-    else this.encoderCallbacks.onEncoderFilterBelowWriteBufferLowWatermark()
   }
 
   /** True when the request was answered. */

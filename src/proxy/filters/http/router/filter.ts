@@ -28,6 +28,7 @@ import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now } from '../../../stream-info.ts'
 import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import { OVERRIDE_HOST_KEY, type OverrideHost } from '../../../upstream/override-host.ts'
 import { percentOf } from '../../../upstream/tracked-stats.ts'
 import { AttemptSpan } from './attempt-span.ts'
 import { AttemptStats } from './attempt-stats.ts'
@@ -47,7 +48,6 @@ import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.t
 /** Filter state under which other filters leave wishes for the upstream connection. */
 export const UPSTREAM_ALPN_KEY = 'envoy.network.application_protocols'
 const UPSTREAM_SNI_KEY = 'envoy.network.upstream_server_name'
-const OVERRIDE_HOST_KEY = 'envoy.upstream.override_host'
 
 /** What all streams of one configured router share. */
 interface Shared {
@@ -259,8 +259,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       if (forward.hashPolicy) lb.hash = forward.hashPolicy.hash(headers, info, this)
       lb.alpnOverride = (info.filterState.get(UPSTREAM_ALPN_KEY) as readonly string[] | undefined) ?? null
       lb.sniOverride = (info.filterState.get(UPSTREAM_SNI_KEY) as string | undefined) ?? null
-      lb.overrideHost = (info.filterState.get(OVERRIDE_HOST_KEY) as string | undefined) ?? null
+      lb.overrideHost = (info.filterState.get(OVERRIDE_HOST_KEY) as OverrideHost | undefined) ?? null
     }
+    // A retry may go anywhere.
+    if (this.attempts > 0) lb.overrideHost = null
     lb.attempt = this.attempts
     if (forward.connectTerminates && isTunnel(headers, forward.connectTerminates.allowPost)) {
       const tcpPool = cluster.tcpPool(forward.priority, lb)
@@ -448,8 +450,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     // The attempt counts although it found nobody.
     callbacks.streamInfo.attemptCount = Math.max(1, this.attempts)
     callbacks.streamInfo.setFlag('UH')
-    this.countResponse(503)
-    this.reply(503, 'no healthy upstream', details)
+    const wish = this.lb?.overrideHost
+    const status = wish?.strict && wish.missing ? wish.statusWhenMissing : 503
+    this.countResponse(status)
+    this.reply(status, 'no healthy upstream', details)
   }
 
   /** A local answer after the route was chosen. */

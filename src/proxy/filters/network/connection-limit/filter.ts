@@ -6,11 +6,11 @@ import {
 } from '../../../../api/gen/envoy/extensions/filters/network/connection_limit/v3/connection_limit_pb.js'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { NetworkFilterExtension, WorkerContext } from '../../../config/extension.ts'
+import { type RuntimeFlag, runtimeFlag } from '../../../config/runtime-flag.ts'
 import { CloseType, ConnectionEvent } from '../../../network/connection.ts'
 import { sharedCount } from '../../../network/connection-limits.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
 import type { Counter, Gauge } from '../../../observe/stats.ts'
-import { type RuntimeFlag, runtimeFlag } from '../runtime-flag.ts'
 
 interface ConnectionLimitConfig {
   readonly statPrefix: string

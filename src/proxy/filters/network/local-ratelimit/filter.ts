@@ -9,11 +9,11 @@ import { createBucketMemory, SharedTokenBucket } from '../../../../base/shared-t
 import { TokenBucket } from '../../../../base/token-bucket.ts'
 import { durationMs } from '../../../config/duration.ts'
 import type { NetworkFilterExtension, ParseContext, WorkerContext } from '../../../config/extension.ts'
+import { type RuntimeFlag, runtimeFlag } from '../../../config/runtime-flag.ts'
 import { CloseType } from '../../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { now } from '../../../stream-info.ts'
-import { type RuntimeFlag, runtimeFlag } from '../runtime-flag.ts'
 
 interface LocalRateLimitConfig {
   readonly statPrefix: string

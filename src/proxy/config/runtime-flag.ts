@@ -1,4 +1,4 @@
-import type { RuntimeFeatureFlag } from '../../../api/gen/envoy/config/core/v3/base_pb.js'
+import type { RuntimeFeatureFlag } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 
 /** A RuntimeFeatureFlag as plain data. */
 export interface RuntimeFlag {

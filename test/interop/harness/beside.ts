@@ -1,0 +1,64 @@
+// Scenarios played against real Envoy and our proxy: the same bytes to the client, the same log lines, the same stats.
+
+import assert from 'node:assert/strict'
+import type { Http2Server } from 'node:http2'
+import type { AddressInfo, Server } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { type Outcome, play, type Scenario } from './play.ts'
+import { envoyBinary, freePort, type RunningProxy, startProxy } from './proxies.ts'
+import { linesOf, situationBootstrap, startUpstream, statsOf } from './situations.ts'
+
+interface Options {
+  /** Stats of scenario `i` that must agree. */
+  readonly counted: (i: number, scenario: Scenario) => RegExp
+  /** Of what the client got, what may be compared. */
+  readonly told?: (received: string) => string
+  /** Of a log line, what may be compared. */
+  readonly logged?: (line: unknown) => unknown
+  /** Added to the bootstrap. */
+  readonly bootstrap?: (made: object) => object
+}
+
+const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
+const same = <T>(value: T): T => value
+
+/** One test for each scenario. */
+export function describeBeside(title: string, scenarios: readonly Scenario[], options: Options): void {
+  const { counted, told = same, logged = same, bootstrap = same } = options
+  describe(title, { skip: SKIP }, () => {
+    const sides: { proxy: RunningProxy; listeners: number[] }[] = []
+    let servers: (Server | Http2Server)[] = []
+    before(async () => {
+      servers = await Promise.all(scenarios.map(startUpstream))
+      const upstreams = servers.map((server) => (server.address() as AddressInfo).port)
+      for (const name of ['envoy', 'outrigger'] as const) {
+        const listeners = await Promise.all(scenarios.map(() => freePort()))
+        const proxy = await startProxy(name, (ports) =>
+          bootstrap(situationBootstrap(scenarios, 'HTTP1', ports, listeners, upstreams)),
+        )
+        sides.push({ proxy, listeners })
+      }
+    })
+    after(async () => {
+      await Promise.all(sides.map(({ proxy }) => proxy.stop()))
+      for (const server of servers) server.close()
+    })
+
+    describe('in parallel', { concurrency: 16 }, () => {
+      for (const [i, scenario] of scenarios.entries()) {
+        it(scenario.name, async () => {
+          const [envoy, ours] = sides
+          const theirs = await play(envoy!.listeners[i]!, scenario, null)
+          const mine = await play(ours!.listeners[i]!, scenario, theirs)
+          const seen = ({ received, closed }: Outcome): unknown => [told(received), closed]
+          assert.deepEqual(seen(mine), seen(theirs))
+          const envoyLog = await linesOf(envoy!.proxy, i, 1)
+          const ourLog = await linesOf(ours!.proxy, i, envoyLog.length)
+          assert.deepEqual(ourLog.map(logged), envoyLog.map(logged))
+          const names = counted(i, scenario)
+          assert.deepEqual(await statsOf(ours!.proxy, names), await statsOf(envoy!.proxy, names))
+        })
+      }
+    })
+  })
+}
