@@ -14,6 +14,8 @@ export class MemoryConnection implements Connection {
   open = true
   readonly connecting = false
   readonly connectTimedOut = false
+  readonly delayedCloseTimedOut = false
+  localCloseReason = ''
   readonly bufferedBytes = 0
   readonly aboveHighWatermark = false
   readonly bytesReceived = 0

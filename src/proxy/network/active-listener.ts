@@ -29,6 +29,10 @@ export interface ListenerLookup {
   byDestination(address: Address): ActiveListener | null
 }
 
+/** Why connections are closed at the end of a drain, in Envoy's words. */
+const CHAIN_REMOVED = 'filter_chain_is_being_removed'
+const LISTENER_REMOVED = 'purging_socket_that_have_not_progressed_to_connections'
+
 export class ActiveListener {
   config: ListenerConfig
   readonly facts: ListenerFacts
@@ -38,7 +42,12 @@ export class ActiveListener {
   private readonly limit: ListenerLimit
   private readonly accessLogs: readonly AccessLog[]
   private readonly filterFactories: readonly ListenerFilterFactory[]
+  /** In listener filters: no chain is chosen for them yet. */
   private readonly pending = new Set<AcceptedSocket>()
+  /** Chains of this draining listener that wait for what is pending. */
+  private awaited: readonly WorkerFilterChain[] = []
+  /** Chains that an update has replaced, until their last connection has ended. */
+  private readonly replaced = new Set<WorkerFilterChain>()
   private choice: FilterChainChoice
   private chains: readonly WorkerFilterChain[]
   private defaultChain: WorkerFilterChain | null
@@ -101,38 +110,50 @@ export class ActiveListener {
     this.defaultChain = config.defaultFilterChain === null ? null : keep(config.defaultFilterChain)
     this.choice = compileFilterChainChoice(config)
     this.config = config
-    for (const chain of old.values()) chain.startDrain(this.environment.drain.drainTimeMs, doNothing)
+    for (const chain of old.values()) {
+      this.replaced.add(chain)
+      chain.startDrain(this.environment.drain.drainTimeMs, CHAIN_REMOVED, () => this.replaced.delete(chain))
+    }
   }
 
-  /** No new connections; those that stand go on. */
+  /** No new connections; those that stand go on, and those that listener filters still look at become some. */
   stopListening(): void {
     this.listening = false
     for (const server of this.servers) server.close()
     this.servers = []
-    for (const accepted of this.pending) accepted.destroy()
-    this.pending.clear()
   }
 
   /** Connections are asked to end; what is left after the drain time is closed. Resolves then. */
-  drain(drainTimeMs: number): Promise<void> {
+  async drain(drainTimeMs: number): Promise<void> {
     const chains = this.allChains()
-    return Promise.all(
-      chains.map((chain) => new Promise<void>((resolve) => chain.startDrain(drainTimeMs, resolve))),
-    ).then(doNothing)
+    if (this.pending.size > 0) {
+      this.awaited = chains
+      for (const chain of chains) chain.hold()
+    }
+    await Promise.all(
+      chains.map((chain) => new Promise<void>((resolve) => chain.startDrain(drainTimeMs, LISTENER_REMOVED, resolve))),
+    )
+    this.endPending()
   }
 
-  /** Marks the connections for drain without closing any (`/drain_listeners?graceful`). */
-  startDrainSequence(): void {
-    for (const chain of this.allChains()) chain.drain.start()
+  private endPending(): void {
+    for (const accepted of this.pending) {
+      accepted.destroy()
+      this.stats.preCxActive.dec()
+    }
+    this.pending.clear()
   }
 
-  closeConnections(): void {
-    for (const chain of this.allChains()) chain.closeConnections()
+  /** Ends everything now. */
+  close(): void {
+    this.endPending()
+    for (const chain of [...this.allChains(), ...this.replaced]) chain.close(LISTENER_REMOVED)
   }
 
   get connectionCount(): number {
     let count = 0
     for (const chain of this.allChains()) count += chain.connections.size
+    for (const chain of this.replaced) count += chain.connections.size
     return count
   }
 
@@ -141,7 +162,7 @@ export class ActiveListener {
   }
 
   private makeChain(config: FilterChainConfig): WorkerFilterChain {
-    return new WorkerFilterChain(config, this.environment, this.facts, this.config.drainType === 'DEFAULT')
+    return new WorkerFilterChain(config, this.environment, this.facts, this.config)
   }
 
   private bindOne(address: Address): Promise<Address> {
@@ -238,10 +259,15 @@ export class ActiveListener {
     if (end === FilterRunEnd.RemoteClose) this.stats.filterRemoteClose.inc()
     const goOn =
       end === FilterRunEnd.Done || (end === FilterRunEnd.Timeout && this.config.continueOnListenerFiltersTimeout)
-    if (!goOn) {
-      accepted.destroy()
-      return
-    }
+    if (goOn) this.passOn(accepted, handOff)
+    else accepted.destroy()
+    if (this.awaited.length === 0 || this.pending.size > 0) return
+    const chains = this.awaited
+    this.awaited = []
+    for (const chain of chains) chain.unhold()
+  }
+
+  private passOn(accepted: AcceptedSocket, handOff: boolean): void {
     const target =
       handOff && accepted.info.localAddressRestored ? this.lookup.byDestination(accepted.info.localAddress) : null
     if (target !== null && target !== this) target.runListenerFilters(accepted, false)
@@ -272,15 +298,15 @@ export class ActiveListener {
   }
 
   private peekThenStartTls(accepted: AcceptedSocket, chain: WorkerFilterChain): void {
-    this.pending.add(accepted)
+    chain.expect(accepted)
     accepted.run([new ClientHelloPeek()], chain.config.transportSocketConnectTimeoutMs, {
       onFiltersEnd: (_, end) => {
-        this.pending.delete(accepted)
         if (end === FilterRunEnd.Done) this.startTls(accepted, chain)
         else {
           if (end === FilterRunEnd.Timeout) this.stats.handshakeTimeout.inc()
           accepted.destroy()
         }
+        chain.arrived(accepted)
       },
     })
   }
@@ -367,8 +393,6 @@ class SkippableFilter implements ListenerFilter {
     return this.filter.onData!(bytes)
   }
 }
-
-function doNothing(): void {}
 
 /** A socket file that an earlier process has left would keep the path taken (Envoy removes it too). */
 function removeStaleSocket(path: string): void {

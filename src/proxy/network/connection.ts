@@ -100,7 +100,7 @@ export interface UpstreamSource {
 export const CloseType = {
   /** Write what is buffered, then close. */
   FlushWrite: 0,
-  /** Write, half-close, wait up to delayed_close_timeout for the peer. */
+  /** Write, half-close, wait up to the delayed close timeout for the peer. */
   FlushWriteAndDelay: 1,
   NoFlush: 2,
   /** RST. */
@@ -152,6 +152,10 @@ export interface Connection {
   readonly connecting: boolean
   /** The connect timeout ended it (its event is LocalClose). */
   readonly connectTimedOut: boolean
+  /** It was closed with bytes unsent, or the peer had not closed, for a whole delayed_close_timeout. */
+  readonly delayedCloseTimedOut: boolean
+  /** Why somebody outside its filters closes it, in Envoy's words; set before close(), '' = nobody did. */
+  localCloseReason: string
   /** Bytes not yet taken by the kernel. */
   readonly bufferedBytes: number
   readonly aboveHighWatermark: boolean
@@ -164,6 +168,9 @@ export interface Connection {
   /** Why the transport failed, in Envoy's words (e.g. `delayed connect error: Connection refused`), or ''. */
   readonly transportFailureReason: string
   setNoDelay(on: boolean): void
-  /** For CloseType.FlushWriteAndDelay; 1000 ms unless set, 0 = close as soon as all is written. */
+  /**
+   * For the closes that flush: how long the peer may take no byte, and with FlushWriteAndDelay how long it is waited for
+   * once everything is written. 0 (unless set) = no limit, and no wait.
+   */
   setDelayedCloseTimeoutMs(timeoutMs: number): void
 }

@@ -8,10 +8,30 @@ export class ServerDrain {
   readonly immediate: boolean
   /** /healthcheck/fail. */
   healthCheckFailed = false
+  /** performance.now() of /drain_listeners?graceful, -1 = never asked for. */
+  private startedMs = -1
+  private inboundOnly = true
 
   constructor(drainTimeMs: number, immediate: boolean) {
     this.drainTimeMs = drainTimeMs
     this.immediate = immediate
+  }
+
+  /** Connections of all listeners, those to come too, are asked to end from now on. */
+  start(inboundOnly: boolean): void {
+    if (this.startedMs < 0) this.startedMs = performance.now()
+    if (!inboundOnly) this.inboundOnly = false
+  }
+
+  /** Whether a connection of a listener ends now for what the server is doing. */
+  drainClose(inbound: boolean): boolean {
+    return (inbound || !this.inboundOnly) && this.isTime(this.startedMs)
+  }
+
+  /** Gradual: as likely as much of the drain time has passed. */
+  isTime(startedMs: number): boolean {
+    if (startedMs < 0) return false
+    return this.immediate || Math.random() * this.drainTimeMs < performance.now() - startedMs
   }
 }
 
@@ -19,13 +39,15 @@ export class ServerDrain {
 export class ChainDrain implements DrainState {
   private readonly server: ServerDrain
   private readonly followsHealth: boolean
+  private readonly inbound: boolean
   /** performance.now() of the start, -1 = not draining. */
   private startedMs = -1
 
-  /** `followsHealth`: drain_type DEFAULT. */
-  constructor(server: ServerDrain, followsHealth: boolean) {
+  /** `followsHealth`: drain_type DEFAULT. `inbound`: traffic_direction INBOUND. */
+  constructor(server: ServerDrain, followsHealth: boolean, inbound: boolean) {
     this.server = server
     this.followsHealth = followsHealth
+    this.inbound = inbound
   }
 
   get draining(): boolean {
@@ -38,8 +60,6 @@ export class ChainDrain implements DrainState {
 
   drainClose(): boolean {
     if (this.followsHealth && this.server.healthCheckFailed) return true
-    if (this.startedMs < 0) return false
-    if (this.server.immediate) return true
-    return Math.random() * this.server.drainTimeMs < performance.now() - this.startedMs
+    return this.server.isTime(this.startedMs) || this.server.drainClose(this.inbound)
   }
 }

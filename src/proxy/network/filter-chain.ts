@@ -2,11 +2,12 @@
 
 import type { NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
+import type { AcceptedSocket } from './accepted-socket.ts'
 import { CloseType } from './connection.ts'
 import type { ConnectionLimits } from './connection-limits.ts'
 import { ChainDrain, type ServerDrain } from './drain.ts'
 import type { NetworkFilterFactory, NetworkFilterManager } from './filter-manager.ts'
-import type { FilterChainConfig } from './listener-config.ts'
+import type { FilterChainConfig, ListenerConfig } from './listener-config.ts'
 import type { SecretStore } from './tls/secret-store.ts'
 import type { DownstreamTlsFactory } from './tls/server-context.ts'
 import { createDownstreamTransportSocket } from './transport-socket.ts'
@@ -26,16 +27,20 @@ export class WorkerFilterChain {
   readonly tls: DownstreamTlsFactory | null
   readonly factories: readonly NetworkFilterFactory[]
   readonly connections = new Set<NetworkFilterManager>()
+  /** Sockets of this chain whose client hello has not come in. */
+  private readonly arriving = new Set<AcceptedSocket>()
+  private held = false
   private drainTimer: NodeJS.Timeout | null = null
+  private onDrained: (() => void) | null = null
 
   constructor(
     config: FilterChainConfig,
     environment: ListenerEnvironment,
     listener: NonNullable<WorkerContext['listener']>,
-    followsHealth: boolean,
+    { drainType, trafficDirection }: Pick<ListenerConfig, 'drainType' | 'trafficDirection'>,
   ) {
     this.config = config
-    this.drain = new ChainDrain(environment.drain, followsHealth)
+    this.drain = new ChainDrain(environment.drain, drainType === 'DEFAULT', trafficDirection === 'INBOUND')
     this.tls = createDownstreamTransportSocket(config.transportSocket, environment.secrets, listener.stats)
     const context: WorkerContext = { ...environment.base, drain: this.drain, listener }
     this.factories = config.filters.map((filter) => {
@@ -44,23 +49,15 @@ export class WorkerFilterChain {
     })
   }
 
-  /** Nobody new comes; what is left after `drainTimeMs` is closed, then `onDrained` is called once. */
-  startDrain(drainTimeMs: number, onDrained: () => void): void {
+  /**
+   * No new sockets are accepted for it; what is left after `drainTimeMs` is closed for `reason`. `onDrained` is called
+   * once, when nothing is left.
+   */
+  startDrain(drainTimeMs: number, reason: string, onDrained: () => void): void {
     this.drain.start()
-    if (this.connections.size === 0) {
-      this.release()
-      onDrained()
-      return
-    }
-    this.drainTimer = setTimeout(() => {
-      this.closeConnections()
-      this.release()
-      onDrained()
-    }, drainTimeMs)
-    this.onEmpty = () => {
-      this.release()
-      onDrained()
-    }
+    this.onDrained = onDrained
+    this.drainTimer = setTimeout(() => this.close(reason), drainTimeMs)
+    this.checkDrained()
   }
 
   add(manager: NetworkFilterManager): void {
@@ -68,21 +65,51 @@ export class WorkerFilterChain {
   }
 
   remove(manager: NetworkFilterManager): void {
-    if (!this.connections.delete(manager) || this.connections.size > 0) return
-    this.onEmpty?.()
+    if (this.connections.delete(manager)) this.checkDrained()
   }
 
-  closeConnections(): void {
-    this.onEmpty = null
-    for (const manager of [...this.connections]) manager.connection.close(CloseType.NoFlush)
+  /** `accepted` will be a connection of this chain, or ended. */
+  expect(accepted: AcceptedSocket): void {
+    this.arriving.add(accepted)
   }
 
-  private onEmpty: (() => void) | null = null
+  arrived(accepted: AcceptedSocket): void {
+    this.arriving.delete(accepted)
+    this.checkDrained()
+  }
 
-  private release(): void {
+  /** Connections may come yet, although nobody knows of which chain. */
+  hold(): void {
+    this.held = true
+  }
+
+  unhold(): void {
+    this.held = false
+    this.checkDrained()
+  }
+
+  /** Ends everything now. `reason`: for logs of requests under way. */
+  close(reason: string): void {
+    this.held = false
+    for (const accepted of this.arriving) accepted.destroy()
+    this.arriving.clear()
+    for (const { connection } of [...this.connections]) {
+      connection.localCloseReason = reason
+      connection.close(CloseType.NoFlush)
+    }
+    this.end()
+  }
+
+  private checkDrained(): void {
+    if (this.onDrained !== null && this.connections.size === 0 && this.arriving.size === 0 && !this.held) this.end()
+  }
+
+  private end(): void {
     if (this.drainTimer !== null) clearTimeout(this.drainTimer)
     this.drainTimer = null
-    this.onEmpty = null
     this.tls?.close()
+    const { onDrained } = this
+    this.onDrained = null
+    onDrained?.()
   }
 }

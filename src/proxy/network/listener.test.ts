@@ -278,6 +278,32 @@ test('an update of equal chains keeps connections; a new version takes the socke
   assert.equal(String((await once(fresh, 'data'))[0]), 'd')
 })
 
+test('a listener that goes lets the connections through that its filters still look at', async (t) => {
+  const { apply, listeners, stats } = testListeners(t)
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    stat_prefix: 'a',
+    listener_filters: inspectors,
+    filter_chains: [{ filters: [{ name: 'echo', typed_config: { '@type': TYPE.echo } }] }],
+  })
+  const early = connect({ port, host: '127.0.0.1' })
+  const late = connect({ port, host: '127.0.0.1' })
+  t.after(() => late.destroy())
+  early.write('GET ')
+  late.write('GET ')
+  const pending = stats.gauge('listener.a.downstream_pre_cx_active')
+  while (pending.value < 2) await new Promise((resolve) => setImmediate(resolve))
+  listeners.remove('a')
+  early.write('/ HTTP/1.1\r\n')
+  assert.equal(String((await once(early, 'data'))[0]), 'GET / HTTP/1.1\r\n')
+  early.destroy()
+  while (listeners.connectionCount > 0) await new Promise((resolve) => setImmediate(resolve))
+  late.write('/ HTTP/1.1\r\n')
+  assert.equal(String((await once(late, 'data'))[0]), 'GET / HTTP/1.1\r\n', 'the chain has waited for it')
+  assert.equal(pending.value, 0)
+})
+
 test('what is left after the drain time is closed', async (t) => {
   const { apply, listeners } = testListeners(t, { drainTimeMs: 20 })
   const { port } = await apply({

@@ -166,6 +166,32 @@ test('FlushWriteAndDelay half-closes, drops late bytes and ends with the peer', 
   assert.equal(seen.text, '')
 })
 
+test('a peer that takes the last bytes slowly gets them all; one that takes none is left', async (t) => {
+  const size = 24 * 1024 * 1024
+  const slow = await acceptedPair(t)
+  slow.connection.setDelayedCloseTimeoutMs(200)
+  slow.connection.write(Buffer.alloc(size), false)
+  slow.connection.close(CloseType.FlushWrite)
+  let got = 0
+  for await (const chunk of slow.peer) {
+    got += (chunk as Buffer).length
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  assert.equal(got, size)
+  await slow.seen.until(() => slow.seen.events.length > 0)
+  assert.deepEqual(slow.seen.events, [ConnectionEvent.LocalClose])
+  assert.equal(slow.connection.delayedCloseTimedOut, false)
+
+  const stuck = await acceptedPair(t)
+  stuck.peer.pause()
+  stuck.connection.setDelayedCloseTimeoutMs(20)
+  stuck.connection.write(Buffer.alloc(size), false)
+  stuck.connection.close(CloseType.FlushWrite)
+  await stuck.seen.until(() => stuck.seen.events.length > 0)
+  assert.deepEqual(stuck.seen.events, [ConnectionEvent.LocalClose])
+  assert.equal(stuck.connection.delayedCloseTimedOut, true)
+})
+
 test('AbortReset sends RST and a received RST is told from a FIN', async (t) => {
   const one = await acceptedPair(t)
   one.connection.close(CloseType.AbortReset)

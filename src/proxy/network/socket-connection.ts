@@ -30,7 +30,6 @@ import {
 /** Chunks of this size go to the socket without a copy. */
 const DIRECT_WRITE_BYTES = 16 * 1024
 const DEFAULT_BUFFER_LIMIT = 1024 * 1024
-const DEFAULT_DELAYED_CLOSE_MS = 1000
 const EMPTY = Buffer.alloc(0)
 
 const OWNER = Symbol('connection')
@@ -39,6 +38,8 @@ interface OwnedSocket extends Socket {
 }
 interface NativeHandle {
   readonly fd?: number
+  /** Bytes of the write under way that the kernel has not taken. */
+  readonly writeQueueSize?: number
 }
 
 /** Pass as `onread` when the socket is made; the connection attaches itself afterwards. */
@@ -48,6 +49,12 @@ export const sharedOnRead = { buffer: READ_BUFFER, callback: onRead }
 export function socketFd(socket: Socket): number {
   const handle = (socket as unknown as { _handle: NativeHandle | null })._handle
   return handle?.fd ?? -1
+}
+
+/** Written to the socket and not taken by the kernel: what waits in the stream, less what went out of its first chunk. */
+function unsentBytes(socket: Socket): number {
+  const handle = (socket as unknown as { _handle: NativeHandle | null })._handle
+  return socket.writableLength + (handle?.writeQueueSize ?? 0)
 }
 
 function hasHandle(socket: Socket): boolean {
@@ -73,6 +80,8 @@ export class SocketConnection implements Connection {
   detectedClose: DetectedClose = DetectedClose.Normal
   transportFailureReason = ''
   connectTimedOut = false
+  delayedCloseTimedOut = false
+  localCloseReason = ''
   reserveOffset = 0
   aboveHighWatermark = false
   batchWrites = false
@@ -95,7 +104,11 @@ export class SocketConnection implements Connection {
   private held: Buffer[] | null = null
   private heldEnd = false
   private bufferLimit = DEFAULT_BUFFER_LIMIT
-  private delayedCloseMs = DEFAULT_DELAYED_CLOSE_MS
+  private delayedCloseMs = 0
+  /** While closing: what had not left when the timer was set. */
+  private unsentBytes = 0
+  /** What the owner hears when the stream has closed. */
+  private closeEvent: ConnectionEvent = ConnectionEvent.RemoteClose
   private timer: NodeJS.Timeout | null = null
   private onQueuedWritten: (() => void) | null = null
 
@@ -396,12 +409,13 @@ export class SocketConnection implements Connection {
       this.sayCloseNotify()
       this.socket.end()
       this.socket.resume()
-      this.timer = setTimeout(onDelayedCloseTimeout, this.delayedCloseMs, this)
+      this.startDelayedCloseTimer()
       return
     }
     if (type < CloseType.NoFlush && !connecting) {
       this.state = State.Closing
       this.closeWhenWritten(ConnectionEvent.LocalClose)
+      if (this.delayedCloseMs > 0 && this.state === State.Closing) this.startDelayedCloseTimer()
       return
     }
     if (type === CloseType.AbortReset) {
@@ -433,12 +447,13 @@ export class SocketConnection implements Connection {
       this.transportFailureReason =
         this.ssl === null ? connectFailureText(error, this.info.remoteAddress) : socketFailureText(error)
     }
+    this.closeEvent = ConnectionEvent.RemoteClose
     if (error.code === 'ECONNRESET' && this.state === State.Open) this.detectedClose = DetectedClose.RemoteReset
     this.info.downstreamTransportFailureReason = this.transportFailureReason
   }
 
   onSocketClosed(): void {
-    this.finish(ConnectionEvent.RemoteClose)
+    this.finish(this.closeEvent)
   }
 
   onConnectTimeout(): void {
@@ -447,8 +462,19 @@ export class SocketConnection implements Connection {
     this.close(CloseType.NoFlush)
   }
 
+  private startDelayedCloseTimer(): void {
+    this.unsentBytes = unsentBytes(this.socket)
+    this.timer = setTimeout(onDelayedCloseTimeout, this.delayedCloseMs, this)
+  }
+
+  /** A peer that takes what is left slowly gets it all (as Envoy): only a whole period without a byte ends it. */
   onDelayedCloseTimeout(): void {
     if (this.state !== State.Closing) return
+    if (unsentBytes(this.socket) < this.unsentBytes) {
+      this.startDelayedCloseTimer()
+      return
+    }
+    this.delayedCloseTimedOut = true
     this.socket.destroy()
     this.finish(ConnectionEvent.LocalClose)
   }
@@ -488,6 +514,7 @@ export class SocketConnection implements Connection {
   }
 
   private closeWhenWritten(event: ConnectionEvent): void {
+    this.closeEvent = event
     this.sayCloseNotify()
     if (this.socket.writableLength > 0) {
       // The stream writes what it has; 'close' follows.

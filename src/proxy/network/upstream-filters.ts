@@ -66,6 +66,15 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
   get connecting(): boolean {
     return this.inner.connecting
   }
+  get localCloseReason(): string {
+    return this.inner.localCloseReason
+  }
+  set localCloseReason(reason: string) {
+    this.inner.localCloseReason = reason
+  }
+  get delayedCloseTimedOut(): boolean {
+    return this.inner.delayedCloseTimedOut
+  }
   get connectTimedOut(): boolean {
     return this.inner.connectTimedOut
   }

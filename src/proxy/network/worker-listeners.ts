@@ -56,21 +56,17 @@ export class WorkerListeners implements ListenerLookup {
     return this.byAddress.get(any) ?? null
   }
 
-  /** /drain_listeners: listeners stop accepting; with `graceful` only after the drain time. */
+  /** /drain_listeners: listeners stop accepting. */
   stopListeners(inboundOnly: boolean): void {
     for (const listener of this.selected(inboundOnly)) listener.stopListening()
     this.rebuildAddresses()
-  }
-
-  startDrainSequence(inboundOnly: boolean): void {
-    for (const listener of this.selected(inboundOnly)) listener.startDrainSequence()
   }
 
   /** Ends everything now. */
   close(): void {
     for (const listener of [...this.byName.values(), ...this.draining]) {
       listener.stopListening()
-      listener.closeConnections()
+      listener.close()
     }
     this.byName.clear()
     this.draining.clear()

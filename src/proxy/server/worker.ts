@@ -144,7 +144,7 @@ export class DataPlaneWorker {
         this.drain.healthCheckFailed = update.failed
         return null
       case 'start-drain':
-        this.listeners.startDrainSequence(update.inboundOnly)
+        this.drain.start(update.inboundOnly)
         return null
       case 'stop-listeners':
         this.listeners.stopListeners(update.inboundOnly)

@@ -36,11 +36,11 @@ export function envoyBinary(): string | null {
   return null
 }
 
-/** Starts one proxy and waits until it says it is LIVE. */
+/** Starts one proxy and waits until it says it is LIVE. `flags`: further ones that both know. */
 export async function startProxy(
   name: 'envoy' | 'outrigger',
   makeBootstrap: (ports: Ports) => object,
-  options: { readonly concurrency?: number } = {},
+  options: { readonly concurrency?: number; readonly flags?: readonly string[] } = {},
 ): Promise<RunningProxy> {
   const dir = mkdtempSync(join(tmpdir(), `interop-${name}-`))
   const ports: Ports = { listener: await freePort(), admin: await freePort(), accessLog: join(dir, 'access.log') }
@@ -56,6 +56,7 @@ export async function startProxy(
     'error',
     '--file-flush-interval-msec',
     '10',
+    ...(options.flags ?? []),
   ]
   const command: [string, string[]] =
     name === 'envoy'

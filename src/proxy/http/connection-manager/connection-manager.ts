@@ -53,6 +53,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
       stats.cxSslActive.inc()
     }
     connection.setNoDelay(true)
+    connection.setDelayedCloseTimeoutMs(shared.config.delayedCloseTimeoutMs)
     this.armIdle()
     const { connectionDurationQueue: queue } = shared
     if (queue) queue.arm((this.durationTimer = queue.handle({ onTimeout: () => this.onMaxDuration() })))
@@ -89,21 +90,19 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     const active = this.streams.length > 0
     const remote = event === ConnectionEvent.RemoteClose || this.remoteEnded
     stats.cxDestroy.inc()
+    if (connection.delayedCloseTimedOut) stats.cxDelayedCloseTimeout.inc()
     ;(remote ? stats.cxDestroyRemote : stats.cxDestroyLocal).inc()
     if (active) {
       stats.cxDestroyActiveRq.inc()
-      ;(remote ? stats.cxDestroyRemoteActiveRq : stats.cxDestroyLocalActiveRq).inc()
+      // As Envoy: a close from outside the connection manager, such as the end of a drain, counts as the client's.
+      stats.cxDestroyRemoteActiveRq.inc()
     }
     stats.cxActive.dec()
     if (connection.info.transportProtocol === 'tls') stats.cxSslActive.dec()
     if (this.codec) (this.codec.protocol === Protocol.Http2 ? stats.cxHttp2Active : stats.cxHttp1Active).dec()
     this.disarmTimers()
-    for (const stream of [...this.streams]) {
-      stream.onResetStream(
-        StreamResetReason.ConnectionTermination,
-        remote ? 'downstream_remote_disconnect' : 'downstream_local_disconnect',
-      )
-    }
+    const details = remote ? 'downstream_remote_disconnect' : localDisconnect(connection.localCloseReason)
+    for (const stream of [...this.streams]) stream.onResetStream(StreamResetReason.ConnectionTermination, details)
     this.codec?.onConnectionClosed()
     stats.cxLengthMs.record(Date.now() - connection.info.startTimeMs)
     stats.cxTxBytes.add(connection.bytesSent - this.sent)
@@ -158,10 +157,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     return true
   }
 
-  onGoAway(): void {
-    this.closeAfterStreams()
-    this.maybeClose()
-  }
+  /** A client that wants no streams of ours may go on to open its own: it closes when it has had its answers. */
+  onGoAway(): void {}
 
   // ---- streams
 
@@ -199,7 +196,9 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.sent = bytesSent
     if (this.closed || this.streams.length > 0) return
     this.armIdle()
-    this.maybeClose()
+    // Nothing of a complete request is on its way any more: no reset of ours can overtake the answer.
+    const complete = stream.requestDone && stream.responseDone && stream.info.protocol !== Protocol.Http2
+    this.maybeClose(complete ? CloseType.FlushWrite : CloseType.FlushWriteAndDelay)
     const error = this.codec!.resume()
     if (error) this.onCodecError(error.details)
   }
@@ -250,22 +249,23 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     const { shared, connection } = this
     if (details === Http2Details.PrematureResets) shared.stats.rqTooManyPrematureResets.inc()
     else if (this.streams.length === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
+    if (this.streams.length > 0) {
+      shared.stats.cxDestroyActiveRq.inc()
+      shared.stats.cxDestroyLocalActiveRq.inc()
+    }
     for (const stream of [...this.streams]) {
       if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
     }
     connection.close(CloseType.FlushWriteAndDelay, details)
   }
 
-  private maybeClose(): void {
+  private maybeClose(type: CloseType = CloseType.FlushWriteAndDelay): void {
     if (!this.closing || this.streams.length > 0 || this.closed) return
     const codec = this.codec
     // A response may have ended here and still wait for the client's window.
     if (codec?.wantsToWrite) return
     if (codec?.protocol === Protocol.Http2) codec.goAway()
-    this.connection.close(
-      this.shared.config.delayedCloseTimeoutMs > 0 ? CloseType.FlushWriteAndDelay : CloseType.FlushWrite,
-      '',
-    )
+    this.connection.close(type)
   }
 
   /**
@@ -315,4 +315,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     if (this.codec) this.startDrain()
     else this.connection.close(CloseType.FlushWrite, 'max_connection_duration')
   }
+}
+
+function localDisconnect(reason: string): string {
+  return reason === '' ? 'downstream_local_disconnect' : `downstream_local_disconnect(${reason})`
 }

@@ -127,11 +127,12 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   goAway(): void {
-    this.sendGoAway(this.lastPeerStream(), ErrorCode.NoError)
+    if (!this.goAwaySent) this.sendGoAway(this.lastPeerStream(), ErrorCode.NoError)
   }
 
+  /** Not counted in `goaway_sent`, as in Envoy. */
   shutdownNotice(): void {
-    this.sendGoAway(MAX_STREAM_ID, ErrorCode.NoError)
+    if (this.connection.open) this.writer.goAway(MAX_STREAM_ID, ErrorCode.NoError)
   }
 
   private sendGoAway(lastStreamId: number, code: number): void {
