@@ -37,7 +37,7 @@ const LIMITS = {
   maxBytes: 60 * 1024,
   maxHeaders: 100,
   underscores: 'ALLOW',
-  keepRawNames: false,
+  keepSpellings: false,
   allowConnect: false,
 } as const
 

@@ -56,7 +56,7 @@ const LIMITS = {
   maxBytes: 60 * 1024,
   maxHeaders: 100,
   underscores: 'ALLOW',
-  keepRawNames: true,
+  keepSpellings: true,
   allowConnect: true,
 } as const
 

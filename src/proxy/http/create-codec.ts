@@ -39,7 +39,7 @@ export function createServerCodec(
     maxBytes: config.maxRequestHeadersKb * 1024,
     maxHeaders: config.common.maxHeadersCount,
     underscores: config.common.headersWithUnderscores,
-    keepRawNames: config.http1.headerKeyFormat === 'preserve_case',
+    keepSpellings: config.http1.headerKeyFormat === 'preserve_case',
     allowConnect: config.http2.allowConnect,
   }
   if (protocol === Protocol.Http2)

@@ -17,8 +17,11 @@ export class HeaderMap {
   hostSeen = false
   /** [name, value, …]; lower-case names. Mutate through the methods unless you own the block. */
   readonly list: string[] = []
-  /** Names as written by the peer, by entry, only when a stateful header formatter asked for them. */
-  rawNames: string[] | null = null
+  /**
+   * How the peer spelled each name when it first came, by lower-case name; only when a stateful header formatter asked
+   * for it. Whatever header has such a name leaves with that spelling.
+   */
+  spellings: Map<string, string> | null = null
 
   /** Number of regular headers. */
   get size(): number {
@@ -101,13 +104,11 @@ export class HeaderMap {
       if (kept !== i) {
         list[kept] = list[i]!
         list[kept + 1] = list[i + 1]!
-        if (this.rawNames) this.rawNames[kept >> 1] = this.rawNames[i >> 1]!
       }
       kept += 2
     }
     if (kept === list.length) return false
     list.length = kept
-    if (this.rawNames) this.rawNames.length = kept >> 1
     return true
   }
 
@@ -164,7 +165,7 @@ export class HeaderMap {
     copy.status = this.status
     copy.hostSeen = this.hostSeen
     for (let i = 0; i < this.list.length; i++) copy.list.push(this.list[i]!)
-    copy.rawNames = this.rawNames ? [...this.rawNames] : null
+    copy.spellings = this.spellings
     return copy
   }
 }

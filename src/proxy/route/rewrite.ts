@@ -61,11 +61,16 @@ export function compileHostRewrite(rewrite: HostRewriteData | null): HostRewrite
   }
 }
 
-/** Replaces the authority; what it was stays in x-envoy-original-host and, where asked for, x-forwarded-host. */
-export function updateAuthority(headers: HeaderMap, host: string, appendXForwardedHost: boolean): void {
+/** Replaces the authority; what it was stays, where asked for, in x-envoy-original-host and x-forwarded-host. */
+export function updateAuthority(
+  headers: HeaderMap,
+  host: string,
+  appendXForwardedHost: boolean,
+  keepOriginal: boolean,
+): void {
   const old = headers.authority
   if (old !== '') {
-    headers.set('x-envoy-original-host', old)
+    if (keepOriginal) headers.set('x-envoy-original-host', old)
     if (appendXForwardedHost) appendForwardedHost(headers, old)
   }
   headers.authority = host

@@ -256,14 +256,14 @@ export class RouteEntry implements Route {
     return this.perFilter.get(filterName)?.disabled
   }
 
-  finalizeRequestHeaders(headers: HeaderMap, info: StreamInfo, insertOriginalPath: boolean): void {
+  finalizeRequestHeaders(headers: HeaderMap, info: StreamInfo, keepOriginals: boolean): void {
     // Mutations first: they may read what the rewrites below replace.
     for (let i = 0; i < this.requestHeaders.length; i++) this.requestHeaders[i]!.apply(headers, info, headers, null)
     if (this.hostRewrite !== null) {
       const host = this.hostRewrite(headers, info)
-      if (host !== '') updateAuthority(headers, host, this.forward!.appendXForwardedHost)
+      if (host !== '') updateAuthority(headers, host, this.forward!.appendXForwardedHost, keepOriginals)
     }
-    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, info, insertOriginalPath)
+    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, info, keepOriginals)
   }
 
   finalizeResponseHeaders(headers: HeaderMap, info: StreamInfo, requestHeaders: HeaderMap): void {

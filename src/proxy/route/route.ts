@@ -61,8 +61,8 @@ export interface Route {
   perFilterConfigs(filterName: string): readonly unknown[]
   /** `disabled: true` in a FilterConfig wrapper, or enabled again: undefined = as the chain says. */
   filterDisabled(filterName: string): boolean | undefined
-  /** Header mutations, host and path rewrites before the request leaves. */
-  finalizeRequestHeaders(headers: HeaderMap, info: StreamInfo, insertOriginalPath: boolean): void
+  /** Header mutations, host and path rewrites before the request leaves; `keepOriginals`: x-envoy-original-* tell of them. */
+  finalizeRequestHeaders(headers: HeaderMap, info: StreamInfo, keepOriginals: boolean): void
   finalizeResponseHeaders(headers: HeaderMap, info: StreamInfo, requestHeaders: HeaderMap): void
   /** Tracing overrides in millionths, or null. */
   readonly tracing: RouteTracingData | null

@@ -28,7 +28,7 @@ export function createClientCodec(
     }
     return new Http2ClientConnection(connection, callbacks, http.http2, limits, stats.http2)
   }
-  const keepRawNames = http.http1.headerKeyFormat === 'preserve_case'
-  const limits = { maxBytes: MAX_RESPONSE_HEADERS_BYTES, maxHeaders, underscores, keepRawNames }
+  const keepSpellings = http.http1.headerKeyFormat === 'preserve_case'
+  const limits = { maxBytes: MAX_RESPONSE_HEADERS_BYTES, maxHeaders, underscores, keepSpellings }
   return new Http1ClientConnection(connection, callbacks, http.http1, limits)
 }

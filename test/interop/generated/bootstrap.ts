@@ -36,7 +36,7 @@ export interface Upstreams {
   readonly mirror: number
 }
 
-const address = (port: number, ip = '127.0.0.1'): object => ({ socket_address: { address: ip, port_value: port } })
+const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 
 function cluster(name: string, ports: readonly number[], config: object, fields: object = {}): object {
   return {
@@ -46,9 +46,7 @@ function cluster(name: string, ports: readonly number[], config: object, fields:
     load_assignment: {
       cluster_name: name,
       endpoints:
-        ports.length === 0
-          ? []
-          : [{ lb_endpoints: ports.map((port, i) => ({ endpoint: { address: address(port, `127.0.0.${i + 1}`) } })) }],
+        ports.length === 0 ? [] : [{ lb_endpoints: ports.map((port) => ({ endpoint: { address: address(port) } })) }],
     },
     typed_extension_protocol_options: {
       [HTTP_OPTIONS]: { '@type': T.slice(0, -6) + HTTP_OPTIONS, explicit_http_config: config },
@@ -82,9 +80,10 @@ export function generatedBootstrap(
                   '@type': HCM,
                   stat_prefix: `m${i}`,
                   // Whatever a broken request leaves open, the proxy ends itself.
-                  request_timeout: '0.6s',
-                  request_headers_timeout: '0.4s',
+                  request_timeout: '1s',
+                  request_headers_timeout: '0.8s',
                   delayed_close_timeout: '0.1s',
+                  drain_timeout: '0.1s',
                   access_log: [
                     {
                       name: 'envoy.access_loggers.file',
@@ -108,7 +107,7 @@ export function generatedBootstrap(
         cluster('proper', [upstreams.http1], {
           http_protocol_options: { header_key_format: { proper_case_words: {} }, enable_trailers: true },
         }),
-        cluster('ring', [upstreams.http1, upstreams.http1], plain, { lb_policy: 'RING_HASH' }),
+        cluster('ring', [upstreams.http1, upstreams.mirror], plain, { lb_policy: 'RING_HASH' }),
         cluster('mirror', [upstreams.mirror], plain),
         cluster('empty', [], plain),
         cluster('refused', [1], plain),

@@ -2,6 +2,8 @@
 
 import type { RunningProxy } from '../harness/proxies.ts'
 
+export type Stats = ReadonlyMap<string, number>
+
 /** Why a statistic may differ: the moment or the order of things, not what was done. */
 const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
   [
@@ -25,8 +27,8 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
   [/\.downstream_cx_length_ms/, 'a time'],
 ]
 
-/** `name: value`, of the scopes that requests move. */
-async function statsOf(proxy: RunningProxy): Promise<Map<string, number>> {
+/** Counters and gauges of the scopes that requests move. */
+export async function statsOf(proxy: RunningProxy): Promise<Stats> {
   const { stats } = JSON.parse(
     await proxy.admin('/stats?format=json&filter=^(cluster\\.|http\\.m|listener\\.l|vhost)'),
   ) as { stats: { name: string; value: unknown }[] }
@@ -35,21 +37,20 @@ async function statsOf(proxy: RunningProxy): Promise<Map<string, number>> {
   return out
 }
 
-/** Lines that differ and have no explanation. Waits until no connection is left. */
-export async function differingStats(envoy: RunningProxy, ours: RunningProxy): Promise<string[]> {
-  for (const proxy of [envoy, ours]) {
-    for (let tries = 0; tries < 200; tries++) {
-      const stats = await statsOf(proxy)
-      if (![...stats].some(([name, value]) => /downstream_cx_active|upstream_rq_active/.test(name) && value > 0)) break
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-  }
-  const [a, b] = await Promise.all([statsOf(envoy), statsOf(ours)])
+/** No connection of a client and no request is left. */
+export function isQuiet(stats: Stats): boolean {
+  return ![...stats].some(([name, value]) => /downstream_cx_active|upstream_rq_active/.test(name) && value > 0)
+}
+
+/** Statistics that moved differently and have no explanation, as lines; `[Envoy, ours]` each. */
+export function differingGrowth([a0, b0]: readonly [Stats, Stats], [a1, b1]: readonly [Stats, Stats]): string[] {
   const lines: string[] = []
-  for (const name of new Set([...a.keys(), ...b.keys()])) {
-    if ((a.get(name) ?? 0) === (b.get(name) ?? 0)) continue
+  for (const name of new Set([...a1.keys(), ...b1.keys()])) {
+    const theirs = (a1.get(name) ?? 0) - (a0.get(name) ?? 0)
+    const mine = (b1.get(name) ?? 0) - (b0.get(name) ?? 0)
+    if (theirs === mine) continue
     if (EXPLAINED.some(([pattern]) => pattern.test(name))) continue
-    lines.push(`${name}: envoy ${a.get(name) ?? 'none'}, outrigger ${b.get(name) ?? 'none'}`)
+    lines.push(`  ${name}: envoy ${theirs}, outrigger ${mine}`)
   }
   return lines.sort()
 }

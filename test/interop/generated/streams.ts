@@ -25,6 +25,8 @@ export interface Edit {
 export interface Stream {
   readonly requests: readonly StreamRequest[]
   readonly edits: readonly Edit[]
+  /** A plain request follows that ends the connection: it shows where the proxy saw the end of the ones before. */
+  readonly last: boolean
 }
 
 const suffix = fc.constantFrom(
@@ -270,12 +272,13 @@ export function generateStreams(seed: number, count: number): Stream[] {
       { weight: 5, arbitrary: fc.constant([]) },
       { weight: 2, arbitrary: fc.array(edit, { minLength: 1, maxLength: 2 }) },
     ),
+    last: fc.oneof({ weight: 3, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
   })
   return fc.sample(stream, { seed, numRuns: count })
 }
 
 /** The bytes; each request's `x-case` is `id`. */
-export function encodeStream({ requests, edits }: Stream, id: string): string {
+export function encodeStream({ requests, edits, last }: Stream, id: string): string {
   let first = 0
   let text = ''
   for (const request of requests) {
@@ -286,7 +289,7 @@ export function encodeStream({ requests, edits }: Stream, id: string): string {
     const place = Math.floor(at * first)
     text = text.slice(0, place) + insert + text.slice(place + remove)
   }
-  return text
+  return last ? `${text}GET / HTTP/1.1\r\nhost: last\r\nx-case: ${id}\r\nconnection: close\r\n\r\n` : text
 }
 
 function encodeRequest(request: StreamRequest, id: string): string {

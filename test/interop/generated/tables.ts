@@ -177,25 +177,36 @@ const retryPolicy = merged(
 const cluster = fc.oneof(
   {
     weight: 5,
-    arbitrary: fc.constantFrom({ cluster: 'up' }, { cluster: 'up2' }, { cluster: 'proper' }, { cluster: 'ring' }),
+    arbitrary: fc.constantFrom({ cluster: 'up' }, { cluster: 'up2' }, { cluster: 'proper' }),
   },
   { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing' }, { cluster: 'empty' }, { cluster: 'refused' }) },
   { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing', cluster_not_found_response_code: 'NOT_FOUND' }) },
   { weight: 1, arbitrary: fc.constant({ cluster_header: 'x-cluster' }) },
   {
     weight: 1,
-    arbitrary: fc.tuple(sometimesMutations, fc.constantFrom(1, 30, 70)).map(([headers, weight]) => ({
+    arbitrary: fc.tuple(sometimesMutations, fc.constantFrom(0, 100)).map(([headers, weight]) => ({
       weighted_clusters: {
-        header_name: 'x-random',
         clusters: [
           { name: 'up', weight, ...headers },
-          { name: 'up2', weight: 10 },
-          { name: 'missing', weight: 5 },
+          { name: 'up2', weight: 100 - weight },
+          { name: 'missing', weight: 0 },
         ],
       },
     })),
   },
 )
+/** Chosen by a header, which `RANDOM_HEADER` asks for: without it the choice would be random. */
+const weightedByHeader = fc.tuple(sometimesMutations, fc.constantFrom(1, 30, 70)).map(([headers, weight]) => ({
+  weighted_clusters: {
+    header_name: 'x-random',
+    clusters: [
+      { name: 'up', weight, ...headers },
+      { name: 'up2', weight: 10 },
+      { name: 'missing', weight: 5 },
+    ],
+  },
+}))
+const RANDOM_HEADER = { name: 'x-random', range_match: { start: 0, end: 1000 } }
 
 const rewrite = fc.oneof(
   { weight: 3, arbitrary: json(fc.constant({})) },
@@ -221,8 +232,26 @@ const hostRewrite = fc.constantFrom<object>(
   { host_rewrite_path_regex: { pattern: { regex: '^/(.+)/.+$' }, substitution: '\\1' }, append_x_forwarded_host: true },
 )
 
+/** To the ring of two hosts. The last policy always has a hash: without one the host would be random. */
+const hashed = fc
+  .constantFrom<object[]>(
+    [],
+    [{ header: { header_name: 'x-a' } }],
+    [{ query_parameter: { name: 'q' } }],
+    [{ cookie: { name: 'a' } }],
+    [{ connection_properties: {} }, { header: { header_name: 'x-n' }, terminal: true }],
+    [
+      {
+        header: { header_name: 'x-b', regex_rewrite: { pattern: { regex: 'o' }, substitution: 'u' } },
+        terminal: true,
+      },
+      { header: { header_name: 'x-n' } },
+    ],
+  )
+  .map((policies) => ({ cluster: 'ring', hash_policy: [...policies, { header: { header_name: ':path' } }] }))
+
 const routeAction = merged(
-  cluster,
+  fc.oneof({ weight: 7, arbitrary: cluster }, { weight: 1, arbitrary: hashed }),
   rewrite,
   hostRewrite,
   some({
@@ -233,17 +262,6 @@ const routeAction = merged(
       {},
       { max_internal_redirects: 2, redirect_response_codes: [302, 307] },
       { response_headers_to_copy: ['x-up'] },
-    ),
-    hash_policy: fc.constantFrom(
-      [{ header: { header_name: 'x-a' } }],
-      [{ query_parameter: { name: 'q' } }],
-      [
-        {
-          header: { header_name: 'x-b', regex_rewrite: { pattern: { regex: 'o' }, substitution: 'u' } },
-          terminal: true,
-        },
-        { header: { header_name: 'x-n' } },
-      ],
     ),
     upgrade_configs: fc.constant([{ upgrade_type: 'websocket', enabled: false }]),
     max_stream_duration: fc.constant({ max_stream_duration: '9s' }),
@@ -277,7 +295,14 @@ const directResponse = merged(
 const route = merged(
   match.map((m) => ({ match: m })),
   fc.oneof(
-    { weight: 5, arbitrary: routeAction },
+    { weight: 8, arbitrary: routeAction },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(pathMatch, weightedByHeader).map(([path, action]) => ({
+        match: { ...path, headers: [RANDOM_HEADER] },
+        route: action,
+      })),
+    },
     { weight: 1, arbitrary: redirect },
     { weight: 1, arbitrary: directResponse },
   ),

@@ -98,10 +98,17 @@ async function waitLive(
   throw new Error(`proxy did not become ready: ${output().slice(-2000)}`)
 }
 
+const given = new Set<number>()
+
+/** A port that nobody listens on and that this process was not given before: two listeners of one proxy must differ. */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    await new Promise((resolve) => server.close(resolve))
+    if (given.has(port)) continue
+    given.add(port)
+    return port
+  }
 }

@@ -1,5 +1,6 @@
 // The client side of an HTTP/1 connection: one request at a time, no pipelining.
 
+import { latin1 } from '../../../base/bytes.ts'
 import { CloseType, type Connection } from '../../network/connection.ts'
 import type {
   ClientCodecCallbacks,
@@ -12,7 +13,7 @@ import type {
 } from '../codec.ts'
 import { Protocol, type StreamResetReason } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
-import { hasToken } from '../connection-manager/request-headers.ts'
+import { hasToken, isUpgrade } from '../connection-manager/request-headers.ts'
 import { HeaderMap } from '../header-map.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
 import { headerLines, writeRequestHead, writeText } from './encode.ts'
@@ -77,6 +78,8 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
       // Bytes nobody asked for: the connection is out of step.
       if (!stream) return CODEC_ERROR
       if (!this.inBody) {
+        // Servers are not forgiven empty lines before a response (Envoy).
+        if (!this.scanner.waiting && (buffer[at] === 10 || buffer[at] === 13)) return CODEC_ERROR
         if (!this.scanner.feed(buffer, at)) {
           return this.scanner.end - this.scanner.start > this.limits.maxBytes ? HEADERS_TOO_LARGE : null
         }
@@ -110,7 +113,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
 
   private onHead(stream: ClientStream): CodecError | null {
     const { scanner } = this
-    const status = parseStatusLine(scanner.buffer, scanner.start)
+    const status = parseStatusLine(scanner.buffer, scanner.start, scanner.firstLine)
     if (status < 0) return CODEC_ERROR
     if (scanner.end - scanner.start > this.limits.maxBytes) return HEADERS_TOO_LARGE
     if (scanner.forbidden) return INVALID_CHARACTERS
@@ -119,11 +122,13 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     const bad = readHeaderLines(scanner, headers, this.limits)
     if (bad) return bad
     stream.wireBytesReceived += scanner.end - scanner.start
+    if ((status < 200 || status === 204) && !withoutBody(headers)) return CODEC_ERROR
     if (status < 200 && status !== 101) {
       stream.decoder.decode1xxHeaders(headers)
       return null
     }
-    const http10 = scanner.buffer[scanner.start + 7] === 48
+    // Any other version counts as that one.
+    const http10 = scanner.buffer[scanner.start + 5] !== 49 || scanner.buffer[scanner.start + 7] !== 49
     return this.onFinalHeaders(stream, headers, http10)
   }
 
@@ -136,7 +141,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
       switch (list[i]) {
         case 'content-length': {
           const value = parseContentLength(list[i + 1]!)
-          if (value < 0 || (length >= 0 && value !== length)) return CODEC_ERROR
+          if (value < 0 || length >= 0) return CODEC_ERROR
           length = value
           break
         }
@@ -149,16 +154,20 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
       }
     }
     if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return CODEC_ERROR
-    if (encoding !== undefined && length >= 0 && !this.options.allowChunkedLength) return CODEC_ERROR
+    if (encoding !== undefined && length >= 0) {
+      if (!this.options.allowChunkedLength) return CODEC_ERROR
+      headers.remove('content-length')
+      length = -1
+    }
     this.reusable =
       connection === undefined ? !http10 : http10 ? hasToken(connection, 'keep-alive') : !hasToken(connection, 'close')
     stream.responseStarted = true
-    const tunnel = status === 101 || (stream.isConnect && status === 200)
+    const tunnel = stream.isConnect ? status === 200 : status === 101 && stream.isUpgrade && isUpgrade(headers)
     this.tunnel = tunnel
     if (tunnel) {
       this.reusable = false
       this.body = Body.UntilClose
-    } else if (stream.isHead || status === 204 || status === 304 || length === 0) {
+    } else if (stream.isHead || status === 101 || status === 204 || status === 304 || length === 0) {
       this.finishResponse(stream)
       stream.decoder.decodeHeaders(headers, true)
       this.maybeComplete(stream)
@@ -264,13 +273,24 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   }
 }
 
-const VERSION = Buffer.from('HTTP/1.')
+/** What answers without a body may say of one: a length of 0, which goes. False for anything else (RFC 9112 §6.1). */
+function withoutBody(headers: HeaderMap): boolean {
+  if (headers.has('transfer-encoding')) return false
+  const length = headers.getAll('content-length')
+  if (length === undefined) return true
+  headers.remove('content-length')
+  return length === '0'
+}
 
-/** `HTTP/1.x SSS …`: the status, or -1. The head has an end, so there are bytes to look at until a wrong one. */
-function parseStatusLine(head: Buffer, start: number): number {
-  for (let i = 0; i < VERSION.length; i++) if (head[start + i] !== VERSION[i]) return -1
+const VERSION = Buffer.from('HTTP/1.')
+const ODD_STATUS_LINE = /^HTTP\/\d\.\d[\0- ]+(\d{3})(?:[\0- ]|$)/
+
+/** `HTTP/x.y SSS …`: the status, or -1. The head has an end, so there are bytes to look at until a wrong one. */
+function parseStatusLine(head: Buffer, start: number, end: number): number {
+  for (let i = 0; i < VERSION.length; i++) if (head[start + i] !== VERSION[i]) return oddStatus(head, start, end)
   const minor = head[start + 7]
-  if ((minor !== 48 && minor !== 49) || head[start + 8] !== 32) return -1
+  if ((minor !== 48 && minor !== 49) || head[start + 8] !== 32 || head[start + 9] === 32)
+    return oddStatus(head, start, end)
   let status = 0
   for (let i = start + 9; i < start + 12; i++) {
     const digit = head[i]! - 48
@@ -279,6 +299,12 @@ function parseStatusLine(head: Buffer, start: number): number {
   }
   const after = head[start + 12]
   return status >= 100 && (after === 32 || after === 13 || after === 10) ? status : -1
+}
+
+/** The status of a line with another version or more blanks than one between its words (as Envoy reads them). */
+function oddStatus(head: Buffer, start: number, end: number): number {
+  const status = Number(ODD_STATUS_LINE.exec(latin1(head, start, end))?.[1] ?? -1)
+  return status >= 100 ? status : -1
 }
 
 /** One request. */
@@ -294,6 +320,7 @@ class ClientStream implements RequestEncoder, Stream {
   responseDone = false
   isHead = false
   isConnect = false
+  isUpgrade = false
   private readonly codec: Http1ClientConnection
   private chunkedBody = false
   private paused = 0
@@ -314,6 +341,7 @@ class ClientStream implements RequestEncoder, Stream {
     this.isHead = method === 'HEAD'
     this.isConnect = method === 'CONNECT'
     const upgrade = headers.has('upgrade')
+    this.isUpgrade = upgrade && isUpgrade(headers)
     let framing = ''
     if (!this.isConnect && !upgrade && !headers.has('content-length')) {
       if (!endStream) {

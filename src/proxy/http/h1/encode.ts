@@ -101,11 +101,11 @@ function linesLength(list: readonly string[]): number {
 
 /** Writes the `name: value` lines at `at`, where there is room; the position after them. */
 function putLines(buffer: Buffer, at: number, headers: HeaderMap, format: HeaderKeyFormat): number {
-  const { list, rawNames } = headers
-  const plain = rawNames === null && format !== 'proper_case_words'
+  const { list, spellings } = headers
+  const plain = spellings === null && format !== 'proper_case_words'
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i]!
-    at = putLatin1(buffer, plain ? name : shownName(name, i, rawNames, format), at)
+    at = putLatin1(buffer, plain ? name : shownName(name, spellings, format), at)
     buffer[at] = COLON
     buffer[at + 1] = SPACE
     at = putLatin1(buffer, list[i + 1]!, at + 2)
@@ -117,10 +117,9 @@ function putLines(buffer: Buffer, at: number, headers: HeaderMap, format: Header
 }
 
 /** Names that came with their spelling keep it, whatever `format` is. */
-function shownName(name: string, at: number, rawNames: readonly string[] | null, format: HeaderKeyFormat): string {
-  if (rawNames === null) return format === 'proper_case_words' ? properCase(name) : name
-  const raw = rawNames[at >> 1]
-  return raw?.toLowerCase() === name ? raw : name
+function shownName(name: string, spellings: ReadonlyMap<string, string> | null, format: HeaderKeyFormat): string {
+  if (spellings === null) return format === 'proper_case_words' ? properCase(name) : name
+  return spellings.get(name) ?? name
 }
 
 /**
@@ -192,9 +191,9 @@ function finishHead(
 
 /** The `name: value` lines of trailers, without the empty one. */
 export function headerLines(headers: HeaderMap, format: HeaderKeyFormat): string {
-  const { list, rawNames } = headers
+  const { list, spellings } = headers
   let text = ''
-  for (let i = 0; i < list.length; i += 2) text += `${shownName(list[i]!, i, rawNames, format)}: ${list[i + 1]}\r\n`
+  for (let i = 0; i < list.length; i += 2) text += `${shownName(list[i]!, spellings, format)}: ${list[i + 1]}\r\n`
   return text
 }
 

@@ -1,7 +1,7 @@
 // Finds the end of a message head and reads its header lines. Requests and responses share it.
 //
 // A head is looked at once it is complete; until then only its bytes are scanned, each once. Envoy treats a bare LF as a
-// line end, joins folded lines by one space, and complains about a header line only when the head is complete.
+// line end, leaves the blanks of folded lines, and complains about a header line only when the head is complete.
 
 import type { CodecError } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
@@ -17,7 +17,7 @@ export interface HeadLimits {
   readonly maxHeaders: number
   readonly underscores: 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER'
   /** Keep the names as written for a stateful formatter. */
-  readonly keepRawNames: boolean
+  readonly keepSpellings: boolean
 }
 
 export const CODEC_ERROR: CodecError = { details: 'http1.codec_error', message: 'HTTP/1 syntax error' }
@@ -70,6 +70,8 @@ export class HeadScanner {
   feed(chunk: Buffer, from: number): boolean {
     let buffer = chunk
     let at = from
+    // Line ends before a message are skipped (RFC 9112 §2.2), in whatever form (as in Envoy).
+    if (!this.held) while (from < chunk.length && (chunk[from] === LF || chunk[from] === CR)) at = ++from
     if (this.held) {
       buffer = Buffer.concat([this.held, from === 0 ? chunk : chunk.subarray(from)])
       at = this.scanned
@@ -81,7 +83,8 @@ export class HeadScanner {
     const { length } = buffer
     const whole = at === from && buffer === chunk
     let lines = 0
-    let { start, firstLine, forbidden } = this
+    const { start } = this
+    let { firstLine, forbidden } = this
     for (;;) {
       while (at < length && HEAD_STOP[buffer[at]!] === 0) at++
       if (at === length) break
@@ -90,18 +93,14 @@ export class HeadScanner {
         at++
         continue
       }
-      if (firstLine < 0) {
-        // Empty lines before a message are skipped (RFC 9112 §2.2).
-        if (at === start || (at === start + 1 && buffer[start] === CR)) start = at + 1
-        else firstLine = at
-      } else if (at > start) {
+      if (firstLine < 0) firstLine = at
+      else {
         if (lines < LINE_ENDS.length) LINE_ENDS[lines] = at
         lines++
         const before = buffer[at - 1]
         if (before === LF || (before === CR && buffer[at - 2] === LF)) {
           this.forbidden = forbidden
           this.firstLine = firstLine
-          this.start = start
           this.buffer = buffer
           this.end = at + 1
           this.lineCount = whole && lines <= LINE_ENDS.length ? lines : -1
@@ -114,7 +113,6 @@ export class HeadScanner {
     }
     this.forbidden = forbidden
     this.firstLine = firstLine
-    this.start = start
     this.buffer = buffer
     this.end = length
     // The chunk is borrowed; a concatenation is ours already.
@@ -135,7 +133,7 @@ export class HeadScanner {
 /** Reads the header lines of `text` (a head without its first line) into `headers`. Null, or what is wrong. */
 export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadLimits): CodecError | null {
   const { list } = headers
-  const rawNames: string[] | null = limits.keepRawNames ? [] : null
+  const spellings: Map<string, string> | null = limits.keepSpellings ? new Map() : null
   let at = 0
   let count = 0
   let firstLine = true
@@ -149,9 +147,8 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
     if (first === SPACE || first === TAB) {
       // obs-fold: continues the line before.
       if (firstLine) return CODEC_ERROR
-      const more = trim(text, at, end)
       const last = list.length - 1
-      if (last >= 0) list[last] = list[last] === '' ? more : more === '' ? list[last]! : `${list[last]} ${more}`
+      if (last >= 0) list[last] = unfold(list[last]!, text, at, end)
       at = lineEnd + 1
       continue
     }
@@ -168,10 +165,19 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
     }
     if (++count > limits.maxHeaders) return TOO_MANY_HEADERS
     list.push(name, trim(text, colon + 1, end))
-    rawNames?.push(written)
+    if (spellings !== null && !spellings.has(name)) spellings.set(name, written)
   }
-  headers.rawNames = rawNames
+  headers.spellings = spellings
   return null
+}
+
+/** The value and the line that continues it, whose leading blanks stay between the two (RFC 9112 §5.2, Envoy). */
+function unfold(value: string, text: string, from: number, to: number): string {
+  const more = trim(text, from, to)
+  if (value === '' || more === '') return value + more
+  let start = from
+  while (isBlank(text.charCodeAt(start))) start++
+  return value + text.slice(from, start) + more
 }
 
 /** Without white space (and stray CR) around; a bare CR inside becomes a space (RFC 9112 §2.2). */

@@ -4,7 +4,7 @@ import { HeaderMap } from '../header-map.ts'
 import { type HeadLimits, HeadScanner, parseHeaderLines } from './head.ts'
 import { readHeaderLines } from './header-lines.ts'
 
-const LIMITS: HeadLimits = { maxBytes: 60 * 1024, maxHeaders: 5, underscores: 'ALLOW', keepRawNames: false }
+const LIMITS: HeadLimits = { maxBytes: 60 * 1024, maxHeaders: 5, underscores: 'ALLOW', keepSpellings: false }
 
 const HEADS = [
   'GET / HTTP/1.1\r\nHost: a.test\r\nUser-Agent: x\r\n\r\n',
@@ -25,7 +25,7 @@ const HEADS = [
 test('recognised lines are what parsing makes of them, the first time, the second and later', () => {
   for (let time = 0; time < 4; time++) {
     for (const head of HEADS) {
-      for (const limits of [LIMITS, { ...LIMITS, maxHeaders: 1000 }, { ...LIMITS, keepRawNames: true }]) {
+      for (const limits of [LIMITS, { ...LIMITS, maxHeaders: 1000 }, { ...LIMITS, keepSpellings: true }]) {
         const expected = new HeaderMap()
         const text = head.slice(head.indexOf('\n') + 1)
         const wrong = parseHeaderLines(text, expected, limits)
@@ -35,7 +35,7 @@ test('recognised lines are what parsing makes of them, the first time, the secon
         assert.equal(readHeaderLines(scanner, headers, limits), wrong, head)
         if (wrong === null) {
           assert.deepEqual(headers.list, expected.list, head)
-          assert.deepEqual(headers.rawNames, expected.rawNames, head)
+          assert.deepEqual(headers.spellings, expected.spellings, head)
         }
       }
     }

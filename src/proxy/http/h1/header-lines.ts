@@ -27,7 +27,7 @@ const SECRET = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-c
 export function readHeaderLines(scanner: HeadScanner, headers: HeaderMap, limits: HeadLimits): CodecError | null {
   const { buffer, lineEnds, lineCount } = scanner
   // Folded lines and odd line ends concern more than one line; so do the rarer limits.
-  if (lineCount < 0 || limits.keepRawNames || limits.underscores !== 'ALLOW')
+  if (lineCount < 0 || limits.keepSpellings || limits.underscores !== 'ALLOW')
     return readAsText(scanner, headers, limits)
   const { list } = headers
   let from = scanner.firstLine + 1

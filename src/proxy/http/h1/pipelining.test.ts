@@ -20,7 +20,7 @@ const OPTIONS: Http1Options = {
   allowCustomMethods: false,
   streamErrorOnInvalidMessage: null,
 }
-const LIMITS = { maxBytes: 60 * 1024, maxHeaders: 100, underscores: 'ALLOW', keepRawNames: false } as const
+const LIMITS = { maxBytes: 60 * 1024, maxHeaders: 100, underscores: 'ALLOW', keepSpellings: false } as const
 const BOUND = 64 * 1024
 
 /** Notes paths and bytes of bodies; answers when told. */

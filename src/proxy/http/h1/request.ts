@@ -150,7 +150,8 @@ export function settleRequest(
         break
       case 'content-length': {
         const value = parseContentLength(list[i + 1]!)
-        if (value < 0 || (lengthSeen && value !== length)) return CODEC_ERROR
+        // A second one may say what an intermediary overlooks, even where it agrees (Envoy).
+        if (value < 0 || lengthSeen) return CODEC_ERROR
         length = value
         lengthSeen = true
         break
@@ -213,9 +214,7 @@ function settleTarget(
     headers.hostSeen = true
     return isAuthority(target) ? null : INVALID_URL
   }
-  if (target === '*') {
-    if (headers.method !== 'OPTIONS') return INVALID_URL
-  } else if (target.charCodeAt(0) !== 47) {
+  if (target.charCodeAt(0) !== 47 && !(target === '*' && headers.method === 'OPTIONS')) {
     // What is not allowed stays as it is: the connection manager answers a path without a leading slash.
     if (!options.allowAbsoluteUrl) return settleHost(headers, host, version, options)
     const scheme = target.indexOf('://')

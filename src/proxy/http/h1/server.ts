@@ -171,8 +171,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       this.earlyDecoder = this.callbacks.newStream(this.early)
     }
     const text = latin1(scanner.buffer, scanner.start, scanner.firstLine < 0 ? scanner.start + 1 : scanner.firstLine)
-    // Half of an empty line before the request.
-    if (scanner.end - scanner.start === 1 && text === '\r') return null
     if (!mayBeginRequest(text.charCodeAt(0), this.options)) return this.refuse(CODEC_ERROR)
     if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     if (scanner.firstLine < 0) return null

@@ -8,6 +8,7 @@ import {
 } from '../../../../base/timeout-queue.ts'
 import type { WorkerContext } from '../../../config/extension.ts'
 import { type Protocol, StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
+import { localAddress } from '../../../http/connection-manager/remote-address.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import {
   type DownstreamWatermarkCallbacks,
@@ -60,6 +61,8 @@ interface Shared {
   readonly rqTotal: Counter
   readonly resetAfterStart: Counter
   readonly passedRedirects: PassedRedirects
+  /** In x-forwarded-for of requests of the proxy's own. */
+  readonly ownAddress: string
   readonly routeStats: RouteStats
 }
 
@@ -76,6 +79,7 @@ export function createRouter(config: RouterConfig, context: WorkerContext, statP
     rqDirectResponse: scope.counter('rq_direct_response'),
     rqTotal: scope.counter('rq_total'),
     passedRedirects: passedRedirects(scope),
+    ownAddress: localAddress(),
     resetAfterStart: scope.counter('rq_reset_after_downstream_response_started'),
     routeStats: new RouteStats(context.stats),
   }
@@ -203,7 +207,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', '1')
     route.finalizeRequestHeaders(headers, info, !config.suppressEnvoyHeaders)
     if (forward.autoHostRewrite && pool.host.hostname !== '')
-      updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost)
+      updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost, !config.suppressEnvoyHeaders)
     this.retry = tunnel
       ? null
       : createRetryState(headers, forward.retryPolicy, cluster, forward.priority, this.requestStats)
@@ -381,6 +385,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
         this.shared.context.clusters,
         info,
         this.timeouts!.global,
+        this.shared.ownAddress,
         info.span && { request: info.span, context: this.logContext() },
       )
       if (!request) continue
@@ -549,8 +554,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       headers.set('x-envoy-upstream-service-time', String(Math.max(0, Math.round(now() - since))))
     }
     info.responseCode = status
-    this.addResponseHeaders(headers)
     route.finalizeResponseHeaders(headers, info, this.headers!)
+    this.addResponseHeaders(headers)
     if (endStream) this.onUpstreamComplete(request)
     callbacks.encodeHeaders(headers, endStream, 'via_upstream')
   }

@@ -4,21 +4,26 @@ import type { StreamResetReason } from '../../../http/codec.ts'
 import { portColon } from '../../../http/connection-manager/host.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import { isGrpcContentType } from '../../../http/local-reply.ts'
 import type { LogContext } from '../../../observe/access-log.ts'
 import type { Mirror } from '../../../route/route.ts'
 import { now, type StreamInfo } from '../../../stream-info.ts'
 import type { ClusterManager, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import { AttemptSpan } from './attempt-span.ts'
+import { failureOf } from './failure.ts'
+import { grpcToHttp } from './grpc-status.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
 /** Whatever the answer is, nobody waits for it: it is counted. The route timeout still bounds it. */
 class MirrorOwner implements UpstreamRequestOwner {
   private readonly cluster: ThreadLocalCluster
+  private readonly grpc: boolean
   private answered = false
 
-  constructor(cluster: ThreadLocalCluster) {
+  constructor(cluster: ThreadLocalCluster, grpc: boolean) {
     this.cluster = cluster
+    this.grpc = grpc
   }
 
   /** A request of the proxy's own is an internal one. */
@@ -35,9 +40,11 @@ class MirrorOwner implements UpstreamRequestOwner {
   }
   onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void {
     this.answered = true
-    this.cluster.onResponse(request.host, headers.status)
+    const grpcStatus = this.grpc ? headers.get('grpc-status') : undefined
+    const status = grpcStatus === undefined ? headers.status : grpcToHttp(grpcStatus)
+    this.cluster.onResponse(request.host, status)
     this.count(
-      headers.status,
+      status,
       request.host.canary || headers.get('x-envoy-upstream-canary') === 'true',
       request.host.locality.zone,
     )
@@ -51,7 +58,7 @@ class MirrorOwner implements UpstreamRequestOwner {
   }
   onUpstreamReset(reason: StreamResetReason, _transport: string, request: UpstreamRequest): void {
     this.cluster.onReset(request.host, reason)
-    if (!this.answered) this.count(503, false, '')
+    if (!this.answered) this.count(failureOf(reason).status, false, '')
   }
   onUpstreamReady(): void {}
   onNoHost(): void {}
@@ -83,21 +90,35 @@ export function startMirror(
   clusters: ClusterManager,
   info: StreamInfo,
   timeoutMs: number,
+  ownAddress: string,
   trace: MirrorTrace | null,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
   const pool = cluster?.httpPool('DEFAULT', info.protocol, loadBalancerContext())
-  if (!cluster || !pool) return null
+  if (!cluster) return null
+  if (!pool) {
+    cluster.stats.countResponse(503, true, false, '')
+    return null
+  }
   const copy = headers.clone()
   if (mirror.hostRewrite !== '') copy.authority = mirror.hostRewrite
   else if (!mirror.disableHostSuffix) copy.authority = withShadow(copy.authority)
   for (const mutation of mirror.headers) mutation.apply(copy, info, copy, null)
-  const request = new UpstreamRequest(new MirrorOwner(cluster), pool, copy, endStream, {
-    perTry: 0,
-    perTryIdle: 0,
-    maxStreamDuration: timeoutMs,
-  })
+  // It is the proxy's own request.
+  copy.set('x-envoy-internal', 'true')
+  copy.append('x-forwarded-for', ownAddress)
+  const request = new UpstreamRequest(
+    new MirrorOwner(cluster, isGrpcContentType(copy.get('content-type'))),
+    pool,
+    copy,
+    endStream,
+    {
+      perTry: 0,
+      perTryIdle: 0,
+      maxStreamDuration: timeoutMs,
+    },
+  )
   if (trace) {
     request.trace = AttemptSpan.ofMirror(trace.request, trace.context, cluster, pool.host, mirror.traceSampled)
     request.trace.span.inject(copy)
