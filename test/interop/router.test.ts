@@ -1,12 +1,9 @@
 // What the router does beyond one attempt and one answer: retries, hedging, timeouts told upstream, stats by route and
 // virtual cluster. Real Envoy and ours get the same bytes: the same answer, the same log line, the same counters.
 
-import assert from 'node:assert/strict'
-import type { AddressInfo, Server, Socket } from 'node:net'
-import { after, before, describe, it } from 'node:test'
-import { play, type Scenario } from './harness/play.ts'
-import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
-import { linesOf, situationBootstrap, startUpstream, statsOf } from './harness/situations.ts'
+import type { Socket } from 'node:net'
+import { describeBeside } from './harness/beside.ts'
+import type { Scenario } from './harness/play.ts'
 
 const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const answer = (status: number, body = '', more = ''): string =>
@@ -318,41 +315,6 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
-
-describe('router', { skip: SKIP }, () => {
-  let proxies: { proxy: RunningProxy; listeners: number[] }[] = []
-  let servers: Server[] = []
-  before(async () => {
-    servers = await Promise.all(SCENARIOS.map(startUpstream))
-    const upstreams = servers.map((server) => (server.address() as AddressInfo).port)
-    proxies = await Promise.all(
-      (['envoy', 'outrigger'] as const).map(async (name) => {
-        const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
-        return {
-          listeners,
-          proxy: await startProxy(name, (ports) => situationBootstrap(SCENARIOS, 'HTTP1', ports, listeners, upstreams)),
-        }
-      }),
-    )
-  })
-  after(async () => {
-    await Promise.all(proxies.map(({ proxy }) => proxy.stop()))
-    for (const server of servers) server.close()
-  })
-
-  describe('in parallel', { concurrency: 16 }, () => {
-    for (const [i, scenario] of SCENARIOS.entries()) {
-      it(scenario.name, async () => {
-        const [envoy, ours] = proxies
-        const theirs = await play(envoy!.listeners[i]!, scenario, null)
-        const mine = await play(ours!.listeners[i]!, scenario, theirs)
-        assert.deepEqual([mine.received, mine.closed], [theirs.received, theirs.closed])
-        const envoyLog = await linesOf(envoy!.proxy, i, 1)
-        assert.deepEqual(await linesOf(ours!.proxy, i, envoyLog.length), envoyLog)
-        const counted = new RegExp(`^(cluster\\.c${i}\\.(upstream_rq|.*retry)|vhost\\.a${i}\\.|http\\.s${i}\\.rq_)`)
-        assert.deepEqual(await statsOf(ours!.proxy, counted), await statsOf(envoy!.proxy, counted))
-      })
-    }
-  })
+describeBeside('router', SCENARIOS, {
+  counted: (i) => new RegExp(`^(cluster\\.c${i}\\.(upstream_rq|.*retry)|vhost\\.a${i}\\.|http\\.s${i}\\.rq_)`),
 })

@@ -1,12 +1,9 @@
 // What the connection manager and the HTTP/1 codec do in situations that random requests do not reach: timeouts, limits,
 // upgrades, odd upstreams. Real Envoy and ours, the same bytes: the same answer, the same end, the same log line.
 
-import assert from 'node:assert/strict'
-import type { AddressInfo, Server, Socket } from 'node:net'
-import { after, before, describe, it } from 'node:test'
-import { play, type Scenario } from './harness/play.ts'
-import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
-import { linesOf, situationBootstrap, startUpstream } from './harness/situations.ts'
+import type { Socket } from 'node:net'
+import { describeBeside } from './harness/beside.ts'
+import type { Scenario } from './harness/play.ts'
 
 const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 /** Upstreams that end the connection, before or after some bytes. */
@@ -481,38 +478,4 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
-
-describe('scenarios', { skip: SKIP }, () => {
-  let proxies: { proxy: RunningProxy; listeners: number[] }[] = []
-  let servers: Server[] = []
-  before(async () => {
-    servers = await Promise.all(SCENARIOS.map(startUpstream))
-    const upstreams = servers.map((server) => (server.address() as AddressInfo).port)
-    proxies = await Promise.all(
-      (['envoy', 'outrigger'] as const).map(async (name) => {
-        const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
-        return {
-          listeners,
-          proxy: await startProxy(name, (ports) => situationBootstrap(SCENARIOS, 'HTTP1', ports, listeners, upstreams)),
-        }
-      }),
-    )
-  })
-  after(async () => {
-    await Promise.all(proxies.map(({ proxy }) => proxy.stop()))
-    for (const server of servers) server.close()
-  })
-
-  describe('in parallel', { concurrency: 16 }, () => {
-    for (const [i, scenario] of SCENARIOS.entries()) {
-      it(scenario.name, async () => {
-        const theirs = await play(proxies[0]!.listeners[i]!, scenario, null)
-        const mine = await play(proxies[1]!.listeners[i]!, scenario, theirs)
-        assert.deepEqual([mine.received, mine.closed], [theirs.received, theirs.closed])
-        const envoyLog = await linesOf(proxies[0]!.proxy, i, 1)
-        assert.deepEqual(await linesOf(proxies[1]!.proxy, i, envoyLog.length), envoyLog)
-      })
-    }
-  })
-})
+describeBeside('scenarios', SCENARIOS)

@@ -12,6 +12,7 @@ export class CodeCounters {
   private readonly codes: (Counter | undefined)[] = []
   private readonly classes: (Counter | undefined)[] = []
   private completed: Counter | null = null
+  private unknown: Counter | null = null
 
   constructor(scope: Scope, prefix: string) {
     this.scope = scope
@@ -23,6 +24,11 @@ export class CodeCounters {
   count(status: number): void {
     this.completed ??= this.scope.counter(`${this.prefix}upstream_rq_completed`)
     this.completed.inc()
+    if (status >= 600) {
+      this.unknown ??= this.scope.counter(`${this.prefix}upstream_rq_unknown`)
+      this.unknown.inc()
+      return
+    }
     const group = Math.floor(status / 100)
     this.classes[group] ??= this.scope.counter(`${this.prefix}upstream_rq_${group}xx`)
     this.classes[group].inc()

@@ -137,6 +137,8 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
   let at = 0
   let count = 0
   let firstLine = true
+  /** Where the value of the last header begins. */
+  let valueFrom = 0
   for (;;) {
     const lineEnd = text.indexOf('\n', at)
     if (lineEnd < 0) break
@@ -148,7 +150,7 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
       // obs-fold: continues the line before.
       if (firstLine) return CODEC_ERROR
       const last = list.length - 1
-      if (last >= 0) list[last] = unfold(list[last]!, text, at, end)
+      if (last >= 0) list[last] = unfold(text, valueFrom, end)
       at = lineEnd + 1
       continue
     }
@@ -164,20 +166,18 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
       continue // what is dropped does not count
     }
     if (++count > limits.maxHeaders) return TOO_MANY_HEADERS
-    list.push(name, trim(text, colon + 1, end))
+    valueFrom = colon + 1
+    list.push(name, trim(text, valueFrom, end))
     if (spellings !== null && !spellings.has(name)) spellings.set(name, written)
   }
   headers.spellings = spellings
   return null
 }
 
-/** The value and the line that continues it, whose leading blanks stay between the two (RFC 9112 §5.2, Envoy). */
-function unfold(value: string, text: string, from: number, to: number): string {
-  const more = trim(text, from, to)
-  if (value === '' || more === '') return value + more
-  let start = from
-  while (isBlank(text.charCodeAt(start))) start++
-  return value + text.slice(from, start) + more
+/** A value over several lines without their ends: the blanks around them stay (RFC 9112 §5.2, Envoy). */
+function unfold(text: string, from: number, to: number): string {
+  const value = text.slice(from, to).replaceAll(/\r?\n/g, '')
+  return trim(value, 0, value.length)
 }
 
 /** Without white space (and stray CR) around; a bare CR inside becomes a space (RFC 9112 §2.2). */
