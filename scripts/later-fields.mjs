@@ -81,6 +81,9 @@ export const LATER_FIELDS = {
       'repeated config.route.v3.RateLimit rate_limits = 17;',
     ],
   ],
+  'envoy/extensions/filters/http/header_to_metadata/v3/header_to_metadata.proto': [
+    ['message Config {', 'string stat_prefix = 3;'],
+  ],
   'envoy/extensions/filters/http/stateful_session/v3/stateful_session.proto': [
     ['message StatefulSession {', 'string stat_prefix = 3;'],
     ['message StatefulSession {', 'uint32 status_on_strict_destination_not_found = 4;'],

@@ -11,6 +11,7 @@ import {
 } from 'node:zlib'
 import { describeBeside } from './harness/beside.ts'
 import type { Scenario } from './harness/play.ts'
+import { joinChunks } from './harness/responses.ts'
 
 const extension = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
 const library = (kind: 'gzip' | 'brotli' | 'zstd', side: 'compressor' | 'decompressor', more: object = {}): object => ({
@@ -245,35 +246,6 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-/** Chunks are joined and codings undone. */
-function told(received: string): string {
-  let out = ''
-  let rest = received
-  while (rest !== '') {
-    const end = rest.indexOf('\r\n\r\n') + 4
-    const head = rest.slice(0, end)
-    rest = rest.slice(end)
-    let body = ''
-    if (head.includes('transfer-encoding: chunked')) {
-      for (;;) {
-        const line = rest.indexOf('\r\n')
-        const size = Number.parseInt(rest.slice(0, line), 16)
-        if (!(size > 0)) break
-        body += rest.slice(line + 2, line + 2 + size)
-        rest = rest.slice(line + 4 + size)
-      }
-      const last = rest.indexOf('\r\n\r\n') + 4
-      out += head + decoded(head, body) + rest.slice(0, last)
-      rest = rest.slice(last)
-      continue
-    }
-    const length = Number(/content-length: (\d+)/.exec(head)?.[1] ?? 0)
-    out += head + rest.slice(0, length)
-    rest = rest.slice(length)
-  }
-  return out
-}
-
 function decoded(head: string, body: string): string {
   const bytes = Buffer.from(body, 'latin1')
   const coding = /content-encoding: (.*)\r/.exec(head)?.[1]
@@ -284,6 +256,6 @@ function decoded(head: string, body: string): string {
 
 describeBeside('compression', SCENARIOS, {
   counted: (i) => new RegExp(`^http\\.s${i}\\.(decompressor\\.|compressor\\.(?!.*total_compressed_bytes))`),
-  told,
+  told: (received) => joinChunks(received, decoded),
   logged: (line) => ({ ...(line as object), sent: undefined }),
 })

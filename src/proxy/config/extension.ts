@@ -101,6 +101,8 @@ export interface ListenerFacts {
 export interface DrainState {
   /** True when the next response should close its connection. */
   drainClose(): boolean
+  /** /healthcheck/fail was called. */
+  readonly healthCheckFailed: boolean
 }
 
 /** Layered runtime (envoy-contract §21). */

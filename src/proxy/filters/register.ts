@@ -5,6 +5,7 @@ import { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ListenerFilterExtension } from '../network/listener-filters.ts'
 import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
+import { bandwidthLimitFilter } from './http/bandwidth-limit/config.ts'
 import { bufferFilter } from './http/buffer/config.ts'
 import { compressorFilter } from './http/compressor/config.ts'
 import { corsFilter } from './http/cors/config.ts'
@@ -13,9 +14,12 @@ import { decompressorFilter } from './http/decompressor/config.ts'
 import { dynamicForwardProxyFilter } from './http/dynamic-forward-proxy/config.ts'
 import { extAuthzFilter } from './http/ext-authz/config.ts'
 import { faultFilter } from './http/fault/config.ts'
+import { grpcHttp1BridgeFilter } from './http/grpc-http1-bridge/config.ts'
 import { grpcStatsFilter } from './http/grpc-stats/config.ts'
 import { grpcWebFilter } from './http/grpc-web/config.ts'
 import { headerMutationFilter } from './http/header-mutation/config.ts'
+import { headerToMetadataFilter } from './http/header-to-metadata/config.ts'
+import { healthCheckFilter } from './http/health-check/config.ts'
 import { alpnFilter } from './http/istio-alpn/config.ts'
 import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts'
 import { istioStatsFilter } from './http/istio-stats/filter.ts'
@@ -24,6 +28,7 @@ import { localRateLimitFilter } from './http/local-ratelimit/config.ts'
 import { rateLimitFilter } from './http/ratelimit/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
+import { setFilterStateFilter } from './http/set-filter-state/config.ts'
 import { statefulSessionFilter } from './http/stateful-session/config.ts'
 import { httpInspector } from './listener/http-inspector/filter.ts'
 import { originalDst } from './listener/original-dst/filter.ts'
@@ -92,6 +97,11 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   statefulSessionFilter,
   compressorFilter,
   decompressorFilter,
+  headerToMetadataFilter,
+  setFilterStateFilter,
+  bandwidthLimitFilter,
+  healthCheckFilter,
+  grpcHttp1BridgeFilter,
 ]
 
 let registry: ExtensionRegistry | undefined

@@ -58,6 +58,10 @@ export class ChainDrain implements DrainState {
     if (this.startedMs < 0) this.startedMs = performance.now()
   }
 
+  get healthCheckFailed(): boolean {
+    return this.server.healthCheckFailed
+  }
+
   drainClose(): boolean {
     if (this.followsHealth && this.server.healthCheckFailed) return true
     return this.server.isTime(this.startedMs) || this.server.drainClose(this.inbound)

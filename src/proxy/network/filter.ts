@@ -35,15 +35,19 @@ export interface NetworkFilter {
 export class FilterState {
   private readonly parent: FilterState | null
   private objects: Map<string, unknown> | null = null
+  private readOnly: Set<string> | null = null
   constructor(parent: FilterState | null = null) {
     this.parent = parent
   }
   get(key: string): unknown {
     return this.objects?.get(key) ?? this.parent?.get(key)
   }
-  set(key: string, value: unknown): void {
+  /** `readOnly`: nobody may set it again. What is read-only already stays as it is. */
+  set(key: string, value: unknown, readOnly = false): void {
+    if (this.readOnly?.has(key)) return
     this.objects ??= new Map()
     this.objects.set(key, value)
+    if (readOnly) this.readOnly = (this.readOnly ?? new Set()).add(key)
   }
   entries(): Iterable<[string, unknown]> {
     return this.objects ?? []

@@ -84,7 +84,7 @@ export class DataPlaneWorker {
         const extension = registry.get('http_filter', parsed.typeUrl) as unknown as HttpFilterExtension
         return extension.create(parsed.config, this, statPrefix)
       },
-      drain: { drainClose: () => false },
+      drain: { drainClose: () => false, healthCheckFailed: false },
       overload,
       listener: null,
     }

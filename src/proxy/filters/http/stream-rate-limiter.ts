@@ -7,10 +7,18 @@ import type { BodySink } from './body-sink.ts'
 /** How often what has waited may go on, unless configured (Envoy's StreamRateLimiter). */
 export const DEFAULT_FILL_INTERVAL_MS = 50
 
-/** Tokens of one stream: a twentieth of a second's worth at first, so that nothing comes as a burst. */
-export function tokensFor(kibPerSecond: number): TokenBucket {
+/** Tokens of one interval at first, so that nothing comes as a burst. */
+export function tokensFor(kibPerSecond: number, fillIntervalMs = DEFAULT_FILL_INTERVAL_MS): TokenBucket {
   const perSecond = kibPerSecond * 1024
-  return new TokenBucket(perSecond, perSecond, 1000, now(), (perSecond * DEFAULT_FILL_INTERVAL_MS) / 1000)
+  return new TokenBucket(perSecond, perSecond, 1000, now(), (perSecond * fillIntervalMs) / 1000)
+}
+
+/** Who wants to know how a body gets on. */
+export interface LimiterWatch {
+  /** So many bytes go on; `waiting`: there are more, without tokens. */
+  onAllowed(bytes: number, waiting: boolean): void
+  /** Before the end goes on; true when it has added trailers. */
+  onEnd(): boolean
 }
 
 export class StreamRateLimiter {
@@ -18,6 +26,7 @@ export class StreamRateLimiter {
   private readonly tokens: TokenBucket
   private readonly fillIntervalMs: number
   private readonly bufferLimit: number
+  private readonly watch: LimiterWatch | null
   private waiting: Buffer[] = []
   private waitingBytes = 0
   private paused = false
@@ -26,11 +35,18 @@ export class StreamRateLimiter {
   private timer: NodeJS.Timeout | null = null
 
   /** `bufferLimit`: bytes that may wait before the sender is paused. */
-  constructor(stream: BodySink, tokens: TokenBucket, fillIntervalMs: number, bufferLimit: number) {
+  constructor(
+    stream: BodySink,
+    tokens: TokenBucket,
+    fillIntervalMs: number,
+    bufferLimit: number,
+    watch: LimiterWatch | null = null,
+  ) {
     this.stream = stream
     this.tokens = tokens
     this.fillIntervalMs = fillIntervalMs
     this.bufferLimit = bufferLimit
+    this.watch = watch
   }
 
   write(chunk: Buffer, endStream: boolean): void {
@@ -66,9 +82,12 @@ export class StreamRateLimiter {
       this.paused = false
       this.stream.pause(false)
     }
-    const end = this.sawEnd && !rest && !this.sawTrailers
+    this.watch?.onAllowed(chunk.length, rest)
+    const over = this.sawEnd && !rest
+    const trailers = (over && this.watch?.onEnd()) || this.sawTrailers
+    const end = over && !trailers
     if (chunk.length > 0 || end) this.stream.passOn(chunk, end)
-    if (!rest && this.sawTrailers) this.stream.passOnTrailers()
+    if (!rest && trailers) this.stream.passOnTrailers()
   }
 
   private take(bytes: number): Buffer {

@@ -61,7 +61,7 @@ export class FilterHarness {
       runtime: NO_RUNTIME,
       createAccessLog: () => ({ log() {} }),
       createHttpFilter: () => () => {},
-      drain: { drainClose: () => false },
+      drain: { drainClose: () => false, healthCheckFailed: false },
       listener: null,
       ...more,
     }

@@ -329,7 +329,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       manager.onResponseHeaders()
       if (info.protocol !== Protocol.Http2) this.sayPersistence(headers)
     }
-    stats.countStatus(headers.status)
+    if (!info.isHealthCheck) stats.countStatus(headers.status)
     this.encoder.encodeHeaders(headers, endStream)
     if (accepted && config.accessLogOnTunnel) this.log('DownstreamTunnelSuccessfullyEstablished')
     if (endStream) this.onResponseEnd()
@@ -524,6 +524,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.chain.destroy()
     shared.stats.rqTime.record(info.end - info.start)
     info.span?.finish(this)
+    if (info.isHealthCheck) shared.tracingStats.healthCheck.inc()
     this.log('DownstreamEnd')
     manager.onStreamEnd(this)
   }

@@ -151,7 +151,7 @@ class Bench {
       createHttpFilter: () => (callbacks) => {
         for (const filter of chain) callbacks.addStreamFilter(filter)
       },
-      drain: { drainClose: () => false },
+      drain: { drainClose: () => false, healthCheckFailed: false },
       listener: null,
     }
     const config = parseHttpConnectionManager(message, createParseContext(registerExtensions()))

@@ -39,6 +39,7 @@ export class SharedState {
   readonly clusters: ClusterManager
   readonly runtime: RuntimeSnapshot
   readonly drain: DrainState
+  readonly tracingStats: TracingStats
   readonly tracing: HcmTracing | null
   readonly overload: OverloadState | null
   readonly accessLogs: readonly AccessLog[]
@@ -73,8 +74,8 @@ export class SharedState {
     this.clusters = context.clusters
     this.runtime = context.runtime
     this.drain = context.drain
-    const tracingStats = new TracingStats(context.stats.scope(prefix))
-    this.tracing = config.tracing && new HcmTracing(config.tracing, config, tracingStats, context)
+    this.tracingStats = new TracingStats(context.stats.scope(prefix))
+    this.tracing = config.tracing && new HcmTracing(config.tracing, config, this.tracingStats, context)
     this.overload = context.overload ?? null
     this.accessLogs = config.accessLogs.map((log) => context.createAccessLog(log))
     this.localReplies = compileLocalReplies(config.localReply, context.runtime)
