@@ -2,11 +2,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from '../base/logger.ts'
 import type { KubeObject, MemoryStore } from '../cluster/index.ts'
-import { parseMeshConfig } from '../config/index.ts'
 import { type GatewayWorkload, startPilot } from '../pilot/index.ts'
 import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
 import { NODE_IP } from './addresses.ts'
-import { DEMO_MESH_CONFIG } from './system-objects.ts'
+import { isMeshConfigMap, type MeshSettings, parseMeshSettings } from './mesh-settings.ts'
+import { DEMO_SETTINGS } from './system-objects.ts'
 
 /** The key that signs service-account tokens; kept in `dir`, so that tokens outlive a restart of the mesh. */
 export function loadTokens(dir: string): ServiceAccountTokens {
@@ -65,14 +65,14 @@ const SERVER_NAMES = [
 /** Starts the certificate authority and pilot on the node's address. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<{ rootPem: string }> {
   const { store, tokens, log } = options
-  const mesh = parseMeshConfig(DEMO_MESH_CONFIG)
-  if (!mesh.ok) throw new Error(`mesh config: ${mesh.problems[0]!.path} ${mesh.problems[0]!.message}`)
-  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: mesh.value.trustDomain })
-  await startPilot({
+  const { mesh, networks } = settingsOf(DEMO_SETTINGS)
+  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: mesh.trustDomain })
+  const pilot = await startPilot({
     store,
     writeStatuses: (updates) => store.putStatuses(updates),
     deployGateways: options.deployGateways,
-    meshConfig: mesh.value,
+    meshConfig: mesh,
+    meshNetworks: networks,
     log,
     grpcAddr: `${NODE_IP}:15010`,
     secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: SERVER_NAMES },
@@ -81,5 +81,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<{
     monitoringAddr: `${NODE_IP}:15014`,
     ctrlzAddr: `${NODE_IP}:9876`,
   })
+  store.watch((events) => {
+    const event = events.findLast(({ object }) => isMeshConfigMap(object))
+    if (!event) return
+    const settings = settingsOf(event.type === 'deleted' ? DEMO_SETTINGS : event.object)
+    pilot.setMesh(settings.mesh, settings.networks)
+  })
   return { rootPem: ca.rootPem }
+}
+
+/** Settings that were checked when they were applied. */
+function settingsOf(object: KubeObject): MeshSettings {
+  const parsed = parseMeshSettings(object)
+  if (!parsed.ok) throw new Error(`mesh settings: ${parsed.problems[0]!.path} ${parsed.problems[0]!.message}`)
+  return parsed.value
 }

@@ -2,6 +2,7 @@
 import { parse } from 'yaml'
 import type { Store } from '../cluster/index.ts'
 import { type ProxyConfigResource, parseResource } from '../config/index.ts'
+import { MESH_CONFIG_MAP, parseMeshSettings } from './mesh-settings.ts'
 import type { EnvVar, Pod } from './pod-types.ts'
 
 const KIND = 'ProxyConfig.networking.istio.io'
@@ -9,18 +10,18 @@ const ROOT_NAMESPACE = 'istio-system'
 const ANNOTATION = 'proxy.istio.io/config'
 
 export interface EffectiveProxyConfig {
-  /** For the agent's PROXY_CONFIG: what differs from the mesh's. */
+  /** For the agent's PROXY_CONFIG: what differs from Istio's defaults. */
   readonly text: string
   /** environmentVariables, as variables of the proxy's container. */
   readonly environment: readonly EnvVar[]
 }
 
 /**
- * The root namespace's general resource, the pod's namespace's, the annotation, the resource that selects the pod: the
+ * The mesh's `defaultConfig`, the root namespace's general resource, the pod's namespace's, the annotation, the resource that selects the pod: the
  * later wins, field by field; maps add up. Of several resources of one kind the oldest counts. An annotation that cannot be
  * read is passed on as it is, so that the agent says what is wrong with it.
  */
-export function effectiveProxyConfig(store: Pick<Store, 'list'>, { metadata }: Pod): EffectiveProxyConfig {
+export function effectiveProxyConfig(store: Pick<Store, 'get' | 'list'>, { metadata }: Pod): EffectiveProxyConfig {
   const { namespace = 'default', labels = {}, annotations = {} } = metadata
   const own = annotations[ANNOTATION]
   const resources = (name: string): ProxyConfigResource[] =>
@@ -30,6 +31,7 @@ export function effectiveProxyConfig(store: Pick<Store, 'list'>, { metadata }: P
     })
   const mine = sorted(resources(namespace))
   const layers: (Layer | null)[] = [
+    meshDefaults(store),
     namespace === ROOT_NAMESPACE ? null : layerOf(sorted(resources(ROOT_NAMESPACE)).find(isGeneral)),
     layerOf(mine.find(isGeneral)),
   ]
@@ -50,6 +52,12 @@ export function effectiveProxyConfig(store: Pick<Store, 'list'>, { metadata }: P
 }
 
 type Layer = Readonly<Record<string, unknown>>
+
+function meshDefaults(store: Pick<Store, 'get'>): Layer | null {
+  const object = store.get('ConfigMap', MESH_CONFIG_MAP.namespace, MESH_CONFIG_MAP.name)
+  const settings = object && parseMeshSettings(object)
+  return settings?.ok ? settings.value.defaultConfig : null
+}
 
 function sorted(list: ProxyConfigResource[]): ProxyConfigResource[] {
   return list.sort(

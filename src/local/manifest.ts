@@ -10,6 +10,7 @@ import {
 } from '../config/index.ts'
 import { untranslated } from '../pilot/index.ts'
 import { parseKubernetesObject } from './kubernetes-schema.ts'
+import { isMeshConfigMap, meshSettingsProblems } from './mesh-settings.ts'
 
 /** A problem with its place in a file, ready to print as `file:line: message`. */
 export interface ManifestProblem {
@@ -85,7 +86,11 @@ function validate(content: unknown, origin: Origin) {
     const parsed = parseIngress(content, origin)
     return parsed.ok ? parsed.value.warnings : parsed.problems
   }
-  if (!isIstioApiVersion(apiVersion)) return parseKubernetesObject(content)
+  if (!isIstioApiVersion(apiVersion)) {
+    const problems = parseKubernetesObject(content)
+    if (problems.length > 0 || !isMeshConfigMap(content as KubeObject)) return problems
+    return meshSettingsProblems(content as KubeObject)
+  }
   const parsed = parseResource(content, origin)
   return parsed.ok ? [...parsed.value.warnings, ...untranslated(parsed.value)] : parsed.problems
 }

@@ -4,12 +4,21 @@ import type { KubeObject } from '../cluster/index.ts'
 import { DNS_VIP, NODE_IP, NODE_NAME } from './addresses.ts'
 import { PROXY_IMAGE } from './images.ts'
 import { PROXY_MOUNTS, PROXY_VOLUMES } from './inject.ts'
+import { MESH_CONFIG_MAP } from './mesh-settings.ts'
 
-/** Mesh settings of Istio's demo profile, laid over the defaults. */
-export const DEMO_MESH_CONFIG = {
-  accessLogFile: '/dev/stdout',
-  // As the installation charts have it: istio_requests_total and its kin without a Telemetry resource.
-  defaultProviders: { metrics: ['prometheus'] },
+/** Mesh settings of Istio's demo profile. `defaultProviders` is why there are metrics without a Telemetry resource. */
+const DEMO_MESH_CONFIG = `accessLogFile: /dev/stdout
+defaultProviders:
+  metrics:
+  - prometheus
+`
+
+/** The mesh settings of a mesh that nobody gave others. */
+export const DEMO_SETTINGS: KubeObject = {
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { ...MESH_CONFIG_MAP },
+  data: { mesh: DEMO_MESH_CONFIG, meshNetworks: 'networks: {}' },
 }
 
 interface SystemPort {
@@ -54,6 +63,7 @@ export function systemObjects(): KubeObject[] {
       kind: 'Namespace',
       metadata: { name },
     })),
+    DEMO_SETTINGS,
     ...controlPlaneService('kube-system', 'kube-dns', DNS_PORTS, { 'k8s-app': 'kube-dns' }, DNS_VIP),
     ...controlPlaneService('istio-system', 'istiod', ISTIOD_PORTS, { app: 'istiod', istio: 'pilot' }),
     ...ingressGateway(),

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { create } from '@bufbuild/protobuf'
 import { Client, credentials } from '@grpc/grpc-js'
 import { NodeSchema } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import { createLogger } from '../base/logger.ts'
 import { MemoryStore } from '../cluster/index.ts'
-import { defaultMeshConfig } from '../config/index.ts'
+import { defaultMeshConfig, parseMeshConfig } from '../config/index.ts'
 import { ADS_CHANNEL_OPTIONS, AdsClient } from '../xds/client.ts'
 import { until } from '../xds/testing.ts'
 import { CDS_TYPE, EDS_TYPE } from '../xds/type-urls.ts'
@@ -150,3 +151,18 @@ for (const mode of ['delta', 'sotw'] as const) {
     )
   })
 }
+
+test('other mesh settings take effect at once, also those about which namespaces count', async (t) => {
+  const { pilot, get } = await start(t, serviceYaml('web'))
+  const services = async () => ((await (await get('/debug/registryz')).json()) as unknown[]).length
+  const become = async (count: number) => {
+    while ((await services()) !== count) await setImmediate()
+  }
+  assert.equal(await services(), 1)
+  const other = parseMeshConfig({ discoverySelectors: [{ matchLabels: { mesh: 'in' } }] })
+  assert.ok(other.ok)
+  pilot.setMesh(other.value)
+  await become(0)
+  pilot.setMesh(defaultMeshConfig())
+  await become(1)
+})

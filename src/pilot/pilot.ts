@@ -17,7 +17,7 @@ import {
   type TokenVerifier,
 } from '../security/index.ts'
 import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
-import { KeySetFetcher } from './authorization/key-sets.ts'
+import { KeySetFetcher, type KeySetMap } from './authorization/key-sets.ts'
 import { AutoRegistration } from './auto-registration.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
 import { SCOPES, serveScopes } from './debug/scopes.ts'
@@ -102,6 +102,11 @@ export interface Pilot {
     readonly webhooks?: string
     readonly ctrlz?: string
   }
+  /**
+   * Takes other mesh settings; every proxy is given what follows from them. The trust domain stays as it was for who
+   * may connect: certificates of another one need another authority.
+   */
+  setMesh(meshConfig: MeshConfig, meshNetworks?: MeshNetworks): void
   /** Ends all streams and ports. */
   stop(): Promise<void>
 }
@@ -132,15 +137,18 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   }
   registerSnapshotMetrics(metrics.registry, { store, pushContext: () => discovery.pushContext, caches })
   const status = new ProblemLog(scoped('model'), metrics)
-  for (const { path, message } of untranslatedMesh(options.meshConfig)) log.warn({ path }, `MeshConfig: ${message}`)
-  const state = new DiscoveryState({
-    mesh: options.meshConfig,
-    meshNetworks: options.meshNetworks,
-    domain: options.domain ?? 'cluster.local',
-    clusterId: options.clusterId ?? 'Kubernetes',
-    report: status.report,
-    untranslated,
-  })
+  const newState = (mesh: MeshConfig, meshNetworks: MeshNetworks | undefined): DiscoveryState => {
+    for (const { path, message } of untranslatedMesh(mesh)) log.warn({ path }, `MeshConfig: ${message}`)
+    return new DiscoveryState({
+      mesh,
+      meshNetworks,
+      domain: options.domain ?? 'cluster.local',
+      clusterId: options.clusterId ?? 'Kubernetes',
+      report: status.report,
+      untranslated,
+    })
+  }
+  let state = newState(options.meshConfig, options.meshNetworks)
   let sinceMs = 0
   let forced = false
   const flush = (): void => {
@@ -177,7 +185,9 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     for (const event of events) metrics.stored(event)
     if (state.apply(events, store)) changed()
   })
+  let fetchedKeys: KeySetMap = new Map()
   const keySets = new KeySetFetcher(log, (fetched) => {
+    fetchedKeys = fetched
     state.setKeySets(fetched)
     changed()
   })
@@ -185,6 +195,14 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     state.setGatewayAddresses(addresses)
     changed()
   })
+  const setMesh = (mesh: MeshConfig, networks: MeshNetworks | undefined): void => {
+    // Mesh settings decide about nearly everything, from which namespaces count to every listener: all is built anew.
+    state = newState(mesh, networks)
+    state.setKeySets(fetchedKeys)
+    state.load(store)
+    gateways.follow(state.gatewayHosts())
+    changed()
+  }
   state.load(store)
   const initial = state.commit()
   keySets.follow(initial.push.requestAuthentications)
@@ -241,7 +259,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     const ctrlz = options.ctrlzAddr === undefined ? undefined : await serveScopes(options.ctrlzAddr, scopes)
     if (ctrlz) closing.push(() => ctrlz.close())
     const addresses = { grpc, secureGrpc, http: http?.address, monitoring: monitoring?.address }
-    return { addresses: { ...addresses, webhooks: webhooks?.address, ctrlz: ctrlz?.address }, stop }
+    return { addresses: { ...addresses, webhooks: webhooks?.address, ctrlz: ctrlz?.address }, setMesh, stop }
   } catch (error) {
     await stop()
     throw error

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readManifests } from './manifest.ts'
+
+const configMap = (mesh: string, namespace = 'istio-system') =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: ${namespace}}\ndata:\n  mesh: ${JSON.stringify(mesh)}\n`
+
+const said = (text: string) =>
+  readManifests('mesh.yaml', text).problems.map(({ line, level, message }) => `${line} ${level} ${message}`)
+
+test('mesh settings are checked as MeshConfig, at the line of their text', () => {
+  assert.deepEqual(said(configMap('accessLogFile: /dev/stdout')), [])
+  assert.deepEqual(said(configMap('acessLogFile: x')), [
+    '5 error ConfigMap istio: data.mesh: acessLogFile: unknown field (did you mean accessLogFile?)',
+  ])
+  assert.match(said(configMap('a: [')).join(), /^5 error ConfigMap istio: data\.mesh: line 1: invalid YAML: /)
+  assert.match(said(configMap('trustDomain: other.example')).join(), /trustDomain: the mesh's certificate authority/)
+})
+
+test('what of them has no effect is said', () => {
+  assert.match(said(configMap('verifyCertificateAtClient: true')).join(), /5 warning .*verifyCertificateAtClient/)
+})
+
+test('other ConfigMaps of that name are anything', () => {
+  assert.deepEqual(said(configMap('anything', 'default')), [])
+})
