@@ -3,7 +3,7 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readlinkSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { BRIDGE, NODE_IP, SERVICE_CIDR } from './addresses.ts'
+import { BRIDGE, CLUSTER_DOMAIN, NODE_IP, SERVICE_CIDR } from './addresses.ts'
 import { run } from './run.ts'
 
 /** The installation this code runs from. */
@@ -55,6 +55,7 @@ async function setUpMounts({ cacheDir, keepVisible, envoyBinary }: NodeSetupOpti
     mkdirSync(dirname(resolvConf), { recursive: true })
     writeFileSync(resolvConf, '')
   }
+  await useClusterDns()
   await bindHeld(PACKAGE_ROOT, NODE_PATHS.package)
   await bindHeld(cacheDir, NODE_PATHS.cache)
   // Node keeps one compile cache a user in there; every pod's user makes its own.
@@ -70,6 +71,15 @@ async function setUpMounts({ cacheDir, keepVisible, envoyBinary }: NodeSetupOpti
     await bindHeld(path, path)
   }
   for (const { fd } of held) closeSync(fd)
+}
+
+/** The control plane, too, finds Services by name: it asks for JSON Web Key Sets, for one. */
+async function useClusterDns(): Promise<void> {
+  if (!existsSync('/etc/resolv.conf')) return
+  const file = join(NODE_PATHS.base, 'resolv.conf')
+  const search = ['istio-system.svc', 'svc', ''].map((name) => (name ? `${name}.${CLUSTER_DOMAIN}` : CLUSTER_DOMAIN))
+  writeFileSync(file, `search ${search.join(' ')}\nnameserver ${NODE_IP}\noptions ndots:5\n`)
+  await run('mount', ['--bind', file, '/etc/resolv.conf'])
 }
 
 /** Binds an open file or directory: works although its path may be shadowed by now (hence no canonical path). */

@@ -1,7 +1,7 @@
 // What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
 import type { Problem } from '../base/errors.ts'
 import type { AnyResource, IstioKind, MeshConfig } from '../config/index.ts'
-import { unenforcedPolicy, unenforcedTargets } from './authorization/unenforced.ts'
+import { unenforcedAuthentication, unenforcedPolicy } from './authorization/unenforced.ts'
 import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 const NOT_OURS = 'Envoy runs the extension, proxies of Outrigger leave it out'
@@ -31,7 +31,7 @@ export function untranslated(resource: AnyResource): Problem[] {
   if (resource.kind === 'EnvoyFilter') return [...compileEnvoyFilter(resource).problems]
   if (whole) return [{ path: '', message: whole, level: 'warning' }]
   if (resource.kind === 'AuthorizationPolicy') return unenforcedPolicy(resource)
-  if (resource.kind === 'RequestAuthentication') return unenforcedTargets(resource.spec)
+  if (resource.kind === 'RequestAuthentication') return unenforcedAuthentication(resource)
   return warnings(fieldsOf(resource))
 }
 

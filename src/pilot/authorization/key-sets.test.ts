@@ -20,6 +20,8 @@ before(async () => {
 })
 after(() => server.close())
 
+const keySet = (kid: string) => JSON.stringify({ keys: [{ kty: 'oct', k: 'c2VjcmV0', kid }] })
+
 function policy(...rules: object[]): RequestAuthentication {
   return {
     kind: 'RequestAuthentication',
@@ -41,24 +43,26 @@ async function fetched(...policies: RequestAuthentication[]): Promise<KeySetMap>
 }
 
 test('keys come from jwksUri', async () => {
-  answers.set('/keys', { body: '{"keys":[1]}' })
+  answers.set('/keys', { body: keySet('a') })
   const keySets = await fetched(policy({ issuer: 'a', jwksUri: `${base}/keys` }))
-  assert.equal(keySets.get(`${base}/keys`), '{"keys":[1]}')
+  assert.equal(keySets.get(`${base}/keys`), keySet('a'))
 })
 
 test('without jwksUri the discovery document of the issuer says where they are', async () => {
   answers.set('/issuer/.well-known/openid-configuration', { body: JSON.stringify({ jwks_uri: `${base}/found` }) })
-  answers.set('/found', { body: '{"keys":[2]}' })
+  answers.set('/found', { body: keySet('b') })
   const keySets = await fetched(policy({ issuer: `${base}/issuer/` }))
-  assert.equal(keySets.get(`${base}/issuer/.well-known/openid-configuration`), '{"keys":[2]}')
+  assert.equal(keySets.get(`${base}/issuer/.well-known/openid-configuration`), keySet('b'))
 })
 
 test('an answer that is no key set is refused; other sources are served all the same', async () => {
   answers.set('/bad', { body: '<html>' })
   answers.set('/refused', { status: 500, body: '{"keys":[]}' })
-  answers.set('/good', { body: '{"keys":[3]}' })
+  answers.set('/unusable', { body: '{"keys":[{"kty":"x"}]}' })
+  answers.set('/good', { body: keySet('c') })
   const keySets = await fetched(
     policy({ issuer: 'a', jwksUri: `${base}/bad` }, { issuer: 'b', jwksUri: `${base}/refused` }),
+    policy({ issuer: 'e', jwksUri: `${base}/unusable` }),
     policy({ issuer: 'c', jwksUri: `${base}/good` }, { issuer: 'd', jwks: '{"keys":[]}' }),
   )
   assert.deepEqual([...keySets.keys()], [`${base}/good`])

@@ -1,5 +1,6 @@
 // JWKS documents: fetched by the control plane, so that proxies get the keys inline and need no way out.
 import { errorText } from '../../base/errors.ts'
+import { parseKeySet } from '../../base/json-web-keys.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { JwtRule, RequestAuthentication } from '../../config/index.ts'
 
@@ -87,7 +88,7 @@ export class KeySetFetcher {
       nextMs = RETRY_MS
       if (!this.stopping.signal.aborted) {
         this.log.warn(
-          { url, reason: errorText(error) },
+          { url, reason: fetchFailure(error) },
           'JSON Web Key Set could not be fetched; trying again in a minute',
         )
       }
@@ -108,10 +109,17 @@ async function fetchKeySet(url: string, timeoutMs: number, stop: AbortSignal): P
   return checked(await fetchJson(keys, signal), keys)
 }
 
+/** A set without a key that proxies can use is refused here: they would refuse it, and with it every listener. */
 function checked(document: string, url: string): string {
-  const { keys } = JSON.parse(document) as { keys?: unknown }
-  if (!Array.isArray(keys)) throw new Error(`${url} is not a JSON Web Key Set`)
+  const keys = parseKeySet(document)
+  if (typeof keys === 'string') throw new Error(`${url}: ${keys}`)
   return document
+}
+
+/** fetch says "fetch failed" of everything; why stands behind it. */
+function fetchFailure(error: unknown): string {
+  const { cause } = error as { cause?: unknown }
+  return cause instanceof Error ? `${errorText(error)}: ${cause.message}` : errorText(error)
 }
 
 async function fetchJson(url: string, signal: AbortSignal): Promise<string> {

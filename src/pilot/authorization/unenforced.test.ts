@@ -32,7 +32,12 @@ test('conditions on metadata that none of our filters writes are refused', () =>
   assert.deepEqual(said(policy('AuthorizationPolicy', rules('experimental.envoy.filters.network.mysql_proxy[db]'))), [
     ['spec.rules[0].when[0].key', 'error'],
   ])
-  assert.deepEqual(said(policy('AuthorizationPolicy', rules('experimental.envoy.filters.http.jwt_authn[payload]'))), [])
+  for (const key of ['http.jwt_authn[payload]', 'http.jwt_authn[payload][sub]', 'http.ext_authz[a][b]']) {
+    assert.deepEqual(said(policy('AuthorizationPolicy', rules(`experimental.envoy.filters.${key}`))), [
+      ['spec.rules[0].when[0].key', 'error'],
+    ])
+  }
+  assert.deepEqual(said(policy('AuthorizationPolicy', rules('experimental.envoy.filters.http.ext_authz[a]'))), [])
   assert.deepEqual(said(policy('AuthorizationPolicy', rules('request.headers[x-a]'))), [])
 })
 
@@ -61,4 +66,11 @@ test('a proxy that cannot ask about TCP connections denies those that a CUSTOM p
     authorizationNetworkFilters(push.authorizationPolicies, push, asks).custom.map((filter) => filter.name)
   assert.deepEqual(names(true), ['envoy.filters.network.rbac', 'envoy.filters.network.ext_authz'])
   assert.deepEqual(names(false), ['envoy.filters.network.rbac'])
+})
+
+test('key sets that every proxy would refuse, and with them whole listeners, are refused', () => {
+  const rule = (jwks: string) => said(policy('RequestAuthentication', `{jwtRules: [{issuer: a, jwks: '${jwks}'}]}`))
+  for (const jwks of ['{"keys":[]}', '{"keys":[{"kty":"EC","crv":"secp256k1"}]}', '{"keys":[{"kty":"oct","k":""}]}'])
+    assert.deepEqual(rule(jwks), [['spec.jwtRules[0].jwks', 'error']])
+  assert.deepEqual(rule('{"keys":[{"kty":"x"},{"kty":"oct","k":"c2VjcmV0"}]}'), [])
 })

@@ -26,7 +26,8 @@ export interface Verified {
 
 export type Verdict =
   | { readonly kind: 'ok'; readonly verified: readonly Verified[] }
-  | { readonly kind: 'denied'; readonly status: JwtStatus; readonly provider: Provider | null }
+  /** `status`: a {@link JwtStatus}, or what is wrong with the keys. */
+  | { readonly kind: 'denied'; readonly status: string; readonly provider: Provider | null }
   | { readonly kind: 'pending' }
 
 const PENDING: Verdict = { kind: 'pending' }
@@ -139,7 +140,7 @@ export class Authenticator {
 
   private verify(provider: Provider, jwt: Jwt, found: FoundToken, audiences: readonly string[] | null): Verdict {
     const { config, subject, cache } = provider
-    const denied = (status: JwtStatus): Verdict => ({ kind: 'denied', status, provider })
+    const denied = (status: string): Verdict => ({ kind: 'denied', status, provider })
     if (config.issuer !== '' && jwt.payload.iss !== config.issuer) return denied(JwtStatus.UnknownIssuer)
     if (subject !== null && !subject(typeof jwt.payload.sub === 'string' ? jwt.payload.sub : '')) {
       return denied(JwtStatus.SubjectNotAllowed)

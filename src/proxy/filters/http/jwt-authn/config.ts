@@ -11,6 +11,7 @@ import {
   PerRouteConfigSchema,
 } from '../../../../api/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.js'
 import { ConfigError } from '../../../../base/errors.ts'
+import { parseKeySet } from '../../../../base/json-web-keys.ts'
 import { readDataSource } from '../../../config/data-source.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
@@ -197,16 +198,11 @@ function parseProvider(name: string, provider: JwtProvider, context: ParseContex
   }
 }
 
-/** The text of a key set that can be read. */
+/** The text of a key set with a key that can be used. */
 function readKeySet(source: DataSource, path: string): string {
   const text = readDataSource(source, path).toString('utf8')
-  let keys: unknown
-  try {
-    keys = (JSON.parse(text) as { keys?: unknown } | null)?.keys
-  } catch (error) {
-    throw new ConfigError(path, 'Jwks is an invalid JSON', { cause: error })
-  }
-  if (!Array.isArray(keys) || keys.length === 0) throw new ConfigError(path, "Jwks doesn't have any valid public key")
+  const keys = parseKeySet(text)
+  if (typeof keys === 'string') throw new ConfigError(path, `invalid local jwks: ${keys}`)
   return text
 }
 

@@ -186,7 +186,7 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
     if (config.clearRouteCache) this.callbacks.clearRouteCache()
   }
 
-  private deny(status: JwtStatus, provider: Provider | null): void {
+  private deny(status: string, provider: Provider | null): void {
     const { shared } = this
     shared.denied.inc()
     const code = status === JwtStatus.AudienceNotAllowed ? 403 : 401
@@ -203,7 +203,7 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
     )
   }
 
-  private challenge(status: JwtStatus): string {
+  private challenge(status: string): string {
     const { scheme, authority, path } = this.headers!
     const realm = `${scheme}://${authority}${path}`.slice(0, MAX_REALM)
     return `Bearer realm="${realm}"${status === JwtStatus.Missing ? '' : ', error="invalid_token"'}`

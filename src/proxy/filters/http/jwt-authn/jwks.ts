@@ -1,6 +1,6 @@
 // Key sets (RFC 7517): parsed once, fetched and refreshed where they are remote.
 
-import { createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto'
+import { parseKeySet, type WebKey } from '../../../../base/json-web-keys.ts'
 import { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { ClusterManager } from '../../../upstream/cluster-manager.ts'
@@ -8,56 +8,18 @@ import { sendRequest } from '../../../upstream/http-client.ts'
 import type { RemoteJwksConfig } from './config.ts'
 import { JwtStatus } from './token.ts'
 
-export interface JwksKey {
-  readonly kid: string
-  readonly alg: string
-  readonly kty: string
-  readonly crv: string
-  readonly key: KeyObject
-}
-
-/** The usable keys of a set, or why there are none. */
-function parseJwks(text: string): readonly JwksKey[] | JwtStatus {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch {
-    return JwtStatus.JwksBadJson
-  }
-  const list = (parsed as { keys?: unknown } | null)?.keys
-  if (!Array.isArray(list)) return JwtStatus.JwksNoValidKeys
-  const keys = list.flatMap((one: unknown) => parseKey(one) ?? [])
-  return keys.length > 0 ? keys : JwtStatus.JwksNoValidKeys
-}
-
-function parseKey(value: unknown): JwksKey | null {
-  if (typeof value !== 'object' || value === null) return null
-  const jwk = value as JsonWebKey & { readonly kid?: unknown; readonly alg?: unknown }
-  try {
-    const key =
-      jwk.kty === 'oct'
-        ? createSecretKey(Buffer.from(jwk.k ?? '', 'base64url'))
-        : createPublicKey({ key: jwk, format: 'jwk' })
-    const text = (field: unknown): string => (typeof field === 'string' ? field : '')
-    return { kid: text(jwk.kid), alg: text(jwk.alg), kty: text(jwk.kty), crv: text(jwk.crv), key }
-  } catch {
-    // One unusable key does not spoil the others.
-    return null
-  }
-}
-
 /** A provider's keys, now or later. */
 export interface KeySource {
   /** null: not here yet; `onReady` is called, once, when that changes. */
-  keys(onReady: () => void): readonly JwksKey[] | JwtStatus | null
+  keys(onReady: () => void): readonly WebKey[] | string | null
 }
 
 export class LocalKeys implements KeySource {
-  private readonly parsed: readonly JwksKey[] | JwtStatus
+  private readonly parsed: readonly WebKey[] | string
   constructor(text: string) {
-    this.parsed = parseJwks(text)
+    this.parsed = parseKeySet(text)
   }
-  keys(): readonly JwksKey[] | JwtStatus {
+  keys(): readonly WebKey[] | string {
     return this.parsed
   }
 }
@@ -68,12 +30,12 @@ export class RemoteKeys implements KeySource {
   private readonly clusters: ClusterManager
   private readonly success: Counter
   private readonly failed: Counter
-  private parsed: readonly JwksKey[] | null = null
+  private parsed: readonly WebKey[] | null = null
   private expiresAt = 0
   private fetching = false
   private waiting: (() => void)[] = []
   /** How the last fetch ended. */
-  private last: readonly JwksKey[] | JwtStatus = JwtStatus.FetchFailed
+  private last: readonly WebKey[] | string = JwtStatus.FetchFailed
   /** True while those that waited for a fetch are told: they take its result, whatever it is. */
   private telling = false
 
@@ -85,7 +47,7 @@ export class RemoteKeys implements KeySource {
     if (config.refetchMs !== null) setImmediate(() => this.fetch())
   }
 
-  keys(onReady: () => void): readonly JwksKey[] | JwtStatus | null {
+  keys(onReady: () => void): readonly WebKey[] | string | null {
     if (this.parsed !== null && (Date.now() < this.expiresAt || this.config.refetchMs !== null)) return this.parsed
     if (this.telling) return this.last
     this.fetch()
@@ -106,14 +68,14 @@ export class RemoteKeys implements KeySource {
     headers.path = url ? url.pathname + url.search : '/'
     sendRequest(this.clusters.get(this.config.cluster), headers, null, this.config.timeoutMs, {
       onResponse: (response, body) => {
-        const parsed = response.status === 200 ? parseJwks(body.toString('utf8')) : JwtStatus.FetchFailed
+        const parsed = response.status === 200 ? parseKeySet(body.toString('utf8')) : JwtStatus.FetchFailed
         this.onFetched(parsed)
       },
       onFailure: () => this.onFetched(JwtStatus.FetchFailed),
     })
   }
 
-  private onFetched(result: readonly JwksKey[] | JwtStatus): void {
+  private onFetched(result: readonly WebKey[] | string): void {
     this.fetching = false
     const { refetchMs, cacheMs } = this.config
     if (typeof result === 'string') {

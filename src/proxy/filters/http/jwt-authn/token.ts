@@ -1,7 +1,7 @@
 // JSON Web Tokens (RFC 7519): taken apart, their times and audience judged, their signature checked. Texts are Envoy's.
 
 import { constants, createHmac, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
-import type { JwksKey } from './jwks.ts'
+import type { WebKey } from '../../../../base/json-web-keys.ts'
 
 /** Why a token is no good; the text of the answer. */
 export const JwtStatus = {
@@ -25,8 +25,6 @@ export const JwtStatus = {
   VerificationFails: 'Jwt verification fails',
   NoKey: "Jwks doesn't have key to match kid or alg from Jwt",
   FetchFailed: 'Jwks remote fetch is failed',
-  JwksBadJson: 'Jwks is an invalid JSON',
-  JwksNoValidKeys: "Jwks doesn't have any valid public key",
 } as const
 export type JwtStatus = (typeof JwtStatus)[keyof typeof JwtStatus]
 
@@ -141,7 +139,7 @@ export function audiencesOf(jwt: Jwt): readonly string[] {
 }
 
 /** null = signed by one of the keys. */
-export function checkSignature(jwt: Jwt, keys: readonly JwksKey[]): JwtStatus | null {
+export function checkSignature(jwt: Jwt, keys: readonly WebKey[]): JwtStatus | null {
   let candidate = false
   for (const key of keys) {
     if (jwt.kid !== '' && key.kid !== '' && key.kid !== jwt.kid) continue
