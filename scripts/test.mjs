@@ -1,5 +1,5 @@
 // Runs node:test over the unit tests beside the code, the fuzz tests and the whole-system tests.
-// usage: node scripts/test.mjs [unit|fuzz|system|interop|PATH...]   (default: unit, fuzz and system)
+// usage: node scripts/test.mjs [unit|fuzz|system|interop|tasks|PATH...]   (default: unit, fuzz and system)
 //   --seed N       interop and fuzz: other generated cases
 //   --count N      interop: requests of each differential run, edits of the configuration
 //   --minutes N    fuzz: runs that long instead of a fixed number of cases
@@ -26,7 +26,7 @@ if (count) Object.assign(env, { INTEROP_REQUESTS: count, INTEROP_EDITS: count })
 const fuzzFiles = globSync('test/fuzz/**/*.test.ts').length
 if (minutes) env.FUZZ_SECONDS = String(Math.round((Number(minutes) * 60) / fuzzFiles))
 // A long run is meant to be long.
-const timeoutMs = minutes ? Number(minutes) * 60_000 + 300_000 : count ? 3_600_000 : 300_000
+const timeoutMs = minutes ? Number(minutes) * 60_000 + 300_000 : count || args.includes('tasks') ? 3_600_000 : 300_000
 const flags = args.filter((a) => a.startsWith('-'))
 const words = args.filter((a) => !a.startsWith('-'))
 const sets = {
@@ -34,6 +34,7 @@ const sets = {
   system: ['test/system/**/*.test.ts'],
   interop: ['test/interop/**/*.test.ts'],
   fuzz: ['test/fuzz/**/*.test.ts'],
+  tasks: ['test/tasks/**/*.test.ts'],
 }
 const patterns =
   words.length === 0 ? [...sets.unit, ...sets.fuzz, ...sets.system] : words.flatMap((w) => sets[w] ?? [w])

@@ -147,9 +147,9 @@ export class ApiServer {
   private containerInfo(namespace: string, pod: string, container: string | undefined): ContainerInfo {
     const { worker, name } = this.findContainer(namespace, pod, container)
     const running = worker.find(name)!
-    const pid = running.process?.pid
-    if (pid === undefined) throw new UserError(`container ${name} of pod ${pod} is not running`)
-    return { container: name, pid, env: running.process!.env }
+    const { process } = running
+    if (process?.pid === undefined) throw new UserError(`container ${name} of pod ${pod} is not running`)
+    return { container: name, pid: process.pid, env: process.env, workingDir: process.workingDir }
   }
 
   private async streamLogs(request: LogRequest, response: http.ServerResponse): Promise<void> {

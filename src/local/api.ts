@@ -24,6 +24,8 @@ export interface ContainerInfo {
   /** Process id in the node's PID namespace. */
   readonly pid: number
   readonly env: Readonly<Record<string, string>>
+  /** Where commands start, as seen inside. */
+  readonly workingDir: string
 }
 
 export interface LogRequest {

@@ -39,10 +39,12 @@ export class ContainerProcess {
   readonly startedAt = new Date()
   readonly exited: Promise<ContainerExit>
   readonly env: Readonly<Record<string, string>>
+  readonly workingDir: string
   private readonly shell: ChildProcess
 
   constructor(spec: ContainerProcessSpec) {
     this.env = spec.env
+    this.workingDir = spec.workingDir
     mkdirSync(spec.containerDir, { recursive: true })
     mkdirSync(dirname(spec.logFile), { recursive: true })
     const lines = spec.mounts.map((m) => `${m.source}\t${m.target}\t${m.readOnly ? 'ro' : 'rw'}\n`)

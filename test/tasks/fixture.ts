@@ -34,13 +34,17 @@ export class Tasks {
   }
 
   /** Starts the mesh; `cleanup` runs what must be undone at the end. `keySet` is what the external host serves on /jwks. */
-  static async start(cleanup: { after(fn: () => void): void }, keySet: string): Promise<Tasks> {
+  static async start(
+    cleanup: { after(fn: () => void): void },
+    proxy: 'outrigger' | 'envoy',
+    keySet: string,
+  ): Promise<Tasks> {
     const mesh = await createMesh(() => '')
     cleanup.after(() => mesh.close())
     for (const name of ['bookinfo.yaml', 'bookinfo-gateway.yaml']) mesh.remove(name)
     const ca = new TestCa(cleanup)
     writeApplications(mesh, ca, keySet)
-    const { status, stderr } = mesh.up('--detach')
+    const { status, stderr } = mesh.up('--detach', '--proxy', proxy)
     if (status !== 0) throw new Error(stderr)
     return new Tasks(mesh, ca, new TestCa(cleanup))
   }

@@ -307,6 +307,22 @@ export function securityTasks(get: () => Tasks): void {
     })
   }
 
+  test('external authorization of TCP: who is named is asked about, by a proxy that can; by others denied', async () => {
+    const tasks = get()
+    const mesh =
+      'extensionProviders: [{name: asks, envoyExtAuthzGrpc: {service: ext-authz.legacy.svc.cluster.local, port: 9000}}]'
+    const custom = policy(
+      'ask',
+      'action: CUSTOM, provider: {name: asks}, rules: [{to: [{operation: {ports: ["9000"]}}]}]',
+    )
+    await tasks.withMesh(mesh, () =>
+      tasks.with(custom, async () => {
+        await until('denied', () => tasks.tcp('client', 'tcp-echo:9000') === '')
+        assert.match(tasks.tcp('client', 'tcp-echo:9001'), /hello/)
+      }),
+    )
+  })
+
   test('external authorization whose service is gone, or which nobody configured, refuses', async () => {
     const tasks = get()
     const mesh =

@@ -28,10 +28,10 @@ export function register(program: Command): void {
       const mesh = runningMesh(stateDir())
       if (!mesh) throw new UserError('no mesh is running here; start one with: outrigger up DIR')
       const request = { namespace: options.namespace, pod: pod.replace(/^pods?\//, ''), container: options.container }
-      const { pid, env } = await new LocalClient().call('container', request)
+      const { pid, env, workingDir } = await new LocalClient().call('container', request)
       // First into the node, whose process ids the container's is one of, then into the container.
       const intoNode = ['-t', String(mesh.nodePid), '--mount', '--pid', '--', 'nsenter']
-      const intoContainer = ['-t', String(pid), '--mount', '--pid', '--net', '--uts', '--wdns=/', '--']
+      const intoContainer = ['-t', String(pid), '--mount', '--pid', '--net', '--uts', `--wdns=${workingDir}`, '--']
       const user = options.user ?? '0'
       const asUser = user === '0' ? [] : ['setpriv', '--reuid', user, '--regid', user, '--clear-groups', '--']
       const child = spawn('nsenter', [...intoNode, ...intoContainer, ...asUser, ...command], {

@@ -1,6 +1,7 @@
 // Addresses and handshake results of one connection.
 
 import type { Address, ConnectionInfo, SslInfo, UpstreamSource } from './connection.ts'
+import type { FilterState } from './filter.ts'
 
 let lastId = 0
 let idStep = 1
@@ -42,6 +43,7 @@ export class SocketConnectionInfo implements ConnectionInfo {
   connectionTerminationDetails = ''
   downstreamTransportFailureReason = ''
   upstreamSource: UpstreamSource | null = null
+  filterState: FilterState | null = null
   /** Set by the transport socket once its handshake is done. */
   sslSource: SslSource | null = null
 

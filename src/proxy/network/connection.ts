@@ -1,6 +1,7 @@
 // A downstream or upstream connection as filters, codecs and pools see it; the socket is behind it.
 
 import type { DetectedClose } from './close.ts'
+import type { FilterState } from './filter.ts'
 
 /** An address as Envoy prints it: `ip:port`, `[v6]:port`, or a pipe path. */
 export interface Address {
@@ -87,6 +88,8 @@ export interface ConnectionInfo {
   downstreamTransportFailureReason: string
   /** original_src: where upstream connections for this one come from; absent or null = the system's choice. */
   upstreamSource?: UpstreamSource | null
+  /** Of a connection to a host: what the cluster's network filters found out. */
+  filterState?: FilterState | null
 }
 
 /** A local address that upstream connections take on, although it may not be this machine's. */

@@ -177,6 +177,23 @@ export class TestCa {
     return { cert: this.read(`${name}.pem`), key: this.read(`${name}.key`) }
   }
 
+  /** A list of the authority's certificates that are good no more, PEM. */
+  revoke(...certificates: TestCertificate[]): string {
+    const config = [
+      '[ca]\ndefault_ca=d',
+      '[d]\ndatabase=index.txt\nunique_subject=no\ndefault_md=sha256\ndefault_crl_days=30\n',
+    ]
+    writeFileSync(join(this.dir, 'ca.cnf'), config.join('\n'))
+    writeFileSync(join(this.dir, 'index.txt'), '')
+    const ca = ['ca', '-config', 'ca.cnf', '-cert', 'ca.pem', '-keyfile', 'ca.key']
+    for (const { cert } of certificates) {
+      writeFileSync(join(this.dir, 'revoked.pem'), cert)
+      this.openssl(...ca, '-revoke', 'revoked.pem')
+    }
+    this.openssl(...ca, '-gencrl', '-out', 'crl.pem')
+    return this.read('crl.pem')
+  }
+
   private openssl(...args: string[]): void {
     execFileSync('openssl', args, { cwd: this.dir, stdio: 'pipe' })
   }

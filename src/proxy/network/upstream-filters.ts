@@ -48,6 +48,7 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
     this.inner = inner
     inner.callbacks = this
     const filterState = new FilterState()
+    inner.info.filterState = filterState
     const dynamicMetadata: DynamicMetadata = {}
     for (let i = 0; i < factories.length; i++) {
       this.filters.push(factories[i]!(new UpstreamFilterCallbacks(this, inner, i, filterState, dynamicMetadata)))

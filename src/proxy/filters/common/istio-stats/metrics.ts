@@ -117,6 +117,14 @@ export class IstioMetrics {
       .set(1)
   }
 
+  /** Over HTTP a header tells of an upstream peer, over TCP the first bytes of the connection to it. */
+  private peerOf(info: StreamInfo): PeerMetadata | null {
+    const told = this.server
+      ? info.filterState.get(DOWNSTREAM_PEER)
+      : (info.filterState.get(UPSTREAM_PEER) ?? info.upstreamConnection?.filterState?.get(UPSTREAM_PEER))
+    return (told as PeerMetadata | undefined) ?? null
+  }
+
   private peerId(peer: PeerMetadata | null): number {
     if (peer === null) return 0
     let id = this.peerIds.get(peer)
@@ -130,8 +138,7 @@ export class IstioMetrics {
   /** The series of a report. */
   find(report: Report): Series {
     const { info, requestHeaders } = report
-    const peer =
-      (info.filterState.get(this.server ? DOWNSTREAM_PEER : UPSTREAM_PEER) as PeerMetadata | undefined) ?? null
+    const peer = this.peerOf(info)
     const ssl = this.server ? info.downstream.ssl() : null
     const upstreamSsl = this.server ? null : (info.upstreamConnection?.ssl() ?? null)
     const certificate = ssl ?? upstreamSsl

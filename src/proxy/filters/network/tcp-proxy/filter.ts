@@ -164,6 +164,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     info.upstreamLocalAddress = connection.info.localAddress.text
     info.upstreamRemoteAddress = connection.info.remoteAddress.text
     info.upstreamConnectionId = connection.id
+    info.upstreamConnection = connection.info
     info.upstreamConnectEnd = now()
     this.lastActivity = now()
     const { idleTimeoutMs, logOnConnected } = this.shared.config
@@ -294,6 +295,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     info.attemptCount = this.attempts
     info.upstreamCluster = name
     info.upstreamClusterStatName = cluster.statName
+    info.upstreamClusterMetadata = cluster.metadata
     if (info.upstreamConnectStart === 0) info.upstreamConnectStart = now()
     const context = this.loadBalancerContext(metadataMatch)
     const { tunneling } = shared
