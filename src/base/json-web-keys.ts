@@ -11,7 +11,7 @@ export interface WebKey {
 }
 
 /** What is wrong with a whole set; what is wrong with a key is a text of its own. */
-export const KeySetProblem = {
+const KeySetProblem = {
   BadJson: 'Jwks is an invalid JSON',
   NoKeysField: 'Jwks does not have [keys] field',
   NoValidKeys: "Jwks doesn't have any valid public key",

@@ -36,7 +36,7 @@ export function ingressTasks(get: () => Tasks): void {
     const tasks = get()
     return ['--cert', tasks.file(`${name}.pem`, cert), '--key', tasks.file(`${name}.key`, key)]
   }
-  const isHandshakeFailure = ({ status, exit }: Answer) => status === 0 && [35, 52, 55, 56].includes(exit)
+  const isHandshakeFailure = ({ status, exit }: Answer) => status === 0 && [16, 35, 52, 55, 56, 92].includes(exit)
 
   test('ingress: routes of the gateway by host and path, others are 404', async () => {
     const tasks = get()

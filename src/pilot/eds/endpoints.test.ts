@@ -103,3 +103,8 @@ test('endpoints carry whether they speak mutual TLS', () => {
   assert.equal(marked('{address: 10.0.0.9}'), undefined)
   assert.equal(marked('{address: 10.0.0.9, serviceAccount: a}', 'tls: {mode: SIMPLE}'), undefined)
 })
+
+test('a place without an endpoint that an SNI cluster may use has no weight', () => {
+  const [group] = assignment(mesh(), 'outbound_.80_._.ext.example.com').endpoints
+  assert.deepEqual([group?.lbEndpoints.length, group?.loadBalancingWeight], [0, undefined])
+})
