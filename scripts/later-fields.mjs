@@ -133,6 +133,13 @@ export const LATER_FIELDS = {
   'envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy.proto': [
     ['message FilterConfig {', 'bool allow_dynamic_host_from_filter_state = 4;'],
   ],
+  'envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto': [
+    [
+      'message TlsInspector {',
+      'google.protobuf.BoolValue enable_ja4_fingerprinting = 3;',
+      'bool close_connection_on_client_hello_parsing_errors = 4; google.protobuf.UInt32Value max_client_hello_size = 5;',
+    ],
+  ],
   'envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto': [
     ['import "envoy/config/core/v3/base.proto";', 'import "envoy/config/core/v3/backoff.proto";'],
     ['import "envoy/type/v3/hash_policy.proto";', 'import "envoy/type/v3/percent.proto";'],

@@ -1,5 +1,7 @@
 // Reads a TLS ClientHello as far as proxies need it (RFC 8446 §4.1.2, RFC 6066 §3, RFC 7301 §3.1). Pure.
 
+import { ByteReader } from './byte-reader.ts'
+
 /** Result of looking at the first bytes of a connection. */
 export type ClientHelloResult =
   | { readonly kind: 'need-more' }
@@ -19,8 +21,12 @@ export interface ClientHello {
   readonly ecdsaSignature: boolean
   /** The client speaks TLS 1.3. */
   readonly tls13: boolean
+  /** The client takes an OCSP staple (RFC 6066 §8). */
+  readonly statusRequest: boolean
   /** Bytes of the records that carry it. */
   readonly length: number
+  /** The message itself, for fingerprints; borrowed. */
+  readonly body: Buffer
 }
 
 const NEED_MORE: ClientHelloResult = { kind: 'need-more' }
@@ -31,6 +37,7 @@ const RECORD_HANDSHAKE = 22
 const HANDSHAKE_CLIENT_HELLO = 1
 const MAX_RECORD_BYTES = 16384 + 256
 const EXTENSION_SERVER_NAME = 0
+const EXTENSION_STATUS_REQUEST = 5
 const EXTENSION_SIGNATURE_ALGORITHMS = 13
 const EXTENSION_ALPN = 16
 const EXTENSION_SUPPORTED_VERSIONS = 43
@@ -73,7 +80,7 @@ function readRecords(bytes: Buffer, maxBytes: number): ClientHelloResult {
 
 /** null = malformed. */
 function readHello(body: Buffer, length: number): ClientHello | null {
-  const reader = new Reader(body)
+  const reader = new ByteReader(body)
   reader.skip(2 + 32) // legacy_version, random
   reader.skip(reader.uint(1)) // session_id
   const suites = reader.take(reader.uint(2))
@@ -83,23 +90,25 @@ function readHello(body: Buffer, length: number): ClientHello | null {
   let alpn: readonly string[] = []
   let ecdsaSignature = false
   let tls13 = false
+  let statusRequest = false
   const extensions = reader.left === 0 ? null : reader.take(reader.uint(2))
-  const list = new Reader(extensions ?? Buffer.alloc(0))
+  const list = new ByteReader(extensions ?? Buffer.alloc(0))
   while (!list.failed && list.left > 0) {
     const type = list.uint(2)
     const data = list.take(list.uint(2))
     if (data === null) break
     if (type === EXTENSION_SERVER_NAME) serverName = readServerName(data)
+    else if (type === EXTENSION_STATUS_REQUEST) statusRequest = true
     else if (type === EXTENSION_ALPN) alpn = readAlpn(data)
     else if (type === EXTENSION_SIGNATURE_ALGORITHMS) ecdsaSignature = hasEcdsaSignature(data)
     else if (type === EXTENSION_SUPPORTED_VERSIONS) tls13 = hasTls13(data)
   }
   if (reader.failed || list.failed) return null
-  return { serverName, alpn, ecdsaSuite: hasEcdsaSuite(suites), ecdsaSignature, tls13, length }
+  return { serverName, alpn, ecdsaSuite: hasEcdsaSuite(suites), ecdsaSignature, tls13, statusRequest, length, body }
 }
 
 function readServerName(data: Buffer): string {
-  const names = new Reader(data)
+  const names = new ByteReader(data)
   names.skip(2)
   while (!names.failed && names.left > 0) {
     const type = names.uint(1)
@@ -111,7 +120,7 @@ function readServerName(data: Buffer): string {
 
 function readAlpn(data: Buffer): string[] {
   const protocols: string[] = []
-  const reader = new Reader(data)
+  const reader = new ByteReader(data)
   reader.skip(2)
   while (!reader.failed && reader.left > 0) {
     const protocol = reader.take(reader.uint(1))
@@ -142,34 +151,4 @@ function hasEcdsaSuite(suites: Buffer): boolean {
     if (suite === 0xc02b || suite === 0xc02c || suite === 0xcca9) return true
   }
   return false
-}
-
-/** Reads that run past the end set `failed` instead of throwing: the input is a peer's. */
-class Reader {
-  failed = false
-  private readonly bytes: Buffer
-  private at = 0
-  constructor(bytes: Buffer) {
-    this.bytes = bytes
-  }
-  get left(): number {
-    return this.bytes.length - this.at
-  }
-  uint(size: number): number {
-    if (!this.has(size)) return 0
-    this.at += size
-    return this.bytes.readUIntBE(this.at - size, size)
-  }
-  skip(size: number): void {
-    if (this.has(size)) this.at += size
-  }
-  take(size: number): Buffer | null {
-    if (!this.has(size)) return null
-    this.at += size
-    return this.bytes.subarray(this.at - size, this.at)
-  }
-  private has(size: number): boolean {
-    if (this.failed || this.left < size) this.failed = true
-    return !this.failed
-  }
 }

@@ -32,6 +32,8 @@ export class SocketConnectionInfo implements ConnectionInfo {
   directRemoteAddress: Address
   localAddressRestored = false
   requestedServerName = ''
+  ja3Hash = ''
+  ja4Hash = ''
   transportProtocol = 'raw_buffer'
   applicationProtocols: readonly string[] = []
   negotiatedProtocol = ''

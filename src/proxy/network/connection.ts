@@ -71,6 +71,9 @@ export interface ConnectionInfo {
   /** True once original_dst or proxy_protocol replaced localAddress. */
   localAddressRestored: boolean
   requestedServerName: string
+  /** Fingerprints of the client hello, where the TLS inspector makes them; absent or '' = none. */
+  ja3Hash?: string
+  ja4Hash?: string
   /** `tls` or `raw_buffer`, as detected. */
   transportProtocol: string
   /** What the client offers (ALPN), or what the http inspector found. */

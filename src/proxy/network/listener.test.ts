@@ -226,10 +226,12 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
     hashes: [],
     allowExpired: false,
     acceptUntrusted: false,
+    maxVerifyDepth: 100,
+    trustDomains: null,
   }
   secrets.set({
     name: 'default',
-    certificate: { certificateChain: server.cert, privateKey: server.key, password: '' },
+    certificate: { certificateChain: server.cert, privateKey: server.key, password: '', ocspStaple: null },
     validation: null,
     ticketKeys: null,
   })

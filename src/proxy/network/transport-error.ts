@@ -51,6 +51,7 @@ export function connectFailureText(error: NodeJS.ErrnoException, remote: Address
  * 1000 + the alert's number of RFC 8446 §6). 16 is the SSL library.
  */
 const BORINGSSL_REASON: Readonly<Record<string, number>> = {
+  CONNECTION_REJECTED: 133,
   CERTIFICATE_VERIFY_FAILED: 125,
   HTTPS_PROXY_REQUEST: 155,
   HTTP_REQUEST: 156,

@@ -34,7 +34,7 @@ export class DataPlaneWorker {
   readonly faults: Faults
   private readonly loggers: Loggers
   private readonly runtime: Runtime
-  private readonly secrets = new SecretStore()
+  private readonly secrets: SecretStore
   private readonly routes = new Map<string, RouteTable>()
   /** Of ECDS. */
   private readonly extensions = new Map<string, ParsedExtension>()
@@ -44,6 +44,7 @@ export class DataPlaneWorker {
   private readonly listeners: WorkerListeners
 
   constructor(settings: WorkerSettings) {
+    this.secrets = new SecretStore(settings.peers.leads)
     setConnectionIdRange(settings.index, settings.concurrency)
     const level = isLogLevel(settings.logLevel) ? settings.logLevel : 'info'
     this.loggers = new Loggers(createLogger(`worker_${settings.index}`, level))

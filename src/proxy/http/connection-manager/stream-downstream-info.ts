@@ -36,6 +36,12 @@ export class StreamDownstreamInfo implements ConnectionInfo {
   set requestedServerName(name: string) {
     this.base.requestedServerName = name
   }
+  get ja3Hash(): string {
+    return this.base.ja3Hash ?? ''
+  }
+  get ja4Hash(): string {
+    return this.base.ja4Hash ?? ''
+  }
   get transportProtocol(): string {
     return this.base.transportProtocol
   }

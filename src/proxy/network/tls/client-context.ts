@@ -104,7 +104,7 @@ export class UpstreamTlsFactory {
       this.verifier = verifier
       this.failure = ''
       this.stats.showExpiration(this.config.common, resolved)
-      if (this.unwatch.length > 0) this.stats.contextUpdates.inc()
+      if (this.unwatch.length > 0 && this.secrets.countsUpdates) this.stats.contextUpdates.inc()
     } catch (error) {
       // A bad rotation: the context in use stays.
       this.failure = errorText(error)

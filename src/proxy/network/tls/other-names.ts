@@ -1,33 +1,13 @@
 // otherName entries of a certificate's subject alternative names (RFC 5280 §4.2.1.6), which node:crypto does not give.
 
+import { element } from './der.ts'
+
 /** The object identifier of the subjectAltName extension, DER. */
 const SUBJECT_ALT_NAME = Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x11])
 const OTHER_NAME = 0xa0
 const BOOLEAN = 0x01
 const OCTET_STRING = 0x04
 const SEQUENCE = 0x30
-
-interface Element {
-  readonly tag: number
-  readonly value: Buffer
-  /** Offset of the next element. */
-  readonly end: number
-}
-
-/** One DER element, or null where there is none that is whole. */
-function element(bytes: Buffer, at: number): Element | null {
-  if (at + 2 > bytes.length) return null
-  let length = bytes[at + 1]!
-  let from = at + 2
-  if (length >= 0x80) {
-    const size = length & 0x7f
-    if (size === 0 || size > 4 || from + size > bytes.length) return null
-    length = bytes.readUIntBE(from, size)
-    from += size
-  }
-  const end = from + length
-  return end > bytes.length ? null : { tag: bytes[at]!, value: bytes.subarray(from, end), end }
-}
 
 export interface OtherName {
   /** `1.2.3.4` */

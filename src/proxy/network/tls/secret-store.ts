@@ -14,6 +14,13 @@ export class SecretStore {
   private readonly secrets = new Map<string, Secret>()
   private readonly watchers = new Map<string, Set<() => void>>()
 
+  /** An update that reaches every worker is counted by one of them. */
+  readonly countsUpdates: boolean
+
+  constructor(countsUpdates = true) {
+    this.countsUpdates = countsUpdates
+  }
+
   get(name: string): Secret | undefined {
     return this.secrets.get(name)
   }

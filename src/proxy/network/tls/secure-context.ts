@@ -2,13 +2,21 @@
 // connections, the old one lives until its last connection is gone.
 
 import { createHash, X509Certificate } from 'node:crypto'
+import { mustStaple } from './ocsp.ts'
 import { nativeCallbacks, type TicketKey } from './openssl/callbacks.ts'
 import { configurationError } from './openssl/errors.ts'
 import { openssl, type Pointer } from './openssl/library.ts'
-import { trust, useCertificate, useRevocationLists } from './openssl/pem.ts'
+import { announce, trust, useCertificate, useRevocationLists } from './openssl/pem.ts'
 import type { SecretStore } from './secret-store.ts'
 import { splitTicketKey, useTicketKeys } from './ticket-keys.ts'
-import type { CertificateConfig, CommonTlsConfig, DownstreamTlsConfig, ValidationConfig } from './tls-config.ts'
+import {
+  type CertificateConfig,
+  type CommonTlsConfig,
+  DEFAULT_VERIFY_DEPTH,
+  type DownstreamTlsConfig,
+  type OcspPolicy,
+  type ValidationConfig,
+} from './tls-config.ts'
 
 /** Configuration with its secrets filled in; null while one is missing. */
 export interface ResolvedTls {
@@ -41,6 +49,8 @@ function mergeValidation(base: ValidationConfig | null, over: ValidationConfig):
     hashes: [...base.hashes, ...over.hashes],
     allowExpired: base.allowExpired || over.allowExpired,
     acceptUntrusted: base.acceptUntrusted || over.acceptUntrusted,
+    maxVerifyDepth: over.maxVerifyDepth === DEFAULT_VERIFY_DEPTH ? base.maxVerifyDepth : over.maxVerifyDepth,
+    trustDomains: over.trustDomains ?? base.trustDomains,
   }
 }
 
@@ -48,6 +58,7 @@ function mergeValidation(base: ValidationConfig | null, over: ValidationConfig):
 const CTRL_MODE = 33
 const CTRL_SET_SESS_CACHE_SIZE = 42
 const CTRL_SET_SESS_CACHE_MODE = 44
+const CTRL_SET_TLSEXT_STATUS_REQ_CB = 63
 const CTRL_SET_GROUPS_LIST = 92
 const CTRL_SET_SIGALGS_LIST = 98
 const CTRL_SET_MIN_PROTO_VERSION = 123
@@ -116,9 +127,14 @@ export function createServerContext(
     if (certificate !== null)
       useCertificate(pointer, certificate.certificateChain, certificate.privateKey, certificate.password)
     const asks = config.requireClientCertificate || resolved.validation !== null
-    const required = config.requireClientCertificate ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
+    // The SPIFFE validator takes nobody without an identity.
+    const requires = config.requireClientCertificate || (resolved.validation?.trustDomains ?? null) !== null
+    const required = requires ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
     lib.SSL_CTX_set_verify(pointer, asks ? VERIFY_PEER | required : VERIFY_NONE, null)
     lib.SSL_CTX_set_options(pointer, OP_CIPHER_SERVER_PREFERENCE)
+    if (certificate !== null) checkStaple(certificate, config.ocspPolicy)
+    if ((certificate?.ocspStaple ?? null) !== null)
+      lib.SSL_CTX_callback_ctrl(pointer, CTRL_SET_TLSEXT_STATUS_REQ_CB, nativeCallbacks().ocspStatus)
     if (config.common.alpnProtocols.length > 0) lib.SSL_CTX_set_alpn_select_cb(pointer, nativeCallbacks().alpn, null)
     applyResumption(pointer, config, sessionIdContext(config, resolved, certificate), ticketKeys)
     return new SslContext(pointer, certificate?.certificateChain ?? '', ticketKeys.map(splitTicketKey))
@@ -154,6 +170,25 @@ export function createClientContext(
     lib.SSL_CTX_free(pointer)
     throw error
   }
+}
+
+let rejecting: SslContext | undefined
+
+/** For connections that are refused for what their client hello asks, or does not: one for the thread. */
+export function rejectingContext(): SslContext {
+  if (rejecting === undefined) {
+    rejecting = new SslContext(newContext(openssl().TLS_server_method()), '', [])
+    openssl().SSL_CTX_set_client_hello_cb(rejecting.pointer, nativeCallbacks().rejectHello, null)
+  }
+  return rejecting
+}
+
+/** Throws what Envoy says about a certificate that lacks its staple. */
+function checkStaple(certificate: CertificateConfig, policy: OcspPolicy): void {
+  if (certificate.ocspStaple !== null) return
+  if (mustStaple(new X509Certificate(certificate.certificateChain)))
+    throw new Error('OCSP response is required for must-staple certificate')
+  if (policy === 'MUST_STAPLE') throw new Error('Required OCSP response is missing from TLS context')
 }
 
 /** Throws when a certificate and its key do not load or do not fit. */
@@ -210,17 +245,23 @@ function applyCommon(
 
 /** What OpenSSL itself checks; names and hashes are in verify.ts. */
 function applyValidation(pointer: Pointer, validation: ValidationConfig, server: boolean): void {
-  if (validation.trustedCa === '') return
   const lib = openssl()
   const store = lib.SSL_CTX_get_cert_store(pointer)
+  // BoringSSL counts the trust anchor too.
+  lib.SSL_CTX_set_verify_depth(pointer, Math.max(0, validation.maxVerifyDepth - 1))
+  if (validation.allowExpired) lib.X509_STORE_set_verify_cb(store, nativeCallbacks().forgiveExpiry)
+  if (validation.trustDomains !== null) {
+    // Whom to trust depends on the peer: verify.ts.
+    if (server) for (const { bundle } of validation.trustDomains) announce(pointer, bundle)
+    return
+  }
+  if (validation.trustedCa === '') return
   // Envoy's trust store may hold an intermediate as anchor.
   let flags = X509_V_FLAG_PARTIAL_CHAIN
   if (validation.crl !== '') flags |= X509_V_FLAG_CRL_CHECK | (validation.leafCrlOnly ? 0 : X509_V_FLAG_CRL_CHECK_ALL)
   lib.X509_STORE_set_flags(store, flags)
   trust(pointer, validation.trustedCa, server)
   if (validation.crl !== '') useRevocationLists(pointer, validation.crl)
-  if (validation.allowExpired) lib.X509_STORE_set_verify_cb(store, nativeCallbacks().forgiveExpiry)
-  lib.SSL_CTX_set_verify_depth(pointer, 100)
 }
 
 function applyResumption(

@@ -8,11 +8,12 @@ import type { SocketConnectionInfo } from '../connection-info.ts'
 import type { SecureTransport } from '../secure-transport.ts'
 import { alternativeNames } from '../ssl-info.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
+import { mustStaple, type OcspStaple, ocspAction } from './ocsp.ts'
 import type { SecretStore } from './secret-store.ts'
 import { createServerContext, type ResolvedTls, resolveTls, type SslContext } from './secure-context.ts'
 import { SslSocket } from './ssl-socket.ts'
 import { SslStats } from './ssl-stats.ts'
-import type { CertificateConfig, DownstreamTlsConfig } from './tls-config.ts'
+import type { CertificateConfig, DownstreamTlsConfig, OcspPolicy } from './tls-config.ts'
 import { createPeerVerifier, dnsNameMatches, type PeerVerifier } from './verify.ts'
 
 interface Identity {
@@ -20,6 +21,8 @@ interface Identity {
   readonly names: readonly string[]
   readonly ecdsa: boolean
   readonly context: SslContext
+  readonly staple: OcspStaple | null
+  readonly ocspPolicy: OcspPolicy
 }
 
 /** Chooses and builds what a downstream handshake needs. */
@@ -53,19 +56,22 @@ export class DownstreamTlsFactory implements SecureTransport {
   createSocket(hello: ClientHello | null): SslSocket | null {
     const tls13 = (hello?.tls13 ?? false) && this.config.common.maxVersion === 'TLSv1.3'
     const ecdsa = hello === null || (tls13 ? hello.ecdsaSignature : hello.ecdsaSuite)
-    const context = this.contextFor(hello?.serverName ?? '', ecdsa)
-    if (context === null) {
+    const identity = this.identityFor(hello?.serverName ?? '', ecdsa)
+    if (identity === null) {
       this.stats.secretsNotReady.inc()
       return null
     }
-    if (this.config.requireSni && hello !== null && hello.serverName === '') {
-      this.stats.count('connection_error')
-      return null
-    }
+    if (this.config.requireSni && hello !== null && hello.serverName === '') return SslSocket.rejecting()
+    const ocsp = ocspAction(hello?.statusRequest ?? false, identity.staple, identity.ocspPolicy, Date.now())
+    this.stats.countOcsp(ocsp)
+    if (ocsp === 'fail') return SslSocket.rejecting()
+    const { context } = identity
     // Envoy's choice of a protocol: the server's first that the client offers; none in common goes on without.
     const { alpnProtocols } = this.config.common
     // As BoringSSL: in TLS 1.3 the client's order of ciphers decides.
-    return SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, tls13)
+    const socket = SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, tls13)
+    if (ocsp === 'staple') socket.staple(identity.staple!.response)
+    return socket
   }
 
   onHandshake(ssl: SslSocket, info: SocketConnectionInfo): void {
@@ -81,9 +87,9 @@ export class DownstreamTlsFactory implements SecureTransport {
    * Exact name, then one-level wildcard, then (without a name, or with `full_scan_certs_on_sni_mismatch`) any: of each, ECDSA
    * before RSA where the client can, and RSA alone where it cannot. Nothing chosen = the first certificate, as in Envoy.
    */
-  private contextFor(serverName: string, clientTakesEcdsa: boolean): SslContext | null {
+  private identityFor(serverName: string, clientTakesEcdsa: boolean): Identity | null {
     const identities = this.identities
-    if (identities.length <= 1) return identities[0]?.context ?? null
+    if (identities.length <= 1) return identities[0] ?? null
     const exact = identities.filter((identity) => serverName !== '' && identity.names.includes(serverName))
     const wildcard = identities.filter((identity) =>
       identity.names.some((n) => n.startsWith('*') && dnsNameMatches(serverName, n)),
@@ -91,9 +97,9 @@ export class DownstreamTlsFactory implements SecureTransport {
     const any = serverName === '' || this.config.fullScanCertsOnSniMismatch ? identities : []
     for (const list of [exact, wildcard, any]) {
       const chosen = list.find(({ ecdsa }) => ecdsa === clientTakesEcdsa) ?? (clientTakesEcdsa ? list[0] : undefined)
-      if (chosen !== undefined) return chosen.context
+      if (chosen !== undefined) return chosen
     }
-    return identities[0]!.context
+    return identities[0]!
   }
 
   /** Connections go on; no new one is made. */
@@ -126,7 +132,7 @@ export class DownstreamTlsFactory implements SecureTransport {
       this.verifier = verifier
       this.failure = ''
       this.stats.showExpiration(this.config.common, resolved)
-      if (this.unwatch.length > 0) this.stats.contextUpdates.inc()
+      if (this.unwatch.length > 0 && this.secrets.countsUpdates) this.stats.contextUpdates.inc()
     } catch (error) {
       // A bad rotation: the contexts in use stay.
       this.failure = errorText(error)
@@ -153,10 +159,13 @@ export class DownstreamTlsFactory implements SecureTransport {
     const parsed = new X509Certificate(certificate.certificateChain)
     const { dns } = alternativeNames(parsed.subjectAltName)
     const commonName = /(?:^|\n)CN=([^\n]+)/.exec(parsed.subject)?.[1]
+    const must = mustStaple(parsed)
     return {
       names: (dns.length > 0 ? dns : commonName ? [commonName] : []).map((name) => name.toLowerCase()),
       ecdsa: parsed.publicKey.asymmetricKeyType === 'ec',
       context: createServerContext(this.config, resolved, certificate, ticketKeys),
+      staple: certificate.ocspStaple,
+      ocspPolicy: must ? 'MUST_STAPLE' : this.config.ocspPolicy,
     }
   }
 }

@@ -29,6 +29,7 @@ const DOWNSTREAM: DownstreamTlsConfig = {
   statefulResumption: false,
   sessionTimeoutS: null,
   fullScanCertsOnSniMismatch: false,
+  ocspPolicy: 'LENIENT_STAPLING',
 }
 const VALIDATION: ValidationConfig = {
   trustedCa: '',
@@ -39,6 +40,8 @@ const VALIDATION: ValidationConfig = {
   hashes: [],
   allowExpired: false,
   acceptUntrusted: false,
+  maxVerifyDepth: 100,
+  trustDomains: null,
 }
 
 /** One end without a socket: what it writes is taken from it, what it decrypts is kept. */
@@ -88,7 +91,7 @@ interface PairOptions {
 }
 
 function certificateOf({ cert, key }: TestCertificate) {
-  return { certificateChain: cert, privateKey: key, password: '' }
+  return { certificateChain: cert, privateKey: key, password: '', ocspStaple: null }
 }
 
 /** A pair before its first byte. */

@@ -9,8 +9,8 @@ import { READ_BUFFER } from '../read-buffer.ts'
 import { tlsErrorText } from '../transport-error.ts'
 import { enterCall, leaveCall, type SslOwner, type TicketKey } from './openssl/callbacks.ts'
 import { configurationError, takeErrors } from './openssl/errors.ts'
-import { addressOf, type Memory, type OpenSsl, openssl, type Pointer } from './openssl/library.ts'
-import { OP_CIPHER_SERVER_PREFERENCE, type SslContext } from './secure-context.ts'
+import { addressOf, type Memory, type OpenSsl, openssl, type Pointer, storeBytes } from './openssl/library.ts'
+import { OP_CIPHER_SERVER_PREFERENCE, rejectingContext, type SslContext } from './secure-context.ts'
 import { NOT_VALIDATED, type PeerVerifier, type VerifyCounter } from './verify.ts'
 
 export const SslState = {
@@ -52,6 +52,7 @@ export const PLAIN_BUFFER = Buffer.allocUnsafeSlow(PLAIN_BYTES)
 
 // openssl/ssl.h, openssl/bio.h
 const CTRL_SET_TLSEXT_HOSTNAME = 55
+const CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP = 71
 const BIO_CTRL_RESET = 1
 const BIO_CTRL_PENDING = 10
 const ERROR_WANT_READ = 2
@@ -128,6 +129,25 @@ export class SslSocket implements SslOwner {
     lib.SSL_set_accept_state(socket.ssl)
     if (clientOrder) lib.SSL_clear_options(socket.ssl, OP_CIPHER_SERVER_PREFERENCE)
     return socket
+  }
+
+  /** A server that ends the handshake after the client hello. */
+  static rejecting(): SslSocket {
+    const socket = new SslSocket({ context: rejectingContext(), verifier: null, alpnProtocols: [] }, null)
+    socket.shared.lib.SSL_set_accept_state(socket.ssl)
+    socket.failureText = tlsErrorText('CONNECTION_REJECTED')
+    socket.failureCounter = 'connection_error'
+    return socket
+  }
+
+  /** A server's OCSP response for this connection, before its handshake. */
+  staple(response: Uint8Array): void {
+    const { lib } = this.shared
+    // Freed with the connection, by OpenSSL.
+    const memory = lib.CRYPTO_malloc(response.length, '', 0)
+    if (memory === null) return
+    storeBytes(memory, response)
+    lib.SSL_ctrl(this.ssl, CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, response.length, memory)
   }
 
   static client(settings: ClientSslSettings): SslSocket {

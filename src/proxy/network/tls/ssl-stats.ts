@@ -4,6 +4,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Counter, Scope } from '../../observe/stats.ts'
 import { cipherName, curveName, peerSignatureAlgorithm } from './handshake-facts.ts'
+import type { OcspAction } from './ocsp.ts'
 import { openssl } from './openssl/library.ts'
 import type { ResolvedTls } from './secure-context.ts'
 import type { SslSocket } from './ssl-socket.ts'
@@ -25,6 +26,12 @@ const COUNTERS = [
   'ocsp_staple_requests',
 ] as const
 type CounterName = (typeof COUNTERS)[number]
+
+const OCSP_COUNTER = {
+  staple: 'ocsp_staple_responses',
+  omit: 'ocsp_staple_omitted',
+  fail: 'ocsp_staple_failed',
+} as const
 
 /** Envoy's names for certificates that no secret names: the digest is that of nothing. */
 const UNNAMED = 'unnamed_cert_e3b0c442'
@@ -70,6 +77,12 @@ export class SslStats {
     if (signature !== '') this.ssl.counter(`sigalgs.${signature}`).inc()
   }
 
+  countOcsp(action: OcspAction): void {
+    if (action === 'not asked') return
+    this.count('ocsp_staple_requests')
+    this.count(OCSP_COUNTER[action])
+  }
+
   countFailure(socket: SslSocket): void {
     if (socket.failureCounter !== null) this.count(socket.failureCounter)
   }
@@ -81,6 +94,7 @@ export class SslStats {
     })
     if (validation !== null && validation.trustedCa !== '')
       this.showOne(config.validationSecret || UNNAMED_CA, validation.trustedCa)
+    validation?.trustDomains?.forEach(({ bundle }, i) => this.showOne(`unnamed_ca_cert_${i}`, bundle))
   }
 
   private showOne(name: string, pem: string): void {

@@ -29,13 +29,17 @@ import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
 import { parseStringMatcher, type StringMatcherData } from '../../route/string-matcher.ts'
+import { type OcspStaple, parseOcspStaple } from './ocsp.ts'
 import { TICKET_KEY_BYTES } from './ticket-keys.ts'
+import { parseTrustDomains } from './trust-domains.ts'
 
 /** PEM texts. */
 export interface CertificateConfig {
   readonly certificateChain: string
   readonly privateKey: string
   readonly password: string
+  /** An OCSP response for the certificate; null = none. */
+  readonly ocspStaple: OcspStaple | null
 }
 
 export type SanType = 'URI' | 'DNS' | 'EMAIL' | 'IP_ADDRESS' | 'OTHER_NAME' | 'ANY'
@@ -61,6 +65,16 @@ export interface ValidationConfig {
   readonly hashes: readonly string[]
   readonly allowExpired: boolean
   readonly acceptUntrusted: boolean
+  /** Certificates between the peer's and the trust anchor. */
+  readonly maxVerifyDepth: number
+  /** SPIFFE validator: whom to trust for which identities, instead of `trustedCa`; null = the default validator. */
+  readonly trustDomains: readonly TrustDomainConfig[] | null
+}
+
+export interface TrustDomainConfig {
+  readonly name: string
+  /** PEM. */
+  readonly bundle: string
 }
 
 export interface CommonTlsConfig {
@@ -94,7 +108,11 @@ export interface DownstreamTlsConfig {
   readonly sessionTimeoutS: number | null
   /** A name that no certificate is for: the first certificate of the client's key type, not just the first. */
   readonly fullScanCertsOnSniMismatch: boolean
+  readonly ocspPolicy: OcspPolicy
 }
+
+/** What to do without a valid OCSP staple, for clients that take one. */
+export type OcspPolicy = 'LENIENT_STAPLING' | 'STRICT_STAPLING' | 'MUST_STAPLE'
 
 export interface UpstreamTlsConfig {
   readonly common: CommonTlsConfig
@@ -118,6 +136,12 @@ const DEFAULT_CIPHERS =
 /** Shared by all listeners and workers of this process, so that a session resumes whichever worker accepts it. */
 const processTicketKey = randomBytes(TICKET_KEY_BYTES)
 
+const OCSP_POLICY: Readonly<Record<DownstreamTlsContext_OcspStaplePolicy, OcspPolicy>> = {
+  [DownstreamTlsContext_OcspStaplePolicy.LENIENT_STAPLING]: 'LENIENT_STAPLING',
+  [DownstreamTlsContext_OcspStaplePolicy.STRICT_STAPLING]: 'STRICT_STAPLING',
+  [DownstreamTlsContext_OcspStaplePolicy.MUST_STAPLE]: 'MUST_STAPLE',
+}
+
 const DOWNSTREAM_FIELDS = new Set([
   'common_tls_context',
   'require_client_certificate',
@@ -134,9 +158,6 @@ const DOWNSTREAM_FIELDS = new Set([
 /** Throws ConfigError. Secrets named in it are reported to `context`. */
 export function parseDownstreamTls(message: DownstreamTlsContext, context: ParseContext): DownstreamTlsConfig {
   refuseUnsupported(DownstreamTlsContextSchema, message, DOWNSTREAM_FIELDS, context.path)
-  if (message.ocspStaplePolicy !== DownstreamTlsContext_OcspStaplePolicy.LENIENT_STAPLING) {
-    throw new ConfigError(context.at('ocsp_staple_policy').path, 'only LENIENT_STAPLING is supported by this proxy')
-  }
   const common = parseCommon(message.commonTlsContext, context.at('common_tls_context'), 'TLSv1.3')
   if (common.certificates.length === 0 && common.certificateSecrets.length === 0) {
     throw new ConfigError(
@@ -163,6 +184,7 @@ export function parseDownstreamTls(message: DownstreamTlsContext, context: Parse
     statefulResumption: !message.disableStatefulSessionResumption,
     sessionTimeoutS: timeoutMs === null ? null : Math.floor(timeoutMs / 1000),
     fullScanCertsOnSniMismatch: message.fullScanCertsOnSniMismatch ?? false,
+    ocspPolicy: OCSP_POLICY[message.ocspStaplePolicy],
   }
 }
 
@@ -267,17 +289,25 @@ function parseParams(
   }
 }
 
-const CERTIFICATE_FIELDS = new Set(['certificate_chain', 'private_key', 'password', 'watched_directory'])
+const CERTIFICATE_FIELDS = new Set(['certificate_chain', 'private_key', 'password', 'ocsp_staple', 'watched_directory'])
 
 /** Throws ConfigError when a file is missing or a part is absent. */
 export function parseCertificate(message: TlsCertificate, path: string): CertificateConfig {
   refuseUnsupported(TlsCertificateSchema, message, CERTIFICATE_FIELDS, path)
   if (!message.certificateChain) throw new ConfigError(`${path}.certificate_chain`, 'is missing')
   if (!message.privateKey) throw new ConfigError(`${path}.private_key`, 'is missing')
+  const certificateChain = readDataSource(message.certificateChain, `${path}.certificate_chain`).toString('latin1')
   return {
-    certificateChain: readDataSource(message.certificateChain, `${path}.certificate_chain`).toString('latin1'),
+    certificateChain,
     privateKey: readDataSource(message.privateKey, `${path}.private_key`).toString('latin1'),
     password: message.password ? readDataSource(message.password, `${path}.password`).toString('utf8') : '',
+    ocspStaple: message.ocspStaple
+      ? parseOcspStaple(
+          readDataSource(message.ocspStaple, `${path}.ocsp_staple`),
+          certificateChain,
+          `${path}.ocsp_staple`,
+        )
+      : null,
   }
 }
 
@@ -315,7 +345,11 @@ const VALIDATION_FIELDS = new Set([
   'allow_expired_certificate',
   'trust_chain_verification',
   'only_verify_leaf_cert_crl',
+  'max_verify_depth',
+  'custom_validator_config',
 ])
+/** Envoy's. */
+export const DEFAULT_VERIFY_DEPTH = 100
 
 const SAN_TYPE: Readonly<Partial<Record<SubjectAltNameMatcher_SanType, SanType>>> = {
   [SubjectAltNameMatcher_SanType.EMAIL]: 'EMAIL',
@@ -357,5 +391,9 @@ export function parseValidation(message: CertificateValidationContext, path: str
     allowExpired: message.allowExpiredCertificate,
     acceptUntrusted:
       message.trustChainVerification === CertificateValidationContext_TrustChainVerification.ACCEPT_UNTRUSTED,
+    maxVerifyDepth: message.maxVerifyDepth ?? DEFAULT_VERIFY_DEPTH,
+    trustDomains: message.customValidatorConfig
+      ? parseTrustDomains(message.customValidatorConfig, `${path}.custom_validator_config`)
+      : null,
   }
 }

@@ -237,6 +237,8 @@ function downstreamTlsOperators(): Record<string, Operator> {
     DOWNSTREAM_LOCAL_EMAIL_SAN: tls((ssl) => ssl.emailSanLocal.join(',')),
     DOWNSTREAM_LOCAL_OTHERNAME_SAN: tls((ssl) => ssl.otherNameSanLocal.join(',')),
     DOWNSTREAM_LOCAL_SUBJECT: tls((ssl) => ssl.subjectLocal),
+    TLS_JA3_FINGERPRINT: named((info) => info.downstream.ja3Hash),
+    TLS_JA4_FINGERPRINT: named((info) => info.downstream.ja4Hash),
   }
 }
 

@@ -7,11 +7,9 @@ import {
 import { parseClientHello } from '../../../network/client-hello.ts'
 import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from '../../../network/listener-filter.ts'
 import type { ListenerFilterExtension } from '../../../network/listener-filters.ts'
+import { ja3, ja4 } from '../../../network/tls-fingerprint.ts'
 import type { Counter, Histogram, Scope } from '../../../observe/stats.ts'
-import { parseTlsInspector } from './config.ts'
-
-/** Envoy's limit of a client hello. */
-const MAX_CLIENT_HELLO_BYTES = 16 * 1024
+import { parseTlsInspector, type TlsInspectorConfig } from './config.ts'
 
 interface Stats {
   readonly clientHelloTooLarge: Counter
@@ -24,13 +22,13 @@ interface Stats {
   readonly bytesProcessed: Histogram
 }
 
-export const tlsInspector: ListenerFilterExtension<null> = {
+export const tlsInspector: ListenerFilterExtension<TlsInspectorConfig> = {
   name: 'envoy.filters.listener.tls_inspector',
   desc: TlsInspectorSchema,
   parse: (message, context) => parseTlsInspector(message as TlsInspector, context),
-  create: (_config, environment) => {
+  create: (config, environment) => {
     const stats = createStats(environment.base.stats.scope('tls_inspector'))
-    return () => new TlsInspectorFilter(stats)
+    return () => new TlsInspectorFilter(config, stats)
   },
 }
 
@@ -48,10 +46,12 @@ function createStats(scope: Scope): Stats {
 }
 
 class TlsInspectorFilter implements ListenerFilter {
+  private readonly config: TlsInspectorConfig
   private readonly stats: Stats
   private socket: AcceptedSocketView | null = null
 
-  constructor(stats: Stats) {
+  constructor(config: TlsInspectorConfig, stats: Stats) {
+    this.config = config
     this.stats = stats
   }
 
@@ -62,7 +62,7 @@ class TlsInspectorFilter implements ListenerFilter {
 
   onData(bytes: Buffer): ListenerFilterStatus {
     const { stats } = this
-    const result = parseClientHello(bytes, MAX_CLIENT_HELLO_BYTES)
+    const result = parseClientHello(bytes, this.config.maxHelloBytes)
     switch (result.kind) {
       case 'need-more':
         return ListenerFilterStatus.NeedMore
@@ -72,7 +72,7 @@ class TlsInspectorFilter implements ListenerFilter {
       case 'not-tls':
         stats.tlsNotFound.inc()
         stats.bytesProcessed.record(bytes.length)
-        return ListenerFilterStatus.Continue
+        return this.config.closeOnErrors ? ListenerFilterStatus.Close : ListenerFilterStatus.Continue
       case 'hello': {
         const { hello } = result
         const { info } = this.socket!
@@ -82,6 +82,8 @@ class TlsInspectorFilter implements ListenerFilter {
         stats.bytesProcessed.record(hello.length)
         info.transportProtocol = 'tls'
         info.requestedServerName = hello.serverName
+        if (this.config.ja3) info.ja3Hash = ja3(hello.body)
+        if (this.config.ja4) info.ja4Hash = ja4(hello.body)
         if (hello.alpn.length > 0) info.applicationProtocols = hello.alpn
         return ListenerFilterStatus.Continue
       }

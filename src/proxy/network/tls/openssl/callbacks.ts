@@ -44,11 +44,16 @@ export function runningOwner(): SslOwner | null {
 const ALPN_ACCEPTED = 0
 const ALPN_NONE = 3
 
+/** SSL_TLSEXT_ERR_OK: the response has been given to the connection before (SslSocket). */
+const OCSP_STAPLED = 0
+
 export interface NativeCallbacks {
   readonly verify: Pointer
   readonly alpn: Pointer
   readonly newSession: Pointer
   readonly forgiveExpiry: Pointer
+  readonly ocspStatus: Pointer
+  readonly rejectHello: Pointer
 }
 
 let callbacks: NativeCallbacks | undefined
@@ -63,6 +68,8 @@ export function nativeCallbacks(): NativeCallbacks {
     ),
     newSession: nativeCallback('int outrigger_new_session(void *ssl, void *session)', onNewSession),
     forgiveExpiry: nativeCallback('int outrigger_forgive_expiry(int ok, void *store)', onExpiry),
+    rejectHello: nativeCallback('int outrigger_reject_hello(void *ssl, void *alert, void *argument)', onRejectedHello),
+    ocspStatus: nativeCallback('int outrigger_ocsp_status(void *ssl, void *argument)', () => OCSP_STAPLED),
   }
   return callbacks
 }
@@ -89,6 +96,14 @@ function onAlpn(_ssl: Pointer, out: Pointer, outLength: Pointer, offered: Pointe
     return ALPN_NONE
   }
 }
+
+/** Alert handshake_failure, an int; 0 = the handshake ends. */
+function onRejectedHello(_ssl: Pointer, alert: Pointer): number {
+  storeBytes(alert, HANDSHAKE_FAILURE)
+  return 0
+}
+
+const HANDSHAKE_FAILURE = new Uint8Array(Int32Array.of(40).buffer)
 
 function onNewSession(_ssl: Pointer, session: Pointer): number {
   return running?.keepSession(session) ? 1 : 0

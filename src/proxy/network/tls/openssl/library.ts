@@ -47,6 +47,7 @@ export interface OpenSsl {
   SSL_CTX_set_verify_depth(context: Pointer, depth: number): void
   SSL_CTX_set_cert_verify_callback(context: Pointer, callback: Pointer, argument: null): void
   SSL_CTX_set_alpn_select_cb(context: Pointer, callback: Pointer, argument: null): void
+  SSL_CTX_set_client_hello_cb(context: Pointer, callback: Pointer, argument: null): void
   SSL_CTX_set_session_id_context(context: Pointer, id: Buffer, length: number): Result
   SSL_CTX_set_timeout(context: Pointer, seconds: number): number
   SSL_CTX_set_num_tickets(context: Pointer, count: number): Result
@@ -86,6 +87,9 @@ export interface OpenSsl {
   SSL_SESSION_get_id(session: Pointer, length: Uint32Array): Pointer | null
   SSL_SESSION_get_protocol_version(session: Pointer): number
   SSL_SESSION_free(session: Pointer): void
+  OPENSSL_sk_new_null(): Pointer | null
+  OPENSSL_sk_push(stack: Pointer, item: Pointer): number
+  OPENSSL_sk_free(stack: Pointer): void
   OPENSSL_sk_num(stack: Pointer): number
   OPENSSL_sk_value(stack: Pointer, index: number): Pointer
   OBJ_nid2sn(nid: number): string | null
@@ -93,6 +97,7 @@ export interface OpenSsl {
   PEM_read_bio_X509(bio: Pointer, into: null, callback: null, password: Buffer): Pointer | null
   PEM_read_bio_X509_CRL(bio: Pointer, into: null, callback: null, password: Buffer): Pointer | null
   PEM_read_bio_PrivateKey(bio: Pointer, into: null, callback: null, password: Buffer): Pointer | null
+  X509_up_ref(certificate: Pointer): Result
   X509_free(certificate: Pointer): void
   X509_CRL_free(list: Pointer): void
   EVP_PKEY_free(key: Pointer): void
@@ -107,6 +112,9 @@ export interface OpenSsl {
   X509_STORE_CTX_set_error(context: Pointer, code: number): void
   X509_STORE_CTX_get_error_depth(context: Pointer): number
   X509_STORE_CTX_get0_cert(context: Pointer): Pointer | null
+  X509_STORE_CTX_set0_trusted_stack(context: Pointer, stack: Pointer): void
+
+  CRYPTO_malloc(bytes: number, file: string, line: number): Pointer | null
 
   EVP_CIPHER_fetch(library: null, name: string, properties: null): Pointer | null
   EVP_CipherInit_ex(context: Pointer, cipher: Pointer, engine: null, key: Buffer, iv: Pointer, encrypt: number): Result
@@ -151,6 +159,7 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_CTX_set_verify_depth: ['void', P, 'int'],
   SSL_CTX_set_cert_verify_callback: ['void', P, P, P],
   SSL_CTX_set_alpn_select_cb: ['void', P, P, P],
+  SSL_CTX_set_client_hello_cb: ['void', P, P, P],
   SSL_CTX_set_session_id_context: ['int', P, P, 'unsigned int'],
   SSL_CTX_set_timeout: ['long', P, 'long'],
   SSL_CTX_set_num_tickets: ['int', P, 'size_t'],
@@ -189,12 +198,16 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_SESSION_get_id: [P, P, P],
   SSL_SESSION_get_protocol_version: ['int', P],
   SSL_SESSION_free: ['void', P],
+  OPENSSL_sk_new_null: [P],
+  OPENSSL_sk_push: ['int', P, P],
+  OPENSSL_sk_free: ['void', P],
   OPENSSL_sk_num: ['int', P],
   OPENSSL_sk_value: [P, P, 'int'],
   OBJ_nid2sn: ['const char *', 'int'],
   PEM_read_bio_X509: [P, P, P, P, P],
   PEM_read_bio_X509_CRL: [P, P, P, P, P],
   PEM_read_bio_PrivateKey: [P, P, P, P, P],
+  X509_up_ref: ['int', P],
   X509_free: ['void', P],
   X509_CRL_free: ['void', P],
   EVP_PKEY_free: ['void', P],
@@ -209,6 +222,8 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   X509_STORE_CTX_set_error: ['void', P, 'int'],
   X509_STORE_CTX_get_error_depth: ['int', P],
   X509_STORE_CTX_get0_cert: [P, P],
+  X509_STORE_CTX_set0_trusted_stack: ['void', P, P],
+  CRYPTO_malloc: [P, 'size_t', 'const char *', 'int'],
   EVP_CIPHER_fetch: [P, P, 'const char *', P],
   EVP_CipherInit_ex: ['int', P, P, P, P, P, 'int'],
   EVP_MAC_init: ['int', P, P, 'size_t', P],

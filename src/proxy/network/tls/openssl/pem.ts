@@ -79,6 +79,39 @@ export function trust(context: Pointer, pem: string, announce: boolean): void {
   if (count === 0) throw configurationError('Failed to load trusted CA certificates')
 }
 
+/** Certificates as a stack that a verification can be told to trust. Throws what OpenSSL says. */
+export class TrustAnchors {
+  readonly stack: Pointer
+
+  constructor(pem: string) {
+    const lib = openssl()
+    const stack = lib.OPENSSL_sk_new_null()
+    if (stack === null) throw configurationError('out of memory')
+    this.stack = stack
+    const count = eachObject(pem, 'PEM_read_bio_X509', '', Number.MAX_SAFE_INTEGER, (certificate) => {
+      lib.X509_up_ref(certificate)
+      lib.OPENSSL_sk_push(stack, certificate)
+    })
+    if (count > 0) return
+    this.free()
+    throw configurationError('Failed to load trusted CA certificates')
+  }
+
+  free(): void {
+    const lib = openssl()
+    for (let i = lib.OPENSSL_sk_num(this.stack) - 1; i >= 0; i--) lib.X509_free(lib.OPENSSL_sk_value(this.stack, i))
+    lib.OPENSSL_sk_free(this.stack)
+  }
+}
+
+/** Names the authorities of `pem` to the clients of a server. */
+export function announce(context: Pointer, pem: string): void {
+  const lib = openssl()
+  eachObject(pem, 'PEM_read_bio_X509', '', Number.MAX_SAFE_INTEGER, (certificate) => {
+    lib.SSL_CTX_add_client_CA(context, certificate)
+  })
+}
+
 /** Throws what OpenSSL says. */
 export function useRevocationLists(context: Pointer, pem: string): void {
   const lib = openssl()
