@@ -94,7 +94,8 @@ export class SslStats {
     })
     if (validation !== null && validation.trustedCa !== '')
       this.showOne(config.validationSecret || UNNAMED_CA, validation.trustedCa)
-    validation?.trustDomains?.forEach(({ bundle }, i) => this.showOne(`unnamed_ca_cert_${i}`, bundle))
+    for (const [i, { bundle }] of (validation?.trustDomains ?? []).entries())
+      this.showOne(`unnamed_ca_cert_${i}`, bundle)
   }
 
   private showOne(name: string, pem: string): void {
