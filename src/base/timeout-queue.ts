@@ -1,10 +1,29 @@
 // Many timeouts of one duration behind one timer: arming and disarming are list operations, no timer per request.
 
 import { now } from './clock.ts'
+import type { FaultOwner } from './fault-owner.ts'
 
 /** What a timeout belongs to. One entry is armed at most once at a time. */
 export interface TimeoutEntry {
   onTimeout(): void
+  /** Takes what onTimeout has thrown. Without it that is thrown on. */
+  onFault?(error: unknown): void
+}
+
+/** One of several timeouts of an owner, which takes their faults. */
+export class OwnedTimeout implements TimeoutEntry {
+  private readonly owner: FaultOwner
+  private readonly run: () => void
+  constructor(owner: FaultOwner, run: () => void) {
+    this.owner = owner
+    this.run = run
+  }
+  onTimeout(): void {
+    this.run()
+  }
+  onFault(error: unknown): void {
+    this.owner.onFault(error)
+  }
 }
 
 class Node {
@@ -73,11 +92,20 @@ export class TimeoutQueue {
     try {
       for (let node = this.first; node !== null && node.deadline <= time; node = this.first) {
         this.disarm(node)
-        node.owner.onTimeout()
+        fire(node.owner)
       }
     } finally {
       if (this.first && !this.timer) this.timer = this.schedule(this.first.deadline - time)
     }
+  }
+}
+
+function fire(owner: TimeoutEntry): void {
+  try {
+    owner.onTimeout()
+  } catch (error) {
+    if (owner.onFault === undefined) throw error
+    owner.onFault(error)
   }
 }
 

@@ -1,21 +1,25 @@
-// npm run soak -- [--minutes 15] [--rate 200] [--concurrency 2]
+// npm run soak -- [--minutes 15] [--rate 200] [--concurrency 2] [--drain-time-s 45] [--proxy outrigger|envoy]
 //
-// Mixed load (HTTP/1, HTTP/2 with prior knowledge, tcp_proxy) through a proxy while its configuration changes every second and its upstreams die and return. No request
-// may fail for the proxy's own reasons, and its memory must not grow. Prints a line every ten seconds; exits 1 on failure.
+// Mixed load (HTTP/1, HTTP/2, TLS with certificates that rotate, mutual TLS to upstreams, gRPC, websocket, tcp_proxy)
+// through a proxy while its configuration changes every second and its upstreams die and return. No request may fail for
+// the proxy's own reasons, and its memory must not grow. Prints a line every ten seconds; exits 1 on failure.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { Agent, createServer, type IncomingMessage, request, type Server } from 'node:http'
-import { type ClientHttp2Session, connect } from 'node:http2'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { ADS, ControlPlane, cluster, endpoints, listener, routes } from '../../src/proxy/server/testing.ts'
+import { TestCa } from '../../src/proxy/network/testing.ts'
+import { ControlPlane, endpoints } from '../../src/proxy/server/testing.ts'
 import { serve } from '../../src/xds/testing.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../src/xds/type-urls.ts'
+import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../src/xds/type-urls.ts'
+import { bootstrap, certificateSecret, clusters, listeners, rootsSecret, table } from './configuration.ts'
+import { Upstream } from './upstreams.ts'
+import { type Way, Ways } from './ways.ts'
 
 const { values } = parseArgs({
   options: {
@@ -23,52 +27,27 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '200' },
     concurrency: { type: 'string', default: '2' },
     'drain-time-s': { type: 'string', default: '45' },
+    proxy: { type: 'string', default: 'outrigger' },
   },
 })
 const CLIENTS = 16
 const endMs = Date.now() + Number(values.minutes) * 60_000
 const pauseMs = (1000 * CLIENTS) / Number(values.rate)
 
-/** An upstream that answers, echoes bodies, and can be killed and brought back on its port. */
-class Upstream {
-  port = 0
-  alive = false
-  private server: Server | null = null
-  private readonly sockets = new Set<Socket>()
+// ---- the surroundings
 
-  async start(): Promise<void> {
-    const server = createServer((req, res) => {
-      if (req.url === '/large') return void res.end(Buffer.alloc(256 * 1024, 'x'))
-      if (req.method === 'POST') return void req.pipe(res)
-      res.end('ok')
-    })
-    server.keepAliveTimeout = 0
-    server.on('connection', (socket) => {
-      this.sockets.add(socket)
-      socket.on('close', () => this.sockets.delete(socket))
-    })
-    await new Promise<void>((resolve) => server.listen(this.port, '127.0.0.1', resolve))
-    this.port = (server.address() as AddressInfo).port
-    this.server = server
-    this.alive = true
-  }
-
-  /** First it leaves the endpoints (the caller's matter), then it finishes its requests, then it is gone. */
-  async stop(): Promise<void> {
-    this.alive = false
-    this.server?.close()
-    for (const socket of this.sockets) socket.destroy()
-    this.server = null
-  }
-}
-
-const plane = new ControlPlane()
-const upstreams = [new Upstream(), new Upstream(), new Upstream()]
+const clean: (() => void)[] = []
+const ca = new TestCa({ after: (done) => clean.push(done) })
+const serverCertificates = [0, 1, 2].map(() => ca.issue('DNS:proxy.example'))
+const clientCertificates = [0, 1].map(() => ca.issue('URI:spiffe://soak/proxy'))
+const identity = { ...ca.issue('DNS:upstream.example'), ca: ca.cert }
+const upstreams = [0, 1, 2].map(() => new Upstream(identity))
 for (const upstream of upstreams) await upstream.start()
-/** Behind tcp_proxy, where nothing can be retried: never killed. */
-const steady = new Upstream()
+/** Behind what cannot be tried again: tcp_proxy, websocket. Never killed. */
+const steady = new Upstream(identity)
 await steady.start()
-const { port: xdsPort, close: closeXds } = await serve(plane)
+const plane = new ControlPlane()
+const { port: xds, close: closeXds } = await serve(plane)
 
 async function freePort(): Promise<number> {
   const server = createServer()
@@ -77,205 +56,123 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => server.close(resolve))
   return port
 }
+const [http, tls, tcp, adminPort] = (await Promise.all([0, 0, 0, 0].map(freePort))) as [number, number, number, number]
+const ports = { http, tls, tcp, admin: adminPort, xds }
 
-const [port, tcpPort, adminPort] = await Promise.all([freePort(), freePort(), freePort()])
-const address = (port_value: number) => ({ socket_address: { address: '127.0.0.1', port_value } })
-const bootstrap = {
-  node: { id: 'soak', cluster: 'soak' },
-  admin: { address: address(adminPort) },
-  dynamic_resources: {
-    ads_config: {
-      api_type: 'DELTA_GRPC',
-      transport_api_version: 'V3',
-      grpc_services: [{ envoy_grpc: { cluster_name: 'xds' } }],
-    },
-    cds_config: ADS,
-    lds_config: ADS,
-  },
-  static_resources: {
-    clusters: [{ name: 'xds', type: 'STATIC', connect_timeout: '1s', load_assignment: endpoints('xds', xdsPort) }],
-  },
+/** Endpoints of the upstreams that live, but for one that is about to die. */
+function endpointsOf(leaving: Upstream | null): [name: string, resource: object][] {
+  const living = upstreams.filter((upstream) => upstream.alive && upstream !== leaving)
+  return [
+    ['a', endpoints('a', ...living.map(({ port }) => port))],
+    ['secure', endpoints('secure', ...living.map(({ securePort }) => securePort))],
+    ['grpc', endpoints('grpc', ...living.map(({ grpcPort }) => grpcPort))],
+    ['steady', endpoints('steady', steady.port)],
+  ]
 }
 
-/** Retries as Istio configures them: an upstream that dies is met by a second try. */
-const RETRY = { retry_on: 'connect-failure,refused-stream,reset-before-request,unavailable', num_retries: 3 }
-const table = (round: number) => {
-  const config = routes('r', 'a')
-  const route = config.virtual_hosts[0]!.routes[0]!
-  Object.assign(route.route, { retry_policy: RETRY, timeout: '0s' })
-  return { ...config, response_headers_to_add: [{ header: { key: 'x-round', value: String(round) } }] }
-}
-const alive = (): number[] => upstreams.filter((u) => u.alive).map((u) => u.port)
-
-plane.put(CDS_TYPE, 'a', cluster('a'))
-plane.put(EDS_TYPE, 'a', endpoints('a', ...alive()))
-plane.put(LDS_TYPE, 'l', listener('l', port))
+for (const [name, resource] of clusters(0)) plane.put(CDS_TYPE, name, resource)
+for (const [name, resource] of endpointsOf(null)) plane.put(EDS_TYPE, name, resource)
+for (const [name, resource] of listeners(ports, 0)) plane.put(LDS_TYPE, name, resource)
 plane.put(RDS_TYPE, 'r', table(0))
-plane.put(CDS_TYPE, 'steady', cluster('steady'))
-plane.put(EDS_TYPE, 'steady', endpoints('steady', steady.port))
-plane.put(LDS_TYPE, 'tcp', {
-  name: 'tcp',
-  address: address(tcpPort),
-  filter_chains: [
-    {
-      filters: [
-        {
-          name: 'tcp',
-          typed_config: {
-            '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
-            stat_prefix: 'tcp',
-            cluster: 'steady',
-          },
-        },
-      ],
-    },
-  ],
-})
+plane.put(SDS_TYPE, 'server', certificateSecret('server', serverCertificates[0]!))
+plane.put(SDS_TYPE, 'client', certificateSecret('client', clientCertificates[0]!))
+plane.put(SDS_TYPE, 'roots', rootsSecret(ca.cert))
 
 const folder = await mkdtemp(join(tmpdir(), 'outrigger-soak-'))
-await writeFile(join(folder, 'bootstrap.json'), JSON.stringify(bootstrap))
+await writeFile(join(folder, 'bootstrap.json'), JSON.stringify(bootstrap(ports)))
+const flags = ['-c', join(folder, 'bootstrap.json'), '--concurrency', values.concurrency, '-l', 'error']
+flags.push('--drain-time-s', values['drain-time-s'])
 const launcher = new URL('../../bin/outrigger.js', import.meta.url).pathname
-const proxy: ChildProcess = spawn(
-  process.execPath,
-  [
-    launcher,
-    'proxy',
-    '-c',
-    join(folder, 'bootstrap.json'),
-    '--concurrency',
-    values.concurrency,
-    '-l',
-    'error',
-    '--drain-time-s',
-    values['drain-time-s'],
-  ],
-  { stdio: 'inherit' },
-)
+const proxy =
+  values.proxy === 'envoy'
+    ? spawn('envoy', [...flags, '--disable-hot-restart', '--use-dynamic-base-id'], { stdio: 'inherit' })
+    : spawn(process.execPath, [launcher, 'proxy', ...flags], { stdio: 'inherit' })
 let exited = false
 proxy.on('exit', () => {
   exited = true
 })
 
 async function admin(path: string): Promise<string> {
-  return (await fetch(`http://127.0.0.1:${adminPort}${path}`)).text()
+  return (await fetch(`http://127.0.0.1:${ports.admin}${path}`)).text()
 }
 for (let i = 0; (await admin('/ready').catch(() => '')) !== 'LIVE\n'; i++) {
   if (i > 300 || exited) throw new Error('the proxy did not become LIVE')
   await sleep(100)
 }
 
-let served = 0
+// ---- load, changes, and what is watched
+
+const ways = new Ways(ports, ca.cert)
+const running = (): boolean => Date.now() < endMs && !exited
+const served = new Map<string, number>()
 const failures = new Map<string, number>()
-const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS })
+const add = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1)
+const total = (counts: Map<string, number>): number => [...counts.values()].reduce((a, b) => a + b, 0)
 
-interface Result {
-  readonly status: number
-  readonly length: number
-}
-
-function call(port: number, path: string, body: Buffer | null): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const req = request(
-      { port, host: '127.0.0.1', path, agent, method: body ? 'POST' : 'GET' },
-      (res: IncomingMessage) => {
-        let length = 0
-        res.on('data', (chunk: Buffer) => (length += chunk.length))
-        res.on('end', () => resolve({ status: res.statusCode!, length }))
-        res.on('error', reject)
-      },
-    )
-    req.on('error', reject)
-    req.end(body ?? undefined)
-  })
-}
-
-let session: ClientHttp2Session | null = null
-
-/** One HTTP/2 connection for everybody, a new one after GOAWAY. */
-function currentSession(): ClientHttp2Session {
-  if (session !== null) return session
-  const made = connect(`http://127.0.0.1:${port}`)
-  const leave = (): void => {
-    if (session === made) session = null
+async function go([name, take]: Way, turn: number): Promise<void> {
+  const started = Date.now()
+  try {
+    await take(turn)
+  } catch (error) {
+    // The first of each kind with its time, to find what the proxy did then.
+    const why = `${name}: ${(error as Error).message}`
+    if (!failures.has(why)) console.log(`${new Date().toISOString()} after ${Date.now() - started} ms: ${why}`)
+    add(failures, why)
   }
-  made.on('goaway', () => {
-    leave()
-    made.close()
-  })
-  made.on('close', leave)
-  made.on('error', leave)
-  session = made
-  return made
+  add(served, name)
 }
-
-function call2(path: string, body: Buffer | null): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const stream = currentSession().request({ ':path': path, ':method': body ? 'POST' : 'GET' })
-    let status = 0
-    let length = 0
-    stream.on('response', (headers) => (status = Number(headers[':status'])))
-    stream.on('data', (chunk: Buffer) => (length += chunk.length))
-    stream.on('end', () => resolve({ status, length }))
-    stream.on('error', reject)
-    stream.end(body ?? undefined)
-  })
-}
-
-const SMALL = Buffer.alloc(512, 'a')
-const BIG = Buffer.alloc(128 * 1024, 'b')
-const KINDS: readonly [path: string, body: Buffer | null, length: number][] = [
-  ['/', null, 2],
-  ['/', null, 2],
-  ['/large', null, 256 * 1024],
-  ['/echo', SMALL, SMALL.length],
-  ['/echo', BIG, BIG.length],
-]
 
 async function client(seed: number): Promise<void> {
-  for (let i = seed; Date.now() < endMs && !exited; i++) {
-    const [path, body, length] = KINDS[i % KINDS.length]!
-    // Three ways in, whatever the kind: HTTP/1, HTTP/2 and TCP.
-    const way = Math.floor(i / KINDS.length) % 3
-    const answer = way === 0 ? call(port, path, body) : way === 1 ? call2(path, body) : call(tcpPort, path, body)
-    const result = await answer.catch((error: Error) => ({ status: 0, length: -1, error: error.message }))
-    served++
-    if (result.status !== 200 || result.length !== length) {
-      const what = 'error' in result ? result.error : `status ${result.status}, ${result.length} bytes`
-      const why = `${['HTTP/1', 'HTTP/2', 'TCP'][way]} ${path}: ${what}`
-      failures.set(why, (failures.get(why) ?? 0) + 1)
-    }
+  const { requests } = ways
+  for (let i = seed; running(); i++) {
+    // Every kind of request in every way, one after another.
+    await go(requests[i % requests.length]!, Math.floor(i / requests.length))
     await sleep(pauseMs * (0.5 + ((i * 7919) % 100) / 100))
   }
 }
 
-/** One change a second, each kind in turn. */
+async function converse(way: Way, seed: number): Promise<void> {
+  for (let i = seed; running(); i++) {
+    await go(way, i)
+    await sleep(200)
+  }
+}
+
+let rotation = 0
+
+/** One change a second, each kind in turn; certificates rotate every three. */
 async function change(): Promise<void> {
-  for (let round = 1; Date.now() < endMs && !exited; round++) {
+  for (let round = 1; running(); round++) {
     await sleep(1000)
     const victim = upstreams[Math.floor(round / 6) % upstreams.length]!
+    if (round % 3 === 0) {
+      rotation++
+      const server = serverCertificates[rotation % serverCertificates.length]!
+      const client = clientCertificates[rotation % clientCertificates.length]!
+      plane.push(SDS_TYPE, 'server', certificateSecret('server', server))
+      plane.push(SDS_TYPE, 'client', certificateSecret('client', client))
+      if (rotation % 4 === 0) plane.push(SDS_TYPE, 'roots', rootsSecret(ca.cert))
+    }
     switch (round % 6) {
       case 0:
         plane.push(RDS_TYPE, 'r', table(round))
         break
       case 1:
-        plane.push(LDS_TYPE, 'l', {
-          ...listener('l', port),
-          per_connection_buffer_limit_bytes: 32768 + (round % 64) * 1024,
-        })
+        for (const [name, resource] of listeners(ports, round)) plane.push(LDS_TYPE, name, resource)
         break
       case 2:
         // The way pods go in a mesh: out of the endpoints first, dead a little later.
-        plane.push(EDS_TYPE, 'a', endpoints('a', ...alive().filter((p) => p !== victim.port)))
+        for (const [name, resource] of endpointsOf(victim)) plane.push(EDS_TYPE, name, resource)
         break
       case 3:
-        await victim.stop()
+        victim.stop()
         break
       case 4:
-        plane.push(CDS_TYPE, 'a', { ...cluster('a'), connect_timeout: `${1 + (round % 3)}s` })
+        for (const [name, resource] of clusters(round)) plane.push(CDS_TYPE, name, resource)
         break
       case 5:
         await victim.start()
-        plane.push(EDS_TYPE, 'a', endpoints('a', ...alive()))
+        for (const [name, resource] of endpointsOf(null)) plane.push(EDS_TYPE, name, resource)
         break
     }
   }
@@ -287,40 +184,51 @@ function rssMb(): number {
 
 const samples: number[] = []
 async function watch(): Promise<void> {
-  while (Date.now() < endMs && !exited) {
+  while (running()) {
     await sleep(10_000)
     if (exited) break
     samples.push(rssMb())
-    console.log(
-      `${served} requests, ${[...failures.values()].reduce((a, b) => a + b, 0)} failed, ${samples.at(-1)!.toFixed(1)} MB`,
-    )
+    console.log(`${total(served)} requests, ${total(failures)} failed, ${samples.at(-1)!.toFixed(1)} MB`)
   }
 }
 
-await Promise.all([watch(), change(), ...Array.from({ length: CLIENTS }, (_, i) => client(i))])
+const loads = Array.from({ length: CLIENTS }, (_, i) => client(i))
+for (const way of ways.conversations) for (let i = 0; i < 4; i++) loads.push(converse(way, i * 17))
+await Promise.all([watch(), change(), ...loads])
+
+// ---- the verdict
+
 const nacks = plane.events.filter((event) => event.startsWith('nack'))
-const stats = exited ? '' : await admin('/stats?filter=(upstream_rq_|downstream_cx_active|ssl)&usedonly')
+const stats = exited ? '' : await admin('/stats?filter=(upstream_rq_|downstream_cx_active|ssl|bug)&usedonly')
+/** Counters that must be zero. */
+const ours = exited ? '' : await admin('/stats?filter=(envoy_bug_failures|http2.stream_refused_errors)&usedonly')
 const ended = exited
 proxy.kill('SIGTERM')
-agent.destroy()
-currentSession().destroy()
+ways.close()
 closeXds()
-for (const upstream of [...upstreams, steady]) await upstream.stop()
+for (const upstream of [...upstreams, steady]) upstream.stop()
 await rm(folder, { recursive: true })
+for (const done of clean) done()
 
+const problems = [...failures].map(([why, count]) => `failed: ${count} × ${why}`)
+problems.push(...nacks.slice(0, 3))
+if (ended) problems.push('the proxy ended')
+if (/: [1-9]/.test(ours)) problems.push(ours.trim())
+const unseen = serverCertificates.filter(({ cert }) => !ways.met.has(new X509Certificate(cert).serialNumber))
+if (rotation >= serverCertificates.length && unseen.length > 0)
+  problems.push(`${unseen.length} certificates never seen`)
 // The first third warms up; after it the medians of the second and the last third must agree within a tenth.
 const third = Math.floor(samples.length / 3)
 const median = (list: number[]): number => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0
 const middle = median(samples.slice(third, 2 * third))
 const last = median(samples.slice(2 * third))
-const grew = third > 0 && last > middle * 1.1 + 2
-if (failures.size > 0 || nacks.length > 0 || grew || ended) {
+if (third > 0 && last > middle * 1.1 + 2)
+  problems.push(`memory grew from ${middle.toFixed(1)} to ${last.toFixed(1)} MB`)
+console.log([...served].map(([name, count]) => `${name} ${count}`).join(', '))
+if (problems.length > 0) {
   console.log(stats)
-  for (const [why, count] of failures) console.log(`failed: ${count} × ${why}`)
-  for (const nack of nacks.slice(0, 3)) console.log(nack)
-  if (grew) console.log(`memory grew from ${middle.toFixed(1)} to ${last.toFixed(1)} MB`)
-  if (ended) console.log('the proxy ended')
+  for (const problem of problems) console.log(problem)
   process.exit(1)
 }
-console.log(`soak: ${served} requests, none failed; memory ${middle.toFixed(1)} → ${last.toFixed(1)} MB`)
+console.log(`soak: ${total(served)} requests, none failed; memory ${middle.toFixed(1)} → ${last.toFixed(1)} MB`)
 process.exit(0)

@@ -3,6 +3,7 @@
 //
 // Life of an instance: created for a stream → setDecoder/EncoderFilterCallbacks → decode* → encode* → onDestroy, once.
 
+import type { FaultOwner } from '../../base/fault-owner.ts'
 import type { Connection } from '../network/connection.ts'
 import type { Route } from '../route/route.ts'
 import type { StreamInfo } from '../stream-info.ts'
@@ -35,8 +36,8 @@ export type FilterTrailersStatus = (typeof FilterTrailersStatus)[keyof typeof Fi
 /** Changes a local reply's headers before it goes through the encoder filters. */
 export type ModifyHeaders = (headers: HeaderMap) => void
 
-/** What both directions offer a filter. */
-export interface StreamFilterCallbacks {
+/** What both directions offer a filter. What its timers and answers of others throw goes to onFault: it ends the stream. */
+export interface StreamFilterCallbacks extends FaultOwner {
   readonly connection: Connection
   readonly streamInfo: StreamInfo
   /** The chosen route, resolved on first use and cached; null = no route. */

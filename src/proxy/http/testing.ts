@@ -53,5 +53,8 @@ export class MemoryConnection implements Connection {
   }
   setBufferLimits(): void {}
   setDelayedCloseTimeoutMs(): void {}
+  onFault(error: unknown): void {
+    throw error
+  }
   setNoDelay(): void {}
 }

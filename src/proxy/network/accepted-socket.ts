@@ -1,6 +1,7 @@
 // An accepted socket while its listener filters run: it collects the bytes they ask for and hands them on untouched.
 
 import type { Socket } from 'node:net'
+import { ownedTimeout } from '../../base/fault-owner.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import type { ConnectionSlot } from './connection-limits.ts'
 import { reportFault } from './fault.ts'
@@ -83,7 +84,7 @@ export class AcceptedSocket implements AcceptedSocketView {
       const status = filters[this.index]!.onAccept(this)
       if (!this.passed(status)) {
         if (this.callbacks === null) return
-        if (timeoutMs > 0) this.timer = setTimeout(onTimeout, timeoutMs, this)
+        if (timeoutMs > 0) this.timer = ownedTimeout(onTimeout, timeoutMs, this)
         this.wait()
         return
       }
@@ -151,9 +152,15 @@ export class AcceptedSocket implements AcceptedSocketView {
     try {
       this.take(chunk)
     } catch (error) {
-      reportFault(error, `listener filters of ${this.info.remoteAddress.text}`)
-      this.destroy()
+      this.onFault(error)
     }
+  }
+
+  /** A fault of our own before the socket is a connection: it is refused. */
+  onFault(error: unknown): void {
+    reportFault(error, `listener filters of ${this.info.remoteAddress.text}`)
+    this.end(FilterRunEnd.Refused)
+    this.destroy()
   }
 
   private take(chunk: Buffer): void {
@@ -166,7 +173,11 @@ export class AcceptedSocket implements AcceptedSocketView {
   }
 
   private readonly onGone = (): void => {
-    this.end(FilterRunEnd.RemoteClose)
+    try {
+      this.end(FilterRunEnd.RemoteClose)
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   private end(end: FilterRunEnd): void {

@@ -12,10 +12,9 @@ import { ipAddress, pipeAddress, pipePath } from './address.ts'
 import { type Address, CloseType } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { ListenerLimit } from './connection-limits.ts'
-import { reportFault } from './fault.ts'
 import { type ListenerEnvironment, WorkerFilterChain } from './filter-chain.ts'
 import { compileFilterChainChoice, DEFAULT_CHAIN, type FilterChainChoice } from './filter-chain-choice.ts'
-import { NetworkFilterManager } from './filter-manager.ts'
+import { type FilterManagerOwner, NetworkFilterManager } from './filter-manager.ts'
 import type { FilterChainConfig, ListenerConfig } from './listener-config.ts'
 import { type ListenerFilter, predicateHolds } from './listener-filter.ts'
 import { createListenerFilterFactory, type ListenerFilterFactory } from './listener-filters.ts'
@@ -222,8 +221,7 @@ export class ActiveListener {
     try {
       this.runListenerFilters(accepted, this.config.useOriginalDst)
     } catch (error) {
-      reportFault(error, `accept on ${this.config.name}`)
-      accepted.destroy()
+      accepted.onFault(error)
     }
   }
 
@@ -332,27 +330,27 @@ export class ActiveListener {
     stats.workerTotal.inc()
     stats.workerActive.inc()
     const startedMs = performance.now()
-    const manager = new NetworkFilterManager(
-      connection,
-      accepted.filterState,
-      accepted.dynamicMetadata,
-      chain.factories,
-      {
-        onConnectionClosed: (closed) => {
-          stats.cxDestroy.inc()
-          stats.cxActive.dec()
-          stats.workerActive.dec()
-          stats.cxLength.record(performance.now() - startedMs)
-          if (connection.connectTimedOut) stats.handshakeTimeout.inc()
-          chain.remove(closed)
-          accepted.ended()
-          if (this.accessLogs.length > 0) this.logConnection(accepted, '')
-        },
+    const owner: FilterManagerOwner = {
+      onConnectionClosed: (closed) => {
+        stats.cxDestroy.inc()
+        stats.cxActive.dec()
+        stats.workerActive.dec()
+        stats.cxLength.record(performance.now() - startedMs)
+        if (connection.connectTimedOut) stats.handshakeTimeout.inc()
+        chain.remove(closed)
+        accepted.ended()
+        if (this.accessLogs.length > 0) this.logConnection(accepted, '')
       },
-    )
-    chain.add(manager)
-    if (chain.factories.length === 0) connection.close(CloseType.NoFlush)
-    else manager.start()
+    }
+    const { filterState, dynamicMetadata } = accepted
+    try {
+      const manager = new NetworkFilterManager(connection, filterState, dynamicMetadata, chain.factories, owner)
+      if (connection.open) chain.add(manager)
+      if (chain.factories.length === 0) connection.close(CloseType.NoFlush)
+      else manager.start()
+    } catch (error) {
+      connection.onFault(error)
+    }
   }
 
   private logConnection(accepted: AcceptedSocket, details: string): void {

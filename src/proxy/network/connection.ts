@@ -1,5 +1,6 @@
 // A downstream or upstream connection as filters, codecs and pools see it; the socket is behind it.
 
+import type { FaultOwner } from '../../base/fault-owner.ts'
 import type { DetectedClose } from './close.ts'
 import type { FilterState } from './filter.ts'
 
@@ -126,8 +127,8 @@ export interface ConnectionCallbacks {
   onBelowWriteBufferLowWatermark(): void
 }
 
-/** One TCP or TLS connection. */
-export interface Connection {
+/** One TCP or TLS connection. A fault of its owner's code ends it at once, with the reason `internal_error`. */
+export interface Connection extends FaultOwner {
   readonly id: number
   readonly info: ConnectionInfo
   /**

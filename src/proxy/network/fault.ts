@@ -1,4 +1,4 @@
-// A fault of our own while a peer's bytes are handled: it ends that connection, never the process.
+// Where a fault of our own is told, before it ends the stream or connection that it belongs to; never the process.
 
 type Reporter = (error: unknown, where: string) => void
 
@@ -7,8 +7,11 @@ let reporter: Reporter = (error) => {
   throw error
 }
 
-export function setFaultReporter(report: Reporter): void {
+/** Returns the reporter before, so that a test can put it back. */
+export function setFaultReporter(report: Reporter): Reporter {
+  const before = reporter
   reporter = report
+  return before
 }
 
 /** `where`: what was going on, e.g. `connection 12`. */

@@ -61,7 +61,13 @@ export class NetworkFilterManager implements ConnectionCallbacks {
   }
 
   onEvent(event: ConnectionEvent): void {
-    for (let i = 0; i < this.filters.length; i++) this.filters[i]!.onEvent(event)
+    for (let i = 0; i < this.filters.length; i++) {
+      try {
+        this.filters[i]!.onEvent(event)
+      } catch (error) {
+        this.connection.onFault(error)
+      }
+    }
     if (event !== ConnectionEvent.Connected) this.owner.onConnectionClosed(this)
   }
 
@@ -82,7 +88,16 @@ export class NetworkFilterManager implements ConnectionCallbacks {
     }
   }
 
+  /** For a filter that had stopped: may be called from anywhere, so a fault of the filters after it must end here. */
   continueReading(index: number): void {
+    try {
+      this.readOn(index)
+    } catch (error) {
+      this.connection.onFault(error)
+    }
+  }
+
+  private readOn(index: number): void {
     if (!this.stopped || index !== this.initialized - 1) return
     this.stopped = false
     this.initialize()

@@ -10,6 +10,7 @@ import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'n
 import { SniClusterSchema as spySchema } from '../../api/gen/envoy/extensions/filters/network/sni_cluster/v3/sni_cluster_pb.js'
 import type { NetworkFilterExtension } from '../config/extension.ts'
 import type { ConnectionInfo } from './connection.ts'
+import { setFaultReporter } from './fault.ts'
 import { FilterStatus } from './filter.ts'
 import { localAddress, respond, TestCa, TYPE, testListeners } from './testing.ts'
 
@@ -431,4 +432,61 @@ test('a listener on a Unix socket serves, also where an earlier process left the
   const { apply } = testListeners(t)
   await apply({ name: 'a', address: { pipe: { path } }, filter_chains: [{ filters: [respond('over a pipe')] }] })
   assert.equal(await text(connect({ path })), 'over a pipe')
+})
+
+test('a fault of a network filter ends its own connection, wherever it is', async (t) => {
+  const told: string[] = []
+  const before = setFaultReporter((error) => told.push((error as Error).message))
+  t.after(() => setFaultReporter(before))
+  let at = ''
+  const fail = (where: string): void => {
+    if (where === at) throw new Error(where)
+  }
+  const faulty: NetworkFilterExtension = {
+    name: 'faulty',
+    desc: spySchema,
+    parse: () => ({}),
+    terminal: true,
+    create: () => (callbacks) => {
+      fail('create')
+      return {
+        onNewConnection: () => {
+          fail('connection')
+          return FilterStatus.Continue
+        },
+        onData: (chunk, end) => {
+          fail('data')
+          callbacks.connection.write(chunk, end)
+          return FilterStatus.StopIteration
+        },
+        onEvent: () => fail('event'),
+      }
+    },
+  }
+  const { apply, stats, listeners } = testListeners(t, { extra: [faulty] })
+  const { port } = await apply({
+    name: 'a',
+    address: localAddress(),
+    stat_prefix: 'a',
+    listener_filters: inspectors,
+    filter_chains: [
+      { filters: [{ name: 'faulty', typed_config: { '@type': `type.googleapis.com/${spySchema.typeName}` } }] },
+    ],
+  })
+  const steady = connect({ port, host: '127.0.0.1' })
+  steady.write('GET / HTTP/1.1\r\n')
+  await once(steady, 'data')
+  for (at of ['create', 'connection', 'data']) assert.equal(await talk(t, port, 'GET / HTTP/1.1\r\n'), '', at)
+  at = 'event'
+  const last = connect({ port, host: '127.0.0.1' })
+  last.resume().end('GET / HTTP/1.1\r\n')
+  await once(last, 'close')
+  steady.write('x')
+  assert.equal(String((await once(steady, 'data'))[0]), 'x')
+  at = ''
+  steady.destroy()
+  while (listeners.connectionCount > 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(told, ['create', 'connection', 'data', 'event'])
+  assert.equal(stats.gauge('listener.a.downstream_cx_active').value, 0)
+  assert.equal(stats.gauge('listener.a.downstream_pre_cx_active').value, 0)
 })

@@ -31,6 +31,7 @@ import {
 const DIRECT_WRITE_BYTES = 16 * 1024
 const DEFAULT_BUFFER_LIMIT = 1024 * 1024
 const EMPTY = Buffer.alloc(0)
+const INTERNAL_ERROR = 'internal_error'
 
 const OWNER = Symbol('connection')
 interface OwnedSocket extends Socket {
@@ -185,7 +186,7 @@ export class SocketConnection implements Connection {
     try {
       this.callbacks.onEvent(ConnectionEvent.Connected)
     } catch (error) {
-      this.fault(error)
+      this.onFault(error)
     }
     if (this.used > 0 || this.endAfterFlush) this.flush()
     if (this.closeWhenConnected !== -1) this.close(this.closeWhenConnected)
@@ -231,7 +232,7 @@ export class SocketConnection implements Connection {
     try {
       this.secure!.onHandshake(ssl, this.info)
     } catch (error) {
-      this.fault(error)
+      this.onFault(error)
       return
     }
     this.markConnected()
@@ -283,7 +284,7 @@ export class SocketConnection implements Connection {
     try {
       this.callbacks.onData(chunk, false)
     } catch (error) {
-      this.fault(error)
+      this.onFault(error)
     }
     leaveRead()
   }
@@ -310,7 +311,7 @@ export class SocketConnection implements Connection {
     try {
       this.callbacks.onData(EMPTY, true)
     } catch (error) {
-      this.fault(error)
+      this.onFault(error)
     }
     leaveRead()
     if (this.writeEnded) this.closeWhenWritten(ConnectionEvent.RemoteClose)
@@ -479,9 +480,10 @@ export class SocketConnection implements Connection {
     this.finish(ConnectionEvent.LocalClose)
   }
 
-  private fault(error: unknown): void {
+  onFault(error: unknown): void {
     reportFault(error, `connection ${this.id}`)
-    this.close(CloseType.NoFlush, 'internal_error')
+    this.localCloseReason = INTERNAL_ERROR
+    this.close(CloseType.NoFlush, INTERNAL_ERROR)
   }
 
   /** The event is the last thing the owner hears. */
@@ -608,7 +610,11 @@ export class SocketConnection implements Connection {
     if (!this.aboveHighWatermark || this.bufferedBytes > this.bufferLimit / 2 || this.state > State.Open) return
     this.aboveHighWatermark = false
     enterRead()
-    this.callbacks.onBelowWriteBufferLowWatermark()
+    try {
+      this.callbacks.onBelowWriteBufferLowWatermark()
+    } catch (error) {
+      this.onFault(error)
+    }
     leaveRead()
   }
 

@@ -67,6 +67,9 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
   get connecting(): boolean {
     return this.inner.connecting
   }
+  onFault(error: unknown): void {
+    this.inner.onFault(error)
+  }
   get localCloseReason(): string {
     return this.inner.localCloseReason
   }

@@ -4,7 +4,7 @@
 // buffers as it has connections with unflushed bytes at one moment (usually one or two), not one for each connection.
 
 import { enterMoment, leaveMoment } from '../../base/clock.ts'
-import { reportFault } from './fault.ts'
+import type { FaultOwner } from '../../base/fault-owner.ts'
 
 /** Large enough for a response head with a small body and for one maximal TLS record or default H2 frame. */
 export const WRITE_BUFFER_BYTES = 32 * 1024
@@ -22,7 +22,7 @@ export function releaseWriteBuffer(buffer: Buffer): void {
   if (buffer.length === WRITE_BUFFER_BYTES && free.length < MAX_FREE) free.push(buffer)
 }
 
-interface Flushable {
+interface Flushable extends FaultOwner {
   flush(): void
 }
 
@@ -63,7 +63,7 @@ function flushPendingWrites(): void {
         try {
           connection.flush()
         } catch (error) {
-          reportFault(error, 'a flush')
+          connection.onFault(error)
         }
       }
     }
@@ -86,7 +86,13 @@ export function markDirtyForBatch(connection: Flushable): void {
 function flushBatch(): void {
   const list = batched
   batched = []
-  for (let i = 0; i < list.length; i++) list[i]!.flush()
+  for (let i = 0; i < list.length; i++) {
+    try {
+      list[i]!.flush()
+    } catch (error) {
+      list[i]!.onFault(error)
+    }
+  }
 }
 
 /** Brackets a read callback: writes made inside leave at the outermost `leaveRead`. */

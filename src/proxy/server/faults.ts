@@ -1,8 +1,9 @@
-// Faults of our own that no connection's handler has caught: an exception in a timer, in an event or in a promise.
+// Faults of our own that no stream or connection has caught: an exception in a timer, in an event or in a promise.
 //
 // Envoy built for release goes on after ENVOY_BUG: it counts `server.envoy_bug_failures` and logs the 1st, 2nd, 4th, …
 // failure of each place. An exception here is that: one stream or one timer has been left half done, not the memory of the
-// process, so thousands of other connections need not die with it. What was left half done ends by its timeouts.
+// process, so thousands of other connections need not die with it. What belongs to a stream or a connection has been caught
+// there and has ended it (base/fault-owner.ts); what comes here belongs to neither.
 
 import type { Counter } from '../observe/stats.ts'
 

@@ -6,9 +6,10 @@ import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/e
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
+import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { XdsConnection } from '../../xds/server.ts'
 import { RecordingHandler } from '../../xds/testing.ts'
-import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { parseJson } from '../config/json.ts'
 
 const SCHEMA: Readonly<Record<string, DescMessage>> = {
@@ -17,6 +18,7 @@ const SCHEMA: Readonly<Record<string, DescMessage>> = {
   [EDS_TYPE]: ClusterLoadAssignmentSchema,
   [LDS_TYPE]: ListenerSchema,
   [RDS_TYPE]: RouteConfigurationSchema,
+  [SDS_TYPE]: SecretSchema,
 }
 
 /** A control plane that serves what it is told. */

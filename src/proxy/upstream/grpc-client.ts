@@ -17,6 +17,8 @@ export interface GrpcCallbacks {
   onMessage(message: Buffer): void
   /** `timeout`, why the call could not be made, or `grpc-status <n>`. */
   onFailure(reason: string): void
+  /** As HttpClientCallbacks. */
+  onFault?(error: unknown): void
 }
 
 /** Length prefix: not compressed, then four bytes. */
@@ -52,5 +54,6 @@ export function callUnary(
       else callbacks.onMessage(body.subarray(PREFIX_BYTES, PREFIX_BYTES + body.readUInt32BE(1)))
     },
     onFailure: (reason) => callbacks.onFailure(reason),
+    ...(callbacks.onFault && { onFault: (error) => callbacks.onFault!(error) }),
   })
 }

@@ -1,7 +1,9 @@
 // One request of the proxy's own (key sets, authorization, …) through a cluster: sent, answered as a whole, or failed.
 
+import { type FaultOwner, ownedTimeout } from '../../base/fault-owner.ts'
 import { type RequestEncoder, type ResponseDecoder, StreamResetReason } from '../http/codec.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import { reportFault } from '../network/fault.ts'
 import { now } from '../stream-info.ts'
 import type {
   Cancellable,
@@ -16,6 +18,8 @@ export interface HttpClientCallbacks {
   onResponse(headers: HeaderMap, body: Buffer, trailers: HeaderMap | null): void
   /** `timeout`, or why the request could not be sent or answered. */
   onFailure(reason: string): void
+  /** What one of the others has thrown; it is reported where this is missing. It must not end the connection. */
+  onFault?(error: unknown): void
 }
 
 /** Answers larger than this are no answers. */
@@ -47,7 +51,7 @@ export function sendRequest(
   return call
 }
 
-class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
+class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, FaultOwner {
   private readonly cluster: ThreadLocalCluster | undefined
   private readonly headers: HeaderMap
   private readonly body: Buffer | null
@@ -80,7 +84,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
       this.fail(this.cluster ? 'no healthy upstream' : 'unknown cluster')
       return
     }
-    if (timeoutMs > 0) this.timer = setTimeout(() => this.onTimeout(), timeoutMs)
+    if (timeoutMs > 0) this.timer = ownedTimeout(onTimeout, timeoutMs, this)
     const pending = pool.newStream(this, this)
     if (!this.done && this.encoder === null) this.pending = pending
   }
@@ -91,7 +95,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
     this.abort()
   }
 
-  private onTimeout(): void {
+  onTimeout(): void {
     this.abort()
     if (this.host !== null) this.cluster!.onResponse(this.host, 504)
     this.fail('timeout')
@@ -115,7 +119,11 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
   private fail(reason: string): void {
     if (this.done) return
     this.end()
-    this.callbacks.onFailure(reason)
+    try {
+      this.callbacks.onFailure(reason)
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   private finish(trailers: HeaderMap | null): void {
@@ -126,7 +134,16 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
     const { canary, locality } = this.host!
     this.cluster!.stats.recordTime(now() - this.startedAt, true, canary, locality.zone)
     this.cluster!.stats.countResponse(this.response!.status, true, canary, locality.zone)
-    this.callbacks.onResponse(this.response!, Buffer.concat(this.chunks), trailers)
+    try {
+      this.callbacks.onResponse(this.response!, Buffer.concat(this.chunks), trailers)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  onFault(error: unknown): void {
+    if (this.callbacks.onFault) this.callbacks.onFault(error)
+    else reportFault(error, 'the answer to a request of our own')
   }
 
   // Pool.
@@ -177,4 +194,8 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable {
   decodeTrailers(trailers: HeaderMap): void {
     this.finish(trailers)
   }
+}
+
+function onTimeout(call: ClientCall): void {
+  call.onTimeout()
 }

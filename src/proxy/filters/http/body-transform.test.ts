@@ -22,6 +22,9 @@ class Collected implements BodySink {
   passOnTrailers(): void {
     this.over('trailers')
   }
+  onFault(error: unknown): void {
+    throw error
+  }
   pause(pause: boolean): void {
     this.pauses.push(pause)
   }

@@ -50,9 +50,18 @@ export class BodyTransform {
     this.sink = sink
     this.zlib = zlib
     this.options = options
-    zlib.on('data', (chunk: Buffer) => this.onData(chunk))
-    zlib.on('end', () => this.finish())
-    zlib.on('error', (error: NodeJS.ErrnoException) => this.fail(error.code ?? ''))
+    zlib.on('data', (chunk: Buffer) => this.guard(() => this.onData(chunk)))
+    zlib.on('end', () => this.guard(() => this.finish()))
+    zlib.on('error', (error: NodeJS.ErrnoException) => this.guard(() => this.fail(error.code ?? '')))
+  }
+
+  /** Events come from nobody's callback: a fault is the stream's. */
+  private guard(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.sink.onFault(error)
+    }
   }
 
   /** `chunk` is borrowed. */
@@ -86,7 +95,7 @@ export class BodyTransform {
     this.sawEnd = true
     if (!this.failed) this.zlib.end()
     // Not from within the call that brought the end: the chain has not yet noted that this filter keeps it.
-    else setImmediate(() => this.finish())
+    else setImmediate(() => this.guard(() => this.finish()))
   }
 
   private onData(chunk: Buffer): void {

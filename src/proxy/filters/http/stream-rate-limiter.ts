@@ -1,5 +1,6 @@
 // Slows one direction of a stream to a rate: what comes is kept and let go as tokens, one for a byte, fill up.
 
+import { ownedTimeout } from '../../../base/fault-owner.ts'
 import { TokenBucket } from '../../../base/token-bucket.ts'
 import { now } from '../../stream-info.ts'
 import type { BodySink } from './body-sink.ts'
@@ -58,7 +59,7 @@ export class StreamRateLimiter {
       this.stream.pause(true)
     }
     // Not from within the call that brought the bytes: the chain has not yet noted that this filter keeps them.
-    this.timer ??= setTimeout(onTokens, 0, this)
+    this.timer ??= ownedTimeout(onTokens, 0, this)
   }
 
   /** True when the trailers must wait for the body. */
@@ -73,11 +74,15 @@ export class StreamRateLimiter {
     this.timer = null
   }
 
+  onFault(error: unknown): void {
+    this.stream.onFault(error)
+  }
+
   onTokens(): void {
     this.timer = null
     const chunk = this.take(this.tokens.takeUpTo(this.waitingBytes, now()))
     const rest = this.waitingBytes > 0
-    if (rest) this.timer = setTimeout(onTokens, this.fillIntervalMs, this)
+    if (rest) this.timer = ownedTimeout(onTokens, this.fillIntervalMs, this)
     if (this.paused && this.waitingBytes <= this.bufferLimit / 2) {
       this.paused = false
       this.stream.pause(false)

@@ -157,6 +157,9 @@ export class TestStream {
       clearRouteCache: () => {
         this.cached = null
       },
+      onFault(error: unknown): void {
+        throw error
+      },
       resetStream() {},
       perFilterConfig: <T>() => route()?.perFilterConfig(this.filterName) as T | undefined,
       continueDecoding: () => {

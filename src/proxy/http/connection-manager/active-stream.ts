@@ -1,8 +1,9 @@
 // One request and its response on a downstream connection: accepts or refuses the request, runs it through the filter
 // chain, writes the answer, and logs the end. Every field is set in the constructor, in order: one hidden class.
 
-import type { TimeoutEntry, TimeoutHandle, TimeoutQueue } from '../../../base/timeout-queue.ts'
+import { OwnedTimeout, type TimeoutEntry, type TimeoutHandle, type TimeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Connection } from '../../network/connection.ts'
+import { reportFault } from '../../network/fault.ts'
 import { FilterState } from '../../network/filter.ts'
 import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
 import { streamDuration } from '../../route/grpc-timeout.ts'
@@ -66,6 +67,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private logTimer: TimeoutHandle | null = null
   private echoRequestId = ''
   private recreated = false
+  /** A fault was met before: the next one ends the stream without an answer. */
+  private faulty = false
   /** What the response says the operation is called. */
   private toldOperation = ''
 
@@ -85,9 +88,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.idleQueue) this.armIdle()
     const { requestQueue, headersQueue, durationQueue } = manager.shared
     if (requestQueue)
-      requestQueue.arm((this.requestTimer = requestQueue.handle({ onTimeout: () => this.onRequestTimeout() })))
+      requestQueue.arm((this.requestTimer = requestQueue.handle(new OwnedTimeout(this, () => this.onRequestTimeout()))))
     if (headersQueue)
-      headersQueue.arm((this.headersTimer = headersQueue.handle({ onTimeout: () => this.onHeadersTimeout() })))
+      headersQueue.arm((this.headersTimer = headersQueue.handle(new OwnedTimeout(this, () => this.onHeadersTimeout()))))
     if (durationQueue) this.armDuration(durationQueue)
   }
 
@@ -111,9 +114,55 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
   }
 
-  // ---- from the codec
+  /**
+   * A fault of our own while this stream was served: it is answered 500, or reset when that is too late or at fault too.
+   * The connection and its other streams go on.
+   */
+  onFault(error: unknown): void {
+    reportFault(error, `stream ${this.info.streamId} of connection ${this.connection.id}`)
+    if (this.ended) return
+    const answerable = !this.faulty && !this.responseStarted
+    this.faulty = true
+    try {
+      if (answerable) {
+        this.sendLocalReply(500, '', null, null, 'internal_error')
+        return
+      }
+    } catch (again) {
+      reportFault(again, `the answer to a fault of stream ${this.info.streamId}`)
+    }
+    this.info.responseCodeDetails = 'internal_error'
+    this.info.setFlag('LR')
+    this.resetStream()
+  }
+
+  // ---- from the codec: what is at fault in here must not end the connection
 
   decodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    try {
+      this.acceptHeaders(headers, endStream)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  decodeData(chunk: Buffer, endStream: boolean): void {
+    try {
+      this.acceptData(chunk, endStream)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  decodeTrailers(trailers: HeaderMap): void {
+    try {
+      this.acceptTrailers(trailers)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  private acceptHeaders(headers: HeaderMap, endStream: boolean): void {
     const { manager, info } = this
     const { config, stats } = manager.shared
     this.requestHeaders = headers
@@ -219,7 +268,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     chain.decodeHeaders(headers, endStream)
   }
 
-  decodeData(chunk: Buffer, endStream: boolean): void {
+  private acceptData(chunk: Buffer, endStream: boolean): void {
     this.info.bytesReceived += chunk.length
     if (this.idleQueue) this.armIdle()
     if (endStream) this.onRequestEnd()
@@ -228,7 +277,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (endStream) this.maybeEnd()
   }
 
-  decodeTrailers(trailers: HeaderMap): void {
+  private acceptTrailers(trailers: HeaderMap): void {
     this.requestTrailers = trailers
     if (this.idleQueue) this.armIdle()
     this.onRequestEnd()
@@ -265,7 +314,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   onBelowWriteBufferLowWatermark(): void {
-    if (--this.aboveWatermark === 0) this.downstreamWatermarks?.onBelowWriteBufferLowWatermark()
+    if (--this.aboveWatermark > 0) return
+    try {
+      this.downstreamWatermarks?.onBelowWriteBufferLowWatermark()
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   // ---- from the filter chain
@@ -496,12 +550,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   private armPeriodicLog(): void {
     const queue = this.manager.shared.accessLogQueue!
-    this.logTimer ??= queue.handle({
-      onTimeout: () => {
+    this.logTimer ??= queue.handle(
+      new OwnedTimeout(this, () => {
         this.log('DownstreamPeriodic')
         this.armPeriodicLog()
-      },
-    })
+      }),
+    )
     queue.arm(this.logTimer)
   }
 
@@ -523,9 +577,13 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.downstreamWireBytesSent = stream.wireBytesSent
     this.chain.destroy()
     shared.stats.rqTime.record(info.end - info.start)
-    info.span?.finish(this)
     if (info.isHealthCheck) shared.tracingStats.healthCheck.inc()
-    this.log('DownstreamEnd')
+    try {
+      info.span?.finish(this)
+      this.log('DownstreamEnd')
+    } catch (error) {
+      reportFault(error, `the log of stream ${info.streamId}`)
+    }
     manager.onStreamEnd(this)
   }
 
@@ -536,7 +594,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   private armDuration(queue: TimeoutQueue): void {
     this.durationQueue = queue
-    queue.arm((this.durationTimer = queue.handle({ onTimeout: () => this.onDurationTimeout() })))
+    queue.arm((this.durationTimer = queue.handle(new OwnedTimeout(this, () => this.onDurationTimeout()))))
   }
 
   /** The route may have its own max_stream_duration. */

@@ -2,7 +2,7 @@
 // filter chain with scripted filters.
 
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { HttpConnectionManagerSchema } from '../../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { createLogger } from '../../../base/logger.ts'
 import type { WorkerContext } from '../../config/extension.ts'
@@ -11,6 +11,7 @@ import { parseJson } from '../../config/json.ts'
 import { parseHttpConnectionManager } from '../../filters/network/http-connection-manager/config.ts'
 import { registerExtensions } from '../../filters/register.ts'
 import { ConnectionEvent } from '../../network/connection.ts'
+import { setFaultReporter } from '../../network/fault.ts'
 import { FilterState } from '../../network/filter.ts'
 import type { LogContext } from '../../observe/access-log.ts'
 import { StatsStore } from '../../observe/stats-store.ts'
@@ -408,5 +409,92 @@ describe('connection', () => {
     bench.manager.onData(frame(8, 0, 1, Buffer.from([0, 0, 0, 1])), false)
     assert.ok(bench.connection.output.includes(frame(0, 1, 1, Buffer.from('k'))))
     assert.equal(bench.connection.open, false)
+  })
+})
+
+/** Throws where told. */
+class Faulty extends Recorder {
+  at = ''
+  override note(what: string, end: boolean): void {
+    super.note(what, end)
+    if (this.at !== '' && what.startsWith(this.at)) throw new Error(`at ${what}`)
+  }
+}
+
+describe('a fault of our own', () => {
+  /** Texts of the faults that the test causes. */
+  const faultsOf = (t: TestContext): string[] => {
+    const told: string[] = []
+    const before = setFaultReporter((error) => told.push((error as Error).message))
+    t.after(() => setFaultReporter(before))
+    return told
+  }
+
+  test('in the request direction is answered 500, and the connection goes on', (t) => {
+    const told = faultsOf(t)
+    const faulty = new Faulty('f', [])
+    const bench = new Bench({}, [faulty])
+    faulty.at = 'headers'
+    bench.send(GET)
+    faulty.at = ''
+    bench.send(GET)
+    assert.equal(bench.connection.open, true)
+    faulty.at = 'data'
+    bench.send(post('body'))
+    assert.deepEqual(told, ['at headers', 'at data body'])
+    assert.deepEqual(bench.lines, ['500 internal_error', '200 via_upstream', '500 internal_error'])
+    assert.equal(bench.stats.gauge('http.t.downstream_rq_active').value, 0)
+  })
+
+  test('in the response direction ends the stream, and filters are destroyed each', (t) => {
+    const told = faultsOf(t)
+    const [faulty, second] = [new Faulty('f', []), new Recorder('g', [])]
+    const bench = new Bench({}, [faulty, second])
+    faulty.at = 'response'
+    bench.send(GET)
+    assert.deepEqual(told, ['at response 200', 'at response 500'])
+    assert.deepEqual(bench.lines, ['0 internal_error LR'])
+    assert.equal(bench.connection.open, false)
+    const other = new Bench({}, [faulty, second])
+    faulty.at = 'destroyed'
+    other.send(GET + GET)
+    assert.deepEqual(other.lines, ['200 via_upstream', '200 via_upstream'])
+    assert.equal(second.log.filter((line) => line === 'g: destroyed').length, 3)
+  })
+
+  test('after a filter has resumed is not the caller’s, nor is that of a timer', async (t) => {
+    const told = faultsOf(t)
+    const waiting = new (class extends Recorder {
+      override decodeHeaders(): FilterHeadersStatus {
+        return FilterHeadersStatus.StopIteration
+      }
+    })('wait', [])
+    const faulty = new Faulty('f', [])
+    const bench = new Bench({ stream_idle_timeout: '0.01s' }, [waiting, faulty])
+    faulty.at = 'headers'
+    bench.send(GET)
+    waiting.decoder.continueDecoding()
+    assert.deepEqual(bench.lines, ['500 internal_error'])
+    faulty.at = 'response 504'
+    bench.send(GET)
+    while (bench.lines.length < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    assert.deepEqual(told, ['at headers', 'at response 504'])
+    assert.equal(bench.lines[1], '500 internal_error SI')
+  })
+
+  test('of one HTTP/2 stream leaves the others', (t) => {
+    const told = faultsOf(t)
+    const faulty = new Faulty('f', [])
+    const bench = new Bench({}, [faulty])
+    bench.send('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0')
+    const get = (id: number): string => `\0\0\x06\x01\x05\0\0\0${String.fromCharCode(id)}\x82\x86\x84\x41\x01a`
+    faulty.at = 'response'
+    bench.send(get(1))
+    faulty.at = ''
+    bench.send(get(3) + get(5))
+    assert.deepEqual(told, ['at response 200', 'at response 500'])
+    assert.deepEqual(bench.lines, ['0 internal_error LR', '200 via_upstream', '200 via_upstream'])
+    assert.ok(bench.output.includes('\0\0\x04\x03\0\0\0\0\x01\0\0\0\x02'), 'RST_STREAM of stream 1')
+    assert.equal(bench.connection.open, true)
   })
 })

@@ -1,6 +1,6 @@
 // The HTTP connection manager: a terminal network filter that turns a connection's bytes into streams.
 
-import type { TimeoutHandle } from '../../../base/timeout-queue.ts'
+import { OwnedTimeout, type TimeoutHandle } from '../../../base/timeout-queue.ts'
 import { CloseType, type Connection, ConnectionEvent } from '../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../network/filter.ts'
 import type { RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
@@ -56,7 +56,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     connection.setDelayedCloseTimeoutMs(shared.config.delayedCloseTimeoutMs)
     this.armIdle()
     const { connectionDurationQueue: queue } = shared
-    if (queue) queue.arm((this.durationTimer = queue.handle({ onTimeout: () => this.onMaxDuration() })))
+    if (queue)
+      queue.arm((this.durationTimer = queue.handle(new OwnedTimeout(this.connection, () => this.onMaxDuration()))))
     return FilterStatus.Continue
   }
 
@@ -278,7 +279,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.codec?.shutdownNotice()
     const { drainQueue } = this.shared
     if (!drainQueue) this.endDrain()
-    else drainQueue.arm((this.drainTimer = drainQueue.handle({ onTimeout: () => this.endDrain() })))
+    else drainQueue.arm((this.drainTimer = drainQueue.handle(new OwnedTimeout(this.connection, () => this.endDrain()))))
   }
 
   private endDrain(): void {
@@ -290,7 +291,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   private armIdle(): void {
     const { connectionIdleQueue: queue } = this.shared
     if (!queue || this.closed) return
-    this.idleTimer ??= queue.handle({ onTimeout: () => this.onIdle() })
+    this.idleTimer ??= queue.handle(new OwnedTimeout(this.connection, () => this.onIdle()))
     queue.arm(this.idleTimer)
   }
 

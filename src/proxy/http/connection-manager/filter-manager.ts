@@ -2,8 +2,13 @@
 //
 // Decoder filters run first to last, encoder filters last to first. A filter that stops keeps later filters waiting;
 // what arrives meanwhile is held according to the status it returned. Chunks are borrowed: only buffering copies.
+//
+// What filters call from elsewhere than their own callbacks (a timer, an answer from another connection) catches the
+// faults of the filters behind it: these end this stream, not the connection that brought the answer.
 
+import type { FaultOwner } from '../../../base/fault-owner.ts'
 import type { Connection } from '../../network/connection.ts'
+import { reportFault } from '../../network/fault.ts'
 import type { Route } from '../../route/route.ts'
 import type { StreamInfo } from '../../stream-info.ts'
 import {
@@ -23,7 +28,7 @@ import {
 import { HeaderMap } from '../header-map.ts'
 
 /** The stream around the chain. */
-export interface FilterManagerOwner {
+export interface FilterManagerOwner extends FaultOwner {
   readonly connection: Connection
   readonly streamInfo: StreamInfo
   readonly bufferLimit: number
@@ -344,9 +349,9 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.destroyed = true
     this.decodingDone = true
     const { decoders, encoders } = this
-    if (decoders !== null) for (let i = 0; i < decoders.length; i++) decoders[i]!.filter.onDestroy()
+    if (decoders !== null) for (let i = 0; i < decoders.length; i++) destroyFilter(decoders[i]!.filter)
     if (encoders === null) return
-    for (let i = 0; i < encoders.length; i++) if (!encoders[i]!.decodes) encoders[i]!.filter.onDestroy()
+    for (let i = 0; i < encoders.length; i++) if (!encoders[i]!.decodes) destroyFilter(encoders[i]!.filter)
   }
 
   private get lastEncoder(): number {
@@ -371,8 +376,17 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   }
 }
 
+/** Each gets its turn, whatever the one before it did. */
+function destroyFilter(filter: { onDestroy(): void }): void {
+  try {
+    filter.onDestroy()
+  } catch (error) {
+    reportFault(error, 'the end of a filter')
+  }
+}
+
 /** What a filter's place in the chain remembers, whichever the direction. */
-abstract class Entry {
+abstract class Entry implements FaultOwner {
   readonly manager: FilterManager
   readonly index: number
   readonly name: string
@@ -418,7 +432,14 @@ abstract class Entry {
     grpcStatus: number | null,
     details: string,
   ): void {
-    this.manager.owner.sendLocalReply(status, body, modify, grpcStatus, details)
+    try {
+      this.manager.owner.sendLocalReply(status, body, modify, grpcStatus, details)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+  onFault(error: unknown): void {
+    this.manager.owner.onFault(error)
   }
 
   stoppedAll(): boolean {
@@ -496,7 +517,12 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
   }
 
   continueDecoding(): void {
-    if (this.iteration !== Iteration.Continue && !this.manager.decodingDone) this.resume()
+    if (this.iteration === Iteration.Continue || this.manager.decodingDone) return
+    try {
+      this.resume()
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   protected resume(): void {
@@ -523,7 +549,11 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
   }
 
   injectDecodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
-    this.manager.decodeDataFrom(this.index + 1, chunk, endStream)
+    try {
+      this.manager.decodeDataFrom(this.index + 1, chunk, endStream)
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   get requestTrailers(): HeaderMap | null {
@@ -591,7 +621,12 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
   }
 
   continueEncoding(): void {
-    if (this.iteration !== Iteration.Continue && !this.manager.destroyed) this.resume()
+    if (this.iteration === Iteration.Continue || this.manager.destroyed) return
+    try {
+      this.resume()
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   protected resume(): void {
@@ -617,7 +652,11 @@ class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks {
   }
 
   injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void {
-    this.manager.encodeDataFrom(this.index - 1, chunk, endStream)
+    try {
+      this.manager.encodeDataFrom(this.index - 1, chunk, endStream)
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   get responseTrailers(): HeaderMap | null {

@@ -183,12 +183,14 @@ class ExtAuthzFilter extends PassThroughFilter {
       this.call = sendRequest(cluster, checkHeaders(service.authority, service.timeoutMs), body, service.timeoutMs, {
         onResponse: (headers, answer, trailers) => this.onAnswer(grpcAnswer(headers, answer, trailers)),
         onFailure: () => this.onAnswer(ERROR),
+        onFault: (error) => this.callbacks.onFault(error),
       })
     } else {
       const body = question.body.length > 0 ? question.body : null
       this.call = sendRequest(cluster, httpQuestion(question, service, allowed), body, service.timeoutMs, {
         onResponse: (headers, answer) => this.onAnswer(httpAnswer(service, headers, answer)),
         onFailure: () => this.onAnswer(ERROR),
+        onFault: (error) => this.callbacks.onFault(error),
       })
     }
     this.inCallback = false

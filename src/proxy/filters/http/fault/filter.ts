@@ -1,6 +1,7 @@
 // envoy.filters.http.fault: delays requests, then aborts them, and slows responses, for a share of those that match
 // (envoy-contract §10.2).
 
+import { ownedTimeout } from '../../../../base/fault-owner.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import {
   FilterDataStatus,
@@ -103,7 +104,7 @@ class FaultFilter extends PassThroughFilter {
       this.note()
       this.callbacks.streamInfo.setFlag('DI')
       this.headers = headers
-      this.timer = setTimeout(onDelayOver, delayMs, this)
+      this.timer = ownedTimeout(onDelayOver, delayMs, this)
       return FilterHeadersStatus.StopIteration
     }
     return this.abort(headers) ? FilterHeadersStatus.StopIteration : FilterHeadersStatus.Continue
@@ -227,6 +228,10 @@ class FaultFilter extends PassThroughFilter {
   }
 
   /** The delay is over: the request goes on, or is aborted now. */
+  onFault(error: unknown): void {
+    this.callbacks.onFault(error)
+  }
+
   onDelayOver(): void {
     this.timer = null
     const headers = this.headers!

@@ -92,6 +92,7 @@ class RateLimitFilter extends PassThroughFilter {
     const call = callUnary(cluster, config.service, SHOULD_RATE_LIMIT, question, {
       onMessage: (message) => this.onAnswer(decodeAnswer(message)),
       onFailure: () => this.onAnswer(null),
+      onFault: (error) => this.callbacks.onFault(error),
     })
     this.inCallback = false
     if (this.asking) this.call = call

@@ -1,5 +1,6 @@
 // envoy.filters.http.router: the terminal filter. Chooses cluster and host, forwards, retries, answers failures.
 
+import { ownedTimeout } from '../../../../base/fault-owner.ts'
 import {
   type TimeoutEntry,
   type TimeoutHandle,
@@ -243,6 +244,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.current = null
     this.abandonHedged()
     this.retry?.release()
+  }
+
+  onFault(error: unknown): void {
+    this.callbacks.onFault(error)
   }
 
   // ---- choices
@@ -743,7 +748,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.hedged.push(request)
     this.current = null
     this.timedOut = true
-    this.backOff = setTimeout(runBackOff, this.retry.backOffMs(), this)
+    this.backOff = ownedTimeout(runBackOff, this.retry.backOffMs(), this)
   }
 
   private inFlight(request: UpstreamRequest): boolean {
@@ -803,7 +808,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.timedOut = timedOut
     request.abandon()
     this.current = null
-    this.backOff = setTimeout(runBackOff, this.retry!.backOffMs(), this)
+    this.backOff = ownedTimeout(runBackOff, this.retry!.backOffMs(), this)
   }
 
   retryNow(): void {

@@ -5,6 +5,7 @@ import { portColon } from '../../../http/connection-manager/host.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
+import { reportFault } from '../../../network/fault.ts'
 import type { LogContext } from '../../../observe/access-log.ts'
 import type { Mirror } from '../../../route/route.ts'
 import { now, type StreamInfo } from '../../../stream-info.ts'
@@ -24,6 +25,11 @@ class MirrorOwner implements UpstreamRequestOwner {
   constructor(cluster: ThreadLocalCluster, grpc: boolean) {
     this.cluster = cluster
     this.grpc = grpc
+  }
+
+  onFault(error: unknown, request: UpstreamRequest): void {
+    reportFault(error, 'a mirrored request')
+    request.abandon()
   }
 
   /** A request of the proxy's own is an internal one. */

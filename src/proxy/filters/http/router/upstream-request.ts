@@ -1,6 +1,7 @@
 // One attempt at an upstream host: waits for the pool, sends the request, hands the response to the router.
 
-import { type TimeoutHandle, type TimeoutQueue, timeoutQueue } from '../../../../base/timeout-queue.ts'
+import type { FaultOwner } from '../../../../base/fault-owner.ts'
+import { OwnedTimeout, type TimeoutHandle, type TimeoutQueue, timeoutQueue } from '../../../../base/timeout-queue.ts'
 import type {
   Protocol,
   RequestEncoder,
@@ -25,6 +26,8 @@ import { failureOf } from './failure.ts'
 
 /** The router, as an attempt sees it. */
 export interface UpstreamRequestOwner {
+  /** A fault of our own while this attempt was served: it and what it is for must end, nothing else. */
+  onFault(error: unknown, request: UpstreamRequest): void
   onUpstream1xx(headers: HeaderMap, request: UpstreamRequest): void
   onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void
   onUpstreamData(chunk: Buffer, endStream: boolean, request: UpstreamRequest): void
@@ -48,7 +51,7 @@ interface Waiting {
   end: boolean
 }
 
-export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, StreamCallbacks {
+export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, StreamCallbacks, FaultOwner {
   readonly owner: UpstreamRequestOwner
   readonly pool: HttpConnPool
   readonly headers: HeaderMap
@@ -149,9 +152,22 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     if (this.stats !== null) this.requestEndedAt = now()
   }
 
+  /** What is at fault in here must not end the upstream connection, nor what its pool was about. */
+  onFault(error: unknown): void {
+    this.owner.onFault(error, this)
+  }
+
   // ---- pool
 
   onPoolReady(encoder: RequestEncoder, host: HostDescription, connection: Connection, protocol: Protocol): void {
+    try {
+      this.send(encoder, host, connection, protocol)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  private send(encoder: RequestEncoder, host: HostDescription, connection: Connection, protocol: Protocol): void {
     this.pending = null
     this.encoder = encoder
     this.host = host
@@ -167,7 +183,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     const { durationQueue } = this
     if (durationQueue)
       durationQueue.arm(
-        (this.duration = durationQueue.handle({ onTimeout: () => this.owner.onMaxStreamDuration(this) })),
+        (this.duration = durationQueue.handle(new OwnedTimeout(this, () => this.owner.onMaxStreamDuration(this)))),
       )
     this.armIdle()
     encoder.encodeHeaders(this.headers, this.bodyless)
@@ -188,7 +204,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     if (reason === PoolFailureReason.NoHost) {
       this.disarm()
       this.releasePauses()
-      if (!this.abandoned) this.owner.onNoHost(transportFailureReason, this)
+      try {
+        if (!this.abandoned) this.owner.onNoHost(transportFailureReason, this)
+      } catch (error) {
+        this.onFault(error)
+      }
       return
     }
     if (host) this.host = host
@@ -198,11 +218,24 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   // ---- response
 
   decode1xxHeaders(headers: HeaderMap): void {
-    if (!this.abandoned) this.owner.onUpstream1xx(headers, this)
+    if (this.abandoned) return
+    try {
+      this.owner.onUpstream1xx(headers, this)
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   decodeHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.abandoned) return
+    try {
+      this.onHeaders(headers, endStream)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  private onHeaders(headers: HeaderMap, endStream: boolean): void {
     this.firstRxAt = now()
     this.responded = true
     this.trace?.onHeaders(headers)
@@ -214,6 +247,14 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   decodeData(chunk: Buffer, endStream: boolean): void {
     if (this.abandoned) return
+    try {
+      this.onData(chunk, endStream)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  private onData(chunk: Buffer, endStream: boolean): void {
     this.armIdle()
     this.stats?.onResponseData(chunk.length)
     if (endStream) this.onComplete()
@@ -222,6 +263,14 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   decodeTrailers(trailers: HeaderMap): void {
     if (this.abandoned) return
+    try {
+      this.onTrailers(trailers)
+    } catch (error) {
+      this.onFault(error)
+    }
+  }
+
+  private onTrailers(trailers: HeaderMap): void {
     this.trace?.onTrailers(trailers)
     this.onComplete()
     this.owner.onUpstreamTrailers(trailers, this)
@@ -244,9 +293,13 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private onGone(reason: StreamResetReason, transportFailureReason: string): void {
     this.disarm()
     this.releasePauses()
-    this.trace?.onReset(reason, failureOf(reason).flag)
-    this.stats?.finish(this.requestEndedAt)
-    if (!this.abandoned) this.owner.onUpstreamReset(reason, transportFailureReason, this)
+    try {
+      this.trace?.onReset(reason, failureOf(reason).flag)
+      this.stats?.finish(this.requestEndedAt)
+      if (!this.abandoned) this.owner.onUpstreamReset(reason, transportFailureReason, this)
+    } catch (error) {
+      this.onFault(error)
+    }
   }
 
   onAboveWriteBufferHighWatermark(): void {
@@ -294,7 +347,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   /** Per-try time runs from the end of the request. */
   private armPerTry(): void {
     if (!this.perTryQueue || this.responded) return
-    this.perTry ??= this.perTryQueue.handle({ onTimeout: () => this.onLate() })
+    this.perTry ??= this.perTryQueue.handle(new OwnedTimeout(this, () => this.onLate()))
     this.perTryQueue.arm(this.perTry)
   }
 
@@ -305,7 +358,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   private armIdle(): void {
     if (!this.idleQueue) return
-    this.idle ??= this.idleQueue.handle({ onTimeout: () => this.owner.onPerTryIdleTimeout(this) })
+    this.idle ??= this.idleQueue.handle(new OwnedTimeout(this, () => this.owner.onPerTryIdleTimeout(this)))
     this.idleQueue.arm(this.idle)
   }
 

@@ -2,6 +2,7 @@
 // (envoy-contract §9.1).
 
 import { Backoff } from '../../../../base/backoff.ts'
+import { ownedTimeout } from '../../../../base/fault-owner.ts'
 import { xxh64 } from '../../../../base/hash.ts'
 import type { WorkerContext } from '../../../config/extension.ts'
 import { DetectedClose } from '../../../network/close.ts'
@@ -109,7 +110,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     // Nothing can be done with bytes before there is somebody to give them to.
     this.downstream.readDisable(true)
     if (config.maxConnectionDurationMs !== null)
-      this.durationTimer = setTimeout(onMaxDuration, this.maxDurationMs(config.maxConnectionDurationMs), this)
+      this.durationTimer = ownedTimeout(onMaxDuration, this.maxDurationMs(config.maxConnectionDurationMs), this)
     if (config.logOnStart) this.log('TcpConnectionStart')
     if (config.logIntervalMs > 0) this.logTimer = setInterval(onLogInterval, config.logIntervalMs, this)
     this.cluster = this.chooseCluster()
@@ -168,7 +169,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     info.upstreamConnectEnd = now()
     this.lastActivity = now()
     const { idleTimeoutMs, logOnConnected } = this.shared.config
-    if (idleTimeoutMs > 0) this.idleTimer = setTimeout(onIdleTimeout, idleTimeoutMs, this)
+    if (idleTimeoutMs > 0) this.idleTimer = ownedTimeout(onIdleTimeout, idleTimeoutMs, this)
     if (logOnConnected) this.log('TcpUpstreamConnected')
     this.callbacks.continueReading()
     this.downstream.readDisable(false)
@@ -201,7 +202,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
       return
     }
     this.backoff ??= new Backoff(options)
-    this.retryTimer = setTimeout(onRetry, this.backoff.next(), this)
+    this.retryTimer = ownedTimeout(onRetry, this.backoff.next(), this)
   }
 
   /** max_downstream_connection_duration with its jitter. */
@@ -235,12 +236,16 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     this.downstream.readDisable(false)
   }
 
+  onFault(error: unknown): void {
+    this.downstream.onFault(error)
+  }
+
   /** The timer is set once for the whole period; activity only moves the mark. */
   checkIdle(): void {
     const { idleTimeoutMs } = this.shared.config
     const idleMs = now() - this.lastActivity
     if (idleMs < idleTimeoutMs - 1) {
-      this.idleTimer = setTimeout(onIdleTimeout, idleTimeoutMs - idleMs, this)
+      this.idleTimer = ownedTimeout(onIdleTimeout, idleTimeoutMs - idleMs, this)
       return
     }
     this.shared.stats.idleTimeout.inc()
