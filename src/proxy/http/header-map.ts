@@ -108,7 +108,8 @@ export class HeaderMap {
       kept += 2
     }
     if (kept === list.length) return false
-    list.length = kept
+    // Not by `length = kept`, which is a call into V8.
+    while (list.length > kept) list.pop()
     return true
   }
 

@@ -2,11 +2,10 @@
 //
 // Reading: raw sockets read into one buffer that all connections of the thread share (see READ_BUFFER), so chunks are
 // borrowed. Writing: small writes gather in a borrowed write buffer and leave in one system call at the end of the read
-// callback. The system call is write(2) on the descriptor itself as long as nothing is queued in the stream: it takes
+// callback. The system call is send(2) on the descriptor itself as long as nothing is queued in the stream: it takes
 // the bytes before it returns, so the buffer can be used again at once, and it skips the stream machinery, which costs
 // more than the call. What the kernel does not take is copied and queued in the stream.
 
-import { writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
@@ -14,8 +13,9 @@ import type { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
 import { READ_BUFFER, readBytes } from './read-buffer.ts'
 import type { SecureTransport } from './secure-transport.ts'
+import { sendBytes } from './send.ts'
 import { SslInfoSource } from './ssl-info.ts'
-import { PLAIN_BUFFER, type SslSocket, SslState } from './tls/ssl-socket.ts'
+import { plainBytes, type SslSocket, SslState } from './tls/ssl-socket.ts'
 import { brokenPipe, connectFailureText, socketFailureText } from './transport-error.ts'
 import {
   acquireWriteBuffer,
@@ -223,7 +223,7 @@ export class SocketConnection implements Connection {
     const { plainLength, state } = ssl
     if (handshaking && state !== SslState.Handshake && (state !== SslState.Failed || ssl.handshakeDone))
       this.endHandshake(ssl)
-    if (plainLength > 0) this.receive(PLAIN_BUFFER.subarray(0, plainLength))
+    if (plainLength > 0) this.receive(plainBytes(plainLength))
     if (state === SslState.PeerClosed) this.receiveEnd()
     else if (state === SslState.Failed && this.ssl === ssl) this.failTransport(ssl)
   }
@@ -247,7 +247,7 @@ export class SocketConnection implements Connection {
     this.finish(ConnectionEvent.RemoteClose)
   }
 
-  /** OpenSSL may write to the descriptor: nothing waits in the stream, and the descriptor is still this socket's. */
+  /** Bytes may go to the descriptor: nothing waits in the stream, and the descriptor is still this socket's. */
   private writesDirectly(): boolean {
     return this.fd >= 0 && this.socket.writableLength === 0 && hasHandle(this.socket)
   }
@@ -337,7 +337,7 @@ export class SocketConnection implements Connection {
     this.bytesSent += length
     if (length >= DIRECT_WRITE_BYTES && this.state === State.Open) {
       if (this.used > 0) this.flushBuffer()
-      this.send(chunk, 0, length)
+      this.send(chunk, length)
       this.checkHighWatermark()
     } else if (length > 0) {
       chunk.copy(this.room(length), this.used)
@@ -564,34 +564,23 @@ export class SocketConnection implements Connection {
     const used = this.used
     this.buffer = null
     this.used = 0
-    this.send(buffer, 0, used)
+    this.send(buffer, used)
     releaseWriteBuffer(buffer)
   }
 
-  /** Gives bytes to the kernel; refers to `buffer` no more when it returns. */
-  private send(buffer: Buffer, from: number, to: number): void {
+  /** Gives the first `length` bytes to the kernel; refers to `buffer` no more when it returns. */
+  private send(buffer: Buffer, length: number): void {
     const { socket, ssl } = this
     if (ssl !== null) {
-      if (!ssl.write(buffer, from, to, this.writesDirectly())) socket.destroy(brokenPipe())
+      if (!ssl.write(buffer, 0, length, this.writesDirectly())) socket.destroy(brokenPipe())
       this.queueOutput(ssl)
       return
     }
-    if (socket.writableLength > 0) {
-      this.enqueue(buffer, from, to)
-      return
-    }
     // A destroyed socket's descriptor may belong to another connection already.
-    if (this.fd >= 0 && hasHandle(socket)) {
-      let taken = 0
-      try {
-        taken = writeSync(this.fd, buffer, from, to - from)
-      } catch {
-        // EAGAIN: queue it. Anything else: the stream meets the same error and reports it the ordinary way.
-      }
-      if (from + taken < to) this.enqueue(buffer, from + taken, to)
-      return
-    }
-    this.enqueue(buffer, from, to)
+    const direct = this.writesDirectly()
+    // A broken socket takes nothing: the stream meets the same error and reports it the ordinary way.
+    const taken = direct ? sendBytes(this.fd, buffer, length) : 0
+    if (taken < length) this.enqueue(buffer, taken, length)
   }
 
   private enqueue(buffer: Buffer, from: number, to: number): void {

@@ -56,16 +56,21 @@ export function mergeRuntime(layers: readonly RuntimeLayer[]): Record<string, Ru
   return Object.assign({}, ...layers.map((layer) => layer.values)) as Record<string, RuntimeValue>
 }
 
-/** Reads the current values; `values` is replaced as a whole by an update. */
+/** Reads the current values, several for each request: a Map, as the lookup of a computed name in an object is slow. */
 export class Runtime implements RuntimeSnapshot {
-  values: Readonly<Record<string, RuntimeValue>>
+  private values: ReadonlyMap<string, RuntimeValue>
 
   constructor(values: Readonly<Record<string, RuntimeValue>>) {
-    this.values = values
+    this.values = new Map(Object.entries(values))
+  }
+
+  /** An update: all values there are now. */
+  replace(values: Readonly<Record<string, RuntimeValue>>): void {
+    this.values = new Map(Object.entries(values))
   }
 
   number(key: string, fallback: number): number {
-    const value = this.values[key]
+    const value = this.values.get(key)
     if (typeof value === 'number') return value
     if (typeof value !== 'string') return fallback
     const parsed = Number(value)
@@ -73,13 +78,13 @@ export class Runtime implements RuntimeSnapshot {
   }
 
   bool(key: string, fallback: boolean): boolean {
-    const value = this.values[key]
+    const value = this.values.get(key)
     if (typeof value === 'boolean') return value
     return value === 'true' ? true : value === 'false' ? false : fallback
   }
 
   fraction(key: string, fallbackMillionths: number): number {
-    const value = this.values[key]
+    const value = this.values.get(key)
     if (typeof value === 'object') return value.millionths
     // An integer is a percentage.
     return typeof value === 'number' ? value * 10_000 : fallbackMillionths

@@ -139,7 +139,7 @@ export class DataPlaneWorker {
         this.secrets.delete(update.name)
         return null
       case 'runtime':
-        this.runtime.values = update.values
+        this.runtime.replace(update.values)
         return null
       case 'health-check':
         this.drain.healthCheckFailed = update.failed

@@ -165,10 +165,17 @@ export function isUpgrade(headers: HeaderMap): boolean {
 
 /** True when comma-separated `value` holds `token` (lower case). */
 export function hasToken(value: string, token: string): boolean {
-  if (value.length === token.length) return value.toLowerCase() === token
-  if (value.length < token.length || !value.includes(',')) return value.trim().toLowerCase() === token
-  for (const part of value.split(',')) if (part.trim().toLowerCase() === token) return true
+  if (value === token) return true
+  if (value.length < token.length) return false
+  if (!value.includes(',')) return isToken(value, token)
+  for (const part of value.split(',')) if (isToken(part, token)) return true
   return false
+}
+
+function isToken(part: string, token: string): boolean {
+  const trimmed = part.trim()
+  // Lowering is a call: most values are of another length.
+  return trimmed.length === token.length && trimmed.toLowerCase() === token
 }
 
 /** Only `trailers` may pass on. */

@@ -2,6 +2,7 @@
 
 import { latin1 } from '../../../base/bytes.ts'
 import { CloseType, type Connection } from '../../network/connection.ts'
+import { sliceOf } from '../../network/read-buffer.ts'
 import type {
   ClientCodecCallbacks,
   ClientConnection,
@@ -93,7 +94,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
         case Body.Length: {
           const take = Math.min(this.remaining, buffer.length - at)
           this.remaining -= take
-          this.onData(buffer.subarray(at, at + take), this.remaining === 0)
+          this.onData(sliceOf(buffer, at, at + take), this.remaining === 0)
           at += take
           break
         }
@@ -347,7 +348,7 @@ class ClientStream implements RequestEncoder, Stream {
       if (!endStream) {
         this.chunkedBody = true
         framing = 'transfer-encoding: chunked\r\n'
-      } else if (!BODYLESS.has(method)) framing = 'content-length: 0\r\n'
+      } else if (method !== 'GET' && !BODYLESS.has(method)) framing = 'content-length: 0\r\n'
     }
     const target = this.isConnect
       ? headers.authority

@@ -6,6 +6,7 @@
 import type { CodecError } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { HEAD_STOP, headerName } from './characters.ts'
+import { followerOf, knownLines, type Line, noteFollower } from './known-lines.ts'
 
 const LF = 10
 const CR = 13
@@ -31,6 +32,7 @@ const UNDERSCORE: CodecError = { details: 'http1.unexpected_underscore', message
 
 /** Of the head that was found last, whoever's: it is read before the next one is looked for. */
 const LINE_ENDS = new Int32Array(128)
+const LINES: (Line | null)[] = new Array<Line | null>(LINE_ENDS.length).fill(null)
 
 /** Scans for the end of a head across chunks. */
 export class HeadScanner {
@@ -51,6 +53,13 @@ export class HeadScanner {
   readonly lineEnds = LINE_ENDS
   /** How many there are; -1 when they were not noted: the head came in pieces or has very many. */
   lineCount = -1
+  /** The lines between the first and the empty one that are known; null = it is not. */
+  readonly lines = LINES
+  /** Place of the line that this peer's heads begin with, after the first; -1 = not known. */
+  private firstKnown = -1
+  /** Place of the last known line of the head at hand. */
+  private lastKnown = -1
+  private noted = 0
 
   get waiting(): boolean {
     return this.held !== null
@@ -82,7 +91,9 @@ export class HeadScanner {
     }
     const { length } = buffer
     const whole = at === from && buffer === chunk
-    let lines = 0
+    this.noted = 0
+    this.lastKnown = -1
+    let lineStart = at
     const { start } = this
     let { firstLine, forbidden } = this
     for (;;) {
@@ -95,21 +106,23 @@ export class HeadScanner {
       }
       if (firstLine < 0) firstLine = at
       else {
-        if (lines < LINE_ENDS.length) LINE_ENDS[lines] = at
-        lines++
         const before = buffer[at - 1]
-        if (before === LF || (before === CR && buffer[at - 2] === LF)) {
+        const last = before === LF || (before === CR && buffer[at - 2] === LF)
+        if (whole) this.noteLine(buffer, lineStart, at, last)
+        if (last) {
           this.forbidden = forbidden
           this.firstLine = firstLine
           this.buffer = buffer
           this.end = at + 1
-          this.lineCount = whole && lines <= LINE_ENDS.length ? lines : -1
+          this.lineCount = whole && this.noted <= LINE_ENDS.length ? this.noted : -1
           this.held = null
           this.scanned = 0
           return true
         }
       }
       at++
+      if (whole && firstLine >= 0) at = this.skipKnown(buffer, at)
+      lineStart = at
     }
     this.forbidden = forbidden
     this.firstLine = firstLine
@@ -127,6 +140,41 @@ export class HeadScanner {
     this.start = 0
     this.held = keep
     return false
+  }
+
+  /** A line of the head that was scanned up to its end. */
+  private noteLine(buffer: Buffer, lineStart: number, lineEnd: number, last: boolean): void {
+    const { noted } = this
+    this.noted = noted + 1
+    if (noted >= LINE_ENDS.length) return
+    LINE_ENDS[noted] = lineEnd
+    const place = last || buffer[lineEnd - 1] !== CR ? -1 : knownLines.findPlace(buffer, lineStart, lineEnd - 1)
+    LINES[noted] = place < 0 ? null : knownLines.valueAt(place)
+    if (place < 0) return
+    if (this.lastKnown < 0) this.firstKnown = place
+    else noteFollower(this.lastKnown, place)
+    this.lastKnown = place
+  }
+
+  /** Notes the lines from `from` on that are those expected; the position after them. */
+  private skipKnown(buffer: Buffer, from: number): number {
+    let at = from
+    let { noted, lastKnown } = this
+    while (noted < LINE_ENDS.length) {
+      const place = lastKnown < 0 ? this.firstKnown : followerOf(lastKnown)
+      if (place < 0) break
+      const end = at + knownLines.lengthOf(place)
+      if (end + 2 > buffer.length || buffer[end] !== CR || buffer[end + 1] !== LF) break
+      if (!knownLines.holds(place, buffer, at)) break
+      at = end + 2
+      LINE_ENDS[noted] = at - 1
+      LINES[noted] = knownLines.valueAt(place)
+      noted++
+      lastKnown = place
+    }
+    this.noted = noted
+    this.lastKnown = lastKnown
+    return at
   }
 }
 

@@ -3,19 +3,12 @@
 import { detached, latin1 } from '../../../base/bytes.ts'
 import type { CodecError } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
-import { ByteCache } from './byte-cache.ts'
 import { type HeadLimits, type HeadScanner, parseHeaderLines, TOO_MANY_HEADERS } from './head.ts'
+import { knownLines } from './known-lines.ts'
 
 const CR = 13
 const SPACE = 32
 const TAB = 9
-
-interface Line {
-  readonly name: string
-  readonly value: string
-}
-
-const lines = new ByteCache<Line>()
 
 /** What must not outlive its connection. */
 const SECRET = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-cookie'])
@@ -25,7 +18,7 @@ const SECRET = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-c
  * parseHeaderLines makes of them: a line is only recognised when it was parsed before, by itself.
  */
 export function readHeaderLines(scanner: HeadScanner, headers: HeaderMap, limits: HeadLimits): CodecError | null {
-  const { buffer, lineEnds, lineCount } = scanner
+  const { buffer, lineEnds, lineCount, lines } = scanner
   // Folded lines and odd line ends concern more than one line; so do the rarer limits.
   if (lineCount < 0 || limits.keepSpellings || limits.underscores !== 'ALLOW')
     return readAsText(scanner, headers, limits)
@@ -33,18 +26,21 @@ export function readHeaderLines(scanner: HeadScanner, headers: HeaderMap, limits
   let from = scanner.firstLine + 1
   for (let i = 0; i < lineCount; i++) {
     const lineEnd = lineEnds[i]!
+    const known = lines[i]!
+    if (known !== null) {
+      list.push(known.name, known.value)
+      if (i >= limits.maxHeaders) return TOO_MANY_HEADERS
+      from = lineEnd + 1
+      continue
+    }
     const to = lineEnd - 1
     if (to < from || buffer[to] !== CR || buffer[from] === SPACE || buffer[from] === TAB) {
       list.length = 0
       return readAsText(scanner, headers, limits)
     }
     if (to > from) {
-      const known = lines.find(buffer, from, to)
-      if (known !== null) list.push(known.name, known.value)
-      else {
-        const bad = readLine(buffer, from, lineEnd + 1, headers, limits)
-        if (bad) return bad
-      }
+      const bad = readLine(buffer, from, lineEnd + 1, headers, limits)
+      if (bad) return bad
       if (i >= limits.maxHeaders) return TOO_MANY_HEADERS
     }
     from = lineEnd + 1
@@ -54,11 +50,12 @@ export function readHeaderLines(scanner: HeadScanner, headers: HeaderMap, limits
 
 function readLine(buffer: Buffer, from: number, to: number, headers: HeaderMap, limits: HeadLimits): CodecError | null {
   const bad = parseHeaderLines(latin1(buffer, from, to), headers, limits)
-  if (bad !== null || !lines.wants(from, to - 2)) return bad
+  // Looked for again: an earlier line of this head may be the same, and other lines have been looked for since.
+  if (bad !== null || knownLines.find(buffer, from, to - 2) !== null || !knownLines.wants(from, to - 2)) return bad
   const { list } = headers
   const name = list[list.length - 2]!
   // A value that is a slice would keep the text of its line.
-  if (!SECRET.has(name)) lines.keep(buffer, from, to - 2, { name, value: detached(list[list.length - 1]!) })
+  if (!SECRET.has(name)) knownLines.keep(buffer, from, to - 2, { name, value: detached(list[list.length - 1]!) })
   return null
 }
 

@@ -39,10 +39,11 @@ export const requestLine: { method: string; target: string; version: Protocol; v
 
 /** False when the first character can be no method's: such a request is refused before more of it is read. */
 export function mayBeginRequest(first: number, options: Http1Options): boolean {
-  return options.allowCustomMethods || METHOD_INITIALS.has(first)
+  return options.allowCustomMethods || METHOD_INITIALS[first] === 1
 }
 
-const METHOD_INITIALS = new Set([...METHODS].map((method) => method.charCodeAt(0)))
+const METHOD_INITIALS = new Uint8Array(256)
+for (const method of METHODS) METHOD_INITIALS[method.charCodeAt(0)] = 1
 
 interface RequestLine {
   readonly method: string

@@ -3,6 +3,7 @@
 import { latin1 } from '../../../base/bytes.ts'
 import type { Connection } from '../../network/connection.ts'
 import { CloseType } from '../../network/connection.ts'
+import { sliceOf } from '../../network/read-buffer.ts'
 import type {
   CodecError,
   RequestDecoder,
@@ -125,7 +126,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
           const take = Math.min(this.remaining, buffer.length - at)
           this.remaining -= take
           const end = this.remaining === 0
-          this.onData(buffer.subarray(at, at + take), end)
+          this.onData(sliceOf(buffer, at, at + take), end)
           at += take
           break
         }

@@ -5,11 +5,12 @@
 // record costs one write(2) and no copy. When the kernel takes no more, or the stream has something queued already, it
 // writes to a memory BIO (shared too) whose bytes the owner queues in the stream.
 
-import { READ_BUFFER } from '../read-buffer.ts'
+import { FirstBytes, READ_BUFFER } from '../read-buffer.ts'
 import { tlsErrorText } from '../transport-error.ts'
 import { enterCall, leaveCall, type SslOwner, type TicketKey } from './openssl/callbacks.ts'
 import { configurationError, takeErrors } from './openssl/errors.ts'
 import { addressOf, type Memory, type OpenSsl, openssl, type Pointer, storeBytes } from './openssl/library.ts'
+import { type BufferOwner, keepBuffers } from './record-buffers.ts'
 import { OP_CIPHER_SERVER_PREFERENCE, rejectingContext, type SslContext } from './secure-context.ts'
 import { NOT_VALIDATED, type PeerVerifier, type VerifyCounter } from './verify.ts'
 
@@ -49,6 +50,12 @@ const PLAIN_BYTES = 96 * 1024
 const MAX_CALL_BYTES = 64 * 1024
 /** What receive() has decrypted, for all connections of the thread: borrowed until the next receive(). */
 export const PLAIN_BUFFER = Buffer.allocUnsafeSlow(PLAIN_BYTES)
+const plainViews = new FirstBytes(PLAIN_BUFFER)
+
+/** The first `length` bytes of PLAIN_BUFFER. */
+export function plainBytes(length: number): Buffer {
+  return plainViews.view(length)
+}
 
 // openssl/ssl.h, openssl/bio.h
 const CTRL_SET_TLSEXT_HOSTNAME = 55
@@ -60,10 +67,16 @@ const ERROR_WANT_WRITE = 3
 const ERROR_SYSCALL = 5
 const ERROR_ZERO_RETURN = 6
 const RECORD_HEADER_BYTES = 5
+/** A power of two: every so many reads a connection is busy. */
+const BUSY_READS = 16
 
-/** The memory BIOs of a thread. */
+/** The memory BIOs of a thread. What every record needs has a field of its own: `lib` is large, and slow to look into. */
 interface Shared {
   readonly lib: OpenSsl
+  readonly BIO_write: OpenSsl['BIO_write']
+  readonly SSL_read: OpenSsl['SSL_read']
+  readonly SSL_write: OpenSsl['SSL_write']
+  readonly ERR_peek_error: OpenSsl['ERR_peek_error']
   readonly input: Pointer
   readonly output: Pointer
   readonly readAddress: Pointer
@@ -77,11 +90,13 @@ function shared(): Shared {
   const lib = openssl()
   const [input, output] = [lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())]
   if (input === null || output === null) throw configurationError('BIO_new')
-  sharedOfThread = { lib, input, output, readAddress: addressOf(READ_BUFFER), plainAddress: addressOf(PLAIN_BUFFER) }
+  const { BIO_write, SSL_read, SSL_write, ERR_peek_error } = lib
+  const [readAddress, plainAddress] = [addressOf(READ_BUFFER), addressOf(PLAIN_BUFFER)]
+  sharedOfThread = { lib, BIO_write, SSL_read, SSL_write, ERR_peek_error, input, output, readAddress, plainAddress }
   return sharedOfThread
 }
 
-export class SslSocket implements SslOwner {
+export class SslSocket implements SslOwner, BufferOwner {
   /** What it was made with; the context may have been replaced since for new connections. */
   readonly context: SslContext
   state: SslState = SslState.Handshake
@@ -94,6 +109,8 @@ export class SslSocket implements SslOwner {
   failureCounter: SslFailureCounter = null
   /** What was wrong with a peer that is accepted all the same (ACCEPT_UNTRUSTED): Envoy counts it. */
   forgiven: VerifyCounter | null = null
+  reads = 0
+  keepsBuffers = false
   private readonly shared: Shared = shared()
   /** 0n once freed. */
   private ssl: Pointer
@@ -177,10 +194,12 @@ export class SslSocket implements SslOwner {
   receive(buffer: Buffer, from: number, length: number, direct: boolean): void {
     this.plainLength = 0
     if (this.state >= SslState.PeerClosed) return
+    if ((++this.reads & (BUSY_READS - 1)) === 0 && !this.keepsBuffers) keepBuffers(this)
     this.writeDirectly(direct)
-    const { lib, input, readAddress } = this.shared
+    const { shared } = this
+    const { lib, input, readAddress } = shared
     const source: Memory = buffer === READ_BUFFER && from === 0 ? readAddress : buffer.subarray(from, from + length)
-    lib.BIO_write(input, source, length)
+    shared.BIO_write(input, source, length)
     const oneRecord =
       this.aligned &&
       this.state === SslState.Established &&
@@ -196,15 +215,15 @@ export class SslSocket implements SslOwner {
   write(buffer: Buffer, from: number, to: number, direct: boolean): boolean {
     if (this.state === SslState.Failed || this.state === SslState.Handshake) return false
     this.writeDirectly(direct)
-    const { lib } = this.shared
+    const { shared } = this
     for (let at = from; at < to; at += MAX_CALL_BYTES) {
       const length = Math.min(MAX_CALL_BYTES, to - at)
       const source = at === 0 ? buffer : buffer.subarray(at, at + length)
-      if (lib.SSL_write(this.ssl, source, length) <= 0) {
+      if (shared.SSL_write(this.ssl, source, length) <= 0) {
         // The kernel takes no more (the rest of the record goes the other way), or the socket is broken: then the stream
         // meets the same error and reports it the ordinary way.
         this.toMemory()
-        if (lib.SSL_write(this.ssl, source, length) <= 0) {
+        if (shared.SSL_write(this.ssl, source, length) <= 0) {
           takeErrors()
           return false
         }
@@ -308,14 +327,15 @@ export class SslSocket implements SslOwner {
   }
 
   private decrypt(oneRecord: boolean): void {
-    const { lib, plainAddress } = this.shared
+    const { shared } = this
+    const { lib, plainAddress } = shared
     const outer = enterCall(this)
-    // SSL_get_error looks at the queue, in which others may have left something.
-    lib.ERR_clear_error()
+    // SSL_get_error looks at the queue, in which others may have left something. A glance costs half of emptying it.
+    if (shared.ERR_peek_error() !== 0) lib.ERR_clear_error()
     let filled = 0
     for (;;) {
       const to = filled === 0 ? plainAddress : plainAddress + BigInt(filled)
-      const length = lib.SSL_read(this.ssl, to, PLAIN_BYTES - filled)
+      const length = shared.SSL_read(this.ssl, to, PLAIN_BYTES - filled)
       if (length > 0) {
         filled += length
         if (oneRecord) break

@@ -16,6 +16,7 @@ type Result = number
 export interface OpenSsl {
   ERR_clear_error(): void
   ERR_get_error(): number
+  ERR_peek_error(): number
   ERR_reason_error_string(code: number): string | null
 
   BIO_s_mem(): Pointer
@@ -56,6 +57,7 @@ export interface OpenSsl {
 
   SSL_new(context: Pointer): Pointer | null
   SSL_free(ssl: Pointer): void
+  SSL_free_buffers(ssl: Pointer): Result
   SSL_ctrl(ssl: Pointer, command: number, number: number, pointer: Memory | string | null): number
   SSL_clear_options(ssl: Pointer, options: number): number
   SSL_set_accept_state(ssl: Pointer): void
@@ -130,6 +132,7 @@ const P = 'void *'
 const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>> = {
   ERR_clear_error: ['void'],
   ERR_get_error: ['unsigned long'],
+  ERR_peek_error: ['unsigned long'],
   ERR_reason_error_string: ['const char *', 'unsigned long'],
   BIO_s_mem: [P],
   BIO_new: [P, P],
@@ -167,6 +170,7 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_CTX_set_tlsext_ticket_key_evp_cb: ['int', P, P],
   SSL_new: [P, P],
   SSL_free: ['void', P],
+  SSL_free_buffers: ['int', P],
   SSL_ctrl: ['long', P, 'int', 'long', P],
   SSL_clear_options: ['uint64_t', P, 'uint64_t'],
   SSL_set_accept_state: ['void', P],
