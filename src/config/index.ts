@@ -23,6 +23,8 @@ export { ISTIO_KINDS, type IstioKind, isIstioGroup, istioGroupKind, type SpecOf 
 export {
   defaultMeshConfig,
   type MeshConfig,
+  meshConfigJson,
+  type ParsedMeshConfig,
   type ProxyConfig,
   parseMeshConfig,
   parseProxyConfig,

@@ -16,7 +16,7 @@ test('the defaults are those of a plain Istio installation', () => {
   )
 })
 
-test('messages merge with their defaults, lists replace them, providers merge by name', () => {
+test('a field replaces its default whole; ProxyConfig merges by field, providers by name', () => {
   const parsed = parseMeshConfig({
     outboundTrafficPolicy: { mode: 'REGISTRY_ONLY' },
     localityLbSetting: { failoverPriority: ['a'] },
@@ -26,20 +26,41 @@ test('messages merge with their defaults, lists replace them, providers merge by
   assert.ok(parsed.ok)
   const mesh = parsed.value
   assert.equal(mesh.outboundTrafficPolicy.mode, 'REGISTRY_ONLY')
-  assert.deepEqual(mesh.localityLbSetting, { enabled: true, failoverPriority: ['a'] })
+  assert.deepEqual(mesh.localityLbSetting, { failoverPriority: ['a'] })
   assert.equal(mesh.defaultConfig.tracing?.sampling, 50)
   assert.equal(mesh.defaultConfig.drainDuration, 45_000)
   assert.equal(mesh.extensionProviders.find((p) => p.name === 'envoy')?.envoyFileAccessLog?.path, '/tmp/log')
 })
 
-test('a mistake names its field', () => {
+test('of two layers the second wins; variables of proxies, providers and aliases add up', () => {
+  const user = parseMeshConfig({
+    accessLogFile: '/user',
+    rootNamespace: 'user',
+    trustDomainAliases: ['z'],
+    defaultConfig: { proxyMetadata: { A: 'user', B: 'user' }, tracing: { sampling: 1 } },
+    extensionProviders: [{ name: 'mine', prometheus: {} }],
+  })
+  assert.ok(user.ok)
+  const parsed = parseMeshConfig(
+    { accessLogFile: '/own', trustDomainAliases: ['a'], defaultConfig: { proxyMetadata: { B: 'own' }, tracing: {} } },
+    user.value,
+  )
+  assert.ok(parsed.ok)
+  const { accessLogFile, rootNamespace, trustDomainAliases, defaultConfig, extensionProviders } = parsed.value
+  assert.deepEqual([accessLogFile, rootNamespace, trustDomainAliases], ['/own', 'user', ['a', 'z']])
+  assert.deepEqual(defaultConfig.proxyMetadata, { A: 'user', B: 'own' })
+  assert.deepEqual(defaultConfig.tracing, {})
+  assert.ok(extensionProviders.some(({ name }) => name === 'mine'))
+})
+
+test('a mistake names its field; a field that is not known is left out with a warning', () => {
   const parsed = parseMeshConfig({ accesLogFile: '/dev/stdout', defaultConfig: { concurrency: -1 } })
   assert.ok(!parsed.ok)
   assert.deepEqual(
-    parsed.problems.map((p) => [p.path, p.hint]),
+    parsed.problems.map((p) => [p.path, p.level, p.hint]),
     [
-      ['accesLogFile', 'did you mean accessLogFile?'],
-      ['defaultConfig.concurrency', undefined],
+      ['accesLogFile', 'warning', 'did you mean accessLogFile?'],
+      ['defaultConfig.concurrency', 'error', undefined],
     ],
   )
 })

@@ -1,8 +1,14 @@
 // MeshConfig with Istio's defaults applied: what the control plane reads; nothing past here sees an unset default.
-import { errorText, ok, type Result } from '../base/errors.ts'
-import { type MeshConfigSpec, meshConfig, type ProxyConfigSpec, proxyConfig } from './resources/mesh-config.ts'
+import { errorText, ok, type Problem, type Result } from '../base/errors.ts'
+import {
+  type ExtensionProvider,
+  type MeshConfigSpec,
+  meshConfig,
+  type ProxyConfigSpec,
+  proxyConfig,
+} from './resources/mesh-config.ts'
 import { isRecord, Problems } from './schema.ts'
-import { validateLocalityLb } from './validate/destination-rule.ts'
+import { validateMeshConfig } from './validate/mesh-config.ts'
 
 /** Fields that always have a value, with Istio's default (durations in milliseconds). */
 const DEFAULTS = {
@@ -70,42 +76,83 @@ export type MeshConfig = WithDefaults<
   typeof DEFAULTS & { defaultConfig: unknown; extensionProviders: unknown }
 > & { readonly defaultConfig: ProxyConfig }
 
-function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
-  const merged: Record<string, unknown> = { ...base }
-  for (const key of Object.keys(over)) {
-    const mine = merged[key]
-    const theirs = over[key]
-    merged[key] = isRecord(mine) && isRecord(theirs) ? merge(mine, theirs) : theirs
-  }
-  return merged
+const DEFAULT: MeshConfig = {
+  ...DEFAULTS,
+  defaultConfig: PROXY_DEFAULTS,
+  extensionProviders: DEFAULT_PROVIDERS,
 }
+
+/** A MeshConfig, and what is to be said of it that does not keep it from being used. */
+export type ParsedMeshConfig = Result<MeshConfig> & { readonly warnings: readonly Problem[] }
 
 /**
- * Parses a MeshConfig (YAML or JSON already read; null or undefined for none) and lays it over Istio's defaults:
- * messages merge field by field, lists and scalars replace, `extensionProviders` merge by name.
+ * Parses a MeshConfig (YAML or JSON already read; null or undefined for none) and lays it over `base`, as istiod does: a
+ * field replaces the whole field, except that ProxyConfig is laid over field by field, `defaultProviders` by their kinds
+ * and `extensionProviders` by name. What is not known is left out with a warning: a mesh of another version of Istio
+ * may say more than we read.
  */
-export function parseMeshConfig(input: unknown): Result<MeshConfig> {
-  const problems = new Problems()
+export function parseMeshConfig(input: unknown, base: MeshConfig = DEFAULT): ParsedMeshConfig {
+  const problems = new Problems(true)
   const spec = meshConfig.parse(input ?? {}, '', problems) ?? {}
   checkLogFormat(spec, problems)
-  if (spec.localityLbSetting) validateLocalityLb(spec.localityLbSetting, 'localityLbSetting', problems)
-  if (problems.failed) return { ok: false, problems: problems.list }
-  const own = spec.extensionProviders ?? []
-  const extensionProviders = [...own, ...DEFAULT_PROVIDERS.filter((d) => !own.some((p) => p.name === d.name))]
-  const merged = merge(DEFAULTS, {
+  const merged: MeshConfig = {
+    ...base,
     ...spec,
-    extensionProviders,
-    defaultConfig: merge(PROXY_DEFAULTS, spec.defaultConfig ?? {}),
-  })
-  return ok(merged as unknown as MeshConfig)
+    outboundTrafficPolicy: spec.outboundTrafficPolicy
+      ? { mode: 'REGISTRY_ONLY', ...spec.outboundTrafficPolicy }
+      : base.outboundTrafficPolicy,
+    inboundTrafficPolicy: spec.inboundTrafficPolicy
+      ? { mode: 'PASSTHROUGH', ...spec.inboundTrafficPolicy }
+      : base.inboundTrafficPolicy,
+    trustDomainAliases: [...new Set([...base.trustDomainAliases, ...(spec.trustDomainAliases ?? [])])].sort(),
+    defaultProviders: { ...base.defaultProviders, ...spec.defaultProviders },
+    extensionProviders: mergeProviders(base.extensionProviders, spec.extensionProviders ?? []),
+    defaultConfig: mergeProxyConfig(base.defaultConfig, spec.defaultConfig ?? {}),
+  }
+  validateMeshConfig(merged, problems)
+  const warnings = problems.list.filter(({ level }) => level === 'warning')
+  if (problems.failed) return { ok: false, problems: problems.list, warnings }
+  return { ...ok(merged), warnings }
 }
 
-/** Lays the ProxyConfig of one proxy (as its node says it) over the mesh's: messages merge field by field. */
-export function parseProxyConfig(input: unknown, base: ProxyConfig): Result<ProxyConfig> {
-  const problems = new Problems()
+/** Lays the ProxyConfig of one proxy (as its node says it) over another: istiod's defaults when left out. */
+export function parseProxyConfig(input: unknown, base: ProxyConfig = PROXY_DEFAULTS): Result<ProxyConfig> {
+  const problems = new Problems(true)
   const spec = proxyConfig.parse(input ?? {}, '', problems) ?? {}
   if (problems.failed) return { ok: false, problems: problems.list }
-  return ok(merge(base, spec) as unknown as ProxyConfig)
+  return ok(mergeProxyConfig(base, spec))
+}
+
+/** A MeshConfig in protobuf JSON. */
+export function meshConfigJson(mesh: MeshConfig): unknown {
+  return meshConfig.json!(mesh)
+}
+
+function mergeProviders(base: readonly ExtensionProvider[], over: readonly ExtensionProvider[]): ExtensionProvider[] {
+  const merged = new Map(base.map((provider) => [provider.name, provider]))
+  for (const provider of over) merged.set(provider.name, provider)
+  return [...merged.values()]
+}
+
+/** Field by field; `proxyMetadata` adds up, and what `proxyHeaders` leaves out of these stays as it was. */
+const KEPT_HEADERS = ['forwardedClientCert', 'requestId', 'attemptCount', 'server', 'envoyDebugHeaders'] as const
+
+function mergeProxyConfig(base: ProxyConfig, over: ProxyConfigSpec): ProxyConfig {
+  const merged: { -readonly [K in keyof ProxyConfig]: ProxyConfig[K] } = { ...base, ...over }
+  // The two are one choice.
+  if (over.tracingServiceName) merged.serviceCluster = ''
+  if (base.proxyMetadata && over.proxyMetadata) {
+    merged.proxyMetadata = { ...base.proxyMetadata, ...over.proxyMetadata }
+  }
+  if (base.proxyHeaders && over.proxyHeaders) {
+    const kept = KEPT_HEADERS.flatMap((name) => {
+      const value = over.proxyHeaders![name]
+      const unset = value === undefined || value === 'UNDEFINED'
+      return unset && base.proxyHeaders![name] !== undefined ? [[name, base.proxyHeaders![name]]] : []
+    })
+    merged.proxyHeaders = { ...over.proxyHeaders, ...Object.fromEntries(kept) }
+  }
+  return merged
 }
 
 /** With JSON encoding the format is a JSON object of strings; a typo would otherwise show only when a proxy refuses it. */
@@ -125,7 +172,5 @@ function checkLogFormat({ accessLogEncoding, accessLogFormat }: MeshConfigSpec, 
 
 /** Istio's defaults alone. */
 export function defaultMeshConfig(): MeshConfig {
-  const parsed = parseMeshConfig({})
-  if (!parsed.ok) throw new Error('the default MeshConfig does not parse')
-  return parsed.value
+  return DEFAULT
 }

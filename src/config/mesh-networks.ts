@@ -9,7 +9,7 @@ const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i
 
 /** Parses MeshNetworks (YAML or JSON already read; null or undefined for none). */
 export function parseMeshNetworks(input: unknown): Result<MeshNetworks> {
-  const problems = new Problems()
+  const problems = new Problems(true)
   const spec = meshNetworks.parse(input ?? {}, '', problems) ?? {}
   for (const [name, network] of Object.entries(spec.networks ?? {})) {
     network.endpoints?.forEach((endpoint, i) => {

@@ -7,6 +7,15 @@ import { type DurationMs, parseDuration } from './duration.ts'
 /** Collects what is wrong with one resource, by field path. */
 export class Problems {
   readonly list: Problem[] = []
+  /**
+   * Read as istiod reads its own settings (protobuf JSON) and not as the API server reads a resource: names as in the
+   * .proto file count too, integers may be quoted, and what is not known is said and left out.
+   */
+  readonly protobufJson: boolean
+
+  constructor(protobufJson = false) {
+    this.protobufJson = protobufJson
+  }
 
   error(path: string, message: string, hint?: string): void {
     this.list.push({ path, message, hint, level: 'error' })
@@ -26,6 +35,10 @@ export interface Field<T> {
   readonly parse: (value: unknown, path: string, problems: Problems) => T | undefined
   /** The field must be present. */
   readonly required?: boolean
+  /** What a required field is when it is not there, instead of a fault. */
+  readonly zero?: T
+  /** A parsed value as protobuf JSON, where that is another one. */
+  json?(value: T): unknown
 }
 
 /** The type that a field's parser yields. */
@@ -88,7 +101,9 @@ export function integer(range: NumberRules = {}): Field<number> {
   const { min = INT32_MIN } = range
   const rules = { min, max: range.max ?? (min < 0 ? INT32_MAX : UINT32_MAX) }
   return {
-    parse(value, path, problems) {
+    parse(input, path, problems) {
+      const quoted = problems.protobufJson && typeof input === 'string' && /^-?\d+$/.test(input)
+      const value = quoted ? Number(input) : input
       if (typeof value !== 'number' || !Number.isInteger(value)) {
         const text =
           typeof value === 'string' ? `"${value}"` : typeof value === 'number' ? String(value) : typeName(value)
@@ -131,6 +146,9 @@ export function duration(rules: { readonly min?: DurationMs } = {}): Field<Durat
       if (rules.min !== undefined && ms < rules.min) problems.error(path, `must be at least ${rules.min}ms`)
       return ms
     },
+    json(ms) {
+      return `${ms / 1000}s`
+    },
   }
 }
 
@@ -161,6 +179,9 @@ export function list<T>(
       }
       return parsed
     },
+    json(values) {
+      return item.json ? values.map((value) => item.json!(value)) : values
+    },
   }
 }
 
@@ -177,6 +198,10 @@ export function map<T>(item: Field<T>, rules: { readonly min?: number } = {}): F
       }
       return parsed
     },
+    json(values) {
+      if (!item.json) return values
+      return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, item.json!(value)]))
+    },
   }
 }
 
@@ -190,7 +215,12 @@ export const struct: Field<Readonly<Record<string, unknown>>> = {
 
 /** Makes a field mandatory. */
 export function required<T>(field: Field<T>): Field<T> & { readonly required: true } {
-  return { parse: field.parse, required: true }
+  return { ...field, required: true }
+}
+
+/** A field that always has a value: protobuf's zero when it is not there. */
+export function withZero<T>(field: Field<T>, zero: T): Field<T> & { readonly required: true } {
+  return { ...field, required: true, zero }
 }
 
 interface MessageRules {
@@ -208,11 +238,14 @@ export function message<F extends Fields>(fields: F, rules: MessageRules = {}): 
       if (!isRecord(value)) return problems.error(path, `must be an object, is ${typeName(value)}`) as undefined
       const parsed: Record<string, unknown> = {}
       for (const key of Object.keys(value)) {
-        const name = rules.aliases?.[key] ?? key
+        const known = rules.aliases?.[key] ?? key
+        const name = problems.protobufJson && !table.has(known) ? camelCase(known) : known
         const field = table.get(name)
         const at = path === '' ? key : `${path}.${key}`
         if (!field) {
-          problems.error(at, 'unknown field', nearest(key, table.keys()))
+          const hint = nearest(key, table.keys())
+          if (problems.protobufJson) problems.warning(at, 'unknown field, it has no effect', hint)
+          else problems.error(at, 'unknown field', hint)
           continue
         }
         const raw = value[key]
@@ -221,7 +254,10 @@ export function message<F extends Fields>(fields: F, rules: MessageRules = {}): 
         if (one !== undefined) parsed[name] = one
       }
       for (const name of requiredNames) {
-        if (value[name] === undefined || value[name] === null) problems.error(`${path}.${name}`, 'is required')
+        if (value[name] !== undefined && value[name] !== null) continue
+        const { zero } = fields[name]!
+        if (zero === undefined) problems.error(`${path}.${name}`, 'is required')
+        else parsed[name] = zero
       }
       for (const group of rules.oneof ?? []) {
         const set = group.filter((name) => parsed[name] !== undefined)
@@ -230,7 +266,17 @@ export function message<F extends Fields>(fields: F, rules: MessageRules = {}): 
       }
       return parsed as Message<F>
     },
+    json(values) {
+      const out: Record<string, unknown> = {}
+      for (const [key, value] of Object.entries(values)) out[key] = table.get(key)?.json?.(value) ?? value
+      return out
+    },
   }
+}
+
+/** A field's name in JSON, of its name in a .proto file. */
+function camelCase(name: string): string {
+  return name.replace(/_+([a-zA-Z0-9])/g, (_, next: string) => next.toUpperCase())
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -12,8 +12,8 @@ import {
   required,
   string,
   struct,
+  withZero,
 } from '../schema.ts'
-import { tlsProtocolVersion } from './common.ts'
 import {
   clientTls,
   connectionPool,
@@ -58,7 +58,7 @@ const proxyTracing = message({
   lightstep: message({ address: string(), accessToken: string() }),
   datadog: message({ address: string() }),
   stackdriver: struct,
-  opencensusAgent: struct,
+  openCensusAgent: struct,
   customTags: map(customTag),
   maxPathTagLength: integer({ min: 0 }),
   sampling: double({ min: 0, max: 100 }),
@@ -90,18 +90,56 @@ export type ProxyHeaders = Infer<typeof proxyHeaders>
 
 const remoteService = message({ address: string(), tlsSettings: clientTls, tcpKeepalive })
 
+const keyPolling = message({ pollDelay: duration(), fallback: bool })
+
+/** Limits of connections and requests; what is not set is Envoy's default, or that of the profile. */
+const connectionSettings = message({
+  profile: oneOfNames('SIDECAR', 'EDGE'),
+  listenerPerConnectionBufferLimitBytes: integer(),
+  clusterPerConnectionBufferLimitBytes: integer(),
+  httpIdleTimeout: duration(),
+  httpMaxConnectionDuration: duration(),
+  httpDrainTimeout: duration(),
+  httpRequestTimeout: duration(),
+  httpRequestHeadersTimeout: duration(),
+  httpStreamIdleTimeout: duration(),
+  httpMaxStreamDuration: duration(),
+  httpMaxConcurrentStreams: integer(),
+  http2InitialStreamWindowSize: integer(),
+  http2InitialConnectionWindowSize: integer(),
+  httpHeadersWithUnderscoresAction: oneOfNames(
+    'HEADERS_WITH_UNDERSCORES_UNSPECIFIED',
+    'HEADERS_WITH_UNDERSCORES_ALLOW',
+    'HEADERS_WITH_UNDERSCORES_REJECT_REQUEST',
+    'HEADERS_WITH_UNDERSCORES_DROP_HEADER',
+  ),
+  httpMergeSlashes: bool,
+  httpPathWithEscapedSlashesAction: oneOfNames(
+    'PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED',
+    'KEEP_UNCHANGED',
+    'REJECT_REQUEST',
+    'UNESCAPE_AND_REDIRECT',
+    'UNESCAPE_AND_FORWARD',
+  ),
+  listenerConnectionLimit: integer(),
+  globalDownstreamConnectionLimit: integer(),
+})
+export type ConnectionSettings = Infer<typeof connectionSettings>
+
 /** ProxyConfig as MeshConfig.defaultConfig and the annotation `proxy.istio.io/config` carry it. */
 export const proxyConfig = message({
   configPath: string(),
   binaryPath: string(),
   serviceCluster: string(),
   tracingServiceName: oneOfNames('APP_LABEL_AND_NAMESPACE', 'CANONICAL_NAME_ONLY', 'CANONICAL_NAME_AND_NAMESPACE'),
-  drainDuration: duration({ min: 1000 }),
+  drainDuration: duration(),
   terminationDrainDuration: duration(),
-  parentShutdownDuration: duration(),
   discoveryAddress: string(),
+  discoveryRefreshDelay: duration(),
   zipkinAddress: string(),
-  proxyAdminPort: integer({ min: 0, max: 65535 }),
+  statsdUdpAddress: string(),
+  availabilityZone: string(),
+  proxyAdminPort: integer(),
   controlPlaneAuthPolicy: oneOfNames('NONE', 'MUTUAL_TLS'),
   customConfigFile: string(),
   statNameLength: integer(),
@@ -114,7 +152,7 @@ export const proxyConfig = message({
   envoyMetricsServiceAddress: string(),
   proxyMetadata: map(string()),
   runtimeValues: map(string()),
-  statusPort: integer({ min: 0, max: 65535 }),
+  statusPort: integer(),
   extraStatTags: strings,
   gatewayTopology: message({
     numTrustedProxies: integer({ min: 0 }),
@@ -130,7 +168,7 @@ export const proxyConfig = message({
   }),
   proxyStatsMatcher,
   readinessProbe: struct,
-  privateKeyProvider: struct,
+  privateKeyProvider: message({ cryptomb: keyPolling, qat: keyPolling }, { oneof: [['cryptomb', 'qat']] }),
   sds: struct,
   meshId: string(),
   holdApplicationUntilProxyStarts: bool,
@@ -140,16 +178,15 @@ export const proxyConfig = message({
   fileFlushInterval: duration(),
   fileFlushMinSizeKb: integer({ min: 0 }),
   statsCompression: bool,
-  statsFlushInterval: duration(),
-  statsEvictionInterval: duration(),
+  connectionSettings,
 })
 export type ProxyConfigSpec = Infer<typeof proxyConfig>
 
+// A provider with a service or port that nobody has is unusable; the mesh around it is not (see validate/mesh-config.ts).
 const logFormat = message({ text: string(), labels: struct }, { oneof: [['text', 'labels']] })
 const externalAuthorizationHttp = message({
-  service: required(string()),
-  // A port out of range makes the provider unusable, not the mesh: its policies then deny.
-  port: required(integer({ min: 0 })),
+  service: withZero(string(), ''),
+  port: withZero(integer({ min: 0 }), 0),
   timeout: duration(),
   pathPrefix: string(),
   failOpen: bool,
@@ -168,9 +205,8 @@ const externalAuthorizationHttp = message({
   headersToDownstreamOnAllow: strings,
 })
 const externalAuthorizationGrpc = message({
-  service: required(string()),
-  // A port out of range makes the provider unusable, not the mesh: its policies then deny.
-  port: required(integer({ min: 0 })),
+  service: withZero(string(), ''),
+  port: withZero(integer({ min: 0 }), 0),
   timeout: duration(),
   failOpen: bool,
   clearRouteCache: bool,
@@ -182,18 +218,18 @@ const externalAuthorizationGrpc = message({
   }),
 })
 const grpcLog = {
-  service: required(string()),
-  port: required(integer({ min: 1, max: 65535 })),
+  service: withZero(string(), ''),
+  port: withZero(integer({ min: 0 }), 0),
   logName: string(),
   filterStateObjectsToLog: strings,
 }
 const tracerAddress = {
-  service: required(string()),
-  port: required(integer({ min: 1, max: 65535 })),
+  service: withZero(string(), ''),
+  port: withZero(integer({ min: 0 }), 0),
   maxTagLength: integer({ min: 0 }),
 }
 const providerHeader = message(
-  { name: required(string({ minLength: 1 })), value: string(), envName: string() },
+  { name: withZero(string(), ''), value: string(), envName: string() },
   { oneof: [['value', 'envName']] },
 )
 /** A header of requests to a collector: a value, or the name of the control plane's environment variable that holds it. */
@@ -203,14 +239,13 @@ const providerHttp = message({ path: string(), timeout: duration(), headers: pro
 
 const extensionProvider = message(
   {
-    name: required(string({ minLength: 1 })),
+    name: withZero(string(), ''),
     prometheus: message({}),
     stackdriver: struct,
     envoyFileAccessLog: message({
       path: string(),
       logFormat,
       omitEmptyValues: bool,
-      filterStateObjectsToLog: strings,
     }),
     envoyHttpAls: message({
       ...grpcLog,
@@ -241,8 +276,8 @@ const extensionProvider = message(
         clusterId: integer(),
         rootSpansPerMinute: integer({ min: 0 }),
         httpService: message({
-          service: required(string()),
-          port: required(integer({ min: 1, max: 65535 })),
+          service: withZero(string(), ''),
+          port: withZero(integer({ min: 0 }), 0),
           http: providerHttp,
         }),
       }),
@@ -250,8 +285,8 @@ const extensionProvider = message(
     lightstep: struct,
     datadog: message(tracerAddress),
     skywalking: message({
-      service: required(string()),
-      port: required(integer({ min: 1, max: 65535 })),
+      service: withZero(string(), ''),
+      port: withZero(integer({ min: 0 }), 0),
       accessToken: string(),
     }),
     opencensus: struct,
@@ -281,13 +316,39 @@ const extensionProvider = message(
 )
 export type ExtensionProvider = Infer<typeof extensionProvider>
 
-const tlsConfig = message({ minProtocolVersion: tlsProtocolVersion, ecdhCurves: strings, cipherSuites: strings })
+const visibility = oneOfNames('VISIBILITY_UNSPECIFIED', 'NONE', 'NAMESPACE', 'PUBLIC')
+/** How far ServiceEntries are seen, whatever their exportTo says. */
+const serviceEntryVisibility = message({
+  defaultVisibility: visibility,
+  applyToSidecars: bool,
+  policies: list(
+    message({
+      visibility,
+      matchingRules: list(message({ namespaceSelector: labelSelector })),
+    }),
+  ),
+})
+export type ServiceEntryVisibility = Infer<typeof serviceEntryVisibility>
+
+const configSource = message({
+  address: string(),
+  tlsSettings: clientTls,
+  subscribedResources: list(string()),
+})
+const ca = message({ address: string(), tlsSettings: clientTls, requestTimeout: duration(), istiodSide: bool })
+const caCertificate = message(
+  { pem: string(), spiffeBundleUrl: string(), certSigners: strings, trustDomains: strings },
+  { oneof: [['pem', 'spiffeBundleUrl']] },
+)
+
+const meshTlsVersion = oneOfNames('TLS_AUTO', 'TLSV1_2', 'TLSV1_3')
+const tlsConfig = message({ minProtocolVersion: meshTlsVersion, ecdhCurves: strings, cipherSuites: strings })
 
 export const meshConfig = message({
-  proxyListenPort: integer({ min: 1, max: 65535 }),
+  proxyListenPort: integer(),
   proxyInboundListenPort: integer({ min: 1, max: 65535 }),
   proxyHttpPort: integer({ min: 0, max: 65535 }),
-  connectTimeout: duration({ min: 1 }),
+  connectTimeout: duration(),
   hboneIdleTimeout: duration(),
   protocolDetectionTimeout: duration(),
   tcpKeepalive,
@@ -307,18 +368,19 @@ export const meshConfig = message({
     tls: clientTls,
   }),
   inboundTrafficPolicy: message({ mode: oneOfNames('PASSTHROUGH', 'LOCALHOST') }),
-  configSources: list(struct),
+  configSources: list(configSource),
   enableAutoMtls: bool,
   trustDomain: string(),
   trustDomainAliases: strings,
-  caCertificates: list(struct),
+  caCertificates: list(caCertificate),
+  certificates: list(message({ secretName: string(), dnsNames: strings })),
   defaultServiceExportTo: strings,
   defaultVirtualServiceExportTo: strings,
   defaultDestinationRuleExportTo: strings,
   rootNamespace: string(),
   localityLbSetting,
   zoneAwareLbSetting,
-  dnsRefreshRate: duration({ min: 1 }),
+  dnsRefreshRate: duration(),
   h2UpgradePolicy: oneOfNames('DO_NOT_UPGRADE', 'UPGRADE'),
   inboundClusterStatName: string(),
   outboundClusterStatName: string(),
@@ -326,7 +388,13 @@ export const meshConfig = message({
   extensionProviders: list(extensionProvider),
   defaultProviders: message({ tracing: strings, metrics: strings, accessLogging: strings }),
   discoverySelectors: list(labelSelector),
-  serviceScopeConfigs: list(struct),
+  serviceScopeConfigs: list(
+    message({
+      namespaceSelector: labelSelector,
+      servicesSelector: labelSelector,
+      scope: oneOfNames('LOCAL', 'GLOBAL'),
+    }),
+  ),
   pathNormalization: message({
     normalization: oneOfNames('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
   }),
@@ -336,9 +404,8 @@ export const meshConfig = message({
   meshMTLS: tlsConfig,
   tlsDefaults: tlsConfig,
   serviceSettings: list(message({ settings: message({ clusterLocal: bool }), hosts: strings })),
-  ca: struct,
+  ca,
   verifyCertificateAtClient: bool,
-  serviceEntryVisibility: struct,
-  mixerCheckServer: string(),
+  serviceEntryVisibility,
 })
 export type MeshConfigSpec = Infer<typeof meshConfig>

@@ -8,6 +8,7 @@ import type {
   OutlierDetection,
   PortTrafficPolicy,
   TrafficPolicy,
+  ZoneAwareLbSetting,
 } from '../resources/destination-rule.ts'
 import type { Problems } from '../schema.ts'
 import { checkExportTo, checkFqdn, checkPort, checkSelector, checkWildcardDomain } from './common.ts'
@@ -63,7 +64,7 @@ function validateBlocks(policy: TrafficPolicy | PortTrafficPolicy, path: string,
   if (policy.tls) validateClientTls(policy.tls, `${path}.tls`, problems)
 }
 
-function validateOutlier(outlier: OutlierDetection, path: string, problems: Problems): void {
+export function validateOutlier(outlier: OutlierDetection, path: string, problems: Problems): void {
   for (const name of ['maxEjectionPercent', 'minHealthPercent'] as const) {
     const value = outlier[name]
     if (value !== undefined && (value < 0 || value > 100)) problems.error(`${path}.${name}`, 'must be in range 0..100')
@@ -107,11 +108,7 @@ function validateLoadBalancer(lb: LoadBalancer, path: string, problems: Problems
   if (hash) validateHash(hash, `${path}.consistentHash`, problems)
   if (lb.localityLbSetting && lb.zoneAwareLbSetting)
     problems.error(path, 'only one of localityLbSetting and zoneAwareLbSetting can be set')
-  lb.zoneAwareLbSetting?.failover?.forEach(({ from, to }, i) => {
-    const at = `${path}.zoneAwareLbSetting.failover[${i}]`
-    if (!from || !to) problems.error(at, 'needs from and to')
-    else if (from === to) problems.error(at, 'from and to must not be the same region')
-  })
+  if (lb.zoneAwareLbSetting) validateZoneAwareLb(lb.zoneAwareLbSetting, `${path}.zoneAwareLbSetting`, problems)
   if (lb.localityLbSetting) validateLocalityLb(lb.localityLbSetting, `${path}.localityLbSetting`, problems)
   if (lb.warmup && lb.warmupDurationSecs !== undefined)
     problems.error(path, 'warmup and warmupDurationSecs cannot both be set')
@@ -138,29 +135,73 @@ function isPrime(n: number): boolean {
   return true
 }
 
+/** Labels that say where a workload is; their order of failover is fixed. */
+const TOPOLOGY_LABELS = ['topology.kubernetes.io/region', 'topology.kubernetes.io/zone', 'topology.istio.io/subzone']
+
 export function validateLocalityLb(setting: LocalityLbSetting, path: string, problems: Problems): void {
-  if (setting.distribute?.length && (setting.failover?.length || setting.failoverPriority?.length)) {
-    problems.error(path, 'cannot have both distribute and failover or failoverPriority')
+  const { distribute = [], failover = [], failoverPriority = [] } = setting
+  if (distribute.length > 0 && failover.length > 0) {
+    problems.error(path, 'cannot have both distribute and failover')
   }
-  const from = new Set<string>()
-  setting.distribute?.forEach((entry, i) => {
+  if (failover.length > 0) checkTopologyLabels(failoverPriority, `${path}.failoverPriority`, problems)
+  distribute.forEach(({ to = {} }, i) => {
     const at = `${path}.distribute[${i}]`
-    if (entry.from !== undefined) {
-      if (from.has(entry.from)) problems.error(`${at}.from`, `"${entry.from}" is listed twice`)
-      from.add(entry.from)
-    }
-    const weights = Object.values(entry.to ?? {})
-    if (weights.some((weight) => weight === 0)) problems.error(`${at}.to`, 'a weight must be in range 1..100')
+    const weights = Object.values(to)
+    if (weights.some((weight) => weight < 1 || weight > 100))
+      problems.error(`${at}.to`, 'a weight must be in range 1..100')
     const total = weights.reduce((sum, weight) => sum + weight, 0)
     if (total !== 100) problems.error(`${at}.to`, `the weights must add up to 100, they are ${total}`)
+    checkLocalities(Object.keys(to), `${at}.to`, problems)
   })
-  setting.failover?.forEach((entry, i) => {
+  checkLocalities(
+    distribute.map(({ from }) => from ?? ''),
+    `${path}.distribute`,
+    problems,
+  )
+  checkFailover(failover, path, problems)
+}
+
+export function validateZoneAwareLb(setting: ZoneAwareLbSetting, path: string, problems: Problems): void {
+  checkTopologyLabels(setting.failoverPriority ?? [], `${path}.failoverPriority`, problems)
+  checkFailover(setting.failover ?? [], path, problems)
+}
+
+function checkTopologyLabels(labels: readonly string[], path: string, problems: Problems): void {
+  const found = labels.find((label) => TOPOLOGY_LABELS.includes(label))
+  if (found)
+    problems.error(path, `"${found}" cannot be in failoverPriority here: regions and zones have their own order`)
+}
+
+function checkFailover(
+  failover: readonly { readonly from?: string; readonly to?: string }[],
+  path: string,
+  problems: Problems,
+): void {
+  failover.forEach(({ from = '', to = '' }, i) => {
     const at = `${path}.failover[${i}]`
-    if (entry.from === entry.to) problems.error(at, 'from and to must differ')
-    if (entry.from?.includes('*') || entry.to?.includes('*')) problems.error(at, 'a region must not contain *')
-    if (entry.from?.includes('/') || entry.to?.includes('/'))
-      problems.error(at, 'must name a region only, without zone')
+    if (from === to) problems.error(at, 'from and to must differ')
+    if (from.includes('*') || to.includes('*')) problems.error(at, 'a region must not contain *')
+    if (from.includes('/') || to.includes('/')) problems.error(at, 'must name a region only, without zone')
   })
+}
+
+/** `region`, `region/zone`, `region/zone/subzone`, each perhaps with * at its end; none may lie within an earlier one. */
+function checkLocalities(localities: readonly string[], path: string, problems: Problems): void {
+  const seen: string[] = []
+  for (const locality of localities) {
+    const parts = locality.split('/', 3)
+    if (parts.includes('')) problems.error(path, `locality "${locality}" has an empty region, zone or subzone`)
+    const star = locality.indexOf('*')
+    if (star >= 0 && star !== locality.length - 1)
+      problems.error(path, `locality "${locality}" may have one * only, at its end`)
+    const overlaps = (earlier: string): boolean =>
+      earlier === '*' ||
+      earlier === locality ||
+      locality.startsWith(`${earlier.replace(/\/\*$/, '')}/`) ||
+      earlier.startsWith(`${locality}/`)
+    if (seen.some(overlaps)) problems.error(path, `locality "${locality}" overlaps with an earlier one`)
+    seen.push(locality)
+  }
 }
 
 function validateClientTls(tls: ClientTls, path: string, problems: Problems): void {

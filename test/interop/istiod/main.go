@@ -3,10 +3,15 @@
 // It is the server that Istio's tests use: the real service registry over a fake Kubernetes API server, the real push
 // context, generators and ADS. Started with a file of objects; reads commands from standard input, one a line:
 //
-//	apply FILE    create or replace the Istio resources in FILE
-//	delete FILE   delete them
+//	apply FILE     create or replace the Istio resources in FILE
+//	delete FILE    delete them
+//	kube FILE      create or replace the Kubernetes objects in FILE
+//	mesh FILE      the MeshConfig that istiod makes of FILE, as JSON; nothing changes
+//	networks FILE  the same of MeshNetworks
+//	proxy FILE     the ProxyConfig that FILE makes of the mesh's default one, as JSON
 //
-// and answers each with "ok" or "error TEXT". Ends when standard input does.
+// and answers each with "ok", "ok JSON" or "error TEXT". Ends when standard input does. Metrics stand beside the debug
+// pages, under /metrics.
 package main
 
 import (
@@ -19,12 +24,20 @@ import (
 	"regexp"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/kubernetes/fake"
+
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/config/mesh/meshwatcher"
+	kubelib "istio.io/istio/pkg/kube"
 	"istio.io/istio/pkg/log"
+	"istio.io/istio/pkg/monitoring"
 	"istio.io/istio/pkg/test"
+	"istio.io/istio/pkg/util/protomarshal"
 )
 
 // process stands in for a test: what fails ends the program.
@@ -82,8 +95,58 @@ func configs(file string) ([]config.Config, error) {
 	return parsed, err
 }
 
-func run(server *xds.FakeDiscoveryServer, line string) error {
-	word, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+// read is what istiod makes of a file of mesh settings.
+func read(word, file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var message proto.Message
+	switch word {
+	case "mesh":
+		message, err = mesh.ApplyMeshConfigDefaults(string(text))
+	case "networks":
+		message, err = mesh.ParseMeshNetworks(string(text))
+	default:
+		message, err = mesh.MergeProxyConfig(string(text), mesh.DefaultProxyConfig())
+	}
+	if err != nil {
+		return "", err
+	}
+	return protomarshal.ToJSON(message)
+}
+
+// kube puts Kubernetes objects into the fake API server, whose watches tell istiod.
+func kube(server *xds.FakeDiscoveryServer, file string) error {
+	_, kubernetes, err := split(file)
+	if err != nil {
+		return err
+	}
+	tracker := server.KubeClient().Kube().(*fake.Clientset).Tracker()
+	for _, document := range strings.Split(kubernetes, "\n---\n") {
+		object, kind, err := kubelib.IstioCodec.UniversalDeserializer().Decode([]byte(document), nil, nil)
+		if err != nil {
+			return err
+		}
+		resource, _ := meta.UnsafeGuessKindToResource(*kind)
+		namespace := object.(interface{ GetNamespace() string }).GetNamespace()
+		name := object.(interface{ GetName() string }).GetName()
+		if _, missing := tracker.Get(resource, namespace, name); missing != nil {
+			err = tracker.Create(resource, object, namespace)
+		} else {
+			err = tracker.Update(resource, object, namespace)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func run(server *xds.FakeDiscoveryServer, word, file string) error {
+	if word == "kube" {
+		return kube(server, file)
+	}
 	resources, err := configs(file)
 	if err != nil {
 		return err
@@ -112,6 +175,7 @@ func run(server *xds.FakeDiscoveryServer, line string) error {
 func main() {
 	input := flag.String("input", "", "file of Kubernetes objects and Istio resources")
 	meshFile := flag.String("mesh", "", "file of a MeshConfig laid over Istio's default")
+	networksFile := flag.String("networks", "", "file of MeshNetworks")
 	xdsAddress := flag.String("xds", "127.0.0.1:0", "address for xDS, plaintext")
 	debugAddress := flag.String("debug", "127.0.0.1:0", "address for the debug pages")
 	flag.Parse()
@@ -136,6 +200,18 @@ func main() {
 			p.Fatal(err)
 		}
 	}
+	var networks mesh.NetworksWatcher
+	if *networksFile != "" {
+		parsed, err := mesh.ReadMeshNetworks(*networksFile)
+		if err != nil {
+			p.Fatal(err)
+		}
+		networks = meshwatcher.NewFixedNetworksWatcher(parsed)
+	}
+	metrics, err := monitoring.RegisterPrometheusExporter(nil, nil)
+	if err != nil {
+		p.Fatal(err)
+	}
 	listener, err := net.Listen("tcp", *xdsAddress)
 	if err != nil {
 		p.Fatal(err)
@@ -148,18 +224,29 @@ func main() {
 		KubernetesObjectString:     kubernetes,
 		ConfigString:               istio,
 		MeshConfig:                 meshConfig,
+		NetworksWatcher:            networks,
 		ListenerBuilder:            func() (net.Listener, error) { return listener, nil },
 		DisableSecretAuthorization: true,
 	})
+	server.DiscoveryDebug.Handle("/metrics", metrics)
 	go func() { p.Fatal(http.Serve(debug, server.DiscoveryDebug)) }()
 	fmt.Printf("xds %s debug %s\n", listener.Addr(), debug.Addr())
 
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if err := run(server, lines.Text()); err != nil {
-			fmt.Printf("error %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
+		word, file, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		answer := "ok"
+		var err error
+		if word == "mesh" || word == "networks" || word == "proxy" {
+			var text string
+			text, err = read(word, file)
+			answer += " " + text
 		} else {
-			fmt.Println("ok")
+			err = run(server, word, file)
 		}
+		if err != nil {
+			answer = "error " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		fmt.Println(answer)
 	}
 	for i := len(p.cleanups) - 1; i >= 0; i-- {
 		p.cleanups[i]()
