@@ -44,19 +44,13 @@ const DEFAULTS = {
 } as const
 
 /**
- * Fields of ProxyConfig that the control plane reads from node metadata; the agent passes them on in `raw`.
- * `tracing` and the service addresses add bootstrap clusters in Istio and are refused until they do here.
+ * Fields of ProxyConfig that the control plane reads from node metadata, or that nothing reads any more; the agent passes
+ * them on in `raw`. Service addresses add clusters and sinks to Istio's bootstrap and are refused until they do here.
  */
 const PASSED_ON = new Set([
-  'statNameLength',
-  'tracingServiceName',
-  'interceptionMode',
-  'readinessProbe',
-  'meshId',
-  'gatewayTopology',
-  'image',
-  'proxyHeaders',
-  'statsUdpAddress',
+  ...['statNameLength', 'tracingServiceName', 'interceptionMode', 'readinessProbe', 'meshId', 'gatewayTopology'],
+  ...['image', 'proxyHeaders', 'tracing', 'connectionSettings'],
+  ...['availabilityZone', 'discoveryRefreshDelay', 'sds'],
 ])
 const READ = new Set([
   ...['configPath', 'binaryPath', 'serviceCluster', 'drainDuration', 'terminationDrainDuration', 'discoveryAddress'],
@@ -64,7 +58,7 @@ const READ = new Set([
   ...['proxyStatsMatcher', 'extraStatTags', 'runtimeValues', 'proxyMetadata', 'environmentVariables'],
 ])
 
-/** Parses the sources (YAML or JSON texts, later ones win field by field). Throws ConfigError naming source and field. */
+/** Parses the sources (YAML or JSON texts, later ones win field by field; variables add up). Throws ConfigError naming source and field. */
 export function parseProxyConfig(sources: readonly { readonly from: string; readonly text: string }[]): ProxyConfig {
   const raw: Record<string, unknown> = { ...DEFAULTS }
   for (const { from, text } of sources) {
@@ -75,7 +69,8 @@ export function parseProxyConfig(sources: readonly { readonly from: string; read
           'is not a supported ProxyConfig field; remove it or check its spelling',
         )
       }
-      raw[key] = isRecord(value) && isRecord(raw[key]) ? { ...raw[key], ...value } : value
+      const before = raw[key]
+      raw[key] = key === 'proxyMetadata' && isRecord(value) && isRecord(before) ? { ...before, ...value } : value
     }
   }
   return read(raw)

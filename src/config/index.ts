@@ -28,8 +28,16 @@ export {
   type ProxyConfig,
   parseMeshConfig,
   parseProxyConfig,
+  proxyConfigJson,
 } from './mesh-config.ts'
 export { parseMeshNetworks } from './mesh-networks.ts'
+export {
+  MESH_KEY,
+  MESH_NETWORKS_KEY,
+  meshConfigMapName,
+  parseMeshConfigText,
+  parseMeshNetworksText,
+} from './mesh-text.ts'
 export { isIstioApiVersion, parseResource } from './parse.ts'
 export * from './resource.ts'
 export type * from './resources/common.ts'

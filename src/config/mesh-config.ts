@@ -128,6 +128,13 @@ export function meshConfigJson(mesh: MeshConfig): unknown {
   return meshConfig.json!(mesh)
 }
 
+/** A ProxyConfig in protobuf JSON, without what are Istio's defaults. */
+export function proxyConfigJson(config: ProxyConfig): Readonly<Record<string, unknown>> {
+  const defaults: Readonly<Record<string, unknown>> = PROXY_DEFAULTS
+  const own = Object.entries(config).filter(([key, value]) => value !== defaults[key] && value !== '')
+  return proxyConfig.json!(Object.fromEntries(own)) as Readonly<Record<string, unknown>>
+}
+
 function mergeProviders(base: readonly ExtensionProvider[], over: readonly ExtensionProvider[]): ExtensionProvider[] {
   const merged = new Map(base.map((provider) => [provider.name, provider]))
   for (const provider of over) merged.set(provider.name, provider)

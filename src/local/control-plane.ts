@@ -2,11 +2,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from '../base/logger.ts'
 import type { KubeObject, MemoryStore } from '../cluster/index.ts'
-import { type GatewayWorkload, startPilot } from '../pilot/index.ts'
+import { defaultMeshConfig } from '../config/index.ts'
+import { type GatewayWorkload, type Pilot, startPilot } from '../pilot/index.ts'
 import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
 import { NODE_IP } from './addresses.ts'
-import { isMeshConfigMap, type MeshSettings, parseMeshSettings } from './mesh-settings.ts'
-import { DEMO_SETTINGS } from './system-objects.ts'
+import { MESH_SETTINGS } from './system-objects.ts'
 
 /** The key that signs service-account tokens; kept in `dir`, so that tokens outlive a restart of the mesh. */
 export function loadTokens(dir: string): ServiceAccountTokens {
@@ -43,6 +43,21 @@ export function distributeRootCertificate(store: MemoryStore, rootPem: string): 
   })
 }
 
+/** Puts the mesh settings of the demo profile back when those that somebody applied are deleted. */
+export function keepMeshSettings(store: MemoryStore): void {
+  const { kind, metadata } = MESH_SETTINGS
+  store.watch((events) => {
+    const gone = events.some(
+      (e) =>
+        e.type === 'deleted' &&
+        e.kind === kind &&
+        e.object.metadata.name === metadata.name &&
+        e.object.metadata.namespace === metadata.namespace,
+    )
+    if (gone && !store.get(kind, metadata.namespace, metadata.name)) store.put([{ object: MESH_SETTINGS }])
+  })
+}
+
 export interface ControlPlaneOptions {
   readonly store: MemoryStore
   readonly tokens: ServiceAccountTokens
@@ -62,17 +77,19 @@ const SERVER_NAMES = [
   'istiod',
 ]
 
+/** A control plane as it runs. */
+export interface ControlPlane extends Pick<Pilot, 'meshConfig'> {
+  readonly rootPem: string
+}
+
 /** Starts the certificate authority and pilot on the node's address. */
-export async function startControlPlane(options: ControlPlaneOptions): Promise<{ rootPem: string }> {
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { store, tokens, log } = options
-  const { mesh, networks } = settingsOf(DEMO_SETTINGS)
-  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: mesh.trustDomain })
-  const pilot = await startPilot({
+  const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: defaultMeshConfig().trustDomain })
+  const { meshConfig } = await startPilot({
     store,
     writeStatuses: (updates) => store.putStatuses(updates),
     deployGateways: options.deployGateways,
-    meshConfig: mesh,
-    meshNetworks: networks,
     log,
     grpcAddr: `${NODE_IP}:15010`,
     secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: SERVER_NAMES },
@@ -81,18 +98,5 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<{
     monitoringAddr: `${NODE_IP}:15014`,
     ctrlzAddr: `${NODE_IP}:9876`,
   })
-  store.watch((events) => {
-    const event = events.findLast(({ object }) => isMeshConfigMap(object))
-    if (!event) return
-    const settings = settingsOf(event.type === 'deleted' ? DEMO_SETTINGS : event.object)
-    pilot.setMesh(settings.mesh, settings.networks)
-  })
-  return { rootPem: ca.rootPem }
-}
-
-/** Settings that were checked when they were applied. */
-function settingsOf(object: KubeObject): MeshSettings {
-  const parsed = parseMeshSettings(object)
-  if (!parsed.ok) throw new Error(`mesh settings: ${parsed.problems[0]!.path} ${parsed.problems[0]!.message}`)
-  return parsed.value
+  return { rootPem: ca.rootPem, meshConfig }
 }

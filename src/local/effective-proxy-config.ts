@@ -1,12 +1,16 @@
-// The ProxyConfig of one pod at injection: ProxyConfig resources and the pod's own annotation, in istiod's order.
+// The ProxyConfig of one pod at injection: the mesh's, ProxyConfig resources and the pod's annotation, in istiod's order.
 import { parse } from 'yaml'
 import type { Store } from '../cluster/index.ts'
-import { type ProxyConfigResource, parseResource } from '../config/index.ts'
-import { MESH_CONFIG_MAP, parseMeshSettings } from './mesh-settings.ts'
+import {
+  defaultMeshConfig,
+  type MeshConfig,
+  type ProxyConfigResource,
+  parseResource,
+  proxyConfigJson,
+} from '../config/index.ts'
 import type { EnvVar, Pod } from './pod-types.ts'
 
 const KIND = 'ProxyConfig.networking.istio.io'
-const ROOT_NAMESPACE = 'istio-system'
 const ANNOTATION = 'proxy.istio.io/config'
 
 export interface EffectiveProxyConfig {
@@ -17,11 +21,15 @@ export interface EffectiveProxyConfig {
 }
 
 /**
- * The mesh's `defaultConfig`, the root namespace's general resource, the pod's namespace's, the annotation, the resource that selects the pod: the
- * later wins, field by field; maps add up. Of several resources of one kind the oldest counts. An annotation that cannot be
- * read is passed on as it is, so that the agent says what is wrong with it.
+ * The mesh's `defaultConfig`, the root namespace's general resource, the pod's namespace's, the annotation, the resource
+ * that selects the pod: the later wins, field by field; variables add up. Of several resources of one kind the oldest
+ * counts. An annotation that cannot be read is passed on as it is, so that the agent says what is wrong with it.
  */
-export function effectiveProxyConfig(store: Pick<Store, 'get' | 'list'>, { metadata }: Pod): EffectiveProxyConfig {
+export function effectiveProxyConfig(
+  store: Pick<Store, 'list'>,
+  { metadata }: Pod,
+  { rootNamespace, defaultConfig }: MeshConfig = defaultMeshConfig(),
+): EffectiveProxyConfig {
   const { namespace = 'default', labels = {}, annotations = {} } = metadata
   const own = annotations[ANNOTATION]
   const resources = (name: string): ProxyConfigResource[] =>
@@ -31,8 +39,8 @@ export function effectiveProxyConfig(store: Pick<Store, 'get' | 'list'>, { metad
     })
   const mine = sorted(resources(namespace))
   const layers: (Layer | null)[] = [
-    meshDefaults(store),
-    namespace === ROOT_NAMESPACE ? null : layerOf(sorted(resources(ROOT_NAMESPACE)).find(isGeneral)),
+    proxyConfigJson(defaultConfig),
+    namespace === rootNamespace ? null : layerOf(sorted(resources(rootNamespace)).find(isGeneral)),
     layerOf(mine.find(isGeneral)),
   ]
   const selecting = layerOf(
@@ -52,12 +60,6 @@ export function effectiveProxyConfig(store: Pick<Store, 'get' | 'list'>, { metad
 }
 
 type Layer = Readonly<Record<string, unknown>>
-
-function meshDefaults(store: Pick<Store, 'get'>): Layer | null {
-  const object = store.get('ConfigMap', MESH_CONFIG_MAP.namespace, MESH_CONFIG_MAP.name)
-  const settings = object && parseMeshSettings(object)
-  return settings?.ok ? settings.value.defaultConfig : null
-}
 
 function sorted(list: ProxyConfigResource[]): ProxyConfigResource[] {
   return list.sort(
@@ -91,12 +93,10 @@ function readAnnotation(text: string): Layer | undefined {
 }
 
 function merge(base: Layer, over: Layer): Layer {
-  const out: Record<string, unknown> = { ...base }
-  for (const [key, value] of Object.entries(over)) {
-    const before = out[key]
-    out[key] = isMap(before) && isMap(value) ? merge(before, value) : value
-  }
-  return out
+  const merged = { ...base, ...over }
+  return isMap(base.proxyMetadata) && isMap(over.proxyMetadata)
+    ? { ...merged, proxyMetadata: { ...base.proxyMetadata, ...over.proxyMetadata } }
+    : merged
 }
 
 function isMap(value: unknown): value is Layer {

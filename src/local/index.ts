@@ -1,6 +1,7 @@
 // Public entry of the local room: the embedded, one-machine Kubernetes.
 import type { AddressInfo } from 'node:net'
 import type { KubeObject, Store } from '../cluster/index.ts'
+import type { MeshConfig } from '../config/index.ts'
 import { type ForwardTarget, relayPort } from './forward.ts'
 import type { Manifests } from './manifest.ts'
 import type { NodeOptions } from './node-main.ts'
@@ -47,8 +48,9 @@ export async function readManifests(file: string, text: string): Promise<Manifes
 export async function podInjection(
   store: Pick<Store, 'get' | 'list'>,
   clusterId: string,
+  meshConfig: () => MeshConfig | undefined,
 ): Promise<(pod: KubeObject) => KubeObject | undefined> {
   const { injectedPod } = await import('./pod-admission.ts')
-  const options = { proxy: 'mixed-by-annotation', meshId: 'cluster.local', clusterId } as const
-  return (pod) => injectedPod(store, pod as Pod, options)
+  return (pod) =>
+    injectedPod(store, pod as Pod, { proxy: 'mixed-by-annotation', clusterId, meshConfig: meshConfig() })
 }

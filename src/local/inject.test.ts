@@ -5,7 +5,7 @@ import { injectSidecar, iptablesArgs, wantsSidecar } from './inject.ts'
 import { admitPod } from './pod-admission.ts'
 import { podForTest } from './testing.ts'
 
-const options = { proxy: 'outrigger', meshId: 'cluster.local', clusterId: 'Kubernetes' } as const
+const options = { proxy: 'outrigger', clusterId: 'Kubernetes' } as const
 const namespace = (labels: Record<string, string>) => ({
   apiVersion: 'v1',
   kind: 'Namespace',

@@ -1,4 +1,5 @@
 import type { KubeObject } from '../cluster/index.ts'
+import { defaultMeshConfig, type MeshConfig } from '../config/index.ts'
 import { NODE_NAME } from './addresses.ts'
 import { ownerDeployment } from './deployments.ts'
 import type { EffectiveProxyConfig } from './effective-proxy-config.ts'
@@ -15,8 +16,9 @@ const PROXY_ANNOTATION = 'outrigger.io/proxy'
 
 export interface InjectionOptions {
   readonly proxy: ProxyChoice
-  readonly meshId: string
   readonly clusterId: string
+  /** Left out: Istio's defaults. */
+  readonly meshConfig?: MeshConfig
   /** Left out: the pod's annotation alone. */
   readonly proxyConfig?: EffectiveProxyConfig
 }
@@ -150,6 +152,7 @@ export function iptablesArgs(pod: Pod): string[] {
 
 /** The environment both sidecars and gateways get; names and values are Istio's. */
 export function proxyEnv(pod: Pod, options: InjectionOptions): EnvVar[] {
+  const { trustDomain, defaultConfig } = options.meshConfig ?? defaultMeshConfig()
   const { namespace, name } = pod.metadata
   const workload = ownerDeployment(pod) ?? name
   const field = (variable: string, fieldPath: string): EnvVar => ({
@@ -181,8 +184,8 @@ export function proxyEnv(pod: Pod, options: InjectionOptions): EnvVar[] {
     },
     { name: 'ISTIO_META_WORKLOAD_NAME', value: workload },
     { name: 'ISTIO_META_OWNER', value: owner },
-    { name: 'ISTIO_META_MESH_ID', value: options.meshId },
-    { name: 'TRUST_DOMAIN', value: 'cluster.local' },
+    { name: 'ISTIO_META_MESH_ID', value: defaultConfig.meshId || trustDomain },
+    { name: 'TRUST_DOMAIN', value: trustDomain },
   ]
 }
 

@@ -8,9 +8,8 @@ import {
   parseIngress,
   parseResource,
 } from '../config/index.ts'
-import { untranslated } from '../pilot/index.ts'
+import { meshConfigMapProblems, untranslated } from '../pilot/index.ts'
 import { parseKubernetesObject } from './kubernetes-schema.ts'
-import { isMeshConfigMap, meshSettingsProblems } from './mesh-settings.ts'
 
 /** A problem with its place in a file, ready to print as `file:line: message`. */
 export interface ManifestProblem {
@@ -87,9 +86,7 @@ function validate(content: unknown, origin: Origin) {
     return parsed.ok ? parsed.value.warnings : parsed.problems
   }
   if (!isIstioApiVersion(apiVersion)) {
-    const problems = parseKubernetesObject(content)
-    if (problems.length > 0 || !isMeshConfigMap(content as KubeObject)) return problems
-    return meshSettingsProblems(content as KubeObject)
+    return [...parseKubernetesObject(content), ...meshConfigMapProblems(content)]
   }
   const parsed = parseResource(content, origin)
   return parsed.ok ? [...parsed.value.warnings, ...untranslated(parsed.value)] : parsed.problems

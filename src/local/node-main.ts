@@ -3,7 +3,7 @@ import { MemoryStore, type Store } from '../cluster/index.ts'
 import { NODE_IP } from './addresses.ts'
 import { Admission } from './admission.ts'
 import { ApiServer } from './api-server.ts'
-import { distributeRootCertificate, loadTokens, startControlPlane } from './control-plane.ts'
+import { type ControlPlane, distributeRootCertificate, keepMeshSettings, loadTokens, startControlPlane } from './control-plane.ts'
 import { DeploymentController } from './deployments.ts'
 import { startDnsServer } from './dns-server.ts'
 import { EndpointSliceController } from './endpoint-slices.ts'
@@ -43,8 +43,13 @@ export async function runNode(options: NodeOptions): Promise<void> {
   const store = new MemoryStore()
   const images = new ImageCatalogue()
   const events = new EventLog()
-  const injection: InjectionOptions = { proxy: options.proxy, meshId: 'cluster.local', clusterId: 'Kubernetes' }
-  const admit = (pod: Pod, view: Pick<Store, 'get' | 'list'> = store) => admitPod(view, pod, injection)
+  let controlPlane: ControlPlane | undefined
+  const injection = (): InjectionOptions => ({
+    proxy: options.proxy,
+    clusterId: 'Kubernetes',
+    meshConfig: controlPlane?.meshConfig(),
+  })
+  const admit = (pod: Pod, view: Pick<Store, 'get' | 'list'> = store) => admitPod(view, pod, injection())
   const admission = new Admission(store, admit)
   const tokens = loadTokens(state.ca)
   new EndpointSliceController(store)
@@ -53,15 +58,16 @@ export async function runNode(options: NodeOptions): Promise<void> {
   await startDnsServer(store, NODE_IP, 53)
   admission.apply(systemObjects().map((object) => ({ object, origin: { file: 'outrigger up', line: 1 } })))
   const gateways = new GatewayWorkloads(store, admission, (object, message) => events.add(object, message))
-  const controlPlane = await startControlPlane({
+  controlPlane = await startControlPlane({
     store,
     tokens,
     caDir: state.ca,
     log,
-    inject: (pod) => injectedPod(store, pod as Pod, injection),
+    inject: (pod) => injectedPod(store, pod as Pod, injection()),
     deployGateways: (workloads) => gateways.keep(workloads),
   })
   distributeRootCertificate(store, controlPlane.rootPem)
+  keepMeshSettings(store)
   const kubelet = new Kubelet({
     store,
     images,

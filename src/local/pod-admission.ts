@@ -25,13 +25,13 @@ export function admitPod(store: Pick<Store, 'get' | 'list'>, pod: Pod, options: 
   const named: Pod = { ...pod, spec: { ...pod.spec, serviceAccountName } }
   return (
     injectedPod(store, named, options) ??
-    withGatewayProxy(named, { ...options, proxyConfig: effectiveProxyConfig(store, named) })
+    withGatewayProxy(named, { ...options, proxyConfig: effectiveProxyConfig(store, named, options.meshConfig) })
   )
 }
 
 /** What Istio's injection makes of a pod: a sidecar, or a gateway for image `auto`. Undefined: nothing. */
 export function injectedPod(store: Pick<Store, 'get' | 'list'>, pod: Pod, common: InjectionOptions): Pod | undefined {
-  const options = { ...common, proxyConfig: effectiveProxyConfig(store, pod) }
+  const options = { ...common, proxyConfig: effectiveProxyConfig(store, pod, common.meshConfig) }
   if (isInjectedGateway(pod)) return withGatewayProxy(withProxyImage(pod), options)
   const namespace = store.get('Namespace', undefined, pod.metadata.namespace!)
   return wantsSidecar(pod, namespace) ? injectSidecar(pod, options) : undefined

@@ -4,21 +4,20 @@ import type { KubeObject } from '../cluster/index.ts'
 import { DNS_VIP, NODE_IP, NODE_NAME } from './addresses.ts'
 import { PROXY_IMAGE } from './images.ts'
 import { PROXY_MOUNTS, PROXY_VOLUMES } from './inject.ts'
-import { MESH_CONFIG_MAP } from './mesh-settings.ts'
 
-/** Mesh settings of Istio's demo profile. `defaultProviders` is why there are metrics without a Telemetry resource. */
-const DEMO_MESH_CONFIG = `accessLogFile: /dev/stdout
+/** Settings of the mesh: Istio's demo profile, with metrics as the installation charts have them. */
+const MESH = `accessLogFile: /dev/stdout
 defaultProviders:
   metrics:
   - prometheus
 `
 
 /** The mesh settings of a mesh that nobody gave others. */
-export const DEMO_SETTINGS: KubeObject = {
+export const MESH_SETTINGS: KubeObject = {
   apiVersion: 'v1',
   kind: 'ConfigMap',
-  metadata: { ...MESH_CONFIG_MAP },
-  data: { mesh: DEMO_MESH_CONFIG, meshNetworks: 'networks: {}' },
+  metadata: { name: 'istio', namespace: 'istio-system' },
+  data: { mesh: MESH, meshNetworks: 'networks: {}\n' },
 }
 
 interface SystemPort {
@@ -63,7 +62,7 @@ export function systemObjects(): KubeObject[] {
       kind: 'Namespace',
       metadata: { name },
     })),
-    DEMO_SETTINGS,
+    MESH_SETTINGS,
     ...controlPlaneService('kube-system', 'kube-dns', DNS_PORTS, { 'k8s-app': 'kube-dns' }, DNS_VIP),
     ...controlPlaneService('istio-system', 'istiod', ISTIOD_PORTS, { app: 'istiod', istio: 'pilot' }),
     ...ingressGateway(),

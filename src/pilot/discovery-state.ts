@@ -29,7 +29,7 @@ import {
 import { gatewayHosts } from './model/network-gateways.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
-import { TRAFFIC_DISTRIBUTION } from './registry/kube.ts'
+import { type RegistrySettings, TRAFFIC_DISTRIBUTION } from './registry/kube.ts'
 import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
@@ -85,10 +85,11 @@ const WATCHED_KINDS: readonly string[] = [
 
 /** Mutable holder of the current {@link PushContext}. Not thread of its own: `apply` then `commit`, both synchronous. */
 export class DiscoveryState {
-  private readonly settings: DiscoverySettings
+  private settings: DiscoverySettings
   private readonly registry: Registry
-  private readonly namespaces: NamespaceFilter
-  private readonly meshNetworks: MeshNetworks
+  private namespaces: NamespaceFilter
+  private meshNetworks: MeshNetworks
+  private reconfigured = false
   private gatewayAddresses: ReadonlyMap<string, readonly string[]> = new Map()
   private readonly resources = new Map<string, AnyResource>()
   private changedKinds = new Set<IstioKind>()
@@ -107,16 +108,33 @@ export class DiscoveryState {
     this.settings = settings
     this.meshNetworks = settings.meshNetworks ?? {}
     this.translated = new TranslatedResources(settings.report)
-    const { mesh, domain, clusterId } = settings
-    this.namespaces = new NamespaceFilter(mesh.discoverySelectors)
-    this.registry = new Registry({
-      domain,
-      clusterId,
-      trustDomain: mesh.trustDomain,
-      rootNamespace: mesh.rootNamespace,
-      defaultServiceExportTo: mesh.defaultServiceExportTo,
-      networks: new NetworkLookup(this.meshNetworks, clusterId),
-    })
+    this.namespaces = new NamespaceFilter(settings.mesh.discoverySelectors)
+    this.registry = new Registry(registrySettings(settings))
+  }
+
+  /**
+   * Takes other settings of the mesh: what `store` holds is looked at anew, and the next commit generates everything. What
+   * was last good stays so.
+   */
+  configure(mesh: MeshConfig, meshNetworks: MeshNetworks, store: Store): void {
+    const before = this.namespaces
+    this.settings = { ...this.settings, mesh, meshNetworks }
+    this.meshNetworks = meshNetworks
+    this.namespaces = before.with(mesh.discoverySelectors)
+    this.registry.reconfigure(registrySettings(this.settings))
+    const { labels = {} } = store.get('Namespace', undefined, mesh.rootNamespace)?.metadata ?? {}
+    this.registry.setSystemNetwork(labels[NETWORK_LABEL] ?? '')
+    for (const kind of WATCHED_KINDS) {
+      for (const object of store.list(kind)) {
+        const { namespace } = object.metadata
+        if (namespace === undefined) continue
+        const selected = this.namespaces.selected(namespace)
+        if (selected !== before.selected(namespace))
+          this.applyOne({ type: selected ? 'added' : 'deleted', kind, object }, store)
+      }
+    }
+    this.translated.retranslate()
+    this.reconfigured = true
   }
 
   /** Reads everything of interest that a store holds now. */
@@ -145,8 +163,8 @@ export class DiscoveryState {
   private applyNamespace(event: StoreEvent, store: Pick<Store, 'origin' | 'list'>): boolean {
     const { name, labels = {}, annotations = {} } = event.object.metadata
     let relevant = this.translated.apply(event, store) ?? false
-    const distribution = event.type === 'deleted' ? '' : (annotations[TRAFFIC_DISTRIBUTION] ?? '')
-    relevant = this.registry.setNamespaceDistribution(name, distribution) || relevant
+    const traits = { labels, distribution: annotations[TRAFFIC_DISTRIBUTION] ?? '' }
+    relevant = this.registry.setNamespace(name, event.type === 'deleted' ? null : traits) || relevant
     if (name === this.settings.mesh.rootNamespace) {
       this.registry.setSystemNetwork(event.type === 'deleted' ? '' : (labels[NETWORK_LABEL] ?? ''))
       relevant = true
@@ -208,8 +226,9 @@ export class DiscoveryState {
       resources: new Set(this.changedResources.keys()),
       credentials: changedCredentials,
       l4Routes: this.changedL4Routes,
-      all: first || force || networksBefore !== this.push.networks,
+      all: first || force || this.reconfigured || networksBefore !== this.push.networks,
     }
+    this.reconfigured = false
     const statuses = [...(translation?.statuses ?? []), ...this.entryStatuses()]
     this.changedKinds = new Set()
     this.changedResources = new Map()
@@ -332,6 +351,18 @@ export class DiscoveryState {
       this.registry.applyServiceEntry(key, resource?.kind === kind ? resource : undefined, status)
     else if (kind === 'WorkloadEntry')
       this.registry.applyWorkloadEntry(key, resource?.kind === kind ? resource : undefined, status)
+  }
+}
+
+function registrySettings({ mesh, meshNetworks = {}, domain, clusterId }: DiscoverySettings): RegistrySettings {
+  return {
+    domain,
+    clusterId,
+    trustDomain: mesh.trustDomain,
+    rootNamespace: mesh.rootNamespace,
+    defaultServiceExportTo: mesh.defaultServiceExportTo,
+    serviceEntryVisibility: mesh.serviceEntryVisibility?.applyToSidecars ? mesh.serviceEntryVisibility : undefined,
+    networks: new NetworkLookup(meshNetworks, clusterId),
   }
 }
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { setImmediate } from 'node:timers/promises'
-import { create } from '@bufbuild/protobuf'
+import { create, fromBinary } from '@bufbuild/protobuf'
 import { Client, credentials } from '@grpc/grpc-js'
+import { ClusterSchema } from '../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { NodeSchema } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import { createLogger } from '../base/logger.ts'
 import { MemoryStore } from '../cluster/index.ts'
-import { defaultMeshConfig, parseMeshConfig } from '../config/index.ts'
-import { ADS_CHANNEL_OPTIONS, AdsClient } from '../xds/client.ts'
+import { defaultMeshConfig } from '../config/index.ts'
+import { ADS_CHANNEL_OPTIONS, AdsClient, type ResourceChange } from '../xds/client.ts'
 import { until } from '../xds/testing.ts'
 import { CDS_TYPE, EDS_TYPE } from '../xds/type-urls.ts'
 import { startPilot } from './pilot.ts'
@@ -152,17 +152,37 @@ for (const mode of ['delta', 'sotw'] as const) {
   })
 }
 
-test('other mesh settings take effect at once, also those about which namespaces count', async (t) => {
-  const { pilot, get } = await start(t, serviceYaml('web'))
-  const services = async () => ((await (await get('/debug/registryz')).json()) as unknown[]).length
-  const become = async (count: number) => {
-    while ((await services()) !== count) await setImmediate()
+test('a changed ConfigMap istio is pushed; one that cannot be used is named and changes nothing', async (t) => {
+  const { store, pilot, get } = await start(t, serviceYaml('web'))
+  const put = (mesh: string): void => {
+    const metadata = { name: 'istio', namespace: 'istio-system' }
+    store.put([{ object: { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { mesh } } as never }])
   }
-  assert.equal(await services(), 1)
-  const other = parseMeshConfig({ discoverySelectors: [{ matchLabels: { mesh: 'in' } }] })
-  assert.ok(other.ok)
-  pilot.setMesh(other.value)
-  await become(0)
-  pilot.setMesh(defaultMeshConfig())
-  await become(1)
+  const client = new AdsClient({
+    mode: 'delta',
+    log,
+    node: create(NodeSchema, { id: 'sidecar~10.0.0.9~a.default~default.svc.cluster.local' }),
+    transport: { connect: () => new Client(pilot.addresses.grpc, credentials.createInsecure(), ADS_CHANNEL_OPTIONS) },
+  })
+  const timeouts: string[] = []
+  const onUpdate = ({ added }: ResourceChange): null => {
+    for (const { name, body } of added) {
+      const cluster = name === 'BlackHoleCluster' && fromBinary(ClusterSchema, body)
+      if (cluster) timeouts.push(String(cluster.connectTimeout?.seconds))
+    }
+    return null
+  }
+  client.subscribe(CDS_TYPE, { wildcard: true }, { onUpdate })
+  client.start()
+  t.after(() => client.close())
+  await until(() => timeouts.includes('10'), 'clusters')
+  put('connectTimeout: 3s')
+  await until(() => timeouts.includes('3'), 'the other timeout')
+  assert.equal(pilot.meshConfig().connectTimeout, 3000)
+  assert.match(await (await get('/metrics', 'monitoring')).text(), /^pilot_push_triggers\{type="global"\} 1$/m)
+  put('connectTimeout: never')
+  const status = (await (await get('/debug/push_status')).json()) as Record<string, Record<string, { message: string }>>
+  const [message] = Object.values(status.pilot_total_rejected_configs ?? {}).map((entry) => entry.message)
+  assert.match(message ?? '', /^ConfigMap istio-system\/istio mesh: connectTimeout must be a duration/)
+  assert.equal(((await (await get('/debug/mesh')).json()) as { connectTimeout: string }).connectTimeout, '3s')
 })

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { UserError } from '../base/errors.ts'
+import { type Problem, UserError } from '../base/errors.ts'
 import { LogScopes } from '../base/log-scopes.ts'
 import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
@@ -17,12 +17,13 @@ import {
   type TokenVerifier,
 } from '../security/index.ts'
 import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
-import { KeySetFetcher, type KeySetMap } from './authorization/key-sets.ts'
+import { KeySetFetcher } from './authorization/key-sets.ts'
 import { AutoRegistration } from './auto-registration.ts'
 import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
 import { SCOPES, serveScopes } from './debug/scopes.ts'
 import { type Changes, DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import type { GatewayWorkload } from './gateway-api/workload.ts'
+import { type MeshSourceOptions, MeshSources } from './mesh-sources.ts'
 import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
@@ -30,7 +31,7 @@ import { ResourceGenerator } from './push/resources.ts'
 import { registerSnapshotMetrics } from './push/snapshot-metrics.ts'
 import { GatewayResolver } from './registry/gateway-resolver.ts'
 import { mergeStatus, type ObjectStatus } from './status.ts'
-import { untranslated, untranslatedMesh } from './untranslated.ts'
+import { untranslated } from './untranslated.ts'
 import type { InjectPod } from './webhook/review.ts'
 import { serveWebhooks, type WebhookCertificate, type WebhookPort } from './webhook/server.ts'
 
@@ -69,9 +70,15 @@ export interface PilotOptions {
    * changed. Left out: Gateways have the workloads that somebody deploys.
    */
   readonly deployGateways?: (workloads: readonly GatewayWorkload[]) => void
-  readonly meshConfig: MeshConfig
+  /** Settings below those of `meshSources`; Istio's defaults when left out. */
+  readonly meshConfig?: MeshConfig
   /** Left out: one network. */
   readonly meshNetworks?: MeshNetworks
+  /** Where the mesh's settings come from; left out: the ConfigMap `istio` of the store. */
+  readonly meshSources?: Pick<
+    MeshSourceOptions,
+    'meshConfigFile' | 'networksConfigFile' | 'revision' | 'sharedMeshConfig'
+  >
   readonly log: Logger
   /** Plaintext xDS, `host:port`; port 0 takes a free one. */
   readonly grpcAddr: string
@@ -102,11 +109,8 @@ export interface Pilot {
     readonly webhooks?: string
     readonly ctrlz?: string
   }
-  /**
-   * Takes other mesh settings; every proxy is given what follows from them. The trust domain stays as it was for who
-   * may connect: certificates of another one need another authority.
-   */
-  setMesh(meshConfig: MeshConfig, meshNetworks?: MeshNetworks): void
+  /** In force at the moment. */
+  meshConfig(): MeshConfig
   /** Ends all streams and ports. */
   stop(): Promise<void>
 }
@@ -137,18 +141,29 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   }
   registerSnapshotMetrics(metrics.registry, { store, pushContext: () => discovery.pushContext, caches })
   const status = new ProblemLog(scoped('model'), metrics)
-  const newState = (mesh: MeshConfig, meshNetworks: MeshNetworks | undefined): DiscoveryState => {
-    for (const { path, message } of untranslatedMesh(mesh)) log.warn({ path }, `MeshConfig: ${message}`)
-    return new DiscoveryState({
-      mesh,
-      meshNetworks,
-      domain: options.domain ?? 'cluster.local',
-      clusterId: options.clusterId ?? 'Kubernetes',
-      report: status.report,
-      untranslated,
-    })
-  }
-  let state = newState(options.meshConfig, options.meshNetworks)
+  let reconfigured: Reconfigured | null = null
+  const settings = new MeshSources({
+    ...options.meshSources,
+    store,
+    base: options.meshConfig,
+    baseNetworks: options.meshNetworks,
+    report: status.reportSettings,
+    changed: (what) => {
+      log.info(what === 'mesh' ? 'MeshConfig changed' : 'MeshNetworks changed')
+      reconfigured = what
+      state.configure(settings.mesh, settings.networks, store)
+      gateways.follow(state.gatewayHosts())
+      changed()
+    },
+  })
+  const state = new DiscoveryState({
+    mesh: settings.mesh,
+    meshNetworks: settings.networks,
+    domain: options.domain ?? 'cluster.local',
+    clusterId: options.clusterId ?? 'Kubernetes',
+    report: status.report,
+    untranslated,
+  })
   let sinceMs = 0
   let forced = false
   const flush = (): void => {
@@ -159,7 +174,8 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     forced = false
     const first = sinceMs
     sinceMs = 0
-    metrics.triggers.inc({ type: triggerOf(changes) })
+    metrics.triggers.inc({ type: triggerOf(changes, reconfigured) })
+    reconfigured = null
     metrics.debounceTime.observe((startMs - first) / 1000)
     discovery.publish(push, changes, first)
     writeStatuses(options, statuses)
@@ -183,11 +199,10 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   const unwatch = store.watch((events: readonly StoreEvent[]) => {
     status.forget(events)
     for (const event of events) metrics.stored(event)
+    settings.stored(events)
     if (state.apply(events, store)) changed()
   })
-  let fetchedKeys: KeySetMap = new Map()
   const keySets = new KeySetFetcher(log, (fetched) => {
-    fetchedKeys = fetched
     state.setKeySets(fetched)
     changed()
   })
@@ -195,14 +210,6 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     state.setGatewayAddresses(addresses)
     changed()
   })
-  const setMesh = (mesh: MeshConfig, networks: MeshNetworks | undefined): void => {
-    // Mesh settings decide about nearly everything, from which namespaces count to every listener: all is built anew.
-    state = newState(mesh, networks)
-    state.setKeySets(fetchedKeys)
-    state.load(store)
-    gateways.follow(state.gatewayHosts())
-    changed()
-  }
   state.load(store)
   const initial = state.commit()
   keySets.follow(initial.push.requestAuthentications)
@@ -214,6 +221,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   const xds = new XdsServer({ handler: discovery, log: scoped('ads'), controlPlane: 'outrigger-pilot' })
   const closing: (() => Promise<void> | void)[] = [
     unwatch,
+    () => settings.close(),
     () => debouncer.stop(),
     () => keySets.close(),
     () => gateways.close(),
@@ -231,7 +239,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     const renewals: ((certificate: WebhookCertificate) => void)[] = []
     const secure =
       options.secureGrpc &&
-      (await startSecure(options.secureGrpc, xds, metrics, { ...options, log: scoped('serverca') }, renewals, closing))
+      (await startSecure(options.secureGrpc, xds, metrics, settings, scoped('serverca'), renewals, closing))
     const secureGrpc = secure?.address
     const webhooks =
       options.webhooks &&
@@ -259,7 +267,11 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     const ctrlz = options.ctrlzAddr === undefined ? undefined : await serveScopes(options.ctrlzAddr, scopes)
     if (ctrlz) closing.push(() => ctrlz.close())
     const addresses = { grpc, secureGrpc, http: http?.address, monitoring: monitoring?.address }
-    return { addresses: { ...addresses, webhooks: webhooks?.address, ctrlz: ctrlz?.address }, setMesh, stop }
+    return {
+      addresses: { ...addresses, webhooks: webhooks?.address, ctrlz: ctrlz?.address },
+      meshConfig: () => settings.mesh,
+      stop,
+    }
   } catch (error) {
     await stop()
     throw error
@@ -296,13 +308,18 @@ async function startSecure(
   secure: SecureGrpcOptions,
   xds: XdsServer,
   metrics: PilotMetrics,
-  options: PilotOptions,
+  settings: MeshSources,
+  log: Logger,
   renewals: readonly ((certificate: WebhookCertificate) => void)[],
   closing: (() => Promise<void> | void)[],
 ): Promise<{ address: string; certificate: WebhookCertificate }> {
   const { ca, tokens, serverNames } = secure
-  const { log } = options
-  const authenticate = createAuthenticator({ trustDomain: options.meshConfig.trustDomain, tokens })
+  const authenticate = createAuthenticator({
+    tokens,
+    get trustDomain() {
+      return settings.mesh.trustDomain
+    },
+  })
   const certificate = await ca.issueServerCertificate([...serverNames])
   const tls = createServerCredentials(certificate, ca.rootPem)
   const server = new Server(XDS_SERVER_OPTIONS)
@@ -336,8 +353,12 @@ async function startSecure(
   return { address, certificate }
 }
 
+/** Settings of the mesh that changed. */
+type Reconfigured = 'mesh' | 'networks'
+
 /** istiod's word for what a push is for. */
-function triggerOf(changes: Changes): string {
+function triggerOf(changes: Changes, reconfigured: Reconfigured | null): string {
+  if (reconfigured) return reconfigured === 'mesh' ? 'global' : 'networks'
   if (changes.all) return 'debugtrigger'
   if (changes.resources.size > 0) return 'config'
   if (changes.services.size > 0) return 'service'
@@ -375,6 +396,21 @@ class ProblemLog {
         this.metrics.rejectedConfigs.inc({ kind: object.kind })
         this.log.error(`${line}; its last good version stays`)
       } else this.log.warn(line)
+    }
+  }
+
+  /** What is to be said of a place that settings of the mesh come from, instead of what was said before. */
+  readonly reportSettings = (source: string, problems: readonly Problem[]): void => {
+    const before = new Map(this.standing)
+    const prefix = `${source} `
+    for (const key of before.keys()) if (key.startsWith(prefix)) this.standing.delete(key)
+    for (const { path, message, hint, level } of problems) {
+      const line = `${source}: ${path ? `${path} ` : ''}${message}${hint ? ` (${hint})` : ''}`
+      const key = `${prefix}${path}`
+      this.standing.set(key, { message: line, level })
+      if (before.get(key)?.message === line) continue
+      if (level === 'error') this.log.error(`${line}; the last good settings stay`)
+      else this.log.warn(line)
     }
   }
 

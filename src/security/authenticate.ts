@@ -14,6 +14,7 @@ export interface AuthenticatedCall {
 }
 
 export interface AuthenticatorOptions {
+  /** Read anew for every call: the mesh's may change. */
   readonly trustDomain: string
   readonly tokens: TokenVerifier
   /** Default `istio-ca`. */
@@ -27,7 +28,7 @@ export interface AuthenticatorOptions {
 export function createAuthenticator(
   options: AuthenticatorOptions,
 ): (call: AuthenticatedCall) => Promise<readonly string[]> {
-  const { tokens, trustDomain, audience = ISTIO_CA_AUDIENCE } = options
+  const { tokens, audience = ISTIO_CA_AUDIENCE } = options
   return async (call) => {
     const certificate = call.getAuthContext().sslPeerCertificate
     const identities = certificate === undefined ? [] : spiffeIdsOf(certificate)
@@ -39,6 +40,7 @@ export function createAuthenticator(
         'neither a client certificate with a SPIFFE id nor a bearer token',
       )
     try {
+      const { trustDomain } = options
       return [formatSpiffeId({ trustDomain, ...(await tokens.verify(token, audience)) })]
     } catch (error) {
       throw new GrpcStatusError(GRPC_STATUS.UNAUTHENTICATED, `bearer token refused: ${errorText(error)}`, {

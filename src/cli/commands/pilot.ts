@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { errorText, type Result, UserError } from '../../base/errors.ts'
 import { createLogger, isLogLevel, LOG_LEVELS } from '../../base/logger.ts'
 import type { Store } from '../../cluster/index.ts'
+import type { MeshConfig } from '../../config/index.ts'
+import type { Pilot } from '../../pilot/index.ts'
 
 interface Options {
   readonly from: string
   readonly meshConfig?: string
   readonly networksConfig?: string
+  readonly revision?: string
+  readonly sharedMeshConfig?: string
   readonly grpcAddr: string
   readonly httpAddr: string
   readonly monitoringAddr: string
@@ -26,8 +30,14 @@ export function register(program: Command): void {
     .command('pilot')
     .description('run the control plane from a folder of Kubernetes objects and Istio resources')
     .requiredOption('--from <dir>', 'folder of YAML and JSON manifests, watched')
-    .option('--mesh-config <file>', 'MeshConfig, laid over the defaults')
-    .option('--networks-config <file>', 'MeshNetworks: networks of the mesh and the gateways between them')
+    .option('--mesh-config <file>', 'MeshConfig, watched; left out: key mesh of ConfigMap istio-system/istio')
+    .option('--networks-config <file>', 'MeshNetworks, watched; left out: key meshNetworks of that ConfigMap')
+    .option('--revision <name>', 'revision of this control plane: its ConfigMap is istio-NAME')
+    .addOption(
+      new Option('--shared-mesh-config <name>', 'ConfigMap of istio-system whose settings come first').env(
+        'SHARED_MESH_CONFIG',
+      ),
+    )
     .option('--grpc-addr <host:port>', 'xDS, plaintext', '127.0.0.1:15010')
     .option('--http-addr <host:port>', 'readiness and debug pages', '127.0.0.1:8080')
     .option('--monitoring-addr <host:port>', 'metrics and debug pages', '127.0.0.1:15014')
@@ -48,19 +58,25 @@ async function run(options: Options): Promise<void> {
   const log = createLogger('pilot', options.logLevel)
   const { FolderSource } = await import('../../cluster/index.ts')
   const { startPilot } = await import('../../pilot/index.ts')
-  const { parseMeshConfig, parseMeshNetworks } = await import('../../config/index.ts')
-  const meshConfig = await readConfig(options.meshConfig, parseMeshConfig)
-  const meshNetworks = await readConfig(options.networksConfig, parseMeshNetworks)
+  const { parseMeshConfigText, parseMeshNetworksText } = await import('../../config/index.ts')
+  checkSettings(options.meshConfig, parseMeshConfigText)
+  checkSettings(options.networksConfig, parseMeshNetworksText)
   const source = new FolderSource(options.from, { onProblem: (message) => log.error(message) })
   // Reading a large folder leaves several times its size as garbage.
   const { releaseStartupMemory } = await import('../../base/startup-memory.ts')
   releaseStartupMemory()
-  const pilot = await startPilot({
+  let pilot: Pilot | undefined
+  const meshConfig = (): MeshConfig | undefined => pilot?.meshConfig()
+  pilot = await startPilot({
     store: source.store,
-    webhooks: await webhookSettings(options, source.store),
+    webhooks: await webhookSettings(options, source.store, meshConfig),
     writeStatuses: (updates) => source.store.putStatuses(updates),
-    meshConfig,
-    meshNetworks,
+    meshSources: {
+      meshConfigFile: options.meshConfig,
+      networksConfigFile: options.networksConfig,
+      revision: options.revision,
+      sharedMeshConfig: options.sharedMeshConfig,
+    },
     log,
     grpcAddr: options.grpcAddr,
     httpAddr: options.httpAddr,
@@ -81,8 +97,11 @@ async function run(options: Options): Promise<void> {
   await pilot.stop()
 }
 
-/** The file's only document, parsed by `parse`; nothing for no file. */
-async function webhookSettings({ webhookAddr, tlsCertFile, tlsKeyFile, clusterId }: Options, store: Store) {
+async function webhookSettings(
+  { webhookAddr, tlsCertFile, tlsKeyFile, clusterId }: Options,
+  store: Store,
+  meshConfig: () => MeshConfig | undefined,
+) {
   if (webhookAddr === undefined) return undefined
   if (!tlsCertFile || !tlsKeyFile) {
     throw new UserError('--webhook-addr needs --tls-cert-file and --tls-key-file: the API server calls over TLS', 64)
@@ -90,12 +109,12 @@ async function webhookSettings({ webhookAddr, tlsCertFile, tlsKeyFile, clusterId
   const { podInjection } = await import('../../local/index.ts')
   return {
     address: webhookAddr,
-    certificate: { certChainPem: readPem(tlsCertFile), keyPem: readPem(tlsKeyFile) },
-    inject: await podInjection(store, clusterId),
+    certificate: { certChainPem: readText(tlsCertFile), keyPem: readText(tlsKeyFile) },
+    inject: await podInjection(store, clusterId, meshConfig),
   }
 }
 
-function readPem(file: string): string {
+function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
@@ -103,20 +122,11 @@ function readPem(file: string): string {
   }
 }
 
-async function readConfig<T>(file: string | undefined, parse: (document: unknown) => Result<T>): Promise<T> {
-  let document: unknown = null
-  if (file !== undefined) {
-    const yaml = await import('yaml')
-    try {
-      document = yaml.parse(readFileSync(file, 'utf8'))
-    } catch (error) {
-      throw new UserError(`${file}: ${errorText(error).split('\n', 1)[0]}`, 65, { cause: error })
-    }
-  }
-  const parsed = parse(document)
-  if (!parsed.ok) {
-    const { path, message, hint } = parsed.problems[0]!
-    throw new UserError(`${file}: ${path}: ${message}${hint ? ` (${hint})` : ''}`, 65)
-  }
-  return parsed.value
+/** A file that nothing good was ever read from keeps the control plane from starting; later its last good content stays. */
+function checkSettings(file: string | undefined, parse: (text: string) => Result<unknown>): void {
+  if (file === undefined) return
+  const parsed = parse(readText(file))
+  if (parsed.ok) return
+  const { path, message, hint } = parsed.problems.find(({ level }) => level === 'error')!
+  throw new UserError(`${file}: ${path ? `${path}: ` : ''}${message}${hint ? ` (${hint})` : ''}`, 65)
 }

@@ -4,6 +4,7 @@ import { anyPack } from '@bufbuild/protobuf/wkt'
 import {
   type Cluster,
   Cluster_DiscoveryType,
+  Cluster_DnsLookupFamily,
   Cluster_LbPolicy,
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
@@ -91,7 +92,7 @@ type Addressing = 'EDS' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'ORIGINAL_DST' | 'DYNAM
 export function addressingOf(service: Service, proxy: Pick<ProxyNode, 'type'>): Addressing {
   switch (service.resolution) {
     case 'DNSLB':
-      return 'STRICT_DNS'
+      return service.attributes.racesConnects ? 'LOGICAL_DNS' : 'STRICT_DNS'
     case 'DNSRoundRobinLB':
       return 'LOGICAL_DNS'
     case 'DynamicDNS':
@@ -239,6 +240,7 @@ function setAddressing(
       cluster.clusterDiscoveryType = { case: 'type', value: type }
       cluster.loadAssignment = assignment
       setDns(cluster, proxy, push)
+      if (spec.service.attributes.racesConnects) cluster.dnsLookupFamily = Cluster_DnsLookupFamily.ALL
       return true
     }
   }

@@ -5,6 +5,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import { errorText, UserError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { Store } from '../../cluster/index.ts'
+import { meshConfigJson } from '../../config/index.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Client, DiscoveryServer } from '../push/discovery-server.ts'
 import type { EncodedCache } from '../push/encoded-cache.ts'
@@ -58,7 +59,7 @@ const DEBUG_PAGES: Readonly<Record<string, Page>> = {
   '/debug/endpointShardz': (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
   '/debug/endpointz': (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
   '/debug/configz': (_query, { store }) => ({ json: configz(store) }),
-  '/debug/mesh': (_query, sources) => withPush(sources, (push) => ({ json: push.mesh as unknown as JsonValue })),
+  '/debug/mesh': (_query, sources) => withPush(sources, (push) => ({ json: meshConfigJson(push.mesh) as JsonValue })),
   '/debug/push_status': (_query, { pushStatus }) => ({ json: pushStatus() }),
   '/debug/cachez': (_query, { caches }) => ({
     json: Object.fromEntries(

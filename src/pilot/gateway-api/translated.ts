@@ -91,6 +91,11 @@ export class TranslatedResources {
     )
   }
 
+  /** Makes the next flush translate, whatever changed. */
+  retranslate(): void {
+    this.dirty = true
+  }
+
   /** Translates anew when something that counts changed. Resources that mean the same keep their identity. */
   flush(sources: TranslationSources, changed: SourceChanges): TranslationChanges | null {
     if (!this.dirty && !this.concerns(changed)) return null

@@ -23,6 +23,7 @@ import { chainMatch, filterChain, MUTUAL_TLS_ALPN, type OutboundChain } from './
 import type { ListenerContext } from './context.ts'
 import { PROXY_PROTOCOL, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
+import { connectionSettingsOf } from './connection-settings.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4MatchApplies } from './l4-chains.ts'
 import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
@@ -54,6 +55,7 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
     address: addressOf(bind, port.port),
     additionalAddresses: secondAddress(bind, port.port, context.proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
+    perConnectionBufferLimitBytes: connectionSettingsOf(context)?.listenerPerConnectionBufferLimitBytes,
     maxConnectionsToAcceptPerSocketEvent: 1,
     accessLog: buildAccessLogs(context.push, context.proxy, telemetry.client, 'listener'),
     listenerFilters: [

@@ -17,6 +17,7 @@ import type { Service } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
 import { ADS_WITHOUT_TIMEOUT, cidrRange, durationOf } from '../xds/messages.ts'
+import { applyConnectionSettings, connectionSettingsOf } from './connection-settings.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
 import { extensionsBeforeHttp, type HttpSecurityFilters, httpFilters, networkFilter } from './filters.ts'
 
@@ -61,7 +62,7 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
   const { idleTimeout } = context.proxy
   const idleTimeoutMs = idleTimeout === '' ? undefined : parseDuration(idleTimeout)
   const side = kind === 'inbound' ? context.telemetry.server : context.telemetry.client
-  return create(HttpConnectionManagerSchema, {
+  const manager = create(HttpConnectionManagerSchema, {
     statPrefix: `${options.statPrefix};`,
     routeSpecifier:
       typeof options.routes === 'string'
@@ -78,6 +79,9 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
     tracing: buildTracing(context.push, context.proxy, side.tracing),
     ...byDirection(context, options),
   })
+  const settings = connectionSettingsOf(context)
+  if (settings) applyConnectionSettings(manager, settings)
+  return manager
 }
 
 type Init = Exclude<MessageInitShape<typeof HttpConnectionManagerSchema>, HttpConnectionManager>

@@ -46,6 +46,8 @@ export interface ServiceAttributes {
   readonly publishNotReadyAddresses: boolean
   /** Empty: endpoints anywhere alike. */
   readonly trafficDistribution: '' | 'PreferSameZone' | 'PreferSameNode'
+  /** Annotation `istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT`: the first address that answers is taken. */
+  readonly racesConnects: boolean
   /** What sessions stick by, from label `istio.io/persistent-session` or `…-header`; null: they do not. */
   readonly persistentSession: 'cookie' | 'header' | null
   /** Name and namespace of the ServiceEntry for services of the External registry. */

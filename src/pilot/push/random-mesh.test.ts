@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { KubeObject } from '../../cluster/index.ts'
-import { defaultMeshConfig, type MeshConfig, type MeshNetworks } from '../../config/index.ts'
+import { defaultMeshConfig, type MeshConfig, type MeshNetworks, parseMeshConfig } from '../../config/index.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 import type { Changes } from '../discovery-state.ts'
 import type { ProxyNode } from '../model/node.ts'
@@ -464,4 +464,76 @@ test('random meshes: nothing throws, order does not matter, incremental equals r
     { numRuns: 60, seed: 20260101 },
   )
   assert.ok(resources >= 1000, `${resources} resources`)
+})
+
+const selectors = fc.constantFrom(
+  [],
+  [{ matchLabels: { mesh: 'on' } }],
+  [{ matchExpressions: [{ key: 'team', operator: 'In', values: ['a', 'b'] }] }, { matchLabels: { mesh: 'on' } }],
+  [{ matchExpressions: [{ key: 'mesh', operator: 'DoesNotExist' }] }],
+)
+const settings = fc.record(
+  {
+    discoverySelectors: selectors,
+    outboundTrafficPolicy: fc.constantFrom({ mode: 'REGISTRY_ONLY' }, { mode: 'ALLOW_ANY' }),
+    defaultServiceExportTo: fc.constantFrom(['*'], ['.']),
+    defaultVirtualServiceExportTo: fc.constantFrom(['*'], ['.']),
+    defaultDestinationRuleExportTo: fc.constantFrom(['*'], ['.']),
+    rootNamespace: fc.constantFrom('istio-system', 'other'),
+    trustDomain: fc.constantFrom('cluster.local', 'td.example'),
+    trustDomainAliases: fc.constantFrom([], ['old.example']),
+    ingressControllerMode: fc.constantFrom('OFF', 'STRICT', 'DEFAULT'),
+    localityLbSetting: fc.constantFrom({ enabled: false }, { failoverPriority: ['app'] }),
+    enableAutoMtls: fc.boolean(),
+    accessLogFile: fc.constantFrom('', '/dev/stdout'),
+    defaultProviders: fc.constantFrom({ metrics: ['prometheus'] }, {}),
+    defaultConfig: fc.constantFrom({ connectionSettings: { profile: 'EDGE' } }, { tracing: { sampling: 5 } }),
+    serviceEntryVisibility: fc.constantFrom(
+      { applyToSidecars: true, defaultVisibility: 'NAMESPACE' },
+      {
+        applyToSidecars: true,
+        policies: [{ visibility: 'NONE', matchingRules: [{ namespaceSelector: { matchLabels: { mesh: 'on' } } }] }],
+      },
+    ),
+  },
+  { requiredKeys: [] },
+)
+const SPACES = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: default, labels: {mesh: "on"}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: other, labels: {team: a, topology.istio.io/network: n2}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system, labels: {mesh: "on", topology.istio.io/network: n1}}`
+
+test('a mesh whose settings change is one that began with them', () => {
+  const parse = (input: unknown): MeshConfig => {
+    const parsed = parseMeshConfig(input)
+    assert.ok(parsed.ok, JSON.stringify(parsed))
+    return parsed.value
+  }
+  fc.assert(
+    fc.property(meshArbitrary, settings, settings, fc.boolean(), (list, first, second, networked) => {
+      const wanted = unique(list)
+      const networks = networked ? NETWORKS : {}
+      const fresh = new TestMesh(`${BASE}\n---${SPACES}`, parse(second), networks)
+      put(fresh, wanted)
+      const expected = everything(new ResourceGenerator(), fresh.push())
+
+      const changed = new TestMesh(`${BASE}\n---${SPACES}`, parse(first), networked ? {} : NETWORKS)
+      const generator = new ResourceGenerator()
+      put(changed, wanted)
+      everything(generator, changed.push())
+      changed.state.configure(parse(second), networks, changed.store)
+      const { push, changes } = changed.commit()
+      assert.ok(changes.all)
+      assert.deepEqual(everything(generator, push), expected)
+    }),
+    { numRuns: 60, seed: 20260102 },
+  )
 })

@@ -1,5 +1,6 @@
 // From Kubernetes objects to the service model: pure conversions, one object (or one service) at a time.
 import type { KubeObject } from '../../cluster/index.ts'
+import type { ServiceEntryVisibility } from '../../config/index.ts'
 import { compareText, kubeHostname } from '../model/host.ts'
 import { kubeProtocol } from '../model/protocol.ts'
 import {
@@ -25,6 +26,8 @@ export interface RegistrySettings {
   readonly trustDomain: string
   readonly rootNamespace: string
   readonly defaultServiceExportTo: readonly string[]
+  /** How far ServiceEntries may be seen by sidecars and gateways; undefined: as far as they say. */
+  readonly serviceEntryVisibility?: ServiceEntryVisibility
   readonly networks: NetworkLookup
 }
 
@@ -95,6 +98,7 @@ export function convertService(object: KubeObject, settings: RegistrySettings, n
       spec.trafficDistribution,
       annotations[TRAFFIC_DISTRIBUTION] || namespaceDistribution,
     ),
+    racesConnects: false,
     persistentSession: persistentSessionOf(labels),
     resourceName: name,
     headless,
@@ -175,7 +179,8 @@ function convertPort(port: NonNullable<ServiceSpec['ports']>[number]): ServicePo
 }
 
 /** The field where it names a preference that Istio knows, else the annotation, whose case does not matter. */
-function trafficDistributionOf(
+/** Of the field and the annotation of a service, or of its namespace. */
+export function trafficDistributionOf(
   field: string | undefined,
   annotation: string,
 ): ServiceAttributes['trafficDistribution'] {

@@ -12,6 +12,13 @@ export class NamespaceFilter {
     this.selectors = selectors
   }
 
+  /** The same namespaces under other selectors. */
+  with(selectors: readonly LabelSelector[]): NamespaceFilter {
+    const next = new NamespaceFilter(selectors)
+    for (const [name, labels] of this.labels) next.labels.set(name, labels)
+    return next
+  }
+
   selected(namespace: string): boolean {
     if (this.selectors.length === 0) return true
     const labels = this.labels.get(namespace) ?? {}

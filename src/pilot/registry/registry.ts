@@ -16,7 +16,14 @@ import {
   type RegistrySettings,
   serviceNameOfSlice,
 } from './kube.ts'
-import { convertServiceEntry, convertWorkloadEntry, inlineEndpoints, selectedEndpoints } from './service-entry.ts'
+import {
+  convertServiceEntry,
+  convertWorkloadEntry,
+  inlineEndpoints,
+  type NamespaceTraits,
+  selectedEndpoints,
+} from './service-entry.ts'
+import { visibilityIn } from './visibility.ts'
 
 /** What one flush changed. Keys are {@link serviceKey}s. */
 export interface RegistryChanges {
@@ -42,12 +49,13 @@ export interface RegistrySnapshot {
 
 interface Entry {
   readonly item: ServiceEntry
+  readonly status: unknown
   readonly services: readonly Service[]
 }
 
 /** Mutable behind immutable snapshots. Feed it events, then take {@link flush}. */
 export class Registry {
-  private readonly settings: RegistrySettings
+  private settings: RegistrySettings
   private readonly nodes = new Map<string, KubeObject>()
   private readonly pods = new Map<string, KubeObject>()
   private readonly podWorkloads = new Map<string, Workload>()
@@ -55,8 +63,7 @@ export class Registry {
   private readonly workloadEntries = new Map<string, { readonly item: WorkloadEntry; readonly status: unknown }>()
   private readonly kubeServices = new Map<string, Service>()
   private readonly serviceObjects = new Map<string, KubeObject>()
-  /** Annotation `networking.istio.io/traffic-distribution` of namespaces that have it. */
-  private readonly namespaceDistributions = new Map<string, string>()
+  private readonly namespaces = new Map<string, NamespaceTraits>()
   /** `namespace/service` to slices by name. */
   private readonly slices = new Map<string, Map<string, KubeObject>>()
   /** Pod key to `namespace/service` of the slices that name it. */
@@ -121,37 +128,61 @@ export class Registry {
     }
   }
 
-  /** What a namespace's annotation says of where its Services' traffic goes; empty: nothing. True when that is new. */
-  setNamespaceDistribution(namespace: string, distribution: string): boolean {
-    if ((this.namespaceDistributions.get(namespace) ?? '') === distribution) return false
-    if (distribution === '') this.namespaceDistributions.delete(namespace)
-    else this.namespaceDistributions.set(namespace, distribution)
-    for (const [key, object] of this.serviceObjects) {
-      if (object.metadata.namespace === namespace) this.setKubeService(key, this.convert(object))
+  /** A namespace, or its end (null). True when that changes services in it. */
+  setNamespace(name: string, traits: NamespaceTraits | null): boolean {
+    const before = this.namespaces.get(name)
+    if (traits) this.namespaces.set(name, traits)
+    else this.namespaces.delete(name)
+    const moved = (before?.distribution ?? '') !== (traits?.distribution ?? '')
+    const { serviceEntryVisibility: visibility } = this.settings
+    const seen = (labels = {}): string => (visibility ? visibilityIn(visibility, labels) : '')
+    if (!moved && seen(before?.labels) === seen(traits?.labels)) return false
+    if (moved) {
+      for (const [key, object] of this.serviceObjects) {
+        if (object.metadata.namespace === name) this.setKubeService(key, this.convert(object))
+      }
+    }
+    for (const [key, { item, status }] of this.entries) {
+      if (item.metadata.namespace === name) this.applyServiceEntry(key, item, status)
     }
     return true
   }
 
+  /** Takes other settings: everything is converted anew. */
+  reconfigure(settings: RegistrySettings): void {
+    this.settings = settings
+    for (const [key, object] of this.serviceObjects) this.setKubeService(key, this.convert(object))
+    for (const key of this.pods.keys()) this.dirtyPods.add(key)
+    for (const [key, { item, status }] of this.workloadEntries) this.applyWorkloadEntry(key, item, status)
+    for (const [key, { item, status }] of this.entries) this.applyServiceEntry(key, item, status)
+  }
+
   private convert(object: KubeObject): Service {
-    return convertService(object, this.settings, this.namespaceDistributions.get(object.metadata.namespace ?? ''))
+    const { namespace = '' } = object.metadata
+    return convertService(object, this.settings, this.namespaces.get(namespace)?.distribution)
   }
 
   /** A ServiceEntry as parsed, or its end. */
   applyServiceEntry(key: string, item: ServiceEntry | undefined, status?: unknown): void {
     const before = this.entries.get(key)
-    const services = item ? convertServiceEntry(item, this.allocated(key, item, status), this.settings) : []
+    const services = item ? this.convertEntry(key, item, status) : []
     if (!item) for (const { hostname } of before?.services ?? []) this.allocator.release(`${key}/${hostname}`)
     this.dirtyEntries.add(key)
     if (item && before && isDeepStrictEqual(before.services, services)) {
       // Only endpoints may differ: the services keep their identity, and with it everything that was made from them.
-      this.entries.set(key, { item, services: before.services })
+      this.entries.set(key, { item, status, services: before.services })
       return
     }
     for (const service of before?.services ?? []) this.unlinkEntry(service, key)
     if (item) {
-      this.entries.set(key, { item, services })
+      this.entries.set(key, { item, status, services })
       for (const service of services) this.linkEntry(service, key)
     } else this.entries.delete(key)
+  }
+
+  private convertEntry(key: string, item: ServiceEntry, status: unknown): Service[] {
+    const addresses = this.allocated(key, item, status)
+    return convertServiceEntry(item, addresses, this.settings, this.namespaces.get(item.metadata.namespace))
   }
 
   /** Addresses for the hosts of an entry without any: those its status names, else ones of our own. */

@@ -12,7 +12,16 @@ import {
   type ServicePort,
   type Workload,
 } from '../model/service.ts'
-import { parseExportTo, persistentSessionOf, type RegistrySettings, spiffeId, topologyLabels } from './kube.ts'
+import {
+  parseExportTo,
+  persistentSessionOf,
+  type RegistrySettings,
+  spiffeId,
+  topologyLabels,
+  TRAFFIC_DISTRIBUTION,
+  trafficDistributionOf,
+} from './kube.ts'
+import { cappedExportTo, visibilityIn } from './visibility.ts'
 
 const RESOLUTION: Readonly<Record<NonNullable<ServiceEntrySpec['resolution']>, Resolution>> = {
   NONE: 'Passthrough',
@@ -22,13 +31,30 @@ const RESOLUTION: Readonly<Record<NonNullable<ServiceEntrySpec['resolution']>, R
   DYNAMIC_DNS: 'DynamicDNS',
 }
 
+/** What of a namespace its ServiceEntries are made by: its labels, and where its annotation sends traffic. */
+export interface NamespaceTraits {
+  readonly labels: Readonly<Record<string, string>>
+  readonly distribution: string
+}
+
+const NO_TRAITS: NamespaceTraits = { labels: {}, distribution: '' }
+
 /** One service for each host and, with several addresses, each address. `allocated` are addresses from status or allocator. */
 export function convertServiceEntry(
   item: ServiceEntry,
   allocated: ReadonlyMap<string, readonly string[]>,
   settings: RegistrySettings,
+  namespace: NamespaceTraits = NO_TRAITS,
 ): Service[] {
   const { spec } = item
+  const declared = parseExportTo(
+    spec.exportTo?.length ? spec.exportTo : settings.defaultServiceExportTo,
+    item.metadata.namespace,
+  )
+  const { serviceEntryVisibility } = settings
+  const exportTo = serviceEntryVisibility
+    ? cappedExportTo(declared, item.metadata.namespace, visibilityIn(serviceEntryVisibility, namespace.labels))
+    : declared
   const ports = (spec.ports ?? []).map(convertPort)
   const addresses = (spec.addresses ?? []).map(normalizeAddress)
   const services: Service[] = []
@@ -39,15 +65,16 @@ export function convertServiceEntry(
       namespace: item.metadata.namespace,
       labels: item.metadata.labels,
       selector: spec.workloadSelector?.labels ?? null,
-      exportTo: parseExportTo(
-        spec.exportTo?.length ? spec.exportTo : settings.defaultServiceExportTo,
-        item.metadata.namespace,
-      ),
+      exportTo,
       type: '',
       externalName: '',
       nodeLocal: false,
       publishNotReadyAddresses: false,
-      trafficDistribution: '',
+      trafficDistribution: trafficDistributionOf(
+        undefined,
+        item.metadata.annotations[TRAFFIC_DISTRIBUTION] || namespace.distribution,
+      ),
+      racesConnects: item.metadata.annotations['istio.io/connect-strategy']?.toUpperCase() === 'RACE_FIRST_TCP_CONNECT',
       persistentSession: persistentSessionOf(item.metadata.labels),
       resourceName: item.metadata.name,
       headless: false,
