@@ -86,7 +86,7 @@ export interface ProxyDescription {
   readonly namespace: string
   readonly serviceAccount: string
   readonly labels: Record<string, string>
-  readonly metadata: Record<string, string>
+  readonly metadata: { readonly [name: string]: JsonValue }
   readonly locality: string
 }
 

@@ -1,7 +1,10 @@
 // Records what a control plane answers: `node test/conformance/record.ts HOST:PORT FOLDER` asks for each proxy of
 // FOLDER/proxies.json and writes FOLDER/<proxy>/{listeners,routes,clusters,endpoints}.json, for the goldens suite.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+// With the program that scripts/build-istiod.mjs builds in place of HOST:PORT, it is started with the folder's input.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { create, type DescMessage, fromBinary, type JsonValue, toBinary } from '@bufbuild/protobuf'
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import { Client, type ClientDuplexStream, credentials } from '@grpc/grpc-js'
@@ -21,12 +24,25 @@ import { messageJson, type ProxyDescription, proxyNodeOf } from './pilot.ts'
 
 type Stream = ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>
 
-const [, , address = '', folder = ''] = process.argv
+const [, , peer = '', folder = ''] = process.argv
+const istiod = existsSync(peer) ? await start(peer) : null
+const address = istiod?.address ?? peer
 const client = new Client(address, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 })
 for (const proxy of JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]) {
   await record(proxy)
 }
 client.close()
+istiod?.stop()
+
+async function start(program: string): Promise<{ readonly address: string; stop(): void }> {
+  const files = [['-input', 'input.yaml'] as const, ['-mesh', 'mesh.yaml'] as const, ['-networks', 'networks.yaml'] as const]
+  const args = files.flatMap(([flag, file]) => (existsSync(join(folder, file)) ? [flag, join(folder, file)] : []))
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', process.env.ISTIOD_LOG ? 'inherit' : 'ignore'] })
+  const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next()
+  const address = /^xds (\S+)/.exec(value ?? '')?.[1]
+  if (!address) throw new Error(`${program} did not start; ISTIOD_LOG=1 shows why`)
+  return { address, stop: () => child.stdin.end() }
+}
 
 async function record(proxy: ProxyDescription): Promise<void> {
   const stream: Stream = client.makeBidiStreamRequest(

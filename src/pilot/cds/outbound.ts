@@ -12,7 +12,7 @@ import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js
 import { HealthStatus } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
 import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
 import type { Subset } from '../../config/index.ts'
-import { buildAssignment } from '../eds/endpoints.ts'
+import { buildInlineAssignment } from '../eds/endpoints.ts'
 import { type ProxyNode, runsExtension, supportsExtension } from '../model/node.ts'
 import { isHttp, isHttp2, type Protocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -225,7 +225,7 @@ function setAddressing(
       // Without a wildcard there is no host to find out: validation refuses it.
       return false
     default: {
-      const assignment = buildAssignment({
+      const assignment = buildInlineAssignment({
         name: spec.name,
         service: spec.service,
         port: spec.port.port,

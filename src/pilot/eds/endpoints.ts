@@ -21,6 +21,7 @@ import { type Endpoint, type HealthStatus, localityText, type Service, serviceKe
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf } from '../xds/messages.ts'
 import { SNI_PREFIX } from '../xds/names.ts'
+import { isClusterLocal } from './cluster-local.ts'
 import { applyLocality, weightOf } from './locality.ts'
 import { type GatewayEndpoints, throughGateways } from './split-horizon.ts'
 
@@ -57,7 +58,7 @@ const HEALTH: Readonly<Record<HealthStatus, EnvoyHealth>> = {
   TERMINATING: EnvoyHealth.UNHEALTHY,
 }
 
-/** The assignment of one cluster; without endpoints it is empty, never absent. */
+/** The assignment of one cluster that is found by EDS; without endpoints it is empty, never absent. */
 export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
   const endpoints = selectEndpoints(inputs)
   const accepts = acceptsMutualTls(inputs)
@@ -69,13 +70,25 @@ export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment
   const mtls = (endpoint: Endpoint): boolean => gateways.has(endpoint) || accepts(endpoint)
   // A gateway cannot tell whether what it passes on is mutual TLS: it only knows endpoints that insist on it.
   if (inputs.name.startsWith(SNI_PREFIX)) keepMutualTls(groups, mtls)
+  return assignmentOf(groups, mtls, inputs)
+}
+
+/** The assignment within a cluster that is found by DNS: names are dialled wherever they lead, as in istiod. */
+export function buildInlineAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
+  return assignmentOf(groupByLocality(selectEndpoints(inputs)), acceptsMutualTls(inputs), inputs)
+}
+
+function assignmentOf(
+  groups: LocalityGroup[],
+  mtls: (endpoint: Endpoint) => boolean,
+  inputs: AssignmentInputs,
+): ClusterLoadAssignment {
   const out: LocalityLbEndpoints[] = []
   for (const group of applyLocality(groups, inputs, localitySetting(inputs.policy.loadBalancer, inputs.push.mesh))) {
     out.push(
       create(LocalityLbEndpointsSchema, {
         locality: { region: group.region, zone: group.zone, subZone: group.subzone },
         priority: group.priority,
-        // A place whose endpoints were all left out: Envoy refuses the weight 0, and with it every assignment sent along.
         loadBalancingWeight: group.weight || undefined,
         lbEndpoints: group.sent ? group.endpoints.map((e) => lbEndpoint(e, mtls(e))) : [],
       }),
@@ -100,13 +113,8 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
     if (endpoint.health === 'TERMINATING') continue
     if (isDraining(endpoint) && service.attributes.persistentSession !== 'cookie') continue
     if (inputs.subset && !labelsMatch(inputs.subset.labels, endpoint.labels)) continue
-    if (
-      inputs.push.networks &&
-      endpoint.network !== '' &&
-      proxy.networkView &&
-      !proxy.networkView.has(endpoint.network)
-    )
-      continue
+    if (endpoint.network !== '' && proxy.networkView && !proxy.networkView.has(endpoint.network)) continue
+    if (endpoint.clusterId !== proxy.clusterId && isClusterLocal(service.hostname, push)) continue
     if (service.attributes.nodeLocal && endpoint.nodeName !== proxy.nodeName) continue
     selected.push(endpoint)
   }

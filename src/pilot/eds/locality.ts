@@ -3,6 +3,7 @@
 import type { LocalityLbSetting, ZoneAwareLbSetting } from '../../config/index.ts'
 import { zoneAwareSetting } from '../cds/traffic-policy.ts'
 import type { Endpoint, Locality } from '../model/service.ts'
+import { NETWORK_LABEL } from '../registry/network-lookup.ts'
 import type { AssignmentInputs, LocalityGroup } from './endpoints.ts'
 
 /** Applies the setting that holds for a cluster (null: none) to its groups, which are in locality order. */
@@ -27,13 +28,24 @@ export function applyLocality(
   }
   // Without outlier detection nothing is ever ejected, so lower priorities would never be used.
   if (!policy.outlierDetection) return groups
-  if (setting.failoverPriority?.length) return byLabels(groups, setting.failoverPriority, placeLabels(inputs))
-  if (!proxy.locality.region) return groups
-  for (const group of groups) group.priority = failoverPriority(group, proxy.locality, setting.failover ?? [])
+  const { failoverPriority: labels, failover } = setting
+  if (!labels?.length) return byPlace(groups, proxy.locality, failover ?? [])
+  const labelled = byLabels(groups, labels, placeLabels(inputs))
+  return failover?.length ? byPlace(labelled, proxy.locality, failover) : labelled
+}
+
+/** The nearer the better, among groups of one priority. */
+function byPlace(
+  groups: LocalityGroup[],
+  from: Locality,
+  failover: NonNullable<LocalityLbSetting['failover']>,
+): LocalityGroup[] {
+  if (!from.region) return groups
+  for (const group of groups) group.priority = group.priority * 5 + failoverPriority(group, from, failover)
   return compact(groups)
 }
 
-const ZONE_PRIORITY = ['topology.istio.io/network', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']
+const ZONE_PRIORITY = [NETWORK_LABEL, 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']
 const NODE_PRIORITY = [...ZONE_PRIORITY, 'topology.istio.io/subzone', 'kubernetes.io/hostname']
 
 /** Labels first, then the proxy's region, the one it fails over to, the rest: zones of one region share a priority. */
@@ -52,13 +64,14 @@ function byRegion(groups: LocalityGroup[], setting: ZoneAwareLbSetting, inputs: 
 
 /** The proxy's labels with its place, as endpoints carry theirs. */
 function placeLabels(inputs: AssignmentInputs): Readonly<Record<string, string>> {
-  const { locality, labels, nodeName, clusterId } = inputs.proxy
+  const { locality, labels, nodeName, clusterId, network } = inputs.proxy
   const out: Record<string, string> = { ...labels }
   if (locality.region) out['topology.kubernetes.io/region'] = locality.region
   if (locality.zone) out['topology.kubernetes.io/zone'] = locality.zone
   if (locality.subzone) out['topology.istio.io/subzone'] = locality.subzone
   if (nodeName) out['kubernetes.io/hostname'] = nodeName
   if (clusterId) out['topology.istio.io/cluster'] = clusterId
+  if (network) out[NETWORK_LABEL] ||= network
   return out
 }
 
@@ -114,25 +127,39 @@ function compact(groups: LocalityGroup[]): LocalityGroup[] {
   return groups
 }
 
+/** How many of the labels, from the last on, do not count because one before them differs. */
+function labelPriority({ labels }: Endpoint, wanted: readonly WantedLabel[]): number {
+  // Another network only comes after the own one: the labels that follow count within each.
+  const foreign = wanted[0]?.entry === NETWORK_LABEL && labels[NETWORK_LABEL] !== wanted[0].value
+  let matched = foreign ? 1 : 0
+  while (matched < wanted.length && labels[wanted[matched]!.key] === wanted[matched]!.value) matched++
+  return wanted.length - matched + (foreign ? wanted.length : 0)
+}
+
+interface WantedLabel {
+  /** As failoverPriority has it. */
+  readonly entry: string
+  readonly key: string
+  readonly value: string | undefined
+}
+
 /** The more of the listed labels an endpoint shares with the proxy (from the first on), the higher its priority. */
 function byLabels(
   groups: readonly LocalityGroup[],
   names: readonly string[],
   mine: Readonly<Record<string, string>>,
 ): LocalityGroup[] {
-  const wanted = names.map((entry) => {
+  const wanted = names.map((entry): WantedLabel => {
     const equals = entry.indexOf('=')
     return equals < 0
-      ? { key: entry, value: mine[entry] }
-      : { key: entry.slice(0, equals), value: entry.slice(equals + 1) }
+      ? { entry, key: entry, value: mine[entry] }
+      : { entry, key: entry.slice(0, equals), value: entry.slice(equals + 1) }
   })
   const out: LocalityGroup[] = []
   for (const group of groups) {
     const byPriority = new Map<number, Endpoint[]>()
     for (const endpoint of group.endpoints) {
-      let matched = 0
-      while (matched < wanted.length && endpoint.labels[wanted[matched]!.key] === wanted[matched]!.value) matched++
-      const priority = wanted.length - matched
+      const priority = labelPriority(endpoint, wanted)
       const list = byPriority.get(priority)
       if (list) list.push(endpoint)
       else byPriority.set(priority, [endpoint])

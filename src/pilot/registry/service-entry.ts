@@ -135,7 +135,8 @@ export function convertWorkloadEntry(item: WorkloadEntry, settings: RegistrySett
     locality: spec.locality ? parseLocality(spec.locality) : NO_LOCALITY,
     health: healthOf(item, status),
     nodeName: '',
-    network: spec.network || settings.networks.of(address, labels),
+    // Neither labels nor address ranges count here, as in istiod.
+    network: spec.network ?? '',
     weight: spec.weight ?? 0,
     tlsMode: tlsModeOf(labels, spec.serviceAccount),
     ports: spec.ports ?? {},
@@ -200,7 +201,7 @@ function entryEndpoint(
 ): Endpoint {
   const locality = entry.locality ? parseLocality(entry.locality) : NO_LOCALITY
   const labels = entry.labels ?? {}
-  const network = entry.network || settings.networks.of(address, labels)
+  const network = entry.network ?? ''
   return {
     address,
     addresses: [address],

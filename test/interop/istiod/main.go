@@ -23,6 +23,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -86,7 +87,11 @@ func configs(file string) ([]config.Config, error) {
 		return nil, err
 	}
 	parsed, _, err := crd.ParseInputs(istio)
+	now := time.Now()
 	for i := range parsed {
+		if parsed[i].CreationTimestamp.IsZero() {
+			parsed[i].CreationTimestamp = now
+		}
 		if parsed[i].Namespace == "" {
 			parsed[i].Namespace = "default"
 		}
@@ -186,7 +191,11 @@ func main() {
 	if err := log.Configure(options); err != nil {
 		p.Fatal(err)
 	}
-	istio, kubernetes, err := split(*input)
+	_, kubernetes, err := split(*input)
+	if err != nil {
+		p.Fatal(err)
+	}
+	resources, err := configs(*input)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -222,7 +231,7 @@ func main() {
 	}
 	server := xds.NewFakeDiscoveryServer(p, xds.FakeOptions{
 		KubernetesObjectString:     kubernetes,
-		ConfigString:               istio,
+		Configs:                    resources,
 		MeshConfig:                 meshConfig,
 		NetworksWatcher:            networks,
 		ListenerBuilder:            func() (net.Listener, error) { return listener, nil },
