@@ -51,6 +51,5 @@ export async function podInjection(
   meshConfig: () => MeshConfig | undefined,
 ): Promise<(pod: KubeObject) => KubeObject | undefined> {
   const { injectedPod } = await import('./pod-admission.ts')
-  return (pod) =>
-    injectedPod(store, pod as Pod, { proxy: 'mixed-by-annotation', clusterId, meshConfig: meshConfig() })
+  return (pod) => injectedPod(store, pod as Pod, { proxy: 'mixed-by-annotation', clusterId, meshConfig: meshConfig() })
 }

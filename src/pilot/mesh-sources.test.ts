@@ -5,14 +5,18 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { MemoryStore } from '../cluster/index.ts'
 import { until } from '../xds/testing.ts'
-import { MeshSources, type MeshSourceOptions } from './mesh-sources.ts'
+import { type MeshSourceOptions, MeshSources } from './mesh-sources.ts'
 
 function start(t: TestContext, options: Partial<MeshSourceOptions> = {}, store = new MemoryStore()) {
   const problems = new Map<string, string[]>()
   const changes: string[] = []
   const sources = new MeshSources({
     store,
-    report: (source, list) => problems.set(source, list.map(({ path, message, level }) => `${level} ${path} ${message}`)),
+    report: (source, list) =>
+      problems.set(
+        source,
+        list.map(({ path, message, level }) => `${level} ${path} ${message}`),
+      ),
     changed: (what) => changes.push(what),
     ...options,
   })
@@ -41,7 +45,10 @@ test('the ConfigMap istio is followed; what is wrong with it is said, and the la
   assert.equal(sources.mesh.accessLogFile, '/a')
   assert.deepEqual(Object.keys(sources.networks.networks ?? {}), ['n'])
 
-  put('istio', { mesh: 'accessLogFile: /b\nproxyListenPort: 0', meshNetworks: 'networks: {n: {gateways: [{port: 0}]}}' })
+  put('istio', {
+    mesh: 'accessLogFile: /b\nproxyListenPort: 0',
+    meshNetworks: 'networks: {n: {gateways: [{port: 0}]}}',
+  })
   assert.equal(sources.mesh.accessLogFile, '/a')
   assert.deepEqual(
     complaints().map((line) => line.split(' ').slice(0, 2).join(' ')),

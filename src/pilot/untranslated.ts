@@ -56,7 +56,9 @@ function fieldsOf(resource: AnyResource): Field[] {
       ])
     }
     case 'ProxyConfig':
-      return [{ path: 'spec.image', set: resource.spec.image !== undefined }]
+      return [
+        { path: 'spec.image', set: resource.spec.image !== undefined, message: 'has no effect: there is one image' },
+      ]
     default:
       return []
   }
@@ -68,26 +70,21 @@ function warnings(fields: readonly Field[]): Problem[] {
     .map(({ path, message = 'is not translated yet and has no effect' }) => ({ path, message, level: 'warning' }))
 }
 
-/** Settings of MeshConfig that change nothing here yet. */
-const MESH_FIELDS = [
-  'configSources',
-  'hboneIdleTimeout',
-  'serviceEntryVisibility',
-  'serviceScopeConfigs',
-  'verifyCertificateAtClient',
-] as const satisfies readonly (keyof MeshConfig)[]
+/** Providers that istiod has no part of any more: what names them goes nowhere. */
+const GONE = ['lightstep', 'opencensus', 'stackdriver', 'sds'] as const
 
-/** Kinds of extension providers that nothing is sent to: istiod has given them up, or knows their platform only. */
-const PROVIDER_KINDS = ['lightstep', 'opencensus', 'stackdriver'] as const
-
-/** Every part of MeshConfig that is set and not translated yet, as warnings. */
+/** Every part of MeshConfig that is set and has no effect, or not all of it, as warnings. */
 export function untranslatedMesh(mesh: MeshConfig): Problem[] {
   const used = new Set(Object.values(mesh.defaultProviders).flat())
-  const providers = mesh.extensionProviders.filter(
-    (provider) => used.has(provider.name) && PROVIDER_KINDS.some((kind) => provider[kind] !== undefined),
+  const gone = mesh.extensionProviders.filter(
+    (provider) => used.has(provider.name) && GONE.some((kind) => provider[kind] !== undefined),
   )
   const fields: Field[] = [
-    ...MESH_FIELDS.map((path) => ({ path, set: isSet(mesh[path]) })),
+    {
+      path: 'configSources',
+      set: (mesh.configSources ?? []).length > 0,
+      message: 'are not followed: resources come from the folder or API server of the control plane',
+    },
     ...mesh.extensionProviders.flatMap(({ name, opentelemetry }) => [
       {
         path: `extensionProviders ${name} opentelemetry.resourceDetectors.dynatrace`,
@@ -100,11 +97,11 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
         message: LEFT_OUT,
       },
     ]),
-    ...providers.map((provider) => ({ path: `extensionProviders ${provider.name}`, set: true })),
+    ...gone.map(({ name }) => ({
+      path: `defaultProviders ${name}`,
+      set: true,
+      message: 'has no effect: Istio supports this kind of provider no longer',
+    })),
   ]
   return warnings(fields)
-}
-
-function isSet(value: unknown): boolean {
-  return Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false
 }

@@ -35,7 +35,11 @@ client.close()
 istiod?.stop()
 
 async function start(program: string): Promise<{ readonly address: string; stop(): void }> {
-  const files = [['-input', 'input.yaml'] as const, ['-mesh', 'mesh.yaml'] as const, ['-networks', 'networks.yaml'] as const]
+  const files = [
+    ['-input', 'input.yaml'] as const,
+    ['-mesh', 'mesh.yaml'] as const,
+    ['-networks', 'networks.yaml'] as const,
+  ]
   const args = files.flatMap(([flag, file]) => (existsSync(join(folder, file)) ? [flag, join(folder, file)] : []))
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', process.env.ISTIOD_LOG ? 'inherit' : 'ignore'] })
   const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next()

@@ -11,7 +11,10 @@ const memo = new WeakMap<MeshConfig, Hosts>()
 export function isClusterLocal(hostname: string, { mesh, domain }: Pick<PushContext, 'mesh' | 'domain'>): boolean {
   let hosts = memo.get(mesh)
   if (!hosts) memo.set(mesh, (hosts = hostsOf(mesh, domain)))
-  return hosts.find(([host]) => host === hostname || (host.startsWith('*') && hostname.endsWith(host.slice(1))))?.[1] ?? false
+  return (
+    hosts.find(([host]) => host === hostname || (host.startsWith('*') && hostname.endsWith(host.slice(1))))?.[1] ??
+    false
+  )
 }
 
 function hostsOf({ serviceSettings = [], defaultConfig }: MeshConfig, domain: string): Hosts {

@@ -1,9 +1,9 @@
 // ProxyConfig.connectionSettings: limits of connections and requests, laid over what a connection manager has otherwise.
 import { create } from '@bufbuild/protobuf'
 import {
-  HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
   Http2ProtocolOptionsSchema,
   HttpProtocolOptionsSchema,
+  HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
 import {
   type HttpConnectionManager,

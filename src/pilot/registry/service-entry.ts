@@ -17,8 +17,8 @@ import {
   persistentSessionOf,
   type RegistrySettings,
   spiffeId,
-  topologyLabels,
   TRAFFIC_DISTRIBUTION,
+  topologyLabels,
   trafficDistributionOf,
 } from './kube.ts'
 import { cappedExportTo, visibilityIn } from './visibility.ts'

@@ -142,7 +142,9 @@ function tracing(mesh: MeshConfig, levels: readonly Telemetry[], mode: Telemetry
   }
   const name = merged.providers?.[0]?.name ?? mesh.defaultProviders.tracing?.[0]
   const provider = name === undefined ? null : providerOf(mesh, name)
-  const configured = levels.some((t) => t.spec.tracing)
-  const disabled = merged.disableSpanReporting === true || (!mesh.enableTracing && !configured && name === undefined)
-  return { ...merged, provider, disabled }
+  const said = name !== undefined || levels.some((t) => t.spec.tracing)
+  const disabled = merged.disableSpanReporting === true || (!mesh.enableTracing && !said)
+  // ProxyConfig is asked only where nobody says anything about tracing.
+  const enableIstioTags = merged.enableIstioTags ?? (said ? true : undefined)
+  return { ...merged, provider, disabled, enableIstioTags }
 }
