@@ -3,7 +3,13 @@ import { MemoryStore, type Store } from '../cluster/index.ts'
 import { NODE_IP } from './addresses.ts'
 import { Admission } from './admission.ts'
 import { ApiServer } from './api-server.ts'
-import { type ControlPlane, distributeRootCertificate, keepMeshSettings, loadTokens, startControlPlane } from './control-plane.ts'
+import {
+  type ControlPlane,
+  distributeRootCertificate,
+  keepMeshSettings,
+  loadTokens,
+  startControlPlane,
+} from './control-plane.ts'
 import { DeploymentController } from './deployments.ts'
 import { startDnsServer } from './dns-server.ts'
 import { EndpointSliceController } from './endpoint-slices.ts'

@@ -121,10 +121,7 @@ export class MeshSources {
       }
       const parsed: ParsedMeshConfig =
         'problem' in read ? unreadable(read.problem) : parseMeshConfigText(read.text, mesh)
-      this.options.report(
-        source.name,
-        remarks(parsed),
-      )
+      this.options.report(source.name, remarks(parsed))
       if (!parsed.ok) return undefined
       mesh = parsed.value
     }

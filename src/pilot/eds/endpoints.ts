@@ -89,6 +89,7 @@ function assignmentOf(
       create(LocalityLbEndpointsSchema, {
         locality: { region: group.region, zone: group.zone, subZone: group.subzone },
         priority: group.priority,
+        // A place whose endpoints were all left out: Envoy refuses the weight 0, and with it every assignment sent along.
         loadBalancingWeight: group.weight || undefined,
         lbEndpoints: group.sent ? group.endpoints.map((e) => lbEndpoint(e, mtls(e))) : [],
       }),
