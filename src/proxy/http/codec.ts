@@ -35,6 +35,8 @@ export interface StreamCallbacks {
   /** The peer takes bytes slower than they are written: stop producing. Calls are paired with the one below. */
   onAboveWriteBufferHighWatermark(): void
   onBelowWriteBufferLowWatermark(): void
+  /** What `flushing` was about is over: the end is on its way, or the peer has not taken it in time. */
+  onFlushed?(): void
 }
 
 /** One stream's transport side. */
@@ -64,6 +66,10 @@ export interface RequestDecoder {
 /** Server side: what the connection manager calls to answer. */
 export interface ResponseEncoder {
   readonly stream: Stream
+  /** The end has been encoded and waits for the peer's window; onFlushed or onResetStream follows. H1: never. */
+  readonly flushing: boolean
+  /** How long that may take before the stream is reset; 0 = as long as it takes. */
+  flushTimeoutMs: number
   /** 100, 102, 103. */
   encode1xxHeaders(headers: HeaderMap): void
   encodeHeaders(headers: HeaderMap, endStream: boolean): void
@@ -104,8 +110,6 @@ export interface CodecConnection {
   goAway(): void
   /** First of the two GOAWAYs of a graceful drain (max stream id). H1: no-op. */
   shutdownNotice(): void
-  /** True while a body waits for the peer's window: closing now would lose it. H1: never. */
-  readonly wantsToWrite: boolean
   /** Forwarded by the owner of the connection. */
   onUnderlyingConnectionAboveWriteBufferHighWatermark(): void
   onUnderlyingConnectionBelowWriteBufferLowWatermark(): void

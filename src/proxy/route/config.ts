@@ -231,6 +231,7 @@ export interface RouteActionData {
   /** 0 = none. */
   readonly timeoutMs: number
   readonly idleTimeoutMs: number | null
+  readonly flushTimeoutMs: number | null
   readonly retryPolicy: RetryPolicyData | null
   readonly hedgePolicy: HedgePolicyData | null
   /** Empty = the virtual host's, then the route configuration's. */

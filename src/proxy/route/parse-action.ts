@@ -51,7 +51,7 @@ import { templateRegex, templateSubstitution } from './uri-template.ts'
 const SUPPORTED: ReadonlySet<string> = new Set([
   'cluster', 'cluster_header', 'weighted_clusters', 'cluster_not_found_response_code', 'metadata_match', 'prefix_rewrite',
   'regex_rewrite', 'path_rewrite_policy', 'path_rewrite', 'host_rewrite', 'host_rewrite_literal', 'auto_host_rewrite', 'host_rewrite_header',
-  'host_rewrite_path_regex', 'append_x_forwarded_host', 'timeout', 'idle_timeout', 'retry_policy', 'request_mirror_policies',
+  'host_rewrite_path_regex', 'append_x_forwarded_host', 'timeout', 'idle_timeout', 'flush_timeout', 'retry_policy', 'request_mirror_policies',
   'priority', 'rate_limits', 'include_vh_rate_limits', 'hash_policy', 'cors', 'max_grpc_timeout', 'grpc_timeout_offset',
   'upgrade_configs', 'internal_redirect_policy', 'internal_redirect_action', 'hedge_policy',
   'max_stream_duration',
@@ -104,6 +104,7 @@ export function parseRouteAction(
     appendXForwardedHost: action.appendXForwardedHost,
     timeoutMs: durationMsOr(action.timeout, DEFAULT_TIMEOUT_MS),
     idleTimeoutMs: maybeMs(action.idleTimeout),
+    flushTimeoutMs: maybeMs(action.flushTimeout),
     retryPolicy: action.retryPolicy ? parseRetryPolicy(action.retryPolicy, context.at('retry_policy')) : null,
     hedgePolicy: parseHedgePolicy(action.hedgePolicy),
     mirrors: parseMirrors(action.requestMirrorPolicies, clusters, context),

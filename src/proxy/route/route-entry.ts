@@ -180,6 +180,7 @@ export class RouteEntry implements Route {
   readonly metadata: Readonly<Record<string, Readonly<Record<string, unknown>>>> | null
   readonly decorator: { readonly operation: string; readonly propagate: boolean } | null
   readonly idleTimeoutMs: number | null
+  readonly flushTimeoutMs: number | null
   readonly upgradeTypes: ReadonlyMap<string, boolean> | null
   readonly maxRequestBufferBytes: number | null
   readonly statPrefix: string
@@ -206,6 +207,7 @@ export class RouteEntry implements Route {
     this.metadata = data.metadata
     this.decorator = data.decorator
     this.idleTimeoutMs = forward?.idleTimeoutMs ?? null
+    this.flushTimeoutMs = forward?.flushTimeoutMs ?? null
     const upgrades = forward ? Object.entries(forward.upgrades) : []
     this.upgradeTypes = upgrades.length > 0 ? new Map(upgrades) : null
     this.maxRequestBufferBytes = data.maxRequestBufferBytes ?? host.data.maxRequestBufferBytes

@@ -43,6 +43,8 @@ export interface Route {
   readonly decorator: { readonly operation: string; readonly propagate: boolean } | null
   /** HCM's stream idle timeout is replaced by this when not null; 0 = off. */
   readonly idleTimeoutMs: number | null
+  /** How long a response may wait for the client's window; null = as the connection manager says. */
+  readonly flushTimeoutMs: number | null
   /** Upgrade type (lower case) → enabled, where the route says so. */
   readonly upgradeTypes: ReadonlyMap<string, boolean> | null
   readonly maxRequestBufferBytes: number | null

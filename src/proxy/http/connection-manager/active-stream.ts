@@ -85,6 +85,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
     this.routeTable = manager.shared.routeTable()
     this.idleQueue = manager.shared.streamIdleQueue
+    encoder.flushTimeoutMs = manager.shared.config.streamFlushTimeoutMs
     if (this.idleQueue) this.armIdle()
     const { requestQueue, headersQueue, durationQueue } = manager.shared
     if (requestQueue)
@@ -228,6 +229,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     const idleMs = this.idleOverride()
     if (idleMs !== null) this.rearmIdle(idleMs)
+    const flushMs = this.route()?.flushTimeoutMs ?? null
+    if (flushMs !== null) this.encoder.flushTimeoutMs = flushMs
     this.limitDuration(headers)
     const filters = manager.shared.filtersFor(this.upgradeType(headers), this.route())
     if (!filters && headers.method === 'CONNECT' && !this.route()) {
@@ -525,7 +528,13 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       this.manager.shared.stats.rqRxReset.inc()
       if (this.requestHeaders && this.upgradeType(this.requestHeaders) !== '') this.endTunnel()
     }
-    this.end()
+    if (this.encoder.flushing) this.disarm()
+    else this.end()
+  }
+
+  /** The client has the whole response, or did not take it in time: the flush timeout is the only one that runs until then. */
+  onFlushed(): void {
+    this.maybeEnd()
   }
 
   /** One end of a tunnel is the end of both (as in Envoy); one that was refused has no other end. */
@@ -538,7 +547,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   private maybeEnd(): void {
-    if (this.responseDone) this.end()
+    if (this.responseDone && !this.encoder.flushing) this.end()
   }
 
   private log(type: AccessLogType): void {
@@ -566,11 +575,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { info, manager } = this
     const { shared } = manager
     info.end = now()
-    if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
-    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
-    if (this.requestTimer) shared.requestQueue!.disarm(this.requestTimer)
-    if (this.headersTimer) shared.headersQueue!.disarm(this.headersTimer)
-    if (this.logTimer) shared.accessLogQueue!.disarm(this.logTimer)
+    this.disarm()
     if (this.tunneling) shared.stats.cxUpgradesActive.dec()
     const { stream } = this.encoder
     info.downstreamWireBytesReceived = stream.wireBytesReceived
@@ -585,6 +590,15 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       reportFault(error, `the log of stream ${info.streamId}`)
     }
     manager.onStreamEnd(this)
+  }
+
+  private disarm(): void {
+    const { shared } = this.manager
+    if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
+    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
+    if (this.requestTimer) shared.requestQueue!.disarm(this.requestTimer)
+    if (this.headersTimer) shared.headersQueue!.disarm(this.headersTimer)
+    if (this.logTimer) shared.accessLogQueue!.disarm(this.logTimer)
   }
 
   private armIdle(): void {

@@ -138,6 +138,8 @@ export interface HcmConfig {
   readonly schemeOverwrite: string
   readonly maxRequestHeadersKb: number
   readonly streamIdleTimeoutMs: number
+  /** How long the end of a response may wait for the client's window; 0 = without end. */
+  readonly streamFlushTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly requestHeadersTimeoutMs: number
   readonly drainTimeoutMs: number

@@ -79,8 +79,6 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.preface = null
     const error = this.codec!.dispatch(bytes)
     if (error) this.onCodecError(error.details)
-    // A window that opened may have let the last bytes out.
-    else if (this.closing) this.maybeClose()
   }
 
   onEvent(event: ConnectionEvent): void {
@@ -263,8 +261,6 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   private maybeClose(type: CloseType = CloseType.FlushWriteAndDelay): void {
     if (!this.closing || this.streams.length > 0 || this.closed) return
     const codec = this.codec
-    // A response may have ended here and still wait for the client's window.
-    if (codec?.wantsToWrite) return
     if (codec?.protocol === Protocol.Http2) codec.goAway()
     this.connection.close(type)
   }

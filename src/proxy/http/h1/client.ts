@@ -61,10 +61,6 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     this.chunked = new ChunkedDecoder(limits.maxBytes)
   }
 
-  get wantsToWrite(): boolean {
-    return false
-  }
-
   newStream(decoder: ResponseDecoder): RequestEncoder {
     const stream = new ClientStream(this, decoder, ++this.requests)
     this.stream = stream

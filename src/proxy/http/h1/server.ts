@@ -88,10 +88,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     this.chunked = new ChunkedDecoder(limits.maxBytes)
   }
 
-  get wantsToWrite(): boolean {
-    return false
-  }
-
   dispatch(chunk: Buffer): CodecError | null {
     if (this.failed) return null
     if (this.pipelined !== null) {
@@ -358,6 +354,9 @@ class ServerStream implements ResponseEncoder, Stream {
   responseDone = false
   isHead = false
   isConnect = false
+  /** What is written waits in the connection, not in the stream: the connection's timeouts are for that. */
+  readonly flushing = false
+  flushTimeoutMs = 0
   private readonly codec: Http1ServerConnection
   private chunkedBody = false
   private bodyless = false

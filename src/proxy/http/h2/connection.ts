@@ -98,10 +98,6 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     }
   }
 
-  get wantsToWrite(): boolean {
-    return this.blocked.size > 0
-  }
-
   dispatch(chunk: Buffer): CodecError | null {
     return this.read(chunk, 0)
   }

@@ -7,6 +7,7 @@
 //                   │ recv END_STREAM     send END_STREAM │
 //                   └───────────────▶ Closed ◀────────────┘       RST_STREAM, either way, closes from anywhere.
 
+import { type TimeoutEntry, type TimeoutHandle, timeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Stream, StreamCallbacks } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
@@ -21,7 +22,7 @@ export type StreamState = (typeof StreamState)[keyof typeof StreamState]
 const SEND_BUFFER_LIMIT = 256 * 1024
 const EMPTY = Buffer.alloc(0)
 
-export abstract class Http2Stream implements Stream {
+export abstract class Http2Stream implements Stream, TimeoutEntry {
   readonly protocol = Protocol.Http2
   id: number
   callbacks: StreamCallbacks | null = null
@@ -35,6 +36,7 @@ export abstract class Http2Stream implements Stream {
   bodyExpected = -1
   /** Headers that are not 1xx have come in: what follows is a body or trailers. */
   headersReceived = false
+  flushTimeoutMs = 0
   /** Extended or plain CONNECT: ends in each direction apart. */
   tunnel = false
   protected readonly codec: Http2Connection
@@ -44,6 +46,7 @@ export abstract class Http2Stream implements Stream {
   private queuedBytes = 0
   private queuedEnd = false
   private queuedTrailers: HeaderMap | null = null
+  private flushTimer: TimeoutHandle | null = null
   private aboveSendLimit = false
   private aboveTransport = false
   private disabledReads = 0
@@ -183,6 +186,7 @@ export abstract class Http2Stream implements Stream {
       this.codec.stats.pendingSendBytes.add(chunk.length - from)
     }
     this.queuedEnd = endStream
+    if (endStream) this.startFlushTimer()
     if (this.queuedBytes > SEND_BUFFER_LIMIT && !this.aboveSendLimit) {
       this.aboveSendLimit = true
       this.callbacks?.onAboveWriteBufferHighWatermark()
@@ -191,8 +195,43 @@ export abstract class Http2Stream implements Stream {
 
   encodeTrailers(trailers: HeaderMap): void {
     if (this.localClosed || this.queuedEnd || this.queuedTrailers !== null) return
-    if (this.sendQueue !== null) this.queuedTrailers = trailers
-    else this.writeTrailers(trailers)
+    if (this.sendQueue === null) {
+      this.writeTrailers(trailers)
+      return
+    }
+    this.queuedTrailers = trailers
+    this.startFlushTimer()
+  }
+
+  get flushing(): boolean {
+    return this.sendQueue !== null && (this.queuedEnd || this.queuedTrailers !== null)
+  }
+
+  /** From the end of the message on; bytes that leave meanwhile win no time, as in Envoy. */
+  private startFlushTimer(): void {
+    if (this.flushTimeoutMs <= 0) return
+    const queue = timeoutQueue(this.flushTimeoutMs)
+    this.flushTimer = queue.handle(this)
+    queue.arm(this.flushTimer)
+  }
+
+  private stopFlushTimer(): void {
+    if (this.flushTimer === null) return
+    timeoutQueue(this.flushTimeoutMs).disarm(this.flushTimer)
+    this.flushTimer = null
+  }
+
+  /** The peer has not opened its window. */
+  onTimeout(): void {
+    this.codec.stats.txFlushTimeout.inc()
+    const { callbacks } = this
+    this.callbacks = null
+    this.resetStream(StreamResetReason.LocalReset)
+    callbacks?.onFlushed?.()
+  }
+
+  onFault(error: unknown): void {
+    this.codec.connection.onFault(error)
   }
 
   /** As the windows allow; returns the position after what went out. The last frame carries END_STREAM. */
@@ -247,9 +286,11 @@ export abstract class Http2Stream implements Stream {
       }
       queue.shift()
     }
+    const flushed = queue.length === 0 && this.flushing
     if (queue.length === 0) {
       this.sendQueue = null
       this.codec.blocked.delete(this)
+      this.stopFlushTimer()
       if (this.queuedTrailers !== null) this.writeTrailers(this.queuedTrailers)
       else if (this.queuedEnd && !this.localClosed) this.writeFrame(EMPTY, 0, 0, true)
     }
@@ -257,6 +298,7 @@ export abstract class Http2Stream implements Stream {
       this.aboveSendLimit = false
       this.callbacks?.onBelowWriteBufferLowWatermark()
     }
+    if (flushed) this.callbacks?.onFlushed?.()
   }
 
   /** The connection's own write buffer is too full, or has room again. */
@@ -317,6 +359,7 @@ export abstract class Http2Stream implements Stream {
     if (this.queuedBytes > 0) this.codec.stats.pendingSendBytes.sub(this.queuedBytes)
     this.queuedBytes = 0
     this.sendQueue = null
+    this.stopFlushTimer()
     this.dropHeld()
     this.settle()
   }

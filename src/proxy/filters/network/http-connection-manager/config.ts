@@ -39,7 +39,7 @@ import { parseEarlyHeaderMutations, parseIpDetection } from './request-extension
 const FIELDS = new Set([
   'codec_type', 'stat_prefix', 'rds', 'route_config', 'http_filters', 'add_user_agent', 'tracing',
   'common_http_protocol_options', 'http_protocol_options', 'http2_protocol_options', 'server_name',
-  'server_header_transformation', 'scheme_header_transformation', 'max_request_headers_kb', 'stream_idle_timeout',
+  'server_header_transformation', 'scheme_header_transformation', 'max_request_headers_kb', 'stream_idle_timeout', 'stream_flush_timeout',
   'request_timeout', 'request_headers_timeout', 'drain_timeout', 'delayed_close_timeout', 'access_log',
   'access_log_flush_interval', 'flush_access_log_on_new_request', 'access_log_options', 'use_remote_address',
   'xff_num_trusted_hops', 'internal_address_config', 'skip_xff_append', 'via', 'generate_request_id',
@@ -88,6 +88,7 @@ export function parseHttpConnectionManager(message: HttpConnectionManager, conte
         : '',
     maxRequestHeadersKb: message.maxRequestHeadersKb ?? 60,
     streamIdleTimeoutMs: durationMsOr(message.streamIdleTimeout, 5 * MINUTE_MS),
+    streamFlushTimeoutMs: durationMsOr(message.streamFlushTimeout ?? message.streamIdleTimeout, 5 * MINUTE_MS),
     requestTimeoutMs: durationMsOr(message.requestTimeout, 0),
     requestHeadersTimeoutMs: durationMsOr(message.requestHeadersTimeout, 0),
     drainTimeoutMs: durationMsOr(message.drainTimeout, 5000),
