@@ -64,6 +64,7 @@ export class DataPlaneWorker {
       node: settings.node,
       workerIndex: settings.index,
       peers: createPeers(settings.peers),
+      openLog: (path) => this.files.open(path),
       uncounted: new StatsStore(() => false).scope('uncounted'),
       createUpstreamFilter: (parsed) => {
         const extension = registry.get('network_filter', parsed.typeUrl) as unknown as NetworkFilterExtension

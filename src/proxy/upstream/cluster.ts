@@ -99,8 +99,13 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.healthCheckers = this.leads
       ? data.healthChecks.map(
           (check) =>
-            new HealthChecker(check, this, this.scope, context.log, (host, healthy) =>
-              this.onHealthCheck(host, healthy),
+            new HealthChecker(
+              check,
+              this,
+              this.scope,
+              context.log,
+              check.eventLogs.map((path) => context.openLog(path)),
+              (host, healthy) => this.onHealthCheck(host, healthy),
             ),
         )
       : []
@@ -543,7 +548,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     }
     const changed = own.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, true)
     if (!changed) return
-    for (const checker of this.healthCheckers) checker.onPassiveFailure()
+    for (const checker of this.healthCheckers) checker.onPassiveFailure(own)
     this.onHealthCheck(own, false)
   }
 

@@ -160,7 +160,19 @@ export interface HealthCheckData {
   readonly unhealthyEdgeIntervalMs: number
   readonly healthyEdgeIntervalMs: number
   readonly alwaysLogFailures: boolean
+  readonly alwaysLogSuccess: boolean
+  /** Files that events are written to. */
+  readonly eventLogs: readonly string[]
+  /** ALPN list of its connections; null = the transport socket's. */
+  readonly alpnProtocols: readonly string[] | null
+  /** Chooses the transport socket in place of the endpoint's metadata; null = as for requests. */
+  readonly transportSocketMatch: Readonly<Record<string, unknown>> | null
   readonly checker: HealthCheckerData
+}
+
+interface HeaderData {
+  readonly name: string
+  readonly value: string
 }
 
 /** [start, end). */
@@ -176,7 +188,7 @@ export type HealthCheckerData =
       readonly protocol: 'http1' | 'http2'
       readonly expected: readonly StatusRange[]
       readonly retriable: readonly StatusRange[]
-      readonly headersToAdd: readonly { readonly name: string; readonly value: string }[]
+      readonly headersToAdd: readonly HeaderData[]
       readonly headersToRemove: readonly string[]
       readonly send: Uint8Array | null
       readonly receive: readonly Uint8Array[]
@@ -184,7 +196,12 @@ export type HealthCheckerData =
       readonly serviceName: StringMatcherData | null
     }
   | { readonly kind: 'tcp'; readonly send: Uint8Array | null; readonly receive: readonly Uint8Array[] }
-  | { readonly kind: 'grpc'; readonly serviceName: string; readonly authority: string }
+  | {
+      readonly kind: 'grpc'
+      readonly serviceName: string
+      readonly authority: string
+      readonly headers: readonly HeaderData[]
+    }
 
 export interface TransportSocketMatchData {
   readonly name: string

@@ -6,16 +6,20 @@ import { type ClientConnection, type RequestEncoder, type ResponseDecoder, Strea
 import { HeaderMap } from '../http/header-map.ts'
 import { ipAddress } from '../network/address.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from '../network/connection.ts'
+import type { AccessLogFile } from '../observe/access-log-file.ts'
 import type { Counter, Gauge, Scope } from '../observe/stats.ts'
 import { compileStringMatcher, type StringMatch } from '../route/string-matcher.ts'
 import type { Cluster } from './cluster.ts'
 import { createClientCodec } from './codec-client.ts'
 import type { HealthCheckData, HealthCheckerData, StatusRange } from './config.ts'
+import { HealthCheckEvents } from './health-check-events.ts'
 import { HealthFlag, Host } from './host.ts'
 import { connectTo, DEFAULT_TRANSPORT } from './pool-environment.ts'
 
 /** How one check ended. `immediate`: the host said so itself, no threshold is waited for. */
-type Outcome = 'success' | 'degraded' | 'failure' | 'immediate' | 'network'
+type Outcome = 'success' | 'degraded' | 'failure' | 'immediate' | 'network' | 'timeout'
+
+const FAILURE_TYPE = { failure: 'ACTIVE', immediate: 'ACTIVE', network: 'NETWORK', timeout: 'NETWORK_TIMEOUT' } as const
 
 class HealthCheckStats {
   readonly attempt: Counter
@@ -45,6 +49,7 @@ export class HealthChecker {
   readonly stats: HealthCheckStats
   readonly log: Logger
   readonly serviceName: StringMatch | null
+  readonly events: HealthCheckEvents
   private readonly onResult: (host: Host, healthy: boolean) => void
   private readonly sessions = new Map<Host, Session>()
   private running = false
@@ -54,6 +59,7 @@ export class HealthChecker {
     cluster: Cluster,
     clusterScope: Scope,
     log: Logger,
+    files: readonly AccessLogFile[],
     onResult: (host: Host, healthy: boolean) => void,
   ) {
     this.data = data
@@ -62,6 +68,7 @@ export class HealthChecker {
     this.log = log
     this.onResult = onResult
     const { checker } = data
+    this.events = new HealthCheckEvents(files, checker.kind, cluster.name)
     this.serviceName = checker.kind === 'http' && checker.serviceName ? compileStringMatcher(checker.serviceName) : null
     cluster.hosts.onUpdate(() => this.follow())
   }
@@ -100,7 +107,8 @@ export class HealthChecker {
   }
 
   /** A response of a host has said that it fails. */
-  onPassiveFailure(): void {
+  onPassiveFailure(host: Host): void {
+    this.events.log(host, { eject_unhealthy_event: { failure_type: 'PASSIVE' } })
     this.stats.failure.inc()
     this.stats.passiveFailure.inc()
     this.countHealthy()
@@ -164,14 +172,19 @@ class Session {
     stats.success.inc()
     this.failures = 0
     this.successes++
+    const { events } = this.checker
     let changed = this.host.setFlag(HealthFlag.DegradedActiveHc, degraded)
+    const turned = changed
     changed = this.host.setFlag(HealthFlag.PendingActiveHc | HealthFlag.ActiveHcTimeout, false) || changed
     const edge = this.failed
     // The first check of a host decides by itself.
     if (edge && (this.first || this.successes >= data.healthyThreshold)) {
       this.host.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, false)
       changed = true
+      events.log(this.host, { add_healthy_event: { first_check: this.first } })
     }
+    if (turned) events.log(this.host, degraded ? { degraded_healthy_host: {} } : { no_longer_degraded_host: {} })
+    if (data.alwaysLogSuccess && !this.first) events.log(this.host, { successful_health_check_event: {} })
     this.first = false
     if (changed) this.checker.report(this.host, true)
     this.next(
@@ -179,17 +192,29 @@ class Session {
     )
   }
 
-  private onFailure(outcome: 'failure' | 'immediate' | 'network'): void {
+  private onFailure(outcome: Exclude<Outcome, 'success' | 'degraded'>): void {
     const { stats, data, log, cluster } = this.checker
     stats.failure.inc()
-    if (outcome === 'network') stats.networkFailure.inc()
+    if (outcome === 'network' || outcome === 'timeout') stats.networkFailure.inc()
     this.successes = 0
     this.failures++
     const wasFailed = this.failed
     const counted = this.host.setFlag(HealthFlag.PendingActiveHc, false)
     const certain = outcome === 'immediate' || this.first || this.failures >= data.unhealthyThreshold
+    const type = FAILURE_TYPE[outcome]
+    if (!wasFailed && certain) {
+      this.host.setFlag(HealthFlag.FailedActiveHc, true)
+      this.checker.events.log(this.host, { eject_unhealthy_event: { failure_type: type } })
+    }
+    if (this.first || data.alwaysLogFailures) {
+      const event = {
+        failure_type: type,
+        first_check: this.first,
+        http_status_code: outcome === 'network' || outcome === 'timeout' ? 0 : (this.attempt?.httpStatus ?? 0),
+      }
+      this.checker.events.log(this.host, { health_check_failure_event: event })
+    }
     this.first = false
-    if (!wasFailed && certain) this.host.setFlag(HealthFlag.FailedActiveHc, true)
     if (data.alwaysLogFailures || (!wasFailed && certain)) {
       log.info({ cluster: cluster.name, host: this.host.address.text, outcome }, 'health check failed')
     }
@@ -237,6 +262,11 @@ class Attempt implements ConnectionCallbacks, ResponseDecoder {
     this.onOutcome = onOutcome
   }
 
+  /** Of the last answer, 0 = none or not HTTP. */
+  get httpStatus(): number {
+    return this.checker.data.checker.kind === 'http' ? (this.response?.status ?? 0) : 0
+  }
+
   get reusable(): boolean {
     return this.connection?.open === true && !this.connection.connecting && this.checker.data.reuseConnection
   }
@@ -251,15 +281,16 @@ class Attempt implements ConnectionCallbacks, ResponseDecoder {
       this.send()
       return
     }
-    const { cluster } = this.checker
-    this.connection = connectTo(checkedHost(this.host), cluster, DEFAULT_TRANSPORT)
+    const { cluster, data } = this.checker
+    const choice = data.alpnProtocols === null ? DEFAULT_TRANSPORT : { ...DEFAULT_TRANSPORT, alpn: data.alpnProtocols }
+    this.connection = connectTo(checkedHost(this.host, data, cluster), cluster, choice)
     if (this.connection === null) this.finish('network')
     else this.connection.callbacks = this
   }
 
   private onTimeout(): void {
     this.host.setFlag(HealthFlag.ActiveHcTimeout, true)
-    this.finish('network')
+    this.finish('timeout')
     this.close()
   }
 
@@ -268,7 +299,7 @@ class Attempt implements ConnectionCallbacks, ResponseDecoder {
     this.waiting = false
     if (this.timer !== null) clearTimeout(this.timer)
     this.encoder = null
-    if (!this.checker.data.reuseConnection || outcome === 'network') this.close()
+    if (!this.checker.data.reuseConnection || outcome === 'network' || outcome === 'timeout') this.close()
     this.onOutcome(outcome)
   }
 
@@ -374,18 +405,18 @@ const EMPTY: Buffer = Buffer.alloc(0)
 const DEFAULT_BUFFER = 1024
 const NO_CODEC_CALLBACKS = { onGoAway() {}, onStreamComplete() {}, onMaxStreamsChanged() {} }
 
-/** The host at the address and port that its health checks use. */
-function checkedHost(host: Host): Host {
+/** The host at the address and port, and with the transport socket, that its health checks use. */
+function checkedHost(host: Host, data: HealthCheckData, cluster: Cluster): Host {
   const { healthCheckPort, healthCheckAddress } = host.endpoint
-  if (healthCheckPort === 0 && healthCheckAddress === null) return host
+  const port = healthCheckPort
+  const criteria = data.transportSocketMatch
+  if (port === 0 && healthCheckAddress === null && criteria === null) return host
   const base = healthCheckAddress ?? host.address
-  const address = healthCheckPort === 0 ? base : ipAddress(base.ip, healthCheckPort)
-  return new Host(
-    { ...host.endpoint, address, additionalAddresses: [] },
-    host.locality,
-    host.priority,
-    host.transportSocket,
-  )
+  const address = port === 0 ? base : ipAddress(base.ip, port)
+  const endpoint = { ...host.endpoint, address, additionalAddresses: [] }
+  const metadata = { 'envoy.transport_socket_match': criteria ?? {} }
+  const socket = criteria === null ? host.transportSocket : cluster.socketFor({ ...endpoint, metadata }, {})
+  return new Host(endpoint, host.locality, host.priority, socket)
 }
 
 function requestOf(checker: Exclude<HealthCheckerData, { kind: 'tcp' }>, host: Host, cluster: string): HeaderMap {
@@ -398,6 +429,7 @@ function requestOf(checker: Exclude<HealthCheckerData, { kind: 'tcp' }>, host: H
     headers.add('content-type', 'application/grpc')
     headers.add('te', 'trailers')
     headers.add('user-agent', 'Envoy/HC')
+    for (const { name, value } of checker.headers) headers.add(name, value)
     return headers
   }
   headers.method = checker.method

@@ -1,13 +1,16 @@
 // HealthCheck → plain data.
 
-import { RequestMethod } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { type HeaderValueOption, RequestMethod } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import type { TypedExtensionConfig } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import type {
   HealthCheck,
   HealthCheck_HttpHealthCheck,
   HealthCheck_Payload,
 } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
+import { HealthCheckEventFileSinkSchema } from '../../api/gen/envoy/extensions/health_check/event_sinks/file/v3/file_pb.js'
 import { CodecClientType } from '../../api/gen/envoy/type/v3/http_pb.js'
 import type { Int64Range } from '../../api/gen/envoy/type/v3/range_pb.js'
+import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { durationMsOr } from '../config/duration.ts'
 import type { ParseContext } from '../config/extension.ts'
@@ -19,17 +22,16 @@ const DEFAULT_NO_TRAFFIC_MS = 60_000
 const DEFAULT_RESPONSE_BUFFER = 1024
 
 export function parseHealthCheck(check: HealthCheck, context: ParseContext): HealthCheckData {
-  for (const [field, set] of [
-    ['always_log_health_check_success', check.alwaysLogHealthCheckSuccess],
-    ['event_log_path', check.eventLogPath !== ''],
-    ['event_logger', check.eventLogger.length > 0],
-    ['event_service', check.eventService !== undefined],
-    ['tls_options', check.tlsOptions !== undefined],
-    ['transport_socket_match_criteria', check.transportSocketMatchCriteria !== undefined],
-    ['alt_port', check.altPort !== undefined],
-  ] as const) {
-    if (set) throw new ConfigError(context.at(field).path, 'not supported by this proxy; remove the field')
-  }
+  if (check.eventService !== undefined)
+    throw new ConfigError(
+      context.at('event_service').path,
+      'not supported by this proxy; write events to a file with event_logger',
+    )
+  if (check.altPort !== undefined)
+    throw new ConfigError(
+      context.at('alt_port').path,
+      'has no effect, in Envoy neither; set health_check_config.port_value of the endpoints',
+    )
   const intervalMs = durationMsOr(check.interval, 0)
   const noTrafficIntervalMs = durationMsOr(check.noTrafficInterval, DEFAULT_NO_TRAFFIC_MS)
   const unhealthyIntervalMs = durationMsOr(check.unhealthyInterval, intervalMs)
@@ -48,8 +50,26 @@ export function parseHealthCheck(check: HealthCheck, context: ParseContext): Hea
     unhealthyEdgeIntervalMs: durationMsOr(check.unhealthyEdgeInterval, unhealthyIntervalMs),
     healthyEdgeIntervalMs: durationMsOr(check.healthyEdgeInterval, intervalMs),
     alwaysLogFailures: check.alwaysLogHealthCheckFailures,
+    alwaysLogSuccess: check.alwaysLogHealthCheckSuccess,
+    eventLogs: [
+      ...(check.eventLogPath === '' ? [] : [check.eventLogPath]),
+      ...check.eventLogger.map((sink, i) => parseEventSink(sink, context.at(`event_logger[${i}]`))),
+    ],
+    alpnProtocols: check.tlsOptions?.alpnProtocols.length ? check.tlsOptions.alpnProtocols : null,
+    transportSocketMatch: check.transportSocketMatchCriteria ?? null,
     checker: parseChecker(check, context),
   }
+}
+
+/** Path of the file that a sink writes. */
+function parseEventSink(sink: TypedExtensionConfig, context: ParseContext): string {
+  const any = sink.typedConfig
+  if (any === undefined || typeNameOf(any.typeUrl) !== HealthCheckEventFileSinkSchema.typeName)
+    throw new ConfigError(
+      context.path,
+      `no health check event sink '${sink.name}'; this proxy has envoy.health_check.event_sink.file`,
+    )
+  return context.at('typed_config').unpack(any, HealthCheckEventFileSinkSchema).eventLogPath
 }
 
 function parseChecker(check: HealthCheck, context: ParseContext): HealthCheckerData {
@@ -70,13 +90,12 @@ function parseChecker(check: HealthCheck, context: ParseContext): HealthCheckerD
         receive: checker.value.receive.map((part, i) => payload(part, context.at(`tcp_health_check.receive[${i}]`))!),
       }
     case 'grpcHealthCheck':
-      if (checker.value.initialMetadata.length > 0) {
-        throw new ConfigError(
-          context.at('grpc_health_check.initial_metadata').path,
-          'not supported by this proxy; remove the field',
-        )
+      return {
+        kind: 'grpc',
+        serviceName: checker.value.serviceName,
+        authority: checker.value.authority,
+        headers: headersOf(checker.value.initialMetadata, context, 'grpc_health_check.initial_metadata'),
       }
-      return { kind: 'grpc', serviceName: checker.value.serviceName, authority: checker.value.authority }
     default:
       throw new ConfigError(context.path, 'one of http_health_check, tcp_health_check, grpc_health_check is required')
   }
@@ -104,10 +123,7 @@ function parseHttp(check: HealthCheck_HttpHealthCheck, context: ParseContext): H
         ? parseStatuses(check.expectedStatuses, context.at('expected_statuses').path)
         : [[200, 201]],
     retriable: parseStatuses(check.retriableStatuses, context.at('retriable_statuses').path),
-    headersToAdd: check.requestHeadersToAdd.map((option, i) => {
-      const { name, value } = parseHeaderToAdd(option, context.at(`request_headers_to_add[${i}]`))
-      return { name, value }
-    }),
+    headersToAdd: headersOf(check.requestHeadersToAdd, context, 'request_headers_to_add'),
     headersToRemove: check.requestHeadersToRemove.map((name) => name.toLowerCase()),
     send: payload(check.send, context.at('send')),
     receive: check.receive.map((part, i) => payload(part, context.at(`receive[${i}]`))!),
@@ -116,6 +132,17 @@ function parseHttp(check: HealthCheck_HttpHealthCheck, context: ParseContext): H
       ? parseStringMatcher(check.serviceNameMatcher, context.at('service_name_matcher').path)
       : null,
   }
+}
+
+function headersOf(
+  options: readonly HeaderValueOption[],
+  context: ParseContext,
+  field: string,
+): { name: string; value: string }[] {
+  return options.map((option, i) => {
+    const { name, value } = parseHeaderToAdd(option, context.at(`${field}[${i}]`))
+    return { name, value }
+  })
 }
 
 /** `text` is hexadecimal. */

@@ -68,6 +68,9 @@ export class TestClusters {
       node: { id: 'n', cluster: 'c', zone: '', metadata: {} },
       workerIndex: 0,
       peers,
+      openLog: (path) => {
+        throw new Error(`no log ${path} in these tests`)
+      },
       uncounted: new StatsStore(() => false).scope('uncounted'),
       createUpstreamFilter: (parsed) => {
         throw new Error(`no upstream filter ${parsed.name} in these tests`)

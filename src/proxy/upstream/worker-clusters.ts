@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts'
 import type { NodeInfo, ParsedExtension, RuntimeSnapshot } from '../config/extension.ts'
 import type { SecretStore } from '../network/tls/secret-store.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
+import type { AccessLogFile } from '../observe/access-log-file.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { Cluster } from './cluster.ts'
 import type { ClusterManager, ThreadLocalCluster } from './cluster-manager.ts'
@@ -23,6 +24,8 @@ export interface ClusterContext {
   readonly node: NodeInfo
   readonly workerIndex: number
   readonly peers: Peers
+  /** A file for lines of events. Throws when it cannot be opened. */
+  openLog(path: string): AccessLogFile
   /** For what another worker counts: nobody sees it. */
   readonly uncounted: Scope
   /** Makes a network filter of cluster.filters. */
