@@ -16,7 +16,6 @@ export const RUNNABLE_EXTENSIONS = [
   'envoy.filters.http.wasm',
   'envoy.filters.network.wasm',
   'envoy.filters.http.lua',
-  'envoy.filters.network.ext_authz',
   'envoy.access_loggers.http_grpc',
   'envoy.access_loggers.tcp_grpc',
   'envoy.access_loggers.open_telemetry',

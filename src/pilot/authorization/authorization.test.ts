@@ -47,8 +47,8 @@ kind: RequestAuthentication
 metadata: {name: jwt}
 spec:
   jwtRules:
-  - {issuer: b.example, jwks: '{"keys":[]}', audiences: [x], outputPayloadToHeader: x-payload}
-  - {issuer: a.example, jwks: '{"keys":[]}', fromHeaders: [{name: x-jwt, prefix: "Bearer "}], forwardOriginalToken: true}
+  - {issuer: b.example, jwks: '{"keys":[{"kty":"oct","k":"AQ"}]}', audiences: [x], outputPayloadToHeader: x-payload}
+  - {issuer: a.example, jwks: '{"keys":[{"kty":"oct","k":"AQ"}]}', fromHeaders: [{name: x-jwt, prefix: "Bearer "}], forwardOriginalToken: true}
 `).push()
   const [filter] = httpSecurity(push, testProxy()).jwt
   assert.ok(filter?.configType.case === 'typedConfig')

@@ -54,24 +54,20 @@ export function customHttpFilters(
   return filters
 }
 
-/**
- * The same for TCP: only gRPC providers can be asked, and only rules that a connection can answer count. A proxy without
- * the filter that asks (`asks` false) denies what the rules name, so that nothing passes unasked.
- */
+/** The same for TCP: only gRPC providers can be asked, and only rules that a connection can answer count. */
 export function customNetworkFilters(
   policies: readonly AuthorizationPolicy[],
   push: PushContext,
   trustDomains: readonly string[],
-  asks: boolean,
 ): Filter[] {
   const byProvider = groupByProvider(policies)
   const filters: Filter[] = []
   for (const [provider, list] of byProvider) {
     const config = byProvider.length > 1 ? null : providerConfig(push, provider)
     if (config && !config.network) continue
-    const rules = customRules(list, provider, true, trustDomains, config === null || !asks)
+    const rules = customRules(list, provider, true, trustDomains, config === null)
     if (Object.keys(rules.policies).length === 0) continue
-    if (!config?.network || !asks) {
+    if (!config?.network) {
       const rbac = create(NetworkRbacSchema, { rules, statPrefix: 'tcp.' })
       filters.push(networkFilter('envoy.filters.network.rbac', anyPack(NetworkRbacSchema, rbac)))
       continue

@@ -63,7 +63,7 @@ test('an answer that is no key set is refused; other sources are served all the 
   const keySets = await fetched(
     policy({ issuer: 'a', jwksUri: `${base}/bad` }, { issuer: 'b', jwksUri: `${base}/refused` }),
     policy({ issuer: 'e', jwksUri: `${base}/unusable` }),
-    policy({ issuer: 'c', jwksUri: `${base}/good` }, { issuer: 'd', jwks: '{"keys":[]}' }),
+    policy({ issuer: 'c', jwksUri: `${base}/good` }, { issuer: 'd', jwks: '{"keys":[{"kty":"oct","k":"AQ"}]}' }),
   )
   assert.deepEqual([...keySets.keys()], [`${base}/good`])
 })

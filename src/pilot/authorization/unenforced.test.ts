@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import { defaultMeshConfig, parseResource } from '../../config/index.ts'
-import { serviceYaml, TestMesh } from '../testing.ts'
+import { parseResource } from '../../config/index.ts'
 import { untranslated } from '../untranslated.ts'
-import { authorizationNetworkFilters } from './workload.ts'
 
 function said(yaml: string) {
   const parsed = parseResource(parse(yaml))
@@ -39,33 +37,6 @@ test('conditions on metadata that none of our filters writes are refused', () =>
   }
   assert.deepEqual(said(policy('AuthorizationPolicy', rules('experimental.envoy.filters.http.ext_authz[a]'))), [])
   assert.deepEqual(said(policy('AuthorizationPolicy', rules('request.headers[x-a]'))), [])
-})
-
-test('CUSTOM is accepted, and says what becomes of TCP', () => {
-  assert.deepEqual(said(policy('AuthorizationPolicy', '{action: CUSTOM, provider: {name: p}, rules: [{}]}')), [
-    ['spec.action', 'warning'],
-  ])
-})
-
-test('a proxy that cannot ask about TCP connections denies those that a CUSTOM policy names', () => {
-  const mesh = new TestMesh(
-    [
-      serviceYaml('web'),
-      policy(
-        'AuthorizationPolicy',
-        '{action: CUSTOM, provider: {name: p}, rules: [{to: [{operation: {ports: ["9000"]}}]}]}',
-      ),
-    ].join('\n---'),
-    {
-      ...defaultMeshConfig(),
-      extensionProviders: [{ name: 'p', envoyExtAuthzGrpc: { service: 'web.default.svc.cluster.local', port: 80 } }],
-    },
-  )
-  const push = mesh.push()
-  const names = (asks: boolean) =>
-    authorizationNetworkFilters(push.authorizationPolicies, push, asks).custom.map((filter) => filter.name)
-  assert.deepEqual(names(true), ['envoy.filters.network.rbac', 'envoy.filters.network.ext_authz'])
-  assert.deepEqual(names(false), ['envoy.filters.network.rbac'])
 })
 
 test('key sets that every proxy would refuse, and with them whole listeners, are refused', () => {

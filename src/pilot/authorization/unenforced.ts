@@ -44,6 +44,8 @@ const WRITERS: ReadonlySet<string> = new Set([
   'envoy.filters.http.fault',
   'envoy.filters.http.ratelimit',
   'envoy.filters.http.rbac',
+  'envoy.filters.network.ext_authz',
+  'envoy.filters.network.ratelimit',
   'envoy.filters.network.rbac',
 ])
 const METADATA_KEY = /^experimental\.(envoy\.filters\.[^[]+)\[(.*)\]$/
@@ -65,12 +67,5 @@ export function unenforcedPolicy({ spec }: AuthorizationPolicy): Problem[] {
         never(`no filter "${filter}" in our proxy writes metadata`, `use metadata of ${[...WRITERS].join(', ')}`)
     })
   })
-  if (spec.action === 'CUSTOM') {
-    problems.push({
-      path: 'spec.action',
-      message: 'proxies of Outrigger ask about HTTP requests only: TCP connections that the rules name are denied',
-      level: 'warning',
-    })
-  }
   return problems
 }

@@ -3,7 +3,7 @@ import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_com
 import type { HttpFilter } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import type { AuthorizationPolicy } from '../../config/index.ts'
 import type { HttpSecurityFilters } from '../lds/filters.ts'
-import { type ProxyNode, runsExtension } from '../model/node.ts'
+import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { customHttpFilters, customNetworkFilters } from './ext-authz.ts'
 import { jwtFilters } from './jwt.ts'
@@ -37,7 +37,7 @@ function securityOf(push: PushContext, proxy: ProxyNode): WorkloadSecurity {
       ...authorizationHttpFilters(policies, push),
       jwt: jwtFilters(policiesFor(push.requestAuthentications, rootNamespace, proxy), proxy.type, push.keySets),
     },
-    network: authorizationNetworkFilters(policies, push, runsExtension(proxy, 'envoy.filters.network.ext_authz')),
+    network: authorizationNetworkFilters(policies, push),
   }
   memo.set(proxy, { push, security })
   return security
@@ -66,15 +66,14 @@ export function authorizationHttpFilters(
   }
 }
 
-/** Network filters of the same policies, for TCP chains. `asks`: the proxy can ask an external service about them. */
+/** Network filters of the same policies, for TCP chains. */
 export function authorizationNetworkFilters(
   policies: readonly AuthorizationPolicy[],
   push: PushContext,
-  asks: boolean,
 ): NetworkSecurityFilters {
   const trustDomains = trustDomainsOf(push)
   return {
-    custom: customNetworkFilters(withAction(policies, 'CUSTOM'), push, trustDomains, asks),
+    custom: customNetworkFilters(withAction(policies, 'CUSTOM'), push, trustDomains),
     rbac: ORDER.flatMap((action) => {
       const list = withAction(policies, action)
       return list.length > 0 ? [networkRbacFilter(rbacRules(list, action, true, trustDomains))] : []

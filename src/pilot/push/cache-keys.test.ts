@@ -94,7 +94,7 @@ spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}`,
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: jwt}
-spec: {jwtRules: [{issuer: i, jwks: '{"keys":[]}'}]}`,
+spec: {jwtRules: [{issuer: i, jwks: '{"keys":[{"kty":"oct","k":"AQ"}]}'}]}`,
   'Sidecar with ingress': `
 apiVersion: networking.istio.io/v1
 kind: Sidecar

@@ -240,7 +240,7 @@ const authorizationPolicy = fc.record({
 })
 const requestAuthentication = fc.record({
   selector,
-  jwtRules: fc.constantFrom([{ issuer: 'a', jwks: '{"keys":[]}' }], []),
+  jwtRules: fc.constantFrom([{ issuer: 'a', jwks: '{"keys":[{"kty":"oct","k":"AQ"}]}' }], []),
 })
 
 const peerAuthentication = fc.record({

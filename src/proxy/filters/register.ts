@@ -38,6 +38,7 @@ import { tlsInspector } from './listener/tls-inspector/filter.ts'
 import { connectionLimit } from './network/connection-limit/filter.ts'
 import { directResponse } from './network/direct-response/filter.ts'
 import { echo } from './network/echo/filter.ts'
+import { networkExtAuthz } from './network/ext-authz/filter.ts'
 import { httpConnectionManager } from './network/http-connection-manager/extension.ts'
 import { networkIstioStatsFilter } from './network/istio-stats/filter.ts'
 import { networkLocalRateLimit } from './network/local-ratelimit/filter.ts'
@@ -70,6 +71,7 @@ const NETWORK_FILTERS: readonly NetworkFilterExtension<Any>[] = [
   connectionLimit,
   networkLocalRateLimit,
   networkRateLimit,
+  networkExtAuthz,
   mongoProxy,
   networkRbacFilter,
   metadataExchange,

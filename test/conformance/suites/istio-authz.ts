@@ -56,7 +56,7 @@ function filtersOf(test: Case, { workload, services }: File): JsonValue {
   const custom = test.meshConfig !== null
   const chosen = policies.filter((policy) => (policy.spec.action === 'CUSTOM') === custom)
   if (test.protocol === 'tcp') {
-    const network = authorizationNetworkFilters(chosen, push, true)
+    const network = authorizationNetworkFilters(chosen, push)
     return toJson(FilterSchema, [...network.custom, ...network.rbac])
   }
   const filters = authorizationHttpFilters(chosen, push)

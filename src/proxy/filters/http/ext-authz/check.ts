@@ -2,22 +2,17 @@
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { Address as AddressMessage } from '../../../../api/gen/envoy/config/core/v3/address_pb.js'
-import { AddressSchema } from '../../../../api/gen/envoy/config/core/v3/address_pb.js'
 import {
   HeaderValueOption_HeaderAppendAction as Append,
   type HeaderValueOption,
 } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
-import {
-  type AttributeContext_Peer,
-  AttributeContext_PeerSchema,
-  AttributeContextSchema,
-} from '../../../../api/gen/envoy/service/auth/v3/attribute_context_pb.js'
+import { AttributeContextSchema } from '../../../../api/gen/envoy/service/auth/v3/attribute_context_pb.js'
 import { CheckRequestSchema, CheckResponseSchema } from '../../../../api/gen/envoy/service/auth/v3/external_auth_pb.js'
 import { HeaderMap } from '../../../http/header-map.ts'
-import type { Address, SslInfo } from '../../../network/connection.ts'
+import type { SslInfo } from '../../../network/connection.ts'
 import { compileStringMatcher, type StringMatch, type StringMatcherData } from '../../../route/string-matcher.ts'
 import type { StreamInfo } from '../../../stream-info.ts'
+import { destinationPeer, sourcePeer } from '../../common/authorization-peers.ts'
 import type { AuthzService, ExtAuthzConfig } from './config.ts'
 
 /** How one header is changed. */
@@ -62,29 +57,6 @@ export function anyOf(list: readonly StringMatcherData[]): StringMatch {
   return (text) => compiled.some((match) => match(text))
 }
 
-function addressMessage(address: Address): AddressMessage {
-  if (address.pipe !== undefined)
-    return create(AddressSchema, { address: { case: 'pipe', value: { path: address.pipe } } })
-  return create(AddressSchema, {
-    address: {
-      case: 'socketAddress',
-      value: { address: address.ip, portSpecifier: { case: 'portValue', value: address.port } },
-    },
-  })
-}
-
-function peer(address: Address, principal: string, service: string, certificate: string): AttributeContext_Peer {
-  return create(AttributeContext_PeerSchema, { address: addressMessage(address), principal, service, certificate })
-}
-
-function principalOf(
-  sans: readonly string[] | undefined,
-  dns: readonly string[] | undefined,
-  subject: string | undefined,
-): string {
-  return sans?.[0] ?? dns?.[0] ?? subject ?? ''
-}
-
 /** The CheckRequest in a gRPC frame. */
 export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed: (name: string) => boolean): Buffer {
   const { headers, info, body } = question
@@ -111,18 +83,12 @@ export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed
   }
   const message = create(CheckRequestSchema, {
     attributes: create(AttributeContextSchema, {
-      source: peer(
-        info.downstream.remoteAddress,
-        principalOf(ssl?.uriSanPeer, ssl?.dnsSanPeer, ssl?.subjectPeer),
+      source: sourcePeer(
+        { remoteAddress: info.downstream.remoteAddress, ssl },
         headers.get('x-envoy-downstream-service-cluster') ?? '',
-        config.includePeerCertificate ? (ssl?.pemPeer ?? '') : '',
+        config.includePeerCertificate,
       ),
-      destination: peer(
-        info.downstream.localAddress,
-        principalOf(ssl?.uriSanLocal, ssl?.dnsSanLocal, ssl?.subjectLocal),
-        '',
-        '',
-      ),
+      destination: destinationPeer({ localAddress: info.downstream.localAddress, ssl }, ''),
       request: {
         time: timestampFromMs(info.startTimeMs),
         http: {
