@@ -4,9 +4,10 @@ import { errorText, UserError } from '../base/errors.ts'
 import type { KubeObject, MemoryStore } from '../cluster/index.ts'
 import type { Admission } from './admission.ts'
 import type { ApiOperations, ContainerInfo, LogRequest, MeshStatus } from './api.ts'
+import type { ControlPlane } from './control-plane.ts'
 import { ownerDeployment } from './deployments.ts'
 import type { EventLog } from './event-log.ts'
-import { applyManifests, type FolderFile, FolderSource, keyOf } from './folder-source.ts'
+import { type ApplyReport, applyManifests, type FolderFile, FolderSource, keyOf } from './folder-source.ts'
 import type { ImageCatalogue } from './images.ts'
 import type { Kubelet } from './kubelet.ts'
 import { followFile, tailOffset } from './log-file.ts'
@@ -14,9 +15,12 @@ import { readManifests } from './manifest.ts'
 import { podSummary } from './pod-summary.ts'
 import { isPodReady, type Pod } from './pod-types.ts'
 import type { PodWorker } from './pod-worker.ts'
+import { refusalKey, refusalProblems } from './refusals.ts'
 import { resourceType } from './resource-names.ts'
 
 const MAX_BODY_BYTES = 64 * 2 ** 20
+/** A proxy that does not answer must not hold up who applies. */
+const SETTLE_LIMIT_MS = 3_000
 
 export interface ApiServerOptions {
   readonly store: MemoryStore
@@ -26,6 +30,7 @@ export interface ApiServerOptions {
   readonly events: EventLog
   readonly info: Pick<MeshStatus, 'proxy'>
   shutdown(): undefined
+  readonly settled: ControlPlane['settled']
 }
 
 /** The embedded cluster's API: JSON over HTTP on a Unix socket, `POST /v1/OPERATION`, and `POST /v1/logs` as a stream. */
@@ -68,12 +73,14 @@ export class ApiServer {
   }
 
   private readonly operations: {
-    [K in keyof ApiOperations]: (input: ApiOperations[K]['input']) => ApiOperations[K]['output']
+    [K in keyof ApiOperations]: (
+      input: ApiOperations[K]['input'],
+    ) => ApiOperations[K]['output'] | Promise<ApiOperations[K]['output']>
   } = {
     status: () => this.status(),
     shutdown: () => this.options.shutdown(),
-    folder: ({ files, everything }) => this.folder.update(files, everything),
-    apply: ({ files }) => applyManifests(this.options.store, this.options.admission, files),
+    folder: ({ files, everything }) => this.withRefusals(() => this.folder.update(files, everything)),
+    apply: ({ files }) => this.withRefusals(() => applyManifests(this.options.store, this.options.admission, files)),
     delete: ({ targets }) => this.options.admission.delete(targets),
     deleteManifests: ({ files }) => this.deleteManifests(files),
     list: ({ kind, namespace }) => this.options.store.list(kind, namespace),
@@ -82,6 +89,15 @@ export class ApiServer {
     patch: ({ kind, namespace, name, labels, replicas }) =>
       this.options.admission.update(kind, namespace, name, (object) => patched(object, labels, replicas)),
     container: ({ namespace, pod, container }) => this.containerInfo(namespace, pod, container),
+  }
+
+  /** What is well-formed may still be more than a proxy can do: its refusal is part of the answer. */
+  private async withRefusals(apply: () => ApplyReport): Promise<ApplyReport> {
+    const before = new Set((await this.options.settled(0)).map(refusalKey))
+    const report = apply()
+    if (report.applied.every(({ action }) => action === 'unchanged')) return report
+    const refused = (await this.options.settled(SETTLE_LIMIT_MS)).filter((one) => !before.has(refusalKey(one)))
+    return { ...report, problems: [...report.problems, ...refusalProblems(refused)] }
   }
 
   private status(): MeshStatus {

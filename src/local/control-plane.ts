@@ -78,7 +78,7 @@ const SERVER_NAMES = [
 ]
 
 /** A control plane as it runs. */
-export interface ControlPlane extends Pick<Pilot, 'meshConfig'> {
+export interface ControlPlane extends Pick<Pilot, 'meshConfig' | 'settled'> {
   readonly rootPem: string
 }
 
@@ -86,7 +86,7 @@ export interface ControlPlane extends Pick<Pilot, 'meshConfig'> {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { store, tokens, log } = options
   const ca = await CertificateAuthority.loadOrCreate(options.caDir, { trustDomain: defaultMeshConfig().trustDomain })
-  const { meshConfig } = await startPilot({
+  const { meshConfig, settled } = await startPilot({
     store,
     writeStatuses: (updates) => store.putStatuses(updates),
     deployGateways: options.deployGateways,
@@ -98,5 +98,5 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     monitoringAddr: `${NODE_IP}:15014`,
     ctrlzAddr: `${NODE_IP}:9876`,
   })
-  return { rootPem: ca.rootPem, meshConfig }
+  return { rootPem: ca.rootPem, meshConfig, settled }
 }

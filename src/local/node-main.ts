@@ -91,7 +91,9 @@ export async function runNode(options: NodeOptions): Promise<void> {
   process.on('SIGTERM', shutdown)
   // Control-C reaches the whole foreground process group; the supervisor decides what it means.
   process.on('SIGINT', () => {})
-  await new ApiServer({ store, admission, images, kubelet, events, info: { proxy: options.proxy }, shutdown }).listen(
-    state.apiSocket,
-  )
+  await new ApiServer({
+    ...{ store, admission, images, kubelet, events, shutdown },
+    info: { proxy: options.proxy },
+    settled: controlPlane.settled,
+  }).listen(state.apiSocket)
 }

@@ -1,6 +1,7 @@
 // Starts a control plane: store → push contexts → xDS, with its HTTP ports.
 import { X509Certificate } from 'node:crypto'
 import { hostname } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { type Problem, UserError } from '../base/errors.ts'
@@ -25,7 +26,7 @@ import { type Changes, DiscoveryState, type ReportProblems } from './discovery-s
 import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { type MeshSourceOptions, MeshSources } from './mesh-sources.ts'
 import { Debouncer } from './push/debounce.ts'
-import { DiscoveryServer } from './push/discovery-server.ts'
+import { DiscoveryServer, type Refusal } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
 import { ResourceGenerator } from './push/resources.ts'
 import { registerSnapshotMetrics } from './push/snapshot-metrics.ts'
@@ -111,12 +112,16 @@ export interface Pilot {
   }
   /** In force at the moment. */
   meshConfig(): MeshConfig
+  /** Waits until every proxy has answered what is known now, at most `limitMs`; says what proxies refuse. */
+  settled(limitMs: number): Promise<readonly Refusal[]>
   /** Ends all streams and ports. */
   stop(): Promise<void>
 }
 
 /** Renewed when a third of the server certificate's life is left. */
 const RENEW_SHARE = 2 / 3
+/** How often it is looked whether proxies have answered. */
+const SETTLE_POLL_MS = 10
 
 /** Starts serving. Throws UserError when an address cannot be had. */
 export async function startPilot(options: PilotOptions): Promise<Pilot> {
@@ -210,6 +215,11 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     state.setGatewayAddresses(addresses)
     changed()
   })
+  const settled = async (limitMs: number): Promise<readonly Refusal[]> => {
+    const deadlineMs = performance.now() + limitMs
+    while ((sinceMs !== 0 || !discovery.settled) && performance.now() < deadlineMs) await delay(SETTLE_POLL_MS)
+    return discovery.refusals()
+  }
   state.load(store)
   const initial = state.commit()
   keySets.follow(initial.push.requestAuthentications)
@@ -270,6 +280,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     return {
       addresses: { ...addresses, webhooks: webhooks?.address, ctrlz: ctrlz?.address },
       meshConfig: () => settings.mesh,
+      settled,
       stop,
     }
   } catch (error) {

@@ -52,6 +52,16 @@ const SLICE_MS = 8
 
 const NO_NAMES: readonly string[] = []
 
+/** A response that a proxy did not take. */
+export interface Refusal {
+  /** `pod.namespace`. */
+  readonly proxy: string
+  /** `lds`, `cds`, … */
+  readonly type: string
+  /** The proxy's own words. */
+  readonly reason: string
+}
+
 export interface DiscoveryServerOptions {
   readonly generator: ResourceGenerator
   readonly metrics: PilotMetrics
@@ -81,6 +91,23 @@ export class DiscoveryServer implements XdsHandler {
 
   get pushContext(): PushContext | null {
     return this.push
+  }
+
+  /** Every proxy has answered what it was sent, and nothing waits to be sent. */
+  get settled(): boolean {
+    if (this.queue.length > 0) return false
+    for (const { pending, connection } of this.clients.values()) if (pending !== null || connection.busy()) return false
+    return true
+  }
+
+  /** What proxies refuse of what they were sent last: they keep serving what they had. */
+  refusals(): Refusal[] {
+    return [...this.clients.values()].flatMap(({ connection, proxy }) =>
+      connection.watchedTypes().flatMap((typeUrl): Refusal[] => {
+        const reason = connection.watched(typeUrl)?.lastError ?? null
+        return reason === null ? [] : [{ proxy: `${proxy.name}.${proxy.namespace}`, type: shortType(typeUrl), reason }]
+      }),
+    )
   }
 
   /** Serves from `push` from now on and sends what `changes` (since `sinceMs`, performance.now) concern. */
