@@ -3,6 +3,8 @@
 
 import type { Protocol } from './http/codec.ts'
 import type { RequestSpan } from './http/connection-manager/tracing.ts'
+import type { HeaderBytes } from './http/header-bytes.ts'
+import { DetectedClose } from './network/close.ts'
 import type { ConnectionInfo } from './network/connection.ts'
 import { type DynamicMetadata, FilterState } from './network/filter.ts'
 import type { Route } from './route/route.ts'
@@ -87,6 +89,17 @@ export class StreamInfo {
   upstreamWireBytesSent = 0
   downstreamWireBytesReceived = 0
   downstreamWireBytesSent = 0
+  /** Of HTTP streams, while a format prints them. */
+  upstreamHeaderBytes: HeaderBytes | null = null
+  downstreamHeaderBytes: HeaderBytes | null = null
+  /** How long the last attempt waited for its connection, in ms; -1 = none was asked for. */
+  upstreamPoolReadyMs = -1
+  /** How a TCP connection ended (only tcp_proxy knows of resets), and why we ended it. */
+  downstreamCloseType: DetectedClose = DetectedClose.Normal
+  /** '' = nothing was asked of an upstream. */
+  upstreamCloseType: DetectedClose | '' = ''
+  downstreamLocalCloseReason = ''
+  upstreamLocalCloseReason = ''
   attemptCount = 0
   streamId = 0
   /** 53 random bits of this stream: every fraction and weight of one request is decided with it (Envoy: streamId). */
@@ -109,6 +122,8 @@ export class StreamInfo {
   upstreamTransportFailureReason = ''
   /** The connection that carried the request upstream: its TLS facts. */
   upstreamConnection: ConnectionInfo | null = null
+  /** What its network filters keep. */
+  upstreamFilterState: FilterState | null = null
   /** Hosts and connections that attempts have reached; the same one twice running counts once. */
   hostsAttempted: HostDescription[] | null = null
   connectionIdsAttempted: number[] | null = null

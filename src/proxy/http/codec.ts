@@ -4,6 +4,7 @@
 // Data chunks are BORROWED: valid until the call returns, because sockets read into a reused buffer. Whoever keeps
 // a chunk longer copies it.
 
+import type { HeaderBytes } from './header-bytes.ts'
 import type { HeaderMap } from './header-map.ts'
 
 /** Wire protocol of a stream; the value is what `%PROTOCOL%` prints. */
@@ -51,6 +52,8 @@ export interface Stream {
   /** Bytes on the wire so far, for access logs: header and body bytes as received and sent. */
   readonly wireBytesReceived: number
   readonly wireBytesSent: number
+  /** null unless a log format prints them. */
+  readonly headerBytes: HeaderBytes | null
 }
 
 /** Server side: what the codec calls with the parts of a request. */

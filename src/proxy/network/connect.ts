@@ -1,6 +1,7 @@
 // Upstream connections: TCP or Unix socket, plain or TLS, with the options that a cluster asks for.
 
 import { type NetConnectOpts, connect as netConnect, Socket } from 'node:net'
+import { now } from '../../base/clock.ts'
 import { ipAddress, pipePath } from './address.ts'
 import { type Address, CloseType, type Connection } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
@@ -49,6 +50,7 @@ export interface ConnectOptions {
 /** Opens a connection. Set `callbacks` at once: no event comes before this turn of the event loop ends. */
 export function openConnection(address: Address, options: ConnectOptions): Connection {
   const info = new SocketConnectionInfo(options.bindSource ?? NO_ADDRESS, address)
+  info.connectStart = now()
   const { additionalAddresses } = options
   if (options.preamble || (additionalAddresses !== undefined && additionalAddresses.length > 0))
     return openByRace(address, options, info)
@@ -99,6 +101,7 @@ const NO_ADDRESS = ipAddress('0.0.0.0', 0)
 
 function onTcpConnect(socket: Socket, connection: SocketConnection, options: ConnectOptions): void {
   if (options.keepalive !== null) setKeepalive(socket, options.keepalive)
+  connection.info.connectEnd = now()
   if (socket.localAddress !== undefined)
     connection.info.localAddress = ipAddress(socket.localAddress, socket.localPort ?? 0)
   if (options.tls === null) connection.markConnected()

@@ -48,6 +48,9 @@ export class SocketConnectionInfo implements ConnectionInfo {
   filterState: FilterState | null = null
   /** Set by the transport socket once its handshake is done. */
   sslSource: SslSource | null = null
+  connectStart = 0
+  connectEnd = 0
+  handshakeEnd = 0
 
   constructor(localAddress: Address, remoteAddress: Address) {
     this.localAddress = localAddress

@@ -84,6 +84,10 @@ export interface ConnectionInfo {
   readonly connectionId: number
   readonly startTimeMs: number
   ssl(): SslInfo | null
+  /** `now()` values; absent or 0 = not reached. The first two only of connections that we open. */
+  readonly connectStart?: number
+  readonly connectEnd?: number
+  readonly handshakeEnd?: number
   filterChainName: string
   listenerName: string
   /** filter_metadata of the listener, for `%METADATA(LISTENER:…)%`. */

@@ -7,6 +7,7 @@
 // more than the call. What the kernel does not take is copied and queued in the stream.
 
 import type { Socket } from 'node:net'
+import { now } from '../../base/clock.ts'
 import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
@@ -168,6 +169,7 @@ export class SocketConnection implements Connection {
     this.fd = socketFd(this.socket)
     this.ssl = ssl
     this.info.sslSource = new SslInfoSource(ssl)
+    this.info.handshakeEnd = now()
     ssl.attach(this.fd)
     if (!client) return
     ssl.startHandshake(this.writesDirectly())

@@ -4,10 +4,12 @@
 
 import { createRequire } from 'node:module'
 import { ConfigError, errorText } from '../../base/errors.ts'
+import { fieldBytes } from '../http/header-bytes.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { SslInfo } from '../network/connection.ts'
 import { pathWithoutQuery } from '../route/request-path.ts'
 import type { LogContext } from './access-log.ts'
+import { durationText, timestampText } from './cel-text.ts'
 import { grpcStatusOfAnswer } from './format/header-operators.ts'
 
 type Cel = typeof import('@bufbuild/cel')
@@ -44,16 +46,39 @@ export function compileExpressionValue(expression: string): (context: LogContext
 /** The expression's value as Envoy prints it: of maps and lists only what they are. undefined for an evaluation error. */
 export function compileExpressionText(expression: string): (context: LogContext) => string | undefined {
   const evaluate = compile(expression)
+  const message = METADATA_MESSAGE.test(expression)
   return (context) => {
     const value = evaluate(context)
     const { isCelList, isCelMap } = cel()
-    if (isCelMap(value)) return 'CelMap value'
+    if (isCelMap(value)) return message && isEmpty(jsonValue(value)) ? '' : 'CelMap value'
     if (isCelList(value)) return 'CelList value'
+    if (value === null) return 'NULL'
+    const moment = momentText(value)
+    if (moment !== undefined) return moment
+    if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1')
     const plain = jsonValue(value)
     return plain === undefined || plain === null || typeof plain === 'string'
       ? (plain ?? undefined)
       : JSON.stringify(plain)
   }
+}
+
+/** These are messages to Envoy, not maps: one without a field has no text. */
+const METADATA_MESSAGE = /^\s*(metadata|xds\.(cluster|route|upstream_host)_metadata)\s*$/
+
+function isEmpty(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return value === undefined || value === null
+  return Object.values(value).every(isEmpty)
+}
+
+/** Durations and timestamps; undefined = the value is neither. */
+function momentText(value: CelResult): string | undefined {
+  if (!reflect().isReflectMessage(value)) return undefined
+  const { message } = value
+  const { DurationSchema, TimestampSchema } = wellKnown()
+  const { isMessage } = protobuf()
+  if (isMessage(message, DurationSchema)) return durationText(message.seconds * 1_000_000_000n + BigInt(message.nanos))
+  return isMessage(message, TimestampSchema) ? timestampText(message.seconds, message.nanos) : undefined
 }
 
 /** A value that holds what the library reads only while it evaluates (messages in maps) counts as an error. */
@@ -84,10 +109,16 @@ function plainValue(value: CelResult): unknown {
   if (isCelUint(value)) return Number(value.value)
   if (isCelList(value)) return Array.from(value, plainValue)
   if (isCelMap(value))
-    return Object.fromEntries(Array.from(value, ([key, inner]) => [String(plainValue(key)), plainValue(inner)]))
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1')
+    return Object.fromEntries(
+      Array.from(value, ([key, inner]) => [String(plainValue(key)), plainValue(inner)] as const).sort(byName),
+    )
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64')
   if (reflect().isReflectMessage(value)) return protobuf().toJson(value.desc, value.message)
-  return typeof value === 'object' ? String(value) : value
+  return typeof value === 'object' && value !== null ? String(value) : value
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1
 }
 
 const GROUPS: Readonly<Record<string, (context: LogContext) => Attributes>> = {
@@ -124,16 +155,35 @@ function present(attributes: Attributes): Attributes {
   return attributes
 }
 
+const PSEUDO = [':method', ':path', ':authority', ':scheme', ':status'] as const
+
 /** Repeated headers joined, as Envoy's header maps give them. */
 function headerValues(headers: HeaderMap | null): Attributes {
   const values: Attributes = {}
   if (headers === null) return values
-  for (const name of [':method', ':path', ':authority', ':scheme', ':status']) {
+  for (const name of PSEUDO) {
     const value = headers.get(name)
     if (value !== undefined) values[name] = value
   }
   for (let i = 0; i < headers.list.length; i += 2) values[headers.list[i]!] = headers.getAll(headers.list[i]!)
   return values
+}
+
+/** Names and values, pseudo-headers included. */
+function blockBytes(headers: HeaderMap | null): number {
+  if (headers === null) return 0
+  let bytes = fieldBytes(headers, 0)
+  for (const name of PSEUDO) bytes += (headers.get(name)?.length ?? -name.length) + name.length
+  return bytes
+}
+
+function duration(ms: number): Attributes {
+  const nanoseconds = BigInt(Math.max(0, Math.round(ms * 1e6)))
+  const { DurationSchema } = wellKnown()
+  return protobuf().create(DurationSchema, {
+    seconds: nanoseconds / 1_000_000_000n,
+    nanos: Number(nanoseconds % 1_000_000_000n),
+  }) as unknown as Attributes
 }
 
 function request({ info, requestHeaders: headers }: LogContext): Attributes {
@@ -153,7 +203,8 @@ function request({ info, requestHeaders: headers }: LogContext): Attributes {
     query: question < 0 ? '' : path.slice(question + 1),
     time: wellKnown().timestampFromMs(info.startTimeMs),
     size: BigInt(info.bytesReceived),
-    total_size: BigInt(info.downstreamWireBytesReceived),
+    total_size: BigInt(info.bytesReceived + blockBytes(headers)),
+    duration: info.end === 0 ? null : duration(info.end - info.start),
   })
 }
 
@@ -168,7 +219,11 @@ function response(context: LogContext): Attributes {
     headers: headerValues(responseHeaders),
     trailers: headerValues(responseTrailers),
     size: BigInt(info.bytesSent),
-    total_size: BigInt(info.downstreamWireBytesSent),
+    total_size: BigInt(info.bytesSent + blockBytes(responseHeaders) + blockBytes(responseTrailers)),
+    backend_latency:
+      info.firstUpstreamTxByte === 0 || info.lastUpstreamRxByte === 0
+        ? null
+        : duration(info.lastUpstreamRxByte - info.firstUpstreamTxByte),
   })
 }
 
@@ -208,5 +263,6 @@ function upstream({ info }: LogContext): Attributes {
     cluster: info.upstreamCluster,
     transport_failure_reason: info.upstreamTransportFailureReason,
     request_attempt_count: BigInt(info.attemptCount),
+    cx_pool_ready_duration: info.upstreamPoolReadyMs < 0 ? null : duration(info.upstreamPoolReadyMs),
   })
 }

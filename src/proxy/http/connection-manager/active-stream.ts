@@ -81,6 +81,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.startTimeMs = Date.now()
     info.start = now()
     info.protocol = encoder.stream.protocol
+    info.downstreamHeaderBytes = encoder.stream.headerBytes
     info.streamId = ++streamIds
     info.random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
     this.routeTable = manager.shared.routeTable()

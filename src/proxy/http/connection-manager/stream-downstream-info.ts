@@ -63,6 +63,9 @@ export class StreamDownstreamInfo implements ConnectionInfo {
   get startTimeMs(): number {
     return this.base.startTimeMs
   }
+  get handshakeEnd(): number {
+    return this.base.handshakeEnd ?? 0
+  }
   ssl(): SslInfo | null {
     return this.base.ssl()
   }

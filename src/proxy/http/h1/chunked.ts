@@ -27,6 +27,9 @@ export class ChunkedDecoder {
   private line = 0
   private remaining = 0
   private trailers = ''
+  /** Taken so far, and given on as data. */
+  private taken = 0
+  private given = 0
   private readonly maxTrailers: number
 
   constructor(maxTrailerBytes: number) {
@@ -39,6 +42,13 @@ export class ChunkedDecoder {
     this.digits = 0
     this.line = 0
     this.trailers = ''
+    this.taken = 0
+    this.given = 0
+  }
+
+  /** Bytes of size lines, line ends and trailers; complete when the body has ended. */
+  get framingBytes(): number {
+    return this.taken - this.given
   }
 
   get done(): boolean {
@@ -47,7 +57,14 @@ export class ChunkedDecoder {
 
   /** Decodes from `at`; returns the position after what it took, or the error. Ends at the last chunk's end. */
   decode(buffer: Buffer, at: number, sink: ChunkedSink): number | CodecError {
+    const next = this.take(buffer, at, sink)
+    if (typeof next === 'number' && !this.done) this.taken += next - at
+    return next
+  }
+
+  private take(buffer: Buffer, from: number, sink: ChunkedSink): number | CodecError {
     const { length } = buffer
+    let at = from
     while (at < length) {
       switch (this.state) {
         case State.Size: {
@@ -84,9 +101,9 @@ export class ChunkedDecoder {
             this.state = State.DataEnd
             this.line = 0
           }
-          const from = at
           at += take
-          sink.onBodyChunk(buffer.subarray(from, at))
+          this.given += take
+          sink.onBodyChunk(buffer.subarray(at - take, at))
           break
         }
         case State.DataEnd: {
@@ -110,6 +127,7 @@ export class ChunkedDecoder {
           this.state = State.Done
           const trailers = this.trailers.length <= 2 ? '' : this.trailers
           this.trailers = ''
+          this.taken += at - from
           return sink.onBodyEnd(trailers) ?? at
         }
         default:

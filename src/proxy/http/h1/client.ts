@@ -15,11 +15,13 @@ import type {
 import { Protocol, type StreamResetReason } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { hasToken, isUpgrade } from '../connection-manager/request-headers.ts'
+import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
 import { headerLines, writeRequestHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
+  countLinesReceived,
   HEADERS_TOO_LARGE,
   type HeadLimits,
   HeadScanner,
@@ -119,6 +121,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     const bad = readHeaderLines(scanner, headers, this.limits)
     if (bad) return bad
     stream.wireBytesReceived += scanner.end - scanner.start
+    countLinesReceived(stream.headerBytes, headers)
     if ((status < 200 || status === 204) && !withoutBody(headers)) return CODEC_ERROR
     if (status < 200 && status !== 101) {
       stream.decoder.decode1xxHeaders(headers)
@@ -200,11 +203,13 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   onBodyEnd(trailers: string): CodecError | null {
     const { stream } = this
     if (!stream) return null
+    stream.wireBytesReceived += this.chunked.framingBytes
     let block: HeaderMap | null = null
     if (trailers !== '') {
       block = new HeaderMap()
       const bad = parseHeaderLines(trailers, block, this.limits)
       if (bad) return bad
+      countLinesReceived(stream.headerBytes, block, true)
       if (!this.options.enableTrailers) block = null
     }
     this.finishResponse(stream)
@@ -305,6 +310,9 @@ function oddStatus(head: Buffer, start: number, end: number): number {
 }
 
 /** One request. */
+/** Of a request line besides method and target, with the line that ends the head. */
+const REQUEST_LINE_REST = '  HTTP/1.1\r\n\r\n'.length
+
 class ClientStream implements RequestEncoder, Stream {
   readonly protocol = Protocol.Http11
   readonly id: number
@@ -312,6 +320,7 @@ class ClientStream implements RequestEncoder, Stream {
   callbacks: StreamCallbacks | null = null
   wireBytesReceived = 0
   wireBytesSent = 0
+  readonly headerBytes = newHeaderBytes()
   requestDone = false
   responseStarted = false
   responseDone = false
@@ -353,7 +362,10 @@ class ClientStream implements RequestEncoder, Stream {
         : headers.path
     const host = options.headerKeyFormat === 'lower' ? 'host' : 'Host'
     const { connection } = this.codec
-    this.wireBytesSent += writeRequestHead(connection, target, host, headers, framing, options.headerKeyFormat)
+    const bytes = writeRequestHead(connection, target, host, headers, framing, options.headerKeyFormat)
+    this.wireBytesSent += bytes
+    const lines = bytes - method.length - target.length - REQUEST_LINE_REST
+    this.headerBytes?.addSent(lines, lines)
     if (endStream) this.finish()
   }
 
@@ -373,7 +385,9 @@ class ClientStream implements RequestEncoder, Stream {
   encodeTrailers(trailers: HeaderMap): void {
     if (this.chunkedBody) {
       const { options } = this.codec
-      this.write(`0\r\n${options.enableTrailers ? headerLines(trailers, options.headerKeyFormat) : ''}\r\n`)
+      const lines = options.enableTrailers ? headerLines(trailers, options.headerKeyFormat) : ''
+      this.headerBytes?.addSent(lines.length, lines.length)
+      this.write(`0\r\n${lines}\r\n`)
     }
     this.finish()
   }

@@ -4,6 +4,7 @@
 // line end, leaves the blanks of folded lines, and complains about a header line only when the head is complete.
 
 import type { CodecError } from '../codec.ts'
+import { fieldBytes, type HeaderBytes } from '../header-bytes.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { HEAD_STOP, headerName } from './characters.ts'
 import { followerOf, knownLines, type Line, noteFollower } from './known-lines.ts'
@@ -250,4 +251,11 @@ export function parseContentLength(value: string): number {
     length = length * 10 + digit
   }
   return length <= Number.MAX_SAFE_INTEGER ? length : -1
+}
+
+/** Envoy's parser counts name, value and three more for each line; trailers are not decompressed headers to it. */
+export function countLinesReceived(bytes: HeaderBytes | null, headers: HeaderMap, trailers = false): void {
+  if (bytes === null) return
+  const count = fieldBytes(headers, 3)
+  bytes.addReceived(count, trailers ? 0 : count)
 }

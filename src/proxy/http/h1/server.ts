@@ -16,12 +16,14 @@ import type {
 } from '../codec.ts'
 import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
+import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
 import { hasControls } from './characters.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
 import { headerLines, properCase, reasonPhrase, statusLine, statusLine10, writeHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
+  countLinesReceived,
   HEADERS_TOO_LARGE,
   type HeadLimits,
   HeadScanner,
@@ -200,6 +202,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     this.stream = stream
     const bad = readHeaderLines(scanner, headers, limits)
     if (bad) return this.refuse(bad)
+    countLinesReceived(stream.headerBytes, headers)
     if (version === Protocol.Http10 && !this.options.acceptHttp10) return this.refuse(LOW_VERSION)
     const refused = settleRequest(headers, version, this.options, framing)
     if (refused) return this.refuse(refused)
@@ -233,6 +236,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     this.failed = true
     const stream = this.stream ?? this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     this.stream = stream
+    stream.wireBytesReceived = this.scanner.end - this.scanner.start
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
     const status = statusOf(error)
     decoder.sendCodecError(status, reasonPhrase(status), error.details)
@@ -270,11 +274,13 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   onBodyEnd(trailers: string): CodecError | null {
     const { decoder, stream } = this
     if (!decoder || !stream) return null
+    stream.wireBytesReceived += this.chunked.framingBytes
     let block: HeaderMap | null = null
     if (trailers !== '') {
       block = new HeaderMap()
       const bad = parseHeaderLines(trailers, block, this.limits)
       if (bad) return bad
+      countLinesReceived(stream.headerBytes, block, true)
       if (!this.options.enableTrailers) block = null
     }
     this.decoder = null
@@ -349,6 +355,7 @@ class ServerStream implements ResponseEncoder, Stream {
   callbacks: StreamCallbacks | null = null
   wireBytesReceived = 0
   wireBytesSent = 0
+  readonly headerBytes = newHeaderBytes()
   requestDone = false
   responseStarted = false
   responseDone = false
@@ -400,7 +407,9 @@ class ServerStream implements ResponseEncoder, Stream {
     const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
     const first = http10 ? statusLine10(status) : statusLine(status)
     const { connection, options } = this.codec
-    this.wireBytesSent += writeHead(connection, first, headers, framingLine, options.headerKeyFormat)
+    const bytes = writeHead(connection, first, headers, framingLine, options.headerKeyFormat)
+    this.wireBytesSent += bytes
+    this.headerBytes?.addSent(bytes - first.length - 2, bytes - first.length - 2)
     if (endStream) this.finish()
   }
 
@@ -429,6 +438,7 @@ class ServerStream implements ResponseEncoder, Stream {
   encodeTrailers(trailers: HeaderMap): void {
     if (this.chunkedBody) {
       const lines = this.codec.options.enableTrailers ? headerLines(trailers, this.codec.options.headerKeyFormat) : ''
+      this.headerBytes?.addSent(lines.length, lines.length)
       this.write(`0\r\n${lines}\r\n`)
     }
     this.finish()

@@ -102,6 +102,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     const { block } = this
     const { headers } = block
     stream.wireBytesReceived += bytes + FRAME_HEADER_BYTES
+    stream.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, block.bytes)
     if (stream.remoteClosed) return protocolError('HEADERS after END_STREAM')
     if (block.fault !== BlockFault.None) return this.blockError(streamId)
     const interim = headers.status < 200
@@ -180,6 +181,18 @@ class ClientStream extends Http2Stream implements RequestEncoder {
     encoder.field(':scheme', headers.scheme || 'http')
     encoder.field(':authority', headers.authority)
     encoder.field(':path', headers.path)
+  }
+
+  protected pseudoBytes(headers: HeaderMap): number {
+    const { method, authority, path } = headers
+    if (method === '') return 0
+    const extended = this.upgrade !== ''
+    const always =
+      ':method'.length + (extended ? 'CONNECT'.length : method.length) + ':authority'.length + authority.length
+    if (this.tunnel && !extended) return always
+    const scheme = ':scheme'.length + (headers.scheme || 'http').length
+    const protocol = extended ? ':protocol'.length + this.upgrade.length : 0
+    return always + scheme + protocol + ':path'.length + path.length
   }
 
   deliverHeaders(headers: HeaderMap, endStream: boolean): void {

@@ -413,6 +413,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (!trailers) return this.onFirstBlock(streamId, stream, endStream, end - start)
     if (stream!.remoteClosed) return connectionError(ErrorCode.StreamClosed, 'HEADERS after END_STREAM')
     stream!.wireBytesReceived += end - start + FRAME_HEADER_BYTES
+    stream!.headerBytes?.addReceived(end - start + FRAME_HEADER_BYTES, block.bytes)
     const incomplete = stream!.bodyExpected > 0
     if (block.fault !== BlockFault.None || !endStream || incomplete) return this.blockError(streamId)
     if (this.firstBlockKind() === BlockKind.Request) this.stats.trailers.inc()

@@ -89,7 +89,8 @@ export class HeaderBlock implements HeaderSink {
   dropped = 0
   private readonly limits: BlockLimits
   private kind: BlockKind = BlockKind.Request
-  private bytes = 0
+  /** Of names and values. */
+  bytes = 0
   private count = 0
   private regular = false
   private pathSeen = false

@@ -109,6 +109,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     stream.state = StreamState.Open
     stream.headersReceived = true
     stream.wireBytesReceived = bytes + FRAME_HEADER_BYTES
+    stream.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, this.block.bytes)
     stream.decoder = this.callbacks.newStream(stream)
     const { headers } = block
     if (block.fault !== BlockFault.None || (endStream && block.contentLength > 0)) return this.blockError(streamId)
@@ -198,6 +199,10 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   protected encodePseudo(headers: HeaderMap): void {
     const status = this.upgrade && headers.status === 101 ? 200 : headers.status
     this.codec.encoder.field(':status', STATUS_TEXT[status] ?? String(status))
+  }
+
+  protected pseudoBytes({ status }: HeaderMap): number {
+    return status === 0 ? 0 : ':status'.length + 3
   }
 
   protected override onLocalEnd(): void {

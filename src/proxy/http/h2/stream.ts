@@ -10,6 +10,7 @@
 import { type TimeoutEntry, type TimeoutHandle, timeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Stream, StreamCallbacks } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
+import { fieldBytes, newHeaderBytes } from '../header-bytes.ts'
 import type { HeaderMap } from '../header-map.ts'
 import type { Http2Connection } from './connection.ts'
 import { ErrorCode, FRAME_HEADER_BYTES } from './constants.ts'
@@ -28,6 +29,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   callbacks: StreamCallbacks | null = null
   wireBytesReceived = 0
   wireBytesSent = 0
+  readonly headerBytes = newHeaderBytes()
   state: StreamState = StreamState.Idle
   sendWindow: number
   /** What the peer may still send. */
@@ -167,7 +169,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     encoder.begin()
     this.encodePseudo(headers)
     encodeFields(codec, headers)
-    this.wireBytesSent += codec.writer.headers(this.id, encoder.buffer, encoder.length, endStream)
+    this.countSent(codec.writer.headers(this.id, encoder.buffer, encoder.length, endStream), headers)
     if (endStream) this.onLocalEnd()
   }
 
@@ -266,9 +268,17 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     // A block without a field may still end the stream.
     encoder.begin()
     encodeFields(codec, trailers)
-    this.wireBytesSent += codec.writer.headers(this.id, encoder.buffer, encoder.length, true)
+    this.countSent(codec.writer.headers(this.id, encoder.buffer, encoder.length, true), trailers)
     this.onLocalEnd()
   }
+
+  private countSent(bytes: number, headers: HeaderMap): void {
+    this.wireBytesSent += bytes
+    this.headerBytes?.addSent(bytes, fieldBytes(headers, 0) + this.pseudoBytes(headers))
+  }
+
+  /** Names and values of what encodePseudo writes; 0 of trailers. */
+  protected abstract pseudoBytes(headers: HeaderMap): number
 
   /** A window grew. */
   flushQueue(): void {

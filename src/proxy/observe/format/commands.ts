@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { ConfigError } from '../../../base/errors.ts'
+import { wantHeaderBytes } from '../../http/header-bytes.ts'
 import { checkExpression, compileExpressionText, compileExpressionValue } from '../cel-filter.ts'
 import { coalesce } from './coalesce.ts'
 import {
@@ -19,7 +20,7 @@ import {
   text,
   trailer,
 } from './header-operators.ts'
-import { filterState, metadata, metadataOf } from './metadata-operators.ts'
+import { filterState, metadata, metadataOf, upstreamFilterState } from './metadata-operators.ts'
 import { byteString, type Operator, TextOperator, ValueOperator } from './operator.ts'
 import {
   CERTIFICATE_TIMES,
@@ -64,6 +65,9 @@ const PLAIN: Record<string, Operator> = {
   // Flags that filters may set by a name of their own; none of ours does.
   CUSTOM_FLAGS: new TextOperator(() => null),
   ACCESS_LOG_TYPE: new TextOperator((context) => context.type),
+  // Of internal addresses, of which there are none.
+  DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID: new TextOperator(() => ''),
+  DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID: new TextOperator(() => ''),
   UNIQUE_ID: new TextOperator(() => randomUUID()),
   GRPC_STATUS_NUMBER: grpcStatusNumber,
   REQUEST_HEADERS_BYTES: requestHeadersBytes,
@@ -82,6 +86,7 @@ const WITH_ARGUMENTS: Record<string, Compile> = {
   CLUSTER_METADATA: (args) => metadataOf('CLUSTER', args, null),
   UPSTREAM_METADATA: (args) => metadataOf('UPSTREAM_HOST', args, null),
   FILTER_STATE: filterState,
+  UPSTREAM_FILTER_STATE: upstreamFilterState,
   ENVIRONMENT: (args, maxLength) => constant(byteString(process.env[args] || '-'), maxLength),
   COMMON_DURATION: (args, _maxLength, path) => commonDuration(args, path),
   COALESCE: (args, maxLength, path) => coalesce(args, maxLength, path, compileCommand),
@@ -123,27 +128,6 @@ const NO_LENGTH = new Set([
   ...Object.keys(CERTIFICATE_TIMES),
 ])
 
-/** Envoy's commands that need what this proxy does not record. */
-const LACKING = new Set([
-  'UPSTREAM_FILTER_STATE',
-  'DOWNSTREAM_HANDSHAKE_DURATION',
-  'UPSTREAM_CONNECTION_POOL_READY_DURATION',
-  'UPSTREAM_HEADER_BYTES_RECEIVED',
-  'UPSTREAM_HEADER_BYTES_SENT',
-  'DOWNSTREAM_HEADER_BYTES_RECEIVED',
-  'DOWNSTREAM_HEADER_BYTES_SENT',
-  'UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED',
-  'UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT',
-  'DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED',
-  'DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT',
-  'DOWNSTREAM_DETECTED_CLOSE_TYPE',
-  'UPSTREAM_DETECTED_CLOSE_TYPE',
-  'DOWNSTREAM_LOCAL_CLOSE_REASON',
-  'UPSTREAM_LOCAL_CLOSE_REASON',
-  'DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID',
-  'DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID',
-])
-
 /** Compiles a command of a header value: those of the log, and one older name. */
 export function compileHeaderCommand(command: Command, path: string): Operator {
   return compileCommand(command.name === 'PER_REQUEST_STATE' ? { ...command, name: 'FILTER_STATE' } : command, path)
@@ -152,6 +136,7 @@ export function compileHeaderCommand(command: Command, path: string): Operator {
 /** Throws ConfigError in Envoy's words for unknown names and wrong arguments. */
 export function compileCommand(command: Command, path: string): Operator {
   const { name, args, maxLength } = command
+  if (name.includes('HEADER_BYTES_')) wantHeaderBytes()
   const plain = PLAIN[name]
   if (plain) {
     // Envoy takes empty parentheses for none.
@@ -164,7 +149,7 @@ export function compileCommand(command: Command, path: string): Operator {
     throw new ConfigError(path, `${name} does not allow length to be specified.`)
   const needing = WITH_ARGUMENTS[name]
   if (needing) {
-    if (args === null || (args === '' && name !== 'FILTER_STATE'))
+    if (args === null || (args === '' && !name.endsWith('FILTER_STATE')))
       throw new ConfigError(path, `${name} requires parameters`)
     return needing(args, maxLength, path)
   }
@@ -177,6 +162,5 @@ export function compileCommand(command: Command, path: string): Operator {
   }
   const time = CERTIFICATE_TIMES[name]
   if (time) return certificateTime(time, args, path)
-  if (LACKING.has(name)) throw new ConfigError(path, `%${name}% is not supported by this proxy`)
   throw new ConfigError(path, `Not supported field in StreamInfo: ${name}`)
 }

@@ -1,6 +1,7 @@
 // Commands that read metadata and filter state.
 
 import { ConfigError } from '../../../base/errors.ts'
+import type { FilterState } from '../../network/filter.ts'
 import type { LogContext } from '../access-log.ts'
 import { type Operator, ValueOperator } from './operator.ts'
 
@@ -54,9 +55,23 @@ interface Printable {
 
 /** `%FILTER_STATE(KEY:PLAIN|TYPED|FIELD:NAME)%`. */
 export function filterState(args: string, maxLength: number | null, path: string): Operator {
+  return stateOperator((context) => context.info.filterState, args, maxLength, path)
+}
+
+/** `%UPSTREAM_FILTER_STATE(…)%`: what network filters of the upstream connection keep. */
+export function upstreamFilterState(args: string, maxLength: number | null, path: string): Operator {
+  return stateOperator((context) => context.info.upstreamFilterState, args, maxLength, path)
+}
+
+function stateOperator(
+  get: (context: LogContext) => FilterState | null,
+  args: string,
+  maxLength: number | null,
+  path: string,
+): Operator {
   const [key, style = 'TYPED', field, ...rest] = args.split(':')
   if (!key) throw new ConfigError(path, 'Invalid filter state configuration, key cannot be empty.')
-  const object = (context: LogContext) => context.info.filterState.get(key)
+  const object = (context: LogContext) => get(context)?.get(key)
   switch (style) {
     case 'PLAIN':
       if (field !== undefined) break

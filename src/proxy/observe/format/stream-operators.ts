@@ -2,6 +2,7 @@
 
 import { isIP, isIPv6 } from 'node:net'
 import { ConfigError } from '../../../base/errors.ts'
+import type { HeaderBytes } from '../../http/header-bytes.ts'
 import type { Address, SslInfo } from '../../network/connection.ts'
 import { Flag, now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
 import type { HostDescription } from '../../upstream/host.ts'
@@ -65,6 +66,16 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   UPSTREAM_WIRE_BYTES_SENT: number((info) => info.upstreamWireBytesSent),
   DOWNSTREAM_WIRE_BYTES_RECEIVED: number((info) => info.downstreamWireBytesReceived),
   DOWNSTREAM_WIRE_BYTES_SENT: number((info) => info.downstreamWireBytesSent),
+  ...headerByteOperators('UPSTREAM', (info) => info.upstreamHeaderBytes),
+  ...headerByteOperators('DOWNSTREAM', (info) => info.downstreamHeaderBytes),
+  UPSTREAM_CONNECTION_POOL_READY_DURATION: number((info) =>
+    info.upstreamPoolReadyMs < 0 ? null : Math.floor(info.upstreamPoolReadyMs),
+  ),
+  DOWNSTREAM_HANDSHAKE_DURATION: number((info) => between(info.start, info.downstream.handshakeEnd ?? 0)),
+  DOWNSTREAM_DETECTED_CLOSE_TYPE: string((info) => info.downstreamCloseType),
+  UPSTREAM_DETECTED_CLOSE_TYPE: string((info) => info.upstreamCloseType),
+  DOWNSTREAM_LOCAL_CLOSE_REASON: string((info) => info.downstreamLocalCloseReason),
+  UPSTREAM_LOCAL_CLOSE_REASON: string((info) => info.upstreamLocalCloseReason),
   PROTOCOL: string((info) => info.protocol),
   UPSTREAM_PROTOCOL: string((info) => info.upstreamProtocol),
   RESPONSE_CODE: number((info) => info.responseCode),
@@ -105,6 +116,20 @@ export const STREAM_OPERATORS: Record<string, Operator> = {
   ...tlsOperators('DOWNSTREAM', (info) => info.downstream.ssl()),
   ...downstreamTlsOperators(),
   ...tlsOperators('UPSTREAM', (info) => info.upstreamConnection?.ssl() ?? null),
+}
+
+function headerByteOperators(side: string, get: (info: StreamInfo) => HeaderBytes | null): Record<string, Operator> {
+  const bytes = (read: (bytes: HeaderBytes) => number): Operator =>
+    number((info) => {
+      const counts = get(info)
+      return counts === null ? 0 : read(counts)
+    })
+  return {
+    [`${side}_HEADER_BYTES_RECEIVED`]: bytes((counts) => counts.received),
+    [`${side}_HEADER_BYTES_SENT`]: bytes((counts) => counts.sent),
+    [`${side}_DECOMPRESSED_HEADER_BYTES_RECEIVED`]: bytes((counts) => counts.decompressedReceived),
+    [`${side}_DECOMPRESSED_HEADER_BYTES_SENT`]: bytes((counts) => counts.decompressedSent),
+  }
 }
 
 function hostName(host: HostDescription): string {

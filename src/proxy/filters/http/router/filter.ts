@@ -22,6 +22,7 @@ import {
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
+import { DetectedClose } from '../../../network/close.ts'
 import type { Connection } from '../../../network/connection.ts'
 import type { AccessLog, LogContext } from '../../../observe/access-log.ts'
 import type { Counter } from '../../../observe/stats.ts'
@@ -240,6 +241,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.finished = true
     this.disarm()
     this.callbacks.setDownstreamWatermarkCallbacks(null)
+    if (this.current !== null) this.noteAttempt(this.current)
     this.current?.abandon()
     this.current = null
     this.abandonHedged()
@@ -314,6 +316,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.attempts++
     this.zone = pool.host.locality.zone
     this.callbacks.streamInfo.attemptCount = this.attempts
+    this.callbacks.streamInfo.upstreamCloseType = DetectedClose.Normal
     if (this.retry) {
       this.tried ??= []
       this.tried.push(pool.host)
@@ -492,6 +495,11 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (info.connectionIdsAttempted === null) info.connectionIdsAttempted = [connection.id]
     else if (info.connectionIdsAttempted.at(-1) !== connection.id) info.connectionIdsAttempted.push(connection.id)
     info.upstreamConnection = connection.info
+    info.upstreamFilterState = connection.info.filterState ?? null
+    if (this.attempts > 1) request.continueBytes(info)
+    info.upstreamConnectStart = connection.info.connectStart ?? 0
+    info.upstreamConnectEnd = connection.info.connectEnd ?? 0
+    info.upstreamHandshakeEnd = connection.info.handshakeEnd ?? 0
     countAll(this.requestStats, 'total')
     this.noteHost(request.host)
     for (let i = 0; i < this.downstreamFull; i++) request.readDisable(true)
@@ -537,6 +545,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       const decision = this.retry.onHeaders(headers)
       if (decision === RetryDecision.Yes && this.canRetry()) {
         cluster.stats.countRetried(status)
+        this.noteAttempt(request)
         this.retryLater(request)
         return
       }
@@ -549,9 +558,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     this.settleOn(request)
     this.responseStarted = true
-    info.firstUpstreamTxByte = request.firstTxAt
-    info.lastUpstreamTxByte = request.lastTxAt
-    info.firstUpstreamRxByte = request.firstRxAt
+    this.noteAttempt(request)
     this.countResponse(status, headers)
     // The time since the request was complete; an answer that comes before has none.
     if (!this.shared.config.suppressEnvoyHeaders && this.requestDone) {
@@ -580,7 +587,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private onUpstreamComplete(request: UpstreamRequest): void {
     const info = this.callbacks.streamInfo
     info.lastUpstreamRxByte = now()
-    this.noteWireBytes(request)
+    this.noteAttempt(request)
     this.disarm()
     const { cluster } = this
     if (cluster && this.requestDone)
@@ -595,12 +602,18 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (this.requestDone) this.current = null
   }
 
-  private noteWireBytes(request: UpstreamRequest): void {
-    const stream = request.encoder?.stream
-    if (!stream) return
+  /** Logs tell of the last attempt, however it ended. */
+  private noteAttempt(request: UpstreamRequest): void {
     const info = this.callbacks.streamInfo
-    info.upstreamWireBytesReceived = stream.wireBytesReceived
-    info.upstreamWireBytesSent = stream.wireBytesSent
+    info.upstreamPoolReadyMs = request.poolReadyMs
+    info.firstUpstreamTxByte = request.firstTxAt
+    info.lastUpstreamTxByte = request.lastTxAt
+    info.firstUpstreamRxByte = request.firstRxAt
+    const { stream } = request
+    if (stream === null) return
+    info.upstreamHeaderBytes = stream.headerBytes
+    info.upstreamWireBytesReceived = request.receivedBefore + stream.wireBytesReceived
+    info.upstreamWireBytesSent = request.sentBefore + stream.wireBytesSent
   }
 
   private logUpstream(): void {
@@ -616,6 +629,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const info = callbacks.streamInfo
     cluster.onReset(request.host, reason)
     info.upstreamHost = request.host
+    this.noteAttempt(request)
     if (transportFailureReason !== '') info.upstreamTransportFailureReason = transportFailureReason
     if (!this.inFlight(request)) return
     if (this.retryReset(request, reason)) return
@@ -698,6 +712,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private giveUp(flag: 'UT' | 'UMSDR', details: string, body: string, status: number): void {
     const { callbacks } = this
     callbacks.streamInfo.setFlag(flag)
+    if (this.current !== null) this.noteAttempt(this.current)
     this.current?.abandon()
     this.current = null
     this.abandonHedged()

@@ -39,6 +39,7 @@ class TcpTunnel implements RequestEncoder, Stream, ConnectionCallbacks {
   callbacks: StreamCallbacks | null = null
   wireBytesReceived = 0
   wireBytesSent = 0
+  readonly headerBytes = null
   private readonly connection: Connection
   private readonly decoder: ResponseDecoder
   private ended = false

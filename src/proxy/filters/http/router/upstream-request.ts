@@ -6,13 +6,14 @@ import type {
   Protocol,
   RequestEncoder,
   ResponseDecoder,
+  Stream,
   StreamCallbacks,
   StreamResetReason,
 } from '../../../http/codec.ts'
 import { StreamResetReason as Reset } from '../../../http/codec.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Connection } from '../../../network/connection.ts'
-import { now } from '../../../stream-info.ts'
+import { now, type StreamInfo } from '../../../stream-info.ts'
 import {
   type Cancellable,
   type HttpConnPool,
@@ -78,6 +79,13 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   /** Of the whole response, once headers came: from the last byte sent or the start. */
   startedAt = now()
   firstTxAt = 0
+  /** What it had, also when it is gone. */
+  stream: Stream | null = null
+  /** Wire bytes of the attempts before: logs tell of all. */
+  receivedBefore = 0
+  sentBefore = 0
+  /** From start() to the pool's answer. */
+  poolReadyMs = -1
   lastTxAt = 0
   firstRxAt = 0
   private readonly bodyless: boolean
@@ -116,6 +124,13 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   start(): void {
     if (this.requestEnded) this.endRequest()
     this.pending = this.pool.newStream(this, this)
+  }
+
+  /** Counts on from where the attempts before this one have left off. */
+  continueBytes(info: StreamInfo): void {
+    this.receivedBefore = info.upstreamWireBytesReceived
+    this.sentBefore = info.upstreamWireBytesSent
+    if (info.upstreamHeaderBytes !== null) this.stream?.headerBytes?.addAll(info.upstreamHeaderBytes)
   }
 
   // ---- request
@@ -170,6 +185,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private send(encoder: RequestEncoder, host: HostDescription, connection: Connection, protocol: Protocol): void {
     this.pending = null
     this.encoder = encoder
+    this.stream = encoder.stream
     this.host = host
     this.trace?.onReady(host, protocol)
     encoder.stream.callbacks = this
@@ -178,6 +194,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     const { waiting } = this
     this.waiting = null
     this.firstTxAt = now()
+    this.poolReadyMs = this.firstTxAt - this.startedAt
     this.lastTxAt = this.firstTxAt
     this.sent = true
     const { durationQueue } = this
@@ -201,6 +218,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
     this.pending = null
+    this.poolReadyMs = now() - this.startedAt
     if (reason === PoolFailureReason.NoHost) {
       this.disarm()
       this.releasePauses()

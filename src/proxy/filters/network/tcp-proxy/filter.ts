@@ -74,6 +74,10 @@ export function createTcpProxy(
   return (callbacks) => new TcpProxyFilter(shared, callbacks)
 }
 
+/** Envoy's UpstreamFailureReason. */
+const Failure = { ConnectFailed: 0, NoHealthyHost: 1, ResourceLimit: 2, NoRoute: 3 } as const
+type Failure = (typeof Failure)[keyof typeof Failure]
+
 class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks {
   readonly shared: Shared
   readonly downstream: Connection
@@ -84,6 +88,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
   private pending: Cancellable | null = null
   private cluster: TcpClusterConfig | null = null
   private attempts = 0
+  private attemptStart = 0
   private lastActivity = 0
   private idleTimer: NodeJS.Timeout | null = null
   private durationTimer: NodeJS.Timeout | null = null
@@ -104,6 +109,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     const { config, stats } = this.shared
     const { info } = this
     stats.cxTotal.inc()
+    info.upstreamCloseType = DetectedClose.Normal
     info.startTimeMs = this.downstream.info.startTimeMs
     info.start = now()
     info.dynamicMetadata = this.callbacks.dynamicMetadata
@@ -167,6 +173,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     info.upstreamConnectionId = connection.id
     info.upstreamConnection = connection.info
     info.upstreamConnectEnd = now()
+    info.upstreamPoolReadyMs = info.upstreamConnectEnd - this.attemptStart
+    info.upstreamFilterState = connection.info.filterState ?? null
     this.lastActivity = now()
     const { idleTimeoutMs, logOnConnected } = this.shared.config
     if (idleTimeoutMs > 0) this.idleTimer = ownedTimeout(onIdleTimeout, idleTimeoutMs, this)
@@ -181,9 +189,10 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     info.upstreamHost = host
     if (host !== null) info.upstreamRemoteAddress = host.address.text
     info.upstreamTransportFailureReason = transportFailureReason
+    info.upstreamPoolReadyMs = now() - this.attemptStart
     if (reason === PoolFailureReason.Overflow || reason === PoolFailureReason.NoHost) {
       info.setFlag(reason === PoolFailureReason.Overflow ? 'UO' : 'UH')
-      this.closeDownstream()
+      this.failInitialization(reason === PoolFailureReason.Overflow ? Failure.ResourceLimit : Failure.NoHealthyHost)
       return
     }
     info.setFlag('UF')
@@ -192,7 +201,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
       return
     }
     info.setFlag('URX')
-    this.closeDownstream()
+    this.failInitialization(Failure.ConnectFailed)
   }
 
   private retry(): void {
@@ -220,6 +229,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
   onUpstreamClosed(): void {
     const { upstream } = this
     this.upstream = null
+    if (upstream !== null) this.info.upstreamCloseType = upstream.detectedClose
     const reset = upstream?.detectedClose === DetectedClose.RemoteReset
     if (reset) this.info.setFlag('UR')
     this.downstream.close(reset ? CloseType.AbortReset : CloseType.FlushWrite)
@@ -249,17 +259,20 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
       return
     }
     this.shared.stats.idleTimeout.inc()
-    this.closeDownstream()
+    this.closeBoth('tcp_session_idle_timeout')
   }
 
   expire(): void {
     this.shared.stats.maxDuration.inc()
     this.info.setFlag('DT')
-    this.closeDownstream()
+    this.closeBoth('max_connection_duration_reached')
   }
 
   log(type: AccessLogType): void {
     const { accessLogs } = this.shared
+    const { info } = this
+    info.downstreamWireBytesReceived = info.upstreamWireBytesSent = info.bytesReceived
+    info.downstreamWireBytesSent = info.upstreamWireBytesReceived = info.bytesSent
     for (let i = 0; i < accessLogs.length; i++) {
       accessLogs[i]!.log({
         info: this.info,
@@ -293,7 +306,13 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     if (cluster === undefined) {
       shared.stats.cxNoRoute.inc()
       info.setFlag('NC')
-      this.closeDownstream()
+      this.failInitialization(Failure.NoRoute)
+      return
+    }
+    if (!cluster.resources('DEFAULT').connections.canCreate()) {
+      cluster.stats.cxOverflow.inc()
+      info.setFlag('UO')
+      this.failInitialization(Failure.ResourceLimit)
       return
     }
     this.attempts++
@@ -301,7 +320,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     info.upstreamCluster = name
     info.upstreamClusterStatName = cluster.statName
     info.upstreamClusterMetadata = cluster.metadata
-    if (info.upstreamConnectStart === 0) info.upstreamConnectStart = now()
+    this.attemptStart = now()
+    if (info.upstreamConnectStart === 0) info.upstreamConnectStart = this.attemptStart
     const context = this.loadBalancerContext(metadataMatch)
     const { tunneling } = shared
     if (tunneling !== null && this.callbacks.filterState.get(DISABLE_TUNNELING) !== true) {
@@ -311,7 +331,8 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     const pool = cluster.tcpPool('DEFAULT', context)
     if (pool === null) {
       info.setFlag('UH')
-      this.closeDownstream()
+      info.upstreamPoolReadyMs = 0
+      this.failInitialization(Failure.NoHealthyHost)
       return
     }
     this.pending = pool.newConnection(this)
@@ -320,7 +341,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
   private tunnel(tunneling: Tunneling, pool: HttpConnPool | null): void {
     if (pool === null) {
       this.info.setFlag('UH')
-      this.closeDownstream()
+      this.failInitialization(Failure.NoHealthyHost)
       return
     }
     const secure = this.downstream.info.ssl() !== null
@@ -354,7 +375,15 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     return typeof value === 'string' ? xxh64(value) : null
   }
 
-  private closeDownstream(): void {
+  /** Nobody to connect the client with. The number is how Envoy prints the reason. */
+  private failInitialization(failure: Failure): void {
+    this.info.downstreamLocalCloseReason = `tcp_initializion_failure:${failure}`
+    this.downstream.close(CloseType.NoFlush)
+  }
+
+  private closeBoth(reason: string): void {
+    this.info.downstreamLocalCloseReason = reason
+    if (this.upstream !== null) this.info.upstreamLocalCloseReason = reason
     this.downstream.close(CloseType.NoFlush)
   }
 
@@ -380,6 +409,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
       if (timer !== null) clearTimeout(timer)
     const { info } = this
     info.end = now()
+    info.downstreamCloseType = this.downstream.detectedClose
     info.connectionTerminationDetails ||= this.downstream.info.connectionTerminationDetails
     this.log('TcpConnectionEnd')
   }
