@@ -13,6 +13,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   exec: () => import('./commands/exec.ts'),
   get: () => import('./commands/get.ts'),
   iptables: () => import('./commands/iptables.ts'),
+  'kube-inject': () => import('./commands/kube-inject.ts'),
   label: () => import('./commands/label.ts'),
   'local-node': () => import('./commands/local-node.ts'),
   logs: () => import('./commands/logs.ts'),

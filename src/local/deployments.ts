@@ -4,7 +4,7 @@ import { type Deployment, isPodReady, type Pod } from './pod-types.ts'
 
 /** Kubernetes' alphabet of generated names: no vowels, no look-alikes. */
 const SAFE = 'bcdfghjklmnpqrstvwxz2456789'
-const TEMPLATE_HASH = 'pod-template-hash'
+export const TEMPLATE_HASH = 'pod-template-hash'
 
 /** A short name part that depends on `content` alone. */
 export function safeHash(content: string, length: number): string {

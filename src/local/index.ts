@@ -44,6 +44,12 @@ export async function readManifests(file: string, text: string): Promise<Manifes
   return manifest.readManifests(file, text)
 }
 
+/** Manifests with the pods of every workload injected; loaded on its own. */
+export async function injectDocuments(file: string, text: string, meshConfig: MeshConfig | undefined): Promise<string> {
+  const inject = await import('./kube-inject.ts')
+  return inject.injectDocuments(file, text, meshConfig)
+}
+
 /** The injecting webhook's part: sidecars and gateways by the namespaces of `store`; loaded on its own. */
 export async function podInjection(
   store: Pick<Store, 'get' | 'list'>,

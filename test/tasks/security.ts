@@ -298,9 +298,9 @@ export function securityTasks(get: () => Tasks): void {
       )
       await tasks.withMesh(mesh, () =>
         tasks.with(custom, async () => {
-          const asked = (answer: string) => ask('client', '-H', `x-ext-authz: ${answer}`, `${URL}/asked`).status
-          await until('denied', () => asked('deny') === 403)
-          assert.equal(asked('allow'), 200)
+          const asked = (answer: string) => ['-H', `x-ext-authz: ${answer}`, `${URL}/asked`]
+          await tasks.becomes(403, 'client', ...asked('deny'))
+          await tasks.becomes(200, 'client', ...asked('allow'))
           assert.equal(ask('client', `${URL}/other`).status, 200)
         }),
       )

@@ -2,8 +2,11 @@ import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
 import type { MeshAccess, MeshObject } from '../access.ts'
 import { type DescribeInput, describePod, describeService } from '../describe.ts'
-import { localAccess } from '../envoy/source.ts'
+import { authorizationTable } from '../envoy/authorization.ts'
+import { ConfigDump } from '../envoy/config-dump.ts'
+import { localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import type { Injector, InjectorWebhook } from '../injectors.ts'
+import { printStructured } from '../output.ts'
 import { tabulate } from '../tab-writer.ts'
 
 interface Options {
@@ -15,7 +18,7 @@ export function register(program: Command): void {
   const x = program
     .command('x')
     .alias('experimental')
-    .description('describe pod, describe service, check-inject, internal-debug')
+    .description('authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug')
   const describe = x.command('describe').alias('des').description('what concerns one pod or service')
   describe
     .command('pod <pod>')
@@ -34,6 +37,26 @@ export function register(program: Command): void {
     .option('-n, --namespace <name>', 'namespace of the pod or the labels', 'default')
     .option('-l, --labels <labels>', 'labels a pod would have: key=value, several joined by commas')
     .action(checkInject)
+  x.command('authz')
+    .description('check: which policies a proxy enforces')
+    .command('check [pod]')
+    .description('the AuthorizationPolicies that a proxy enforces, read from its configuration')
+    .option('-n, --namespace <name>', 'namespace of the pod', 'default')
+    .option('-f, --file <file>', 'read a config dump from this file (- = standard input)')
+    .option('--proxy-admin-port <port>', "the proxy's admin port", '15000')
+    .action(authzCheck)
+  x.command('envoy-stats [pod]')
+    .alias('es')
+    .description("a proxy's stats, or its clusters and their hosts")
+    .option('-n, --namespace <name>', 'namespace of the pod', 'default')
+    .option(
+      '-o, --output <format>',
+      'short, prom, prom-merged (with those of agent and application), json or yaml',
+      'short',
+    )
+    .option('-t, --type <type>', 'server or clusters', 'server')
+    .option('--proxy-admin-port <port>', "the proxy's admin port", '15000')
+    .action(envoyStats)
   x.command('internal-debug <page>')
     .description("one of the control plane's debug pages, for example syncz or config_dump?proxyID=POD.NAMESPACE")
     .action(internalDebug)
@@ -80,6 +103,38 @@ async function showService(name: string, options: Options): Promise<void> {
   const service = input.services.find((s) => s.metadata.name === short && s.metadata.namespace === namespace)
   if (!service) throw new UserError(`services "${short}" not found in namespace ${namespace}`)
   process.stdout.write(describeService(input, service, await access.objects('Pod', namespace)))
+}
+
+async function authzCheck(pod: string | undefined, options: SourceOptions): Promise<void> {
+  const dump = new ConfigDump(await readAdmin(pod, '/config_dump', options))
+  process.stdout.write(authorizationTable(dump))
+}
+
+interface StatsOptions extends SourceOptions {
+  readonly output: string
+  readonly type: string
+}
+
+const STATS_PATHS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  server: { short: '/stats', json: '/stats?format=json', yaml: '/stats?format=json', prom: '/stats/prometheus' },
+  clusters: { short: '/clusters', json: '/clusters?format=json', yaml: '/clusters?format=json' },
+}
+const AGENT_STATUS_PORT = '15020'
+
+async function envoyStats(pod: string | undefined, options: StatsOptions): Promise<void> {
+  if (pod === undefined) throw new UserError('name a pod (NAME or NAME.NAMESPACE)', 64)
+  const paths = STATS_PATHS[options.type]
+  if (!paths) throw new UserError(`--type ${options.type}: must be server or clusters`, 64)
+  const merged = options.output === 'prom-merged' && options.type === 'server'
+  const path = merged ? '/stats/prometheus' : paths[options.output]
+  if (path === undefined) {
+    const known = [...Object.keys(paths), ...(options.type === 'server' ? ['prom-merged'] : [])]
+    throw new UserError(`output format "${options.output}" not supported; use ${known.join(', ')}`, 64)
+  }
+  const source = merged ? { ...options, proxyAdminPort: AGENT_STATUS_PORT } : options
+  const text = await readAdmin(pod, path, source)
+  if (options.output === 'yaml') await printStructured(JSON.parse(text), 'yaml')
+  else process.stdout.write(text)
 }
 
 async function internalDebug(page: string): Promise<void> {

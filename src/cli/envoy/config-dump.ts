@@ -78,7 +78,7 @@ export class ConfigDump {
 }
 
 /** A field by its snake_case name, written either way. */
-function field(object: Json, name: string): unknown {
+export function field(object: Json, name: string): unknown {
   return object[name] ?? object[camel(name)]
 }
 
