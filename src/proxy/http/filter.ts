@@ -82,6 +82,10 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void
   /** Most bytes a filter may buffer (per_connection_buffer_limit_bytes). */
   readonly bufferLimit: number
+  /** The request becomes another one (internal redirect): its route. */
+  reroute(headers: HeaderMap): Route | null
+  /** It is the one before again; what it was routed to stays. */
+  restoreRequest(headers: HeaderMap): void
   /** Serves the request again as another one (internal redirect): false when that is impossible now. */
   recreateStream(headers: HeaderMap): boolean
   /** The request's headers, trailers, as filtered so far. */

@@ -73,12 +73,21 @@ export function compileHeaderMatcher(data: HeaderMatcherData): HeadersMatch {
     return (headers) => (headers.has(name) || (name === 'host' && headers.has(AUTHORITY))) === wanted
   }
   const matches = match.kind === 'range' ? rangeMatch(match.start, match.end) : compileStringMatcher(match.matcher)
+  const ofEach = match.kind === 'range'
   // A missing header does not match, inverted or not (Envoy 1.40), unless it counts as empty.
   const missing = data.missingAsEmpty && matches('') !== invert
   return (headers) => {
     const value = headers.getAll(name) ?? (name === 'host' ? headers.getAll(AUTHORITY) : undefined)
-    return value === undefined ? missing : matches(value) !== invert
+    if (value === undefined) return missing
+    // One entry in the range is enough; texts are matched as one.
+    return (ofEach ? anyMatches(headers, name, matches) || matches(value) : matches(value)) !== invert
   }
+}
+
+function anyMatches(headers: HeaderMap, name: string, matches: (text: string) => boolean): boolean {
+  const { list } = headers
+  for (let i = 0; i < list.length; i += 2) if (list[i] === name && matches(list[i + 1]!)) return true
+  return false
 }
 
 const INTEGER = /^\s*[+-]?\d{1,19}\s*$/

@@ -1,6 +1,7 @@
 // One level's header mutations: removals first, then additions, all values worked out before any is applied.
 
 import type { HeaderMap } from '../http/header-map.ts'
+import { REQUEST_JOINED, RESPONSE_JOINED } from '../http/joined-headers.ts'
 import { compileHeaderFormat, type HeaderFormat } from '../observe/format/text-format.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import { AppendAction, type HeaderMutationsData } from './config.ts'
@@ -15,6 +16,9 @@ interface Addition {
   readonly format: HeaderFormat
   readonly action: AppendAction
   readonly keepEmpty: boolean
+  /** A second value joins the first, in requests and in responses. */
+  readonly joinsRequest: boolean
+  readonly joinsResponse: boolean
 }
 
 /** Compiled request_headers_to_add/remove or response_headers_to_add/remove. */
@@ -31,6 +35,8 @@ export class HeaderMutations {
       format: compileHeaderFormat(value, name),
       action,
       keepEmpty,
+      joinsRequest: REQUEST_JOINED.has(name),
+      joinsResponse: RESPONSE_JOINED.has(name),
     }))
     this.values = this.add.map(() => null)
   }
@@ -55,8 +61,11 @@ export class HeaderMutations {
         overwrite(headers, add[i]!.name, values[i]!)
     }
     for (let i = 0; i < add.length; i++) {
-      if (values[i] !== null && add[i]!.action < AppendAction.OverwriteIfExistsOrAdd)
-        headers.add(add[i]!.name, values[i]!)
+      if (values[i] !== null && add[i]!.action < AppendAction.OverwriteIfExistsOrAdd) {
+        const { name, joinsRequest, joinsResponse } = add[i]!
+        if (response === null ? joinsRequest : joinsResponse) headers.append(name, values[i]!)
+        else headers.add(name, values[i]!)
+      }
       values[i] = null
     }
   }

@@ -229,6 +229,9 @@ class TlsRedirectRoute extends RouteEntry {
   constructor(host: VirtualHostEntry) {
     super(TLS_REDIRECT, host, null)
   }
+
+  /** Nothing that the virtual host adds (Envoy). */
+  override finalizeResponseHeaders(): void {}
 }
 
 const TLS_REDIRECT: RouteData = {

@@ -34,6 +34,7 @@ export interface Upstreams {
   readonly http1: number
   readonly http2: number
   readonly mirror: number
+  readonly other: number
 }
 
 const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
@@ -107,7 +108,7 @@ export function generatedBootstrap(
         cluster('proper', [upstreams.http1], {
           http_protocol_options: { header_key_format: { proper_case_words: {} }, enable_trailers: true },
         }),
-        cluster('ring', [upstreams.http1, upstreams.mirror], plain, { lb_policy: 'RING_HASH' }),
+        cluster('ring', [upstreams.http1, upstreams.other], plain, { lb_policy: 'RING_HASH' }),
         cluster('mirror', [upstreams.mirror], plain),
         cluster('empty', [], plain),
         cluster('refused', [1], plain),

@@ -12,7 +12,7 @@ export const HTTP1: Traffic<Stream> = {
   generate: generateStreams,
   send: (port, stream, id) => exchange(port, encodeStream(stream, id)),
   smaller,
-  show: (stream) => JSON.stringify(encodeStream(stream, 'ID').slice(0, 900)),
+  show: (stream) => JSON.stringify(encodeStream(stream, 'ID').slice(0, 900)).replaceAll('\x7f', '\\x7f'),
 }
 
 /** Sends all bytes and reads until the proxy closes the connection. */

@@ -2,14 +2,18 @@
 
 /** `text` without them. */
 export function normal(text: string, id: string, listenerPort: number): string {
-  return joinChunks(text)
-    .replaceAll(id, 'ID')
-    .replace(/^(x-envoy-upstream-service-time|x-envoy-expected-rq-timeout-ms): \d+/gim, '$1: N')
-    .replace(/^(date): (?!Thu, 01 Jan 1970)[^\r\n]*/gim, '$1: NOW')
-    .replace(/^(x-request-id): (?!1111)[0-9a-f-]{36}/gim, '$1: UUID')
-    .replace(/^(x-client-trace-id): [0-9a-f-]{36}/gim, '$1: UUID')
-    .replaceAll(`:${listenerPort}`, ':LISTENER')
-    .replace(/^(x-forwarded-port): (?!99)\d+/gim, '$1: PORT')
+  return (
+    joinChunks(text)
+      .replaceAll(id, 'ID')
+      .replace(/^(x-envoy-upstream-service-time|x-envoy-expected-rq-timeout-ms): \d+/gim, '$1: N')
+      .replace(/^(date): (?!Thu, 01 Jan 1970)[^\r\n]*/gim, '$1: NOW')
+      .replace(/^(x-request-id): (?!1111)[0-9a-f-]{36}/gim, '$1: UUID')
+      .replace(/^(x-client-trace-id): [0-9a-f-]{36}/gim, '$1: UUID')
+      // Envoy restores the scheme of a redirect that it does not follow as `http,https`.
+      .replace(/"scheme":"\w+,/, '"scheme":"')
+      .replaceAll(`:${listenerPort}`, ':LISTENER')
+      .replace(/^(x-forwarded-port): (?!99)\d+/gim, '$1: PORT')
+  )
 }
 
 /** Chunked bodies as one chunk each. */

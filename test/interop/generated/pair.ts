@@ -67,13 +67,14 @@ export class Pair {
       startRecordingUpstream(),
       startRecordingHttp2Upstream(false),
       startRecordingUpstream(),
+      startRecordingUpstream(),
     ])
-    const [http1, http2, mirror] = upstreams.map((u) => u.port) as [number, number, number]
+    const [http1, http2, mirror, other] = upstreams.map((u) => u.port) as [number, number, number, number]
     const start = async (name: 'envoy' | 'outrigger'): Promise<Side> => {
       const listeners: number[] = []
       for (let i = 0; i < managers.length; i++) listeners.push(await freePort())
       const proxy = await startProxy(name, (ports) =>
-        generatedBootstrap(managers, { http1, http2, mirror }, listeners, ports),
+        generatedBootstrap(managers, { http1, http2, mirror, other }, listeners, ports),
       )
       return { proxy, listeners }
     }

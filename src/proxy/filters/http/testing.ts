@@ -203,6 +203,8 @@ export class TestStream {
       onEncoderFilterBelowWriteBufferLowWatermark() {},
       setDownstreamWatermarkCallbacks() {},
       bufferLimit: 1024 * 1024,
+      reroute: () => null,
+      restoreRequest() {},
       recreateStream: () => false,
       requestHeaders: this.requestHeaders!,
     } as StreamDecoderFilterCallbacks & StreamEncoderFilterCallbacks

@@ -6,7 +6,7 @@ import type { Connection } from '../../network/connection.ts'
 import { reportFault } from '../../network/fault.ts'
 import { FilterState } from '../../network/filter.ts'
 import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
-import { streamDuration } from '../../route/grpc-timeout.ts'
+import { formatGrpcTimeout, streamDuration } from '../../route/grpc-timeout.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { now, StreamInfo } from '../../stream-info.ts'
 import type { RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason } from '../codec.ts'
@@ -65,7 +65,6 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private durationTimer: TimeoutHandle | null = null
   private durationQueue: TimeoutQueue | null = null
   private logTimer: TimeoutHandle | null = null
-  private echoRequestId = ''
   private recreated = false
   /** A fault was met before: the next one ends the stream without an answer. */
   private faulty = false
@@ -220,7 +219,6 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       }
     }
     info.requestId = headers.get('x-request-id') ?? ''
-    if (config.alwaysSetRequestIdInResponse || headers.has('x-envoy-force-trace')) this.echoRequestId = info.requestId
     const { tracing } = manager.shared
     let reason: TraceReason = TraceReason.NotTraceable
     if (tracing) {
@@ -350,6 +348,14 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.upstreamClusterMetadata = cluster?.metadata ?? null
   }
 
+  /** The request's id as it now is, where the response shows it; '' = it does not. */
+  private requestIdToEcho(): string {
+    const request = this.requestHeaders
+    if (request === null) return ''
+    const shown = this.manager.shared.config.alwaysSetRequestIdInResponse || request.has('x-envoy-force-trace')
+    return (shown ? request.get('x-request-id') : undefined) ?? ''
+  }
+
   clearRouteCache(): void {
     this.routeCached = false
     this.cachedRoute = null
@@ -375,7 +381,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       this.tunneling &&
       (headers.status === 101 || (headers.status === 200 && this.requestHeaders!.method === 'CONNECT'))
     if (this.tunneling && !accepted) this.leaveTunnel()
-    mutateResponseHeaders(headers, config, accepted, this.echoRequestId)
+    mutateResponseHeaders(headers, config, accepted, this.requestIdToEcho())
     manager.shared.tracing?.decorateResponse(headers, this.toldOperation, info.span)
     if (!accepted) {
       if (this.wantsClose && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
@@ -435,7 +441,10 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       return
     }
     // Whoever sends what is no request may not mean the next one either.
-    if (status === 400 && !this.manager.shared.config.streamErrorOnInvalidMessage) this.wantsClose = true
+    if (status === 400) {
+      const { config } = this.manager.shared
+      if (!(config.http1.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage)) this.wantsClose = true
+    }
     chain.decodingDone = true
     chain.abandonResponse()
     const route = this.cachedRoute?.forward ? this.cachedRoute : null
@@ -478,6 +487,16 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void {
     this.downstreamWatermarks = callbacks
     for (let i = 0; i < this.aboveWatermark && callbacks; i++) callbacks.onAboveWriteBufferHighWatermark()
+  }
+
+  reroute(headers: HeaderMap): Route | null {
+    this.requestHeaders = headers
+    this.clearRouteCache()
+    return this.route()
+  }
+
+  restoreRequest(headers: HeaderMap): void {
+    this.requestHeaders = headers
   }
 
   recreateStream(headers: HeaderMap): boolean {
@@ -619,7 +638,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (ms === null) return
     if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
     this.durationTimer = null
-    if (ms > 0) this.armDuration(this.manager.shared.queue(ms))
+    if (ms === 0) return
+    this.armDuration(this.manager.shared.queue(ms))
+    if (this.isGrpc) headers.set('grpc-timeout', formatGrpcTimeout(ms))
   }
 
   private idleOverride(): number | null {

@@ -119,22 +119,25 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   // ---- codec
 
   newStream(encoder: ResponseEncoder): RequestDecoder {
-    const { shared } = this
-    const { stats } = shared
     this.disarmIdle()
     const stream = new ActiveStream(this, encoder)
     encoder.stream.callbacks = stream
     this.addStream(stream)
+    this.countRequest(encoder)
+    return stream
+  }
+
+  /** One more request of the connection; an internal redirect makes another one (Envoy). */
+  private countRequest(encoder: ResponseEncoder): void {
+    const { config, stats } = this.shared
     stats.rqTotal.inc()
     stats.rqActive.inc()
     ;(encoder.stream.protocol === Protocol.Http2 ? stats.rqHttp2Total : stats.rqHttp1Total).inc()
     this.requests++
-    const limit = shared.config.common.maxRequestsPerConnection
-    if (limit > 0 && this.requests >= limit && !this.closing) {
-      stats.cxMaxRequests.inc()
-      this.startDrain()
-    }
-    return stream
+    const limit = config.common.maxRequestsPerConnection
+    if (limit === 0 || this.requests < limit) return
+    stats.cxMaxRequests.inc()
+    if (!this.closing) this.startDrain()
   }
 
   private addStream(stream: ActiveStream): void {
@@ -213,10 +216,9 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     const next = new ActiveStream(this, encoder)
     next.info.bytesReceived = stream.info.bytesReceived
     next.continueFrom(stream)
-    stream.requestHeaders = headers
     encoder.stream.callbacks = next
     this.addStream(next)
-    this.shared.stats.rqActive.inc()
+    this.countRequest(encoder)
     stream.end()
     next.decodeHeaders(headers, body === null && trailers === null)
     if (body) next.decodeData(body, trailers === null)

@@ -50,6 +50,8 @@ export interface FilterManagerOwner extends FaultOwner {
   ): void
   /** Counted: the chain holds more of the request (or the upstream more of it) than it may. */
   pauseRequestBody(pause: boolean): void
+  reroute(headers: HeaderMap): Route | null
+  restoreRequest(headers: HeaderMap): void
   recreateStream(headers: HeaderMap): boolean
   setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void
   /** Counted: the encoder filters hold more of the response than they may. */
@@ -597,6 +599,14 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
 
   setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void {
     this.manager.owner.setDownstreamWatermarkCallbacks(callbacks)
+  }
+
+  reroute(headers: HeaderMap): Route | null {
+    return this.manager.owner.reroute(headers)
+  }
+
+  restoreRequest(headers: HeaderMap): void {
+    this.manager.owner.restoreRequest(headers)
   }
 
   recreateStream(headers: HeaderMap): boolean {

@@ -45,9 +45,10 @@ export class LocalReplies {
     if (this.mappers.length === 0 && !this.common) {
       headers = localReplyHeaders(status, text, modify, isGrpc, grpcStatus, contentType, isHead)
     } else {
-      info.responseCode = status
-      // Mappers see the headers the reply would have had.
+      // Mappers see the headers the reply would have had; what modifies them does not know its status yet (Envoy).
+      const { responseCode } = info
       const plain = localReplyHeaders(status, text, modify, false, null, contentType)
+      info.responseCode = status
       stream.responseHeaders = plain
       stream.localReplyBody = text
       const mapper = this.mappers.find((m) => m.matches(stream)) ?? null
@@ -64,12 +65,12 @@ export class LocalReplies {
         contentType = formatter.contentType
       }
       const change = (reply: HeaderMap): void => {
-        modify?.(reply)
-        if (!mapper) return
-        // headers_to_add still see the status that was mapped.
         const mapped = info.responseCode
+        info.responseCode = responseCode
+        modify?.(reply)
+        // headers_to_add see the status that was mapped.
         info.responseCode = original
-        mapper.addHeaders(reply, stream)
+        mapper?.addHeaders(reply, stream)
         info.responseCode = mapped
       }
       headers = localReplyHeaders(status, text, change, isGrpc, grpcStatus, contentType, isHead)

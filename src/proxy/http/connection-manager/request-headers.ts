@@ -99,12 +99,12 @@ export function mutateRequestHeaders(
     headers.scheme = config.schemeOverwrite
     headers.set('x-forwarded-proto', config.schemeOverwrite)
   }
-  if (config.via !== '') appendVia(headers, config.via)
   const internal = trusted && address !== null && isInternal(config.internalAddresses, address)
   const remoteAddress = address ?? connection.remoteAddress
   const edge = !internal && config.useRemoteAddress
   if (internal) headers.set('x-envoy-internal', 'true')
-  else sanitizeExternal(headers, edge, remoteAddress, internalOnly)
+  if (config.via !== '') appendVia(headers, config.via)
+  if (!internal) sanitizeExternal(headers, edge, remoteAddress, internalOnly)
   if (config.addUserAgent) addUserAgent(headers, node)
   if (config.generateRequestId && ((edge && !config.preserveExternalRequestId) || !headers.has('x-request-id'))) {
     headers.set('x-request-id', newRequestId())
@@ -128,7 +128,7 @@ function trustedAddress(
     const found = detectAddress(headers, config.ipDetection)
     if (found.rejectStatus !== 0) return found
     if (!headers.has('x-forwarded-proto')) headers.list.push('x-forwarded-proto', tls ? 'https' : 'http')
-    appendPort(headers, connection, config)
+    if (!headers.has('x-forwarded-port')) appendPort(headers, connection, config)
     return found
   }
   const xff = headers.getAll('x-forwarded-for')

@@ -17,8 +17,9 @@ import type { Http1Options } from '../connection-manager/config.ts'
 import { hasToken, isUpgrade } from '../connection-manager/request-headers.ts'
 import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
+import { joinDuplicates, RESPONSE_JOINED } from '../joined-headers.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, writeRequestHead, writeText } from './encode.ts'
+import { headerLines, shownName, writeRequestHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   countLinesReceived,
@@ -118,13 +119,15 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     if (scanner.forbidden) return INVALID_CHARACTERS
     const headers = new HeaderMap()
     headers.status = status
-    const bad = readHeaderLines(scanner, headers, this.limits)
+    const bad = readHeaderLines(scanner, headers, this.limits, RESPONSE_JOINED)
     if (bad) return bad
+    joinDuplicates(headers, RESPONSE_JOINED)
     stream.wireBytesReceived += scanner.end - scanner.start
     countLinesReceived(stream.headerBytes, headers)
     if ((status < 200 || status === 204) && !withoutBody(headers)) return CODEC_ERROR
     if (status < 200 && status !== 101) {
-      stream.decoder.decode1xxHeaders(headers)
+      // Envoy knows the ones from 100 to 104; others end here.
+      if (status <= 104) stream.decoder.decode1xxHeaders(headers)
       return null
     }
     // Any other version counts as that one.
@@ -141,7 +144,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
       switch (list[i]) {
         case 'content-length': {
           const value = parseContentLength(list[i + 1]!)
-          if (value < 0 || length >= 0) return CODEC_ERROR
+          if (value < 0) return CODEC_ERROR
           length = value
           break
         }
@@ -207,7 +210,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     let block: HeaderMap | null = null
     if (trailers !== '') {
       block = new HeaderMap()
-      const bad = parseHeaderLines(trailers, block, this.limits)
+      const bad = parseHeaderLines(trailers, block, this.limits, RESPONSE_JOINED)
       if (bad) return bad
       countLinesReceived(stream.headerBytes, block, true)
       if (!this.options.enableTrailers) block = null
@@ -352,15 +355,16 @@ class ClientStream implements RequestEncoder, Stream {
     if (!this.isConnect && !upgrade && !headers.has('content-length')) {
       if (!endStream) {
         this.chunkedBody = true
-        framing = 'transfer-encoding: chunked\r\n'
-      } else if (method !== 'GET' && !BODYLESS.has(method)) framing = 'content-length: 0\r\n'
+        framing = `${shownName('transfer-encoding', headers.spellings, options.headerKeyFormat)}: chunked\r\n`
+      } else if (method !== 'GET' && !BODYLESS.has(method))
+        framing = `${shownName('content-length', headers.spellings, options.headerKeyFormat)}: 0\r\n`
     }
     const target = this.isConnect
       ? headers.authority
       : options.sendFullyQualifiedUrl
         ? `${headers.scheme}://${headers.authority}${headers.path}`
         : headers.path
-    const host = options.headerKeyFormat === 'lower' ? 'host' : 'Host'
+    const host = shownName('host', headers.spellings, options.headerKeyFormat)
     const { connection } = this.codec
     const bytes = writeRequestHead(connection, target, host, headers, framing, options.headerKeyFormat)
     this.wireBytesSent += bytes

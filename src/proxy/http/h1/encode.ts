@@ -16,8 +16,6 @@ export type HeaderKeyFormat = 'lower' | 'proper_case_words' | 'preserve_case'
 const REASONS: Record<number, string> = {
   100: 'Continue',
   101: 'Switching Protocols',
-  102: 'Processing',
-  103: 'Early Hints',
   200: 'OK',
   201: 'Created',
   202: 'Accepted',
@@ -58,6 +56,7 @@ const REASONS: Record<number, string> = {
   422: 'Unprocessable Entity',
   423: 'Locked',
   424: 'Failed Dependency',
+  425: 'Too Early',
   426: 'Upgrade Required',
   428: 'Precondition Required',
   429: 'Too Many Requests',
@@ -73,6 +72,7 @@ const REASONS: Record<number, string> = {
   508: 'Loop Detected',
   510: 'Not Extended',
   511: 'Network Authentication Required',
+  599: 'Last Unassigned Server Error Code',
 }
 
 const statusLines = new Map<number, string>()
@@ -116,8 +116,12 @@ function putLines(buffer: Buffer, at: number, headers: HeaderMap, format: Header
   return at
 }
 
-/** Names that came with their spelling keep it, whatever `format` is. */
-function shownName(name: string, spellings: ReadonlyMap<string, string> | null, format: HeaderKeyFormat): string {
+/** The name as it is written. Names that came with their spelling keep it, whatever `format` is. */
+export function shownName(
+  name: string,
+  spellings: ReadonlyMap<string, string> | null,
+  format: HeaderKeyFormat,
+): string {
   if (spellings === null) return format === 'proper_case_words' ? properCase(name) : name
   return spellings.get(name) ?? name
 }

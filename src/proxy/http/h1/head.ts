@@ -6,6 +6,7 @@
 import type { CodecError } from '../codec.ts'
 import { fieldBytes, type HeaderBytes } from '../header-bytes.ts'
 import type { HeaderMap } from '../header-map.ts'
+import { joinDuplicates } from '../joined-headers.ts'
 import { HEAD_STOP, headerName } from './characters.ts'
 import { followerOf, knownLines, type Line, noteFollower } from './known-lines.ts'
 
@@ -180,7 +181,12 @@ export class HeadScanner {
 }
 
 /** Reads the header lines of `text` (a head without its first line) into `headers`. Null, or what is wrong. */
-export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadLimits): CodecError | null {
+export function parseHeaderLines(
+  text: string,
+  headers: HeaderMap,
+  limits: HeadLimits,
+  joined: ReadonlySet<string>,
+): CodecError | null {
   const { list } = headers
   const spellings: Map<string, string> | null = limits.keepSpellings ? new Map() : null
   let at = 0
@@ -188,6 +194,9 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
   let firstLine = true
   /** Where the value of the last header begins. */
   let valueFrom = 0
+  /** There are more lines than headers allowed: duplicates have been joined, the last line was one. */
+  let joining = false
+  let absorbed = false
   for (;;) {
     const lineEnd = text.indexOf('\n', at)
     if (lineEnd < 0) break
@@ -198,6 +207,7 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
     if (first === SPACE || first === TAB) {
       // obs-fold: continues the line before.
       if (firstLine) return CODEC_ERROR
+      if (absorbed) return TOO_MANY_HEADERS
       const last = list.length - 1
       if (last >= 0) list[last] = unfold(text, valueFrom, end)
       at = lineEnd + 1
@@ -214,10 +224,17 @@ export function parseHeaderLines(text: string, headers: HeaderMap, limits: HeadL
       if (limits.underscores === 'REJECT_REQUEST') return UNDERSCORE
       continue // what is dropped does not count
     }
-    if (++count > limits.maxHeaders) return TOO_MANY_HEADERS
     valueFrom = colon + 1
     list.push(name, trim(text, valueFrom, end))
     if (spellings !== null && !spellings.has(name)) spellings.set(name, written)
+    if (++count > limits.maxHeaders) {
+      // Joined headers count once.
+      const { length } = list
+      joinDuplicates(headers, joined, joining ? length - 2 : 2)
+      joining = true
+      absorbed = list.length < length
+      if (list.length > 2 * limits.maxHeaders) return TOO_MANY_HEADERS
+    }
   }
   headers.spellings = spellings
   return null

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HeaderMap } from '../header-map.ts'
+import { REQUEST_JOINED } from '../joined-headers.ts'
 import { type HeadLimits, HeadScanner, parseHeaderLines } from './head.ts'
 import { readHeaderLines } from './header-lines.ts'
 
@@ -28,11 +29,11 @@ test('recognised lines are what parsing makes of them, the first time, the secon
       for (const limits of [LIMITS, { ...LIMITS, maxHeaders: 1000 }, { ...LIMITS, keepSpellings: true }]) {
         const expected = new HeaderMap()
         const text = head.slice(head.indexOf('\n') + 1)
-        const wrong = parseHeaderLines(text, expected, limits)
+        const wrong = parseHeaderLines(text, expected, limits, REQUEST_JOINED)
         const scanner = new HeadScanner()
         assert.ok(scanner.feed(Buffer.from(head, 'latin1'), 0), head)
         const headers = new HeaderMap()
-        assert.equal(readHeaderLines(scanner, headers, limits), wrong, head)
+        assert.equal(readHeaderLines(scanner, headers, limits, REQUEST_JOINED), wrong, head)
         if (wrong === null) {
           assert.deepEqual(headers.list, expected.list, head)
           assert.deepEqual(headers.spellings, expected.spellings, head)
@@ -47,7 +48,7 @@ test('a line that differs in one byte from one that is known is another line', (
     const scanner = new HeadScanner()
     scanner.feed(Buffer.from(`GET / HTTP/1.1\r\nx-token: ${value}\r\n\r\n`, 'latin1'), 0)
     const headers = new HeaderMap()
-    assert.equal(readHeaderLines(scanner, headers, LIMITS), null)
+    assert.equal(readHeaderLines(scanner, headers, LIMITS, REQUEST_JOINED), null)
     return headers.get('x-token')
   }
   const value = 'abcdefghijklmnopqrstuvwxyz'

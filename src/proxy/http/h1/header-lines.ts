@@ -3,7 +3,7 @@
 import { detached, latin1 } from '../../../base/bytes.ts'
 import type { CodecError } from '../codec.ts'
 import type { HeaderMap } from '../header-map.ts'
-import { type HeadLimits, type HeadScanner, parseHeaderLines, TOO_MANY_HEADERS } from './head.ts'
+import { type HeadLimits, type HeadScanner, parseHeaderLines } from './head.ts'
 import { knownLines } from './known-lines.ts'
 
 const CR = 13
@@ -17,11 +17,16 @@ const SECRET = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-c
  * Reads the header lines of the head that `scanner` found into `headers`. Null, or what is wrong. Exactly what
  * parseHeaderLines makes of them: a line is only recognised when it was parsed before, by itself.
  */
-export function readHeaderLines(scanner: HeadScanner, headers: HeaderMap, limits: HeadLimits): CodecError | null {
+export function readHeaderLines(
+  scanner: HeadScanner,
+  headers: HeaderMap,
+  limits: HeadLimits,
+  joined: ReadonlySet<string>,
+): CodecError | null {
   const { buffer, lineEnds, lineCount, lines } = scanner
   // Folded lines and odd line ends concern more than one line; so do the rarer limits.
   if (lineCount < 0 || limits.keepSpellings || limits.underscores !== 'ALLOW')
-    return readAsText(scanner, headers, limits)
+    return readAsText(scanner, headers, limits, joined)
   const { list } = headers
   let from = scanner.firstLine + 1
   for (let i = 0; i < lineCount; i++) {
@@ -29,27 +34,34 @@ export function readHeaderLines(scanner: HeadScanner, headers: HeaderMap, limits
     const known = lines[i]!
     if (known !== null) {
       list.push(known.name, known.value)
-      if (i >= limits.maxHeaders) return TOO_MANY_HEADERS
+      if (i >= limits.maxHeaders) return recount(scanner, headers, limits, joined)
       from = lineEnd + 1
       continue
     }
     const to = lineEnd - 1
     if (to < from || buffer[to] !== CR || buffer[from] === SPACE || buffer[from] === TAB) {
       list.length = 0
-      return readAsText(scanner, headers, limits)
+      return readAsText(scanner, headers, limits, joined)
     }
     if (to > from) {
-      const bad = readLine(buffer, from, lineEnd + 1, headers, limits)
+      const bad = readLine(buffer, from, lineEnd + 1, headers, limits, joined)
       if (bad) return bad
-      if (i >= limits.maxHeaders) return TOO_MANY_HEADERS
+      if (i >= limits.maxHeaders) return recount(scanner, headers, limits, joined)
     }
     from = lineEnd + 1
   }
   return null
 }
 
-function readLine(buffer: Buffer, from: number, to: number, headers: HeaderMap, limits: HeadLimits): CodecError | null {
-  const bad = parseHeaderLines(latin1(buffer, from, to), headers, limits)
+function readLine(
+  buffer: Buffer,
+  from: number,
+  to: number,
+  headers: HeaderMap,
+  limits: HeadLimits,
+  joined: ReadonlySet<string>,
+): CodecError | null {
+  const bad = parseHeaderLines(latin1(buffer, from, to), headers, limits, joined)
   // Looked for again: an earlier line of this head may be the same, and other lines have been looked for since.
   if (bad !== null || knownLines.find(buffer, from, to - 2) !== null || !knownLines.wants(from, to - 2)) return bad
   const { list } = headers
@@ -59,6 +71,22 @@ function readLine(buffer: Buffer, from: number, to: number, headers: HeaderMap, 
   return null
 }
 
-function readAsText(scanner: HeadScanner, headers: HeaderMap, limits: HeadLimits): CodecError | null {
-  return parseHeaderLines(latin1(scanner.buffer, scanner.firstLine + 1, scanner.end), headers, limits)
+/** There are more lines than headers allowed: some may be joined to others. */
+function recount(
+  scanner: HeadScanner,
+  headers: HeaderMap,
+  limits: HeadLimits,
+  joined: ReadonlySet<string>,
+): CodecError | null {
+  headers.list.length = 0
+  return readAsText(scanner, headers, limits, joined)
+}
+
+function readAsText(
+  scanner: HeadScanner,
+  headers: HeaderMap,
+  limits: HeadLimits,
+  joined: ReadonlySet<string>,
+): CodecError | null {
+  return parseHeaderLines(latin1(scanner.buffer, scanner.firstLine + 1, scanner.end), headers, limits, joined)
 }

@@ -37,13 +37,10 @@ export const requestLine: { method: string; target: string; version: Protocol; v
   versionGiven: true,
 }
 
-/** False when the first character can be no method's: such a request is refused before more of it is read. */
-export function mayBeginRequest(first: number, options: Http1Options): boolean {
-  return options.allowCustomMethods || METHOD_INITIALS[first] === 1
+/** False for a blank or a control character: such a request is refused before more of it is read. */
+export function mayBeginRequest(first: number): boolean {
+  return first > 32
 }
-
-const METHOD_INITIALS = new Uint8Array(256)
-for (const method of METHODS) METHOD_INITIALS[method.charCodeAt(0)] = 1
 
 interface RequestLine {
   readonly method: string

@@ -18,9 +18,10 @@ import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
+import { joinDuplicates, REQUEST_JOINED } from '../joined-headers.ts'
 import { hasControls } from './characters.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, properCase, reasonPhrase, statusLine, statusLine10, writeHead, writeText } from './encode.ts'
+import { headerLines, reasonPhrase, shownName, statusLine, statusLine10, writeHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   countLinesReceived,
@@ -170,12 +171,17 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       this.earlyDecoder = this.callbacks.newStream(this.early)
     }
     const text = latin1(scanner.buffer, scanner.start, scanner.firstLine < 0 ? scanner.start + 1 : scanner.firstLine)
-    if (!mayBeginRequest(text.charCodeAt(0), this.options)) return this.refuse(CODEC_ERROR)
-    if (scanner.end - scanner.start > this.limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
-    if (scanner.firstLine < 0) return null
-    const parsed = parseRequestLine(text, this.options)
-    if (this.endsWithLine) return this.refuse(shortLineError(text, parsed))
-    return parsed ? null : this.refuse(CODEC_ERROR)
+    if (!mayBeginRequest(text.charCodeAt(0))) return this.refuse(CODEC_ERROR)
+    if (scanner.firstLine >= 0 && text.length <= this.limits.maxBytes) {
+      const parsed = parseRequestLine(text, this.options)
+      if (this.endsWithLine) return this.refuse(shortLineError(text, parsed))
+      if (!parsed) return this.refuse(this.isTooLarge() ? HEADERS_TOO_LARGE : CODEC_ERROR)
+    }
+    return this.isTooLarge() ? this.refuse(HEADERS_TOO_LARGE) : null
+  }
+
+  private isTooLarge(): boolean {
+    return this.scanner.end - this.scanner.start > this.limits.maxBytes
   }
 
   /** The request line at hand is one of HTTP/0.9 and refused: nothing that follows it is looked at. */
@@ -186,11 +192,12 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   private onHead(): CodecError | null {
     const { scanner, limits } = this
     // In this order, as Envoy's parser reports only the last fault that it finds up to the end of the head.
-    if (!mayBeginRequest(scanner.buffer[scanner.start]!, this.options)) return this.refuse(CODEC_ERROR)
-    if (scanner.end - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
+    if (!mayBeginRequest(scanner.buffer[scanner.start]!)) return this.refuse(CODEC_ERROR)
+    if (scanner.firstLine - scanner.start > limits.maxBytes) return this.refuse(HEADERS_TOO_LARGE)
     const parsed = readRequestLine(scanner.buffer, scanner.start, scanner.firstLine, this.options)
     if (this.endsWithLine)
       return this.refuse(shortLineError(latin1(scanner.buffer, scanner.start, scanner.firstLine), parsed))
+    if (this.isTooLarge()) return this.refuse(HEADERS_TOO_LARGE)
     if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
     if (!parsed) return this.refuse(CODEC_ERROR)
     const headers = new HeaderMap()
@@ -200,13 +207,14 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     const stream = this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     stream.wireBytesReceived = scanner.end - scanner.start
     this.stream = stream
-    const bad = readHeaderLines(scanner, headers, limits)
+    const bad = readHeaderLines(scanner, headers, limits, REQUEST_JOINED)
     if (bad) return this.refuse(bad)
     countLinesReceived(stream.headerBytes, headers)
-    if (version === Protocol.Http10 && !this.options.acceptHttp10) return this.refuse(LOW_VERSION)
     const refused = settleRequest(headers, version, this.options, framing)
-    if (refused) return this.refuse(refused)
+    if (refused) return this.refuse(refused, version)
+    if (version === Protocol.Http10 && !this.options.acceptHttp10) return this.refuse(LOW_VERSION)
     stream.protocol = version
+    joinDuplicates(headers, REQUEST_JOINED)
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
     this.early = null
     this.earlyDecoder = null
@@ -232,12 +240,14 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   }
 
   /** Gives the refusal to a stream, made for it if need be, so that it is answered, counted and logged. */
-  private refuse(error: CodecError): CodecError | null {
+  private refuse(error: CodecError, version: Protocol = Protocol.Http11): CodecError | null {
     this.failed = true
     const stream = this.stream ?? this.early ?? new ServerStream(this, Protocol.Http11, ++this.requests)
     this.stream = stream
     stream.wireBytesReceived = this.scanner.end - this.scanner.start
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
+    // The answer is of the version of the request, which whoever logs it has not been told of.
+    stream.protocol = version
     const status = statusOf(error)
     decoder.sendCodecError(status, reasonPhrase(status), error.details)
     return null
@@ -278,7 +288,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     let block: HeaderMap | null = null
     if (trailers !== '') {
       block = new HeaderMap()
-      const bad = parseHeaderLines(trailers, block, this.limits)
+      const bad = parseHeaderLines(trailers, block, this.limits, REQUEST_JOINED)
       if (bad) return bad
       countLinesReceived(stream.headerBytes, block, true)
       if (!this.options.enableTrailers) block = null
@@ -381,7 +391,12 @@ class ServerStream implements ResponseEncoder, Stream {
 
   encode1xxHeaders(headers: HeaderMap): void {
     const { connection, options } = this.codec
-    this.wireBytesSent += writeHead(connection, statusLine(headers.status), headers, '', options.headerKeyFormat)
+    this.wireBytesSent += writeHead(connection, this.statusLine(headers.status), headers, '', options.headerKeyFormat)
+  }
+
+  private statusLine(status: number): string {
+    const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
+    return http10 ? statusLine10(status) : statusLine(status)
   }
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
@@ -397,15 +412,14 @@ class ServerStream implements ResponseEncoder, Stream {
     } else if (!headers.has('content-length')) {
       if (endStream && !this.isHead) {
         if (status >= 200 && status !== 204 && status !== 304)
-          framingLine = `${this.framingName('content-length')}: 0\r\n`
+          framingLine = `${this.framingName('content-length', headers)}: 0\r\n`
       } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 204 && status !== 304) {
         // Also in answer to HEAD: it says how the body of a GET would have come.
         this.chunkedBody = !this.bodyless
-        framingLine = `${this.framingName('transfer-encoding')}: chunked\r\n`
+        framingLine = `${this.framingName('transfer-encoding', headers)}: chunked\r\n`
       }
     }
-    const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
-    const first = http10 ? statusLine10(status) : statusLine(status)
+    const first = this.statusLine(status)
     const { connection, options } = this.codec
     const bytes = writeHead(connection, first, headers, framingLine, options.headerKeyFormat)
     this.wireBytesSent += bytes
@@ -413,8 +427,8 @@ class ServerStream implements ResponseEncoder, Stream {
     if (endStream) this.finish()
   }
 
-  private framingName(name: string): string {
-    return this.codec.options.headerKeyFormat === 'proper_case_words' ? properCase(name) : name
+  private framingName(name: string, headers: HeaderMap): string {
+    return shownName(name, headers.spellings, this.codec.options.headerKeyFormat)
   }
 
   encodeData(chunk: Buffer, endStream: boolean): void {

@@ -197,7 +197,8 @@ class ClientStream extends Http2Stream implements RequestEncoder {
 
   deliverHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.headersReceived) this.decoder.decodeHeaders(headers, endStream)
-    else this.decoder.decode1xxHeaders(headers)
+    // As in HTTP/1, Envoy knows the ones from 100 to 104.
+    else if (headers.status <= 104) this.decoder.decode1xxHeaders(headers)
   }
 
   protected deliverData(chunk: Buffer, endStream: boolean): void {

@@ -3,6 +3,7 @@
 import { isAuthority, isToken, isVisible } from '../h1/characters.ts'
 import { HeaderMap } from '../header-map.ts'
 import type { HeaderSink } from '../hpack/decoder.ts'
+import { joinDuplicates, REQUEST_JOINED, RESPONSE_JOINED } from '../joined-headers.ts'
 
 export const BlockKind = { Request: 0, Response: 1, Trailers: 2 } as const
 export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind]
@@ -187,6 +188,7 @@ export class HeaderBlock implements HeaderSink {
   finish(): void {
     const { headers, kind } = this
     if (this.cookie !== '') headers.list.push('cookie', this.cookie)
+    joinDuplicates(headers, kind === BlockKind.Request ? REQUEST_JOINED : RESPONSE_JOINED)
     if (this.fault !== BlockFault.None || kind === BlockKind.Trailers) return
     const complete = kind === BlockKind.Response ? headers.status >= 100 : this.isRequest()
     if (!complete) this.fault = BlockFault.Malformed

@@ -566,6 +566,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       headers.set('x-envoy-upstream-service-time', String(Math.max(0, Math.round(now() - since))))
     }
     info.responseCode = status
+    info.responseCodeDetails = 'via_upstream'
     route.finalizeResponseHeaders(headers, info, this.headers!)
     this.addResponseHeaders(headers)
     if (endStream) this.onUpstreamComplete(request)
@@ -876,6 +877,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       cluster!.stats.internalRedirectSucceeded.inc()
       return true
     }
+    if (request) callbacks.restoreRequest(headers)
     cluster!.stats.internalRedirectFailed.inc()
     return false
   }

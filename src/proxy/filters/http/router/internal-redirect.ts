@@ -49,7 +49,9 @@ export function tryInternalRedirect(
   next.scheme = scheme
   next.authority = target.host
   next.path = `${target.pathname}${target.search}`
-  next.set('x-envoy-original-url', `${request.scheme}://${request.authority}${request.path}`)
+  // Over plain text the client cannot have asked for https, whatever the scheme was made.
+  const asked = tls ? request.scheme : 'http'
+  next.set('x-envoy-original-url', `${asked}://${request.authority}${request.path}`)
   for (const name of policy.headersToCopy) {
     const value = response.getAll(name)
     if (value === undefined) next.remove(name)
@@ -60,7 +62,11 @@ export function tryInternalRedirect(
     next.remove('content-length')
     next.remove('transfer-encoding')
   }
-  if (!routeAllowed(policy, callbacks)) return pass(passed.predicate)
+  const from = callbacks.route()?.name ?? ''
+  // From here on the request's log names the route that the redirect leads to, followed or not (Envoy).
+  const route = callbacks.reroute(next)
+  if (!route) return refuse(passed.noRoute, request, callbacks)
+  if (!routeAllowed(policy, from, route.name, filterState)) return refuse(passed.predicate, request, callbacks)
   filterState.set(REDIRECT_COUNT_KEY, count + 1)
   return next
 }
@@ -70,16 +76,26 @@ function pass(why: Counter): null {
   return null
 }
 
-/** previous_routes and allow_listed_routes look at the route that sent the redirect. */
-function routeAllowed(policy: InternalRedirectData, callbacks: StreamDecoderFilterCallbacks): boolean {
-  const name = callbacks.route()?.name ?? ''
-  const { filterState } = callbacks.streamInfo
+/** The request is what it was again. */
+function refuse(why: Counter, request: HeaderMap, callbacks: StreamDecoderFilterCallbacks): null {
+  callbacks.restoreRequest(request)
+  return pass(why)
+}
+
+/** previous_routes and allow_listed_routes look at the route that the redirect leads to. */
+function routeAllowed(
+  policy: InternalRedirectData,
+  from: string,
+  target: string,
+  filterState: StreamDecoderFilterCallbacks['streamInfo']['filterState'],
+): boolean {
   for (const predicate of policy.predicates) {
-    if (predicate.kind === 'allow_listed_routes' && !predicate.names.includes(name)) return false
+    if (predicate.kind === 'allow_listed_routes' && !predicate.names.includes(target)) return false
     if (predicate.kind === 'previous_routes') {
-      const seen = (filterState.get(REDIRECT_ROUTES_KEY) as readonly string[] | undefined) ?? []
-      if (seen.includes(name)) return false
-      filterState.set(REDIRECT_ROUTES_KEY, [...seen, name])
+      const seen = (filterState.get(REDIRECT_ROUTES_KEY) ?? {}) as Readonly<Record<string, readonly string[]>>
+      const ofThis = seen[from] ?? []
+      if (ofThis.includes(target)) return false
+      filterState.set(REDIRECT_ROUTES_KEY, { ...seen, [from]: [...ofThis, target] })
     }
   }
   return true

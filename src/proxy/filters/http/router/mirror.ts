@@ -108,6 +108,8 @@ export function startMirror(
     return null
   }
   const copy = headers.clone()
+  // How the client spelled them is not known to the proxy's own requests.
+  copy.spellings = null
   if (mirror.hostRewrite !== '') copy.authority = mirror.hostRewrite
   else if (!mirror.disableHostSuffix) copy.authority = withShadow(copy.authority)
   for (const mutation of mirror.headers) mutation.apply(copy, info, copy, null)

@@ -1,0 +1,283 @@
+// Differences that generated traffic found (test/interop/generated), each in its smallest form. Real Envoy and ours, the
+// same bytes: the same answer, the same forwarded request, the same log line, the same counters.
+
+import type { Socket } from 'node:net'
+import { describeBeside } from './harness/beside.ts'
+import type { Scenario } from './harness/play.ts'
+
+const GET = 'GET /a HTTP/1.1\r\nhost: a\r\n\r\n'
+const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+const get = (headers: string): string => `GET /a HTTP/1.1\r\nhost: a\r\n${headers}\r\n\r\n`
+const echo = (head: string): string => `HTTP/1.1 200 OK\r\ncontent-length: ${head.length}\r\n\r\n${head}`
+/** No request ids: the length of what the upstream echoes must not depend on them. */
+const ECHO = { generate_request_id: false }
+const http1 = (options: object): object => ({ http_protocol_options: options })
+const PRESERVE_CASE = {
+  header_key_format: {
+    stateful_formatter: {
+      name: 'preserve_case',
+      typed_config: {
+        '@type':
+          'type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig',
+      },
+    },
+  },
+}
+const PROPER_CASE = { header_key_format: { proper_case_words: {} } }
+const add = (...list: [string, string][]): object[] => list.map(([key, value]) => ({ header: { key, value } }))
+const JSON_REPLIES = {
+  local_reply_config: { body_format: { json_format: { code: '%RESPONSE_CODE%', body: '%LOCAL_REPLY_BODY%' } } },
+}
+const refuse = (_head: string, socket: Socket): null => {
+  socket.destroy()
+  return null
+}
+const GRPC = 'POST /a HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n'
+/** Every second header of a pair is to join the first where Envoy joins them. */
+const TWICE = [
+  ['x-forwarded-for: 10.0.0.1', 'x-forwarded-for: 10.0.0.2'],
+  ['x-envoy-original-path: /a', 'x-envoy-original-path: /b'],
+  ['user-agent: a', 'user-agent: b'],
+  ['accept: a', 'accept: b'],
+  ['authorization: a', 'authorization: b'],
+  ['cookie: a=1', 'cookie: b=2'],
+  ['x-other: a', 'x-other: b'],
+  ['te: trailers', 'te: gzip'],
+  ['origin: a', 'origin: b'],
+]
+const RESPONSE_TWICE = ['server', 'location', 'via', 'vary', 'cache-control', 'set-cookie', 'x-other', 'grpc-status']
+/** To an internal redirect's target by way of the first answer. */
+const redirecting =
+  (location: string) =>
+  (head: string): string =>
+    head.includes('original-url') ? echo(head) : `HTTP/1.1 302 F\r\nlocation: ${location}\r\ncontent-length: 0\r\n\r\n`
+/** Routes of the scenario whose cluster is `cluster`. */
+const redirectRoutes = (cluster: string): object => ({
+  routes: [
+    { name: 'first', match: { path: '/a' }, route: { cluster, internal_redirect_policy: {} } },
+    { name: 'next', match: { path: '/next' }, route: { cluster } },
+    { name: 'direct', match: { path: '/direct' }, direct_response: { status: 203 } },
+  ],
+})
+
+const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'headers added to the response come before the attempt count',
+    routeEntry: { response_headers_to_add: add(['x-b', '%ROUTE_NAME%']) },
+    virtualHost: { include_attempt_count_in_response: true },
+    client: [GET],
+    upstream: () => OK,
+  },
+  {
+    name: 'one spelling for all headers of a name, added ones too',
+    hcm: { ...ECHO, ...http1(PRESERVE_CASE) },
+    routeEntry: { request_headers_to_add: add(['x-b', 'added'], ['x-new', 'added']) },
+    client: ['GET /a HTTP/1.1\r\nhoST: a\r\nx-A: 1\r\nX-a: 2\r\nX-B: 3\r\n\r\n'],
+    upstream: echo,
+  },
+  {
+    name: 'the spelling of a client goes before the format of the cluster',
+    hcm: { ...ECHO, ...http1(PRESERVE_CASE) },
+    upstreamHttp1: PROPER_CASE,
+    client: ['POST /a HTTP/1.1\r\nhost: a\r\nx-a: 1\r\ntransfer-encoding: chunked\r\n\r\n', '0\r\n\r\n'],
+    upstream: echo,
+  },
+  {
+    name: 'framing headers have the format of the cluster',
+    hcm: ECHO,
+    upstreamHttp1: PROPER_CASE,
+    client: [
+      'PUT /a HTTP/1.1\r\nhost: a\r\n\r\n',
+      'PUT /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
+    upstream: echo,
+  },
+  {
+    name: 'x-envoy-original-host is suppressed with the others',
+    hcm: ECHO,
+    route: { host_rewrite_literal: 'b', append_x_forwarded_host: true, prefix_rewrite: '/new' },
+    router: { suppress_envoy_headers: true },
+    client: [GET],
+    upstream: echo,
+  },
+  ...TWICE.map((pair) => ({
+    name: `twice in a request: ${pair[1]}`,
+    hcm: ECHO,
+    client: [get(pair.join('\r\n'))],
+    upstream: echo,
+  })),
+  ...RESPONSE_TWICE.map((name) => ({
+    name: `twice in a response: ${name}`,
+    hcm: { server_header_transformation: 'PASS_THROUGH' },
+    client: [GET],
+    upstream: () => `HTTP/1.1 200 OK\r\n${name}: 1\r\n${name}: 2\r\ncontent-length: 0\r\n\r\n`,
+  })),
+  {
+    name: 'joined headers count once',
+    hcm: { common_http_protocol_options: { max_headers_count: 4 } },
+    client: [get('via: a\r\nvia: b\r\nvia: c\r\nx-a: 1\r\nx-b: 2')],
+    upstream: () => OK,
+  },
+  {
+    name: 'more headers than allowed, some joined',
+    hcm: { common_http_protocol_options: { max_headers_count: 4 } },
+    client: [get('via: a\r\nvia: b\r\nvia: c\r\nx-a: 1\r\nx-b: 2\r\nx-c: 3')],
+    upstream: () => OK,
+  },
+  {
+    name: 'values joined to what is there: user-agent is one header, x-b is not',
+    hcm: ECHO,
+    routeEntry: {
+      request_headers_to_add: add(['user-agent', 'added'], ['x-b', 'added']),
+      response_headers_to_add: add(['server', 'added'], ['x-b', 'added']),
+    },
+    client: [get('user-agent: one\r\nx-b: 1')],
+    upstream: echo,
+  },
+  ...['x-a: 12\r\nx-a: one', 'x-a: one\r\nx-a: 12', 'x-a: 12,one', 'x-a: \r\nx-a: 12', 'x-a: 13\r\nx-a: 14'].flatMap(
+    (lines) =>
+      [false, true].map((invert) => ({
+        name: `range_match${invert ? ' inverted' : ''} of ${JSON.stringify(lines)}`,
+        routeEntry: {
+          match: { prefix: '/', headers: [{ name: 'x-a', range_match: { start: 12, end: 13 }, invert_match: invert }] },
+        },
+        client: [get(lines)],
+        upstream: () => OK,
+      })),
+  ),
+  {
+    name: 'formats in headers of a local reply do not know its status yet',
+    hcm: JSON_REPLIES,
+    routeEntry: {
+      response_headers_to_add: add(['x-code', '%RESPONSE_CODE%'], ['x-details', '%RESPONSE_CODE_DETAILS%']),
+    },
+    client: [GET],
+    upstream: refuse,
+  },
+  {
+    name: 'formats in headers of a response know its details',
+    routeEntry: {
+      response_headers_to_add: add(['x-code', '%RESPONSE_CODE%'], ['x-details', '%RESPONSE_CODE_DETAILS%']),
+    },
+    client: [GET],
+    upstream: () => OK,
+  },
+  {
+    name: 'the redirect of require_tls has no headers of its virtual host',
+    virtualHost: { require_tls: 'ALL', response_headers_to_add: add(['x-details', '%RESPONSE_CODE_DETAILS%']) },
+    client: [GET],
+  },
+  ...[true, false].flatMap((of1) =>
+    [true, false].map((ofAll) => ({
+      name: `a path with a fragment, then another request: ${of1} for HTTP/1, ${ofAll} for all`,
+      hcm: {
+        stream_error_on_invalid_http_message: ofAll,
+        ...http1({ override_stream_error_on_invalid_http_message: of1 }),
+      },
+      client: [GET.replace('/a', '/a#f') + GET],
+      upstream: () => OK,
+    })),
+  ),
+  {
+    name: 'the id of a refused request is told',
+    hcm: { always_set_request_id_in_response: true },
+    client: [GET.replace('/a', '/a#f').replace('host', 'x-request-id: 1\r\nhost')],
+  },
+  {
+    name: 'a fault in a request of HTTP/1.0 is answered in that version',
+    hcm: http1({ accept_http_10: true }),
+    client: ['HEAD * HTTP/1.0\r\nhost: a\r\n\r\n'],
+  },
+  {
+    name: '1xx to a client of HTTP/1.0',
+    hcm: { proxy_100_continue: true, ...http1({ accept_http_10: true }) },
+    client: ['GET /a HTTP/1.0\r\nhost: a\r\n\r\n'],
+    upstream: () => `HTTP/1.1 103 E\r\nlink: a\r\n\r\n${OK}`,
+  },
+  {
+    name: 'a bad encoding goes before a low version',
+    client: ['CONNECT a:1 HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n'],
+  },
+  ...[102, 103, 104, 150].map((status) => ({
+    name: `${status} from upstream`,
+    hcm: { proxy_100_continue: true },
+    client: [GET],
+    upstream: () => `HTTP/1.1 ${status} X\r\nlink: a\r\n\r\n${OK}`,
+  })),
+  {
+    name: 'reason phrases',
+    client: [Array.from({ length: 400 }, (_, i) => GET.replace('/a', `/${i + 200}`)).join('')],
+    upstream: (head) => `HTTP/1.1 ${/ \/(\d+)/.exec(head)![1]} X\r\ncontent-length: 0\r\n\r\n`,
+  },
+  ...[
+    { timeout: '9s', max_stream_duration: { max_stream_duration: '9s' } },
+    { max_stream_duration: { max_stream_duration: '9s', grpc_timeout_header_max: '7s' } },
+    { max_stream_duration: { max_stream_duration: '0s' } },
+    { max_grpc_timeout: '4s' },
+  ].flatMap((route) => [
+    { name: `gRPC, ${JSON.stringify(route)}`, hcm: ECHO, route, client: [GRPC], upstream: echo },
+    {
+      name: `gRPC with a timeout, ${JSON.stringify(route)}`,
+      hcm: ECHO,
+      route,
+      client: [GRPC.replace('content-length', 'grpc-timeout: 3S\r\ncontent-length')],
+      upstream: echo,
+    },
+  ]),
+  {
+    name: 'an internal request through a proxy with a via of its own',
+    hcm: {
+      ...ECHO,
+      via: 'hop',
+      internal_address_config: { cidr_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] },
+    },
+    client: [get('x-forwarded-for: 10.1.2.3')],
+    upstream: echo,
+  },
+  ...[true, false].map((useRemote) => ({
+    name: `x-forwarded-port that came, use_remote_address ${useRemote}`,
+    hcm: { ...ECHO, append_x_forwarded_port: true, use_remote_address: useRemote },
+    client: [get('x-forwarded-port: 99')],
+    upstream: (head: string) =>
+      `HTTP/1.1 200 OK\r\nx-kept: ${head.includes('x-forwarded-port: 99')}\r\ncontent-length: 0\r\n\r\n`,
+  })),
+  ...['/next', '/direct', '/none'].map((target) => ({
+    name: `internal redirect to ${target}: what is logged and counted`,
+    hcm: { ...ECHO, scheme_header_transformation: { scheme_to_overwrite: 'https' } },
+    client: [GET],
+    upstream: redirecting(`http://a${target}`),
+  })),
+  {
+    name: 'internal redirects count as requests of the connection',
+    hcm: { common_http_protocol_options: { max_requests_per_connection: 2 } },
+    route: { internal_redirect_policy: {} },
+    client: [GET + GET],
+    upstream: (head) =>
+      head.includes('original-url') ? OK : 'HTTP/1.1 302 F\r\nlocation: http://a/b\r\ncontent-length: 0\r\n\r\n',
+  },
+  ...['GET /\r', '/ HTTP/1.1', 'tGET / HTTP/1.1', 'AGET / HTTP/1.1', 'GET /\x7f HTTP/1.1'].map((line) => ({
+    name: `too large a head after ${JSON.stringify(line)}`,
+    hcm: { max_request_headers_kb: 1 },
+    client: [`${line}\r\nhost: a\r\nx: ${'l'.repeat(1500)}\r\n\r\n`],
+  })),
+  ...['\x7fGET /', 'tGET /', 'tGET /\x7f', '/GET /\x7f', '\xe9GET /', '"GET /'].flatMap((start) => [
+    { name: `a request that begins with ${JSON.stringify(start)}`, client: [`${start} HTTP/1.1\r\nhost: a\r\n\r\n`] },
+    {
+      name: `half a request that begins with ${JSON.stringify(start)}`,
+      client: [`${start} HT`, 'TP/1.1\r\nhost: a\r\n\r\n'],
+    },
+  ]),
+]
+
+const numbered = SCENARIOS.map((scenario, i) =>
+  scenario.name.startsWith('internal redirect to') ? { ...scenario, virtualHost: redirectRoutes(`c${i}`) } : scenario,
+)
+
+describeBeside('found differences', numbered, {
+  // Envoy restores the scheme of a redirect that it does not follow as `http,https`.
+  logged: (line) => ({ ...(line as object), scheme: String((line as { scheme: unknown }).scheme).replace(/^.*,/, '') }),
+  counted: (i) =>
+    new RegExp(
+      `^(cluster\\.c${i}\\.(upstream_rq_(?!pending_total)|upstream_internal|upstream_cx_protocol_error)|http\\.s${i}\\.(downstream_rq|rq_|no_|passthrough|downstream_cx_(max|protocol)))`,
+    ),
+})
