@@ -204,7 +204,7 @@ export function headerLines(headers: HeaderMap, format: HeaderKeyFormat): string
 const properNames = new Map<string, string>()
 
 /** `content-type` → `Content-Type`; words end at anything but a letter or digit. */
-export function properCase(name: string): string {
+function properCase(name: string): string {
   let proper = properNames.get(name)
   if (proper === undefined) {
     proper = ''
