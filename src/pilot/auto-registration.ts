@@ -28,7 +28,12 @@ export interface AutoRegistrationOptions {
   /** Who registers: this control plane. */
   readonly controller: string
   readonly graceMs?: number
+  readonly metrics?: RegistrationCounters
 }
+
+type RegistrationCounters = Readonly<
+  Record<'success' | 'updates' | 'unregister' | 'deletes' | 'errors', { inc(): void }>
+>
 
 /** Life: {@link connected} and {@link disconnected} in turn for each stream, {@link close} once. */
 export class AutoRegistration {
@@ -49,7 +54,9 @@ export class AutoRegistration {
     const groupName = String(proxy.metadata.AUTO_REGISTER_GROUP)
     const object = store.get(GROUP_KIND, proxy.namespace, groupName)
     const parsed = object && parseResource(object)
+    const { metrics } = this.options
     if (!object || !parsed?.ok || parsed.value.kind !== 'WorkloadGroup') {
+      metrics?.errors.inc()
       const reason = object ? 'is not valid' : 'does not exist'
       throw new GrpcStatusError(
         GRPC_STATUS.FAILED_PRECONDITION,
@@ -64,6 +71,8 @@ export class AutoRegistration {
     const entry = before ?? entryOf(name, proxy, parsed.value, object)
     const { [DISCONNECTED]: _gone, ...annotations } = entry.metadata.annotations ?? {}
     this.put(entry, { ...annotations, [CONTROLLER]: this.options.controller, [CONNECTED]: new Date().toISOString() })
+    if (before) metrics?.updates.inc()
+    else metrics?.success.inc()
     if (!before) this.options.log.info({ entry: key, group: groupName }, 'workload registered itself')
   }
 
@@ -82,9 +91,11 @@ export class AutoRegistration {
     if (!entry) return
     const { [CONNECTED]: _before, ...annotations } = entry.metadata.annotations ?? {}
     this.put(entry, { ...annotations, [DISCONNECTED]: new Date().toISOString() })
+    this.options.metrics?.unregister.inc()
     const timer = setTimeout(() => {
       this.leaving.delete(key)
       this.options.store.remove([{ kind: ENTRY_KIND, namespace: proxy.namespace, name }])
+      this.options.metrics?.deletes.inc()
       this.options.log.info({ entry: key }, 'workload is gone')
     }, this.options.graceMs ?? GRACE_MS)
     timer.unref()

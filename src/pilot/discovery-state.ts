@@ -137,14 +137,13 @@ export class DiscoveryState {
     this.reconfigured = true
   }
 
-  /** Reads everything of interest that a store holds now. */
-  load(store: Store): void {
-    this.apply(
-      ['Namespace', ...WATCHED_KINDS].flatMap((kind) =>
-        store.list(kind).map((object): StoreEvent => ({ type: 'added', kind, object })),
-      ),
-      store,
+  /** Reads everything of interest that a store holds now, and returns it as events. */
+  load(store: Store): readonly StoreEvent[] {
+    const events = ['Namespace', ...WATCHED_KINDS].flatMap((kind) =>
+      store.list(kind).map((object): StoreEvent => ({ type: 'added', kind, object })),
     )
+    this.apply(events, store)
+    return events
   }
 
   /** Takes note of events; nothing is visible before {@link commit}. True when any of them matters to proxies. */

@@ -25,6 +25,7 @@ import { SCOPES, serveScopes } from './debug/scopes.ts'
 import { type Changes, DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { type MeshSourceOptions, MeshSources } from './mesh-sources.ts'
+import type { Remark } from './model/remarks.ts'
 import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer, type Refusal } from './push/discovery-server.ts'
 import { PilotMetrics } from './push/metrics.ts'
@@ -132,10 +133,13 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   const version = options.version ?? VERSION
   const metrics = new PilotMetrics()
   metrics.info.set({ version }, 1)
+  metrics.build.set({ component: 'pilot', tag: version }, 1)
+  metrics.managedClusters.set({ cluster_type: 'local' }, 1)
+  metrics.managedClusters.set({ cluster_type: 'remote' }, 0)
   const generator = new ResourceGenerator()
   const registration =
     store instanceof MemoryStore
-      ? new AutoRegistration({ store, log: scoped('ads'), controller: hostname() })
+      ? new AutoRegistration({ store, log: scoped('ads'), controller: hostname(), metrics: metrics.registrations })
       : undefined
   const discovery = new DiscoveryServer({ generator, metrics, log: scoped('ads'), registration })
   const caches = {
@@ -144,7 +148,12 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     lds: generator.listeners,
     rds: generator.routes,
   }
-  registerSnapshotMetrics(metrics.registry, { store, pushContext: () => discovery.pushContext, caches })
+  registerSnapshotMetrics(metrics.registry, {
+    store,
+    pushContext: () => discovery.pushContext,
+    caches,
+    remarks: generator.remarks,
+  })
   const status = new ProblemLog(scoped('model'), metrics)
   let reconfigured: Reconfigured | null = null
   const settings = new MeshSources({
@@ -207,7 +216,8 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     settings.stored(events)
     if (state.apply(events, store)) changed()
   })
-  const keySets = new KeySetFetcher(log, (fetched) => {
+  const fetches = { fetched: metrics.keySetsFetched, failed: metrics.keySetsFailed }
+  const keySets = new KeySetFetcher(log, fetches, (fetched) => {
     state.setKeySets(fetched)
     changed()
   })
@@ -220,15 +230,22 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     while ((sinceMs !== 0 || !discovery.settled) && performance.now() < deadlineMs) await delay(SETTLE_POLL_MS)
     return discovery.refusals()
   }
-  state.load(store)
+  for (const event of state.load(store)) metrics.stored(event)
+  const endInit = metrics.contextInit.startTimer()
   const initial = state.commit()
+  endInit()
   keySets.follow(initial.push.requestAuthentications)
   gateways.follow(state.gatewayHosts())
   discovery.publish(initial.push, initial.changes, performance.now())
   writeStatuses(options, initial.statuses)
   if (initial.workloads) options.deployGateways?.(initial.workloads)
 
-  const xds = new XdsServer({ handler: discovery, log: scoped('ads'), controlPlane: 'outrigger-pilot' })
+  const xds = new XdsServer({
+    handler: discovery,
+    log: scoped('ads'),
+    controlPlane: 'outrigger-pilot',
+    received: (bytes) => metrics.received(bytes),
+  })
   const closing: (() => Promise<void> | void)[] = [
     unwatch,
     () => settings.close(),
@@ -262,7 +279,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       log,
       version,
       caches,
-      pushStatus: () => status.json(),
+      pushStatus: () => status.json(generator.remarks),
       forcePush: () => {
         forced = true
         changed()
@@ -336,7 +353,7 @@ async function startSecure(
   const server = new Server(XDS_SERVER_OPTIONS)
   xds.mount(server, 'ads', authenticate)
   mountCertificateService(server, { ca, authenticate, log, observe: (outcome) => metrics.certificate(outcome) })
-  metrics.rootExpiry.set(Date.parse(new X509Certificate(ca.rootPem).validTo) / 1000)
+  metrics.authorityExpires(new Date(new X509Certificate(ca.rootPem).validTo))
   const address = await bind(server, secure.address, tls.credentials)
   let timer: NodeJS.Timeout
   const renewAt = (notAfter: Date): void => {
@@ -434,12 +451,16 @@ class ProblemLog {
     }
   }
 
-  json(): JsonValue {
+  json(remarks: Iterable<Remark & { readonly proxy: string }>): JsonValue {
     const out: { [metric: string]: { [key: string]: JsonValue } } = {}
     for (const [key, { message, level }] of this.standing) {
       const metric = level === 'error' ? 'pilot_total_rejected_configs' : 'pilot_config_warnings'
       out[metric] ??= {}
       out[metric]![key] = { proxy: '', message }
+    }
+    for (const { metric, key, proxy, message } of remarks) {
+      out[metric] ??= {}
+      out[metric]![key] = { proxy, message }
     }
     return out
   }

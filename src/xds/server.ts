@@ -34,6 +34,8 @@ export interface XdsServerOptions {
   readonly authenticate?: Authenticate
   /** ControlPlane.identifier in every response; Envoy shows it as `control_plane.identifier`. */
   readonly controlPlane?: string
+  /** Told the bytes of every request. */
+  readonly received?: (bytes: number) => void
 }
 
 /** Which gRPC service the streams are served under; the protocol is the same. */
@@ -84,13 +86,18 @@ export class XdsServer {
       responseDeserialize: (response: Buffer) => [response],
     })
     const definition: ServiceDefinition = {
-      sotw: stream(sotw, (bytes) => fromBinary(DiscoveryRequestSchema, bytes)),
-      delta: stream(delta, (bytes) => fromBinary(DeltaDiscoveryRequestSchema, bytes)),
+      sotw: stream(sotw, (bytes) => fromBinary(DiscoveryRequestSchema, this.#received(bytes))),
+      delta: stream(delta, (bytes) => fromBinary(DeltaDiscoveryRequestSchema, this.#received(bytes))),
     }
     server.addService(definition, {
       sotw: (call: XdsCall) => void this.#accept(call, false, authenticate),
       delta: (call: XdsCall) => void this.#accept(call, true, authenticate),
     })
+  }
+
+  #received(bytes: Buffer): Buffer {
+    this.options.received?.(bytes.length)
+    return bytes
   }
 
   /** The live connections, oldest first. */

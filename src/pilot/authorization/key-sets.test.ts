@@ -6,6 +6,8 @@ import { createLogger } from '../../base/logger.ts'
 import type { RequestAuthentication } from '../../config/index.ts'
 import { KeySetFetcher, type KeySetMap } from './key-sets.ts'
 
+const UNCOUNTED = { inc: () => undefined }
+
 let server: Server
 let base: string
 const answers = new Map<string, { status?: number; body: string }>()
@@ -35,7 +37,7 @@ function policy(...rules: object[]): RequestAuthentication {
 /** The first map that a fetcher reports for `policies`. */
 async function fetched(...policies: RequestAuthentication[]): Promise<KeySetMap> {
   const { promise, resolve } = Promise.withResolvers<KeySetMap>()
-  const fetcher = new KeySetFetcher(createLogger('test', 'off'), resolve)
+  const fetcher = new KeySetFetcher(createLogger('test', 'off'), { fetched: UNCOUNTED, failed: UNCOUNTED }, resolve)
   fetcher.follow(policies)
   const keySets = await promise
   fetcher.close()

@@ -33,6 +33,12 @@ interface Source {
   timer: NodeJS.Timeout | null
 }
 
+/** Fetches that went well and that did not. */
+interface FetchCounters {
+  readonly fetched: { inc(): void }
+  readonly failed: { inc(): void }
+}
+
 /**
  * Keeps the key sets of all RequestAuthentications fresh. Life: {@link follow} after every change of the policies, any
  * number of times; {@link close} once. A failed fetch keeps the last good keys.
@@ -42,11 +48,13 @@ export class KeySetFetcher {
   private readonly changed: (keySets: KeySetMap) => void
   private readonly sources = new Map<string, Source>()
   private keySets: KeySetMap = NO_KEY_SETS
+  private readonly counters: FetchCounters
   private readonly stopping = new AbortController()
 
   /** `changed` is told of every new map; it never runs inside {@link follow}. */
-  constructor(log: Logger, changed: (keySets: KeySetMap) => void) {
+  constructor(log: Logger, counters: FetchCounters, changed: (keySets: KeySetMap) => void) {
     this.log = log
+    this.counters = counters
     this.changed = changed
   }
 
@@ -80,6 +88,7 @@ export class KeySetFetcher {
     let nextMs = REFRESH_MS
     try {
       const document = await fetchKeySet(url, source.timeoutMs, this.stopping.signal)
+      this.counters.fetched.inc()
       if (this.sources.get(url) === source && this.keySets.get(url) !== document) {
         this.keySets = new Map([...this.keySets].filter(([known]) => this.sources.has(known))).set(url, document)
         this.changed(this.keySets)
@@ -87,6 +96,7 @@ export class KeySetFetcher {
     } catch (error) {
       nextMs = RETRY_MS
       if (!this.stopping.signal.aborted) {
+        this.counters.failed.inc()
         this.log.warn(
           { url, reason: fetchFailure(error) },
           'JSON Web Key Set could not be fetched; trying again in a minute',

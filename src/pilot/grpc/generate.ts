@@ -127,7 +127,7 @@ export function generateGrpcRoutes(proxy: ProxyNode, push: PushContext, names: I
   for (const name of names) {
     const parts = parseOutboundClusterName(name)
     if (!parts) continue
-    const table = outboundRouteConfiguration(String(parts.port), proxy, push)
+    const table = outboundRouteConfiguration(String(parts.port), proxy, push, [])
     const host = table.virtualHosts.find((h) => h.name === `${parts.host}:${parts.port}`)
     // A service whose port no route table has (TCP by name) is reached all the same.
     const routes = host?.routes ?? [plainRoute(name)]

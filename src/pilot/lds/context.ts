@@ -3,6 +3,7 @@ import type { MeshConfig, ProxyConfig } from '../../config/index.ts'
 import { type ProxyNode, supportsExtension } from '../model/node.ts'
 import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
+import type { Remark } from '../model/remarks.ts'
 import type { SidecarScope } from '../model/sidecar-scope.ts'
 import { effectiveTelemetry, type WorkloadTelemetry } from '../telemetry/telemetry.ts'
 
@@ -20,9 +21,11 @@ export interface ListenerContext {
   readonly canExchangeMetadata: boolean
   readonly canOverrideAlpn: boolean
   readonly canReportIstioStats: boolean
+  /** Takes what is left out. */
+  readonly remarks: Remark[]
 }
 
-export function listenerContext(proxy: ProxyNode, push: PushContext): ListenerContext {
+export function listenerContext(proxy: ProxyNode, push: PushContext, remarks: Remark[] = []): ListenerContext {
   return {
     proxy,
     push,
@@ -33,5 +36,6 @@ export function listenerContext(proxy: ProxyNode, push: PushContext): ListenerCo
     canExchangeMetadata: supportsExtension(proxy, 'istio.metadata_exchange'),
     canOverrideAlpn: supportsExtension(proxy, 'istio.alpn'),
     canReportIstioStats: supportsExtension(proxy, 'istio.stats'),
+    remarks,
   }
 }

@@ -82,7 +82,18 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
   } else if (proxy.interceptionMode !== 'NONE') {
     for (const { service, port, targetPort } of push.serviceInstances(proxy)) {
       // UDP is not proxied; of two services on one port the first one speaks for it.
-      if (port.protocol === 'UDP' || byPort.has(targetPort)) continue
+      if (port.protocol === 'UDP') continue
+      const first = byPort.get(targetPort)
+      if (first) {
+        if (first.protocol !== port.protocol && first.host !== service.hostname) {
+          context.remarks.push({
+            metric: 'pilot_conflict_inbound_listener',
+            key: proxy.id,
+            message: `port ${targetPort} is ${first.host}'s, which speaks another protocol than ${service.hostname}`,
+          })
+        }
+        continue
+      }
       byPort.set(targetPort, {
         name: `${wildcardOf(proxy)}_${targetPort}`,
         bind: wildcardOf(proxy),

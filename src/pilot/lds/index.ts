@@ -4,6 +4,7 @@ import { patchListeners } from '../envoy-filter/listeners.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import type { Remark } from '../model/remarks.ts'
 import { listenerContext } from './context.ts'
 import { gatewayListeners } from './gateway.ts'
 import { inboundListeners } from './inbound.ts'
@@ -18,9 +19,9 @@ export function generateListeners(proxy: ProxyNode, push: PushContext): Listener
   return [...generateOutboundListeners(proxy, push), ...generateInboundListeners(proxy, push)]
 }
 
-/** What a sidecar's application calls: depends on scope and kind of proxy, hardly on the one proxy. */
-export function generateOutboundListeners(proxy: ProxyNode, push: PushContext): Listener[] {
-  const context = listenerContext(proxy, push)
+/** What a sidecar's application calls: depends on scope and kind of proxy, hardly on the one proxy. `remarks` takes what is left out. */
+export function generateOutboundListeners(proxy: ProxyNode, push: PushContext, remarks: Remark[] = []): Listener[] {
+  const context = listenerContext(proxy, push, remarks)
   const listeners = outboundListeners(context)
   const httpProxy = httpProxyListener(context)
   if (httpProxy) listeners.push(httpProxy)
@@ -29,6 +30,7 @@ export function generateOutboundListeners(proxy: ProxyNode, push: PushContext): 
 }
 
 /** What reaches a sidecar's application: virtualInbound and the listeners of its Sidecar resource. */
-export function generateInboundListeners(proxy: ProxyNode, push: PushContext): Listener[] {
-  return patchListeners(inboundListeners(listenerContext(proxy, push)), 'SIDECAR_INBOUND', patchesFor(proxy, push))
+export function generateInboundListeners(proxy: ProxyNode, push: PushContext, remarks: Remark[] = []): Listener[] {
+  const listeners = inboundListeners(listenerContext(proxy, push, remarks))
+  return patchListeners(listeners, 'SIDECAR_INBOUND', patchesFor(proxy, push))
 }

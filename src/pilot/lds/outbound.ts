@@ -192,6 +192,13 @@ function addAt(
   if (cannotShare(port.protocol, current.protocol)) return
   for (const chain of chains) {
     if (!current.chains.some((other) => sameMatch(chain, other))) current.chains.push(chain)
+    else if (kind === 'TCP') {
+      context.remarks.push({
+        metric: 'pilot_conflict_outbound_listener_tcp_over_current_tcp',
+        key: `${bind}_${port.port}`,
+        message: `${service.hostname} cannot be told from what is there on port ${port.port}`,
+      })
+    }
   }
   if (kind !== 'TCP' || isHttp(current.protocol)) current.protocol = 'Unsupported'
 }

@@ -144,6 +144,10 @@ export class DiscoveryServer implements XdsHandler {
     }
     this.clients.set(connection.id, client)
     this.options.metrics.clients.inc({ version: parsed.value.istioVersion || 'unknown' })
+    if (this.push.serviceInstances(client.proxy).length === 0) {
+      const known = this.push.workloads.byAddress.has(client.proxy.ips[0] ?? '')
+      this.options.metrics.withoutServices.inc({ reason: known ? 'no_matching_services' : 'no_matching_metadata' })
+    }
   }
 
   onSubscribe(connection: XdsConnection, typeUrl: string, change: SubscriptionChange): void {
@@ -199,6 +203,7 @@ export class DiscoveryServer implements XdsHandler {
     if (!client) return
     this.clients.delete(connection.id)
     this.options.registration?.disconnected(client.proxy)
+    this.options.generator.remarks.forget(client.proxy.id)
     client.pending = null
     client.asked.length = 0
     if (this.inFlight.leave(client)) this.wake()
@@ -316,8 +321,10 @@ export class DiscoveryServer implements XdsHandler {
         : []
       return { sent, names }
     }
+    const end = this.options.metrics.pushTime.startTimer({ type: shortType(CDS_TYPE) })
     const state = this.options.generator.clusterState(client.proxy, this.push!)
     const { changed, removed } = clusterDelta(before, state)
+    end()
     client.clusters = state
     if (changed.length === 0 && removed.length === 0) return { sent: false, names: [] }
     const update = { resources: changed, removed, version: this.push!.version, full: false }
@@ -325,8 +332,10 @@ export class DiscoveryServer implements XdsHandler {
   }
 
   private sendAllClusters(client: Client, force: boolean): { sent: boolean; resources: readonly EncodedResource[] } {
+    const end = this.options.metrics.pushTime.startTimer({ type: shortType(CDS_TYPE) })
     client.clusters = this.options.generator.clusterState(client.proxy, this.push!)
     const resources = allClusters(client.clusters)
+    end()
     return { sent: this.send(client, CDS_TYPE, resources, [], true, force), resources }
   }
 
@@ -387,6 +396,10 @@ export class DiscoveryServer implements XdsHandler {
     const withSecrets = typeUrl === ECDS_TYPE && provedNamespace(client)
     const resources = this.options.generator.generate(typeUrl, client.proxy, this.push!, names, withSecrets)
     end()
+    if (typeUrl === SDS_TYPE && names) {
+      const missed = [...names].length - resources.length
+      if (missed > 0) this.options.metrics.credentialErrors.inc(missed)
+    }
     return resources
   }
 
@@ -409,7 +422,7 @@ export class DiscoveryServer implements XdsHandler {
     if (bytes === 0) return false
     const type = shortType(typeUrl)
     metrics.sendTime.observe((performance.now() - startMs) / 1000)
-    metrics.configSize.observe({ type }, bytes)
+    metrics.configSize.observe({ type: typeUrl }, bytes)
     metrics.pushes.inc({ type })
     return true
   }

@@ -24,11 +24,12 @@ const REGISTRY_TYPES: Readonly<Record<GroupKind, string>> = {
   'EndpointSlice.discovery.k8s.io': 'EndpointSlice',
   Pod: 'Pods',
   Node: 'Nodes',
+  Namespace: 'Namespaces',
 }
 
 function updateType(kind: GroupKind, deleted: boolean): string {
   if (kind === 'Service') return deleted ? 'svcdelete' : 'svc'
-  return REGISTRY_TYPES[kind] ? 'eds' : 'config'
+  return REGISTRY_TYPES[kind] && kind !== 'Namespace' ? 'eds' : 'config'
 }
 
 /** One set of metrics for each control plane in the process: nothing is global. */
@@ -41,16 +42,83 @@ export class PilotMetrics {
     labelNames: ['version'],
     ...this.shared,
   })
-  readonly validations = new Counter({
-    name: 'galley_validation_reviews',
-    help: 'Resources that the validating webhook was asked about.',
-    labelNames: ['result'],
+  readonly build = new Gauge({
+    name: 'istio_build',
+    help: 'Version of the control plane, as every component of Istio tells its own.',
+    labelNames: ['component', 'tag'],
     ...this.shared,
   })
-  readonly injections = new Counter({
+  readonly managedClusters = new Gauge({
+    name: 'istiod_managed_clusters',
+    help: 'Clusters that the control plane watches.',
+    labelNames: ['cluster_type'],
+    ...this.shared,
+  })
+  readonly validated = new Counter({
+    name: 'galley_validation_passed',
+    help: 'Resources that the validating webhook let pass.',
+    labelNames: ['group', 'version', 'resource'],
+    ...this.shared,
+  })
+  readonly invalidated = new Counter({
+    name: 'galley_validation_failed',
+    help: 'Resources that the validating webhook refused.',
+    labelNames: ['group', 'version', 'resource', 'reason'],
+    ...this.shared,
+  })
+  readonly validationErrors = new Counter({
+    name: 'galley_validation_http_error',
+    help: 'Requests to the validating webhook that could not be answered.',
+    labelNames: ['status'],
+    ...this.shared,
+  })
+  private readonly injectionRequests = new Counter({
     name: 'sidecar_injection_requests_total',
     help: 'Pods that the injecting webhook was asked about.',
-    labelNames: ['result'],
+    ...this.shared,
+  })
+  private readonly injectionResults = {
+    success: new Counter({ name: 'sidecar_injection_success_total', help: 'Pods injected.', ...this.shared }),
+    failure: new Counter({ name: 'sidecar_injection_failure_total', help: 'Pods refused.', ...this.shared }),
+    skip: new Counter({ name: 'sidecar_injection_skip_total', help: 'Pods left as they were.', ...this.shared }),
+  }
+  readonly injectionTime = new Histogram({
+    name: 'sidecar_injection_time_seconds',
+    help: 'Seconds to inject one pod.',
+    buckets: [0.1, 0.5, 1, 2, 3, 5],
+    ...this.shared,
+  })
+  readonly keySetsFetched = new Counter({
+    name: 'pilot_jwks_resolver_network_fetch_success_total',
+    help: 'JSON Web Key Sets fetched.',
+    ...this.shared,
+  })
+  readonly keySetsFailed = new Counter({
+    name: 'pilot_jwks_resolver_network_fetch_fail_total',
+    help: 'JSON Web Key Sets that could not be fetched.',
+    ...this.shared,
+  })
+  readonly credentialErrors = new Counter({
+    name: 'pilot_sds_certificate_errors_total',
+    help: 'Credentials that a proxy asked for and could not be given.',
+    ...this.shared,
+  })
+  readonly registrations = {
+    success: this.registration('success', 'Workloads that registered themselves.'),
+    updates: this.registration('updates', 'Registrations of workloads that were known.'),
+    unregister: this.registration('unregister', 'Registered workloads that left.'),
+    deletes: this.registration('deletes', 'Registered workloads that were forgotten.'),
+    errors: this.registration('errors', 'Registrations that failed.'),
+  }
+  readonly receivedMax = new Gauge({
+    name: 'pilot_xds_recv_max',
+    help: 'Bytes of the largest request of a proxy.',
+    ...this.shared,
+  })
+  readonly withoutServices = new Counter({
+    name: 'pilot_k8s_proxies_with_no_service_targets',
+    help: 'Proxies that connected and serve no service.',
+    labelNames: ['reason'],
     ...this.shared,
   })
   readonly clients = new Gauge({
@@ -86,7 +154,7 @@ export class PilotMetrics {
     name: 'pilot_xds_push_time',
     help: 'Seconds to generate and send one type to one proxy.',
     labelNames: ['type'],
-    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30],
     ...this.shared,
   })
   readonly sendTime = new Histogram({
@@ -135,7 +203,7 @@ export class PilotMetrics {
   readonly contextInit = new Histogram({
     name: 'pilot_pushcontext_init_seconds',
     help: 'Seconds to build a push context.',
-    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5],
     ...this.shared,
   })
   private readonly inboundUpdates = new Counter({
@@ -181,12 +249,15 @@ export class PilotMetrics {
     help: 'Certificate requests that could not be signed.',
     ...this.shared,
   })
-  /** Seconds since the epoch. */
-  readonly rootExpiry = new Gauge({
-    name: 'citadel_server_root_cert_expiry_timestamp',
-    help: 'When the root certificate expires, in seconds since the epoch.',
-    ...this.shared,
-  })
+  /** The root certificate is its own chain: an authority below another one is not built. */
+  private readonly expiries = ['root_cert', 'cert_chain'].map((what) => ({
+    timestamp: new Gauge({
+      name: `citadel_server_${what}_expiry_timestamp`,
+      help: 'When the certificate of the authority expires, in seconds since the epoch.',
+      ...this.shared,
+    }),
+    what,
+  }))
   readonly rejectedConfigs = new Counter({
     name: 'pilot_total_rejected_configs',
     help: 'Resources refused for their content.',
@@ -195,13 +266,47 @@ export class PilotMetrics {
   })
   private readonly rejectsByType = new Map<string, Gauge>()
 
+  private registration(what: string, help: string): Counter {
+    return new Counter({ name: `auto_registration_${what}_total`, help, ...this.shared })
+  }
+
+  /** When the authority's certificate expires. */
+  authorityExpires(at: Date): void {
+    for (const { timestamp, what } of this.expiries) {
+      timestamp.set(at.getTime() / 1000)
+      new Gauge({
+        name: `citadel_server_${what}_expiry_seconds`,
+        help: 'Seconds until the certificate of the authority expires.',
+        ...this.shared,
+        collect() {
+          this.set((at.getTime() - Date.now()) / 1000)
+        },
+      })
+    }
+  }
+
+  private largestRequest = 0
+
+  /** Takes note of the size of one request. */
+  received(bytes: number): void {
+    if (bytes <= this.largestRequest) return
+    this.largestRequest = bytes
+    this.receivedMax.set(bytes)
+  }
+
+  /** Counts one pod that the injecting webhook was asked about. */
+  injected(result: 'success' | 'failure' | 'skip'): void {
+    this.injectionRequests.inc()
+    this.injectionResults[result].inc()
+  }
+
   /** Counts what the store says. */
   stored({ kind, type }: StoreEvent): void {
     this.inboundUpdates.inc({ type: updateType(kind, type === 'deleted') })
     const event = EVENTS[type]
     const registryType = REGISTRY_TYPES[kind]
     if (registryType) this.registryEvents.inc({ type: registryType, event })
-    else this.configEvents.inc({ type: kind.slice(0, kind.indexOf('.')) || kind, event })
+    else this.configEvents.inc({ type: kind.split('.', 1)[0]!, event })
   }
 
   /** Counts one request to the certificate authority. */

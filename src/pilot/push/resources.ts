@@ -21,6 +21,7 @@ import { versionOf } from '../model/identity.ts'
 import { Memo } from '../model/memo.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { type Remark, RemarkLog } from '../model/remarks.ts'
 import { generateNameTable, NDS_TYPE } from '../nds/generate.ts'
 import { generateRoutes } from '../rds/index.ts'
 import { generateSecrets } from '../sds/generate.ts'
@@ -70,6 +71,10 @@ export class ResourceGenerator {
   /** Assignments by name, for all proxies of one scope and place. */
   private placed = new Map<string, Map<string, EncodedResource>>()
   private memoFor: PushContext | null = null
+  /** What proxies were not given because something else was there; a proxy that left is to be forgotten. */
+  readonly remarks = new RemarkLog()
+  /** By what was generated. */
+  private readonly said = new WeakMap<object, readonly Remark[]>()
 
   /**
    * Resources of a type; `names` null means all. Names without a resource are not in the answer. `withSecrets`: the proxy
@@ -141,11 +146,12 @@ export class ResourceGenerator {
     const encode = (m: Listener) => encodeResource(ListenerSchema, m.name, m)
     if (proxy.type !== 'sidecar') return generateListeners(proxy, push).map(encode)
     const outbound = this.listeners.get(outboundListenersKey(proxy, push), () =>
-      generateOutboundListeners(proxy, push).map(encode),
+      this.saying((remarks) => generateOutboundListeners(proxy, push, remarks).map(encode)),
     )
     const inbound = this.own.get(proxy, LDS_TYPE, ownInputs(proxy, push), () =>
-      generateInboundListeners(proxy, push).map(encode),
+      this.saying((remarks) => generateInboundListeners(proxy, push, remarks).map(encode)),
     )
+    this.remarks.set(proxy.id, 'listeners', [...this.about(outbound), ...this.about(inbound)])
     return [...outbound, ...inbound]
   }
 
@@ -157,15 +163,27 @@ export class ResourceGenerator {
     let list = this.outbound.get(key)
     if (!list) {
       const built: EncodedResource[] = []
+      const names = new Set<string>()
+      const twice: Remark[] = []
       for (const spec of outboundSpecs(proxy, push)) {
         const resource = this.clusters.get(clusterKey(spec, proxy, push, className), () => {
           const cluster = patchedOutboundCluster(spec, proxy, push)
           return cluster && encodeResource(ClusterSchema, cluster.name, cluster)
         })
-        if (resource) built.push(resource)
+        if (!resource) continue
+        if (names.has(resource.name)) {
+          // Envoy refuses every cluster of a push that names one twice.
+          const message = `duplicate cluster ${resource.name}`
+          twice.push({ metric: 'pilot_duplicate_envoy_clusters', key: resource.name, message })
+          continue
+        }
+        names.add(resource.name)
+        built.push(resource)
       }
+      if (twice.length > 0) this.said.set(built, twice)
       this.outbound.set(key, (list = built))
     }
+    this.remarks.set(proxy.id, 'clusters', this.about(list))
     return list
   }
 
@@ -195,13 +213,28 @@ export class ResourceGenerator {
     const out: EncodedResource[] = []
     for (const name of names) {
       const key = routeKey(name, proxy, push)
-      const make = () => {
-        const [config] = generateRoutes(proxy, push, [name])
-        return encodeRouteConfiguration(config!)
-      }
-      out.push(key === null ? make() : this.routes.get(key, make))
+      const make = () =>
+        this.saying((remarks) => {
+          const [config] = generateRoutes(proxy, push, [name], remarks)
+          return encodeRouteConfiguration(config!)
+        })
+      const resource = key === null ? make() : this.routes.get(key, make)
+      this.remarks.set(proxy.id, `route ${name}`, this.about(resource))
+      out.push(resource)
     }
     return out
+  }
+
+  /** Generates something and remembers what was said of it. */
+  private saying<T extends object>(generate: (remarks: Remark[]) => T): T {
+    const remarks: Remark[] = []
+    const made = generate(remarks)
+    if (remarks.length > 0) this.said.set(made, remarks)
+    return made
+  }
+
+  private about(made: object): readonly Remark[] {
+    return this.said.get(made) ?? NOTHING_SAID
   }
 
   /** What is remembered for one push context only is forgotten with it. */
@@ -212,6 +245,8 @@ export class ResourceGenerator {
     this.placed = new Map()
   }
 }
+
+const NOTHING_SAID: readonly Remark[] = []
 
 function emptyAssignment(clusterName: string) {
   return create(ClusterLoadAssignmentSchema, { clusterName })

@@ -2,6 +2,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Store } from '../../cluster/index.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { REMARK_METRICS, type Remark } from '../model/remarks.ts'
 import { serviceKey } from '../model/service.ts'
 import { podsOfSlice, serviceNameOfSlice } from '../registry/kube.ts'
 import type { EncodedCache } from './encoded-cache.ts'
@@ -9,6 +10,7 @@ import type { EncodedCache } from './encoded-cache.ts'
 export interface SnapshotSources {
   readonly store: Pick<Store, 'get' | 'list'>
   pushContext(): PushContext | null
+  readonly remarks: Iterable<Remark>
   /** By xDS type: cds, eds, lds, rds. */
   readonly caches: Readonly<Record<string, Pick<EncodedCache<unknown>, 'hits' | 'misses' | 'evictions' | 'size'>>>
 }
@@ -42,8 +44,24 @@ export function registerSnapshotMetrics(registry: Registry, sources: SnapshotSou
   )
   gauge('endpoint_no_pod', 'Services with endpoints whose pods are not known.', () => withoutPods(sources).services)
   gauge('pilot_k8s_endpoints_pending_pod', 'Endpoints whose pods are not known.', () => withoutPods(sources).endpoints)
+  registerRemarkMetrics(registry, sources)
   registerCacheMetrics(registry, sources)
   registerProcessMetrics(registry)
+}
+
+function registerRemarkMetrics(registry: Registry, { remarks }: SnapshotSources): void {
+  for (const [name, help] of Object.entries(REMARK_METRICS)) {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        const keys = new Set<string>()
+        for (const { metric, key } of remarks) if (metric === name) keys.add(key)
+        this.set(keys.size)
+      },
+    })
+  }
 }
 
 function registerCacheMetrics(registry: Registry, { caches }: SnapshotSources): void {

@@ -5,17 +5,25 @@ import { patchesFor } from '../envoy-filter/select.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
+import type { Remark } from '../model/remarks.ts'
 import { gatewayRouteConfiguration } from './gateway.ts'
 import { outboundRouteConfiguration } from './outbound.ts'
 
-/** One configuration a name; a name that means nothing gets an empty one, so that the proxy does not wait for it. */
-export function generateRoutes(proxy: ProxyNode, push: PushContext, names: Iterable<string>): RouteConfiguration[] {
-  const build = proxy.type === 'sidecar' ? outboundRouteConfiguration : gatewayRouteConfiguration
+/** `remarks` takes what is left out. One configuration a name; a name that means nothing gets an empty one, so that the proxy does not wait for it. */
+export function generateRoutes(
+  proxy: ProxyNode,
+  push: PushContext,
+  names: Iterable<string>,
+  remarks: Remark[] = [],
+): RouteConfiguration[] {
   const context = proxy.type === 'sidecar' ? 'SIDECAR_OUTBOUND' : 'GATEWAY'
   const patches = patchesFor(proxy, push)
   const counts = countsAttempts(proxy, push)
   return Array.from(names, (name) => {
-    const config = build(name, proxy, push)
+    const config =
+      proxy.type === 'sidecar'
+        ? outboundRouteConfiguration(name, proxy, push, remarks)
+        : gatewayRouteConfiguration(name, proxy, push)
     return patchRouteConfiguration(counts ? config : withoutAttemptCount(config), context, patches)
   })
 }

@@ -16,6 +16,7 @@ import type { ProxyNode } from '../model/node.ts'
 import { isHttp, type Protocol } from '../model/protocol.ts'
 import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
+import type { Remark } from '../model/remarks.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import type { EgressListener, SidecarScope } from '../model/sidecar-scope.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
@@ -65,7 +66,12 @@ interface Wrapper {
 }
 
 /** `name`: a port, `host:port` of a sniffed service, `http_proxy`, or the path of a Unix socket. */
-export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push: PushContext): RouteConfiguration {
+export function outboundRouteConfiguration(
+  name: string,
+  proxy: ProxyNode,
+  push: PushContext,
+  remarks: Remark[],
+): RouteConfiguration {
   const colon = name.lastIndexOf(':')
   const sniffed = colon > 0 && !name.startsWith('unix://')
   const port = sniffed ? Number(name.slice(colon + 1)) : /^\d+$/.test(name) ? Number(name) : ALL_PORTS
@@ -77,7 +83,7 @@ export function outboundRouteConfiguration(name: string, proxy: ProxyNode, push:
     ignorePortInHostMatching: true,
   })
   const egress = egressListenerFor(scope, name, port)
-  const hosts = egress ? virtualHosts(tableOf(push, scope, proxy, egress, port)) : []
+  const hosts = egress ? virtualHosts(tableOf(push, scope, proxy, egress, port), remarks) : []
   if (sniffed) {
     const own = hosts.filter((host) => host.name === name)
     if (own.length > 0) config.virtualHosts = own.map((host) => ({ ...host, domains: ['*'] }))
@@ -140,7 +146,7 @@ function tableService(service: Service, port: number): TableService {
   }))
 }
 
-function virtualHosts(table: RouteTable): VirtualHost[] {
+function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
   const wrappers = wrap(table)
   const known = new Set<string>()
   for (const { services, port } of wrappers) {
@@ -161,9 +167,16 @@ function virtualHosts(table: RouteTable): VirtualHost[] {
     servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, families)
   const add = (wrapper: Wrapper, host: string, wanted: Domains): void => {
     const { name } = wanted
-    if (names.has(name)) return
+    const twice = (): void => {
+      remarks.push({ metric: 'pilot_vservice_dup_domain', key: name, message: `duplicate domain: ${name}` })
+    }
+    if (names.has(name)) {
+      twice()
+      return
+    }
     names.add(name)
     const domains = freeDomains(wanted, host, domainsTaken, known)
+    if (domains.length < wanted.all.length) twice()
     if (domains.length === 0) return
     const { routes } = wrapper
     hosts.push(

@@ -9,6 +9,7 @@ export interface AdmissionRequest {
   readonly operation?: string
   readonly namespace?: string
   readonly object?: unknown
+  readonly resource?: { readonly group?: string; readonly version?: string; readonly resource?: string }
 }
 
 interface AdmissionResponse {
@@ -56,19 +57,26 @@ function denied(message: string): Omit<AdmissionResponse, 'uid'> {
   return { allowed: false, status: { message, code: 400 } }
 }
 
+/** Why a resource is refused, in istiod's words; null: it is not. */
+type Refusal = 'unknown_type' | 'invalid_resource' | null
+
 /** What a validating webhook says: istiod's rules, the field and what to do in every line. */
-export function reviewConfiguration({ operation, object }: AdmissionRequest): Omit<AdmissionResponse, 'uid'> {
-  if (operation !== 'CREATE' && operation !== 'UPDATE') return { allowed: true }
+export function reviewConfiguration({
+  operation,
+  object,
+}: AdmissionRequest): Omit<AdmissionResponse, 'uid'> & { readonly reason: Refusal } {
+  if (operation !== 'CREATE' && operation !== 'UPDATE') return { allowed: true, reason: null }
   const { apiVersion, kind } = (object ?? {}) as Partial<KubeObject>
   const parse = isIstioApiVersion(apiVersion) ? parseResource : isGatewayApiVersion(apiVersion) ? parseGatewayApi : null
-  if (!parse) return denied(`unrecognized type ${String(apiVersion)}, Kind=${String(kind)}`)
+  if (!parse)
+    return { ...denied(`unrecognized type ${String(apiVersion)}, Kind=${String(kind)}`), reason: 'unknown_type' }
   const parsed = parse(object)
   if (parsed.ok) {
     const warnings = parsed.value.warnings.map(sentence)
-    return { allowed: true, ...(warnings.length > 0 ? { warnings } : {}) }
+    return { allowed: true, reason: null, ...(warnings.length > 0 ? { warnings } : {}) }
   }
   const errors = parsed.problems.filter(({ level }) => level === 'error').map(sentence)
-  return denied(`configuration is invalid: ${errors.join('; ')}`)
+  return { ...denied(`configuration is invalid: ${errors.join('; ')}`), reason: 'invalid_resource' }
 }
 
 function sentence({ path, message, hint }: Problem): string {

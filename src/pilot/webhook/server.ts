@@ -88,15 +88,22 @@ async function answer(request: IncomingMessage, options: WebhookOptions): Promis
   try {
     const body: unknown = JSON.parse(text)
     if (!injecting || !inject) {
-      const review = answerReview(body, reviewConfiguration)
-      metrics.validations.inc({ result: review.response.allowed ? 'passed' : 'failed' })
+      const review = answerReview(body, (asked) => {
+        const { reason, ...response } = reviewConfiguration(asked)
+        const { group = '', version = '', resource = '' } = asked.resource ?? {}
+        if (reason === null) metrics.validated.inc({ group, version, resource })
+        else metrics.invalidated.inc({ group, version, resource, reason })
+        return response
+      })
       return { status: 200, body: review }
     }
     return {
       status: 200,
       body: answerReview(body, (asked) => {
+        const end = metrics.injectionTime.startTimer()
         const { injected, ...response } = reviewPod(asked, inject)
-        metrics.injections.inc({ result: injected ? 'success' : response.allowed ? 'skipped' : 'failure' })
+        end()
+        metrics.injected(injected ? 'success' : response.allowed ? 'skip' : 'failure')
         return response
       }),
     }
