@@ -33,13 +33,13 @@ export function parseAppProbes(value: unknown): Map<string, AppProbe> {
         'is not a path of the form /app-health/<container>/readyz',
       )
     }
-    probes.set(path, parseProbe(path, probe))
+    probes.set(path, parseProbe(`ISTIO_KUBE_APP_PROBERS ${path}`, probe))
   }
   return probes
 }
 
-function parseProbe(path: string, probe: Record<string, unknown>): AppProbe {
-  const where = `ISTIO_KUBE_APP_PROBERS ${path}`
+/** Reads a probe as Kubernetes writes it. Throws ConfigError that starts with `where`. */
+export function parseProbe(where: string, probe: Record<string, unknown>): AppProbe {
   const timeoutMs = Number(probe.timeoutSeconds ?? 1) * 1000
   const { httpGet, tcpSocket, grpc } = probe as Record<string, Record<string, unknown> | undefined>
   if (httpGet !== undefined) {

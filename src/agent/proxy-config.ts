@@ -1,6 +1,7 @@
 // ProxyConfig (istio.mesh.v1alpha1) as the agent reads it: PROXY_CONFIG, then the pod's annotation over it.
 import { parse } from 'yaml'
 import { ConfigError, errorText } from '../base/errors.ts'
+import { parseReadinessProbe, type ReadinessProbe } from './workload-health.ts'
 
 /** The fields that shape the agent and its bootstrap; durations in milliseconds. */
 export interface ProxyConfig {
@@ -25,6 +26,8 @@ export interface ProxyConfig {
   readonly extraStatTags: readonly string[]
   readonly runtimeValues: Readonly<Record<string, string>>
   readonly proxyMetadata: Readonly<Record<string, string>>
+  /** How the workload's health is found out where no kubelet does; null: not at all. */
+  readonly readinessProbe: ReadinessProbe | null
   /** The merged configuration as written, for node metadata PROXY_CONFIG. */
   readonly raw: Readonly<Record<string, unknown>>
 }
@@ -48,14 +51,14 @@ const DEFAULTS = {
  * them on in `raw`. Service addresses add clusters and sinks to Istio's bootstrap and are refused until they do here.
  */
 const PASSED_ON = new Set([
-  ...['statNameLength', 'tracingServiceName', 'interceptionMode', 'readinessProbe', 'meshId', 'gatewayTopology'],
+  ...['statNameLength', 'tracingServiceName', 'interceptionMode', 'meshId', 'gatewayTopology'],
   ...['image', 'proxyHeaders', 'tracing', 'connectionSettings'],
   ...['availabilityZone', 'discoveryRefreshDelay', 'sds'],
 ])
 const READ = new Set([
   ...['configPath', 'binaryPath', 'serviceCluster', 'drainDuration', 'terminationDrainDuration', 'discoveryAddress'],
   ...['proxyAdminPort', 'statusPort', 'controlPlaneAuthPolicy', 'concurrency', 'holdApplicationUntilProxyStarts'],
-  ...['proxyStatsMatcher', 'extraStatTags', 'runtimeValues', 'proxyMetadata', 'environmentVariables'],
+  ...['proxyStatsMatcher', 'extraStatTags', 'runtimeValues', 'proxyMetadata', 'environmentVariables', 'readinessProbe'],
 ])
 
 /** Parses the sources (YAML or JSON texts, later ones win field by field; variables add up). Throws ConfigError naming source and field. */
@@ -102,6 +105,7 @@ function read(raw: Record<string, unknown>): ProxyConfig {
     extraStatTags: texts(raw, 'extraStatTags'),
     runtimeValues: stringMap(raw, 'runtimeValues'),
     proxyMetadata: stringMap(raw, 'proxyMetadata'),
+    readinessProbe: parseReadinessProbe(raw.readinessProbe),
     raw,
   }
 }

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromJson, type JsonObject } from '@bufbuild/protobuf'
+import type { Metadata } from '@grpc/grpc-js'
 import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { typeRegistry } from '../api/registry.ts'
 import { errorText } from '../base/errors.ts'
@@ -12,15 +13,17 @@ import type { SecretSource } from '../proxy/index.ts'
 import { createCertificate } from '../security/ca-service.ts'
 import { SecretManager } from '../security/secret-manager.ts'
 import { formatSpiffeId } from '../security/spiffe.ts'
-import { ADS_CHANNEL_OPTIONS } from '../xds/client.ts'
+import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../xds/client.ts'
 import { parseAppProbes } from './app-probes.ts'
 import { buildBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
 import { type ControlPlaneOptions, connectControlPlane, controlPlaneMetadata } from './control-plane-channel.ts'
 import { waitForZeroConnections } from './drain.ts'
+import { HealthReports } from './health-reports.ts'
 import { localRequest } from './local-http.ts'
 import { DEFAULT_SECRET, ROOT_SECRET } from './secret-names.ts'
 import type { AgentSettings } from './settings.ts'
 import { startStatusServer } from './status-server.ts'
+import { WorkloadHealth } from './workload-health.ts'
 
 const CA_TIMEOUT_MS = 10_000
 
@@ -31,11 +34,19 @@ interface DataPlane {
   stop(): Promise<void>
 }
 
+/** Where every ADS stream goes. */
+type Discovery = AdsTransport & { readonly metadata: () => Promise<Metadata> }
+
 /** Runs until SIGTERM, SIGINT, /quitquitquit or the end of the data plane; resolves with the exit code. */
 export async function runAgent(settings: AgentSettings, log: Logger): Promise<number> {
   const { config, workdir } = settings
   const ending = new Ending()
-  const discovery = controlPlane(settings, config.discoveryAddress)
+  const address = controlPlane(settings, config.discoveryAddress)
+  const reports = new HealthReports()
+  const discovery: Discovery = {
+    connect: () => reports.wrap(connectControlPlane(address, ADS_CHANNEL_OPTIONS)),
+    metadata: () => controlPlaneMetadata(address),
+  }
   const secrets = startSecrets(settings, log)
   const bootstrap = buildBootstrap(settings)
   const configDir = resolve(workdir, config.configPath)
@@ -56,7 +67,15 @@ export async function runAgent(settings: AgentSettings, log: Logger): Promise<nu
     settings.proxy === 'outrigger'
       ? startInProcess(settings, bootstrap, bootstrapPath, discovery, secrets, log)
       : startChild(settings, bootstrapPath, discovery, secrets, log)
+  const health =
+    config.readinessProbe &&
+    new WorkloadHealth(config.readinessProbe, settings.instanceIps[0]!, (problem) => {
+      if (problem === null) log.info('the workload is healthy')
+      else log.warn({ reason: problem }, 'the workload is unhealthy')
+      reports.report(problem)
+    })
   const code = await supervise(settings, starting, ending, log)
+  health?.stop()
   secrets.close()
   await status.close()
   return code
@@ -142,7 +161,7 @@ async function startInProcess(
   settings: AgentSettings,
   bootstrap: JsonObject,
   bootstrapPath: string,
-  discovery: ControlPlaneOptions,
+  discovery: Discovery,
   secrets: SecretManager,
   log: Logger,
 ): Promise<DataPlane> {
@@ -161,10 +180,7 @@ async function startInProcess(
     fileFlushMinSizeKb: 64,
     rejectUnknownDynamicFields: false,
     log: createLogger('proxy', settings.proxyLogLevel as LogLevel),
-    adsTransport: {
-      connect: () => connectControlPlane(discovery, ADS_CHANNEL_OPTIONS),
-      metadata: () => controlPlaneMetadata(discovery),
-    },
+    adsTransport: discovery,
     secrets: inProcessSecrets(secrets),
     onExit: () => exit(0),
   })
@@ -187,7 +203,7 @@ function inProcessSecrets(secrets: SecretManager): SecretSource {
 async function startChild(
   settings: AgentSettings,
   bootstrapPath: string,
-  discovery: ControlPlaneOptions,
+  discovery: Discovery,
   secrets: SecretManager,
   log: Logger,
 ): Promise<DataPlane> {
@@ -201,8 +217,7 @@ async function startChild(
   const sds = await startSdsServer(resolve(workdir, SDS_SOCKET), secrets, log)
   const xds = await startXdsProxy({
     socketPath: resolve(workdir, config.configPath, XDS_SOCKET_NAME),
-    connect: () => connectControlPlane(discovery, ADS_CHANNEL_OPTIONS),
-    metadata: () => controlPlaneMetadata(discovery),
+    ...discovery,
     log,
   })
   releaseStartupMemory()

@@ -11,7 +11,7 @@ import {
   proxyEnv,
   wantsSidecar,
 } from './inject.ts'
-import type { Pod } from './pod-types.ts'
+import type { Pod, Probe } from './pod-types.ts'
 
 /** The pod as it will run: service account checked, sidecar injected, gateways given their proxy's identity. */
 export function admitPod(store: Pick<Store, 'get' | 'list'>, pod: Pod, options: InjectionOptions): Pod {
@@ -44,7 +44,16 @@ function isInjectedGateway({ spec }: Pod): boolean {
   return spec.containers.some(({ name, image }) => name === 'istio-proxy' && image === INJECTED_IMAGE)
 }
 
-/** The proxy's image, and the volumes it needs beside those it asks for. */
+/** A gateway that has no configuration yet is not given connections: Istio's gateway template. */
+const GATEWAY_READINESS: Probe = {
+  httpGet: { path: '/healthz/ready', port: 15021 },
+  initialDelaySeconds: 1,
+  periodSeconds: 2,
+  timeoutSeconds: 3,
+  failureThreshold: 30,
+}
+
+/** The proxy's image, its readiness, and the volumes it needs beside those it asks for. */
 function withProxyImage(pod: Pod): Pod {
   const { containers, volumes = [] } = pod.spec
   const missing = PROXY_VOLUMES.filter(({ name }) => !volumes.some((volume) => volume.name === name))
@@ -57,7 +66,12 @@ function withProxyImage(pod: Pod): Pod {
         if (container.image !== INJECTED_IMAGE) return container
         const own = container.volumeMounts ?? []
         const mounts = PROXY_MOUNTS.filter(({ name }) => !own.some((mount) => mount.name === name))
-        return { ...container, image: PROXY_IMAGE, volumeMounts: [...own, ...mounts] }
+        return {
+          readinessProbe: GATEWAY_READINESS,
+          ...container,
+          image: PROXY_IMAGE,
+          volumeMounts: [...own, ...mounts],
+        }
       }),
     },
   }
