@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { request } from '../../../route/testing.ts'
 import { clusterData, TestClusters } from '../../../upstream/testing.ts'
-import { UPSTREAM_ALPN_KEY } from '../router/filter.ts'
+import { UPSTREAM_ALPN_KEY } from '../router/host-choice.ts'
 import { FilterHarness } from '../testing.ts'
 import { alpnFilter } from './config.ts'
 

@@ -7,7 +7,7 @@ import { FilterHeadersStatus, type HttpFilterFactory } from '../../../http/filte
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { ClusterManager } from '../../../upstream/cluster-manager.ts'
 import { PassThroughDecoderFilter } from '../pass-through.ts'
-import { UPSTREAM_ALPN_KEY } from '../router/filter.ts'
+import { UPSTREAM_ALPN_KEY } from '../router/host-choice.ts'
 import type { AlpnConfig } from './config.ts'
 
 /** Equal lists of all listeners are one object: connection pools compare them by identity. */

@@ -9,7 +9,6 @@ import {
 } from '../../../../base/timeout-queue.ts'
 import type { WorkerContext } from '../../../config/extension.ts'
 import { type Protocol, StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
-import { localAddress } from '../../../http/connection-manager/remote-address.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import {
   type DownstreamWatermarkCallbacks,
@@ -24,74 +23,42 @@ import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
 import { DetectedClose } from '../../../network/close.ts'
 import type { Connection } from '../../../network/connection.ts'
-import type { AccessLog, LogContext } from '../../../observe/access-log.ts'
+import type { LogContext } from '../../../observe/access-log.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { updateAuthority } from '../../../route/rewrite.ts'
 import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now } from '../../../stream-info.ts'
 import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
-import { OVERRIDE_HOST_KEY, type OverrideHost } from '../../../upstream/override-host.ts'
 import { percentOf } from '../../../upstream/tracked-stats.ts'
+import { acceptedCluster, answerDirectly } from './answers.ts'
+import { noteAttempt, noteConnection } from './attempt-facts.ts'
 import { AttemptSpan } from './attempt-span.ts'
 import { AttemptStats } from './attempt-stats.ts'
 import type { RouterConfig } from './config.ts'
 import { failureOf, resetBody, resetDetails } from './failure.ts'
 import { grpcToHttp } from './grpc-status.ts'
-import { type PassedRedirects, passedRedirects, tryInternalRedirect } from './internal-redirect.ts'
-import { loadBalancerContext } from './load-balancer-context.ts'
-import { startMirror } from './mirror.ts'
+import { HedgedAttempts } from './hedged-attempts.ts'
+import { avoidTriedHosts, choosePool, requestContext } from './host-choice.ts'
+import { tryInternalRedirect } from './internal-redirect.ts'
+import { startMirrors } from './mirror.ts'
+import { RequestCopy } from './request-copy.ts'
 import { createRetryState, RetryDecision, type RetryState } from './retry-state.ts'
-import { countAll, type RequestStats, RouteStats } from './route-stats.ts'
-import { failedStrictHeader } from './strict-headers.ts'
-import { isTunnel, TcpTunnelPool } from './tcp-tunnel.ts'
+import { countAll, type RequestStats } from './route-stats.ts'
+import { createRouterShared, type RouterShared } from './shared.ts'
 import { announceTimeouts, settleTimeouts, type Timeouts } from './timeouts.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
-/** Filter state under which other filters leave wishes for the upstream connection. */
-export const UPSTREAM_ALPN_KEY = 'envoy.network.application_protocols'
-const UPSTREAM_SNI_KEY = 'envoy.network.upstream_server_name'
-
-/** What all streams of one configured router share. */
-interface Shared {
-  readonly config: RouterConfig
-  readonly context: WorkerContext
-  readonly upstreamLogs: readonly AccessLog[]
-  readonly noRoute: Counter
-  readonly noCluster: Counter
-  readonly rqDirectResponse: Counter
-  readonly rqTotal: Counter
-  readonly resetAfterStart: Counter
-  readonly passedRedirects: PassedRedirects
-  /** In x-forwarded-for of requests of the proxy's own. */
-  readonly ownAddress: string
-  readonly routeStats: RouteStats
-}
-
 export function createRouter(config: RouterConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
-  const scope = context.stats.scope(`http.${statPrefix}`)
-  // Envoy has the name and counts nothing in it: redirects are direct responses.
-  scope.counter('rq_redirect')
-  const shared: Shared = {
-    config,
-    context,
-    upstreamLogs: config.upstreamLogs.map((log) => context.createAccessLog(log)),
-    noRoute: scope.counter('no_route'),
-    noCluster: scope.counter('no_cluster'),
-    rqDirectResponse: scope.counter('rq_direct_response'),
-    rqTotal: scope.counter('rq_total'),
-    passedRedirects: passedRedirects(scope),
-    ownAddress: localAddress(),
-    resetAfterStart: scope.counter('rq_reset_after_downstream_response_started'),
-    routeStats: new RouteStats(context.stats),
-  }
+  const shared = createRouterShared(config, context, statPrefix)
   return (callbacks) => callbacks.addStreamDecoderFilter(new RouterFilter(shared))
 }
 
 const NO_STATS: readonly RequestStats[] = []
+const NO_CHUNKS: readonly Buffer[] = []
 
 class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, DownstreamWatermarkCallbacks, TimeoutEntry {
-  private readonly shared: Shared
+  private readonly shared: RouterShared
   private callbacks!: StreamDecoderFilterCallbacks
   private route: Route | null = null
   private forward: ForwardAction | null = null
@@ -103,12 +70,11 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private retry: RetryState | null = null
   private current: UpstreamRequest | null = null
   /** Attempts that are late but may still answer first (hedge_on_per_try_timeout). */
-  private hedged: UpstreamRequest[] | null = null
+  private hedged: HedgedAttempts | null = null
   private requestStats: readonly RequestStats[] = NO_STATS
   private mirrors: UpstreamRequest[] | null = null
-  /** The request's body, kept for another attempt or an internal redirect; null = not kept. */
-  private kept: Buffer[] | null = null
-  private keptBytes = 0
+  /** Where another attempt or an internal redirect may want the body. */
+  private copy: RequestCopy | null = null
   private requestDone = false
   private requestDoneAt = 0
   private responseStarted = false
@@ -129,7 +95,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   /** Hosts tried so far, for previous_hosts. */
   private tried: HostDescription[] | null = null
 
-  constructor(shared: Shared) {
+  constructor(shared: RouterShared) {
     this.shared = shared
   }
 
@@ -153,7 +119,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     this.route = route
     if (route.direct) {
-      this.answerDirectly(route, headers)
+      answerDirectly(shared, callbacks, route, headers)
       return FilterHeadersStatus.StopIteration
     }
     const { forward } = route
@@ -166,33 +132,13 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.forward = forward
     this.headers = headers
     this.grpc = isGrpcContentType(headers.get('content-type'))
-    const clusterName = route.clusterName(headers)
-    const cluster = shared.context.clusters.get(clusterName)
-    if (!cluster) {
-      shared.noCluster.inc()
-      info.setFlag('NC')
-      callbacks.sendLocalReply(forward.clusterNotFoundStatus, '', null, null, 'cluster_not_found')
-      return FilterHeadersStatus.StopIteration
-    }
+    const cluster = acceptedCluster(shared, callbacks, route, headers)
+    if (!cluster) return FilterHeadersStatus.StopIteration
     this.cluster = cluster
-    info.virtualClusterName = route.virtualClusterName(headers)
     this.requestStats = shared.routeStats.of(route, info.virtualClusterName)
-    if (config.strictCheckHeaders.length > 0) {
-      const bad = failedStrictHeader(headers, config.strictCheckHeaders)
-      if (bad) {
-        info.setFlag('IH')
-        callbacks.sendLocalReply(
-          400,
-          `invalid header '${bad}' with value '${headers.get(bad)}'`,
-          null,
-          null,
-          `request_headers_failed_strict_check{${bad}}`,
-        )
-        return FilterHeadersStatus.StopIteration
-      }
-    }
-    if (this.refusedByOverload(cluster)) return FilterHeadersStatus.StopIteration
-    const pool = this.choosePool(cluster, headers)
+    const lb = requestContext(forward, headers, info, this)
+    this.lb = lb
+    const pool = choosePool(cluster, forward, headers, info.protocol, lb, 0)
     if (!pool) {
       this.answerNoHost()
       return FilterHeadersStatus.StopIteration
@@ -213,8 +159,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.retry = tunnel
       ? null
       : createRetryState(headers, forward.retryPolicy, cluster, forward.priority, this.requestStats)
-    if ((this.retry || forward.internalRedirect) && !endStream) this.kept = []
-    if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.startMirrors(headers, endStream)
+    if ((this.retry || forward.internalRedirect) && !endStream) this.copy = new RequestCopy()
+    if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.mirrors = this.startMirrors(headers, endStream)
     callbacks.setDownstreamWatermarkCallbacks(this)
     if (endStream) this.onRequestComplete()
     this.attempt(pool, headers, endStream)
@@ -222,7 +168,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   }
 
   decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (this.kept) this.keep(chunk)
+    if (this.copy) this.keep(this.copy, chunk)
     this.current?.encodeData(chunk, endStream)
     if (this.mirrors) for (const mirror of this.mirrors) mirror.encodeData(chunk, endStream)
     if (endStream) this.onRequestComplete()
@@ -241,7 +187,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.finished = true
     this.disarm()
     this.callbacks.setDownstreamWatermarkCallbacks(null)
-    if (this.current !== null) this.noteAttempt(this.current)
+    if (this.current !== null) noteAttempt(this.callbacks.streamInfo, this.current)
     this.current?.abandon()
     this.current = null
     this.abandonHedged()
@@ -252,64 +198,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.callbacks.onFault(error)
   }
 
-  // ---- choices
-
-  private choosePool(cluster: ThreadLocalCluster, headers: HeaderMap): HttpConnPool | null {
-    const { callbacks } = this
-    const forward = this.forward!
-    const info = callbacks.streamInfo
-    let lb = this.lb
-    if (!lb) {
-      lb = loadBalancerContext()
-      this.lb = lb
-      lb.downstream = info.downstream
-      lb.downstreamState = info.filterState
-      lb.dynamicMetadata = info.dynamicMetadata
-      lb.headers = headers
-      lb.metadataMatch = forward.metadataMatch
-      if (forward.hashPolicy) lb.hash = forward.hashPolicy.hash(headers, info, this)
-      lb.alpnOverride = (info.filterState.get(UPSTREAM_ALPN_KEY) as readonly string[] | undefined) ?? null
-      lb.sniOverride = (info.filterState.get(UPSTREAM_SNI_KEY) as string | undefined) ?? null
-      lb.overrideHost = (info.filterState.get(OVERRIDE_HOST_KEY) as OverrideHost | undefined) ?? null
-    }
-    // A retry may go anywhere.
-    if (this.attempts > 0) lb.overrideHost = null
-    lb.attempt = this.attempts
-    if (forward.connectTerminates && isTunnel(headers, forward.connectTerminates.allowPost)) {
-      const tcpPool = cluster.tcpPool(forward.priority, lb)
-      return tcpPool && new TcpTunnelPool(tcpPool)
-    }
-    return cluster.httpPool(forward.priority, info.protocol, lb)
-  }
-
   /** A hash policy made a cookie. */
   addSetCookie(cookie: string): void {
     this.setCookies ??= []
     this.setCookies.push(cookie)
-  }
-
-  /** After the first attempt: hosts tried before are passed over where the policy says so. */
-  private avoidTriedHosts(): void {
-    const policy = this.retry?.policy
-    const { lb } = this
-    if (!policy || !lb) return
-    this.avoidTriedPriorities(policy.previousPrioritiesFrequency, lb)
-    if (policy.hostPredicates.length === 0) return
-    lb.hostSelectionRetryCount = policy.hostSelectionMaxAttempts
-    lb.shouldSelectAnotherHost = (host) =>
-      policy.hostPredicates.some((predicate) => {
-        if (predicate.kind === 'previous_hosts')
-          return this.tried?.some((other) => other.address.text === host.address.text) ?? false
-        if (predicate.kind === 'omit_canary_hosts') return host.canary
-        const labels = host.metadata['envoy.lb'] ?? {}
-        return Object.entries(predicate.metadata).every(([key, value]) => labels[key] === value)
-      })
-  }
-
-  /** previous_priorities: after so many attempts the priorities tried until then are left alone. */
-  private avoidTriedPriorities(frequency: number, lb: LoadBalancerContext): void {
-    if (frequency === 0 || this.tried === null || this.attempts % frequency !== 0) return
-    lb.excludedPriorities = new Set(this.tried.map((host) => host.priority))
   }
 
   private attempt(pool: HttpConnPool, headers: HeaderMap, endStream: boolean): void {
@@ -349,68 +241,21 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
   }
 
-  private refusedByOverload(cluster: ThreadLocalCluster): boolean {
-    const { callbacks, shared } = this
-    const info = callbacks.streamInfo
-    const maintenance = shared.context.runtime.fraction(cluster.maintenanceKey, 0)
-    if (maintenance > 0 && info.random % 1_000_000 < maintenance) {
-      cluster.stats.rqMaintenanceMode.inc()
-      info.setFlag('UO')
-      callbacks.sendLocalReply(
-        503,
-        'maintenance mode',
-        (h) => h.set('x-envoy-overloaded', 'true'),
-        null,
-        'maintenance_mode',
-      )
-      return true
-    }
-    if (cluster.dropMillionths > 0 && info.random % 1_000_000 < cluster.dropMillionths) {
-      const always = cluster.dropMillionths >= 1_000_000
-      info.setFlag(always ? 'UDO' : 'DO')
-      const header = always ? 'x-envoy-unconditional-drop-overload' : 'x-envoy-drop-overload'
-      callbacks.sendLocalReply(
-        503,
-        'drop overload',
-        (h) => h.set(header, 'true'),
-        null,
-        always ? 'unconditional_drop_overload' : 'drop_overload',
-      )
-      return true
-    }
-    return false
-  }
-
-  private startMirrors(headers: HeaderMap, endStream: boolean): void {
-    const { callbacks } = this
-    const info = callbacks.streamInfo
-    for (const mirror of this.forward!.mirrors) {
-      if (!mirror.selects(info.random)) continue
-      const request = startMirror(
-        mirror,
-        headers,
-        endStream,
-        this.shared.context.clusters,
-        info,
-        this.timeouts!.global,
-        this.shared.ownAddress,
-        info.span && { request: info.span, context: this.logContext() },
-      )
-      if (!request) continue
-      this.mirrors ??= []
-      this.mirrors.push(request)
-    }
+  private startMirrors(headers: HeaderMap, endStream: boolean): UpstreamRequest[] {
+    const { shared } = this
+    const info = this.callbacks.streamInfo
+    const trace = info.span && { request: info.span, context: this.logContext() }
+    const { clusters } = shared.context
+    return startMirrors(this.forward!.mirrors, headers, endStream, clusters, info, {
+      timeoutMs: this.timeouts!.global,
+      ownAddress: shared.ownAddress,
+      trace,
+    })
   }
 
   /** Keeps a copy for another attempt, up to the buffer limit; beyond it there will be none. */
-  private keep(chunk: Buffer): void {
-    this.keptBytes += chunk.length
-    const limit = this.route?.maxRequestBufferBytes ?? this.callbacks.bufferLimit
-    if (this.keptBytes <= limit) {
-      if (chunk.length > 0) this.kept!.push(Buffer.from(chunk))
-      return
-    }
-    this.kept = null
+  private keep(copy: RequestCopy, chunk: Buffer): void {
+    if (copy.dropped || copy.add(chunk, this.route?.maxRequestBufferBytes ?? this.callbacks.bufferLimit)) return
     this.cluster!.stats.retryOrShadowAbandoned.inc()
     this.retry?.release()
     this.retry = null
@@ -437,26 +282,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   }
 
   // ---- answers of our own
-
-  private answerDirectly(route: Route, headers: HeaderMap): void {
-    const { shared, callbacks } = this
-    const direct = route.direct!
-    const info = callbacks.streamInfo
-    // Redirects too: Envoy leaves rq_redirect at zero.
-    shared.rqDirectResponse.inc()
-    info.responseCode = direct.status
-    const location = direct.location(headers, !shared.config.suppressEnvoyHeaders)
-    callbacks.sendLocalReply(
-      direct.status,
-      direct.body,
-      (response) => {
-        if (location !== '') response.set('location', location)
-        route.finalizeResponseHeaders(response, info, headers)
-      },
-      null,
-      'direct_response',
-    )
-  }
 
   private answerNoHost(details = 'no_healthy_upstream'): void {
     const { callbacks } = this
@@ -488,20 +313,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
 
   onUpstreamReady(request: UpstreamRequest, connection: Connection, protocol: Protocol): void {
     const info = this.callbacks.streamInfo
-    info.upstreamProtocol = protocol
-    info.upstreamLocalAddress = connection.info.localAddress.text
-    info.upstreamRemoteAddress = connection.info.remoteAddress.text
-    info.upstreamConnectionId = connection.id
-    if (info.connectionIdsAttempted === null) info.connectionIdsAttempted = [connection.id]
-    else if (info.connectionIdsAttempted.at(-1) !== connection.id) info.connectionIdsAttempted.push(connection.id)
-    info.upstreamConnection = connection.info
-    info.upstreamFilterState = connection.info.filterState ?? null
     if (this.attempts > 1) request.continueBytes(info)
-    info.upstreamConnectStart = connection.info.connectStart ?? 0
-    info.upstreamConnectEnd = connection.info.connectEnd ?? 0
-    info.upstreamHandshakeEnd = connection.info.handshakeEnd ?? 0
+    noteConnection(info, request.host, connection, protocol)
     countAll(this.requestStats, 'total')
-    this.noteHost(request.host)
     for (let i = 0; i < this.downstreamFull; i++) request.readDisable(true)
   }
 
@@ -511,14 +325,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.callbacks.streamInfo.upstreamHost = null
     this.retry?.release()
     this.answerNoHost(details)
-  }
-
-  /** As in Envoy a host counts as attempted once there is a connection to it. */
-  private noteHost(host: HostDescription): void {
-    const info = this.callbacks.streamInfo
-    info.upstreamHost = host
-    if (info.hostsAttempted === null) info.hostsAttempted = [host]
-    else if (info.hostsAttempted.at(-1) !== host) info.hostsAttempted.push(host)
   }
 
   onUpstream1xx(headers: HeaderMap, request: UpstreamRequest): void {
@@ -545,7 +351,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       const decision = this.retry.onHeaders(headers)
       if (decision === RetryDecision.Yes && this.canRetry()) {
         cluster.stats.countRetried(status)
-        this.noteAttempt(request)
+        noteAttempt(info, request)
         this.retryLater(request)
         return
       }
@@ -558,7 +364,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     this.settleOn(request)
     this.responseStarted = true
-    this.noteAttempt(request)
+    noteAttempt(info, request)
     this.countResponse(status, headers)
     // The time since the request was complete; an answer that comes before has none.
     if (!this.shared.config.suppressEnvoyHeaders && this.requestDone) {
@@ -588,7 +394,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private onUpstreamComplete(request: UpstreamRequest): void {
     const info = this.callbacks.streamInfo
     info.lastUpstreamRxByte = now()
-    this.noteAttempt(request)
+    noteAttempt(info, request)
     this.disarm()
     const { cluster } = this
     if (cluster && this.requestDone)
@@ -601,20 +407,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.logUpstream()
     // A response that ends before the request leaves an upstream that still reads it: the stream is reset on destroy.
     if (this.requestDone) this.current = null
-  }
-
-  /** Logs tell of the last attempt, however it ended. */
-  private noteAttempt(request: UpstreamRequest): void {
-    const info = this.callbacks.streamInfo
-    info.upstreamPoolReadyMs = request.poolReadyMs
-    info.firstUpstreamTxByte = request.firstTxAt
-    info.lastUpstreamTxByte = request.lastTxAt
-    info.firstUpstreamRxByte = request.firstRxAt
-    const { stream } = request
-    if (stream === null) return
-    info.upstreamHeaderBytes = stream.headerBytes
-    info.upstreamWireBytesReceived = request.receivedBefore + stream.wireBytesReceived
-    info.upstreamWireBytesSent = request.sentBefore + stream.wireBytesSent
   }
 
   private logUpstream(): void {
@@ -630,7 +422,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const info = callbacks.streamInfo
     cluster.onReset(request.host, reason)
     info.upstreamHost = request.host
-    this.noteAttempt(request)
+    noteAttempt(info, request)
     if (transportFailureReason !== '') info.upstreamTransportFailureReason = transportFailureReason
     if (!this.inFlight(request)) return
     if (this.retryReset(request, reason)) return
@@ -660,7 +452,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     cluster.stats.budgets?.used.record(100)
     const status = this.timeouts!.altResponse ? 204 : 504
     if (this.current) this.noteGlobalTimeout(this.current, status)
-    if (this.hedged) for (const request of this.hedged) this.noteGlobalTimeout(request, status)
+    if (this.hedged) for (const request of this.hedged.all) this.noteGlobalTimeout(request, status)
     this.giveUp('UT', 'response_timeout', 'upstream request timeout', status)
   }
 
@@ -713,7 +505,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private giveUp(flag: 'UT' | 'UMSDR', details: string, body: string, status: number): void {
     const { callbacks } = this
     callbacks.streamInfo.setFlag(flag)
-    if (this.current !== null) this.noteAttempt(this.current)
+    if (this.current !== null) noteAttempt(this.callbacks.streamInfo, this.current)
     this.current?.abandon()
     this.current = null
     this.abandonHedged()
@@ -759,9 +551,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       this.noteDenied(decision)
       return
     }
-    request.hedged = true
-    this.hedged ??= []
-    this.hedged.push(request)
+    this.hedged ??= new HedgedAttempts()
+    this.hedged.add(request)
     this.current = null
     this.timedOut = true
     this.backOff = ownedTimeout(runBackOff, this.retry.backOffMs(), this)
@@ -775,16 +566,12 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private othersMayAnswer(request: UpstreamRequest): boolean {
     if (this.hedged === null) return false
     const { current } = this
-    return (
-      this.backOff !== null ||
-      (current !== null && current !== request) ||
-      this.hedged.some((other) => other !== request)
-    )
+    return this.backOff !== null || (current !== null && current !== request) || this.hedged.hasOther(request)
   }
 
   private forget(request: UpstreamRequest): void {
     if (this.current === request) this.current = null
-    else if (this.hedged) this.hedged = this.hedged.filter((other) => other !== request)
+    else this.hedged?.forget(request)
   }
 
   private giveUpOn(request: UpstreamRequest): void {
@@ -793,17 +580,16 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   }
 
   private abandonHedged(): void {
-    if (!this.hedged) return
-    const list = this.hedged
+    const { hedged } = this
     this.hedged = null
-    for (const request of list) request.abandon()
+    hedged?.abandon()
   }
 
   /** This attempt's answer goes downstream: no retry follows, and whoever else was asked is let go. */
   private settleOn(request: UpstreamRequest): void {
     this.retry?.release()
     this.retry = null
-    this.kept = null
+    this.copy?.drop()
     if (this.backOff) clearTimeout(this.backOff)
     this.backOff = null
     if (this.hedged) {
@@ -817,7 +603,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
 
   /** The whole request so far must still be at hand. */
   private canRetry(): boolean {
-    return !this.finished && (this.kept !== null || (this.requestDone && this.keptBytes === 0))
+    return !this.finished && (this.copy === null ? this.requestDone : !this.copy.dropped)
   }
 
   private retryLater(request: UpstreamRequest, timedOut = false): void {
@@ -829,10 +615,11 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
 
   retryNow(): void {
     this.backOff = null
-    const { cluster, headers, callbacks } = this
-    if (this.finished || !cluster || !headers) return
-    this.avoidTriedHosts()
-    const pool = this.choosePool(cluster, headers)
+    const { cluster, headers, callbacks, forward, lb } = this
+    if (this.finished || !cluster || !headers || !forward || !lb) return
+    const policy = this.retry?.policy
+    if (policy && this.tried) avoidTriedHosts(lb, policy, this.tried, this.attempts)
+    const pool = choosePool(cluster, forward, headers, callbacks.streamInfo.protocol, lb, this.attempts)
     if (!pool) {
       this.retry?.release()
       this.answerNoHost()
@@ -842,16 +629,16 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       headers.set('x-envoy-attempt-count', String(this.attempts + 1))
     if (this.route!.virtualHost.includeIsTimeoutRetryHeader)
       headers.set('x-envoy-is-timeout-retry', String(this.timedOut))
-    announceTimeouts(headers, this.timeouts!, this.forward!, this.requestDone ? now() - this.requestDoneAt : 0, {
+    announceTimeouts(headers, this.timeouts!, forward, this.requestDone ? now() - this.requestDoneAt : 0, {
       suppressEnvoyHeaders: this.shared.config.suppressEnvoyHeaders,
       grpc: this.grpc,
     })
-    const { kept, trailers } = this
-    const bodyless = this.requestDone && (kept === null || kept.length === 0) && !trailers
+    const { trailers } = this
+    const chunks = this.copy?.chunks ?? NO_CHUNKS
+    const bodyless = this.requestDone && chunks.length === 0 && !trailers
     callbacks.streamInfo.upstreamTransportFailureReason = ''
     this.attempt(pool, headers, bodyless)
     if (bodyless) return
-    const chunks = kept ?? []
     for (let i = 0; i < chunks.length; i++) {
       this.current?.encodeData(chunks[i]!, this.requestDone && !trailers && i === chunks.length - 1)
     }
@@ -862,13 +649,13 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const { cluster, callbacks, headers } = this
     const policy = this.forward!.internalRedirect!
     if (!this.requestDone || !headers || !policy.responseCodes.includes(response.status)) return false
-    const overflowed = this.kept === null && this.keptBytes > 0
-    const request = overflowed
+    const { copy } = this
+    const request = copy?.dropped
       ? null
       : tryInternalRedirect(headers, response, policy, callbacks, this.shared.passedRedirects)
     // A redirect that makes a GET of it leaves the body behind.
-    if (request && this.kept && request.method === headers.method)
-      for (const chunk of this.kept) callbacks.addDecodedData(chunk)
+    if (request && copy && request.method === headers.method)
+      for (const chunk of copy.chunks) callbacks.addDecodedData(chunk)
     if (request) {
       callbacks.streamInfo.responseCode = response.status
       callbacks.streamInfo.responseCodeDetails = 'internal_redirect'

@@ -88,16 +88,39 @@ export interface MirrorTrace {
   readonly context: LogContext
 }
 
-/** Starts the copy; null when the mirror's cluster or host is missing. `headers` are those sent upstream. */
-export function startMirror(
+interface MirrorOptions {
+  readonly timeoutMs: number
+  /** For x-forwarded-for: a copy is a request of the proxy's own. */
+  readonly ownAddress: string
+  readonly trace: MirrorTrace | null
+}
+
+/** Starts a copy for each policy that the request's draw selects. `headers` are those sent upstream. */
+export function startMirrors(
+  mirrors: readonly Mirror[],
+  headers: HeaderMap,
+  endStream: boolean,
+  clusters: ClusterManager,
+  info: StreamInfo,
+  options: MirrorOptions,
+): UpstreamRequest[] {
+  const started: UpstreamRequest[] = []
+  for (const mirror of mirrors) {
+    if (!mirror.selects(info.random)) continue
+    const request = startMirror(mirror, headers, endStream, clusters, info, options)
+    if (request) started.push(request)
+  }
+  return started
+}
+
+/** null when the mirror's cluster or host is missing. */
+function startMirror(
   mirror: Mirror,
   headers: HeaderMap,
   endStream: boolean,
   clusters: ClusterManager,
   info: StreamInfo,
-  timeoutMs: number,
-  ownAddress: string,
-  trace: MirrorTrace | null,
+  { timeoutMs, ownAddress, trace }: MirrorOptions,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
