@@ -23,6 +23,8 @@ export const LATER_FIELDS = {
   ],
   'envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto': [
     ['message HttpConnectionManager {', 'google.protobuf.Duration stream_flush_timeout = 59;'],
+    ['message HttpConnectionManager {', 'bool http1_safe_max_connection_duration = 58;'],
+    ['message HttpConnectionManager {', 'type.v3.Percent drain_timeout_jitter = 62;'],
     ['  message Tracing {', 'string operation = 11; string upstream_operation = 12; bool no_context_propagation = 13;'],
   ],
   'envoy/extensions/upstreams/http/v3/http_protocol_options.proto': [

@@ -133,6 +133,8 @@ export class StreamInfo {
   /** The request's span, where a tracer collects spans. */
   span: RequestSpan | null = null
   isHealthCheck = false
+  /** Its upstream requests have the scheme of the upstream's transport. */
+  schemeMatchUpstream = false
   /** Reason for tracing, from the request id (envoy-contract §5.3). */
   traced = false
   filterState: FilterState

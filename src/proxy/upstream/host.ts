@@ -20,6 +20,8 @@ export interface HostDescription {
   readonly priority: number
   readonly weight: number
   readonly canary: boolean
+  /** Its connections are TLS; absent = they are not. */
+  readonly secure?: boolean
   /** Endpoint metadata by filter namespace (`envoy.lb`, `envoy.transport_socket_match`, `istio`). */
   readonly metadata: Readonly<Record<string, Readonly<Record<string, unknown>>>>
 }
@@ -167,6 +169,10 @@ export class Host implements HostDescription {
   get health(): Health {
     if ((this.flags & UNHEALTHY) !== 0) return Health.Unhealthy
     return (this.flags & DEGRADED) !== 0 ? Health.Degraded : Health.Healthy
+  }
+
+  get secure(): boolean {
+    return this.transportSocket.protocol === 'tls'
   }
 
   /** What the control plane says of it, or else what checks and outlier detection found. */

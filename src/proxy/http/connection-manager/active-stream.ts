@@ -6,6 +6,7 @@ import type { Connection } from '../../network/connection.ts'
 import { reportFault } from '../../network/fault.ts'
 import { FilterState } from '../../network/filter.ts'
 import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
+import { responseFlags } from '../../observe/format/stream-operators.ts'
 import { formatGrpcTimeout, streamDuration } from '../../route/grpc-timeout.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { now, StreamInfo } from '../../stream-info.ts'
@@ -18,6 +19,7 @@ import { normalized, normalizePath, PathAction } from '../path.ts'
 import type { ConnectionManager } from './connection-manager.ts'
 import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
 import { normalizeHost } from './host.ts'
+import { addProxyStatus } from './proxy-status.ts'
 import { REDIRECT_STATE_KEYS } from './redirect-state.ts'
 import { hasToken, isUpgrade, mutateRequestHeaders, origin } from './request-headers.ts'
 import { TraceReason } from './request-id.ts'
@@ -25,6 +27,7 @@ import { mutateResponseHeaders } from './response-headers.ts'
 import { StreamDownstreamInfo } from './stream-downstream-info.ts'
 
 let streamIds = 0
+const tellOverload: ModifyHeaders = (headers) => headers.set('x-envoy-local-overloaded', 'true')
 const GRPC_DEADLINE_EXCEEDED = 4
 const NONE: readonly string[] = []
 
@@ -82,6 +85,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.protocol = encoder.stream.protocol
     info.downstreamHeaderBytes = encoder.stream.headerBytes
     info.streamId = ++streamIds
+    info.schemeMatchUpstream = manager.shared.config.schemeMatchUpstream
     info.random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
     this.routeTable = manager.shared.routeTable()
     this.idleQueue = manager.shared.streamIdleQueue
@@ -176,7 +180,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.headersTimer) manager.shared.headersQueue!.disarm(this.headersTimer)
     if (manager.shared.overload?.stopAcceptingRequests) {
       stats.rqOverloadClose.inc()
-      this.sendLocalReply(503, 'envoy overloaded', null, null, 'overload')
+      const tell = config.appendLocalOverload ? tellOverload : null
+      this.sendLocalReply(503, 'envoy overloaded', tell, null, 'overload')
       return
     }
     if (!config.proxy100Continue && headers.get('expect')?.toLowerCase() === '100-continue') {
@@ -382,6 +387,10 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       (headers.status === 101 || (headers.status === 200 && this.requestHeaders!.method === 'CONNECT'))
     if (this.tunneling && !accepted) this.leaveTunnel()
     mutateResponseHeaders(headers, config, accepted, this.requestIdToEcho())
+    if (manager.shared.proxyStatus !== null && this.requestHeaders !== null) {
+      addProxyStatus(headers, info, responseFlags(info, false), manager.shared.proxyStatus)
+      info.responseCode = headers.status
+    }
     manager.shared.tracing?.decorateResponse(headers, this.toldOperation, info.span)
     if (!accepted) {
       if (this.wantsClose && info.protocol !== Protocol.Http2) manager.closeAfterStreams()

@@ -117,6 +117,16 @@ export type IpDetectionData =
       readonly rejectStatus: number
     }
 
+/** proxy_status_config, what is removed turned into what is told. */
+export interface ProxyStatusConfig {
+  /** '' = the node's id. */
+  readonly name: string
+  readonly details: boolean
+  readonly connectionTerminationDetails: boolean
+  readonly responseFlags: boolean
+  readonly setRecommendedResponseCode: boolean
+}
+
 /** Timeouts in milliseconds, 0 = off. */
 export interface HcmConfig {
   readonly statPrefix: string
@@ -136,6 +146,13 @@ export interface HcmConfig {
   readonly serverName: string
   readonly serverHeader: 'OVERWRITE' | 'APPEND_IF_ABSENT' | 'PASS_THROUGH'
   readonly schemeOverwrite: string
+  /** The upstream's transport decides what scheme its requests have. */
+  readonly schemeMatchUpstream: boolean
+  readonly proxyStatus: ProxyStatusConfig | null
+  /** Answers of an overloaded proxy say so. */
+  readonly appendLocalOverload: boolean
+  /** A connection of HTTP/1 that is too old ends with its next request, not before. */
+  readonly http1SafeMaxConnectionDuration: boolean
   readonly maxRequestHeadersKb: number
   readonly streamIdleTimeoutMs: number
   /** How long the end of a response may wait for the client's window; 0 = without end. */
@@ -143,6 +160,8 @@ export interface HcmConfig {
   readonly requestTimeoutMs: number
   readonly requestHeadersTimeoutMs: number
   readonly drainTimeoutMs: number
+  /** Percent by which the drain timeout of a connection may be longer. */
+  readonly drainTimeoutJitterPercent: number
   readonly delayedCloseTimeoutMs: number
   readonly useRemoteAddress: boolean
   readonly xffTrustedHops: number

@@ -1,6 +1,6 @@
 // The HTTP connection manager: a terminal network filter that turns a connection's bytes into streams.
 
-import { OwnedTimeout, type TimeoutHandle } from '../../../base/timeout-queue.ts'
+import { OwnedTimeout, type TimeoutHandle, type TimeoutQueue } from '../../../base/timeout-queue.ts'
 import { CloseType, type Connection, ConnectionEvent } from '../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../network/filter.ts'
 import type { RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
@@ -29,6 +29,10 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   private remoteEnded = false
   private idleTimer: TimeoutHandle | null = null
   private durationTimer: TimeoutHandle | null = null
+  /** Of a drain with jitter. */
+  private drainQueue: TimeoutQueue | null = null
+  /** Too old: the next request is the last. */
+  private endsWithNextRequest = false
   private drainTimer: TimeoutHandle | null = null
   private received = 0
   private sent = 0
@@ -119,6 +123,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   // ---- codec
 
   newStream(encoder: ResponseEncoder): RequestDecoder {
+    if (this.endsWithNextRequest) this.closeAfterStreams()
     this.disarmIdle()
     const stream = new ActiveStream(this, encoder)
     encoder.stream.callbacks = stream
@@ -277,7 +282,17 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.codec?.shutdownNotice()
     const { drainQueue } = this.shared
     if (!drainQueue) this.endDrain()
+    else if (this.shared.config.drainTimeoutJitterPercent > 0) this.drainWithJitter()
     else drainQueue.arm((this.drainTimer = drainQueue.handle(new OwnedTimeout(this.connection, () => this.endDrain()))))
+  }
+
+  private drainWithJitter(): void {
+    const { drainTimeoutMs, drainTimeoutJitterPercent } = this.shared.config
+    const queue = this.shared.queue(
+      Math.round(drainTimeoutMs * (1 + (Math.random() * drainTimeoutJitterPercent) / 100)),
+    )
+    this.drainQueue = queue
+    queue.arm((this.drainTimer = queue.handle(new OwnedTimeout(this.connection, () => this.endDrain()))))
   }
 
   private endDrain(): void {
@@ -300,7 +315,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   private disarmTimers(): void {
     this.disarmIdle()
     if (this.durationTimer) this.shared.connectionDurationQueue!.disarm(this.durationTimer)
-    if (this.drainTimer) this.shared.drainQueue!.disarm(this.drainTimer)
+    if (this.drainTimer) (this.drainQueue ?? this.shared.drainQueue)!.disarm(this.drainTimer)
   }
 
   private onIdle(): void {
@@ -311,7 +326,13 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   private onMaxDuration(): void {
     this.shared.stats.cxMaxDuration.inc()
-    if (this.codec) this.startDrain()
+    if (
+      this.shared.config.http1SafeMaxConnectionDuration &&
+      this.codec !== null &&
+      this.codec.protocol !== Protocol.Http2
+    )
+      this.endsWithNextRequest = true
+    else if (this.codec) this.startDrain()
     else this.connection.close(CloseType.FlushWrite, 'max_connection_duration')
   }
 }

@@ -12,7 +12,7 @@ import type { HttpFilterFactory } from '../filter.ts'
 import { Http2Stats } from '../h2/stats.ts'
 import type { PathOptions } from '../path.ts'
 import { compileLocalReplies } from './compile-local-replies.ts'
-import type { HcmConfig, Http2Options, HttpFilterConfig } from './config.ts'
+import type { HcmConfig, Http2Options, HttpFilterConfig, ProxyStatusConfig } from './config.ts'
 import { discoveredFilter } from './discovered-filter.ts'
 import type { LocalReplies } from './local-replies.ts'
 import { localAddress } from './remote-address.ts'
@@ -40,6 +40,7 @@ export class SharedState {
   readonly runtime: RuntimeSnapshot
   readonly drain: DrainState
   readonly tracingStats: TracingStats
+  readonly proxyStatus: ProxyStatusConfig | null
   readonly tracing: HcmTracing | null
   readonly overload: OverloadState | null
   readonly accessLogs: readonly AccessLog[]
@@ -74,6 +75,8 @@ export class SharedState {
     this.clusters = context.clusters
     this.runtime = context.runtime
     this.drain = context.drain
+    const { proxyStatus } = config
+    this.proxyStatus = proxyStatus && { ...proxyStatus, name: proxyStatus.name || context.node.id }
     this.tracingStats = new TracingStats(context.stats.scope(prefix))
     this.tracing = config.tracing && new HcmTracing(config.tracing, config, this.tracingStats, context)
     this.overload = context.overload ?? null

@@ -205,6 +205,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   }
 
   private attempt(pool: HttpConnPool, headers: HeaderMap, endStream: boolean): void {
+    if (this.callbacks.streamInfo.schemeMatchUpstream) headers.scheme = pool.host.secure ? 'https' : 'http'
     this.attempts++
     this.zone = pool.host.locality.zone
     this.callbacks.streamInfo.attemptCount = this.attempts

@@ -7,6 +7,7 @@ import {
   HttpConnectionManager_PathWithEscapedSlashesAction as EscapedSlashes,
   HttpConnectionManager_ForwardClientCertDetails as ForwardClientCert,
   type HttpConnectionManager,
+  type HttpConnectionManager_ProxyStatusConfig,
   HttpConnectionManagerSchema,
   type HttpFilter,
   type LocalReplyConfig as LocalReplyMessage,
@@ -25,6 +26,7 @@ import type {
   HcmConfig,
   HttpFilterConfig,
   LocalReplyConfig,
+  ProxyStatusConfig,
   UpgradeConfig,
 } from '../../../http/connection-manager/config.ts'
 import { parseAccessLog } from '../../../observe/access-log-config.ts'
@@ -48,7 +50,8 @@ const FIELDS = new Set([
   'upgrade_configs', 'normalize_path', 'merge_slashes', 'path_with_escaped_slashes_action', 'request_id_extension',
   'local_reply_config', 'strip_matching_host_port', 'strip_any_host_port', 'stream_error_on_invalid_http_message',
   'strip_trailing_host_dot', 'append_x_forwarded_port', 'original_ip_detection_extensions',
-  'early_header_mutation_extensions',
+  'early_header_mutation_extensions', 'proxy_status_config', 'append_local_overload',
+  'add_proxy_protocol_connection_state', 'http1_safe_max_connection_duration', 'drain_timeout_jitter',
 ]) // biome-ignore format: one list
 
 const MINUTE_MS = 60_000
@@ -56,10 +59,10 @@ const MINUTE_MS = 60_000
 /** Throws ConfigError naming the field for anything Envoy refuses or this proxy cannot do. */
 export function parseHttpConnectionManager(message: HttpConnectionManager, context: ParseContext): HcmConfig {
   refuseUnsupported(HttpConnectionManagerSchema, message, FIELDS, context.path)
-  if (message.schemeHeaderTransformation?.matchUpstream)
+  if (message.addProxyProtocolConnectionState === false)
     throw new ConfigError(
-      context.at('scheme_header_transformation.match_upstream').path,
-      'not supported by this proxy; remove the field',
+      context.at('add_proxy_protocol_connection_state').path,
+      'false is not supported by this proxy: PROXY headers to upstreams tell of the client; remove the field',
     )
   const log = message.accessLogOptions
   return {
@@ -86,12 +89,17 @@ export function parseHttpConnectionManager(message: HttpConnectionManager, conte
       message.schemeHeaderTransformation?.transformation.case === 'schemeToOverwrite'
         ? message.schemeHeaderTransformation.transformation.value
         : '',
+    schemeMatchUpstream: message.schemeHeaderTransformation?.matchUpstream ?? false,
+    proxyStatus: message.proxyStatusConfig ? parseProxyStatus(message.proxyStatusConfig) : null,
+    appendLocalOverload: message.appendLocalOverload,
+    http1SafeMaxConnectionDuration: message.http1SafeMaxConnectionDuration,
     maxRequestHeadersKb: message.maxRequestHeadersKb ?? 60,
     streamIdleTimeoutMs: durationMsOr(message.streamIdleTimeout, 5 * MINUTE_MS),
     streamFlushTimeoutMs: durationMsOr(message.streamFlushTimeout ?? message.streamIdleTimeout, 5 * MINUTE_MS),
     requestTimeoutMs: durationMsOr(message.requestTimeout, 0),
     requestHeadersTimeoutMs: durationMsOr(message.requestHeadersTimeout, 0),
     drainTimeoutMs: durationMsOr(message.drainTimeout, 5000),
+    drainTimeoutJitterPercent: message.drainTimeoutJitter?.value ?? 0,
     delayedCloseTimeoutMs: durationMsOr(message.delayedCloseTimeout, 1000),
     useRemoteAddress: message.useRemoteAddress ?? false,
     xffTrustedHops: message.xffNumTrustedHops,
@@ -257,6 +265,18 @@ function parseRequestId(
   return {
     packTraceReason: uuid?.packTraceReason ?? true,
     useRequestIdForTraceSampling: uuid?.useRequestIdForTraceSampling ?? true,
+  }
+}
+
+function parseProxyStatus(message: HttpConnectionManager_ProxyStatusConfig): ProxyStatusConfig {
+  const { proxyName } = message
+  const literal = proxyName.case === 'literalProxyName' ? proxyName.value : 'envoy'
+  return {
+    name: proxyName.case === 'useNodeId' && proxyName.value ? '' : literal,
+    details: !message.removeDetails,
+    connectionTerminationDetails: !message.removeConnectionTerminationDetails,
+    responseFlags: !message.removeResponseFlags,
+    setRecommendedResponseCode: message.setRecommendedResponseCode,
   }
 }
 
