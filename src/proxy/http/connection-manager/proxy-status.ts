@@ -43,7 +43,7 @@ const STATUS: Readonly<Record<string, number>> = {
 }
 
 /** undefined: nothing went wrong that has a name. */
-export function proxyStatusError({ responseFlags }: StreamInfo): string | undefined {
+function proxyStatusError({ responseFlags }: StreamInfo): string | undefined {
   if (responseFlags === 0) return undefined
   return ERRORS.find(([flag]) => (responseFlags & Flag[flag]) !== 0)?.[1]
 }
