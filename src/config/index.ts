@@ -7,6 +7,7 @@ export {
   type Analyzer,
   analyze,
 } from './analysis/index.ts'
+export { CIPHER_SUITES } from './cipher-suites.ts'
 export { type DurationMs, parseDuration } from './duration.ts'
 export {
   type AnyGatewayApiResource,

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { parse } from 'yaml'
+import { parseResource } from '../config/index.ts'
 import { TestMesh } from './testing.ts'
 import { untranslated } from './untranslated.ts'
 
@@ -28,4 +30,19 @@ spec: {concurrency: 2, image: {imageType: distroless}}`)
   )
   assert.match(said[0]!.message, /Envoy keeps to it/)
   assert.match(said[1]!.message, /no effect/)
+})
+
+test('credentials that only gateways read are told: sidecars would send plain text', () => {
+  const rule = (more: string) => `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ext, namespace: default}
+spec: {host: ext.example.com, ${more}trafficPolicy: {portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE, credentialName: ca}}]}}`
+  const said = (yaml: string) => {
+    const parsed = parseResource(parse(yaml))
+    assert.ok(parsed.ok)
+    return untranslated(parsed.value).map(({ path, level }) => `${level} ${path}`)
+  }
+  assert.deepEqual(said(rule('')), ['warning spec.trafficPolicy.portLevelSettings[0].tls.credentialName'])
+  assert.deepEqual(said(rule('workloadSelector: {matchLabels: {app: a}}, ')), [])
 })

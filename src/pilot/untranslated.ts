@@ -6,6 +6,9 @@ import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
 const NOT_OURS = 'Envoy runs the extension, proxies of Outrigger leave it out'
 
+/** As in istiod; nobody should find out by looking at the wire. */
+const SIDECARS_HAVE_NONE =
+  'is for gateways: sidecars send plain text to this host (a rule with a workloadSelector gives them credentials too)'
 const LEFT_OUT = 'Envoy runs it, proxies of Outrigger leave it out'
 
 /** Whole kinds that nothing is generated from yet, with what that means. */
@@ -43,6 +46,7 @@ function fieldsOf(resource: AnyResource): Field[] {
         { path: 'spec.trafficPolicy', policy: spec.trafficPolicy },
         ...(spec.subsets ?? []).map((s, i) => ({ path: `spec.subsets[${i}].trafficPolicy`, policy: s.trafficPolicy })),
       ]
+      const selecting = spec.workloadSelector !== undefined
       return levels.flatMap(({ path, policy }) => [
         {
           path: `${path}.retryBudget.budgetInterval`,
@@ -53,6 +57,17 @@ function fieldsOf(resource: AnyResource): Field[] {
           path: `${path}.outlierDetection.outlierDetectionHttpErrorCodes`,
           set: (policy?.outlierDetection?.outlierDetectionHttpErrorCodes?.length ?? 0) > 0,
         },
+        ...[
+          { at: `${path}.tls`, tls: policy?.tls },
+          ...(policy?.portLevelSettings ?? []).map(({ tls }, i) => ({
+            at: `${path}.portLevelSettings[${i}].tls`,
+            tls,
+          })),
+        ].map(({ at, tls }) => ({
+          path: `${at}.credentialName`,
+          set: !selecting && Boolean(tls?.credentialName) && !tls!.credentialName!.startsWith('configmap://'),
+          message: SIDECARS_HAVE_NONE,
+        })),
       ])
     }
     case 'ProxyConfig':

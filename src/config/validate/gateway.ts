@@ -1,3 +1,4 @@
+import { CIPHER_SUITES } from '../cipher-suites.ts'
 import type { Gateway } from '../resource.ts'
 import type { GatewayServer, ServerTls } from '../resources/gateway.ts'
 import type { Problems } from '../schema.ts'
@@ -80,6 +81,11 @@ const PROTOCOL_ORDER = ['TLS_AUTO', 'TLSV1_0', 'TLSV1_1', 'TLSV1_2', 'TLSV1_3']
 
 export function validateServerTls(tls: ServerTls, path: string, terminating: boolean, problems: Problems): void {
   const mode = tls.mode ?? 'PASSTHROUGH'
+  tls.cipherSuites?.forEach((suite, i) => {
+    const at = `${path}.cipherSuites[${i}]`
+    if (!CIPHER_SUITES.has(suite)) problems.warning(at, `"${suite}" is no cipher suite of Istio's and is left out`)
+    else if (tls.cipherSuites!.indexOf(suite) < i) problems.warning(at, `"${suite}" stands here twice`)
+  })
   const credentials = [tls.credentialName, tls.credentialNames?.length, tls.tlsCertificates?.length].filter(Boolean)
   if (credentials.length > 1) {
     problems.error(path, 'only one of credentialName, credentialNames, tlsCertificates can be set')

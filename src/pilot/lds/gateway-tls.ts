@@ -14,7 +14,7 @@ import {
   SdsSecretConfigSchema,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { DownstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
-import type { MeshConfig, ServerTls, TlsProtocolVersion } from '../../config/index.ts'
+import { CIPHER_SUITES, type MeshConfig, type ServerTls, type TlsProtocolVersion } from '../../config/index.ts'
 import { ADS_SECRETS, agentSds } from '../xds/messages.ts'
 import { downstreamSocket } from './downstream-tls.ts'
 
@@ -53,13 +53,14 @@ const VERSIONS: Readonly<Record<TlsProtocolVersion, Version>> = {
 function parameters(tls: ServerTls, defaults: NonNullable<MeshConfig['tlsDefaults']>): TlsParameters | undefined {
   const { maxProtocolVersion } = tls
   const minProtocolVersion = tls.minProtocolVersion ?? defaults.minProtocolVersion
-  const cipherSuites = tls.cipherSuites?.length ? tls.cipherSuites : (defaults.cipherSuites ?? [])
+  const asked = tls.cipherSuites?.length ? tls.cipherSuites : (defaults.cipherSuites ?? [])
+  const cipherSuites = [...new Set(asked)].filter((suite) => CIPHER_SUITES.has(suite))
   const ecdhCurves = defaults.ecdhCurves ?? []
   if (!minProtocolVersion && !maxProtocolVersion && cipherSuites.length + ecdhCurves.length === 0) return undefined
   return create(TlsParametersSchema, {
     tlsMinimumProtocolVersion: VERSIONS[minProtocolVersion ?? 'TLS_AUTO'],
     tlsMaximumProtocolVersion: VERSIONS[maxProtocolVersion ?? 'TLS_AUTO'],
-    cipherSuites: [...new Set(cipherSuites)],
+    cipherSuites,
     ecdhCurves: [...ecdhCurves],
   })
 }
