@@ -52,6 +52,20 @@ const domains = (input: object, ...matchers: [string[], object][]): object => ({
   },
 })
 
+const MATCHERS: Readonly<Record<string, string>> = {
+  ip: 'ip.v3.Ip',
+  consistent_hashing: 'consistent_hashing.v3.ConsistentHashing',
+  runtime_fraction: 'runtime_fraction.v3.RuntimeFraction',
+}
+const custom = (input: object, name: string, fields: object): object => ({
+  single_predicate: {
+    input,
+    custom_match: extension(`envoy.extensions.matching.input_matchers.${MATCHERS[name]}`, fields),
+  },
+})
+const RANGES = [{ address_prefix: '10.0.0.0', prefix_len: 8 }]
+const HALF = { default_value: { numerator: 50 } }
+
 const chain = (name: string): object => extension('google.protobuf.StringValue', { value: name })
 const CHAINS = ['a', 'b', 'c', 'd']
 const [A, B, C, D] = CHAINS.map((name) => on(chain(name))) as [object, object, object, object]
@@ -73,6 +87,16 @@ const LISTENERS: Record<string, object> = {
   ),
   'prefixes, the longest leads nowhere': {
     ...prefix(network('DestinationIP'), { '10.': A, '10.1.': NOTHING, '192.168.': B, '192.': C }),
+    on_no_match: D,
+  },
+  'addresses and shares': {
+    ...list(
+      [custom(network('DestinationIP'), 'ip', { cidr_ranges: RANGES, stat_prefix: 'ranges' }), A],
+      [custom(network('DestinationPort'), 'consistent_hashing', { modulo: 100, threshold: 50, seed: 7 }), B],
+      [custom(network('SourceIP'), 'runtime_fraction', { runtime_fraction: HALF, seed: 3 }), C],
+      // Not an address: counted.
+      [custom(network('DestinationPort'), 'ip', { cidr_ranges: RANGES, stat_prefix: 'ports' }), A],
+    ),
     on_no_match: D,
   },
   ranges: {
@@ -211,6 +235,11 @@ const HOSTS: Record<string, object> = {
     '/api': routes(route('v1', { prefix: '/api/v1' }), route('x', { prefix: '/', headers: [{ name: 'x-a' }] })),
     '/api/v2': nested(exact(header(':method'), { POST: oneRoute('posted') })),
   }),
+  shares: list(
+    [custom(header(':path'), 'consistent_hashing', { modulo: 10, threshold: 6, seed: 1 }), oneRoute('hash')],
+    [custom(header(':path'), 'runtime_fraction', { runtime_fraction: HALF, seed: 2 }), oneRoute('fraction')],
+    [custom(header('x-a'), 'ip', { cidr_ranges: RANGES, stat_prefix: 's' }), oneRoute('ip')],
+  ),
   list: list(
     [single(header('X-A'), { exact: 'ONE', ignore_case: true }), oneRoute('first', { prefix: '/api' })],
     [{ not_matcher: single(header('x-b'), { prefix: 'x' }) }, oneRoute('second')],
@@ -221,7 +250,7 @@ const HOSTS: Record<string, object> = {
   },
   state: { ...exact(network('FilterState', { key: 'k' }), { a: oneRoute('a') }), on_no_match: oneRoute('stateless') },
 }
-const PATHS = ['/', '/api', '/api/v1?q', '/api/v2', '/apis']
+const PATHS = ['/h/1', '/h/2', '/h/3', '/h/4', '/h/5', '/', '/api', '/api/v1?q', '/api/v2', '/apis']
 const HEADERS = ['', 'x-a: One\r\n', 'x-a: one\r\n', 'X-A: one\r\nx-a: two\r\n', 'x-a:\r\nx-b: xyz\r\n']
 
 const act = (name: string, action: string): object => on(extension('envoy.config.rbac.v3.Action', { name, action }))
@@ -423,7 +452,7 @@ describe('matchers', { skip }, () => {
     await until('equal stats and log lines', async () => {
       const [envoy, ours] = await Promise.all(
         sides.map(async ({ proxy }) => ({
-          stats: (await proxy.admin('/stats?filter=rbac\\.')).split('\n').sort(),
+          stats: (await proxy.admin('/stats?filter=ip_parsing_failed|rbac\\.')).split('\n').sort(),
           log: proxy.logLines().sort(),
         })),
       )

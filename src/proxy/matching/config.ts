@@ -15,10 +15,12 @@ import { type Cidr, parseCidr } from '../../base/cidr.ts'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { parseStringMatcher, type StringMatcherData } from '../route/string-matcher.ts'
+import { type InputMatcherData, parseInputMatcher } from './input-matchers.ts'
 import { type InputData, type InputKind, parseInput } from './inputs.ts'
 
 export type PredicateData =
   | { readonly kind: 'value'; readonly input: InputData; readonly matcher: StringMatcherData }
+  | { readonly kind: 'extension'; readonly input: InputData; readonly matcher: InputMatcherData }
   | { readonly kind: 'and' | 'or'; readonly of: readonly PredicateData[] }
   | { readonly kind: 'not'; readonly of: PredicateData }
 
@@ -114,14 +116,13 @@ function parsePredicate(
     case 'singlePredicate': {
       const at = context.at('single_predicate')
       const { input, matcher } = type.value
-      if (matcher.case === 'customMatch') {
-        const { name, typedConfig } = matcher.value
-        throw new ConfigError(
-          at.at('custom_match').path,
-          `no input matcher extension "${name}" of type ${typeNameOf(typedConfig?.typeUrl ?? '') || '(empty)'} in this proxy; use value_match`,
-        )
-      }
-      if (matcher.case !== 'valueMatch') throw new ConfigError(at.path, 'needs value_match')
+      if (matcher.case === 'customMatch')
+        return {
+          kind: 'extension',
+          input: parseInput(input, use.inputs, at.at('input')),
+          matcher: parseInputMatcher(matcher.value, at.at('custom_match')),
+        }
+      if (matcher.case !== 'valueMatch') throw new ConfigError(at.path, 'needs value_match or custom_match')
       return {
         kind: 'value',
         input: parseInput(input, use.inputs, at.at('input')),

@@ -7,6 +7,7 @@ import { typeRegistry } from '../../api/registry.ts'
 import { createParseContext, ExtensionRegistry } from '../config/extension-registry.ts'
 import { HeaderMap } from '../http/header-map.ts'
 import { FilterState } from '../network/filter.ts'
+import { NO_RUNTIME } from '../route/testing.ts'
 import { parseMatcher } from './config.ts'
 import { FILTER_CHAIN_INPUTS, HTTP_RBAC_INPUTS, type InputKind, type MatchFacts } from './inputs.ts'
 import { compileMatcher } from './matcher.ts'
@@ -30,7 +31,7 @@ function matcher(
     createParseContext(new ExtensionRegistry()),
   )
   // Workers get a clone.
-  const match = compileMatcher(structuredClone(data))
+  const match = compileMatcher(structuredClone(data), { runtime: NO_RUNTIME, stats: null })
   return (facts) => match({ ...NOBODY, ...facts })
 }
 

@@ -5,6 +5,7 @@
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
 import { compileStringMatcher } from '../route/string-matcher.ts'
 import type { MatcherData, OnMatchData, PredicateData, TreeData } from './config.ts'
+import { compileInputMatcher, type MatchEnvironment } from './input-matchers.ts'
 import { compileInput, type Input, type MatchFacts } from './inputs.ts'
 
 export type Match<A> = (facts: MatchFacts) => A | null
@@ -12,10 +13,10 @@ export type Match<A> = (facts: MatchFacts) => A | null
 type Test = (facts: MatchFacts) => boolean
 
 /** Pure: same facts, same action. Actions must not be null. */
-export function compileMatcher<A>(data: MatcherData<A>): Match<A> {
-  const tree = data.tree === null ? nothing : compileTree(data.tree)
+export function compileMatcher<A>(data: MatcherData<A>, environment: MatchEnvironment): Match<A> {
+  const tree = data.tree === null ? nothing : compileTree(data.tree, environment)
   if (data.onNoMatch === null) return tree
-  const otherwise = compileOnMatch(data.onNoMatch)
+  const otherwise = compileOnMatch(data.onNoMatch, environment)
   return (facts) => tree(facts) ?? otherwise(facts)
 }
 
@@ -23,37 +24,38 @@ function nothing(): null {
   return null
 }
 
-function compileOnMatch<A>(data: OnMatchData<A>): Match<A> {
-  if (data.kind === 'matcher') return compileMatcher(data.matcher)
+function compileOnMatch<A>(data: OnMatchData<A>, environment: MatchEnvironment): Match<A> {
+  if (data.kind === 'matcher') return compileMatcher(data.matcher, environment)
   const { action } = data
   return () => action
 }
 
-function compileTree<A>(data: TreeData<A>): Match<A> {
+function compileTree<A>(data: TreeData<A>, environment: MatchEnvironment): Match<A> {
   switch (data.kind) {
     case 'list':
       return listMatch(
-        data.entries.map((entry) => compilePredicate(entry.predicate)),
-        data.entries.map((entry) => compileOnMatch(entry.onMatch)),
+        data.entries.map((entry) => compilePredicate(entry.predicate, environment)),
+        data.entries.map((entry) => compileOnMatch(entry.onMatch, environment)),
       )
     case 'exact':
-      return exactMatch(compileInput(data.input), compileEntries(data.entries))
+      return exactMatch(compileInput(data.input), compileEntries(data.entries, environment))
     case 'prefix':
-      return prefixMatch(compileInput(data.input), compileEntries(data.entries))
+      return prefixMatch(compileInput(data.input), compileEntries(data.entries, environment))
     case 'domain':
-      return domainMatch(compileInput(data.input), compileEntries(data.entries))
+      return domainMatch(compileInput(data.input), compileEntries(data.entries, environment))
     case 'ip':
       return ipMatch(
         compileInput(data.input),
-        data.entries.map((entry) => ({ ...entry, match: compileOnMatch(entry.onMatch) })),
+        data.entries.map((entry) => ({ ...entry, match: compileOnMatch(entry.onMatch, environment) })),
       )
   }
 }
 
 function compileEntries<A>(
   entries: readonly { readonly key: string; readonly onMatch: OnMatchData<A> }[],
+  environment: MatchEnvironment,
 ): Map<string, Match<A>> {
-  return new Map(entries.map(({ key, onMatch }) => [key, compileOnMatch(onMatch)]))
+  return new Map(entries.map(({ key, onMatch }) => [key, compileOnMatch(onMatch, environment)]))
 }
 
 function listMatch<A>(tests: readonly Test[], matches: readonly Match<A>[]): Match<A> {
@@ -124,32 +126,34 @@ function ipMatch<A>(
   }
 }
 
-function compilePredicate(data: PredicateData): Test {
+function compilePredicate(data: PredicateData, environment: MatchEnvironment): Test {
   switch (data.kind) {
-    case 'value': {
+    case 'value':
+    case 'extension': {
       const input = compileInput(data.input)
-      const matches = compileStringMatcher(data.matcher)
+      const matches =
+        data.kind === 'value' ? compileStringMatcher(data.matcher) : compileInputMatcher(data.matcher, environment)
       return (facts) => {
         const value = input(facts)
         return value !== null && matches(value)
       }
     }
     case 'and': {
-      const tests = data.of.map(compilePredicate)
+      const tests = data.of.map((one) => compilePredicate(one, environment))
       return (facts) => {
         for (let i = 0; i < tests.length; i++) if (!tests[i]!(facts)) return false
         return true
       }
     }
     case 'or': {
-      const tests = data.of.map(compilePredicate)
+      const tests = data.of.map((one) => compilePredicate(one, environment))
       return (facts) => {
         for (let i = 0; i < tests.length; i++) if (tests[i]!(facts)) return true
         return false
       }
     }
     case 'not': {
-      const test = compilePredicate(data.of)
+      const test = compilePredicate(data.of, environment)
       return (facts) => !test(facts)
     }
   }

@@ -71,7 +71,7 @@ export class ActiveListener {
     this.filterFactories = config.listenerFilters.map((filter) => createListenerFilterFactory(filter, environment))
     this.chains = config.filterChains.map((chain) => this.makeChain(chain))
     this.defaultChain = config.defaultFilterChain === null ? null : this.makeChain(config.defaultFilterChain)
-    this.choice = compileFilterChainChoice(config)
+    this.choice = compileFilterChainChoice(config, this.environment.base)
   }
 
   /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error. */
@@ -107,7 +107,7 @@ export class ActiveListener {
     }
     this.chains = config.filterChains.map(keep)
     this.defaultChain = config.defaultFilterChain === null ? null : keep(config.defaultFilterChain)
-    this.choice = compileFilterChainChoice(config)
+    this.choice = compileFilterChainChoice(config, this.environment.base)
     this.config = config
     for (const chain of old.values()) {
       this.replaced.add(chain)

@@ -2,6 +2,7 @@
 // filter_chain_match of the chains.
 
 import { ConnectionFacts } from '../matching/connection-facts.ts'
+import type { MatchEnvironment } from '../matching/input-matchers.ts'
 import { compileMatcher } from '../matching/matcher.ts'
 import type { AcceptedSocket } from './accepted-socket.ts'
 import { indexFilterChains, matchFilterChain } from './filter-chain-match.ts'
@@ -16,11 +17,11 @@ const UNKNOWN_CHAIN = -2
 export type FilterChainChoice = (accepted: AcceptedSocket) => number
 
 /** Never fails for what parseListener returned. */
-export function compileFilterChainChoice(config: ListenerConfig): FilterChainChoice {
+export function compileFilterChainChoice(config: ListenerConfig, environment: MatchEnvironment): FilterChainChoice {
   const { filterChains, filterChainMatcher } = config
   const names = filterChains.map((chain) => chain.name)
   if (filterChainMatcher !== null) {
-    const match = compileMatcher(filterChainMatcher)
+    const match = compileMatcher(filterChainMatcher, environment)
     const byName = new Map(names.map((name, i) => [name, i]))
     return ({ info, filterState, dynamicMetadata }) => {
       const name = match(new ConnectionFacts(info, filterState, dynamicMetadata))

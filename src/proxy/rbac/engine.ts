@@ -3,6 +3,7 @@
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
 import { mapActions, someAction } from '../matching/actions.ts'
 import type { MatcherData } from '../matching/config.ts'
+import type { MatchEnvironment } from '../matching/input-matchers.ts'
 import type { MatchFacts } from '../matching/inputs.ts'
 import { compileMatcher } from '../matching/matcher.ts'
 import type { Address } from '../network/connection.ts'
@@ -31,17 +32,18 @@ export type RbacEngine = (facts: RbacFacts) => RbacVerdict
 
 type Test = (facts: RbacFacts) => boolean
 
-export function compileRbac(data: RbacData): RbacEngine {
-  return data.kind === 'rules' ? compileRules(data) : compileActions(data.matcher)
+export function compileRbac(data: RbacData, environment: MatchEnvironment): RbacEngine {
+  return data.kind === 'rules' ? compileRules(data) : compileActions(data.matcher, environment)
 }
 
 /** The action that the tree leads to decides; none denies. */
-function compileActions(data: MatcherData<RbacActionData>): RbacEngine {
+function compileActions(data: MatcherData<RbacActionData>, environment: MatchEnvironment): RbacEngine {
   const logs = someAction(data, ({ action }) => action === 'LOG')
   const match = compileMatcher(
     mapActions(data, ({ action, name }): RbacVerdict => {
       return { allowed: action !== 'DENY', policy: name, log: logs ? action === 'LOG' : null }
     }),
+    environment,
   )
   const otherwise: RbacVerdict = { allowed: false, policy: '', log: null }
   return (facts) => match(facts) ?? otherwise

@@ -4,8 +4,10 @@ import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { mapActions } from '../matching/actions.ts'
 import { ConnectionFacts } from '../matching/connection-facts.ts'
+import type { MatchEnvironment } from '../matching/input-matchers.ts'
 import type { MatchFacts } from '../matching/inputs.ts'
 import { compileMatcher, type Match } from '../matching/matcher.ts'
+import type { Scope } from '../observe/stats.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { ClusterSpecifierData, RouteConfigChange, RouteConfigData, RouteData, VirtualHostData } from './config.ts'
 import { type PathCandidates, PathIndex } from './path-index.ts'
@@ -18,26 +20,32 @@ import { RouteMatcher } from './route-match.ts'
 import { DomainIndex } from './virtual-host-match.ts'
 
 /** Compiles what parseRouteConfiguration returned; never fails for that. */
-export function compileRouteTable(data: RouteConfigData, runtime: RuntimeSnapshot): RouteTable {
+/** `stats`: where matchers count; null = nowhere. */
+export function compileRouteTable(
+  data: RouteConfigData,
+  runtime: RuntimeSnapshot,
+  stats: Scope | null = null,
+): RouteTable {
   // Routes keep what they need of the configuration; the virtual hosts beside them must not stay for that.
   const level = { ...data, virtualHosts: [] }
-  return new CompiledRouteTable(level, runtime, compileHosts(data.virtualHosts, level, runtime), null)
+  const environment = { runtime, stats }
+  return new CompiledRouteTable(level, environment, compileHosts(data.virtualHosts, level, environment), null)
 }
 
 /** The table after a change; virtual hosts that stay are not compiled again. `table` stays as it is. */
 export function changeRouteTable(table: RouteTable, { config, from, sameDomains }: RouteConfigChange): RouteTable {
   if (!(table instanceof CompiledRouteTable)) throw new Error(`route table ${table.name} was not compiled here`)
-  const { level, runtime, routes, domains } = table
-  const fresh = compileHosts(config.virtualHosts, level, runtime)
-  return new CompiledRouteTable(level, runtime, mergeHosts(routes, fresh, from), sameDomains ? domains : null)
+  const { level, environment, routes, domains } = table
+  const fresh = compileHosts(config.virtualHosts, level, environment)
+  return new CompiledRouteTable(level, environment, mergeHosts(routes, fresh, from), sameDomains ? domains : null)
 }
 
 function compileHosts(
   hosts: readonly VirtualHostData[],
   level: RouteConfigData,
-  runtime: RuntimeSnapshot,
+  environment: MatchEnvironment,
 ): VirtualHostRoutes[] {
-  return hosts.map((host) => new VirtualHostRoutes(host, level, runtime))
+  return hosts.map((host) => new VirtualHostRoutes(host, level, environment))
 }
 
 function indexDomains(hosts: readonly VirtualHostRoutes[]): DomainIndex<number> {
@@ -51,7 +59,7 @@ class CompiledRouteTable implements RouteTable {
   readonly internalOnlyHeaders: readonly string[]
   /** The configuration without its virtual hosts. */
   readonly level: RouteConfigData
-  readonly runtime: RuntimeSnapshot
+  readonly environment: MatchEnvironment
   readonly routes: readonly VirtualHostRoutes[]
   /** Domain to position in `routes`; tables that differ in other things share it. */
   readonly domains: DomainIndex<number>
@@ -59,7 +67,7 @@ class CompiledRouteTable implements RouteTable {
 
   constructor(
     level: RouteConfigData,
-    runtime: RuntimeSnapshot,
+    environment: MatchEnvironment,
     routes: readonly VirtualHostRoutes[],
     domains: DomainIndex<number> | null,
   ) {
@@ -67,7 +75,7 @@ class CompiledRouteTable implements RouteTable {
     this.internalOnlyHeaders = level.internalOnlyHeaders
     this.ignorePort = level.ignorePortInHostMatching
     this.level = level
-    this.runtime = runtime
+    this.environment = environment
     this.routes = routes
     this.domains = domains ?? indexDomains(routes)
   }
@@ -86,14 +94,19 @@ class VirtualHostRoutes {
   private readonly routes: RouteList
   private readonly matcher: Match<RouteList> | null
 
-  constructor(data: VirtualHostData, config: RouteConfigData, runtime: RuntimeSnapshot) {
+  constructor(data: VirtualHostData, config: RouteConfigData, environment: MatchEnvironment) {
+    const { runtime } = environment
     const host = new VirtualHostEntry(data, config, runtime)
     this.domains = data.domains
     this.requireTls = data.requireTls
     this.tlsRedirect = new TlsRedirectRoute(host)
     this.routes = new RouteList(data.routes, host, config, runtime)
     this.matcher =
-      data.matcher && compileMatcher(mapActions(data.matcher, (routes) => new RouteList(routes, host, config, runtime)))
+      data.matcher &&
+      compileMatcher(
+        mapActions(data.matcher, (routes) => new RouteList(routes, host, config, runtime)),
+        environment,
+      )
   }
 
   route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {

@@ -117,7 +117,7 @@ export class DataPlaneWorker {
         this.clusters.applyEndpoints(update.cluster, update.endpoints)
         return null
       case 'routes':
-        this.routes.set(update.config.name, compileRouteTable(update.config, this.runtime))
+        this.routes.set(update.config.name, compileRouteTable(update.config, this.runtime, this.stats))
         return null
       case 'change-routes': {
         const { name } = update.change.config

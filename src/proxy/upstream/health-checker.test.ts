@@ -87,7 +87,18 @@ describe('active health checks', () => {
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
-    const { clusters, cluster } = checked(port, { grpc_health_check: {} })
+    const { clusters, cluster } = checked(
+      port,
+      { grpc_health_check: {} },
+      {
+        typed_extension_protocol_options: {
+          'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+            '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+            explicit_http_config: { http2_protocol_options: {} },
+          },
+        },
+      },
+    )
     await until(() => serving(cluster))
     answer = 2
     await until(() => !serving(cluster))

@@ -30,7 +30,9 @@ import {
   type CircuitBreakersData,
   type ClusterData,
   type DnsData,
+  type HealthCheckData,
   HealthStatus,
+  type HttpProtocolData,
   type OriginalDstData,
   type ThresholdsData,
   type TransportSocketMatchData,
@@ -75,6 +77,19 @@ const TYPES = {
   [Cluster_DiscoveryType.ORIGINAL_DST]: 'ORIGINAL_DST',
 } as const
 
+function parseHealthChecks(
+  cluster: Cluster,
+  selection: HttpProtocolData['selection'],
+  context: ParseContext,
+): HealthCheckData[] {
+  return cluster.healthChecks.map((check, i) => {
+    const at = context.at(`health_checks[${i}]`)
+    if (check.healthChecker.case === 'grpcHealthCheck' && selection === 'http1')
+      throw new ConfigError(at.path, `${cluster.name} cluster must support HTTP/2 for gRPC healthchecking`)
+    return parseHealthCheck(check, at)
+  })
+}
+
 /** Throws ConfigError naming the field for anything Envoy refuses or this proxy cannot do. validate.rules are checked before. */
 export function parseCluster(cluster: Cluster, context: ParseContext): ClusterData {
   refuseUnsupported(ClusterSchema, cluster, SUPPORTED, context.path)
@@ -95,6 +110,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
   if (endpoints && (type === 'EDS' || type === 'ORIGINAL_DST')) {
     throw new ConfigError(context.at('load_assignment').path, `${type} clusters take no load_assignment`)
   }
+  const http = parseHttpProtocol(cluster, context, dynamicForwardProxy !== null)
   return {
     name: cluster.name,
     id: 0,
@@ -119,8 +135,8 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     outlierDetection: cluster.outlierDetection
       ? parseOutlierDetection(cluster.outlierDetection, context.at('outlier_detection').path)
       : null,
-    healthChecks: cluster.healthChecks.map((check, i) => parseHealthCheck(check, context.at(`health_checks[${i}]`))),
-    http: parseHttpProtocol(cluster, context, dynamicForwardProxy !== null),
+    healthChecks: parseHealthChecks(cluster, http.selection, context),
+    http,
     tcpIdleTimeoutMs: parseTcpIdle(cluster, context),
     dns: parseDns(cluster, context),
     originalDst: parseOriginalDst(cluster),

@@ -51,7 +51,7 @@ export function parseLoadBalancing(cluster: Cluster, context: ParseContext): Loa
     return parsePolicies(cluster.loadBalancingPolicy, context.at('load_balancing_policy'))
   const subset =
     cluster.lbSubsetConfig && cluster.lbSubsetConfig.subsetSelectors.length > 0
-      ? parseSubset(cluster.lbSubsetConfig)
+      ? parseSubset(cluster.lbSubsetConfig, context.at('lb_subset_config').path)
       : null
   return { policy: parseLbPolicy(cluster, context), subset, locality: parseClusterLocality(cluster) }
 }
@@ -249,7 +249,7 @@ function parsePolicies(list: LoadBalancingPolicy, context: ParseContext): LoadBa
         // The enums of the extension have the numbers of the cluster's own.
         return {
           ...parsePolicies(policy.subsetLbPolicy, at.at('subset_lb_policy')),
-          subset: parseSubset(policy as unknown as SubsetMessage),
+          subset: parseSubset(policy as unknown as SubsetMessage, at.path),
         }
       }
       case ClusterProvidedSchema.typeName:
@@ -275,7 +275,14 @@ const SELECTOR_FALLBACK = {
   [SelectorFallback.KEYS_SUBSET]: 'KEYS_SUBSET',
 } as const
 
-function parseSubset(config: SubsetMessage): SubsetData {
+function parseSubset(config: SubsetMessage, path: string): SubsetData {
+  for (const [i, { fallbackPolicy, fallbackKeysSubset }] of config.subsetSelectors.entries()) {
+    if (fallbackKeysSubset.length > 0 && fallbackPolicy !== SelectorFallback.KEYS_SUBSET)
+      throw new ConfigError(
+        `${path}.subset_selectors[${i}].fallback_keys_subset`,
+        'fallback_keys_subset can be set only for KEYS_SUBSET fallback_policy',
+      )
+  }
   return {
     fallbackPolicy: FALLBACK[config.fallbackPolicy],
     defaultSubset: (config.defaultSubset as Record<string, unknown> | undefined) ?? {},

@@ -96,7 +96,7 @@ export class SharedState {
     this.connectionDurationQueue = queue(config.common.maxConnectionDurationMs)
     this.drainQueue = queue(config.drainTimeoutMs)
     this.accessLogQueue = queue(config.accessLogIntervalMs)
-    this.inlineTable = config.routeConfig && compileRouteTable(config.routeConfig, context.runtime)
+    this.inlineTable = config.routeConfig && compileRouteTable(config.routeConfig, context.runtime, context.stats)
     this.chain = this.compileChain(config.filters)
     for (const upgrade of config.upgrades) {
       const chain = upgrade.filters ? this.compileChain(upgrade.filters) : this.chain

@@ -297,17 +297,12 @@ export function parseCertificate(message: TlsCertificate, path: string): Certifi
   if (!message.certificateChain) throw new ConfigError(`${path}.certificate_chain`, 'is missing')
   if (!message.privateKey) throw new ConfigError(`${path}.private_key`, 'is missing')
   const certificateChain = readDataSource(message.certificateChain, `${path}.certificate_chain`).toString('latin1')
+  const staple = message.ocspStaple ? readDataSource(message.ocspStaple, `${path}.ocsp_staple`) : Buffer.alloc(0)
   return {
     certificateChain,
     privateKey: readDataSource(message.privateKey, `${path}.private_key`).toString('latin1'),
     password: message.password ? readDataSource(message.password, `${path}.password`).toString('utf8') : '',
-    ocspStaple: message.ocspStaple
-      ? parseOcspStaple(
-          readDataSource(message.ocspStaple, `${path}.ocsp_staple`),
-          certificateChain,
-          `${path}.ocsp_staple`,
-        )
-      : null,
+    ocspStaple: staple.length > 0 ? parseOcspStaple(staple, certificateChain, `${path}.ocsp_staple`) : null,
   }
 }
 

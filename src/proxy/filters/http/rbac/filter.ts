@@ -35,24 +35,25 @@ interface Compiled {
 
 export function createRbacFilter(config: RbacConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
   const scope = context.stats.scope(`http.${statPrefix}.rbac`)
-  const own = compile(config, scope)
+  const own = compile(config, context, scope)
   // Route overrides are plain data that live as long as their route table: compiled once each.
   const overrides = new WeakMap<RbacRouteConfig, Compiled | null>()
   const effective = (route: RbacRouteConfig | undefined): Compiled | null => {
     if (!route) return own
     let compiled = overrides.get(route)
-    if (compiled === undefined) overrides.set(route, (compiled = route.rbac ? compile(route.rbac, scope) : null))
+    if (compiled === undefined)
+      overrides.set(route, (compiled = route.rbac ? compile(route.rbac, context, scope) : null))
     return compiled
   }
   return (callbacks) => callbacks.addStreamDecoderFilter(new RbacFilter(effective))
 }
 
-function compile(config: RbacConfig, scope: Scope): Compiled {
+function compile(config: RbacConfig, context: WorkerContext, scope: Scope): Compiled {
   const rules = config.rulesStatPrefix
   const shadow = config.shadowRulesStatPrefix
   return {
-    rules: config.rules && compileRbac(config.rules),
-    shadow: config.shadowRules && compileRbac(config.shadowRules),
+    rules: config.rules && compileRbac(config.rules, context),
+    shadow: config.shadowRules && compileRbac(config.shadowRules, context),
     shadowPolicyKey: `${shadow}shadow_effective_policy_id`,
     shadowResultKey: `${shadow}shadow_engine_result`,
     allowed: scope.counter(`${rules}allowed`),

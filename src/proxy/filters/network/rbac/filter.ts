@@ -29,8 +29,8 @@ export function createNetworkRbac(
   const shadow = config.shadowRulesStatPrefix
   const compiled: Compiled = {
     config,
-    rules: config.rules && compileRbac(config.rules),
-    shadow: config.shadowRules && compileRbac(config.shadowRules),
+    rules: config.rules && compileRbac(config.rules, context),
+    shadow: config.shadowRules && compileRbac(config.shadowRules, context),
     allowed: scope.counter('allowed'),
     denied: scope.counter('denied'),
     shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
