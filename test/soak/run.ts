@@ -1,4 +1,4 @@
-// npm run soak -- [--minutes 15] [--rate 200] [--concurrency 2] [--drain-time-s 45] [--proxy outrigger|envoy]
+// npm run soak -- [--minutes 15] [--rate 200] [--concurrency 2] [--drain-time-s 45] [--change-ms 1000] [--proxy outrigger|envoy]
 //
 // Mixed load (HTTP/1, HTTP/2, TLS with certificates that rotate, mutual TLS to upstreams, gRPC, websocket, tcp_proxy)
 // through a proxy while its configuration changes every second and its upstreams die and return. No request may fail for
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '200' },
     concurrency: { type: 'string', default: '2' },
     'drain-time-s': { type: 'string', default: '45' },
+    'change-ms': { type: 'string', default: '1000' },
     proxy: { type: 'string', default: 'outrigger' },
   },
 })
@@ -143,7 +144,7 @@ let rotation = 0
 /** One change a second, each kind in turn; certificates rotate every three. */
 async function change(): Promise<void> {
   for (let round = 1; running(); round++) {
-    await sleep(1000)
+    await sleep(Number(values['change-ms']))
     const victim = upstreams[Math.floor(round / 6) % upstreams.length]!
     if (round % 3 === 0) {
       rotation++

@@ -70,6 +70,8 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
     grpcStatus: number | null,
     details: string,
   ): void
+  /** For filters with a limit of their own to what they buffer: answers 413 and counts it, as for the stream's limit. */
+  onRequestTooLarge(): void
   /** For the terminal filter: the response, into the encoder filters. */
   encode1xxHeaders(headers: HeaderMap): void
   encodeHeaders(headers: HeaderMap, endStream: boolean, details: string): void

@@ -157,6 +157,10 @@ export class TestStream {
       clearRouteCache: () => {
         this.cached = null
       },
+      onRequestTooLarge: () => {
+        const reply = { status: 413, body: 'Payload Too Large', headers: new HeaderMap(), grpcStatus: null }
+        this.reply = { ...reply, details: 'request_payload_too_large' }
+      },
       onFault(error: unknown): void {
         throw error
       },

@@ -469,6 +469,16 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (!bodyless && !this.ended) chain.encodeData(Buffer.from(text, 'latin1'), true)
   }
 
+  onRequestTooLarge(): void {
+    this.manager.shared.stats.rqTooLarge.inc()
+    this.sendLocalReply(413, 'Payload Too Large', null, null, 'request_payload_too_large')
+  }
+
+  onResponseTooLarge(): void {
+    this.manager.shared.stats.rsTooLarge.inc()
+    this.sendLocalReply(500, 'Internal Server Error', null, null, 'response_payload_too_large')
+  }
+
   resetStream(): void {
     if (this.ended) return
     const { stats } = this.manager.shared

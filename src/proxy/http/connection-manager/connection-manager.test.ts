@@ -293,6 +293,7 @@ describe('filter chain', () => {
     bench.send(`POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${limit * 2}\r\n\r\n`)
     bench.send('x'.repeat(limit + 1))
     assert.deepEqual(bench.lines, ['413 request_payload_too_large'])
+    assert.equal(bench.counter('downstream_rq_too_large'), 1)
     assert.deepEqual(bench.log, ['end: response 413', 'end: response data Payload Too Large end', 'end: destroyed'])
   })
 

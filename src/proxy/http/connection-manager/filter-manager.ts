@@ -48,6 +48,9 @@ export interface FilterManagerOwner extends FaultOwner {
     grpcStatus: number | null,
     details: string,
   ): void
+  /** A filter that buffers has more than it may: the request is answered. */
+  onRequestTooLarge(): void
+  onResponseTooLarge(): void
   /** Counted: the chain holds more of the request (or the upstream more of it) than it may. */
   pauseRequestBody(pause: boolean): void
   reroute(headers: HeaderMap): Route | null
@@ -222,7 +225,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
         held.paused = true
         this.owner.pauseRequestBody(true)
       }
-    } else this.owner.sendLocalReply(413, 'Payload Too Large', null, null, 'request_payload_too_large')
+    } else this.owner.onRequestTooLarge()
   }
 
   /** What was held goes on: the peer may send again. */
@@ -323,7 +326,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
         held.paused = true
         this.owner.pauseResponseBody(true)
       }
-    } else this.owner.sendLocalReply(500, 'Internal Server Error', null, null, 'response_payload_too_large')
+    } else this.owner.onResponseTooLarge()
   }
 
   takeHeldResponse(): Buffer | null {
@@ -570,6 +573,10 @@ class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks {
 
   addDecodedData(chunk: Buffer): void {
     this.manager.holdRequest(chunk, this.iteration === Iteration.StopAllWatermark)
+  }
+
+  onRequestTooLarge(): void {
+    this.manager.owner.onRequestTooLarge()
   }
 
   encode1xxHeaders(headers: HeaderMap): void {

@@ -40,7 +40,7 @@ class BufferFilter extends PassThroughDecoderFilter {
     this.bytes += chunk.length
     if (this.bytes > this.limit) {
       this.refused = true
-      this.callbacks.sendLocalReply(413, 'Payload Too Large', null, null, 'request_payload_too_large')
+      this.callbacks.onRequestTooLarge()
       return FilterDataStatus.StopIterationNoBuffer
     }
     if (!endStream) return FilterDataStatus.StopIterationAndBuffer

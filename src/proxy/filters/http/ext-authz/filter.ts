@@ -151,7 +151,7 @@ class ExtAuthzFilter extends PassThroughFilter {
     const full = this.bodyBytes > maxBytes
     if (full && !allowPartial) {
       this.phase = Phase.Done
-      this.callbacks.sendLocalReply(413, 'Payload Too Large', null, null, 'request_payload_too_large')
+      this.callbacks.onRequestTooLarge()
       return FilterDataStatus.StopIterationNoBuffer
     }
     if (!endStream && this.bodyBytes < maxBytes) return FilterDataStatus.StopIterationAndBuffer

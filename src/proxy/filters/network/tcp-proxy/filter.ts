@@ -201,6 +201,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
       return
     }
     info.setFlag('URX')
+    this.shared.context.clusters.get(this.cluster!.name)?.stats.cxConnectAttemptsExceeded.inc()
     this.failInitialization(Failure.ConnectFailed)
   }
 
