@@ -1,6 +1,6 @@
 // The ADS client: one stream to a management server, kept up with back-off; the last good state outlives it.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { type Client, type ClientDuplexStream, Metadata, type ServiceError } from '@grpc/grpc-js'
+import type { Client, ClientDuplexStream, Metadata, ServiceError } from '@grpc/grpc-js'
 import type { Node } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import {
   type DeltaDiscoveryRequest,
@@ -26,7 +26,7 @@ export type { ReceivedResource } from './unpack.ts'
 /** Where the streams go. */
 export interface AdsTransport {
   /** A fresh gRPC client; called for every attempt, closed when its stream ends. Use {@link ADS_CHANNEL_OPTIONS}. */
-  connect(): Client
+  connect(): Client | Promise<Client>
   /** Call metadata (a bearer token read anew); a failure counts as a failed attempt. */
   metadata?(): Metadata | Promise<Metadata>
 }
@@ -233,9 +233,15 @@ export class AdsClient {
   async #open(): Promise<void> {
     const epoch = ++this.#epoch
     try {
-      const metadata = (await this.#options.transport.metadata?.()) ?? new Metadata()
+      // Loaded here, for a proxy with static configuration never comes here: some 5 MB of resident memory.
+      const grpc = await import('@grpc/grpc-js')
+      const metadata = (await this.#options.transport.metadata?.()) ?? new grpc.Metadata()
       if (epoch !== this.#epoch || !this.#started) return
-      const client = this.#options.transport.connect()
+      const client = await this.#options.transport.connect()
+      if (epoch !== this.#epoch || !this.#started) {
+        client.close()
+        return
+      }
       this.#client = client
       const stream: Stream = this.#delta
         ? client.makeBidiStreamRequest(this.#options.method ?? PATHS.delta, encodeDelta, decodeDelta, metadata)

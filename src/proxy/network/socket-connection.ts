@@ -12,6 +12,7 @@ import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
+import { acquireChunk, releaseChunk } from './queue-chunks.ts'
 import { READ_BUFFER, readBytes } from './read-buffer.ts'
 import type { SecureTransport } from './secure-transport.ts'
 import { sendBytes } from './send.ts'
@@ -112,7 +113,9 @@ export class SocketConnection implements Connection {
   /** What the owner hears when the stream has closed. */
   private closeEvent: ConnectionEvent = ConnectionEvent.RemoteClose
   private timer: NodeJS.Timeout | null = null
-  private onQueuedWritten: (() => void) | null = null
+  /** Both only for connections that ever queue. Oldest first; null = memory of its own. */
+  private queuedChunks: (Buffer | null)[] | null = null
+  private onQueuedWritten: ((error: Error | null | undefined) => void) | null = null
 
   /**
    * Takes over `socket`, made with `onread: sharedOnRead`; it is open, or `connecting`. With `secure` it counts as
@@ -256,7 +259,7 @@ export class SocketConnection implements Connection {
 
   private queueOutput(ssl: SslSocket): void {
     const output = ssl.takeOutput()
-    if (output !== null) this.socket.write(output, this.queuedWritten())
+    if (output !== null) this.queue(output, null)
   }
 
   private sayCloseNotify(): void {
@@ -586,9 +589,26 @@ export class SocketConnection implements Connection {
   }
 
   private enqueue(buffer: Buffer, from: number, to: number): void {
-    const copy = Buffer.allocUnsafeSlow(to - from)
+    const length = to - from
+    const chunk = acquireChunk(length)
+    const copy = chunk === null ? Buffer.allocUnsafeSlow(length) : chunk.subarray(0, length)
     buffer.copy(copy, 0, from, to)
-    this.socket.write(copy, this.queuedWritten())
+    this.queue(copy, chunk)
+  }
+
+  /** To the stream. `chunk`: of queue-chunks.ts, where `bytes` are. */
+  private queue(bytes: Buffer, chunk: Buffer | null): void {
+    this.queuedChunks ??= []
+    this.queuedChunks.push(chunk)
+    this.onQueuedWritten ??= (error) => this.onBytesWritten(error)
+    this.socket.write(bytes, this.onQueuedWritten)
+  }
+
+  /** The stream is done with the oldest of what was queued. After an error it may not be: then the chunk is left to it. */
+  private onBytesWritten(error: Error | null | undefined): void {
+    const chunk = this.queuedChunks!.shift()!
+    if (chunk !== null && !error) releaseChunk(chunk)
+    this.checkLowWatermark()
   }
 
   private checkHighWatermark(): void {
@@ -607,12 +627,6 @@ export class SocketConnection implements Connection {
       this.onFault(error)
     }
     leaveRead()
-  }
-
-  /** Called when a queued chunk has left; made once, and only for connections that ever queue. */
-  private queuedWritten(): () => void {
-    this.onQueuedWritten ??= () => this.checkLowWatermark()
-    return this.onQueuedWritten
   }
 
   private clearTimer(): void {

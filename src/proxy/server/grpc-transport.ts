@@ -1,7 +1,7 @@
 // Management servers as the bootstrap describes them: a gRPC channel to a static cluster.
 
 import { readFileSync } from 'node:fs'
-import { type ChannelCredentials, Client, credentials, Metadata } from '@grpc/grpc-js'
+import type { ChannelCredentials } from '@grpc/grpc-js'
 import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { DataSource } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { ApiConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
@@ -25,18 +25,29 @@ export function grpcTransport(source: ApiConfigSource, find: FindCluster, path: 
   const cluster = find(name)
   if (!cluster) throw new ConfigError(`${path}.grpc_services[0].envoy_grpc.cluster_name`, `unknown cluster '${name}'`)
   const address = endpointOf(cluster)
-  const metadata = new Metadata()
-  for (const { key, value } of service.initialMetadata) metadata.add(key, value)
   const authority = target.value.authority
   return {
-    connect: () =>
-      new Client(address, credentialsOf(cluster), {
+    async connect() {
+      const grpc = await grpcJs()
+      return new grpc.Client(address, credentialsOf(cluster, grpc), {
         ...ADS_CHANNEL_OPTIONS,
         'grpc.default_authority': authority || name,
         ...serverName(cluster, authority),
-      }),
-    metadata: () => metadata.clone(),
+      })
+    },
+    async metadata() {
+      const metadata = new (await grpcJs()).Metadata()
+      for (const { key, value } of service.initialMetadata) metadata.add(key, value)
+      return metadata
+    },
   }
+}
+
+type GrpcJs = typeof import('@grpc/grpc-js')
+
+/** Not loaded with this module, which a proxy with static configuration loads too. */
+function grpcJs(): Promise<GrpcJs> {
+  return import('@grpc/grpc-js')
 }
 
 /** gRPC's target of the cluster's first endpoint. */
@@ -61,7 +72,7 @@ function tlsOf(cluster: Cluster) {
   return unpackAs(config.value, UpstreamTlsContextSchema, `cluster ${cluster.name}.transport_socket`)
 }
 
-function credentialsOf(cluster: Cluster): ChannelCredentials {
+function credentialsOf(cluster: Cluster, { credentials }: GrpcJs): ChannelCredentials {
   const tls = tlsOf(cluster)
   if (tls === null) return credentials.createInsecure()
   const common = tls.commonTlsContext
