@@ -9,8 +9,8 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { makeCertificate } from './certificate.ts'
 import { freePorts } from './free-ports.ts'
-import { type LoadOptions, load, startUpstream } from './load.ts'
-import { bootstrap, SHAPES, type Shape } from './shapes.ts'
+import { type LoadOptions, load, startGrpcUpstream, startUpstream } from './load.ts'
+import { bootstrap, isGrpc, SHAPES, type Shape } from './shapes.ts'
 import { type Command, type Subject, startSubject } from './subject.ts'
 
 const PROXY_CORE = 0
@@ -75,12 +75,12 @@ async function measureRound(shape: Shape, subject: Subject, options: LoadOptions
 }
 
 async function measure(shape: Shape, dir: string, ports: number[]): Promise<void> {
-  const [upstream, upstreamH2, upstreamMtls] = ports as [number, number, number]
+  const [upstream, upstreamH2, upstreamMtls, upstreamGrpc] = ports as [number, number, number, number]
   const subjects: Subject[] = []
   try {
     for (const [i, command] of commands.entries()) {
-      const own = { listener: ports[3 + 2 * i]!, admin: ports[4 + 2 * i]! }
-      const config = bootstrap(shape, { ...own, upstream, upstreamH2, upstreamMtls }, dir)
+      const own = { listener: ports[4 + 2 * i]!, admin: ports[5 + 2 * i]! }
+      const config = bootstrap(shape, { ...own, upstream, upstreamH2, upstreamMtls, upstreamGrpc }, dir)
       subjects.push(await startSubject(command, config, own, dir, PROXY_CORE))
     }
     const options = { core: LOAD_CORE, connections: Number(values.connections), path: values.path }
@@ -109,11 +109,13 @@ async function measure(shape: Shape, dir: string, ports: number[]): Promise<void
 
 const dir = mkdtempSync(join(tmpdir(), 'dataplane-bench-'))
 makeCertificate(dir)
-const ports = await freePorts(3 + 2 * commands.length)
+const ports = await freePorts(4 + 2 * commands.length)
 const up = startUpstream(dir, { upstream: ports[0]!, upstreamH2: ports[1]!, upstreamMtls: ports[2]! }, LOAD_CORE)
+const grpc = shapes.some((shape) => isGrpc(shape as Shape)) ? startGrpcUpstream(ports[3]!, LOAD_CORE) : null
 try {
   for (const shape of shapes) await measure(shape as Shape, dir, ports)
 } finally {
   up.stop()
+  grpc?.stop()
   rmSync(dir, { recursive: true, force: true })
 }

@@ -2,9 +2,11 @@
 
 import { execFile, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Shape } from './shapes.ts'
+import { isGrpc, type Shape } from './shapes.ts'
 
 const run = promisify(execFile)
 
@@ -22,13 +24,25 @@ export interface LoadOptions {
   readonly path: string
 }
 
+/** One message of 100 bytes. */
+const GRPC_REQUEST = Buffer.alloc(105)
+GRPC_REQUEST.writeUInt32BE(100, 1)
+
 /** h2load prints no percentiles: its p99 is NaN. */
 export async function load(shape: Shape, port: number, options: LoadOptions): Promise<LoadResult> {
   const scheme = shape === 'tls' || shape === 'mtls' ? 'https' : 'http'
-  const url = `${scheme}://127.0.0.1:${port}${options.path}`
+  const path = { 'grpc-unary': '/bench.Bench/Unary', 'grpc-stream': '/bench.Bench/ServerStream' }[shape as string]
+  const url = `${scheme}://127.0.0.1:${port}${path ?? options.path}`
   const pinned = ['-c', String(options.core)]
-  if (shape === 'h2') {
-    const args = ['-t1', `-c${options.connections}`, '-m10', `-D${options.seconds}`, url]
+  if (shape === 'h2' || isGrpc(shape)) {
+    const args = [
+      '-t1',
+      `-c${options.connections}`,
+      '-m10',
+      `-D${options.seconds}`,
+      ...(await grpcArguments(shape)),
+      url,
+    ]
     const { stdout } = await run('taskset', [...pinned, 'h2load', ...args])
     const failed = Number(/(\d+) failed/.exec(stdout)?.[1] ?? 0)
     return {
@@ -45,6 +59,34 @@ export async function load(shape: Shape, port: number, options: LoadOptions): Pr
     requests: Number(/(\d+) requests in/.exec(stdout)?.[1]),
     p99Ms: Number(p99?.[1]) * unit,
     errors: /(Non-2xx.*|Socket errors.*)/.exec(stdout)?.[1] ?? '',
+  }
+}
+
+async function grpcArguments(shape: Shape): Promise<string[]> {
+  if (!isGrpc(shape)) return []
+  const file = join(tmpdir(), `grpc-request-${process.pid}`)
+  await writeFile(file, GRPC_REQUEST)
+  return ['-d', file, '-H', 'content-type: application/grpc', '-H', 'te: trailers']
+}
+
+/** bench/grpc-upstream.ts on its port. Stops with `stop`. */
+export function startGrpcUpstream(port: number, core: number): { stop(): void } {
+  const file = join(import.meta.dirname, 'grpc-upstream.ts')
+  const child = spawn('taskset', ['-c', String(core), process.execPath, file, String(port)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  let stopped = false
+  // Without it the proxies would answer by themselves, with a status that h2load does not see.
+  child.once('exit', (code) => {
+    if (stopped) return
+    console.error(`the gRPC upstream ended with code ${code}`)
+    process.exit(1)
+  })
+  return {
+    stop() {
+      stopped = true
+      child.kill()
+    },
   }
 }
 

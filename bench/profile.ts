@@ -7,8 +7,8 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { makeCertificate } from './certificate.ts'
 import { freePorts } from './free-ports.ts'
-import { load, startUpstream } from './load.ts'
-import { bootstrap, SHAPES, type Shape } from './shapes.ts'
+import { load, startGrpcUpstream, startUpstream } from './load.ts'
+import { bootstrap, isGrpc, SHAPES, type Shape } from './shapes.ts'
 import { startSubject } from './subject.ts'
 
 interface Profile {
@@ -55,7 +55,8 @@ const root = resolve(import.meta.dirname, '..')
 const dir = mkdtempSync(join(tmpdir(), 'profile-bench-'))
 const out = resolve(values.out ?? dir)
 makeCertificate(dir)
-const [upstream, upstreamH2, upstreamMtls, listener, admin] = (await freePorts(5)) as [
+const [upstream, upstreamH2, upstreamMtls, upstreamGrpc, listener, admin] = (await freePorts(6)) as [
+  number,
   number,
   number,
   number,
@@ -64,9 +65,10 @@ const [upstream, upstreamH2, upstreamMtls, listener, admin] = (await freePorts(5
 ]
 const ports = { upstream, upstreamH2, upstreamMtls }
 const up = startUpstream(dir, ports, 1)
+const grpc = isGrpc(shape) ? startGrpcUpstream(upstreamGrpc, 1) : null
 try {
   const argv = [process.execPath, '--cpu-prof', `--cpu-prof-dir=${out}`, 'bin/outrigger.js', 'proxy']
-  const config = bootstrap(shape, { ...ports, listener, admin }, dir)
+  const config = bootstrap(shape, { ...ports, upstreamGrpc, listener, admin }, dir)
   const subject = await startSubject({ name: 'ours', argv, cwd: root }, config, { listener, admin }, dir, 0)
   const options = { core: 1, connections: Number(values.connections), seconds: Number(values.seconds) }
   const result = await load(shape, listener, { ...options, path: values.path })
@@ -78,4 +80,5 @@ try {
     console.log(`${((ms * 1000) / result.requests).toFixed(2).padStart(7)}  ${name}`)
 } finally {
   up.stop()
+  grpc?.stop()
 }

@@ -1,8 +1,24 @@
 // The configurations that the data-plane measurements run, as Envoy bootstraps: our proxy and Envoy read the same file.
 
 /** `full` is what an Istio sidecar does to a request: filters, retries, request id, JSON access log, a thousand routes. */
-export const SHAPES = ['plain', 'full', 'tls', 'h2', 'tcp', 'mtls', 'upstream-mtls', 'upstream-h2'] as const
+export const SHAPES = [
+  'plain',
+  'full',
+  'tls',
+  'h2',
+  'tcp',
+  'mtls',
+  'upstream-mtls',
+  'upstream-h2',
+  'grpc-unary',
+  'grpc-stream',
+] as const
 export type Shape = (typeof SHAPES)[number]
+
+/** HTTP/2 on both sides, with what Istio's sidecars count of gRPC. */
+export function isGrpc(shape: Shape): boolean {
+  return shape === 'grpc-unary' || shape === 'grpc-stream'
+}
 
 export interface Ports {
   readonly listener: number
@@ -11,6 +27,8 @@ export interface Ports {
   readonly upstream: number
   readonly upstreamH2: number
   readonly upstreamMtls: number
+  /** bench/grpc-upstream.ts; only for the gRPC shapes. */
+  readonly upstreamGrpc?: number
 }
 
 const typed = (name: string, type: string, fields: object = {}) => ({
@@ -57,7 +75,7 @@ const RETRIES = {
   retriable_status_codes: [503],
 }
 
-function connectionManager(full: boolean): object {
+function connectionManager(full: boolean, grpc: boolean): object {
   const last = {
     match: { prefix: '/' },
     route: { cluster: 'up', timeout: '0s', ...(full ? { retry_policy: RETRIES } : {}) },
@@ -79,13 +97,10 @@ function connectionManager(full: boolean): object {
       generate_request_id: full,
       ...(full ? { access_log: [log] } : {}),
       http_filters: [
-        ...(full
-          ? [
-              httpFilter('grpc_stats', 'FilterConfig', { emit_filter_state: true, stats_for_all_methods: false }),
-              httpFilter('fault', 'HTTPFault'),
-              httpFilter('cors', 'Cors'),
-            ]
+        ...(full || grpc
+          ? [httpFilter('grpc_stats', 'FilterConfig', { emit_filter_state: true, stats_for_all_methods: false })]
           : []),
+        ...(full ? [httpFilter('fault', 'HTTPFault'), httpFilter('cors', 'Cors')] : []),
         httpFilter('router', 'Router'),
       ],
       route_config: { name: 'r', virtual_hosts: [{ name: 'v', domains: ['*'], routes: [...others, last] }] },
@@ -113,9 +128,15 @@ export function bootstrap(shape: Shape, ports: Ports, dir: string): object {
           stat_prefix: 'tcp',
           cluster: 'up',
         })
-      : connectionManager(shape === 'full' || shape === 'mtls')
+      : connectionManager(shape === 'full' || shape === 'mtls', isGrpc(shape))
   const upstreamPort =
-    shape === 'upstream-mtls' ? ports.upstreamMtls : shape === 'upstream-h2' ? ports.upstreamH2 : ports.upstream
+    shape === 'upstream-mtls'
+      ? ports.upstreamMtls
+      : shape === 'upstream-h2'
+        ? ports.upstreamH2
+        : isGrpc(shape)
+          ? (ports.upstreamGrpc ?? 0)
+          : ports.upstream
   const address = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
   const many = 100_000
   return {
@@ -148,7 +169,7 @@ export function bootstrap(shape: Shape, ports: Ports, dir: string): object {
             endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreamPort) } }] }],
           },
           ...(shape === 'upstream-mtls' ? { transport_socket: tls('Upstream', dir, true) } : {}),
-          ...(shape === 'upstream-h2'
+          ...(shape === 'upstream-h2' || isGrpc(shape)
             ? {
                 typed_extension_protocol_options: {
                   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
