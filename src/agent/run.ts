@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromJson, type JsonObject } from '@bufbuild/protobuf'
-import type { Metadata } from '@grpc/grpc-js'
+import type { Client, Metadata } from '@grpc/grpc-js'
 import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { typeRegistry } from '../api/registry.ts'
 import { errorText } from '../base/errors.ts'
@@ -35,7 +35,7 @@ interface DataPlane {
 }
 
 /** Where every ADS stream goes. */
-type Discovery = AdsTransport & { readonly metadata: () => Promise<Metadata> }
+type Discovery = AdsTransport & { readonly connect: () => Client; readonly metadata: () => Promise<Metadata> }
 
 /** Runs until SIGTERM, SIGINT, /quitquitquit or the end of the data plane; resolves with the exit code. */
 export async function runAgent(settings: AgentSettings, log: Logger): Promise<number> {
