@@ -16,11 +16,12 @@ import type { ClusterStatus } from './cluster-status.ts'
 import type { ClusterData, EndpointData, EndpointsData, MetadataData } from './config.ts'
 import { HealthChecker } from './health-checker.ts'
 import { Health, HealthFlag, Host, type HostDescription, type Locality, SHARED_HEALTH } from './host.ts'
+import { HostSharing } from './host-sharing.ts'
 import { HttpPool, type PoolProtocol } from './http-pool.ts'
 import { type BalancerEnvironment, type LoadBalancer, PriorityLoadBalancer } from './lb/load-balancer.ts'
 import { SubsetLoadBalancer } from './lb/subset.ts'
 import type { OutlierConfig } from './outlier/config.ts'
-import type { ClusterBoard, ClusterNews, HostNews } from './peers.ts'
+import type { ClusterNews, HostNews } from './peers.ts'
 import { DEFAULT_TRANSPORT, type PoolEnvironment, type TransportChoice } from './pool-environment.ts'
 import { type HostGroup, PrioritySet } from './priority-set.ts'
 import { TcpPool } from './tcp-pool.ts'
@@ -53,12 +54,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   private readonly byAddress = new Map<string, Host>()
   private readonly outliers: ClusterOutliers | null
   private readonly healthCheckers: readonly HealthChecker[]
-  /** This worker checks, resolves and judges; else another one does and tells. */
-  protected readonly leads: boolean
-  /** What the leading worker has told; null where this one leads. */
-  protected readonly board: ClusterBoard | null
-  /** Other workers wait for what this one finds out about hosts. */
-  private readonly tellsHosts: boolean
+  protected readonly sharing: HostSharing
   private draining = false
   private released = false
 
@@ -67,12 +63,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.maintenanceKey = `upstream.maintenance_mode.${data.name}`
     this.context = context
     this.scope = context.stats.scope(`cluster.${data.statName}`)
-    const { peers } = context
-    this.leads = data.id === 0 || peers.leads
-    this.board = this.leads ? null : clusters.boardOf(data.id)
-    const watched = data.outlierDetection !== null || data.healthChecks.length > 0
-    this.tellsHosts = data.id !== 0 && peers.leads && !peers.alone && watched
-    const once = this.leads ? this.scope : context.uncounted
+    this.sharing = new HostSharing(context.peers, data.id, () => clusters.boardOf(data.id))
+    const once = this.sharing.leads ? this.scope : context.uncounted
     this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone, once)
     this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
@@ -96,7 +88,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       ? new SubsetLoadBalancer(this.hosts, data.subset, environment)
       : new PriorityLoadBalancer(this.hosts, environment)
     this.outliers = data.outlierDetection && this.createOutliers(data.outlierDetection)
-    this.healthCheckers = this.leads
+    this.healthCheckers = this.sharing.leads
       ? data.healthChecks.map(
           (check) =>
             new HealthChecker(
@@ -112,9 +104,9 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   private createOutliers(config: OutlierConfig): ClusterOutliers {
-    if (this.leads) return ClusterOutliers.judging(config, this.scope, (host) => this.onEjection(host))
+    if (this.sharing.leads) return ClusterOutliers.judging(config, this.scope, (host) => this.onEjection(host))
     return ClusterOutliers.reporting(config, (host, offenses) =>
-      this.context.peers.report({ kind: 'offenses', cluster: this.data.id, host: this.peerKey(host), offenses }),
+      this.sharing.reportOffenses(this.peerKey(host), offenses),
     )
   }
 
@@ -206,14 +198,14 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   /** Puts a new host under outlier detection and active health checks. */
   protected addHost(host: Host): Host {
-    this.outliers?.add(host, this.tellsHosts)
+    this.outliers?.add(host, this.sharing.tells)
     if (this.hasHealthChecks && !host.endpoint.disableActiveHealthCheck) {
       host.setFlag(HealthFlag.FailedActiveHc, true)
       if (this.data.ignoreNewHostsUntilFirstHc) host.setFlag(HealthFlag.PendingActiveHc, true)
     }
     this.tellHost(host)
-    const news = this.board?.hosts.get(this.peerKey(host))
-    if (news !== undefined && !news.gone) {
+    const news = this.sharing.known(this.peerKey(host))
+    if (news !== null) {
       host.flags = (host.flags & ~SHARED_HEALTH) | news.flags
       this.countFor(host, news)
     }
@@ -229,7 +221,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     const removed: Host[] = []
     for (const [key, host] of this.byAddress) {
       if (seen.has(key)) continue
-      const passing = this.hasHealthChecks && (host.flags & HealthFlag.FailedActiveHc) === 0 && !this.isGone(host)
+      const passing =
+        this.hasHealthChecks && (host.flags & HealthFlag.FailedActiveHc) === 0 && !this.sharing.isGone(key)
       if (passing && !this.data.ignoreHealthOnHostRemoval && this.data.type === 'EDS') {
         host.setFlag(HealthFlag.PendingDynamicRemoval, true)
         groups.push({ locality: host.locality, priority: host.priority, weight: 0, hosts: [host] })
@@ -249,9 +242,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   /** Takes back addHost. */
   protected dropHost(host: Host): void {
     this.outliers?.remove(host)
-    const key = this.peerKey(host)
-    if (this.tellsHosts) this.context.peers.tell({ kind: 'host-gone', cluster: this.data.id, host: key })
-    if (this.isGone(host)) this.board?.hosts.delete(key)
+    if (this.sharesHosts) this.sharing.forget(this.peerKey(host))
   }
 
   protected onMembership(): void {
@@ -280,9 +271,9 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   private onHealthCheck(host: Host, healthy: boolean): void {
+    this.tellHost(host)
     this.afterHealthCheck(host, healthy)
     if (healthy) this.outliers?.onActiveHealthCheckSuccess(host)
-    this.tellHost(host)
     this.onHealthChange()
   }
 
@@ -320,20 +311,13 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     return this.byAddress.get(key)
   }
 
-  private tellHost(host: Host): void {
-    if (!this.tellsHosts) return
-    this.context.peers.tell({
-      kind: 'host',
-      cluster: this.data.id,
-      host: this.peerKey(host),
-      flags: host.flags & SHARED_HEALTH,
-      tally: host.monitor?.memory ?? null,
-    })
+  /** There is something about hosts that workers tell each other. */
+  private get sharesHosts(): boolean {
+    return this.outliers !== null || this.hasHealthChecks
   }
 
-  /** The leader has let go of the host, which this worker may not know yet. */
-  private isGone(host: Host): boolean {
-    return this.board?.hosts.get(this.peerKey(host))?.gone === true
+  private tellHost(host: Host): void {
+    if (this.sharesHosts) this.sharing.tellHost(this.peerKey(host), host)
   }
 
   private countFor(host: Host, news: HostNews): void {
@@ -345,7 +329,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     if (news.kind !== 'host' && news.kind !== 'host-gone') return
     const host = this.hostByPeerKey(news.host)
     if (news.kind === 'host-gone') {
-      if (host === undefined) this.board?.hosts.delete(news.host)
+      if (host === undefined) this.sharing.forgetUnknown(news.host)
       else if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) this.removeHost(host)
       return
     }
@@ -542,8 +526,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   onImmediateHealthCheckFail(host: HostDescription): void {
     if (!this.hasHealthChecks) return
     const own = host as Host
-    if (!this.leads) {
-      this.context.peers.report({ kind: 'immediate-failure', cluster: this.data.id, host: this.peerKey(own) })
+    if (!this.sharing.leads) {
+      this.sharing.reportFailure(this.peerKey(own))
       return
     }
     const changed = own.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, true)
@@ -564,8 +548,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   protected stop(): void {
-    if (this.data.id !== 0 && this.context.peers.leads)
-      this.context.peers.tell({ kind: 'cluster-gone', cluster: this.data.id })
+    this.sharing.tellEnd()
     this.outliers?.stop()
     for (const checker of this.healthCheckers) checker.stop()
   }

@@ -56,8 +56,8 @@ export class DnsCluster extends Cluster {
     super.start()
     const names = this.targets.filter((target) => target.addresses.length === 0)
     this.unanswered = names.length
-    if (this.leads) for (const target of names) void this.resolve(target)
-    else for (const [index, addresses] of this.board?.names ?? []) this.onAnswer(index, addresses)
+    if (this.sharing.leads) for (const target of names) void this.resolve(target)
+    else for (const [index, addresses] of this.sharing.names) this.onAnswer(index, addresses)
   }
 
   /** The leading worker has had an answer, the first or another one. */
@@ -128,11 +128,9 @@ export class DnsCluster extends Cluster {
   }
 
   private tellAnswer(target: Target): void {
-    const { peers } = this.context
-    if (peers.alone || this.data.id === 0 || target.told === target.addresses) return
+    if (target.told === target.addresses) return
     target.told = target.addresses
-    const index = this.targets.indexOf(target)
-    peers.tell({ kind: 'name', cluster: this.data.id, target: index, addresses: target.addresses })
+    this.sharing.tellName(this.targets.indexOf(target), target.addresses)
   }
 
   /** A name that is not there, or has no address, is an answer like another: no addresses. */

@@ -109,7 +109,7 @@ export class WorkerClusters implements ClusterManager {
     const cluster = createCluster(data, this.context, this)
     const assignment = endpoints ?? data.endpoints
     if (assignment !== null) cluster.applyEndpoints(assignment)
-    this.warming.get(data.name)?.drain()
+    this.retire(this.warming.get(data.name))
     this.warming.set(data.name, cluster)
     cluster.start()
     cluster.whenWarm(() => this.activate(cluster))
@@ -121,7 +121,14 @@ export class WorkerClusters implements ClusterManager {
     this.warming.delete(cluster.name)
     const old = this.clusters.get(cluster.name)
     this.clusters.set(cluster.name, cluster)
-    old?.drain()
+    this.retire(old)
+  }
+
+  private retire(cluster: Cluster | undefined): void {
+    if (cluster === undefined) return
+    cluster.drain()
+    // Where the leading worker was faster to end it, nothing more is told that would clear this.
+    this.boards.delete(cluster.data.id)
   }
 
   /** Resolves when the newest version of the cluster serves, or is there no more. */
@@ -131,12 +138,11 @@ export class WorkerClusters implements ClusterManager {
   }
 
   removeCluster(name: string): void {
-    this.warming.get(name)?.drain()
+    this.retire(this.warming.get(name))
     this.warming.delete(name)
     const cluster = this.clusters.get(name)
-    if (!cluster) return
     this.clusters.delete(name)
-    cluster.drain()
+    this.retire(cluster)
   }
 
   applyEndpoints(name: string, endpoints: EndpointsData): void {
