@@ -3,17 +3,24 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import type { JsonValue } from '@bufbuild/protobuf'
+import { fromJson, type JsonValue } from '@bufbuild/protobuf'
 import { parse } from 'yaml'
+import { BootstrapSchema } from '../../../src/api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { ClusterSchema } from '../../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterLoadAssignmentSchema } from '../../../src/api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
+import { typeRegistry } from '../../../src/api/registry.ts'
+import { errorText } from '../../../src/base/errors.ts'
 import type { MeshConfig } from '../../../src/config/index.ts'
 import { generateClusters } from '../../../src/pilot/cds/generate.ts'
+import { generateEndpoints } from '../../../src/pilot/eds/generate.ts'
 import { generateListeners } from '../../../src/pilot/lds/index.ts'
 import type { ProxyNode } from '../../../src/pilot/model/node.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
+import { registerExtensions } from '../../../src/proxy/filters/register.ts'
+import { validateProxy } from '../../../src/proxy/index.ts'
 import { inputsIn, networksOf, OWN_INPUTS, read } from '../inputs.ts'
 import {
   messageJson,
@@ -28,7 +35,10 @@ import type { Difference, Suite } from '../suite.ts'
 
 const run = promisify(execFile)
 
-/** What we generate for each golden input, and inputs of our own, loaded by real Envoy (`envoy` on PATH) with `--mode validate`. */
+/**
+ * What we generate for each golden input, and inputs of our own, endpoints included: for stock Envoy loaded by real Envoy
+ * (`envoy` on PATH) with `--mode validate`, for our proxy judged by our own validation.
+ */
 export const suite: Suite = {
   name: 'envoy-validate',
   run: async (dataDirectory) => {
@@ -42,9 +52,12 @@ export const suite: Suite = {
         const name = basename(folder)
         const push = pushContextOf(readObjects(read(folder, 'input.yaml')), meshOf(folder, scratch), networksOf(folder))
         for (const proxy of JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]) {
-          total++
-          const message = await refusal(bootstrap(stockEnvoy(proxyNodeOf(proxy)), push), scratch)
-          if (message) differences.push({ id: `${name}/${proxy.name}`, message })
+          total += 2
+          const node = proxyNodeOf(proxy)
+          const byEnvoy = await refusal(bootstrap(stockEnvoy(node), push), scratch)
+          if (byEnvoy) differences.push({ id: `${name}/${proxy.name}`, message: byEnvoy })
+          const byOurs = ourRefusal(bootstrap({ ...node, extensions: OUR_EXTENSIONS }, push))
+          if (byOurs) differences.push({ id: `${name}/${proxy.name}/ours`, message: byOurs })
         }
       }
     } finally {
@@ -74,6 +87,21 @@ function stockEnvoy(proxy: ProxyNode): ProxyNode {
   return { ...proxy, extensions: new Set(['envoy.filters.http.router', ...RUNNABLE_EXTENSIONS]) }
 }
 
+const OUR_EXTENSIONS: ReadonlySet<string> = new Set(
+  registerExtensions()
+    .all()
+    .map(({ name }) => name),
+)
+
+function ourRefusal(config: JsonValue): string | null {
+  try {
+    validateProxy(fromJson(BootstrapSchema, config, { registry: typeRegistry }))
+    return null
+  } catch (error) {
+    return errorText(error)
+  }
+}
+
 async function refusal(config: JsonValue, scratch: string): Promise<string | null> {
   const file = join(scratch, 'bootstrap.json')
   writeFileSync(file, JSON.stringify(config))
@@ -89,7 +117,17 @@ function bootstrap(proxy: ProxyNode, push: PushContext): JsonValue {
   const listeners = generateListeners(proxy, push).map((listener) =>
     inlineRoutes(messageJson(ListenerSchema, listener), proxy, push),
   )
-  const clusters = generateClusters(proxy, push).map((cluster) => messageJson(ClusterSchema, cluster))
+  const generated = generateClusters(proxy, push)
+  const discovered = generated.filter((cluster) => cluster.edsClusterConfig).map((cluster) => cluster.name)
+  const clusters = [
+    ...generated.map((cluster) => messageJson(ClusterSchema, cluster)),
+    // Assignments come by EDS; here they are those of clusters of their own, so that they are checked too.
+    ...generateEndpoints(proxy, push, discovered).map((assignment) => ({
+      name: `assignment of ${assignment.clusterName}`,
+      type: 'STATIC',
+      loadAssignment: messageJson(ClusterLoadAssignmentSchema, assignment),
+    })),
+  ]
   return {
     node: { id: 'validate', cluster: 'validate' },
     dynamicResources: {

@@ -26,6 +26,7 @@ import { typeNameOf } from '../../../api/registry.ts'
 import { ConfigError } from '../../../base/errors.ts'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
+import { hostAndPath } from '../../config/host-and-path.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
 import { TextFormat } from '../format/text-format.ts'
 import type { CustomTagData, OpenTelemetryData, RouteTracingData, TracingConfig, ZipkinData } from './config.ts'
@@ -183,14 +184,11 @@ interface HttpTarget {
 function parseHttpService(service: HttpService, context: ParseContext): HttpTarget {
   const uri = service.httpUri
   if (!uri) throw new ConfigError(context.at('http_uri').path, 'is required')
-  if (!URL.canParse(uri.uri)) {
-    throw new ConfigError(context.at('http_uri.uri').path, `"${uri.uri}" is not an absolute URI`)
-  }
-  const url = new URL(uri.uri)
+  const { host, path } = hostAndPath(uri.uri)
   return {
     cluster: uri.httpUpstreamType.value ?? '',
-    authority: url.host,
-    path: url.pathname + url.search,
+    authority: host,
+    path,
     timeoutMs: durationMsOr(uri.timeout, EXPORT_TIMEOUT_MS),
     headers: service.requestHeadersToAdd.flatMap(({ header }) =>
       header ? [[header.key.toLowerCase(), header.value] as const] : [],

@@ -13,6 +13,7 @@ import type { ListStringMatcher } from '../../../../api/gen/envoy/type/matcher/v
 import { ConfigError } from '../../../../base/errors.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
+import { hostAndPath } from '../../../config/host-and-path.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { FractionData } from '../../../route/config.ts'
 import { type MetadataMatcherData, parseMetadataMatcher } from '../../../route/metadata-matcher.ts'
@@ -178,7 +179,7 @@ function parseHttpService(service: HttpService, context: ParseContext): AuthzSer
   return {
     kind: 'http',
     cluster: uri.httpUpstreamType.value ?? '',
-    authority: URL.canParse(uri.uri) ? new URL(uri.uri).host : uri.uri,
+    authority: hostAndPath(uri.uri).host,
     pathPrefix: checkedPrefix(service.pathPrefix, context.at('path_prefix').path),
     timeoutMs: durationMsOr(uri.timeout, DEFAULT_TIMEOUT_MS),
     headersToAdd: (request?.headersToAdd ?? []).map(({ key, value }) => ({ name: key.toLowerCase(), value })),

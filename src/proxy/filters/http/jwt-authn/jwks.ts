@@ -1,6 +1,7 @@
 // Key sets (RFC 7517): parsed once, fetched and refreshed where they are remote.
 
 import { parseKeySet, type WebKey } from '../../../../base/json-web-keys.ts'
+import { hostAndPath } from '../../../config/host-and-path.ts'
 import { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { ClusterManager } from '../../../upstream/cluster-manager.ts'
@@ -62,10 +63,10 @@ export class RemoteKeys implements KeySource {
     this.fetching = true
     const headers = new HeaderMap()
     headers.method = 'GET'
-    const url = URL.canParse(this.config.uri) ? new URL(this.config.uri) : null
-    headers.scheme = url?.protocol === 'https:' ? 'https' : 'http'
-    headers.authority = url?.host ?? ''
-    headers.path = url ? url.pathname + url.search : '/'
+    const { host, path } = hostAndPath(this.config.uri)
+    headers.scheme = this.config.uri.startsWith('https:') ? 'https' : 'http'
+    headers.authority = host
+    headers.path = path
     sendRequest(this.clusters.get(this.config.cluster), headers, null, this.config.timeoutMs, {
       onResponse: (response, body) => {
         const parsed = response.status === 200 ? parseKeySet(body.toString('utf8')) : JwtStatus.FetchFailed
