@@ -58,6 +58,20 @@ function patched(path, text) {
   if (path === 'envoy/config/trace/v3/zipkin.proto') {
     text = text.replace(/ \[\(validate\.rules\)\.string = \{min_len: 1\}\]/g, '')
   }
+  // `record` may stand in its place.
+  if (path === 'envoy/config/core/v3/base.proto') {
+    text = text.replace(
+      /KeyValue entry = 1 \[\(validate\.rules\)\.message = \{required: true\}\]/,
+      'KeyValue entry = 1',
+    )
+  }
+  // Limits of a route's configuration of the filter have become those of routes.
+  if (path === 'envoy/extensions/filters/http/ratelimit/v3/rate_limit.proto') {
+    text = text.replace(
+      /repeated RateLimitConfig rate_limits = 3/,
+      'repeated config.route.v3.RateLimit rate_limits = 3',
+    )
+  }
   // An entry without value stands for any, which limits by descriptor may ask for.
   if (path === 'envoy/extensions/common/ratelimit/v3/ratelimit.proto') {
     text = text.replace(/string value = 2 \[\(validate\.rules\)\.string = \{min_len: 1\}\]/, 'string value = 2')

@@ -101,12 +101,26 @@ export const LATER_FIELDS = {
     ['message Config {', 'bool clear_route_cache = 2;'],
   ],
   'envoy/type/tracing/v3/custom_tag.proto': [['  oneof type {', 'string value = 6;']],
+  'envoy/config/common/mutation_rules/v3/mutation_rules.proto': [
+    ['import "envoy/type/matcher/v3/regex.proto";', 'import "envoy/type/matcher/v3/string.proto";'],
+    ['message HeaderMutation {', 'message RemoveOnMatch { type.matcher.v3.StringMatcher key_matcher = 1; }'],
+    ['  oneof action {', 'RemoveOnMatch remove_on_match = 3;'],
+  ],
+  'envoy/config/core/v3/base.proto': [
+    [
+      'message KeyValueAppend {',
+      'message Pair { string key = 1 [(validate.rules).string = {min_len: 1 max_bytes: 16384}]; google.protobuf.Value value = 2; }',
+      'Pair record = 3;',
+    ],
+  ],
   'envoy/config/route/v3/route_components.proto': [
     [
       'import "envoy/config/core/v3/base.proto";',
       'import "envoy/config/common/mutation_rules/v3/mutation_rules.proto";',
       'import "envoy/config/core/v3/substitution_format_string.proto";',
     ],
+    ['import "envoy/type/matcher/v3/metadata.proto";', 'import "envoy/type/matcher/v3/filter_state.proto";'],
+    ['message RouteMatch {', 'repeated type.matcher.v3.FilterStateMatcher filter_state = 16;'],
     ['message VirtualHost {', 'google.protobuf.UInt64Value request_body_buffer_limit = 25;'],
     ['message Route {', 'google.protobuf.UInt64Value request_body_buffer_limit = 20;'],
     [

@@ -368,6 +368,14 @@ const SCENARIOS: readonly Scenario[] = [
     upstream: echo,
   },
   {
+    name: 'ratelimit: limits of the route’s configuration of the filter',
+    ...ratelimit({ rate_limits: [limit('filter')] }),
+    ...limited('route'),
+    routeEntry: perRoute({ rate_limits: [limit('over')] }),
+    client: [get()],
+    upstream: echo,
+  },
+  {
     name: 'ratelimit: limits of the filter itself',
     ...ratelimit({ rate_limits: [limit('over')] }),
     ...limited('ok'),

@@ -31,6 +31,14 @@ export interface NetworkFilter {
   onBelowWriteBufferLowWatermark?(): void
 }
 
+/** An object of filter state as a text; undefined: there is none, or it has none. */
+export function stateText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  const object = value as { serializeAsString?(): string } | null | undefined
+  return object?.serializeAsString?.()
+}
+
 /** Keyed objects of one connection or stream; a stream's state falls back to its connection's. */
 export class FilterState {
   private readonly parent: FilterState | null

@@ -1,6 +1,7 @@
 // A route configuration as plain data: what parse makes on the main thread, structured clone carries to the workers and
 // compile turns into a RouteTable there. No class instance, function or regex in here. Times are milliseconds.
 
+import type { LogFormatData } from '../filters/access-loggers/log-format.ts'
 import type { MatcherData } from '../matching/config.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { HeaderMatcherData } from './header-matcher.ts'
@@ -31,6 +32,15 @@ export interface HeaderToAddData {
 export interface HeaderMutationsData {
   readonly add: readonly HeaderToAddData[]
   readonly remove: readonly string[]
+  /** Also every header whose name matches. */
+  readonly removeMatching?: StringMatcherData
+}
+
+/** One of query_parameter_mutations; `value` is a format, '' for a removal. */
+export interface QueryMutationData {
+  readonly name: string
+  readonly value: string
+  readonly action: AppendAction | 'remove'
 }
 
 /** One entry of typed_per_filter_config. `config` undefined: only enables or disables the filter. */
@@ -74,6 +84,7 @@ export interface RouteMatchData {
   readonly grpc: boolean
   readonly tls: { readonly presented: boolean | null; readonly validated: boolean | null } | null
   readonly dynamicMetadata: readonly MetadataMatcherData[]
+  readonly filterState: readonly { readonly key: string; readonly match: StringMatcherData }[]
 }
 
 export type HashPolicyData = { readonly terminal: boolean } & (
@@ -270,6 +281,8 @@ export interface DirectResponseData {
   readonly kind: 'direct_response'
   readonly status: number
   readonly body: string
+  /** Makes the body of `body` and the request. */
+  readonly bodyFormat: { readonly format: LogFormatData; readonly contentType: string } | null
 }
 
 export interface RouteData {

@@ -5,6 +5,7 @@ import { REQUEST_JOINED, RESPONSE_JOINED } from '../http/joined-headers.ts'
 import { compileHeaderFormat, type HeaderFormat } from '../observe/format/text-format.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import { AppendAction, type HeaderMutationsData } from './config.ts'
+import { compileStringMatcher, type StringMatch } from './string-matcher.ts'
 
 /** Throws ConfigError with Envoy's message for a bad substitution format. */
 export function checkHeaderFormat(value: string, path: string): void {
@@ -24,12 +25,14 @@ interface Addition {
 /** Compiled request_headers_to_add/remove or response_headers_to_add/remove. */
 export class HeaderMutations {
   private readonly remove: readonly string[]
+  private readonly removeMatching: StringMatch | null
   private readonly add: readonly Addition[]
   /** This request's values by addition; null = not added. Filled and emptied within apply(). */
   private readonly values: (string | null)[]
 
   constructor(data: HeaderMutationsData) {
     this.remove = data.remove
+    this.removeMatching = data.removeMatching ? compileStringMatcher(data.removeMatching) : null
     this.add = data.add.map(({ name, value, action, keepEmpty }) => ({
       name,
       format: compileHeaderFormat(value, name),
@@ -44,6 +47,7 @@ export class HeaderMutations {
   /** Changes `headers`; formats read the request and (null before it is there) the response. */
   apply(headers: HeaderMap, info: StreamInfo, request: HeaderMap | null, response: HeaderMap | null): void {
     for (let i = 0; i < this.remove.length; i++) headers.remove(this.remove[i]!)
+    if (this.removeMatching !== null) removeMatching(headers, this.removeMatching)
     const { add, values } = this
     for (let i = 0; i < add.length; i++) {
       const { name, format, action, keepEmpty } = add[i]!
@@ -69,6 +73,12 @@ export class HeaderMutations {
       values[i] = null
     }
   }
+}
+
+function removeMatching(headers: HeaderMap, matches: StringMatch): void {
+  const names = new Set<string>()
+  for (let i = 0; i < headers.list.length; i += 2) if (matches(headers.list[i]!)) names.add(headers.list[i]!)
+  for (const name of names) headers.remove(name)
 }
 
 /** The new value goes to the end, where Envoy puts it. */

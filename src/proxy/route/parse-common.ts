@@ -24,6 +24,7 @@ import {
   type PerFilterData,
 } from './config.ts'
 import { checkHeaderFormat } from './header-mutation.ts'
+import { parseStringMatcher } from './string-matcher.ts'
 
 export function parseMetadata(metadata: Metadata | undefined): MetadataData | null {
   if (!metadata || Object.keys(metadata.filterMetadata).length === 0) return null
@@ -123,8 +124,13 @@ export function parseHeaderMutation({ action }: HeaderMutation, context: ParseCo
       return { add: [], remove: [action.value.toLowerCase()] }
     case 'append':
       return { add: [parseHeaderToAdd(action.value, context.at('append'))], remove: [] }
+    case 'removeOnMatch': {
+      const { path } = context.at('remove_on_match.key_matcher')
+      if (!action.value.keyMatcher) throw new ConfigError(path, 'is required')
+      return { add: [], remove: [], removeMatching: parseStringMatcher(action.value.keyMatcher, path) }
+    }
     default:
-      throw new ConfigError(context.path, 'one of remove, append is required')
+      throw new ConfigError(context.path, 'one of remove, append, remove_on_match is required')
   }
 }
 

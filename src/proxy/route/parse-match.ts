@@ -19,7 +19,7 @@ import { templateRegex } from './uri-template.ts'
 
 const SUPPORTED: ReadonlySet<string> = new Set([
   'prefix', 'path', 'safe_regex', 'connect_matcher', 'path_separated_prefix', 'path_match_policy', 'case_sensitive',
-  'runtime_fraction', 'headers', 'query_parameters', 'cookies', 'grpc', 'tls_context', 'dynamic_metadata',
+  'runtime_fraction', 'headers', 'query_parameters', 'cookies', 'grpc', 'tls_context', 'dynamic_metadata', 'filter_state',
 ]) // biome-ignore format: one list
 
 /** Throws ConfigError for a bad regex, template or missing path specifier. */
@@ -43,6 +43,11 @@ export function parseRouteMatch(match: RouteMatch, context: ParseContext): Route
     dynamicMetadata: match.dynamicMetadata.map((matcher, i) =>
       parseMetadataMatcher(matcher, context.at(`dynamic_metadata[${i}]`).path),
     ),
+    filterState: match.filterState.map(({ key, matcher }, i) => {
+      const { path } = context.at(`filter_state[${i}].string_match`)
+      if (matcher.case !== 'stringMatch') throw new ConfigError(path, 'is required')
+      return { key, match: parseStringMatcher(matcher.value, path) }
+    }),
   }
 }
 

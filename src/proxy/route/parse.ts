@@ -19,6 +19,7 @@ import { ConfigError } from '../../base/errors.ts'
 import { readDataSource } from '../config/data-source.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
+import { parseLogFormat } from '../filters/access-loggers/log-format.ts'
 import { type MatcherUse, parseMatcher } from '../matching/config.ts'
 import { ROUTE_INPUTS } from '../matching/inputs.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
@@ -59,7 +60,7 @@ const ROUTE_FIELDS: ReadonlySet<string> = new Set([
   'response_headers_to_remove', 'tracing', 'per_request_buffer_limit_bytes', 'request_body_buffer_limit', 'stat_prefix',
 ]) // biome-ignore format: one list
 
-const DIRECT_RESPONSE_FIELDS: ReadonlySet<string> = new Set(['status', 'body'])
+const DIRECT_RESPONSE_FIELDS: ReadonlySet<string> = new Set(['status', 'body', 'body_format'])
 
 /** Largest direct response body unless max_direct_response_body_size_bytes says otherwise. */
 const DEFAULT_MAX_BODY_BYTES = 4096
@@ -298,7 +299,11 @@ function parseDirectResponse(
     }
     body = bytes.toString('latin1')
   }
-  return { kind: 'direct_response', status: response.status, body }
+  const format = response.bodyFormat
+  const bodyFormat = format
+    ? { format: parseLogFormat(format, context.at('body_format').path), contentType: format.contentType }
+    : null
+  return { kind: 'direct_response', status: response.status, body, bodyFormat }
 }
 
 function parseTracing(tracing: Tracing | undefined, context: ParseContext): RouteTracingData | null {

@@ -1,10 +1,12 @@
 // Compiled routes. Everything that does not depend on the request is worked out here, once per configuration.
 
 import type { RuntimeSnapshot } from '../config/extension.ts'
+import { compileLogFormat, type LineFormat } from '../filters/access-loggers/log-format.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type {
+  DirectResponseData,
   HeaderMutationsData,
   HedgePolicyData,
   InternalRedirectData,
@@ -142,11 +144,35 @@ class DirectEntry implements DirectAction {
   private readonly redirect: RedirectData | null
   private readonly pathRewrite: PathRewrite | null
 
-  constructor(status: number, body: string, redirect: RedirectData | null, pathRewrite: PathRewrite | null) {
+  readonly contentType: string
+  private readonly format: LineFormat | null
+
+  constructor(
+    status: number,
+    body: string,
+    bodyFormat: DirectResponseData['bodyFormat'],
+    redirect: RedirectData | null,
+    pathRewrite: PathRewrite | null,
+  ) {
     this.status = status
     this.body = body
+    this.format = bodyFormat && compileLogFormat(bodyFormat.format)
+    const json = bodyFormat?.format.kind === 'json' ? 'application/json' : ''
+    this.contentType = bodyFormat?.contentType || json
     this.redirect = redirect
     this.pathRewrite = pathRewrite
+  }
+
+  text(headers: HeaderMap, info: StreamInfo): string {
+    if (this.format === null) return this.body
+    return this.format.format({
+      info,
+      requestHeaders: headers,
+      responseHeaders: null,
+      responseTrailers: null,
+      localReplyBody: this.body,
+      type: 'NotSet',
+    })
   }
 
   location(headers: HeaderMap, insertOriginalPath: boolean): string {
@@ -279,9 +305,10 @@ const NONE: readonly unknown[] = []
 
 function compileDirect(data: RouteData): DirectAction | null {
   const action = data.action
-  if (action.kind === 'direct_response') return new DirectEntry(action.status, action.body, null, null)
+  if (action.kind === 'direct_response')
+    return new DirectEntry(action.status, action.body, action.bodyFormat, null, null)
   if (action.kind !== 'redirect') return null
-  return new DirectEntry(action.status, '', action, compilePathRewrite(action.pathRewrite, data.match.path))
+  return new DirectEntry(action.status, '', null, action, compilePathRewrite(action.pathRewrite, data.match.path))
 }
 
 /** Most specific level first, as they run; the other way round when the most specific is to win. */

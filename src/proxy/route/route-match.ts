@@ -3,6 +3,7 @@
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { isGrpcContentType } from '../http/local-reply.ts'
+import { type FilterState, stateText } from '../network/filter.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type {
   CookieMatcherData,
@@ -55,6 +56,17 @@ function compileCookies(list: readonly CookieMatcherData[]): ((headers: HeaderMa
     })
 }
 
+/** null when the list is empty. Objects are compared by their texts, as in Envoy. */
+function compileFilterState(list: RouteMatchData['filterState']): ((state: FilterState) => boolean) | null {
+  if (list.length === 0) return null
+  const matchers = list.map(({ key, match }) => ({ key, matches: compileStringMatcher(match) }))
+  return (state) =>
+    matchers.every(({ key, matches }) => {
+      const text = stateText(state.get(key))
+      return text !== undefined && matches(text)
+    })
+}
+
 /** Path comparisons that the index cannot make; null for those it can. */
 function compilePath(path: PathMatchData, caseSensitive: boolean): StringMatch | null {
   if (path.kind === 'connect') return null
@@ -82,6 +94,7 @@ export class RouteMatcher {
   private readonly matchQuery: ((path: string) => boolean) | null
   private readonly matchCookies: ((headers: HeaderMap) => boolean) | null
   private readonly matchMetadata: readonly MetadataMatch[]
+  private readonly matchState: ((state: FilterState) => boolean) | null
   private readonly data: RouteMatchData
   private readonly runtime: RuntimeSnapshot
 
@@ -95,6 +108,7 @@ export class RouteMatcher {
     this.matchQuery = compileQueryParameters(data.queryParameters)
     this.matchCookies = compileCookies(data.cookies)
     this.matchMetadata = data.dynamicMetadata.map(compileMetadataMatcher)
+    this.matchState = compileFilterState(data.filterState)
   }
 
   /** The literal path, for lists too short for an index. */
@@ -123,7 +137,7 @@ export class RouteMatcher {
     for (let i = 0; i < this.matchMetadata.length; i++) {
       if (!this.matchMetadata[i]!(info.dynamicMetadata)) return false
     }
-    return true
+    return this.matchState === null || this.matchState(info.filterState)
   }
 
   private matchesTls(info: StreamInfo): boolean {

@@ -235,7 +235,8 @@ class WeightedChoice implements RouteChoice {
 class TlsRedirectRoute extends RouteEntry {
   override readonly direct: DirectAction = {
     status: 301,
-    body: '',
+    contentType: '',
+    text: () => '',
     location: tlsRedirectLocation,
   }
 
@@ -259,8 +260,9 @@ const TLS_REDIRECT: RouteData = {
     grpc: false,
     tls: null,
     dynamicMetadata: [],
+    filterState: [],
   },
-  action: { kind: 'direct_response', status: 301, body: '' },
+  action: { kind: 'direct_response', status: 301, body: '', bodyFormat: null },
   metadata: null,
   decorator: null,
   requestHeaders: null,

@@ -114,7 +114,10 @@ export interface Mirror {
 /** A local answer that a route configures. */
 export interface DirectAction {
   readonly status: number
-  readonly body: string
+  /** The body, byte string. */
+  text(headers: HeaderMap, info: StreamInfo): string
+  /** '' = plain text. */
+  readonly contentType: string
   /** '' = none. Rewrites the path of `headers` first, where the redirect does. */
   location(headers: HeaderMap, insertOriginalPath: boolean): string
 }

@@ -2,9 +2,10 @@
 // the other way round among the levels where the most specific is to win.
 
 import type { WorkerContext } from '../../../config/extension.ts'
-import { FilterHeadersStatus, type HttpFilterFactory } from '../../../http/filter.ts'
+import { FilterHeadersStatus, FilterTrailersStatus, type HttpFilterFactory } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { HeaderMutations } from '../../../route/header-mutation.ts'
+import { QueryMutation } from '../../../route/query-mutation.ts'
 import type { StreamInfo } from '../../../stream-info.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import type { HeaderMutationConfig, MutationLists } from './config.ts'
@@ -14,12 +15,18 @@ const FILTER = 'envoy.filters.http.header_mutation'
 interface Compiled {
   readonly request: readonly HeaderMutations[]
   readonly response: readonly HeaderMutations[]
+  readonly query: readonly QueryMutation[]
+  readonly requestTrailers: readonly HeaderMutations[]
+  readonly responseTrailers: readonly HeaderMutations[]
 }
 
 function compile(lists: MutationLists): Compiled {
   return {
     request: lists.request.map((one) => new HeaderMutations(one)),
     response: lists.response.map((one) => new HeaderMutations(one)),
+    query: lists.query.map((one) => new QueryMutation(one)),
+    requestTrailers: lists.requestTrailers.map((one) => new HeaderMutations(one)),
+    responseTrailers: lists.responseTrailers.map((one) => new HeaderMutations(one)),
   }
 }
 
@@ -53,6 +60,7 @@ export function createHeaderMutationFilter(config: HeaderMutationConfig, _contex
 class HeaderMutationFilter extends PassThroughFilter {
   private readonly shared: Shared
   private requestHeaders: HeaderMap | null = null
+  private responseHeaders: HeaderMap | null = null
 
   constructor(shared: Shared) {
     super()
@@ -66,9 +74,21 @@ class HeaderMutationFilter extends PassThroughFilter {
   override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     this.requestHeaders = headers
     const info = this.callbacks.streamInfo
-    apply(this.shared.own.request, headers, info, headers, null)
-    for (const level of this.levels()) apply(level.request, headers, info, headers, null)
+    const { own } = this.shared
+    apply(own.request, headers, info, headers, null)
+    for (const one of own.query) one.apply(headers, info)
+    for (const level of this.levels()) {
+      apply(level.request, headers, info, headers, null)
+      for (const one of level.query) one.apply(headers, info)
+    }
     return FilterHeadersStatus.Continue
+  }
+
+  override decodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
+    const info = this.callbacks.streamInfo
+    apply(this.shared.own.requestTrailers, trailers, info, this.requestHeaders, null)
+    for (const level of this.levels()) apply(level.requestTrailers, trailers, info, this.requestHeaders, null)
+    return FilterTrailersStatus.Continue
   }
 
   override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
@@ -78,7 +98,16 @@ class HeaderMutationFilter extends PassThroughFilter {
     if (this.requestHeaders !== null) {
       for (const level of this.levels()) apply(level.response, headers, info, this.requestHeaders, headers)
     }
+    this.responseHeaders = headers
     return FilterHeadersStatus.Continue
+  }
+
+  override encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
+    const info = this.callbacks.streamInfo
+    const { requestHeaders, responseHeaders } = this
+    apply(this.shared.own.responseTrailers, trailers, info, requestHeaders, responseHeaders)
+    for (const level of this.levels()) apply(level.responseTrailers, trailers, info, requestHeaders, responseHeaders)
+    return FilterTrailersStatus.Continue
   }
 }
 

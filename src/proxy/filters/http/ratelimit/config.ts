@@ -43,6 +43,8 @@ export interface RateLimitRouteConfig {
   readonly vhRateLimits: 'override' | 'include' | 'ignore'
   /** '' = the filter's. */
   readonly domain: string
+  /** In place of all others; null = those. */
+  readonly rateLimits: readonly RateLimitData[] | null
 }
 
 const SUPPORTED: ReadonlySet<string> = new Set([
@@ -51,7 +53,7 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'response_headers_to_add', 'status_on_error', 'stat_prefix', 'filter_enabled', 'filter_enforced',
   'failure_mode_deny_percent', 'rate_limits',
 ]) // biome-ignore format: one list
-const ROUTE_SUPPORTED: ReadonlySet<string> = new Set(['vh_rate_limits', 'domain'])
+const ROUTE_SUPPORTED: ReadonlySet<string> = new Set(['vh_rate_limits', 'domain', 'rate_limits'])
 
 const TOO_MANY_REQUESTS = 429
 const INTERNAL_SERVER_ERROR = 500
@@ -98,5 +100,9 @@ const VH = {
 
 function parseRoute(message: RateLimitPerRoute, context: ParseContext): RateLimitRouteConfig {
   refuseUnsupported(RateLimitPerRouteSchema, message, ROUTE_SUPPORTED, context.path)
-  return { vhRateLimits: VH[message.vhRateLimits] ?? 'override', domain: message.domain }
+  return {
+    vhRateLimits: VH[message.vhRateLimits] ?? 'override',
+    domain: message.domain,
+    rateLimits: message.rateLimits.length > 0 ? parseRateLimits(message.rateLimits, context) : null,
+  }
 }

@@ -102,7 +102,8 @@ class RateLimitFilter extends PassThroughFilter {
   private descriptors(headers: HeaderMap, route: Route, own: RateLimitRouteConfig | undefined): Descriptor[] {
     const { config, localCluster, runtime } = this.shared
     const facts: DescriptorFacts = { headers, info: this.callbacks.streamInfo, route, localCluster, runtime }
-    if (config.rateLimits !== null) return describeAll(config.rateLimits, facts, config.stage)
+    const limits = own?.rateLimits ?? config.rateLimits
+    if (limits !== null) return describeAll(limits, facts, config.stage)
     return descriptorsOf(facts, config.stage, own?.vhRateLimits ?? 'override')
   }
 

@@ -18,12 +18,14 @@ export function answerDirectly(
   const info = callbacks.streamInfo
   // Redirects too: Envoy leaves rq_redirect at zero.
   shared.rqDirectResponse.inc()
+  const body = direct.text(headers, info)
   info.responseCode = direct.status
   const location = direct.location(headers, !shared.config.suppressEnvoyHeaders)
   callbacks.sendLocalReply(
     direct.status,
-    direct.body,
+    body,
     (response) => {
+      if (direct.contentType !== '' && body !== '') response.set('content-type', direct.contentType)
       if (location !== '') response.set('location', location)
       route.finalizeResponseHeaders(response, info, headers)
     },
