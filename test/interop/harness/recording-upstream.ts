@@ -72,6 +72,7 @@ function parseRequest(bytes: Buffer): { request: ReceivedRequest; length: number
   const bodyStart = headEnd + 4
   if (/chunked/i.test(headerOf(head, 'transfer-encoding') ?? '')) return parseChunked(bytes, bodyStart, head)
   const length = Number(headerOf(head, 'content-length') ?? 0)
+  if (Number.isNaN(length)) return { request: head, length: bytes.length }
   if (bytes.length < bodyStart + length) return null
   const body = bytes.subarray(bodyStart, bodyStart + length).toString('latin1')
   return { request: { ...head, body }, length: bodyStart + length }

@@ -10,7 +10,7 @@ export function normalizeHost(
   listenerPort: number,
 ): void {
   if (config.stripTrailingHostDot) headers.authority = withoutTrailingDot(headers.authority)
-  if (config.stripPort === 'none' || headers.method === 'CONNECT') return
+  if (config.stripPort === 'none') return
   const colon = portColon(headers.authority)
   if (colon < 0) return
   if (config.stripPort === 'any' || headers.authority.slice(colon + 1) === String(listenerPort)) {

@@ -283,7 +283,9 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       stream.bodyExpected -= end - start
       if (stream.bodyExpected < 0 || (endStream && stream.bodyExpected > 0)) {
         this.consumedConnection(end - start)
-        return this.messagingError(streamId, Http2Details.MessagingRule)
+        // The stream's fault alone, which Envoy logs as if the client had reset it.
+        this.endFaulty(streamId, ErrorCode.ProtocolError, Http2Details.RemoteReset)
+        return null
       }
     }
     stream.receiveData(payload, start, end, endStream)
@@ -440,15 +442,27 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     switch (this.block.fault) {
       case BlockFault.TooLarge:
         this.stats.headerOverflow.inc()
-        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.TooManyHeaders, this.refusedBlockReason)
+        this.endFaulty(
+          streamId,
+          ErrorCode.InternalError,
+          this.faultDetails(Http2Details.TooManyHeaders),
+          this.refusedBlockReason,
+        )
         return null
       case BlockFault.Underscore:
         this.stats.requestsRejectedWithUnderscoresInHeaders.inc()
         this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.Underscore, this.refusedBlockReason)
         return null
+      case BlockFault.Field:
+        return this.messagingError(streamId, this.faultDetails(Http2Details.InvalidHeaderField))
       default:
-        return this.messagingError(streamId, Http2Details.MessagingRule)
+        return this.messagingError(streamId, this.faultDetails(Http2Details.MessagingRule))
     }
+  }
+
+  /** A header that was dropped for its underscore is the first thing that was wrong (Envoy). */
+  private faultDetails(details: string): string {
+    return this.block.dropped > 0 ? Http2Details.Underscore : details
   }
 
   private onPriority(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {

@@ -12,6 +12,7 @@ export interface Http2Error extends CodecError {
 export const Http2Details = {
   ProtocolError: 'http2.protocol_error',
   MessagingRule: 'http2.violation.of.messaging.rule',
+  InvalidHeaderField: 'http2.invalid.header.field',
   TooManyHeaders: 'http2.too_many_headers',
   Underscore: 'http2.unexpected_underscore',
   RemoteReset: 'http2.remote_reset',

@@ -1,6 +1,6 @@
 // Turns decoded fields into a HeaderMap and checks the message rules of HTTP/2 (RFC 9113 §8.2, §8.3) on the way.
 
-import { isAuthority, isToken, isVisible } from '../h1/characters.ts'
+import { isAuthority, isToken } from '../h1/characters.ts'
 import { HeaderMap } from '../header-map.ts'
 import type { HeaderSink } from '../hpack/decoder.ts'
 import { joinDuplicates, REQUEST_JOINED, RESPONSE_JOINED } from '../joined-headers.ts'
@@ -9,7 +9,8 @@ export const BlockKind = { Request: 0, Response: 1, Trailers: 2 } as const
 export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind]
 
 /** What is wrong with a block; the first fault counts. */
-export const BlockFault = { None: 0, Malformed: 1, TooLarge: 2, Underscore: 3 } as const
+/** Field: one that may not be; Malformed: what may not be together, or is missing. */
+export const BlockFault = { None: 0, Malformed: 1, TooLarge: 2, Underscore: 3, Field: 4 } as const
 export type BlockFault = (typeof BlockFault)[keyof typeof BlockFault]
 
 export interface BlockLimits {
@@ -134,11 +135,11 @@ export class HeaderBlock implements HeaderSink {
     }
     if ((fresh || this.doubtful) && !isFieldValue(value)) {
       this.doubtful = true
-      this.fault = BlockFault.Malformed
+      this.fault = BlockFault.Field
       return
     }
     if (name.charCodeAt(0) === 58) {
-      if (!this.pseudo(name, value)) this.fault = BlockFault.Malformed
+      if (!this.pseudo(name, value)) this.fault = BlockFault.Field
       return
     }
     this.regular = true
@@ -167,18 +168,18 @@ export class HeaderBlock implements HeaderSink {
         break
       case NameClass.Te:
         if (value !== 'trailers') {
-          this.fault = BlockFault.Malformed
+          this.fault = BlockFault.Field
           return
         }
         break
       case NameClass.ContentLength:
         if (!this.length(value)) {
-          this.fault = BlockFault.Malformed
+          this.fault = BlockFault.Field
           return
         }
         break
       default:
-        this.fault = BlockFault.Malformed
+        this.fault = BlockFault.Field
         return
     }
     this.headers.list.push(name, value)
@@ -204,8 +205,10 @@ export class HeaderBlock implements HeaderSink {
     }
     headers.hostSeen = this.authoritySeen
     if (headers.method === '') return false
-    if (headers.method !== 'CONNECT')
-      return headers.protocol === '' && headers.scheme !== '' && this.pathSeen && headers.path !== ''
+    if (headers.method !== 'CONNECT') {
+      if (headers.protocol !== '' || headers.scheme === '' || !this.pathSeen || !this.authoritySeen) return false
+      return headers.path.charCodeAt(0) === 47 || (headers.path === '*' && headers.method === 'OPTIONS')
+    }
     if (headers.protocol === '') return headers.scheme === '' && !this.pathSeen && headers.authority !== ''
     return this.limits.allowConnect && headers.scheme !== '' && this.pathSeen && headers.authority !== ''
   }
@@ -228,7 +231,7 @@ export class HeaderBlock implements HeaderSink {
         headers.method = value
         return true
       case ':path':
-        if (this.pathSeen || !isVisible(value)) return false
+        if (this.pathSeen || !isPath(value)) return false
         this.pathSeen = true
         headers.path = value
         return true
@@ -237,7 +240,8 @@ export class HeaderBlock implements HeaderSink {
         headers.scheme = value
         return true
       case ':authority':
-        if (this.authoritySeen || !isAuthority(value)) return false
+        // Without userinfo (§8.3.1).
+        if (this.authoritySeen || value === '' || !isAuthority(value) || value.includes('@')) return false
         this.authoritySeen = true
         headers.authority = value
         return true
@@ -258,8 +262,18 @@ export class HeaderBlock implements HeaderSink {
       if (digit < 0 || digit > 9) return false
       length = length * 10 + digit
     }
-    if (this.contentLength >= 0 && this.contentLength !== length) return false
+    // As in HTTP/1, a second one is refused even where it agrees.
+    if (this.contentLength >= 0) return false
     this.contentLength = length
     return true
   }
+}
+
+/** Visible characters, those beyond ASCII too. */
+function isPath(value: string): boolean {
+  for (let i = 0; i < value.length; i++) {
+    const c = value.charCodeAt(i)
+    if (c < 33 || c === 127) return false
+  }
+  return true
 }
