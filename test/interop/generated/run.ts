@@ -1,11 +1,13 @@
 // Real Envoy and our proxy, the same generated configurations (connection manager settings and route tables), the same
-// generated traffic: what the client gets, what the upstreams get, the access log and the counters must agree.
+// generated traffic: what the client gets, what the upstreams get, the access log and the counters must agree. A part of
+// it runs always (generated.test.ts).
 // `INTEROP_SEED=N INTEROP_REQUESTS=N INTEROP_TRAFFIC=NAME npm run interop:generated`.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { envoyBinary } from '../harness/proxies.ts'
 import { HTTP1 } from './http1-traffic.ts'
+import { HTTP2 } from './http2-traffic.ts'
 import { Pair, type Traffic } from './pair.ts'
 import { explain, search } from './search.ts'
 import { generateManagers } from './tables.ts'
@@ -13,7 +15,7 @@ import { generateManagers } from './tables.ts'
 const COUNT = Number(process.env.INTEROP_REQUESTS ?? 1500)
 const SEED = Number(process.env.INTEROP_SEED ?? 20260822)
 const MANAGERS = 12
-const TRAFFIC: readonly Traffic<unknown>[] = [HTTP1 as Traffic<unknown>]
+const TRAFFIC = [HTTP1, HTTP2] as unknown as readonly Traffic<unknown>[]
 
 const skip = envoyBinary() ? false : 'real Envoy is not installed'
 describe(`generated configurations, seed ${SEED}`, { skip, concurrency: false }, () => {

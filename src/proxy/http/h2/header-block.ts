@@ -152,7 +152,9 @@ export class HeaderBlock implements HeaderSink {
           return
         }
         if (this.limits.underscores === 'DROP_HEADER') {
+          // What is dropped does not count.
           this.dropped++
+          this.count--
           return
         }
         break
@@ -162,6 +164,10 @@ export class HeaderBlock implements HeaderSink {
         return
       case NameClass.Host:
         if (this.kind === BlockKind.Request) {
+          if (!isHost(value)) {
+            this.fault = BlockFault.Field
+            return
+          }
           this.host = this.host === null ? value : `${this.host},${value}`
           return
         }
@@ -199,7 +205,6 @@ export class HeaderBlock implements HeaderSink {
     const { headers } = this
     // :authority wins over Host (§8.3.1), which then says nothing more.
     if (!this.authoritySeen && this.host !== null) {
-      if (!isAuthority(this.host)) return false
       headers.authority = this.host
       this.authoritySeen = true
     }
@@ -240,13 +245,12 @@ export class HeaderBlock implements HeaderSink {
         headers.scheme = value
         return true
       case ':authority':
-        // Without userinfo (§8.3.1).
-        if (this.authoritySeen || value === '' || !isAuthority(value) || value.includes('@')) return false
+        if (this.authoritySeen || !isHost(value)) return false
         this.authoritySeen = true
         headers.authority = value
         return true
       case ':protocol':
-        if (headers.protocol !== '' || !isToken(value)) return false
+        if (!this.limits.allowConnect || headers.protocol !== '' || !isToken(value)) return false
         headers.protocol = value
         return true
       default:
@@ -269,8 +273,14 @@ export class HeaderBlock implements HeaderSink {
   }
 }
 
+/** An authority without userinfo (§8.3.1). */
+function isHost(value: string): boolean {
+  return value !== '' && isAuthority(value) && !value.includes('@')
+}
+
 /** Visible characters, those beyond ASCII too. */
 function isPath(value: string): boolean {
+  if (value === '') return false
   for (let i = 0; i < value.length; i++) {
     const c = value.charCodeAt(i)
     if (c < 33 || c === 127) return false
