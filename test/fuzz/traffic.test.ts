@@ -7,30 +7,20 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { HttpConnectionManagerSchema } from '../../src/api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { RateLimitResponseSchema } from '../../src/api/gen/envoy/service/ratelimit/v3/rls_pb.js'
-import { ConfigError } from '../../src/base/errors.ts'
 import { parseKeySet } from '../../src/base/json-web-keys.ts'
-import { createLogger } from '../../src/base/logger.ts'
-import type { HttpFilterExtension, NetworkFilterExtension, WorkerContext } from '../../src/proxy/config/extension.ts'
-import { createParseContext } from '../../src/proxy/config/extension-registry.ts'
 import { loadBootstrap } from '../../src/proxy/config/load-bootstrap.ts'
 import { decodeAnswer } from '../../src/proxy/filters/common/rate-limit.ts'
 import { extractTokens, removeToken } from '../../src/proxy/filters/http/jwt-authn/extract.ts'
 import { audiencesOf, checkSignature, checkTimes, parseJwt } from '../../src/proxy/filters/http/jwt-authn/token.ts'
-import { registerExtensions } from '../../src/proxy/filters/register.ts'
 import { HeaderMap } from '../../src/proxy/http/header-map.ts'
-import { MemoryConnection } from '../../src/proxy/http/testing.ts'
-import { ConnectionEvent } from '../../src/proxy/network/connection.ts'
-import { FilterState } from '../../src/proxy/network/filter.ts'
-import { StatsStore } from '../../src/proxy/observe/stats-store.ts'
 import { cookieValue, queryParameter } from '../../src/proxy/route/request-path.ts'
-import { NO_RUNTIME } from '../../src/proxy/route/testing.ts'
-import { DnsCaches } from '../../src/proxy/upstream/dynamic-forward-proxy/dns-cache.ts'
 import { applied, edits, type Json } from '../interop/config/mutate.ts'
 import { resourceFiles, richBootstrap } from '../interop/harness/rich-bootstrap.ts'
-import { mutate, pieces, type Random } from './random.ts'
+import { connectionManagers, serve } from './connections.ts'
+import { mutate, type Random } from './random.ts'
+import { accepted } from './resources.ts'
 import { rounds } from './rounds.ts'
 
 const fuzz = rounds(3, 1000)
@@ -146,7 +136,6 @@ test('cookies, queries and answers of rate limit services', () => {
 
 // ---- whole requests
 
-const registry = registerExtensions()
 const dir = mkdtempSync(join(tmpdir(), 'fuzz-traffic-'))
 after(() => rmSync(dir, { recursive: true, force: true }))
 const files = { rds: join(dir, 'rds.json'), eds: join(dir, 'eds.json'), sds: join(dir, 'sds.json') }
@@ -158,73 +147,6 @@ const base = JSON.parse(
   JSON.stringify(richBootstrap({ ...surroundings, listeners: [1001, 1002, 1003] })(ports)),
 ) as Json
 const allEdits = edits(base, 3)
-const hcm = registry.get('network_filter', HttpConnectionManagerSchema.typeName) as unknown as NetworkFilterExtension
-
-/** The connection managers of a configuration, those that it would be refused for left out. */
-function connectionManagers(config: Json): unknown[] {
-  const parsed: unknown[] = []
-  try {
-    const { staticResources } = loadBootstrap({ yaml: JSON.stringify(config), allowUnknownFields: false })
-    for (const listener of staticResources?.listeners ?? [])
-      for (const { filters } of listener.filterChains)
-        for (const { configType } of filters) {
-          if (configType.case !== 'typedConfig' || !configType.value.typeUrl.endsWith(hcm.desc.typeName)) continue
-          const message = fromBinary(HttpConnectionManagerSchema, configType.value.value)
-          parsed.push(structuredClone(hcm.parse(message, createParseContext(registry))))
-        }
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-  }
-  return parsed
-}
-
-function context(): WorkerContext {
-  const stats = new StatsStore()
-  const caches = new DnsCaches(stats)
-  return {
-    workerIndex: 0,
-    concurrency: 1,
-    clusters: { get: () => undefined, dnsCache: (data) => caches.get(data) },
-    stats,
-    log: createLogger('test', 'off'),
-    node: { id: 'n', cluster: 'c', zone: '', metadata: {} },
-    routeTable: () => null,
-    discovered: () => null,
-    runtime: NO_RUNTIME,
-    createAccessLog: () => ({ log() {} }),
-    createHttpFilter(parsed, statPrefix) {
-      const extension = registry.get('http_filter', parsed.typeUrl) as unknown as HttpFilterExtension
-      return extension.create(parsed.config, this, statPrefix)
-    },
-    drain: { drainClose: () => false, healthCheckFailed: false },
-    listener: null,
-  }
-}
-
-const REQUESTS = [
-  `GET /jwt/a?b=c HTTP/1.1\r\nhost: a.example\r\nauthorization: Bearer ${JWTS[0]}\r\ncookie: a=b\r\n\r\n`,
-  'POST /grpc HTTP/1.1\r\nhost: a.example\r\ncontent-type: application/grpc-web\r\ncontent-length: 7\r\n\r\n\0\0\0\0\x02ab',
-  'OPTIONS / HTTP/1.1\r\nhost: a\r\norigin: http://b\r\naccess-control-request-method: PUT\r\n\r\n',
-  'PUT /x HTTP/1.1\r\nhost: a.example:80\r\nx-forwarded-for: 1.2.3.4, ::1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nt: u\r\n\r\n',
-  'GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-envoy-max-retries: 9\r\n\r\nbytes',
-  'CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\nbytes',
-  'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a',
-]
-const REQUEST_TOKENS = tokens(
-  '\r\n',
-  ': ',
-  '/',
-  '%2f',
-  '..',
-  '%',
-  '?',
-  '&',
-  'x-envoy-retry-on: 5xx\r\n',
-  '\0',
-  '\xff',
-  ';',
-)
-
 test('requests through connection managers of any accepted configuration', () => {
   let served = 0
   fuzzTraffic((random) => {
@@ -237,25 +159,11 @@ test('requests through connection managers of any accepted configuration', () =>
         if (!(error instanceof TypeError)) throw error
       }
     }
-    for (const parsed of connectionManagers(config)) {
-      const create = hcm.create(parsed, context())
-      for (let i = 0; i < 3; i++) {
-        const connection = new MemoryConnection()
-        const manager = create({
-          connection,
-          continueReading() {},
-          injectReadData() {},
-          filterState: new FilterState(),
-          dynamicMetadata: {},
-        })
-        manager.onNewConnection()
-        const request = Buffer.from(altered(random, random.pick(REQUESTS), REQUEST_TOKENS), 'latin1')
-        for (const piece of random.next() < 0.5 ? [request] : pieces(random, request))
-          if (connection.open) manager.onData(piece, false)
-        if (connection.output.length > 0) served++
-        manager.onEvent(ConnectionEvent.RemoteClose)
-      }
-    }
+    accepted(() => {
+      const { staticResources } = loadBootstrap({ yaml: JSON.stringify(config), allowUnknownFields: false })
+      for (const { filterChains } of staticResources?.listeners ?? [])
+        for (const parsed of connectionManagers(filterChains)) served += serve(parsed, random)
+    })
   })
   assert.ok(served > 20, `${served} connections were answered`)
 })
