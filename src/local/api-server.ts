@@ -4,6 +4,7 @@ import { errorText, UserError } from '../base/errors.ts'
 import type { KubeObject, MemoryStore } from '../cluster/index.ts'
 import type { Admission } from './admission.ts'
 import type { ApiOperations, ContainerInfo, LogRequest, MeshStatus } from './api.ts'
+import { BalancedServiceWatch } from './balanced-services.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { ownerDeployment } from './deployments.ts'
 import type { EventLog } from './event-log.ts'
@@ -37,11 +38,13 @@ export interface ApiServerOptions {
 export class ApiServer {
   private readonly options: ApiServerOptions
   private readonly folder: FolderSource
+  private readonly balanced: BalancedServiceWatch
   private readonly server: http.Server
 
   constructor(options: ApiServerOptions) {
     this.options = options
     this.folder = new FolderSource(options.store, options.admission, options.images)
+    this.balanced = new BalancedServiceWatch(options.store)
     this.server = http.createServer((request, response) => {
       this.serve(request, response).catch((error: unknown) => {
         if (response.headersSent) return void response.destroy()
@@ -89,6 +92,7 @@ export class ApiServer {
     patch: ({ kind, namespace, name, labels, replicas }) =>
       this.options.admission.update(kind, namespace, name, (object) => patched(object, labels, replicas)),
     container: ({ namespace, pod, container }) => this.containerInfo(namespace, pod, container),
+    balancedServices: ({ since }) => this.balanced.next(since),
   }
 
   /** What is well-formed may still be more than a proxy can do: its refusal is part of the answer. */

@@ -1,5 +1,6 @@
 // The embedded cluster's API as types: what a client sends and gets, one entry per operation.
 import type { KubeObject } from '../cluster/index.ts'
+import type { BalancedServices } from './balanced-services.ts'
 import type { ClusterEvent } from './event-log.ts'
 import type { ApplyReport, FolderFile } from './folder-source.ts'
 import type { ProxyChoice } from './inject.ts'
@@ -52,4 +53,6 @@ export interface ApiOperations {
   /** `labels` with null values are removed. */
   patch: { input: ObjectRef & { labels?: Record<string, string | null>; replicas?: number }; output: KubeObject }
   container: { input: { namespace: string; pod: string; container?: string }; output: ContainerInfo }
+  /** Answers when there is another list than that of version `since`. */
+  balancedServices: { input: { since: number }; output: BalancedServices }
 }

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -16,6 +17,7 @@ import { LocalClient } from './client.ts'
 import { readFolder, watchFolder } from './folder.ts'
 import type { ApplyReport } from './folder-source.ts'
 import { relayPort } from './forward.ts'
+import { type HostBalancer, HostBalancers } from './host-balancers.ts'
 import type { ProxyChoice } from './inject.ts'
 import type { NodeOptions } from './node-main.ts'
 import { PACKAGE_ROOT } from './node-setup.ts'
@@ -43,6 +45,8 @@ export interface SupervisorRecord {
   readonly dir: string
   readonly proxy: ProxyChoice
   readonly ports: HostPorts
+  /** Where the host reaches LoadBalancer Services. */
+  readonly balancers: readonly HostBalancer[]
 }
 
 export interface SupervisorOptions {
@@ -87,6 +91,7 @@ export class Supervisor {
   private node: ChildProcess | undefined
   private relays: Server[] = []
   private watcher: FSWatcher | undefined
+  private balancers: HostBalancers | undefined
   private stopping = false
   private resolveEnded: (error: Error | undefined) => void = () => {}
 
@@ -176,8 +181,19 @@ export class Supervisor {
     await this.untilApiAnswers(exited)
     const nodePid = Number(readFileSync(`/proc/${node.pid}/task/${node.pid}/children`, 'utf8').trim())
     const { dir, proxy, ports } = this.options
-    const record: SupervisorRecord = { pid: process.pid, nodePid, dir, proxy, ports }
-    writeFileSync(state.record, JSON.stringify(record))
+    const record = { pid: process.pid, nodePid, dir, proxy, ports }
+    const write = (balancers: readonly HostBalancer[]) => {
+      // Renamed into place: who reads it in between sees the whole of one of them.
+      writeFileSync(`${state.record}.new`, JSON.stringify({ ...record, balancers } satisfies SupervisorRecord))
+      renameSync(`${state.record}.new`, state.record)
+    }
+    write([])
+    const { say } = this.options
+    this.balancers = new HostBalancers({
+      ...{ client: this.client, forwardSocket: state.forwardSocket, say },
+      changed: (balancers) => !this.stopping && write(balancers),
+    })
+    void this.balancers.follow()
   }
 
   private async untilApiAnswers(exited: Promise<string>): Promise<void> {
@@ -221,6 +237,7 @@ export class Supervisor {
   private cleanUp(): void {
     this.watcher?.close()
     for (const relay of this.relays) relay.close()
+    this.balancers?.close()
     this.relays = []
     removeMeshFiles(this.options.state)
   }

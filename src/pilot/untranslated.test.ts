@@ -46,3 +46,20 @@ spec: {host: ext.example.com, ${more}trafficPolicy: {portLevelSettings: [{port: 
   assert.deepEqual(said(rule('')), ['warning spec.trafficPolicy.portLevelSettings[0].tls.credentialName'])
   assert.deepEqual(said(rule('workloadSelector: {matchLabels: {app: a}}, ')), [])
 })
+
+test('checks of client certificates where clients show none are told', () => {
+  const parsed = parseResource(
+    parse(`
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g}
+spec: {selector: {a: b}, servers: [
+  {port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.example], tls: {mode: SIMPLE, credentialName: a, subjectAltNames: [x]}},
+  {port: {number: 443, name: b, protocol: HTTPS}, hosts: [b.example], tls: {mode: MUTUAL, credentialName: b, subjectAltNames: [x]}}]}`),
+  )
+  assert.ok(parsed.ok)
+  assert.deepEqual(
+    untranslated(parsed.value).map(({ path, level }) => `${level} ${path}`),
+    ['warning spec.servers[0].tls.subjectAltNames'],
+  )
+})

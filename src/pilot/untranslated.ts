@@ -1,6 +1,6 @@
 // What is accepted but has no effect yet: named in the log and on apply, never dropped in silence.
 import type { Problem } from '../base/errors.ts'
-import type { AnyResource, IstioKind, MeshConfig } from '../config/index.ts'
+import type { AnyResource, IstioKind, MeshConfig, ServerTls } from '../config/index.ts'
 import { unenforcedAuthentication, unenforcedPolicy } from './authorization/unenforced.ts'
 import { compileEnvoyFilter } from './envoy-filter/compile.ts'
 
@@ -70,6 +70,8 @@ function fieldsOf(resource: AnyResource): Field[] {
         })),
       ])
     }
+    case 'Gateway':
+      return (resource.spec.servers ?? []).flatMap(({ tls }, i) => uncheckedClients(tls, `spec.servers[${i}].tls`))
     case 'ProxyConfig':
       return [
         { path: 'spec.image', set: resource.spec.image !== undefined, message: 'has no effect: there is one image' },
@@ -77,6 +79,18 @@ function fieldsOf(resource: AnyResource): Field[] {
     default:
       return []
   }
+}
+
+/** What is asked of client certificates where clients are asked for none: as in istiod, it holds nobody up. */
+function uncheckedClients(tls: ServerTls | undefined, path: string): Field[] {
+  const { mode = 'PASSTHROUGH' } = tls ?? {}
+  if (mode === 'MUTUAL' || mode === 'OPTIONAL_MUTUAL' || mode === 'ISTIO_MUTUAL') return []
+  const checks = ['subjectAltNames', 'verifyCertificateSpki', 'verifyCertificateHash', 'caCrl'] as const
+  return checks.map((name) => ({
+    path: `${path}.${name}`,
+    set: (tls?.[name]?.length ?? 0) > 0,
+    message: `is not checked: in mode ${mode} clients show no certificate here (use MUTUAL)`,
+  }))
 }
 
 function warnings(fields: readonly Field[]): Problem[] {

@@ -75,6 +75,16 @@ describe('a Gateway of class istio', { skip }, () => {
     }
   })
 
+  test('the host reaches it at an address of its own, on its own port', async () => {
+    const address = await until(
+      'an address',
+      () => mesh.record().balancers.find(({ name }) => name === 'web-istio')?.address,
+    )
+    assert.match(mesh.ok('status'), new RegExp(`^default/web-istio ${address.replaceAll('.', '\\.')}, ports `, 'm'))
+    const response = await fetch(`http://${address}/new/x`)
+    assert.equal(await response.text(), 'echo /new/x')
+  })
+
   test('takes its workload along when it is removed', async () => {
     mesh.save('gateway.yaml', GATEWAY.slice(GATEWAY.indexOf('---')))
     await until('no Service', () => !mesh.ok('get', 'svc').includes('web-istio'))

@@ -41,7 +41,7 @@ export interface Mesh {
   remove(name: string): void
   /** Copies a file of the sample's networking folder into the mesh's folder. */
   use(name: string): void
-  record(): { pid: number; nodePid: number }
+  record(): { pid: number; nodePid: number; balancers: { name: string; address: string }[] }
   /** Ends the mesh and removes its folders. */
   close(): void
 }

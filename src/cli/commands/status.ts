@@ -18,7 +18,10 @@ export function register(program: Command): void {
         `folder     ${mesh.dir}\nproxy      ${mesh.proxy}\nsupervisor process ${mesh.pid}, node process ${mesh.nodePid}`,
       )
       console.log(`gateway    http://127.0.0.1:${mesh.ports.gateway}`)
-      console.log(`debug      http://127.0.0.1:${mesh.ports.debug}/debug\n`)
+      console.log(`debug      http://127.0.0.1:${mesh.ports.debug}/debug`)
+      for (const { namespace, name, address, ports } of mesh.balancers)
+        console.log(`${namespace}/${name} ${address}, ports ${ports.join(', ')}`)
+      console.log('')
       const rows = pods.map((pod) => [
         pod.namespace,
         pod.name,
