@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseMeshConfig } from '../../config/index.ts'
 import { serviceYaml, TestMesh } from '../testing.ts'
-import { selectorMatches } from './namespace-filter.ts'
+import { NamespaceFilter, selectorMatches } from './namespace-filter.ts'
 
 test('selectors as Kubernetes reads them', () => {
   const labels = { env: 'prod', team: 'a' }
@@ -35,4 +35,25 @@ test('only selected namespaces are seen; a label brings a namespace in and out',
   assert.deepEqual(seen(), [2, 2, 1])
   mesh.put(namespace('mesh: "off"'))
   assert.deepEqual(seen(), [0, 0, 0])
+})
+
+test('a namespace is known by its name, and by expressions over its labels', () => {
+  const config = parseMeshConfig({
+    discoverySelectors: [
+      { matchLabels: { 'kubernetes.io/metadata.name': 'default' } },
+      {
+        matchExpressions: [
+          { key: 'team', operator: 'In', values: ['a'] },
+          { key: 'hidden', operator: 'DoesNotExist' },
+        ],
+      },
+    ],
+  })
+  assert.ok(config.ok)
+  const filter = new NamespaceFilter(config.value.discoverySelectors)
+  assert.ok(filter.selected('default'))
+  assert.ok(filter.set('one', { team: 'a' }) && filter.selected('one'))
+  assert.ok(!filter.set('two', { team: 'a', hidden: '' }) && !filter.selected('two'))
+  assert.ok(filter.set('one', null) && !filter.selected('one'))
+  assert.ok(filter.with([]).selected('two'))
 })

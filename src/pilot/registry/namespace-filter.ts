@@ -3,6 +3,8 @@ import type { LabelSelector } from '../../config/index.ts'
 
 type Labels = Readonly<Record<string, string>>
 
+const NAME_LABEL = 'kubernetes.io/metadata.name'
+
 /** Knows which namespaces are selected; without selectors all are. */
 export class NamespaceFilter {
   private readonly selectors: readonly LabelSelector[]
@@ -21,7 +23,8 @@ export class NamespaceFilter {
 
   selected(namespace: string): boolean {
     if (this.selectors.length === 0) return true
-    const labels = this.labels.get(namespace) ?? {}
+    // Every namespace of a cluster has its name as a label, whatever a file says of it.
+    const labels = { [NAME_LABEL]: namespace, ...this.labels.get(namespace) }
     return this.selectors.some((selector) => selectorMatches(selector, labels))
   }
 
