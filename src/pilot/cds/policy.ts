@@ -8,16 +8,17 @@ export type ClusterPolicy = Omit<TrafficPolicy, 'portLevelSettings'>
 /**
  * The policy of `subset` (null: the whole host) on `port`. A subset overrides block by block; a port's settings replace
  * loadBalancer, connectionPool, outlierDetection and tls of the level they stand on, without inheriting missing ones.
+ * `mesh` null: without the mesh's baseline, which clusters have and endpoints do not.
  */
 export function clusterPolicy(
   merged: MergedDestinationRule | null,
   subset: Subset | null,
   port: number,
-  mesh: MeshConfig,
+  mesh: MeshConfig | null,
 ): ClusterPolicy {
   const base = overlay({}, merged?.rule.spec.trafficPolicy, port)
   const policy = overlay(base, subset?.trafficPolicy, port)
-  const baseline = mesh.defaultTrafficPolicy
+  const baseline = mesh?.defaultTrafficPolicy
   if (!baseline) return policy
   return {
     ...policy,

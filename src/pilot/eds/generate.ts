@@ -40,7 +40,7 @@ export function assignmentInputs(name: string, proxy: ProxyNode, push: PushConte
     port: parts.port,
     subset,
     rule,
-    policy: clusterPolicy(rule, subset, parts.port, push.mesh),
+    policy: clusterPolicy(rule, subset, parts.port, null),
     proxy,
     push,
   }

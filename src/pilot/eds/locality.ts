@@ -23,7 +23,7 @@ export function applyLocality(
   }
   if (!setting) return groups
   if (setting.distribute?.length) {
-    if (proxy.locality.region) distribute(groups, proxy.locality, setting.distribute)
+    distribute(groups, proxy.locality, setting.distribute)
     return groups
   }
   // Without outlier detection nothing is ever ejected, so lower priorities would never be used.
@@ -40,7 +40,6 @@ function byPlace(
   from: Locality,
   failover: NonNullable<LocalityLbSetting['failover']>,
 ): LocalityGroup[] {
-  if (!from.region) return groups
   for (const group of groups) group.priority = group.priority * 5 + failoverPriority(group, from, failover)
   return compact(groups)
 }
@@ -97,14 +96,11 @@ function distribute(
     let total = 0
     for (const group of matching) {
       left.delete(group)
-      total += group.weight
+      total += group.weight || 1
     }
-    for (const group of matching) group.weight = Math.ceil((group.weight * percent) / total)
+    for (const group of matching) group.weight = Math.ceil(((group.weight || 1) * percent) / total)
   }
-  for (const group of left) {
-    group.sent = false
-    group.weight = 1
-  }
+  for (const group of left) group.sent = false
 }
 
 function failoverPriority(
@@ -149,11 +145,13 @@ function byLabels(
   names: readonly string[],
   mine: Readonly<Record<string, string>>,
 ): LocalityGroup[] {
+  // A value that is given for a label holds wherever the label is named.
+  const given = new Map(
+    names.filter((entry) => entry.includes('=')).map((entry) => entry.split('=', 2) as [string, string]),
+  )
   const wanted = names.map((entry): WantedLabel => {
-    const equals = entry.indexOf('=')
-    return equals < 0
-      ? { entry, key: entry, value: mine[entry] }
-      : { entry, key: entry.slice(0, equals), value: entry.slice(equals + 1) }
+    const key = entry.split('=', 1)[0]!
+    return { entry, key, value: given.get(key) ?? mine[key] }
   })
   const out: LocalityGroup[] = []
   for (const group of groups) {

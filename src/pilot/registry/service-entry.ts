@@ -207,7 +207,7 @@ function entryEndpoint(
     addresses: [address],
     portName: '',
     port: 0,
-    labels: topologyLabels(labels, locality, '', network, ''),
+    labels: topologyLabels(labels, locality, '', network, settings.clusterId),
     locality,
     health: 'UNKNOWN',
     serviceAccount: entry.serviceAccount
@@ -249,7 +249,7 @@ export function selectedEndpoints(
           workload.locality,
           workload.nodeName,
           workload.network,
-          pod ? settings.clusterId : '',
+          settings.clusterId,
         ),
         locality: workload.locality,
         health: workload.health,
