@@ -84,7 +84,7 @@ test('distribute shares by percent and leaves out what it does not name', () => 
     'r1/z1/s2 p0 w38 n1',
     'r1/z2/s3 p0 w1 n0',
     'r2/z3/s4 p0 w25 n1',
-    'r3/z4/s5 p0 w1 n0',
+    'r3/z4/s5 p0 w4 n0',
   ])
 })
 
