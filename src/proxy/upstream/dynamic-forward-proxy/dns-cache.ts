@@ -5,6 +5,7 @@ import { Backoff } from '../../../base/backoff.ts'
 import { ConfigError, errorText } from '../../../base/errors.ts'
 import { ipAddress } from '../../network/address.ts'
 import type { Address } from '../../network/connection.ts'
+import { reportFault } from '../../network/fault.ts'
 import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
 import { now } from '../../stream-info.ts'
 import { type Resolution, ResolveError, resolveName } from '../dns/resolve.ts'
@@ -206,7 +207,14 @@ export class DnsCache {
     host.resolved = true
     const waiters = [...host.waiters]
     host.waiters.clear()
-    for (const waiter of waiters) waiter.onLoaded(host)
+    for (const waiter of waiters) {
+      try {
+        waiter.onLoaded(host)
+      } catch (error) {
+        // One of many streams: the others go on.
+        reportFault(error, 'the resolution of a name')
+      }
+    }
     if (failed && data.forgetFailures && host.addresses.length === 0) {
       this.remove(host)
       return

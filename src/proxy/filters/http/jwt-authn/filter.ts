@@ -128,7 +128,7 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
       return FilterHeadersStatus.Continue
     }
     this.headers = headers
-    this.authenticator = new Authenticator(shared.providers, shared, headers, () => this.onKeys())
+    this.authenticator = new Authenticator(shared.providers, shared, headers, () => this.wake())
     const verdict = this.authenticator.evaluate(this.requirement)
     if (verdict.kind === 'pending') {
       this.waiting = true
@@ -144,6 +144,15 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
       if (matcher.matchesPath(path) && matcher.matches(headers, path, info, info.random)) return requires
     }
     return null
+  }
+
+  /** Others wait for the same keys: a fault of this stream is not theirs. */
+  private wake(): void {
+    try {
+      this.onKeys()
+    } catch (error) {
+      this.callbacks.onFault(error)
+    }
   }
 
   /** A key set came, or failed to come. */
