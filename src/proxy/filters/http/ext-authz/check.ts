@@ -50,6 +50,7 @@ export interface Question {
   readonly body: Buffer
   readonly partial: boolean
   readonly contextExtensions: Readonly<Record<string, string>>
+  readonly routeMetadata: Readonly<Record<string, unknown>> | null
 }
 
 export function anyOf(list: readonly StringMatcherData[]): StringMatch {
@@ -57,14 +58,31 @@ export function anyOf(list: readonly StringMatcherData[]): StringMatch {
   return (text) => compiled.some((match) => match(text))
 }
 
+const PARTIAL_BODY = 'x-envoy-auth-partial-body'
+
+/** These namespaces, where they are there. */
+function pick(
+  metadata: Readonly<Record<string, unknown>> | null | undefined,
+  namespaces: readonly string[],
+): Record<string, never> {
+  const picked: Record<string, never> = {}
+  for (const namespace of namespaces) {
+    const values = metadata?.[namespace]
+    if (values) picked[namespace] = values as never
+  }
+  return picked
+}
+
 /** The CheckRequest in a gRPC frame. */
 export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed: (name: string) => boolean): Buffer {
   const { headers, info, body } = question
   const ssl: SslInfo | null = info.downstream.ssl()
   const map: Record<string, string> = {}
+  const raw: { key: string; rawValue: Buffer }[] = []
   const put = (name: string, value: string): void => {
     if (!allowed(name)) return
-    map[name] = map[name] === undefined ? value : `${map[name]},${value}`
+    if (config.encodeRawHeaders) raw.push({ key: name, rawValue: Buffer.from(value, 'latin1') })
+    else map[name] = map[name] === undefined ? value : `${map[name]},${value}`
   }
   for (const [name, value] of [
     [':method', headers.method],
@@ -75,12 +93,13 @@ export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed
     put(name, value)
   }
   for (let i = 0; i < headers.list.length; i += 2) put(headers.list[i]!, headers.list[i + 1]!)
-  if (config.body !== null) map['x-envoy-auth-partial-body'] = String(question.partial)
-  const metadata: Record<string, never> = {}
-  for (const namespace of config.metadataNamespaces) {
-    const values = info.dynamicMetadata?.[namespace]
-    if (values) metadata[namespace] = values as never
+  if (config.body !== null) {
+    const partial = String(question.partial)
+    if (config.encodeRawHeaders) raw.push({ key: PARTIAL_BODY, rawValue: Buffer.from(partial) })
+    else map[PARTIAL_BODY] = partial
   }
+  const metadata = pick(info.dynamicMetadata, config.metadataNamespaces)
+  const routeMetadata = pick(question.routeMetadata, config.routeMetadataNamespaces)
   const message = create(CheckRequestSchema, {
     attributes: create(AttributeContextSchema, {
       source: sourcePeer(
@@ -98,13 +117,14 @@ export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed
           host: headers.authority,
           scheme: headers.scheme,
           protocol: info.protocol,
-          size: BigInt(Number(headers.get('content-length') ?? -1)),
-          headers: map,
+          size: BigInt(info.bytesReceived),
+          ...(config.encodeRawHeaders ? { headerMap: { headers: raw } } : { headers: map }),
           ...(config.body?.packAsBytes ? { rawBody: body } : { body: body.toString('utf8') }),
         },
       },
       contextExtensions: { ...question.contextExtensions },
       metadataContext: { filterMetadata: metadata },
+      routeMetadataContext: { filterMetadata: routeMetadata },
       ...(config.includeTlsSession && ssl ? { tlsSession: { sni: ssl.sni } } : {}),
     }),
   })

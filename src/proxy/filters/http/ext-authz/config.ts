@@ -53,6 +53,10 @@ export interface ExtAuthzConfig {
   readonly clearRouteCache: boolean
   readonly validateMutations: boolean
   readonly metadataNamespaces: readonly string[]
+  /** Of the route's metadata. */
+  readonly routeMetadataNamespaces: readonly string[]
+  /** A gRPC service gets headers as they are, in their order, each by itself. */
+  readonly encodeRawHeaders: boolean
   readonly enabled: FractionData | null
   readonly enabledMetadata: MetadataMatcherData | null
   readonly denyAtDisable: { readonly value: boolean; readonly runtimeKey: string } | null
@@ -83,6 +87,8 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'status_on_error',
   'validate_mutations',
   'metadata_context_namespaces',
+  'route_metadata_context_namespaces',
+  'encode_raw_headers',
   'filter_enabled',
   'filter_enabled_metadata',
   'deny_at_disable',
@@ -126,6 +132,8 @@ function parseExtAuthz(message: ExtAuthz, context: ParseContext): ExtAuthzConfig
     clearRouteCache: message.clearRouteCache,
     validateMutations: message.validateMutations,
     metadataNamespaces: message.metadataContextNamespaces,
+    routeMetadataNamespaces: message.routeMetadataContextNamespaces,
+    encodeRawHeaders: message.encodeRawHeaders,
     enabled: parseFraction(message.filterEnabled),
     enabledMetadata: message.filterEnabledMetadata
       ? parseMetadataMatcher(message.filterEnabledMetadata, context.at('filter_enabled_metadata').path)

@@ -173,6 +173,7 @@ class ExtAuthzFilter extends PassThroughFilter {
       body: Buffer.concat(this.chunks),
       partial,
       contextExtensions: this.contextExtensions,
+      routeMetadata: config.routeMetadataNamespaces.length > 0 ? (this.callbacks.route()?.metadata ?? null) : null,
     }
     this.phase = Phase.Asking
     this.inCallback = true

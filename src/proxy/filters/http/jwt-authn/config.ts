@@ -1,6 +1,7 @@
 // envoy.filters.http.jwt_authn: configuration (envoy-contract §10.5).
 
 import type { DataSource } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
+import { type RetryPolicy, RetryPolicySchema } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
   type JwtAuthentication,
   JwtAuthenticationSchema,
@@ -29,6 +30,8 @@ export interface RemoteJwksConfig {
   readonly cacheMs: number
   /** Fetched before it is needed; failed fetches are repeated after this. null = on demand. */
   readonly refetchMs: number | null
+  /** null = once is enough. */
+  readonly retry: { readonly retries: number; readonly baseMs: number; readonly maxMs: number } | null
 }
 
 export interface ProviderConfig {
@@ -213,8 +216,6 @@ function parseJwksSource(provider: JwtProvider, context: ParseContext): Provider
   const at = context.at('remote_jwks')
   const uri = source.value.httpUri
   if (!uri) throw new ConfigError(at.at('http_uri').path, 'is required')
-  if (source.value.retryPolicy)
-    throw new ConfigError(at.at('retry_policy').path, 'not supported by this proxy; remove the field')
   return {
     remote: {
       uri: uri.uri,
@@ -224,8 +225,25 @@ function parseJwksSource(provider: JwtProvider, context: ParseContext): Provider
       refetchMs: source.value.asyncFetch
         ? durationMsOr(source.value.asyncFetch.failedRefetchDuration, DEFAULT_REFETCH_MS)
         : null,
+      retry: source.value.retryPolicy ? parseRetry(source.value.retryPolicy, at.at('retry_policy')) : null,
     },
   }
+}
+
+const RETRY_FIELDS = new Set(['retry_back_off', 'num_retries'])
+const DEFAULT_RETRY_BASE_MS = 1000
+
+/** What is retried is always the same: answers of 5xx, and no answer. */
+function parseRetry(policy: RetryPolicy, context: ParseContext): RemoteJwksConfig['retry'] {
+  refuseUnsupported(RetryPolicySchema, policy, RETRY_FIELDS, context.path)
+  const baseMs = durationMsOr(policy.retryBackOff?.baseInterval, DEFAULT_RETRY_BASE_MS)
+  const maxMs = durationMsOr(policy.retryBackOff?.maxInterval, baseMs * 10)
+  if (maxMs < baseMs)
+    throw new ConfigError(
+      context.at('retry_back_off').path,
+      'max_interval must be greater than or equal to the base_interval',
+    )
+  return { retries: Number(policy.numRetries ?? 1), baseMs, maxMs }
 }
 
 function parseRequirement(

@@ -180,6 +180,32 @@ describe('remote key sets', () => {
     server.close()
   })
 
+  test('a fetch is tried again as often as the retry policy says', async () => {
+    const answers = [503, 500, 200]
+    const { port, server } = await httpServer((_, response) => {
+      response.statusCode = answers.shift()!
+      response.end(response.statusCode === 200 ? jwks : '')
+    })
+    const fetching = (num_retries: number) => ({
+      issuer: ISSUER,
+      remote_jwks: {
+        http_uri: { uri: 'http://keys.example/jwks', cluster: 'c', timeout: '5s' },
+        retry_policy: { num_retries, retry_back_off: { base_interval: '0.001s' } },
+      },
+    })
+    const filter = new FilterHarness(jwtAuthnFilter, { providers: { p: fetching(2) }, rules: [required] })
+    const test = new TestClusters()
+    filter.clusters.set('c', test.add(staticCluster([port])))
+    const stream = filter.stream()
+    stream.request(request('/', { authorization: `Bearer ${await token({})}` }))
+    await stream.resumed()
+    assert.deepEqual(answers, [])
+    assert.equal(filter.counter('jwt_authn.jwks_fetch_failed'), 0)
+    assert.equal(filter.counter('jwt_authn.jwks_fetch_success'), 1)
+    test.clusters.close()
+    server.close()
+  })
+
   test('a failed fetch denies', async () => {
     const remote = { remote_jwks: { http_uri: { uri: 'http://keys.example/', cluster: 'c', timeout: '5s' } } }
     const filter = new FilterHarness(jwtAuthnFilter, {

@@ -1,5 +1,6 @@
 // Key sets (RFC 7517): parsed once, fetched and refreshed where they are remote.
 
+import { Backoff } from '../../../../base/backoff.ts'
 import { parseKeySet, type WebKey } from '../../../../base/json-web-keys.ts'
 import { hostAndPath } from '../../../config/host-and-path.ts'
 import { HeaderMap } from '../../../http/header-map.ts'
@@ -39,6 +40,8 @@ export class RemoteKeys implements KeySource {
   private last: readonly WebKey[] | string = JwtStatus.FetchFailed
   /** True while those that waited for a fetch are told: they take its result, whatever it is. */
   private telling = false
+  private retriesLeft = 0
+  private backoff: Backoff | null = null
 
   constructor(config: RemoteJwksConfig, clusters: ClusterManager, success: Counter, failed: Counter) {
     this.config = config
@@ -61,19 +64,38 @@ export class RemoteKeys implements KeySource {
   private fetch(): void {
     if (this.fetching) return
     this.fetching = true
+    const { retry } = this.config
+    this.retriesLeft = retry?.retries ?? 0
+    this.backoff = retry && new Backoff({ baseMs: retry.baseMs, maxMs: retry.maxMs })
+    this.ask()
+  }
+
+  private ask(): void {
     const headers = new HeaderMap()
     headers.method = 'GET'
     const { host, path } = hostAndPath(this.config.uri)
     headers.scheme = this.config.uri.startsWith('https:') ? 'https' : 'http'
     headers.authority = host
     headers.path = path
-    sendRequest(this.clusters.get(this.config.cluster), headers, null, this.config.timeoutMs, {
+    const cluster = this.clusters.get(this.config.cluster)
+    sendRequest(cluster, headers, null, this.config.timeoutMs, {
       onResponse: (response, body) => {
+        if (response.status >= 500 && this.askAgain()) return
         const parsed = response.status === 200 ? parseKeySet(body.toString('utf8')) : JwtStatus.FetchFailed
         this.onFetched(parsed)
       },
-      onFailure: () => this.onFetched(JwtStatus.FetchFailed),
+      onFailure: () => {
+        if (cluster === undefined || !this.askAgain()) this.onFetched(JwtStatus.FetchFailed)
+      },
     })
+  }
+
+  /** False when there are no more attempts. */
+  private askAgain(): boolean {
+    if (this.backoff === null || this.retriesLeft === 0) return false
+    this.retriesLeft--
+    setTimeout(() => this.ask(), this.backoff.next()).unref()
+    return true
   }
 
   private onFetched(result: readonly WebKey[] | string): void {

@@ -1,0 +1,141 @@
+// What the filter ext_authz asks a gRPC authorization service, beside real Envoy: the same CheckRequest for the same request.
+
+import assert from 'node:assert/strict'
+import { createServer, type Http2Server } from 'node:http2'
+import type { AddressInfo, Server } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { create, fromBinary, toBinary, toJson } from '@bufbuild/protobuf'
+import { CheckRequestSchema, CheckResponseSchema } from '../../src/api/gen/envoy/service/auth/v3/external_auth_pb.js'
+import { play, type Scenario } from './harness/play.ts'
+import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
+import { address, situationBootstrap, startUpstream } from './harness/situations.ts'
+
+const type = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
+const authz = (more: object = {}) => [
+  {
+    name: 'envoy.filters.http.ext_authz',
+    typed_config: {
+      '@type': type('filters.http.ext_authz.v3.ExtAuthz'),
+      transport_api_version: 'V3',
+      grpc_service: { envoy_grpc: { cluster_name: 'authorizer' }, timeout: '5s' },
+      ...more,
+    },
+  },
+]
+const request = 'POST /p?q HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-b: two\r\nx-a: 3\r\ncontent-length: 2\r\n\r\nhi'
+const METADATA = { filter_metadata: { 'com.example': { tier: 'gold', n: 3 }, other: { x: 1 } } }
+const ok = (): string => 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
+
+const SCENARIOS: readonly Scenario[] = [
+  { name: 'headers as a map', filters: authz(), client: [request], upstream: ok },
+  { name: 'raw headers', filters: authz({ encode_raw_headers: true }), client: [request], upstream: ok },
+  {
+    name: 'raw headers and a body',
+    filters: authz({ encode_raw_headers: true, with_request_body: { max_request_bytes: 10 } }),
+    client: [request],
+    upstream: ok,
+  },
+  {
+    name: 'metadata of the route',
+    filters: authz({ route_metadata_context_namespaces: ['com.example', 'nothing'] }),
+    routeEntry: { metadata: METADATA },
+    client: [request],
+    upstream: ok,
+  },
+  {
+    name: 'metadata of a route that has none',
+    filters: authz({ route_metadata_context_namespaces: ['com.example'] }),
+    client: [request],
+    upstream: ok,
+  },
+]
+
+/** Allows everything and keeps the questions. */
+function startAuthorizer(asked: unknown[]): Promise<Http2Server> {
+  const server = createServer()
+  server.on('stream', (stream) => {
+    const chunks: Buffer[] = []
+    stream.on('error', () => {})
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => {
+      asked.push(toJson(CheckRequestSchema, fromBinary(CheckRequestSchema, Buffer.concat(chunks).subarray(5))))
+      const bytes = toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code: 0 } }))
+      const frame = Buffer.alloc(5 + bytes.length)
+      frame.writeUInt32BE(bytes.length, 1)
+      frame.set(bytes, 5)
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+      stream.end(frame)
+    })
+  })
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
+}
+
+/** Ids, moments and ports are each proxy's own; a map has no order. */
+function comparable(question: unknown): unknown {
+  return JSON.parse(JSON.stringify(question), (key, value: unknown) => {
+    if (key === 'time' || key === 'id' || key === 'portValue') return key
+    if (key === 'x-request-id') return key
+    const header = value as { key?: string; rawValue?: string } | null
+    if (header?.key === 'x-request-id') return { ...header, rawValue: '' }
+    // In the order of their names; those of one name stay in theirs.
+    if (key === 'headers' && Array.isArray(value)) {
+      const headers = value as { key: string }[]
+      return headers.toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    }
+    return value
+  })
+}
+
+describe('ext_authz', { skip: envoyBinary() ? false : 'real Envoy is not installed' }, () => {
+  const sides: { proxy: RunningProxy; listeners: number[]; asked: unknown[] }[] = []
+  const servers: (Server | Http2Server)[] = []
+  before(async () => {
+    const upstreams: number[] = []
+    for (const scenario of SCENARIOS) {
+      const server = await startUpstream(scenario)
+      servers.push(server)
+      upstreams.push((server.address() as AddressInfo).port)
+    }
+    for (const name of ['envoy', 'outrigger'] as const) {
+      const asked: unknown[] = []
+      const authorizer = await startAuthorizer(asked)
+      servers.push(authorizer)
+      const cluster = {
+        name: 'authorizer',
+        type: 'STATIC',
+        load_assignment: {
+          cluster_name: 'authorizer',
+          endpoints: [
+            { lb_endpoints: [{ endpoint: { address: address((authorizer.address() as AddressInfo).port) } }] },
+          ],
+        },
+        typed_extension_protocol_options: {
+          'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+            '@type': type('upstreams.http.v3.HttpProtocolOptions'),
+            explicit_http_config: { http2_protocol_options: {} },
+          },
+        },
+      }
+      const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
+      const proxy = await startProxy(name, (ports) =>
+        situationBootstrap(SCENARIOS, 'HTTP1', ports, listeners, upstreams, [cluster]),
+      )
+      sides.push({ proxy, listeners, asked })
+    }
+  })
+  after(async () => {
+    await Promise.all(sides.map(({ proxy }) => proxy.stop()))
+    for (const server of servers) server.close()
+  })
+
+  for (const [i, scenario] of SCENARIOS.entries()) {
+    it(scenario.name, async () => {
+      const [theirs, mine] = sides
+      const model = await play(theirs!.listeners[i]!, scenario, null)
+      await play(mine!.listeners[i]!, scenario, model)
+      assert.equal(theirs!.asked.length, i + 1)
+      assert.deepEqual(comparable(mine!.asked[i]), comparable(theirs!.asked[i]))
+    })
+  }
+})
