@@ -151,3 +151,17 @@ test('what cannot be used is refused by its name', () => {
     path: '/m',
   })
 })
+
+test('spans name the service as tracingServiceName wants it', () => {
+  writeFileSync(join(dir, 'labels'), 'app="web"\nservice.istio.io/canonical-name="shop-web"\n')
+  const named = (tracingServiceName: string) =>
+    settings({ PROXY_CONFIG: JSON.stringify({ tracingServiceName }) }).serviceCluster
+  try {
+    assert.equal(named('APP_LABEL_AND_NAMESPACE'), 'web.shop')
+    assert.equal(named('CANONICAL_NAME_ONLY'), 'shop-web')
+    assert.equal(named('CANONICAL_NAME_AND_NAMESPACE'), 'shop-web.shop')
+    assert.throws(() => named('NONE'), /tracingServiceName: must be one of/)
+  } finally {
+    rmSync(join(dir, 'labels'))
+  }
+})

@@ -8,6 +8,8 @@ export interface ProxyConfig {
   readonly configPath: string
   readonly binaryPath: string
   readonly serviceCluster: string
+  /** How spans name the service, instead of `serviceCluster`. */
+  readonly tracingServiceName?: TracingServiceName
   readonly drainDurationMs: number
   readonly terminationDrainDurationMs: number
   readonly discoveryAddress: string
@@ -51,7 +53,7 @@ const DEFAULTS = {
  * them on in `raw`. Service addresses add clusters and sinks to Istio's bootstrap and are refused until they do here.
  */
 const PASSED_ON = new Set([
-  ...['statNameLength', 'tracingServiceName', 'interceptionMode', 'meshId', 'gatewayTopology'],
+  ...['statNameLength', 'interceptionMode', 'meshId', 'gatewayTopology'],
   ...['image', 'proxyHeaders', 'tracing', 'connectionSettings'],
   ...['availabilityZone', 'discoveryRefreshDelay', 'sds'],
 ])
@@ -59,6 +61,7 @@ const READ = new Set([
   ...['configPath', 'binaryPath', 'serviceCluster', 'drainDuration', 'terminationDrainDuration', 'discoveryAddress'],
   ...['proxyAdminPort', 'statusPort', 'controlPlaneAuthPolicy', 'concurrency', 'holdApplicationUntilProxyStarts'],
   ...['proxyStatsMatcher', 'extraStatTags', 'runtimeValues', 'proxyMetadata', 'environmentVariables', 'readinessProbe'],
+  'tracingServiceName',
 ])
 
 /** Parses the sources (YAML or JSON texts, later ones win field by field; variables add up). Throws ConfigError naming source and field. */
@@ -89,6 +92,7 @@ function read(raw: Record<string, unknown>): ProxyConfig {
     configPath: text(raw, 'configPath'),
     binaryPath: text(raw, 'binaryPath'),
     serviceCluster: text(raw, 'serviceCluster'),
+    tracingServiceName: tracingServiceName(raw.tracingServiceName),
     drainDurationMs: duration(raw, 'drainDuration'),
     terminationDrainDurationMs: duration(raw, 'terminationDrainDuration'),
     discoveryAddress: text(raw, 'discoveryAddress'),
@@ -108,6 +112,16 @@ function read(raw: Record<string, unknown>): ProxyConfig {
     readinessProbe: parseReadinessProbe(raw.readinessProbe),
     raw,
   }
+}
+
+const TRACING_NAMES = ['APP_LABEL_AND_NAMESPACE', 'CANONICAL_NAME_ONLY', 'CANONICAL_NAME_AND_NAMESPACE'] as const
+type TracingServiceName = (typeof TRACING_NAMES)[number]
+
+function tracingServiceName(value: unknown): TracingServiceName | undefined {
+  if (value === undefined || value === null) return undefined
+  const known = TRACING_NAMES.find((name) => name === value)
+  if (known) return known
+  throw new ConfigError('tracingServiceName', `must be one of ${TRACING_NAMES.join(', ')}, is ${JSON.stringify(value)}`)
 }
 
 function parseObject(from: string, source: string): Record<string, unknown> {

@@ -85,7 +85,8 @@ export function readSettings(flags: AgentFlags, env: NodeJS.ProcessEnv): AgentSe
     labels,
     annotations,
     config,
-    serviceCluster: flags.serviceCluster ?? serviceCluster(config, labels, namespace),
+    serviceCluster:
+      flags.serviceCluster ?? serviceCluster(config, labels, namespace, env.ISTIO_META_WORKLOAD_NAME || 'istio-proxy'),
     caAddress: env.CA_ADDR || config.discoveryAddress,
     clusterId: env.ISTIO_META_CLUSTER_ID || 'Kubernetes',
     metadata: readMetadata(env),
@@ -108,7 +109,16 @@ export function readSettings(flags: AgentFlags, env: NodeJS.ProcessEnv): AgentSe
 }
 
 /** `<app or canonical name>.<namespace>`; ProxyConfig.serviceCluster when it was set to something else than its default. */
-function serviceCluster(config: ProxyConfig, labels: Readonly<Record<string, string>>, namespace: string): string {
+function serviceCluster(
+  config: ProxyConfig,
+  labels: Readonly<Record<string, string>>,
+  namespace: string,
+  workload: string,
+): string {
+  const canonical =
+    labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels.app ?? workload
+  if (config.tracingServiceName === 'CANONICAL_NAME_ONLY') return canonical
+  if (config.tracingServiceName === 'CANONICAL_NAME_AND_NAMESPACE') return `${canonical}.${namespace}`
   if (config.serviceCluster !== 'istio-proxy') return config.serviceCluster
   const name = labels.app ?? labels['service.istio.io/canonical-name']
   return name === undefined ? `istio-proxy.${namespace}` : `${name}.${namespace}`

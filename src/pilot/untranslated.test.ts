@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import { parseResource } from '../config/index.ts'
+import { parseMeshConfig, parseResource } from '../config/index.ts'
 import { TestMesh } from './testing.ts'
-import { untranslated } from './untranslated.ts'
+import { untranslated, untranslatedMesh } from './untranslated.ts'
 
 test('a setting that only Envoy keeps to says so; one without effect says that', () => {
   const mesh = new TestMesh(`
@@ -61,5 +61,30 @@ spec: {selector: {a: b}, servers: [
   assert.deepEqual(
     untranslated(parsed.value).map(({ path, level }) => `${level} ${path}`),
     ['warning spec.servers[0].tls.subjectAltNames'],
+  )
+})
+
+test('mesh settings without effect, or that agents refuse, say so; the others say nothing', () => {
+  const said = (input: unknown) => {
+    const parsed = parseMeshConfig(input)
+    assert.ok(parsed.ok)
+    return untranslatedMesh(parsed.value).map(({ path }) => path)
+  }
+  assert.deepEqual(said({}), [])
+  assert.deepEqual(
+    said({ hboneIdleTimeout: '1h', verifyCertificateAtClient: true, defaultConfig: { tracing: { sampling: 5 } } }),
+    [],
+  )
+  assert.deepEqual(
+    said({
+      configSources: [{ address: 'xds://a:1' }],
+      defaultConfig: { statsdUdpAddress: 'a:8125', tracing: { zipkin: { address: 'z:9411' } } },
+      extensionProviders: [
+        { name: 'light', lightstep: {} },
+        { name: 'unused', opencensus: {} },
+      ],
+      defaultProviders: { tracing: ['light'] },
+    }),
+    ['configSources', 'defaultConfig.statsdUdpAddress', 'defaultConfig.tracing.zipkin', 'defaultProviders light'],
   )
 })

@@ -102,6 +102,25 @@ function warnings(fields: readonly Field[]): Problem[] {
 /** Providers that istiod has no part of any more: what names them goes nowhere. */
 const GONE = ['lightstep', 'opencensus', 'stackdriver', 'sds'] as const
 
+/** What of ProxyConfig adds to Istio's bootstrap or starts Envoy otherwise; our agent refuses it. */
+const REFUSED_BY_AGENT = [
+  'envoyAccessLogService',
+  'envoyMetricsService',
+  'envoyMetricsServiceAddress',
+  'statsdUdpAddress',
+  'zipkinAddress',
+  'customConfigFile',
+  'proxyBootstrapTemplatePath',
+  'privateKeyProvider',
+  'caCertificatesPem',
+  'fileFlushInterval',
+  'fileFlushMinSizeKb',
+  'statsCompression',
+] as const satisfies readonly (keyof MeshConfig['defaultConfig'])[]
+
+/** Tracers of ProxyConfig: Istio's bootstrap has them. */
+const BOOTSTRAP_TRACERS = ['zipkin', 'lightstep', 'datadog', 'stackdriver', 'openCensusAgent'] as const
+
 /** Every part of MeshConfig that is set and has no effect, or not all of it, as warnings. */
 export function untranslatedMesh(mesh: MeshConfig): Problem[] {
   const used = new Set(Object.values(mesh.defaultProviders).flat())
@@ -114,6 +133,16 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
       set: (mesh.configSources ?? []).length > 0,
       message: 'are not followed: resources come from the folder or API server of the control plane',
     },
+    ...REFUSED_BY_AGENT.map((name) => ({
+      path: `defaultConfig.${name}`,
+      set: mesh.defaultConfig[name] !== undefined,
+      message: 'is refused by our agent: pods that are injected with it do not start',
+    })),
+    ...BOOTSTRAP_TRACERS.map((name) => ({
+      path: `defaultConfig.tracing.${name}`,
+      set: mesh.defaultConfig.tracing?.[name] !== undefined,
+      message: 'has no effect: name a tracing provider of extensionProviders instead',
+    })),
     ...mesh.extensionProviders.flatMap(({ name, opentelemetry }) => [
       {
         path: `extensionProviders ${name} opentelemetry.resourceDetectors.dynatrace`,

@@ -21,3 +21,10 @@ export function meshCases(): MeshCase[] {
     return { id: /^# (\S+)/.exec(yaml)?.[1] ?? yaml.replace(/\s+/g, ' '), yaml }
   })
 }
+
+/** Every field of Istio's MeshConfig, messages within messages: `name[]` is a list, `name{}` a map. */
+export function meshFields(): string[] {
+  return readFileSync(join(import.meta.dirname, 'fields.txt'), 'utf8')
+    .trim()
+    .split('\n')
+}

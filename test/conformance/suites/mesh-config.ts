@@ -3,7 +3,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import { parse } from 'yaml'
 import { meshConfigJson, parseMeshConfig } from '../../../src/config/index.ts'
 import { compareJson } from '../compare.ts'
-import { type MeshAnswer, meshCases, RECORDED } from '../mesh-config/mesh-cases.ts'
+import { type MeshAnswer, meshCases, meshFields, RECORDED } from '../mesh-config/mesh-cases.ts'
 import type { Difference, Suite } from '../suite.ts'
 
 /** First values of enumerations: protobuf JSON leaves them out. */
@@ -13,7 +13,7 @@ const ZEROS: ReadonlySet<JsonValue> = new Set([
   ...['VISIBILITY_UNSPECIFIED', 'SERVICE_REGISTRY', '', '0', '0s', false],
 ])
 
-/** MeshConfigs that istiod takes or refuses, and what is in force then, defaults included. */
+/** MeshConfigs that istiod takes or refuses, what is in force then, defaults included, and that every field is known. */
 export const suite: Suite = {
   name: 'mesh-config',
   run: async () => {
@@ -27,8 +27,23 @@ export const suite: Suite = {
       const message = compare(yaml, wanted)
       if (message) differences.push({ id, message })
     }
-    return { total: cases.length, differences }
+    const fields = meshFields()
+    for (const path of fields) {
+      const { warnings } = parseMeshConfig(holding(path))
+      if (warnings.some(({ message }) => message.startsWith('unknown field')))
+        differences.push({ id: `field ${path}`, message: 'is not known' })
+    }
+    return { total: cases.length + fields.length, differences }
   },
+}
+
+/** A MeshConfig that names the field, and says nothing in it. */
+function holding(path: string): unknown {
+  return path.split('.').reduceRight<unknown>((value, part) => {
+    const name = part.replace(/\[\]$|\{\}$/, '')
+    if (value === null) return { [name]: null }
+    return { [name]: part.endsWith('[]') ? [value] : part.endsWith('{}') ? { key: value } : value }
+  }, null)
 }
 
 function compare(yaml: string, wanted: MeshAnswer): string | undefined {
