@@ -260,6 +260,39 @@ const SCENARIOS: readonly Scenario[] = [
     hcm: { max_request_headers_kb: 1 },
     client: [`${line}\r\nhost: a\r\nx: ${'l'.repeat(1500)}\r\n\r\n`],
   })),
+  ...['\xe9', '\xc3\xa9', '\xc3\xa9\xe9', 'a\xe9"b\\c\xff', '\xe2\x82', '\xc0\x80'].map((value) => ({
+    name: `bytes in JSON: ${JSON.stringify(value)}`,
+    hcm: { local_reply_config: { body_format: { json_format: { value: '%REQ(X)%' } } } },
+    client: [get(`x: ${value}`).replace('host: a', 'host: nobody')],
+  })),
+  ...[true, false].map((trailing) => ({
+    name: `a joined header with an empty value ${trailing ? 'behind' : 'before'}`,
+    hcm: ECHO,
+    client: [get(trailing ? 'via: a\r\nvia: ' : 'via: \r\nvia: a')],
+    upstream: echo,
+  })),
+  {
+    name: 'an empty value added to a joined header',
+    hcm: ECHO,
+    routeEntry: {
+      request_headers_to_add: [{ header: { key: 'user-agent', value: '' }, keep_empty_value: true }],
+    },
+    client: [get('user-agent: a')],
+    upstream: echo,
+  },
+  {
+    name: 'proxy-connection with close among others',
+    client: [get('proxy-connection: close\r\nproxy-connection: keep-alive') + GET],
+    upstream: () => OK,
+  },
+  { name: 'a low version goes before a bad host', client: ['GET / HTTP/1.0\r\nhost: bad host\r\n\r\n'] },
+  {
+    name: 'header formats are not for trailers',
+    hcm: http1({ ...PRESERVE_CASE, enable_trailers: true }),
+    upstreamHttp1: { ...PROPER_CASE, enable_trailers: true },
+    client: ['POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nX-TrAiler: t\r\n\r\n'],
+    upstream: () => 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-TrAiler: u\r\n\r\n',
+  },
   ...['\x7fGET /', 'tGET /', 'tGET /\x7f', '/GET /\x7f', '\xe9GET /', '"GET /'].flatMap((start) => [
     { name: `a request that begins with ${JSON.stringify(start)}`, client: [`${start} HTTP/1.1\r\nhost: a\r\n\r\n`] },
     {

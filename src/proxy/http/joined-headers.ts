@@ -99,6 +99,12 @@ export const RESPONSE_JOINED: ReadonlySet<string> = new Set([
   'x-envoy-upstream-service-time',
 ])
 
+/** Nothing is joined to or with nothing. */
+export function joinedValue(first: string, second: string): string {
+  if (second === '') return first
+  return first === '' ? second : `${first},${second}`
+}
+
 /**
  * Joins the entries of a received block from the one at `from` on with those before it. Names are interned, so that
  * looking for equal ones is cheap.
@@ -110,7 +116,7 @@ export function joinDuplicates(headers: HeaderMap, joined: ReadonlySet<string>, 
     for (let j = 0; j < i; j += 2) {
       if (list[j] !== name) continue
       if (joined.has(name)) {
-        list[j + 1] = `${list[j + 1]},${list[i + 1]}`
+        list[j + 1] = joinedValue(list[j + 1]!, list[i + 1]!)
         list.splice(i, 2)
         i -= 2
       }

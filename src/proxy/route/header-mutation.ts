@@ -1,7 +1,7 @@
 // One level's header mutations: removals first, then additions, all values worked out before any is applied.
 
 import type { HeaderMap } from '../http/header-map.ts'
-import { REQUEST_JOINED, RESPONSE_JOINED } from '../http/joined-headers.ts'
+import { joinedValue, REQUEST_JOINED, RESPONSE_JOINED } from '../http/joined-headers.ts'
 import { compileHeaderFormat, type HeaderFormat } from '../observe/format/text-format.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import { AppendAction, type HeaderMutationsData } from './config.ts'
@@ -67,8 +67,9 @@ export class HeaderMutations {
     for (let i = 0; i < add.length; i++) {
       if (values[i] !== null && add[i]!.action < AppendAction.OverwriteIfExistsOrAdd) {
         const { name, joinsRequest, joinsResponse } = add[i]!
-        if (response === null ? joinsRequest : joinsResponse) headers.append(name, values[i]!)
-        else headers.add(name, values[i]!)
+        const before = (response === null ? joinsRequest : joinsResponse) ? headers.get(name) : undefined
+        if (before === undefined) headers.add(name, values[i]!)
+        else headers.set(name, joinedValue(before, values[i]!))
       }
       values[i] = null
     }

@@ -387,7 +387,7 @@ const settings = merged(
     stream_error_on_invalid_http_message: fc.boolean(),
     scheme_header_transformation: fc.constantFrom({ scheme_to_overwrite: 'https' }, { scheme_to_overwrite: 'http' }),
     internal_address_config: fc.constant({ cidr_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] }),
-    max_request_headers_kb: fc.constantFrom(1, 60, 60, 60),
+    max_request_headers_kb: fc.constantFrom(8, 60),
     local_reply_config: fc.constant({
       mappers: [
         {

@@ -709,5 +709,6 @@ function closesConnection(protocol: string, headers: HeaderMap): boolean {
   const connection = headers.getAll('connection')
   if (protocol === Protocol.Http10) return connection === undefined || !hasToken(connection, 'keep-alive')
   if (connection !== undefined && hasToken(connection, 'close')) return true
-  return headers.getAll('proxy-connection')?.toLowerCase() === 'close'
+  const old = headers.getAll('proxy-connection')
+  return old !== undefined && hasToken(old, 'close')
 }

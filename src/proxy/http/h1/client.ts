@@ -19,7 +19,7 @@ import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
 import { joinDuplicates, RESPONSE_JOINED } from '../joined-headers.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, shownName, writeRequestHead, writeText } from './encode.ts'
+import { shownName, trailerLines, writeRequestHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   countLinesReceived,
@@ -389,7 +389,7 @@ class ClientStream implements RequestEncoder, Stream {
   encodeTrailers(trailers: HeaderMap): void {
     if (this.chunkedBody) {
       const { options } = this.codec
-      const lines = options.enableTrailers ? headerLines(trailers, options.headerKeyFormat) : ''
+      const lines = options.enableTrailers ? trailerLines(trailers) : ''
       this.headerBytes?.addSent(lines.length, lines.length)
       this.write(`0\r\n${lines}\r\n`)
     }

@@ -193,11 +193,10 @@ function finishHead(
   return length
 }
 
-/** The `name: value` lines of trailers, without the empty one. */
-export function headerLines(headers: HeaderMap, format: HeaderKeyFormat): string {
-  const { list, spellings } = headers
+/** The `name: value` lines of trailers, without the empty one. Header formats are not for them (Envoy). */
+export function trailerLines({ list }: HeaderMap): string {
   let text = ''
-  for (let i = 0; i < list.length; i += 2) text += `${shownName(list[i]!, spellings, format)}: ${list[i + 1]}\r\n`
+  for (let i = 0; i < list.length; i += 2) text += `${list[i]}: ${list[i + 1]}\r\n`
   return text
 }
 

@@ -13,7 +13,7 @@ import { CODEC_ERROR, parseContentLength } from './head.ts'
 
 const INVALID_URL: CodecError = { details: 'http1.invalid_url', message: 'invalid request target' }
 const INVALID_SCHEME: CodecError = { details: 'http1.invalid_scheme', message: 'the target is neither http nor https' }
-const INVALID_AUTHORITY: CodecError = { details: 'http.invalid_authority', message: 'invalid host' }
+export const INVALID_AUTHORITY: CodecError = { details: 'http.invalid_authority', message: 'invalid host' }
 const INVALID_TRANSFER_ENCODING: CodecError = {
   details: 'http1.invalid_transfer_encoding',
   message: 'unsupported transfer encoding',

@@ -21,7 +21,7 @@ import { HeaderMap } from '../header-map.ts'
 import { joinDuplicates, REQUEST_JOINED } from '../joined-headers.ts'
 import { hasControls } from './characters.ts'
 import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { headerLines, reasonPhrase, shownName, statusLine, statusLine10, writeHead, writeText } from './encode.ts'
+import { reasonPhrase, shownName, statusLine, statusLine10, trailerLines, writeHead, writeText } from './encode.ts'
 import {
   CODEC_ERROR,
   countLinesReceived,
@@ -33,7 +33,14 @@ import {
   TOO_MANY_HEADERS,
 } from './head.ts'
 import { readHeaderLines } from './header-lines.ts'
-import { mayBeginRequest, parseRequestLine, readRequestLine, requestLine, settleRequest } from './request.ts'
+import {
+  INVALID_AUTHORITY,
+  mayBeginRequest,
+  parseRequestLine,
+  readRequestLine,
+  requestLine,
+  settleRequest,
+} from './request.ts'
 
 const EMPTY = Buffer.alloc(0)
 /**
@@ -211,8 +218,10 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (bad) return this.refuse(bad)
     countLinesReceived(stream.headerBytes, headers)
     const refused = settleRequest(headers, version, this.options, framing)
-    if (refused) return this.refuse(refused, version)
-    if (version === Protocol.Http10 && !this.options.acceptHttp10) return this.refuse(LOW_VERSION)
+    const tooLow = version === Protocol.Http10 && !this.options.acceptHttp10
+    // Whose request it is is looked at last.
+    if (refused && !(tooLow && refused === INVALID_AUTHORITY)) return this.refuse(refused, version)
+    if (tooLow) return this.refuse(LOW_VERSION)
     stream.protocol = version
     joinDuplicates(headers, REQUEST_JOINED)
     const decoder = this.earlyDecoder ?? this.callbacks.newStream(stream)
@@ -451,7 +460,7 @@ class ServerStream implements ResponseEncoder, Stream {
 
   encodeTrailers(trailers: HeaderMap): void {
     if (this.chunkedBody) {
-      const lines = this.codec.options.enableTrailers ? headerLines(trailers, this.codec.options.headerKeyFormat) : ''
+      const lines = this.codec.options.enableTrailers ? trailerLines(trailers) : ''
       this.headerBytes?.addSent(lines.length, lines.length)
       this.write(`0\r\n${lines}\r\n`)
     }

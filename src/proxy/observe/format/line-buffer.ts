@@ -1,6 +1,7 @@
 // Bytes that log lines are written into, piece by piece: a line as a string would be some ninety strings joined, copied
 // once more into one, and garbage.
 
+import { isUtf8 } from 'node:buffer'
 import { putLatin1 } from '../../../base/bytes.ts'
 
 const QUOTE = 0x22
@@ -40,7 +41,7 @@ export class LineBuffer {
     return Uint8Array.prototype.slice.call(this.bytes, from, this.length)
   }
 
-  /** A byte string as JSON text. What needs escaping is rare, and left to JSON.stringify. */
+  /** A byte string as JSON text. What needs escaping is rare. */
   putQuoted(text: string): void {
     const count = text.length
     const begin = this.length
@@ -50,8 +51,8 @@ export class LineBuffer {
     bytes[at++] = QUOTE
     for (let i = 0; i < count; i++) {
       const char = text.charCodeAt(i)
-      if (char < 0x20 || char === QUOTE || char === BACKSLASH) {
-        this.put(JSON.stringify(text))
+      if (char < 0x20 || char === QUOTE || char === BACKSLASH || char > 0x7e) {
+        this.put(isUtf8(Buffer.from(text, 'latin1')) ? JSON.stringify(text) : escapedBytes(text))
         return
       }
       bytes[at++] = char
@@ -85,4 +86,15 @@ export class LineBuffer {
     this.bytes.copy(larger, 0, 0, this.length)
     this.bytes = larger
   }
+}
+
+/** Text that is not UTF-8: each byte but plain ASCII by its number (Envoy). */
+function escapedBytes(text: string): string {
+  let out = '"'
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i)
+    const plain = char >= 0x20 && char < 0x7f && char !== QUOTE && char !== BACKSLASH
+    out += plain ? text[i] : `\\u${char.toString(16).padStart(4, '0')}`
+  }
+  return `${out}"`
 }
