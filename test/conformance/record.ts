@@ -5,33 +5,24 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { create, type DescMessage, fromBinary, type JsonValue, toBinary } from '@bufbuild/protobuf'
-import { anyUnpack } from '@bufbuild/protobuf/wkt'
-import { Client, type ClientDuplexStream, credentials } from '@grpc/grpc-js'
-import { ClusterSchema } from '../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
-import { NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
-import { TypedExtensionConfigSchema } from '../../src/api/gen/envoy/config/core/v3/extension_pb.js'
-import { ClusterLoadAssignmentSchema } from '../../src/api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
-import { ListenerSchema } from '../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
-import { RouteConfigurationSchema } from '../../src/api/gen/envoy/config/route/v3/route_pb.js'
-import {
-  type DiscoveryRequest,
-  DiscoveryRequestSchema,
-  type DiscoveryResponse,
-  DiscoveryResponseSchema,
-} from '../../src/api/gen/envoy/service/discovery/v3/discovery_pb.js'
-import { messageJson, type ProxyDescription, proxyNodeOf } from './pilot.ts'
+import type { JsonValue } from '@bufbuild/protobuf'
+import { type Answered, answersOf, field } from './ads.ts'
+import type { ProxyDescription } from './pilot.ts'
 
-type Stream = ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>
+const ALWAYS: readonly Answered[] = ['clusters', 'endpoints', 'listeners', 'routes']
+const WHEN_ANY: readonly Answered[] = ['extensions']
 
 const [, , peer = '', folder = ''] = process.argv
 const istiod = existsSync(peer) ? await start(peer) : null
 const address = istiod?.address ?? peer
-const client = new Client(address, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 })
 for (const proxy of JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]) {
-  await record(proxy)
+  const out = join(folder, proxy.name)
+  mkdirSync(out, { recursive: true })
+  const answers = await answersOf(address, proxy)
+  for (const type of [...ALWAYS, ...WHEN_ANY.filter((one) => answers[one].length > 0)]) {
+    writeFileSync(join(out, `${type}.json`), `${JSON.stringify(sorted(answers[type]), null, 1)}\n`)
+  }
 }
-client.close()
 istiod?.stop()
 
 async function start(program: string): Promise<{ readonly address: string; stop(): void }> {
@@ -48,83 +39,8 @@ async function start(program: string): Promise<{ readonly address: string; stop(
   return { address, stop: () => child.stdin.end() }
 }
 
-async function record(proxy: ProxyDescription): Promise<void> {
-  const stream: Stream = client.makeBidiStreamRequest(
-    '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
-    (request: DiscoveryRequest) => Buffer.from(toBinary(DiscoveryRequestSchema, request)),
-    (bytes: Buffer) => fromBinary(DiscoveryResponseSchema, bytes),
-  )
-  const out = join(folder, proxy.name)
-  mkdirSync(out, { recursive: true })
-  const write = (file: string, list: JsonValue[]): void =>
-    writeFileSync(join(out, `${file}.json`), `${JSON.stringify(sorted(list), null, 1)}\n`)
-  const clusters = await ask(stream, proxy, ClusterSchema, [])
-  write('clusters', clusters)
-  const eds = clusters.filter((c) => field(c, 'type') === 'EDS').map((c) => String(field(c, 'name')))
-  write('endpoints', eds.length > 0 ? await ask(stream, proxy, ClusterLoadAssignmentSchema, eds) : [])
-  const listeners = await ask(stream, proxy, ListenerSchema, [])
-  write('listeners', listeners)
-  const routes = named(listeners, 'routeConfigName')
-  write('routes', routes.length > 0 ? await ask(stream, proxy, RouteConfigurationSchema, routes) : [])
-  const extensions = discovered(listeners)
-  if (extensions.length > 0) write('extensions', await ask(stream, proxy, TypedExtensionConfigSchema, extensions))
-  stream.cancel()
-}
-
-async function ask(stream: Stream, proxy: ProxyDescription, schema: DescMessage, names: string[]) {
-  const typeUrl = `type.googleapis.com/${schema.typeName}`
-  const { id, metadata, locality } = proxyNodeOf(proxy)
-  const node = create(NodeSchema, {
-    id,
-    metadata,
-    locality: { region: locality.region, zone: locality.zone, subZone: locality.subzone },
-  })
-  const answered = new Promise<DiscoveryResponse>((resolve, reject) => {
-    const onData = (response: DiscoveryResponse): void => {
-      if (response.typeUrl !== typeUrl) return
-      stream.off('data', onData)
-      resolve(response)
-    }
-    stream.on('data', onData)
-    stream.once('error', reject)
-  })
-  stream.write(create(DiscoveryRequestSchema, { node, typeUrl, resourceNames: names }))
-  const { resources } = await answered
-  return resources.map((any) => messageJson(schema, anyUnpack(any, schema)!))
-}
-
-function field(value: JsonValue, key: string): JsonValue | undefined {
-  return (value as { [key: string]: JsonValue })[key]
-}
-
-/** Every string called `key` anywhere in a value. */
-function named(value: JsonValue, key: string): string[] {
-  const found = new Set<string>()
-  const walk = (inner: JsonValue): void => {
-    if (typeof inner !== 'object' || inner === null) return
-    for (const [name, own] of Object.entries(inner)) {
-      if (name === key && typeof own === 'string') found.add(own)
-      walk(own)
-    }
-  }
-  walk(value)
-  return [...found]
-}
-
-/** Names of filters whose configuration comes by ECDS. */
-function discovered(value: JsonValue): string[] {
-  const found = new Set<string>()
-  const walk = (inner: JsonValue): void => {
-    if (typeof inner !== 'object' || inner === null) return
-    if (!Array.isArray(inner) && inner.configDiscovery && typeof inner.name === 'string') found.add(inner.name)
-    for (const own of Object.values(inner)) walk(own)
-  }
-  walk(value)
-  return [...found]
-}
-
 /** By name, keys in order: the form of the goldens. */
-function sorted(list: JsonValue[]): JsonValue {
+function sorted(list: readonly JsonValue[]): JsonValue {
   const nameOf = (value: JsonValue): string => String(field(value, 'name') ?? field(value, 'clusterName'))
   return inOrder([...list].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)))
 }

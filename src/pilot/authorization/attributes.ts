@@ -99,16 +99,21 @@ export const REMOTE_IP: Attribute<Principal> = {
   one: (value) => principal({ case: 'remoteIp', value: cidrRange(value) }),
 }
 
-/** `issuer/subject` of the token. */
+/** `issuer/subject` of the token; several are alternatives. */
 export const REQUEST_PRINCIPAL: Attribute<Principal> = {
   httpOnly: true,
-  one: (value) => {
-    const [issuer, subject] = issuerAndSubject(value)
-    const ids = [claimText('iss', issuer), claimText('sub', subject)].map((metadata) =>
-      principal({ case: 'metadata', value: metadata }),
-    )
-    return create(PrincipalSchema, { identifier: { case: 'andIds', value: { ids } } })
+  all: (values) => {
+    const ids = values.map(issuedTo)
+    return ids.length === 1 ? ids[0]! : create(PrincipalSchema, { identifier: { case: 'orIds', value: { ids } } })
   },
+}
+
+function issuedTo(value: string): Principal {
+  const [issuer, subject] = issuerAndSubject(value)
+  const ids = [claimText('iss', issuer), claimText('sub', subject)].map((metadata) =>
+    principal({ case: 'metadata', value: metadata }),
+  )
+  return create(PrincipalSchema, { identifier: { case: 'andIds', value: { ids } } })
 }
 
 function issuerAndSubject(value: string): [StringMatcher, StringMatcher] {

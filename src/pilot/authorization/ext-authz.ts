@@ -111,7 +111,8 @@ function customRules(
   for (const policy of policies) {
     addPolicies(rules, policy, {
       tcp,
-      lenient: false,
+      // Without anybody to ask, everything is denied that the rule may be about.
+      lenient: tcp && bad,
       trustDomains,
       prefix: `${NAME_PREFIX}${provider}-`,
       suffix: bad ? '-deny-due-to-bad-CUSTOM-action' : '',

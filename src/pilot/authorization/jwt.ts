@@ -57,6 +57,9 @@ function requirement(names: readonly string[]): JwtRequirement {
   return any([...names.map(one), all])
 }
 
+/** Claims that hold several words, whatever else a rule names. */
+const SPACE_DELIMITED = ['scope', 'permission']
+
 function provider(rule: JwtRule, type: ProxyType, keySets: KeySetMap): JwtProvider {
   return create(JwtProviderSchema, {
     issuer: rule.issuer,
@@ -66,8 +69,8 @@ function provider(rule: JwtRule, type: ProxyType, keySets: KeySetMap): JwtProvid
     payloadInMetadata: 'payload',
     normalizePayloadInMetadata: {
       spaceDelimitedClaims: rule.spaceDelimitedClaims?.length
-        ? [...rule.spaceDelimitedClaims]
-        : ['scope', 'permission'],
+        ? [...new Set([...rule.spaceDelimitedClaims, ...SPACE_DELIMITED])].sort()
+        : [...SPACE_DELIMITED],
     },
     // Routes of a gateway may match on claims: the route is chosen again once they are known.
     clearRouteCache: type === 'router',

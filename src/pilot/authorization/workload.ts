@@ -1,7 +1,7 @@
 // Security filters of one workload's chains: CUSTOM, RequestAuthentication, then AUDIT, DENY and ALLOW.
 import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { HttpFilter } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import type { AuthorizationPolicy } from '../../config/index.ts'
+import type { AuthorizationPolicy, RequestAuthentication } from '../../config/index.ts'
 import type { HttpSecurityFilters } from '../lds/filters.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -35,12 +35,22 @@ function securityOf(push: PushContext, proxy: ProxyNode): WorkloadSecurity {
   const security: WorkloadSecurity = {
     http: {
       ...authorizationHttpFilters(policies, push),
-      jwt: jwtFilters(policiesFor(push.requestAuthentications, rootNamespace, proxy), proxy.type, push.keySets),
+      jwt: jwtFilters(
+        ownFirst(policiesFor(push.requestAuthentications, rootNamespace, proxy), proxy),
+        proxy.type,
+        push.keySets,
+      ),
     },
     network: authorizationNetworkFilters(policies, push),
   }
   memo.set(proxy, { push, security })
   return security
+}
+
+/** Rules of one issuer stand in this order: the workload's namespace before the root namespace. */
+function ownFirst(policies: readonly RequestAuthentication[], { namespace }: ProxyNode): RequestAuthentication[] {
+  const isOwn = ({ metadata }: RequestAuthentication) => metadata.namespace === namespace
+  return [...policies.filter(isOwn), ...policies.filter((policy) => !isOwn(policy))]
 }
 
 export function httpSecurity(push: PushContext, proxy: ProxyNode): HttpSecurityFilters {

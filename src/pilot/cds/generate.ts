@@ -9,6 +9,7 @@ import {
 import { addedClusters, patchCluster } from '../envoy-filter/clusters.ts'
 import type { PatchContext } from '../envoy-filter/compile.ts'
 import { NO_PATCHES, patchesFor } from '../envoy-filter/select.ts'
+import { mergedGateways } from '../gateway/merge.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { anyHostDnsCache, dynamicForwardProxyType } from '../xds/dynamic-dns.ts'
@@ -28,6 +29,7 @@ import {
   type OutboundSpec,
   outboundSpecs,
   passthroughClusters,
+  preservesCase,
 } from './outbound.ts'
 import { explicitTls } from './tls.ts'
 import { applyConnectionPool, unlimitedCircuitBreakers } from './traffic-policy.ts'
@@ -71,7 +73,7 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
     }
     return [...clusters, ...addedClusters(context, set)]
   }
-  const passthrough = passthroughCluster(PASSTHROUGH_CLUSTER, push)
+  const passthrough = passthroughCluster(PASSTHROUGH_CLUSTER, proxy, push)
   passthrough.filters = metadataExchangeFilters(proxy)
   clusters.push(...kept(passthrough, context))
   if (push.sidecarScope(proxy).outboundTrafficPolicy.mode === 'ALLOW_ANY_DYNAMIC_DNS') {
@@ -85,7 +87,7 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
       .map((i) => i.service.hostname)
     clusters.push(...kept(cluster, 'SIDECAR_INBOUND', hosts))
   }
-  const inboundPassthrough = passthroughCluster(INBOUND_PASSTHROUGH_CLUSTER, push)
+  const inboundPassthrough = passthroughCluster(INBOUND_PASSTHROUGH_CLUSTER, proxy, push)
   inboundPassthrough.upstreamBindConfig = inboundBindConfig(proxy)
   clusters.push(...kept(inboundPassthrough, 'SIDECAR_INBOUND'), ...addedClusters('SIDECAR_INBOUND', set))
   return clusters
@@ -93,7 +95,7 @@ export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
 
 /** Some server of the router's Gateways has TLS mode AUTO_PASSTHROUGH. */
 export function passesThrough(proxy: ProxyNode, push: PushContext): boolean {
-  return push.gatewaysFor(proxy).some((g) => g.spec.servers?.some((server) => server.tls?.mode === 'AUTO_PASSTHROUGH'))
+  return mergedGateways(proxy, push).autoPassthrough
 }
 
 function blackHole(push: PushContext): Cluster {
@@ -105,7 +107,7 @@ function blackHole(push: PushContext): Cluster {
   })
 }
 
-function passthroughCluster(name: string, push: PushContext): Cluster {
+function passthroughCluster(name: string, proxy: ProxyNode, push: PushContext): Cluster {
   const cluster = create(ClusterSchema, {
     name,
     altStatName: `${PASSTHROUGH_CLUSTER};`,
@@ -114,7 +116,14 @@ function passthroughCluster(name: string, push: PushContext): Cluster {
     connectTimeout: durationOf(push.mesh.connectTimeout),
     circuitBreakers: unlimitedCircuitBreakers(),
   })
-  writeHttpOptions(cluster, { protocol: 'downstream', idleTimeoutMs: PASSTHROUGH_IDLE_MS })
+  // A baseline of the mesh limits what goes to places unknown, too; the idle time is this cluster's own.
+  const own: HttpOptions = { protocol: 'downstream' }
+  applyConnectionPool(cluster, own, push.mesh.defaultTrafficPolicy?.connectionPool, push.mesh)
+  writeHttpOptions(cluster, {
+    protocol: 'downstream',
+    idleTimeoutMs: PASSTHROUGH_IDLE_MS,
+    preservesCase: preservesCase('Unsupported', proxy, push),
+  })
   return cluster
 }
 

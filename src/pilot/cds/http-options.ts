@@ -9,6 +9,7 @@ import {
   UpstreamHttpProtocolOptionsSchema,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
 import { HttpProtocolOptionsSchema } from '../../api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
+import { PRESERVE_CASE } from '../xds/header-case.ts'
 import { durationOf } from '../xds/messages.ts'
 
 const EXTENSION = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
@@ -26,6 +27,8 @@ export interface HttpOptions {
   autoSni?: boolean
   autoSan?: boolean
   errorCodes?: readonly number[]
+  /** Header names of HTTP/1 keep their case. */
+  preservesCase?: boolean
 }
 
 /** Writes the options into the cluster, unless they say nothing that Envoy would not do anyway. */
@@ -34,9 +37,11 @@ export function writeHttpOptions(cluster: Cluster, http: HttpOptions): void {
     http.maxRequestsPerConnection !== undefined ||
     http.idleTimeoutMs !== undefined ||
     http.maxConnectionDurationMs !== undefined ||
-    http.maxConcurrentStreams !== undefined
+    http.maxConcurrentStreams !== undefined ||
+    http.keepAlive !== undefined
   const upstream = http.autoSni || http.autoSan
-  if (http.protocol === 'http1' && !common && !upstream) return
+  if (http.protocol === 'http1' && !common && !upstream && !http.preservesCase) return
+  const http1 = create(Http1ProtocolOptionsSchema, { headerKeyFormat: http.preservesCase ? PRESERVE_CASE : undefined })
   const http2 = create(Http2ProtocolOptionsSchema, {
     maxConcurrentStreams: http.maxConcurrentStreams === undefined ? undefined : http.maxConcurrentStreams,
     connectionKeepalive: http.keepAlive && {
@@ -76,8 +81,9 @@ export function writeHttpOptions(cluster: Cluster, http: HttpOptions): void {
         case: 'useDownstreamProtocolConfig',
         value: {
           $typeName: 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig',
-          httpProtocolOptions: create(Http1ProtocolOptionsSchema),
-          http2ProtocolOptions: http2,
+          httpProtocolOptions: http1,
+          // Limits of HTTP/2 are for upstreams that are known to speak it.
+          http2ProtocolOptions: create(Http2ProtocolOptionsSchema),
         },
       }
       break
@@ -86,7 +92,7 @@ export function writeHttpOptions(cluster: Cluster, http: HttpOptions): void {
         case: 'explicitHttpConfig',
         value: {
           $typeName: 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig',
-          protocolConfig: { case: 'httpProtocolOptions', value: create(Http1ProtocolOptionsSchema) },
+          protocolConfig: { case: 'httpProtocolOptions', value: http1 },
         },
       }
   }

@@ -7,9 +7,9 @@ import {
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { BindConfigSchema } from '../../api/gen/envoy/config/core/v3/address_pb.js'
-import type { ConnectionPool, IstioIngressListener } from '../../config/index.ts'
+import type { IstioIngressListener } from '../../config/index.ts'
 import { type ProxyNode, runsExtension, type ServiceInstance } from '../model/node.ts'
-import { isHttp2, type Protocol, parseProtocol } from '../model/protocol.ts'
+import { isHttp2, parseProtocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
 import type { Service, ServicePort } from '../model/service.ts'
@@ -17,7 +17,7 @@ import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
 import { type HttpOptions, writeHttpOptions } from './http-options.ts'
-import { serviceMetadata } from './outbound.ts'
+import { applyRetryBudget, preservesCase, serviceMetadata } from './outbound.ts'
 import { clusterPolicy } from './policy.ts'
 import { statName } from './stat-name.ts'
 import { applyConnectionPool, unlimitedCircuitBreakers } from './traffic-policy.ts'
@@ -38,7 +38,6 @@ export function inboundClusters(proxy: ProxyNode, push: PushContext): Cluster[] 
   if (proxy.interceptionMode === 'NONE') return []
   const byPort = new Map<number, ServiceInstance[]>()
   for (const instance of instances) {
-    if (instance.port.protocol === 'UDP') continue
     const same = byPort.get(instance.targetPort)
     if (same) same.push(instance)
     else byPort.set(instance.targetPort, [instance])
@@ -76,16 +75,19 @@ function portCluster(
     cluster.cleanupInterval = durationOf(NEVER_CLEANED_MS)
     cluster.upstreamBindConfig = inboundBindConfig(proxy)
   }
-  const scope = push.sidecarScope(proxy)
-  const rule = scope.destinationRule(first.service, proxy.labels)
   // The services that clients know under the port that this cluster is built for.
   const named = new Map(
     instances.filter(({ port }) => port.port === first.port.port).map(({ service }) => [service.hostname, service]),
   )
-  setMetadata(cluster, [...named.values()], rule?.rule.spec.trafficPolicy ? rule : null)
-  // The server side must hold what its clients' limits let through, so the service's own rule counts here, too.
-  const own = clusterPolicy(rule, null, first.port.port, push.mesh).connectionPool
-  finish(cluster, first.port.protocol, scope.sidecar?.spec.inboundConnectionPool ?? own, push)
+  finish(
+    cluster,
+    first.service,
+    first.service.meshExternal ? null : [...named.values()],
+    first.port,
+    targetPort,
+    proxy,
+    push,
+  )
   return cluster
 }
 
@@ -96,30 +98,42 @@ function ingressCluster(
   push: PushContext,
 ): Cluster {
   const port = listener.port.number ?? 0
-  const instance = instances.find((i) => i.targetPort === port || i.port.port === port)
+  const service = instances.find((i) => i.targetPort === port)?.service ?? null
   const protocol = parseProtocol(listener.port.protocol ?? '')
   const named: ServicePort = { name: listener.port.name ?? '', port, protocol, targetPort: port, targetPortName: '' }
-  const cluster = baseCluster(port, instance?.service ?? null, named, push)
-  const endpoint = listener.defaultEndpoint ?? ''
-  if (!endpoint) {
+  const cluster = baseCluster(port, service, named, push)
+  const endpoint = ingressEndpoint(listener.defaultEndpoint ?? '', proxy)
+  if (endpoint) setStatic(cluster, endpoint.address, endpoint.port)
+  else {
     cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
     cluster.lbPolicy = Cluster_LbPolicy.CLUSTER_PROVIDED
-    cluster.upstreamBindConfig = inboundBindConfig(proxy)
-  } else if (endpoint.startsWith('unix://')) setStatic(cluster, endpoint, 0)
-  else {
-    const colon = endpoint.lastIndexOf(':')
-    const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, '')
-    const number = Number(endpoint.slice(colon + 1))
-    // 0.0.0.0 and :: stand for the instance's own address; loopback stays loopback.
-    const own = host === '0.0.0.0' || host === '::'
-    const address = own ? (proxy.ips.find((ip) => ip.includes(':') === (host === '::')) ?? proxy.ip) : host
-    setStatic(cluster, address, number)
-    if (own) cluster.upstreamBindConfig = inboundBindConfig(proxy)
+    cluster.cleanupInterval = durationOf(NEVER_CLEANED_MS)
   }
-  if (instance) setMetadata(cluster, [instance.service], null)
-  const pool = listener.connectionPool ?? push.sidecarScope(proxy).sidecar?.spec.inboundConnectionPool
-  finish(cluster, protocol, pool, push)
+  // Only loopback is left alone by iptables.
+  if (!endpoint || !LOOPBACK.includes(endpoint.address)) cluster.upstreamBindConfig = inboundBindConfig(proxy)
+  finish(cluster, service, service && !service.meshExternal ? [service] : null, named, port, proxy, push)
   return cluster
+}
+
+const LOOPBACK = ['127.0.0.1', '::1']
+
+/** Where a Sidecar's ingress sends to; null: to the address that the client asked for. */
+function ingressEndpoint(text: string, proxy: ProxyNode): { address: string; port: number } | null {
+  if (text === '') return null
+  if (text.startsWith('unix://')) return { address: text, port: 0 }
+  const colon = text.lastIndexOf(':')
+  const host = text.slice(0, colon).replace(/^\[|\]$/g, '')
+  const own = (v6: boolean) => proxy.ips.find((ip) => ip.includes(':') === v6)
+  const v4Only = own(true) === undefined
+  const v6Only = own(false) === undefined
+  // 0.0.0.0 and :: stand for the instance's own address; loopback stays loopback, of a family that the instance has.
+  const addresses: Record<string, string> = {
+    '0.0.0.0': own(false) ?? '127.0.0.1',
+    '::': own(true) ?? '::1',
+    '127.0.0.1': v6Only ? '::1' : '127.0.0.1',
+    '::1': v4Only ? '127.0.0.1' : '::1',
+  }
+  return { address: addresses[host] ?? host, port: Number(text.slice(colon + 1)) }
 }
 
 function baseCluster(port: number, service: Service | null, servicePort: ServicePort, push: PushContext): Cluster {
@@ -172,10 +186,33 @@ function setMetadata(cluster: Cluster, served: readonly Service[], rule: MergedD
   cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
 }
 
-function finish(cluster: Cluster, protocol: Protocol, pool: ConnectionPool | undefined, push: PushContext): void {
+/**
+ * What rules and metadata say. The server side must hold what its clients' limits let through, so the service's own rule
+ * counts here, too; a Sidecar's limits go before it.
+ */
+function finish(
+  cluster: Cluster,
+  service: Service | null,
+  served: readonly Service[] | null,
+  port: ServicePort,
+  number: number,
+  proxy: ProxyNode,
+  push: PushContext,
+): void {
+  const scope = push.sidecarScope(proxy)
+  const rule = service && scope.destinationRule(service, null)
+  if (served) setMetadata(cluster, served, rule?.rule.spec.trafficPolicy ? rule : null)
+  const { ingress, inboundConnectionPool } = scope.sidecar?.spec ?? {}
+  const listened = ingress?.find((listener) => listener.port.number === number && listener.connectionPool)
+  const pool = listened?.connectionPool ?? inboundConnectionPool
+  const policy = clusterPolicy(rule, null, port.port, push.mesh)
+  const limits = pool ?? policy.connectionPool
+  const asClient = port.protocol === 'Unsupported' || limits?.http?.useClientProtocol
   const http: HttpOptions = {
-    protocol: isHttp2(protocol) ? 'http2' : protocol === 'Unsupported' ? 'downstream' : 'http1',
+    protocol: asClient ? 'downstream' : isHttp2(port.protocol) ? 'http2' : 'http1',
+    preservesCase: preservesCase(port.protocol, proxy, push),
   }
-  applyConnectionPool(cluster, http, pool, push.mesh)
+  applyConnectionPool(cluster, http, limits, push.mesh)
+  applyRetryBudget(cluster, policy, proxy)
   writeHttpOptions(cluster, http)
 }

@@ -6,6 +6,7 @@ import {
   Cluster_DiscoveryType,
   Cluster_DnsLookupFamily,
   Cluster_LbPolicy,
+  Cluster_OriginalDstLbConfigSchema,
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js'
@@ -15,6 +16,7 @@ import type { Subset } from '../../config/index.ts'
 import { buildInlineAssignment } from '../eds/endpoints.ts'
 import { type ProxyNode, runsExtension, supportsExtension } from '../model/node.ts'
 import { isHttp, isHttp2, type Protocol } from '../model/protocol.ts'
+import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
 import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
@@ -118,21 +120,28 @@ export function buildOutboundCluster(
   const { service, port, name } = spec
   const { mesh } = push
   const policy = clusterPolicy(spec.rule, spec.subset, port.port, mesh)
-  const addressing = addressingOf(service, proxy)
+  // What a subset's own balancer says counts here, whatever its port's settings are.
+  const passes = spec.subset?.trafficPolicy?.loadBalancer?.simple === 'PASSTHROUGH'
+  const addressing = passes ? 'ORIGINAL_DST' : addressingOf(service, proxy)
+  // Sessions are those of the whole service.
+  const sticks = service.attributes.persistentSession !== null && !spec.subset && !passthrough
   const cluster = create(ClusterSchema, {
     name,
     altStatName: `${statName(mesh.outboundClusterStatName, spec)};`,
     connectTimeout: durationOf(mesh.connectTimeout),
     commonLbConfig: {
       healthyPanicThreshold: {},
-      overrideHostStatus: service.attributes.persistentSession !== null ? { statuses: SESSION_STATUSES } : undefined,
+      overrideHostStatus: sticks ? { statuses: SESSION_STATUSES } : undefined,
     },
     circuitBreakers: unlimitedCircuitBreakers(),
     filters: metadataExchangeFilters(proxy),
   })
   if (!setAddressing(cluster, addressing, spec, policy, proxy, push)) return null
   setMetadata(cluster, spec, policy)
-  const http: HttpOptions = { protocol: upstreamProtocol(port.protocol, policy, proxy, push) }
+  const http: HttpOptions = {
+    protocol: upstreamProtocol(port.protocol, policy, proxy, push),
+    preservesCase: preservesCase(port.protocol, proxy, push),
+  }
   applyConnectionPool(cluster, http, policy.connectionPool, mesh)
   applyOutlierDetection(cluster, http, policy.outlierDetection, service)
   applyLoadBalancer(cluster, policy, service, mesh)
@@ -146,7 +155,10 @@ export function buildOutboundCluster(
 function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushContext): Cluster {
   const { service, port, name } = spec
   const policy = clusterPolicy(spec.rule, null, port.port, push.mesh)
-  const http: HttpOptions = { protocol: upstreamProtocol(port.protocol, policy, proxy, push) }
+  const http: HttpOptions = {
+    protocol: upstreamProtocol(port.protocol, policy, proxy, push),
+    preservesCase: preservesCase(port.protocol, proxy, push),
+  }
   const { tls } = policy
   const plain = !tls || (tls.mode ?? 'DISABLE') === 'DISABLE'
   // Envoy insists on checking the server's name; a rule that forbids the check, or names another host, needs leave.
@@ -220,6 +232,7 @@ function setAddressing(
       return true
     case 'ORIGINAL_DST':
       cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
+      setPortOverride(cluster, spec)
       return true
     case 'DYNAMIC_DNS':
       // Without a wildcard there is no host to find out: validation refuses it.
@@ -243,6 +256,16 @@ function setAddressing(
       if (spec.service.attributes.racesConnects) cluster.dnsLookupFamily = Cluster_DnsLookupFamily.ALL
       return true
     }
+  }
+}
+
+/** A ServiceEntry without endpoints may still say at which port a service is. */
+function setPortOverride(cluster: Cluster, { service, port }: OutboundSpec): void {
+  const upstreamPortOverride = service.attributes.passthroughTargetPorts[port.port]
+  if (!upstreamPortOverride) return
+  cluster.lbConfig = {
+    case: 'originalDstLbConfig',
+    value: create(Cluster_OriginalDstLbConfigSchema, { upstreamPortOverride }),
   }
 }
 
@@ -291,18 +314,27 @@ function upstreamProtocol(
   push: PushContext,
 ): UpstreamProtocol {
   const pool = policy.connectionPool?.http
-  if (isHttp2(protocol)) return 'http2'
   if (pool?.useClientProtocol) return 'downstream'
-  if (isHttp(protocol)) {
-    const own = pool?.h2UpgradePolicy ?? 'DEFAULT'
-    return (own === 'DEFAULT' ? push.mesh.h2UpgradePolicy : own) === 'UPGRADE' ? 'http2' : 'http1'
-  }
+  if (isHttp2(protocol)) return 'http2'
   // Gateways do not sniff, so they have no downstream protocol to repeat.
-  return protocol === 'Unsupported' && proxy.type === 'sidecar' ? 'downstream' : 'http1'
+  if (protocol === 'Unsupported' && proxy.type === 'sidecar') return 'downstream'
+  // Options of HTTP/1 are not given up for HTTP/2.
+  if (preservesCase(protocol, proxy, push)) return 'http1'
+  const own = pool?.h2UpgradePolicy ?? 'DEFAULT'
+  // Who asks for HTTP/2 on a port says that the port speaks HTTP; the mesh's wish is for ports that say so themselves.
+  if (own === 'UPGRADE') return 'http2'
+  if (isHttp(protocol)) return own === 'DEFAULT' && push.mesh.h2UpgradePolicy === 'UPGRADE' ? 'http2' : 'http1'
+  return 'http1'
+}
+
+/** Where HTTP/1 may be spoken to a service and ProxyConfig asks for it. */
+export function preservesCase(protocol: Protocol, proxy: ProxyNode, push: PushContext): boolean {
+  const http1 = protocol === 'Unsupported' || (isHttp(protocol) && !isHttp2(protocol))
+  return http1 && proxyConfigOf(proxy, push.mesh).proxyHeaders?.preserveHttp1HeaderCase === true
 }
 
 /** Percent 20 and concurrency 3 when the rule does not say. The interval is for Envoy: our proxy has no such window. */
-function applyRetryBudget(cluster: Cluster, policy: ClusterPolicy, proxy: ProxyNode): void {
+export function applyRetryBudget(cluster: Cluster, policy: ClusterPolicy, proxy: ProxyNode): void {
   const budget = policy.retryBudget
   if (!budget) return
   const interval = runsExtension(proxy, WASM) ? budget.budgetInterval : undefined
@@ -350,7 +382,7 @@ function setTls(
       if (tls.autoSni) http.autoSni = true
       if (tls.autoSan) http.autoSan = true
     }
-  } else if (autoMutualTls(spec, policy, push)) {
+  } else if (autoMutualTls(spec, push)) {
     const socket = tlsSocket(istioMutualContext(inputs.sni, inputs.subjectAltNames, inputs))
     const type = cluster.clusterDiscoveryType
     if (type.case === 'type' && type.value === Cluster_DiscoveryType.ORIGINAL_DST) cluster.transportSocket = socket
@@ -366,17 +398,15 @@ function setTls(
 }
 
 /** Automatic mutual TLS may be used to some endpoint of the service. */
-function autoMutualTls(spec: OutboundSpec, policy: ClusterPolicy, push: PushContext): boolean {
+function autoMutualTls(spec: OutboundSpec, push: PushContext): boolean {
   const { service } = spec
   if (!push.mesh.enableAutoMtls || service.meshExternal) return false
-  if (service.resolution === 'Passthrough' || policy.loadBalancer?.simple === 'PASSTHROUGH') {
+  const own = spec.subset ? spec.subset.trafficPolicy : spec.rule?.rule.spec.trafficPolicy
+  if (service.resolution === 'Passthrough' || own?.loadBalancer?.simple === 'PASSTHROUGH') {
     // The proxy cannot tell endpoints apart here: all must accept mutual TLS.
     const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
     const endpoints = set?.endpoints.filter((e) => e.portName === spec.port.name) ?? []
-    if (endpoints.length === 0) return false
-    return endpoints.every(
-      (e) => e.tlsMode === 'istio' && push.peerAuthentications.forPort(e.namespace, e.labels, e.port) !== 'DISABLE',
-    )
+    if (endpoints.length === 0 || endpoints.some((e) => e.tlsMode !== 'istio')) return false
   }
   return push.peerAuthentications.namespaceMode(service.attributes.namespace) !== 'DISABLE'
 }

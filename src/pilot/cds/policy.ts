@@ -7,8 +7,9 @@ export type ClusterPolicy = Omit<TrafficPolicy, 'portLevelSettings'>
 
 /**
  * The policy of `subset` (null: the whole host) on `port`. A subset overrides block by block; a port's settings replace
- * loadBalancer, connectionPool, outlierDetection and tls of the level they stand on, without inheriting missing ones.
- * `mesh` null: without the mesh's baseline, which clusters have and endpoints do not.
+ * loadBalancer, connectionPool, outlierDetection and tls of the level they stand on, without inheriting missing ones, and
+ * on the level of the host everything else, too. `mesh` null: without the mesh's baseline, which clusters have and
+ * endpoints do not.
  */
 export function clusterPolicy(
   merged: MergedDestinationRule | null,
@@ -16,38 +17,44 @@ export function clusterPolicy(
   port: number,
   mesh: MeshConfig | null,
 ): ClusterPolicy {
-  const base = overlay({}, merged?.rule.spec.trafficPolicy, port)
-  const policy = overlay(base, subset?.trafficPolicy, port)
   const baseline = mesh?.defaultTrafficPolicy
-  if (!baseline) return policy
-  return {
-    ...policy,
-    connectionPool: policy.connectionPool ?? baseline.connectionPool,
-    outlierDetection: policy.outlierDetection ?? baseline.outlierDetection,
+  const rule = merged?.rule.spec.trafficPolicy
+  const own = (rule && onPort(rule, port)) ?? rule ?? {}
+  const base: ClusterPolicy = {
+    tunnel: own.tunnel,
+    proxyProtocol: own.proxyProtocol,
+    retryBudget: own.retryBudget,
+    loadBalancer: own.loadBalancer,
+    tls: own.tls,
+    connectionPool: own.connectionPool ?? baseline?.connectionPool,
+    outlierDetection: own.outlierDetection ?? baseline?.outlierDetection,
   }
-}
-
-function overlay(base: ClusterPolicy, over: TrafficPolicy | undefined, port: number): ClusterPolicy {
+  const over = subset?.trafficPolicy
   if (!over) return base
-  const policy = {
+  const blocks = onPort(over, port)
+  if (blocks) return { ...base, ...blocks }
+  return {
     tunnel: over.tunnel ?? base.tunnel,
     proxyProtocol: over.proxyProtocol ?? base.proxyProtocol,
     retryBudget: over.retryBudget ?? base.retryBudget,
-  }
-  const own = over.portLevelSettings?.find((p) => p.port?.number === port)
-  const blocks = own ?? {
     connectionPool: over.connectionPool ?? base.connectionPool,
     outlierDetection: over.outlierDetection ?? base.outlierDetection,
     loadBalancer: over.loadBalancer ?? base.loadBalancer,
     tls: over.tls ?? base.tls,
   }
-  return {
-    ...policy,
-    connectionPool: blocks.connectionPool,
-    outlierDetection: blocks.outlierDetection,
-    loadBalancer: blocks.loadBalancer,
-    tls: blocks.tls,
-  }
+}
+
+/** What a policy says of one port alone; undefined: nothing. */
+function onPort(policy: TrafficPolicy, port: number): ClusterPolicy | undefined {
+  const own = policy.portLevelSettings?.find((p) => p.port?.number === port)
+  return (
+    own && {
+      connectionPool: own.connectionPool,
+      outlierDetection: own.outlierDetection,
+      loadBalancer: own.loadBalancer,
+      tls: own.tls,
+    }
+  )
 }
 
 /**

@@ -115,9 +115,9 @@ export function applyOutlierDetection(
   }
   if (outlier.splitExternalLocalOriginErrors) {
     out.splitExternalLocalOriginErrors = true
-    if (outlier.consecutiveLocalOriginFailures !== undefined) {
+    if (outlier.consecutiveLocalOriginFailures) {
       out.consecutiveLocalOriginFailure = outlier.consecutiveLocalOriginFailures
-      out.enforcingConsecutiveLocalOriginFailure = outlier.consecutiveLocalOriginFailures > 0 ? 100 : 0
+      out.enforcingConsecutiveLocalOriginFailure = 100
     }
     out.enforcingLocalOriginSuccessRate = 0
   }

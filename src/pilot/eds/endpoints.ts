@@ -1,4 +1,5 @@
 // ClusterLoadAssignments: which endpoints of a service one proxy gets, grouped by locality, with priorities.
+import { isIP } from 'node:net'
 import { create } from '@bufbuild/protobuf'
 import { HealthStatus as EnvoyHealth } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
 import {
@@ -17,7 +18,14 @@ import { localitySetting } from '../cds/traffic-policy.ts'
 import { compareText, labelsMatch } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
-import { type Endpoint, type HealthStatus, localityText, type Service, serviceKey } from '../model/service.ts'
+import {
+  type Endpoint,
+  type HealthStatus,
+  localityText,
+  type Service,
+  type ServicePort,
+  serviceKey,
+} from '../model/service.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
 import { addressOf } from '../xds/messages.ts'
 import { SNI_PREFIX } from '../xds/names.ts'
@@ -109,7 +117,7 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
     service.attributes.trafficDistribution !== '' || !inputs.policy.outlierDetection?.minHealthPercent
   const selected: Endpoint[] = []
   for (const endpoint of set.endpoints) {
-    if (endpoint.portName !== port.name) continue
+    if (!serves(endpoint, service, port)) continue
     if (endpoint.health === 'UNHEALTHY' && !sendUnhealthy) continue
     if (endpoint.health === 'TERMINATING') continue
     if (isDraining(endpoint) && service.attributes.persistentSession !== 'cookie') continue
@@ -120,6 +128,17 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
     selected.push(endpoint)
   }
   return selected
+}
+
+/**
+ * Clusters that resolve names know ports of a ServiceEntry by number, so that entries of one host may name them otherwise;
+ * those by EDS know them by name, and addresses only.
+ */
+function serves(endpoint: Endpoint, { resolution }: Service, { name, port }: ServicePort): boolean {
+  if (resolution === 'DNSLB' || resolution === 'DNSRoundRobinLB') {
+    return endpoint.servicePort === 0 ? endpoint.portName === name : endpoint.servicePort === port
+  }
+  return endpoint.portName === name && (endpoint.port === 0 || endpoint.address === '' || isIP(endpoint.address) !== 0)
 }
 
 /** By its slice, or because its pod is labelled so. */
@@ -140,8 +159,7 @@ function keepMutualTls(groups: LocalityGroup[], mtls: (endpoint: Endpoint) => bo
 function acceptsMutualTls(inputs: AssignmentInputs): (endpoint: Endpoint) => boolean {
   const { push } = inputs
   const mode = endpointTlsMode(inputs.rule, inputs.subset, inputs.port)
-  if (mode !== undefined) return (endpoint) => mode === 'ISTIO_MUTUAL' && endpoint.tlsMode === 'istio'
-  if (!push.mesh.enableAutoMtls) return () => false
+  if (mode !== undefined) return () => mode === 'ISTIO_MUTUAL'
   return (endpoint) =>
     endpoint.tlsMode === 'istio' &&
     push.peerAuthentications.forPort(endpoint.namespace, endpoint.labels, endpoint.port) !== 'DISABLE'

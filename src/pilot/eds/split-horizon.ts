@@ -59,6 +59,7 @@ function gatewayEndpoint({ address, port, network, cluster }: NetworkGateway, we
     address,
     addresses: [address],
     portName: '',
+    servicePort: 0,
     port,
     labels: topologyLabels({}, NO_LOCALITY, '', network, cluster),
     locality: NO_LOCALITY,

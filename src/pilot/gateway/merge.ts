@@ -1,7 +1,7 @@
 // The servers of all Gateways that select one router, merged by the port they really listen on.
 import type { Gateway, GatewayServer } from '../../config/index.ts'
 import { GATEWAY_SERVICE } from '../gateway-api/names.ts'
-import { hostSubsetOf } from '../model/host.ts'
+import { compareText, hostSubsetOf } from '../model/host.ts'
 import type { ProxyNode, ServiceInstance } from '../model/node.ts'
 import { isHttp, type Protocol, parseProtocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -14,6 +14,8 @@ export interface MergedServer {
   readonly protocol: Protocol
   /** Hosts with their namespace condition: `./x` resolved, none means any namespace. */
   readonly hosts: readonly ServerHost[]
+  /** Hosts as one text each, `namespace/host` where only that namespace may bind. */
+  readonly hostTexts: readonly string[]
   /** Names that TLS clients ask for; empty for any. */
   readonly sniHosts: readonly string[]
   /** Route configuration; empty for TCP. */
@@ -26,7 +28,7 @@ export interface ServerHost {
   readonly host: string
 }
 
-/** All servers of one address and port. */
+/** Servers of one address, port and protocol. */
 export interface MergedPort {
   readonly port: number
   /** Empty: every address. */
@@ -38,6 +40,8 @@ export interface MergedPort {
 export interface MergedGateways {
   readonly ports: readonly MergedPort[]
   readonly byRouteName: ReadonlyMap<string, readonly MergedServer[]>
+  /** Some server passes TLS on to the cluster that its server name spells out. */
+  readonly autoPassthrough: boolean
 }
 
 const memo = new WeakMap<ProxyNode, { readonly push: PushContext; readonly merged: MergedGateways }>()
@@ -53,8 +57,7 @@ export function mergedGateways(proxy: ProxyNode, push: PushContext): MergedGatew
 
 /** TLS that ends at the gateway, or passes through it. */
 function isTlsServer(server: GatewayServer): boolean {
-  const protocol = parseProtocol(server.port.protocol)
-  return server.tls !== undefined && (protocol === 'HTTPS' || protocol === 'TLS')
+  return server.tls !== undefined && !isHttp(parseProtocol(server.port.protocol))
 }
 
 export function isPassthrough(server: GatewayServer): boolean {
@@ -65,51 +68,97 @@ export function isPassthrough(server: GatewayServer): boolean {
 /** The gateway sees requests: plain HTTP, or HTTPS that ends here. */
 export function isHttpServer(server: GatewayServer): boolean {
   const protocol = parseProtocol(server.port.protocol)
-  return isHttp(protocol) || (protocol === 'HTTPS' && server.tls !== undefined && !isPassthrough(server))
+  return isHttp(protocol) || (protocol === 'HTTPS' && !isPassthrough(server))
+}
+
+/** Servers while Gateways still add theirs. */
+class Merging {
+  /** By port, protocol as written and address; in the order in which they came. */
+  readonly ports = new Map<string, MergedPort>()
+  readonly byRouteName = new Map<string, MergedServer[]>()
+  autoPassthrough = false
+  /** Which entry of `ports` holds a port's servers without TLS. */
+  private readonly plain = new Map<number, MergedPort>()
+  private readonly taken = new Set<number>()
+  private readonly tlsHosts = new Map<number, Map<string, string>>()
+
+  add(merged: MergedServer, port: number): void {
+    const { server } = merged
+    const bind = server.bind ?? ''
+    if (server.tls) {
+      // A server with a host that another has on the same address is left out whole.
+      if (this.takesHosts(merged, port, bind)) return
+      if (server.tls.mode === 'AUTO_PASSTHROUGH') this.autoPassthrough = true
+    }
+    const key = `${port}|${server.port.protocol}|${bind}`
+    const current = this.plain.get(port)
+    if (!this.taken.has(port)) {
+      this.taken.add(port)
+      this.start(key, merged, port, bind)
+    } else if (!current) this.addBesideTls(key, merged, port, bind)
+    else if (current.bind === bind) {
+      // Only HTTP servers can share a port without TLS.
+      const { protocol } = merged
+      if (!isHttp(current.protocol) || !(isHttp(protocol) || protocol === current.protocol) || merged.routeName === '')
+        return
+      current.servers.push(merged)
+      this.route(merged, false)
+    } else if (this.ports.has(key)) {
+      this.ports.get(key)!.servers.push(merged)
+      this.route(merged, false)
+    } else this.start(key, merged, port, bind)
+  }
+
+  private takesHosts({ hostTexts }: MergedServer, port: number, bind: string): boolean {
+    let taken = this.tlsHosts.get(port)
+    if (!taken) this.tlsHosts.set(port, (taken = new Map()))
+    if (hostTexts.some((host) => taken.get(host) === bind)) return true
+    for (const host of hostTexts) taken.set(host, bind)
+    return false
+  }
+
+  private start(key: string, merged: MergedServer, port: number, bind: string): void {
+    const entry: MergedPort = { port, bind, protocol: merged.protocol, servers: [merged] }
+    if (!isTlsServer(merged.server)) this.plain.set(port, entry)
+    if (isHttpServer(merged.server)) this.route(merged, true)
+    this.ports.set(key, entry)
+  }
+
+  private addBesideTls(key: string, merged: MergedServer, port: number, bind: string): void {
+    if (!isTlsServer(merged.server)) {
+      this.start(key, merged, port, bind)
+      return
+    }
+    if (isHttpServer(merged.server)) {
+      if (merged.routeName === '' || this.byRouteName.has(merged.routeName)) return
+      this.route(merged, true)
+    }
+    const entry = this.ports.get(key)
+    if (entry) entry.servers.push(merged)
+    else this.ports.set(key, { port, bind, protocol: merged.protocol, servers: [merged] })
+  }
+
+  private route(merged: MergedServer, anew: boolean): void {
+    const list = anew ? undefined : this.byRouteName.get(merged.routeName)
+    if (list) list.push(merged)
+    else this.byRouteName.set(merged.routeName, [merged])
+  }
 }
 
 /** Pure: gateways in precedence, and the services in front of the router (they say which port a server's means). */
 function merge(gateways: readonly Gateway[], instances: readonly ServiceInstance[]): MergedGateways {
-  const ports = new Map<string, MergedPort>()
-  const byRouteName = new Map<string, MergedServer[]>()
-  const plain = new Map<number, MergedPort>()
-  const numbers = new Set<number>()
-  const sniTaken = new Map<number, Set<string>>()
+  const merging = new Merging()
   for (const gateway of gateways) {
     const services = servicesOf(gateway)
     const own = services ? instances.filter(({ service }) => services.includes(service.hostname)) : instances
     for (const server of gateway.spec.servers ?? []) {
       for (const port of listenPorts(server.port.number, own, services === null)) {
-        const merged = mergedServer(gateway, server, port, sniTaken)
-        if (!merged) continue
-        const bind = server.bind ?? ''
-        let target: MergedPort | undefined
-        if (numbers.has(port)) {
-          const current = plain.get(port)
-          if (current && current.bind === bind) {
-            // Only HTTP servers can share a plain port.
-            if (isTlsServer(server) || !isHttp(merged.protocol) || !isHttp(current.protocol)) continue
-            target = current
-          } else if (!current && isHttpServer(server) && byRouteName.has(merged.routeName)) continue
-        }
-        numbers.add(port)
-        const key = `${bind}_${port}`
-        target ??= ports.get(key)
-        if (!target) {
-          target = { port, bind, protocol: merged.protocol, servers: [] }
-          ports.set(key, target)
-          if (!isTlsServer(server)) plain.set(port, target)
-        }
-        target.servers.push(merged)
-        if (isHttpServer(server)) {
-          const list = byRouteName.get(merged.routeName)
-          if (list) list.push(merged)
-          else byRouteName.set(merged.routeName, [merged])
-        }
+        merging.add(mergedServer(gateway, server, port), port)
       }
     }
   }
-  return { ports: [...ports.values()], byRouteName }
+  const { ports, byRouteName, autoPassthrough } = merging
+  return { ports: [...ports.values()], byRouteName, autoPassthrough }
 }
 
 /** A Service with this label does not translate ports. */
@@ -128,40 +177,27 @@ function servicesOf(gateway: Gateway): readonly string[] | null {
 function listenPorts(port: number, instances: readonly ServiceInstance[], selecting: boolean): readonly number[] {
   const found = new Set<number>()
   for (const instance of instances) {
-    if (instance.service.attributes.labels[NO_TRANSLATION] === 'true') continue
-    if (instance.port.port === port) found.add(instance.targetPort)
+    if (selecting && NO_TRANSLATION in instance.service.attributes.labels) continue
+    if (instance.port.port !== port) continue
+    // Of several Services before selected pods the first one translates.
+    if (selecting) return [instance.targetPort]
+    found.add(instance.targetPort)
   }
   if (found.size > 0) return [...found]
   return selecting ? [port] : []
 }
 
-/** Null: every name of a TLS server is taken on that port. */
-function mergedServer(
-  gateway: Gateway,
-  server: GatewayServer,
-  port: number,
-  sniTaken: Map<number, Set<string>>,
-): MergedServer | null {
+function mergedServer(gateway: Gateway, server: GatewayServer, port: number): MergedServer {
   const { namespace, name } = gateway.metadata
   const hosts = server.hosts.map((text) => serverHost(text, namespace))
-  let sniHosts: string[] = []
-  if (isTlsServer(server)) {
-    let taken = sniTaken.get(port)
-    if (!taken) sniTaken.set(port, (taken = new Set()))
-    const mine = `${server.bind ?? ''}|`
-    const names = hosts.map(({ host }) => host)
-    if (names.every((host) => taken.has(mine + host))) return null
-    if (!isPassthrough(server)) {
-      sniHosts = names.filter((host) => !taken.has(mine + host))
-      for (const host of names) taken.add(mine + host)
-    }
-  }
+  const names = [...new Set(hosts.map(({ host }) => host))].sort(compareText)
   return {
     server,
     gateway: `${namespace}/${name}`,
     protocol: parseProtocol(server.port.protocol),
     hosts,
-    sniHosts: sniHosts.includes('*') ? [] : sniHosts,
+    hostTexts: hosts.map((one) => (one.namespace === '*' ? one.host : `${one.namespace}/${one.host}`)),
+    sniHosts: server.tls && !names.includes('*') ? names : [],
     routeName: routeNameOf(gateway, server, port),
   }
 }

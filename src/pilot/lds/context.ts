@@ -39,3 +39,11 @@ export function listenerContext(proxy: ProxyNode, push: PushContext, remarks: Re
     remarks,
   }
 }
+
+/** A port at which the proxy itself is asked for its health or metrics, or where it listens. */
+export function isOwnPort({ proxy, mesh }: ListenerContext, port: number): boolean {
+  const { ENVOY_STATUS_PORT, ENVOY_PROMETHEUS_PORT } = proxy.metadata
+  return [mesh.proxyListenPort, mesh.proxyInboundListenPort, ENVOY_STATUS_PORT, ENVOY_PROMETHEUS_PORT].some(
+    (own) => own !== undefined && Number(own) === port,
+  )
+}

@@ -110,13 +110,14 @@ export function httpFilters(
     readonly security: HttpSecurityFilters
     readonly dynamic?: readonly Service[]
     readonly port: number
+    readonly httpProxy?: boolean
   },
 ): HttpFilter[] {
   const { grpcWeb, security, dynamic = [], port } = options
   const extensions = extensionsFor(context.push, context.proxy, kind, port, 'http')
   const filters: HttpFilter[] = []
   if (context.canExchangeMetadata) {
-    const inMesh = context.proxyConfig.proxyHeaders?.metadataExchangeHeaders?.mode === 'IN_MESH'
+    const inMesh = !options.httpProxy && context.proxyConfig.proxyHeaders?.metadataExchangeHeaders?.mode === 'IN_MESH'
     filters.push(kind === 'inbound' ? METADATA_DOWNSTREAM : inMesh ? METADATA_IN_MESH : METADATA_UPSTREAM)
   }
   filters.push(

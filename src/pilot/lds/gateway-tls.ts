@@ -1,5 +1,5 @@
 // TLS of a Gateway's server, or of a Sidecar's ingress: who the server is, and what clients must show.
-import { create } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { TransportSocket } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
   type CertificateValidationContext,
@@ -13,32 +13,56 @@ import {
   type SdsSecretConfig,
   SdsSecretConfigSchema,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
-import { DownstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
+import {
+  type CommonTlsContextSchema,
+  DownstreamTlsContextSchema,
+} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { CIPHER_SUITES, type MeshConfig, type ServerTls, type TlsProtocolVersion } from '../../config/index.ts'
+import { isHttp, type Protocol } from '../model/protocol.ts'
 import { ADS_SECRETS, agentSds } from '../xds/messages.ts'
 import { downstreamSocket } from './downstream-tls.ts'
 
 const ALPN = ['h2', 'http/1.1']
+/** TCP over mutual TLS of the mesh: peers tell each other who they are. */
+const PEER_EXCHANGE_ALPN = ['istio-peer-exchange', ...ALPN]
 
 /** Versions, ciphers and curves that a server does not say come from MeshConfig.tlsDefaults. */
-export function gatewayTlsSocket(tls: ServerTls, mesh: Pick<MeshConfig, 'tlsDefaults'>): TransportSocket {
-  const clientCa = clientCaSecret(tls)
+export function gatewayTlsSocket(
+  tls: ServerTls,
+  mesh: Pick<MeshConfig, 'tlsDefaults'>,
+  protocol: Protocol,
+): TransportSocket {
+  const mutual = tls.mode === 'ISTIO_MUTUAL'
+  const carriesTcp = !isHttp(protocol) && protocol !== 'HTTPS'
   return downstreamSocket(
     create(DownstreamTlsContextSchema, {
-      requireClientCertificate: tls.mode === 'MUTUAL' || tls.mode === 'ISTIO_MUTUAL',
+      requireClientCertificate: tls.mode === 'MUTUAL' || mutual,
       commonTlsContext: {
-        alpnProtocols: ALPN,
-        tlsParams: parameters(tls, mesh.tlsDefaults ?? {}),
+        alpnProtocols: mutual && carriesTcp ? PEER_EXCHANGE_ALPN : ALPN,
+        tlsParams: mutual ? undefined : parameters(tls, mesh.tlsDefaults ?? {}),
         tlsCertificateSdsSecretConfigs: certificateSecrets(tls),
-        validationContextType: clientCa
-          ? {
-              case: 'combinedValidationContext',
-              value: { defaultValidationContext: clientNames(tls), validationContextSdsSecretConfig: clientCa },
-            }
-          : undefined,
+        validationContextType: clientValidation(tls),
       },
     }),
   )
+}
+
+function clientValidation(tls: ServerTls): MessageInitShape<typeof CommonTlsContextSchema>['validationContextType'] {
+  const clientCa = clientCaSecret(tls)
+  if (clientCa) {
+    return {
+      case: 'combinedValidationContext',
+      value: { defaultValidationContext: clientNames(tls), validationContextSdsSecretConfig: clientCa },
+    }
+  }
+  // Names are checked of clients that show a certificate without being asked who signed it.
+  if (!byCredential(tls) || !tls.subjectAltNames?.length) return undefined
+  return { case: 'validationContext', value: { matchSubjectAltNames: exactNames(tls) } }
+}
+
+/** Certificates come from Secrets, not from files. */
+function byCredential({ credentialName, credentialNames, mode }: ServerTls): boolean {
+  return mode !== 'ISTIO_MUTUAL' && Boolean(credentialName || credentialNames?.length)
 }
 
 const VERSIONS: Readonly<Record<TlsProtocolVersion, Version>> = {
@@ -51,8 +75,9 @@ const VERSIONS: Readonly<Record<TlsProtocolVersion, Version>> = {
 
 /** Nothing asked: Envoy's own defaults. */
 function parameters(tls: ServerTls, defaults: NonNullable<MeshConfig['tlsDefaults']>): TlsParameters | undefined {
-  const { maxProtocolVersion } = tls
-  const minProtocolVersion = tls.minProtocolVersion ?? defaults.minProtocolVersion
+  const version = (asked: TlsProtocolVersion | undefined) => (asked === 'TLS_AUTO' ? undefined : asked)
+  const maxProtocolVersion = version(tls.maxProtocolVersion)
+  const minProtocolVersion = version(tls.minProtocolVersion) ?? version(defaults.minProtocolVersion)
   const asked = tls.cipherSuites?.length ? tls.cipherSuites : (defaults.cipherSuites ?? [])
   const cipherSuites = [...new Set(asked)].filter((suite) => CIPHER_SUITES.has(suite))
   const ecdhCurves = defaults.ecdhCurves ?? []
@@ -71,9 +96,14 @@ function certificateSecrets(tls: ServerTls): SdsSecretConfig[] {
   if (tls.credentialNames?.length) return tls.credentialNames.map(credential)
   if (tls.credentialName) return [credential(tls.credentialName)]
   if (tls.tlsCertificates?.length) {
-    return tls.tlsCertificates.map((c) => fileSecret(`file-cert:${c.serverCertificate ?? ''}~${c.privateKey ?? ''}`))
+    return tls.tlsCertificates.map(certificateFiles)
   }
-  return [fileSecret(`file-cert:${tls.serverCertificate ?? ''}~${tls.privateKey ?? ''}`)]
+  return [certificateFiles(tls)]
+}
+
+function certificateFiles({ serverCertificate, privateKey }: Pick<ServerTls, 'serverCertificate' | 'privateKey'>) {
+  if (!serverCertificate || !privateKey) return meshSecret('default')
+  return fileSecret(`file-cert:${serverCertificate}~${privateKey}`)
 }
 
 /** Where the CA of client certificates comes from; null when clients show none. */
@@ -86,24 +116,28 @@ function clientCaSecret(tls: ServerTls): SdsSecretConfig | null {
       if (tls.caCertCredentialName) return credential(tls.caCertCredentialName)
       const name = tls.credentialName ?? tls.credentialNames?.[0]
       if (name) return credential(`${name}-cacert`)
-      return tls.caCertificates ? fileSecret(`file-root:${tls.caCertificates}`) : null
+      return tls.caCertificates ? fileSecret(`file-root:${tls.caCertificates}`) : meshSecret('ROOTCA')
     }
     default:
       return null
   }
 }
 
+function exactNames(tls: ServerTls) {
+  return tls.subjectAltNames?.map((name) => ({ matchPattern: { case: 'exact' as const, value: name } }))
+}
+
 function clientNames(tls: ServerTls): CertificateValidationContext {
+  const secrets = byCredential(tls)
   return create(CertificateValidationContextSchema, {
-    matchSubjectAltNames: tls.subjectAltNames?.map((name) => ({
-      matchPattern: { case: 'exact' as const, value: name },
-    })),
-    verifyCertificateSpki: [...(tls.verifyCertificateSpki ?? [])],
-    verifyCertificateHash: [...(tls.verifyCertificateHash ?? [])],
+    matchSubjectAltNames: exactNames(tls),
+    verifyCertificateSpki: secrets ? [...(tls.verifyCertificateSpki ?? [])] : [],
+    verifyCertificateHash: secrets ? [...(tls.verifyCertificateHash ?? [])] : [],
     trustChainVerification: tls.insecureSkipVerify
       ? TrustChainVerification.ACCEPT_UNTRUSTED
       : TrustChainVerification.VERIFY_TRUST_CHAIN,
-    crl: tls.caCrl ? { specifier: { case: 'filename', value: tls.caCrl } } : undefined,
+    // A list of revoked certificates comes with the Secret.
+    crl: tls.caCrl && !secrets ? { specifier: { case: 'filename', value: tls.caCrl } } : undefined,
   })
 }
 

@@ -22,7 +22,7 @@ import { outboundSni } from '../xds/names.ts'
 import { chainMatch, filterChain, MUTUAL_TLS_ALPN, type OutboundChain } from './chain.ts'
 import { connectionSettingsOf } from './connection-settings.ts'
 import type { ListenerContext } from './context.ts'
-import { PROXY_PROTOCOL, tlsInspector } from './filters.ts'
+import { PROXY_PROTOCOL, tcpMetadataFilters, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4MatchApplies } from './l4-chains.ts'
@@ -30,25 +30,33 @@ import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
 import { secondAddress, wildcardOf } from './wildcard.ts'
 
 export function gatewayListeners(context: ListenerContext): Listener[] {
-  const listeners: Listener[] = []
+  const chains = new Map<string, { port: MergedPort; list: FilterChain[] }>()
+  const sniTaken = new Map<number, Map<string, string>>()
   for (const port of mergedGateways(context.proxy, context.push).ports) {
     // The Service in front translates low ports; one that is not translated is out of reach for an unprivileged pod.
     if (context.proxy.unprivileged && port.port < 1024) continue
-    const listener = gatewayListener(context, port)
-    if (listener) listeners.push(listener)
+    const name = `${port.bind || wildcardOf(context.proxy)}_${port.port}`
+    const own = isHttp(port.protocol)
+      ? [filterChain(httpFilters(context, port.servers.at(-1)!, name), undefined, null)]
+      : tlsAndTcpChains(context, port, name, sniTaken)
+    const known = chains.get(name)
+    if (known) known.list.push(...own)
+    else chains.set(name, { port, list: own })
   }
-  return listeners
+  // Without a chain, no server of the port has anything to do: nothing listens.
+  return [...chains].flatMap(([name, { port, list }]) =>
+    list.length > 0 ? gatewayListener(context, name, port, list) : [],
+  )
 }
 
-/** Null: no server of the port has anything to do, so nothing listens. */
-function gatewayListener(context: ListenerContext, port: MergedPort): Listener | null {
+function gatewayListener(
+  context: ListenerContext,
+  name: string,
+  port: MergedPort,
+  chains: readonly FilterChain[],
+): Listener {
   const { telemetry } = context
   const bind = port.bind || wildcardOf(context.proxy)
-  const name = `${bind}_${port.port}`
-  const chains = isHttp(port.protocol)
-    ? [filterChain(httpFilters(context, port.servers[0]!, name), undefined, null)]
-    : tlsAndTcpChains(context, port, name)
-  if (chains.length === 0) return null
   const inspects = chains.some((chain) => chain.transportSocket || chain.filterChainMatch?.serverNames.length)
   return create(ListenerSchema, {
     name,
@@ -62,14 +70,14 @@ function gatewayListener(context: ListenerContext, port: MergedPort): Listener |
       ...(context.proxyConfig.gatewayTopology?.proxyProtocol ? [PROXY_PROTOCOL] : []),
       ...(inspects ? [tlsInspector()] : []),
     ],
-    filterChains: chains,
+    filterChains: [...chains],
   })
 }
 
 function httpFilters(context: ListenerContext, server: MergedServer, listenerName: string): Filter[] {
   return httpChainFilters(context, {
     kind: 'gateway',
-    statPrefix: `outbound_${listenerName}`,
+    statPrefix: isHttp(server.protocol) || !server.server.name ? `outbound_${listenerName};` : server.server.name,
     routes: server.routeName,
     grpcWeb: server.protocol === 'GRPC-Web',
     security: httpSecurity(context.push, context.proxy),
@@ -77,25 +85,28 @@ function httpFilters(context: ListenerContext, server: MergedServer, listenerNam
   })
 }
 
-/** HTTPS chains first, then TCP and passthrough ones, each in the order of the servers. */
-function tlsAndTcpChains(context: ListenerContext, port: MergedPort, name: string): FilterChain[] {
-  const https: FilterChain[] = []
-  const tcp: FilterChain[] = []
-  const passthroughNames = new Set<string>()
+/** A chain for each server, several for what is passed through by name, in the order of the servers. */
+function tlsAndTcpChains(
+  context: ListenerContext,
+  port: MergedPort,
+  name: string,
+  sniTaken: Map<number, Map<string, string>>,
+): FilterChain[] {
+  const chains: FilterChain[] = []
+  let taken = sniTaken.get(port.port)
+  if (!taken) sniTaken.set(port.port, (taken = new Map()))
   for (const merged of port.servers) {
     const { server, sniHosts } = merged
-    if (isHttpServer(server)) {
-      const socket = gatewayTlsSocket(server.tls!, context.mesh)
-      https.push(chain(sniHosts, httpFilters(context, merged, name), socket))
-    } else if (server.tls?.mode === 'AUTO_PASSTHROUGH') tcp.push(...autoPassthroughChains(context, merged))
-    else if (server.tls && isPassthrough(server)) tcp.push(...passthroughChains(context, merged, passthroughNames))
+    const socket = server.tls && (() => gatewayTlsSocket(server.tls!, context.mesh, merged.protocol))
+    if (socket && isHttpServer(server)) chains.push(chain(sniHosts, httpFilters(context, merged, name), socket()))
+    else if (server.tls?.mode === 'AUTO_PASSTHROUGH') chains.push(...autoPassthroughChains(context, merged))
+    else if (server.tls && isPassthrough(server)) chains.push(...passthroughChains(context, merged, taken))
     else {
       const filters = tcpRouteFilters(context, merged)
-      if (filters)
-        tcp.push(chain(server.tls ? sniHosts : [], filters, server.tls && gatewayTlsSocket(server.tls, context.mesh)))
+      if (filters) chains.push(chain(sniHosts, filters, socket?.()))
     }
   }
-  return [...https, ...tcp]
+  return chains
 }
 
 function chain(
@@ -136,25 +147,29 @@ function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter
       const fits =
         !tcp.match?.length ||
         tcp.match.some((match) => l4MatchApplies(match, context.proxy, gateway, server.port.number))
-      if (fits) {
-        return routeFilters(context, tcp.route ?? [], serverPort(merged), vs.metadata, 'gateway')
+      if (fits && tcp.route?.length) {
+        const filters = routeFilters(context, tcp.route, serverPort(merged), vs.metadata, 'gateway')
+        // Within the mesh peers tell each other who they are.
+        return server.tls?.mode === 'ISTIO_MUTUAL' ? [...tcpMetadataFilters(context), ...filters] : filters
       }
     }
   }
   return null
 }
 
-/** TLS that is not ended here: routed by server name. A name serves the first route that has it. */
-function passthroughChains(context: ListenerContext, merged: MergedServer, taken: Set<string>): FilterChain[] {
+/** TLS that is not ended here: routed by server name. A name serves the first route that has it, on each address. */
+function passthroughChains(context: ListenerContext, merged: MergedServer, taken: Map<string, string>): FilterChain[] {
   const { server, gateway } = merged
   const chains: FilterChain[] = []
   for (const vs of boundTo(context, merged)) {
     for (const tls of vs.spec.tls ?? []) {
+      if (!tls.route?.length) continue
       for (const match of tls.match) {
         if (!l4MatchApplies(match, context.proxy, gateway, server.port.number)) continue
-        if (match.sniHosts.some((name) => taken.has(name))) continue
-        for (const name of match.sniHosts) taken.add(name)
-        const filters = routeFilters(context, tls.route ?? [], serverPort(merged), vs.metadata, 'gateway')
+        const bind = server.bind ?? ''
+        if (match.sniHosts.some((name) => taken.get(name) === bind)) continue
+        for (const name of match.sniHosts) taken.set(name, bind)
+        const filters = routeFilters(context, tls.route, serverPort(merged), vs.metadata, 'gateway')
         chains.push(chain(match.sniHosts, filters, undefined))
       }
     }
@@ -169,7 +184,7 @@ function passthroughChains(context: ListenerContext, merged: MergedServer, taken
 function autoPassthroughChains(context: ListenerContext, { hosts }: MergedServer): FilterChain[] {
   const chains: FilterChain[] = []
   for (const service of context.scope.services) {
-    if (service.meshExternal || service.resolution === 'Alias') continue
+    if (service.meshExternal) continue
     if (!hosts.some(({ host }) => hostSubsetOf(service.hostname, host))) continue
     const subsets = context.scope.destinationRule(service, context.proxy.labels)?.rule.spec.subsets ?? []
     for (const port of service.ports) {

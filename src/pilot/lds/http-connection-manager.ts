@@ -10,12 +10,12 @@ import {
   HttpConnectionManager_ServerHeaderTransformation as ServerHeader,
   HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { PreserveCaseFormatterConfigSchema } from '../../api/gen/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
 import { type MeshConfig, type MeshNetworks, type ProxyHeaders, parseDuration } from '../../config/index.ts'
 import type { Service } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
+import { PRESERVE_CASE } from '../xds/header-case.ts'
 import { ADS_WITHOUT_TIMEOUT, cidrRange, durationOf } from '../xds/messages.ts'
 import { applyConnectionSettings, connectionSettingsOf } from './connection-settings.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
@@ -63,7 +63,7 @@ function build(context: ListenerContext, options: HttpChainOptions): HttpConnect
   const idleTimeoutMs = idleTimeout === '' ? undefined : parseDuration(idleTimeout)
   const side = kind === 'inbound' ? context.telemetry.server : context.telemetry.client
   const manager = create(HttpConnectionManagerSchema, {
-    statPrefix: `${options.statPrefix};`,
+    statPrefix: options.statPrefix,
     routeSpecifier:
       typeof options.routes === 'string'
         ? { case: 'rds', value: { configSource: ADS_WITHOUT_TIMEOUT, routeConfigName: options.routes } }
@@ -106,23 +106,17 @@ function byDirection(context: ListenerContext, options: HttpChainOptions): Init 
       return {
         useRemoteAddress: false,
         ...serverHeader(context, 'istio-envoy'),
-        ...clientCertificate(context.proxyConfig.proxyHeaders, Forward.APPEND_FORWARD, INBOUND_DETAILS),
+        forwardClientCertDetails: forwarding(context.proxyConfig.proxyHeaders) ?? Forward.APPEND_FORWARD,
+        setCurrentClientCertDetails: {
+          ...INBOUND_DETAILS,
+          ...context.proxyConfig.proxyHeaders?.setCurrentClientCertDetails,
+        },
         http2ProtocolOptions: options.http2 ? {} : undefined,
         httpProtocolOptions: needsHttp1 ? http1 : undefined,
       }
     case 'gateway':
       return { ...gatewaySettings(context), httpProtocolOptions: http1 }
   }
-}
-
-const PRESERVE_CASE = {
-  headerFormat: {
-    case: 'statefulFormatter' as const,
-    value: {
-      name: 'preserve_case',
-      typedConfig: anyPack(PreserveCaseFormatterConfigSchema, create(PreserveCaseFormatterConfigSchema)),
-    },
-  },
 }
 
 /** The `server` header and request ids, as ProxyConfig.proxyHeaders wants them. */
@@ -147,28 +141,22 @@ const INBOUND_DETAILS = { subject: true, dns: true, uri: true }
 const GATEWAY_DETAILS = { subject: true, cert: true, dns: true, uri: true }
 
 /** What of the client's certificate is told to the application, in x-forwarded-client-cert. */
-function clientCertificate(
-  headers: ProxyHeaders | undefined,
-  usual: Forward,
-  details: NonNullable<ProxyHeaders['setCurrentClientCertDetails']>,
-): Init {
-  const forward = FORWARD[headers?.forwardedClientCert ?? ''] ?? usual
-  const sets = forward === Forward.SANITIZE_SET || forward === Forward.APPEND_FORWARD
-  return {
-    forwardClientCertDetails: forward,
-    setCurrentClientCertDetails: sets ? { ...(headers?.setCurrentClientCertDetails ?? details) } : undefined,
-  }
+function forwarding(headers: ProxyHeaders | undefined): Forward | undefined {
+  return FORWARD[headers?.forwardedClientCert ?? '']
 }
 
 function gatewaySettings(context: ListenerContext): Init {
   const { gatewayTopology, proxyHeaders } = context.proxyConfig
   const usual = FORWARD[gatewayTopology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
+  const forward = forwarding(proxyHeaders) ?? usual
+  const sets = forward === Forward.SANITIZE_SET || forward === Forward.APPEND_FORWARD
   return {
     useRemoteAddress: true,
     internalAddressConfig: internalAddresses(context.push.meshNetworks),
     xffNumTrustedHops: gatewayTopology?.numTrustedProxies ?? 0,
     ...serverHeader(context, 'istio-envoy'),
-    ...clientCertificate(proxyHeaders, usual, GATEWAY_DETAILS),
+    forwardClientCertDetails: forward,
+    setCurrentClientCertDetails: sets ? GATEWAY_DETAILS : undefined,
   }
 }
 

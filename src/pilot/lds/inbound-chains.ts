@@ -127,8 +127,9 @@ export function passthroughChains(context: ListenerContext, port: number, mode: 
 
 export function inboundChains(context: ListenerContext, port: InboundPort, mode: MutualTlsMode): FilterChain[] {
   if (port.tls && mode === 'DISABLE') return [ingressTlsChain(context, port, port.tls)]
-  const protocol = listenerProtocol(port.protocol)
-  if (protocol === 'UNKNOWN') return []
+  const known = listenerProtocol(port.protocol)
+  // A UDP port is a port all the same: TCP connections to it are passed on.
+  const protocol = known === 'UNKNOWN' ? 'TCP' : known
   return chainKinds(mode, protocol).map((kind) => build(context, port, kind, port.name, `inbound_${port.name}`))
 }
 
@@ -142,7 +143,7 @@ function ingressTlsChain(context: ListenerContext, port: InboundPort, tls: Serve
     port.name,
     `inbound_${port.name}`,
   )
-  chain.transportSocket = gatewayTlsSocket(tls, context.mesh)
+  chain.transportSocket = gatewayTlsSocket(tls, context.mesh, port.protocol)
   return chain
 }
 
@@ -172,7 +173,7 @@ function build(
 function httpFiltersOf(context: ListenerContext, port: InboundPort, statPrefix: string): Filter[] {
   return httpChainFilters(context, {
     kind: 'inbound',
-    statPrefix,
+    statPrefix: `${statPrefix};`,
     routes: inboundRouteConfiguration({
       mesh: context.mesh,
       cluster: port.cluster,

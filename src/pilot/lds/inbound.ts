@@ -9,7 +9,7 @@ import { type Protocol, parseProtocol } from '../model/protocol.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
-import type { ListenerContext } from './context.ts'
+import { isOwnPort, type ListenerContext } from './context.ts'
 import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
 import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
 import { httpDisabledOn, inspectedPorts, tlsDisabledOn } from './inspectors.ts'
@@ -81,8 +81,8 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
     }
   } else if (proxy.interceptionMode !== 'NONE') {
     for (const { service, port, targetPort } of push.serviceInstances(proxy)) {
-      // UDP is not proxied; of two services on one port the first one speaks for it.
-      if (port.protocol === 'UDP') continue
+      if (isOwnPort(context, targetPort)) continue
+      // Of two services on one port the first one speaks for it.
       const first = byPort.get(targetPort)
       if (first) {
         if (first.protocol !== port.protocol && first.host !== service.hostname) {
@@ -110,22 +110,25 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
   return [...byPort.values()].sort((a, b) => a.targetPort - b.targetPort)
 }
 
+const AFTER_TLS: Partial<Record<Protocol, Protocol>> = { HTTPS: 'HTTP', TLS: 'TCP' }
+
 function ingressPort(context: ListenerContext, listener: IstioIngressListener): InboundPort {
   const { proxy, scope } = context
   const number = listener.port.number ?? 0
   const bind = listener.bind || proxy.ip
   const protocol: Protocol = parseProtocol(listener.port.protocol ?? '')
-  const { name, namespace } = scope.sidecar!.metadata
+  const { name } = scope.sidecar!.metadata
   return {
     name: `${bind}_${number}`,
     bind,
     bindToPort: listener.captureMode === 'NONE' || proxy.interceptionMode === 'NONE',
     port: number,
     targetPort: number,
-    protocol,
-    host: `${name}.${namespace}`,
+    protocol: listener.tls ? (AFTER_TLS[protocol] ?? protocol) : protocol,
+    host: `${name}.${scope.namespace}`,
     cluster: inboundClusterName(number),
-    source: scope.sidecar,
+    // The root namespace's Sidecar speaks as one of the workload's own namespace.
+    source: scope.sidecar && { ...scope.sidecar, metadata: { ...scope.sidecar.metadata, namespace: scope.namespace } },
     tls: listener.tls,
   }
 }

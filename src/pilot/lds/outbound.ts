@@ -11,7 +11,7 @@ import type { EgressListener } from '../model/sidecar-scope.ts'
 import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, type OutboundChain, PLAINTEXT_HTTP_ALPN, sameMatch } from './chain.ts'
-import type { ListenerContext } from './context.ts'
+import { isOwnPort, type ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
@@ -79,12 +79,9 @@ function everyPort(
 }
 
 /** A listener on every address would take the place of one that the proxy has for itself. */
-function isReserved({ proxy, mesh }: ListenerContext, { bind, port }: Candidate): boolean {
-  if (bind === '' ? !isHttp(port.protocol) : bind !== wildcardOf(proxy)) return false
-  const { ENVOY_STATUS_PORT, ENVOY_PROMETHEUS_PORT } = proxy.metadata
-  return [mesh.proxyListenPort, mesh.proxyInboundListenPort, ENVOY_STATUS_PORT, ENVOY_PROMETHEUS_PORT].some(
-    (own) => own !== undefined && Number(own) === port.port,
-  )
+function isReserved(context: ListenerContext, { bind, port }: Candidate): boolean {
+  if (bind === '' ? !isHttp(port.protocol) : bind !== wildcardOf(context.proxy)) return false
+  return isOwnPort(context, port.port)
 }
 
 /** A privileged port that the proxy would have to bind itself is out of reach for an unprivileged one. */
@@ -240,7 +237,7 @@ function finish(context: ListenerContext, entry: Entry): Listener {
     const filters = chain.http
       ? httpChainFilters(context, {
           kind: 'outbound',
-          statPrefix: `outbound_${name}`,
+          statPrefix: `outbound_${name};`,
           routes: chain.http.routes,
           grpcWeb: chain.http.grpcWeb,
           dynamic: chain.http.dynamic,
@@ -273,7 +270,7 @@ export function httpProxyListener(context: ListenerContext): Listener | null {
   const name = `${bind}_${port}`
   const filters = httpChainFilters(context, {
     kind: 'outbound',
-    statPrefix: `outbound_${name}`,
+    statPrefix: `outbound_${name};`,
     routes: 'http_proxy',
     grpcWeb: false,
     security: NO_SECURITY,

@@ -157,6 +157,7 @@ export function passthroughFilters(
   const template = context.mesh.outboundClusterStatName
   return [
     ...tcpFilters(context, 'gateway', port),
+    ...(servicePort.protocol === 'Mongo' ? [mongoFilter(cluster)] : []),
     tcpProxy(context, {
       kind: 'gateway',
       statPrefix: statName(template, { name: cluster, service, port: servicePort, subset: { name: subset } }),

@@ -50,7 +50,7 @@ function dynamicDnsChain(context: ListenerContext): FilterChain {
     filters: [
       httpConnectionManager(context, {
         kind: 'outbound',
-        statPrefix: 'outbound_virtualOutbound_allow_any_dynamic_dns',
+        statPrefix: 'outbound_virtualOutbound_allow_any_dynamic_dns;',
         routes: anyHostRoutes(context.scope, context.proxyConfig),
         grpcWeb: false,
         security: NO_SECURITY,

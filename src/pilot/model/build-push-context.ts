@@ -12,7 +12,7 @@ import {
 import { extensionsOf } from '../extensions/extension.ts'
 import { parseExportTo } from '../registry/kube.ts'
 import type { RegistrySnapshot } from '../registry/registry.ts'
-import { buildSidecarScope } from './build-sidecar-scope.ts'
+import { buildGatewayScope, buildSidecarScope } from './build-sidecar-scope.ts'
 import { mergeDelegates } from './delegates.ts'
 import { DestinationRuleIndex } from './destination-rules.ts'
 import { compareText, labelsMatch } from './host.ts'
@@ -195,10 +195,16 @@ class Snapshot implements PushContext {
   }
 
   sidecarScope(proxy: ScopeSubject): SidecarScope {
-    const sidecar = proxy.type === 'sidecar' ? this.sidecarFor(proxy) : null
-    const key = sidecar ? `${proxy.namespace}|${sidecar.metadata.namespace}/${sidecar.metadata.name}` : proxy.namespace
+    const { namespace } = proxy
+    if (proxy.type !== 'sidecar') return this.scope(`gateway ${namespace}`, () => buildGatewayScope(this, namespace))
+    const sidecar = this.sidecarFor(proxy)
+    const key = sidecar ? `${namespace}|${sidecar.metadata.namespace}/${sidecar.metadata.name}` : namespace
+    return this.scope(key, () => buildSidecarScope(this, namespace, sidecar))
+  }
+
+  private scope(key: string, make: () => SidecarScope): SidecarScope {
     let scope = this.scopes.get(key)
-    if (!scope) this.scopes.set(key, (scope = buildSidecarScope(this, proxy.namespace, sidecar)))
+    if (!scope) this.scopes.set(key, (scope = make()))
     return scope
   }
 

@@ -1,9 +1,19 @@
 // Builds sidecar scopes: which services, VirtualServices and DestinationRules a group of proxies may see.
-import type { IstioEgressListener, MeshConfig, Sidecar, VirtualService } from '../../config/index.ts'
+import type {
+  Destination,
+  HttpMatchRequest,
+  IstioEgressListener,
+  MeshConfig,
+  Sidecar,
+  VirtualService,
+} from '../../config/index.ts'
+import { routeSemantics } from '../gateway-api/names.ts'
 import { type DestinationRuleIndex, selectRule } from './destination-rules.ts'
 import { hostMatches, hostSubsetOf, resolveHost } from './host.ts'
 import { versionOf } from './identity.ts'
-import type { Service } from './service.ts'
+import { MergedServices, withAliases, withPorts } from './merged-services.ts'
+import { parseProtocol } from './protocol.ts'
+import { type Service, serviceKey, visibleTo } from './service.ts'
 import type { ServiceIndex } from './service-index.ts'
 import type { EgressListener, EgressProxy, MergedDestinationRule, SidecarScope } from './sidecar-scope.ts'
 import { MESH_GATEWAY, type VirtualServiceIndex } from './virtual-service.ts'
@@ -35,29 +45,20 @@ class Scope implements SidecarScope {
     namespace: string,
     sidecar: Sidecar | null,
     egressListeners: readonly EgressListener[],
+    services: readonly Service[],
+    kind: 'gateway' | 'sidecar',
   ) {
     this.namespace = namespace
     this.sidecar = sidecar
     this.egressListeners = egressListeners
     this.rules = parts.destinationRules
     this.selectingRules = parts.destinationRules.selecting
-    const services = new Set<Service>()
-    const byHost = new Map<string, Service>()
-    for (const listener of egressListeners) {
-      for (const service of listener.services) {
-        services.add(service)
-        const known = byHost.get(service.hostname)
-        // Of one host in several namespaces, the proxy's own namespace wins, then the older service.
-        if (!known || (known.attributes.namespace !== namespace && service.attributes.namespace === namespace)) {
-          byHost.set(service.hostname, service)
-        }
-      }
-    }
-    this.services = [...services]
-    this.servicesByHost = byHost
+    this.services = services
+    this.servicesByHost = new Map(services.map((service) => [service.hostname, service]))
     this.hasPassthrough = this.services.some((service) => service.resolution === 'Passthrough')
     this.outboundTrafficPolicy = outboundPolicy(parts, namespace, sidecar)
     this.key = [
+      kind,
       namespace,
       versionOf(sidecar),
       versionOf(parts.services),
@@ -67,28 +68,73 @@ class Scope implements SidecarScope {
     ].join('|')
   }
 
-  destinationRule(service: Service, clientLabels: Readonly<Record<string, string>>): MergedDestinationRule | null {
+  destinationRule(
+    service: Service,
+    clientLabels: Readonly<Record<string, string>> | null,
+  ): MergedDestinationRule | null {
     let rules = this.found.get(service)
     if (!rules) this.found.set(service, (rules = this.rules.lookup(service, this.namespace)))
-    return selectRule(rules, clientLabels)
+    return selectRule(rules, clientLabels, this.namespace)
   }
 }
 
 /** The scope of proxies of `namespace` that `sidecar` applies to; null: no Sidecar resource, everything exported to them. */
 export function buildSidecarScope(parts: ScopeParts, namespace: string, sidecar: Sidecar | null): SidecarScope {
-  const services = parts.services.visibleIn(namespace)
-  const virtualServices = parts.virtualServices.visible(namespace, MESH_GATEWAY)
-  const egress = sidecar?.spec.egress?.length ? sidecar.spec.egress : null
-  if (!egress) {
-    const everything: EgressListener = { port: null, bind: '', captureMode: 'DEFAULT', services, virtualServices }
-    return new Scope(parts, namespace, sidecar, [everything])
+  const visible = parts.services.visibleIn(namespace)
+  const egress = sidecar?.spec.egress?.length ? sidecar.spec.egress : [{ hosts: ['*/*'] }]
+  const listeners = egress.map((listener) => buildListener(parts, listener, namespace, visible))
+  const merged = new MergedServices()
+  for (const [i, listener] of listeners.entries()) {
+    for (const service of listener.services) merged.add(service)
+    addDestinations(merged, listener, egress[i]!, parts, namespace)
   }
-  return new Scope(
-    parts,
-    namespace,
-    sidecar,
-    egress.map((listener) => buildListener(listener, namespace, services, virtualServices)),
-  )
+  return new Scope(parts, namespace, sidecar, listeners, merged.list, 'sidecar')
+}
+
+/** The scope of gateways of `namespace`: everything exported to them. */
+export function buildGatewayScope(parts: ScopeParts, namespace: string): SidecarScope {
+  const merged = new MergedServices()
+  for (const service of parts.services.visibleIn(namespace)) merged.add(service)
+  const virtualServices = parts.virtualServices.visible(namespace, MESH_GATEWAY)
+  const listener: EgressListener = {
+    port: null,
+    bind: '',
+    captureMode: 'DEFAULT',
+    services: merged.list,
+    virtualServices,
+  }
+  return new Scope(parts, namespace, null, [listener], merged.list, 'gateway')
+}
+
+/**
+ * Routes may lead to services that `hosts` does not name: their clusters must exist all the same. Only those ports that
+ * routes name, where every one names its port.
+ */
+function addDestinations(
+  merged: MergedServices,
+  listener: EgressListener,
+  { port }: IstioEgressListener,
+  parts: ScopeParts,
+  namespace: string,
+): void {
+  const number = matchedPort(port)
+  for (const vs of listener.virtualServices) {
+    for (const [host, ports] of destinationPorts(vs, namespace)) {
+      const service = bestNamed(parts.services, host, namespace)
+      if (!service) continue
+      const asked =
+        number > 0 ? withPorts(service, new Set([number])) : ports.has(0) ? service : withPorts(service, ports)
+      if (asked) merged.add(asked)
+    }
+  }
+}
+
+/** The service that a host means for a namespace: its own, then Kubernetes' one, then the oldest it can see. */
+function bestNamed(services: ServiceIndex, host: string, namespace: string): Service | undefined {
+  const own = services.byKey.get(serviceKey(host, namespace))
+  if (own) return own
+  const visible = (services.byHost.get(host) ?? []).filter((s) => visibleTo(s, namespace))
+  return visible.find((s) => s.attributes.registry === 'Kubernetes') ?? visible[0]
 }
 
 function outboundPolicy(
@@ -129,68 +175,94 @@ function inNamespace(filter: HostFilter, namespace: string): boolean {
   return filter.namespace === '*' || filter.namespace === namespace
 }
 
+/** The port that services must have for a listener; 0: any. A generic HTTP proxy listens on a port of its own. */
+function matchedPort(port: IstioEgressListener['port']): number {
+  return parseProtocol(port?.protocol ?? '') === 'HTTP_PROXY' ? 0 : (port?.number ?? 0)
+}
+
 function buildListener(
+  parts: ScopeParts,
   listener: IstioEgressListener,
   namespace: string,
-  services: readonly Service[],
-  virtualServices: readonly VirtualService[],
+  visible: readonly Service[],
 ): EgressListener {
   const all = listener.hosts.map((h) => parseFilter(h, namespace)).filter((f) => f.namespace !== '~')
   const filters = all.filter((f) => !f.exclude)
   const excluded = all.filter((f) => f.exclude)
-  const imported = virtualServices.filter((vs) =>
-    filters.some(
-      (f) => inNamespace(f, vs.metadata.namespace) && vs.spec.hosts?.some((host) => hostMatches(f.host, host)),
-    ),
-  )
-  const portNumber = listener.port?.number ?? 0
-  const chosen = new Set<Service>()
-  for (const service of services) {
+  const isExcluded = (ns: string, host: string) =>
+    excluded.some((f) => inNamespace(f, ns) && hostSubsetOf(host, f.host))
+  const virtualServices = parts.virtualServices.visible(namespace, MESH_GATEWAY).filter((vs) => {
+    // Routes of the Gateway API are imported as services are: a wildcard is not imported by one of its names.
+    const matches = routeSemantics(vs) === 'gateway' ? (own: string, h: string) => hostSubsetOf(h, own) : hostMatches
+    const ns = vs.metadata.namespace
+    return vs.spec.hosts?.some(
+      (host) => filters.some((f) => inNamespace(f, ns) && matches(f.host, host)) && !isExcluded(ns, host),
+    )
+  })
+  const port = matchedPort(listener.port)
+  const services: Service[] = []
+  const namespaceOf = new Map<string, string>()
+  for (const service of visible) {
     const ns = service.attributes.namespace
-    const wanted =
-      filters.some((f) => inNamespace(f, ns) && hostSubsetOf(service.hostname, f.host)) &&
-      !excluded.some((f) => inNamespace(f, ns) && hostSubsetOf(service.hostname, f.host))
-    if (!wanted) continue
-    if (portNumber === 0 || service.ports.some((p) => p.port === portNumber)) chosen.add(service)
-  }
-  // Routes may lead to services that `hosts` does not name: their clusters must exist all the same.
-  const byHost = new Map(services.map((s) => [s.hostname, s]))
-  const names = new Set([...chosen].map((s) => s.hostname))
-  for (const vs of imported) {
-    for (const host of destinationHosts(vs)) {
-      const service = byHost.get(host)
-      if (service && !names.has(host) && portNumber === 0) chosen.add(service)
-    }
+    const imports = (host: string) => filters.some((f) => inNamespace(f, ns) && hostSubsetOf(host, f.host))
+    if (!imports(service.hostname) || isExcluded(ns, service.hostname)) continue
+    const asked = port > 0 ? withPorts(service, new Set([port])) : service
+    if (!asked) continue
+    services.push(withAliases(asked, imports))
+    // Of one host in several namespaces: the proxy's own, then the first.
+    if (!namespaceOf.has(service.hostname) || ns === namespace) namespaceOf.set(service.hostname, ns)
   }
   return {
     port: listener.port
-      ? { number: portNumber, protocol: listener.port.protocol ?? '', name: listener.port.name ?? '' }
+      ? { number: listener.port.number ?? 0, protocol: listener.port.protocol ?? '', name: listener.port.name ?? '' }
       : null,
     bind: listener.bind ?? '',
     captureMode: listener.captureMode ?? 'DEFAULT',
-    services: services.filter((s) => chosen.has(s)),
-    virtualServices: imported,
+    services: services.filter((s) => namespaceOf.get(s.hostname) === s.attributes.namespace),
+    virtualServices,
   }
 }
 
-const destinations = new WeakMap<VirtualService, ReadonlySet<string>>()
+const destinations = new WeakMap<VirtualService, Map<string, ReadonlyMap<string, ReadonlySet<number>>>>()
 
-/** Every host that a (resolved) VirtualService may send to. */
-export function destinationHosts(vs: VirtualService): ReadonlySet<string> {
-  let hosts = destinations.get(vs)
-  if (!hosts) destinations.set(vs, (hosts = collectDestinations(vs)))
+/**
+ * Every host that a (resolved) VirtualService may send to from a namespace, with the ports that its routes name; 0 where
+ * one names none. A null namespace: from anywhere.
+ */
+export function destinationPorts(
+  vs: VirtualService,
+  namespace: string | null,
+): ReadonlyMap<string, ReadonlySet<number>> {
+  let known = destinations.get(vs)
+  if (!known) destinations.set(vs, (known = new Map()))
+  const selects = vs.spec.http?.some(({ match }) => match?.some((m) => m.sourceNamespace))
+  const key = selects && namespace !== null ? `namespace ${namespace}` : ''
+  let hosts = known.get(key)
+  if (!hosts) known.set(key, (hosts = collectDestinations(vs, key === '' ? null : namespace)))
   return hosts
 }
 
-function collectDestinations(vs: VirtualService): ReadonlySet<string> {
-  const hosts = new Set<string>()
+function collectDestinations(vs: VirtualService, namespace: string | null): ReadonlyMap<string, ReadonlySet<number>> {
+  const hosts = new Map<string, Set<number>>()
+  const add = (destination: Destination): void => {
+    const ports = hosts.get(destination.host)
+    if (ports) ports.add(destination.port?.number ?? 0)
+    else hosts.set(destination.host, new Set([destination.port?.number ?? 0]))
+  }
   for (const http of vs.spec.http ?? []) {
-    for (const r of http.route ?? []) hosts.add(r.destination.host)
-    if (http.mirror) hosts.add(http.mirror.host)
-    for (const m of http.mirrors ?? []) hosts.add(m.destination.host)
+    if (namespace !== null && !forNamespace(http.match ?? [], namespace)) continue
+    for (const r of http.route ?? []) add(r.destination)
+    if (http.mirror) add(http.mirror)
+    for (const m of http.mirrors ?? []) add(m.destination)
   }
   for (const route of [...(vs.spec.tls ?? []), ...(vs.spec.tcp ?? [])]) {
-    for (const r of route.route ?? []) hosts.add(r.destination.host)
+    for (const r of route.route ?? []) add(r.destination)
   }
   return hosts
+}
+
+/** Some match names this namespace, or none names one; a match without a namespace does not count beside one with. */
+function forNamespace(matches: readonly HttpMatchRequest[], namespace: string): boolean {
+  const named = matches.filter((m) => m.sourceNamespace)
+  return named.length === 0 || named.some((m) => m.sourceNamespace === namespace)
 }

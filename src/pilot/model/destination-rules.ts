@@ -1,5 +1,7 @@
 // Which DestinationRule applies: merged per host, looked up in the client's, the service's and the root namespace.
-import type { DestinationRule } from '../../config/index.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { DestinationRule, TrafficPolicy } from '../../config/index.ts'
+import { PARENTS } from '../gateway-api/names.ts'
 import { compareHosts, hostSubsetOf, labelsMatch, resolveHost } from './host.ts'
 import type { Service } from './service.ts'
 import type { MergedDestinationRule } from './sidecar-scope.ts'
@@ -14,6 +16,8 @@ interface HostTable {
 interface Merging {
   rule: DestinationRule
   sources: DestinationRule[]
+  /** As written; empty: the mesh's default. */
+  readonly exportTo: ReadonlySet<string>
 }
 
 /** All DestinationRules of a mesh, immutable once built. */
@@ -35,23 +39,22 @@ export class DestinationRuleIndex {
     domain: string,
   ) {
     this.rootNamespace = rootNamespace
-    this.selecting = rules.some((rule) => rule.spec.workloadSelector !== undefined)
-    for (const rule of rules) {
+    const selecting = rules.filter((rule) => rule.spec.workloadSelector !== undefined)
+    this.selecting = selecting.length > 0
+    for (const rule of [...selecting, ...rules.filter((other) => other.spec.workloadSelector === undefined)]) {
       const { namespace } = rule.metadata
       const host = resolveHost(rule.spec.host, namespace, domain)
-      const exportTo = rule.spec.exportTo?.length ? rule.spec.exportTo : defaultExportTo
-      const isPrivate = exportTo.every((e) => e === '.' || e === namespace)
+      // What selects workloads is for those of its own namespace.
+      const exportTo = new Set(rule.spec.workloadSelector ? ['.'] : rule.spec.exportTo)
+      const names = (...any: string[]) => any.some((entry) => exportTo.has(entry))
       const add = (table: HostTable): void => {
         if (addRule(table, host, rule, exportTo)) this.duplicateSubsetHosts.add(host)
       }
-      if (namespace === rootNamespace && isPrivate) add(this.rootLocal)
-      else if (
-        !exportTo.includes('~') &&
-        (exportTo.includes('*') || exportTo.some((e) => e === '.' || e === namespace))
-      ) {
-        add(tableOf(this.local, namespace))
-      }
-      if (!isPrivate && !exportTo.includes('~')) add(tableOf(this.exported, namespace))
+      if (exportTo.size === 0 || names('*', '.', namespace)) add(tableOf(this.local, namespace))
+      const isPrivate =
+        exportTo.size === 0 ? defaultExportTo.includes('.') : exportTo.size === 1 && names('.', namespace)
+      if (!isPrivate) add(tableOf(this.exported, namespace))
+      else if (namespace === rootNamespace) add(this.rootLocal)
     }
     for (const table of [this.rootLocal, ...this.local.values(), ...this.exported.values()]) {
       table.wildcard.sort((a, b) => compareHosts(a.host, b.host))
@@ -71,29 +74,29 @@ export class DestinationRuleIndex {
 
   private exportedFrom(from: string, hostname: string, client: string): MergedDestinationRule[] | undefined {
     const found = mostSpecific(this.exported.get(from), hostname)
-    const visible = found?.filter((m) => isExported(m.rule, client))
+    const visible = found?.filter(({ exportTo }) => exportTo.size === 0 || exportTo.has('*') || exportTo.has(client))
     return visible && visible.length > 0 ? visible : undefined
   }
 }
 
-/** The rule among `rules` for a client with `labels`: one that selects it before the one for everybody. */
+/**
+ * The rule among `rules` for a client with `labels` in `namespace`: one of its namespace that selects it, before the last
+ * of those for everybody. Labels null: the server's own side, which no selector is about.
+ */
 export function selectRule(
   rules: readonly MergedDestinationRule[],
-  labels: Readonly<Record<string, string>>,
+  labels: Readonly<Record<string, string>> | null,
+  namespace: string,
 ): MergedDestinationRule | null {
   let general: MergedDestinationRule | null = null
   for (const merged of rules) {
-    const selector = merged.rule.spec.workloadSelector?.matchLabels
-    if (!selector) general ??= merged
-    else if (labelsMatch(selector, labels)) return merged
+    const { spec, metadata } = merged.rule
+    if (!spec.workloadSelector) general = merged
+    else if (labels && metadata.namespace === namespace && labelsMatch(spec.workloadSelector.matchLabels, labels)) {
+      return merged
+    }
   }
   return general
-}
-
-function isExported(rule: DestinationRule, client: string): boolean {
-  const { exportTo } = rule.spec
-  if (!exportTo?.length) return true
-  return exportTo.some((e) => e === '*' || e === client || (e === '.' && client === rule.metadata.namespace))
 }
 
 function tableOf(tables: Map<string, HostTable>, namespace: string): HostTable {
@@ -103,7 +106,7 @@ function tableOf(tables: Map<string, HostTable>, namespace: string): HostTable {
 }
 
 /** True when a subset of the rule is there already. */
-function addRule(table: HostTable, host: string, rule: DestinationRule, exportTo: readonly string[]): boolean {
+function addRule(table: HostTable, host: string, rule: DestinationRule, exportTo: ReadonlySet<string>): boolean {
   let rules: Merging[] | undefined
   if (host.startsWith('*')) {
     rules = table.wildcard.find((w) => w.host === host)?.rules
@@ -112,36 +115,64 @@ function addRule(table: HostTable, host: string, rule: DestinationRule, exportTo
     rules = table.exact.get(host)
     if (!rules) table.exact.set(host, (rules = []))
   }
-  const twin = rules.find((m) => sameScope(m.rule, rule, exportTo))
-  if (twin) return merge(twin, rule)
-  rules.push({ rule, sources: [rule] })
-  return false
+  let separate = true
+  let duplicate = false
+  for (const known of rules) {
+    const contained = [...known.exportTo].every((entry) => exportTo.has(entry))
+    const equal = contained && known.exportTo.size === exportTo.size
+    separate = !equal
+    // Who sees the known rule sees this one, too: it joins, and stands for itself for the others.
+    if (!equal && (known.exportTo.size === 0 || !contained)) continue
+    const one = known.rule.spec.workloadSelector
+    const other = rule.spec.workloadSelector
+    if (one && other && !isDeepStrictEqual(one.matchLabels ?? {}, other.matchLabels ?? {})) {
+      separate = true
+      continue
+    }
+    if (Boolean(one) === Boolean(other)) separate = false
+    duplicate = merge(known, rule) || duplicate
+  }
+  if (separate) rules.push({ rule, sources: [rule], exportTo })
+  return duplicate
 }
 
-/** Rules of one host merge only when they are for the same workloads and the same namespaces. */
-function sameScope(a: DestinationRule, b: DestinationRule, exportTo: readonly string[]): boolean {
-  const aLabels = a.spec.workloadSelector?.matchLabels ?? {}
-  const bLabels = b.spec.workloadSelector?.matchLabels ?? {}
-  const aKeys = Object.keys(aLabels)
-  if (aKeys.length !== Object.keys(bLabels).length || aKeys.some((k) => aLabels[k] !== bLabels[k])) return false
-  const aExport = a.spec.exportTo?.length ? a.spec.exportTo : exportTo
-  return aExport.length === exportTo.length && aExport.every((e) => exportTo.includes(e))
-}
-
-/** Subsets add up (the first of a name stays); the first traffic policy stays. True when one was there already. */
+/**
+ * Subsets add up (the first of a name stays); the first traffic policy stays, but one that stands for a policy of the
+ * Gateway API fills what a user's leaves open. True when a subset was there already.
+ */
 function merge(into: Merging, rule: DestinationRule): boolean {
   const names = new Set(into.rule.spec.subsets?.map((s) => s.name))
   const added = rule.spec.subsets?.filter((s) => !names.has(s.name)) ?? []
+  const known = into.rule.spec.trafficPolicy
+  const more = rule.spec.trafficPolicy
+  const isBackendPolicy = ({ metadata }: DestinationRule) => PARENTS in metadata.annotations
+  const trafficPolicy =
+    isBackendPolicy(into.rule) === isBackendPolicy(rule)
+      ? (known ?? more)
+      : isBackendPolicy(rule)
+        ? filledUp(known, more)
+        : filledUp(more, known)
   into.rule = {
     ...into.rule,
-    spec: {
-      ...into.rule.spec,
-      trafficPolicy: into.rule.spec.trafficPolicy ?? rule.spec.trafficPolicy,
-      subsets: [...(into.rule.spec.subsets ?? []), ...added],
-    },
+    spec: { ...into.rule.spec, trafficPolicy, subsets: [...(into.rule.spec.subsets ?? []), ...added] },
   }
   into.sources.push(rule)
   return added.length < (rule.spec.subsets?.length ?? 0)
+}
+
+function filledUp(user: TrafficPolicy | undefined, backend: TrafficPolicy | undefined): TrafficPolicy | undefined {
+  if (!user || !backend) return user ?? backend
+  const ports = [...(user.portLevelSettings ?? [])]
+  for (const setting of backend.portLevelSettings ?? []) {
+    const at = ports.findIndex(({ port }) => port?.number === setting.port?.number)
+    if (at < 0) ports.push(setting)
+    else ports[at] = { ...setting, ...defined(ports[at]!) }
+  }
+  return { ...backend, ...defined(user), portLevelSettings: ports }
+}
+
+function defined<T extends object>(value: T): Partial<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Partial<T>
 }
 
 function mostSpecific(table: HostTable | undefined, hostname: string): Merging[] | undefined {

@@ -17,7 +17,10 @@ export class ServiceIndex {
     const byHost = new Map<string, Service[]>()
     for (const service of all) {
       const key = serviceKey(service.hostname, service.attributes.namespace)
-      if (!byKey.has(key)) byKey.set(key, service)
+      const known = byKey.get(key)
+      // A Kubernetes Service's host is its own, however old others of that host are.
+      const squatter = known?.attributes.registry === 'External' && service.attributes.registry === 'Kubernetes'
+      if (!known || squatter) byKey.set(key, service)
       const same = byHost.get(service.hostname)
       if (same) same.push(service)
       else byHost.set(service.hostname, [service])
@@ -28,23 +31,20 @@ export class ServiceIndex {
   }
 
   /**
-   * Services a proxy of `namespace` may see, in Istio's order: those only its namespace sees, those exported to it by
-   * name, then the public ones.
+   * Services a proxy of `namespace` may see, in Istio's order: those exported to it by name, its own among them, then the
+   * public ones.
    */
   visibleIn(namespace: string): readonly Service[] {
     let list = this.visible.get(namespace)
     if (!list) {
-      const own: Service[] = []
       const named: Service[] = []
       const open: Service[] = []
       for (const service of this.all) {
         const { exportTo } = service.attributes
         if (exportTo === 'all') open.push(service)
-        else if (exportTo === 'none' || !exportTo.has(namespace)) continue
-        else if (exportTo.size === 1 && service.attributes.namespace === namespace) own.push(service)
-        else named.push(service)
+        else if (exportTo !== 'none' && exportTo.has(namespace)) named.push(service)
       }
-      list = [...own, ...named, ...open]
+      list = [...named, ...open]
       this.visible.set(namespace, list)
     }
     return list

@@ -48,6 +48,8 @@ export interface ServiceAttributes {
   readonly trafficDistribution: '' | 'PreferSameZone' | 'PreferSameNode'
   /** Annotation `istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT`: the first address that answers is taken. */
   readonly racesConnects: boolean
+  /** Of a ServiceEntry with resolution NONE: the port at the destination for each port that names one. */
+  readonly passthroughTargetPorts: Readonly<Record<number, number>>
   /** What sessions stick by, from label `istio.io/persistent-session` or `…-header`; null: they do not. */
   readonly persistentSession: 'cookie' | 'header' | null
   /** Name and namespace of the ServiceEntry for services of the External registry. */
@@ -104,6 +106,8 @@ export interface Endpoint {
   readonly addresses: readonly string[]
   /** Service port name this entry serves. */
   readonly portName: string
+  /** Number of the ServiceEntry's port that it serves, by which DNS clusters know it; 0 for Kubernetes. */
+  readonly servicePort: number
   /** Port at the endpoint; 0 for a Unix path. */
   readonly port: number
   readonly labels: Readonly<Record<string, string>>
@@ -136,6 +140,11 @@ export interface EndpointSet {
 /** Key of a service in maps: one host may exist in several namespaces. */
 export function serviceKey(hostname: string, namespace: string): string {
   return `${namespace}/${hostname}`
+}
+
+/** Whether proxies of a namespace may see a service. */
+export function visibleTo({ attributes: { exportTo } }: Service, namespace: string): boolean {
+  return exportTo === 'all' || (exportTo !== 'none' && exportTo.has(namespace))
 }
 
 /** A workload as the control plane knows it: pods and WorkloadEntries. */

@@ -36,8 +36,8 @@ export interface SidecarScope {
   readonly hasPassthrough: boolean
   /** The rules in scope depend on the client's labels. */
   readonly selectingRules: boolean
-  /** The rule that applies to `service` for a client with these labels, or null. */
-  destinationRule(service: Service, clientLabels: Readonly<Record<string, string>>): MergedDestinationRule | null
+  /** The rule that applies to `service` for a client with these labels, or for the server itself (null labels); or null. */
+  destinationRule(service: Service, clientLabels: Readonly<Record<string, string>> | null): MergedDestinationRule | null
 }
 
 export interface EgressProxy {

@@ -1,5 +1,6 @@
 // VirtualServices as generators read them: full host names, `namespace/name` gateways, and who may see them.
 import type { Destination, VirtualService } from '../../config/index.ts'
+import { routeSemantics } from '../gateway-api/names.ts'
 import { resolveHost } from './host.ts'
 import type { ExportTo } from './service.ts'
 
@@ -93,14 +94,15 @@ export class VirtualServiceIndex {
     if (!list) {
       const own: VirtualService[] = []
       const named: VirtualService[] = []
+      // A consumer's own routes of the Gateway API go before those of the producer.
+      const preferred: VirtualService[] = []
       const open: VirtualService[] = []
       for (const { vs, exportTo } of this.byGateway.get(gateway) ?? []) {
-        if (exportTo === 'all') open.push(vs)
-        else if (exportTo === 'none' || !exportTo.has(namespace)) continue
-        else if (exportTo.size === 1 && vs.metadata.namespace === namespace) own.push(vs)
-        else named.push(vs)
+        const isOwn = vs.metadata.namespace === namespace
+        if (exportTo === 'all') (isOwn && routeSemantics(vs) === 'gateway' ? preferred : open).push(vs)
+        else if (exportTo !== 'none' && exportTo.has(namespace)) (isOwn ? own : named).push(vs)
       }
-      this.memo.set(key, (list = [...own, ...named, ...open]))
+      this.memo.set(key, (list = [...own, ...named, ...preferred, ...open]))
     }
     return list
   }

@@ -40,8 +40,10 @@ metadata: {name: wild}
 spec: {hosts: ["*.example.com"], resolution: NONE, ports: [{number: 443, name: tls, protocol: TLS}]}
 `
 
+const CAPTURED = { DNS_CAPTURE: 'true' }
+
 test('names of services, headless services and their pods, ServiceEntries with allocated addresses', () => {
-  const { table } = generateNameTable(testProxy(), new TestMesh(MESH).push())
+  const { table } = generateNameTable(testProxy({ metadata: CAPTURED }), new TestMesh(MESH).push())
   assert.deepEqual(table['web.default.svc.cluster.local']?.ips, ['10.96.0.1'])
   assert.equal(table['web.default.svc.cluster.local']?.shortname, 'web')
   assert.deepEqual(table['db.default.svc.cluster.local']?.ips, ['10.1.0.20'])
@@ -50,4 +52,10 @@ test('names of services, headless services and their pods, ServiceEntries with a
   assert.match(table['ext.example.com']!.ips[0]!, /^240\.240\./)
   assert.deepEqual(table['named.example.com']?.ips, ['240.240.7.7'])
   assert.equal(Object.keys(table).length, 5, 'a wildcard is no name')
+})
+
+test('allocated addresses are for proxies that answer DNS; gateways have no names', () => {
+  const push = new TestMesh(MESH).push()
+  assert.equal(generateNameTable(testProxy(), push).table['named.example.com'], undefined)
+  assert.deepEqual(generateNameTable(testProxy({ type: 'router', metadata: CAPTURED }), push).table, {})
 })

@@ -1,63 +1,74 @@
 // NDS: the names that the agent's DNS proxy answers, with their addresses.
+import { isIP } from 'node:net'
 import { create } from '@bufbuild/protobuf'
 import { type NameTable, NameTable_NameInfoSchema, NameTableSchema } from '../../api/gen/istio/nds_pb.js'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { type Service, serviceKey } from '../model/service.ts'
+import { addressesFor } from '../model/service-addresses.ts'
 
 export const NDS_TYPE = 'type.googleapis.com/istio.networking.nds.v1.NameTable'
 
-/** Every name a proxy may look up. Wildcard hosts are not names; services without any address are left to other DNS. */
+/**
+ * Every name a sidecar may look up; other proxies ask other DNS. Wildcard hosts are not names; services without any address
+ * are left to other DNS too.
+ */
 export function generateNameTable(proxy: ProxyNode, push: PushContext): NameTable {
   const table: NameTable['table'] = {}
-  const add = (host: string, ips: readonly string[], service: Service, shortname: string): void => {
-    const known = table[host]
-    if (known) known.ips = [...new Set([...known.ips, ...ips])]
-    else {
-      const { registry, namespace } = service.attributes
-      const kubernetes = registry === 'Kubernetes'
-      table[host] = create(NameTable_NameInfoSchema, {
-        ips: [...ips],
-        registry,
-        shortname: kubernetes ? shortname : '',
-        namespace: kubernetes ? namespace : '',
-      })
+  if (proxy.type === 'sidecar') {
+    for (const listener of push.sidecarScope(proxy).egressListeners) {
+      for (const service of listener.services) addService(table, service, proxy, push)
     }
-  }
-  for (const service of push.sidecarScope(proxy).services) {
-    if (service.hostname.startsWith('*') || service.resolution === 'Alias') continue
-    const ips = addressesOf(service, push)
-    if (ips.length > 0)
-      for (const host of [service.hostname, ...service.aliases]) add(host, ips, service, service.attributes.name)
-    if (service.resolution === 'Passthrough') addPods(service, push, add)
   }
   return create(NameTableSchema, { table })
 }
 
-function addressesOf(service: Service, push: PushContext): readonly string[] {
-  const own = service.addresses.filter((address) => !address.includes('/'))
-  if (own.length > 0) return own
-  if (service.autoAllocatedAddresses.length > 0) return service.autoAllocatedAddresses
-  // Headless: whatever is behind it and ready.
-  if (service.resolution !== 'Passthrough' || service.attributes.registry !== 'Kubernetes') return []
-  return [...new Set(endpointsOf(service, push).map((e) => e.address))]
+function addService(table: NameTable['table'], service: Service, proxy: ProxyNode, push: PushContext): void {
+  const own = addressesFor(service, proxy)
+  const ips =
+    own.length > 0 ? own.filter((address) => isIP(address) !== 0) : headlessAddresses(table, service, proxy, push)
+  if (ips.length === 0) return
+  const { registry, namespace, name } = service.attributes
+  const known = table[service.hostname]
+  const kubernetes = registry === 'Kubernetes'
+  if (!known || (kubernetes && known.registry !== registry)) {
+    table[service.hostname] = create(NameTable_NameInfoSchema, {
+      ips: [...ips],
+      registry,
+      shortname: kubernetes ? name : '',
+      namespace: kubernetes ? namespace : '',
+    })
+  } else if (!kubernetes && known.registry !== 'Kubernetes') known.ips.push(...ips)
 }
 
-function endpointsOf(service: Service, push: PushContext) {
-  const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
-  const unready = service.attributes.publishNotReadyAddresses
-  return set?.endpoints.filter((e) => e.health === 'HEALTHY' || unready) ?? []
-}
-
-/** Pods of a headless service have names of their own: `<hostname>.<subdomain>.<namespace>.svc.<domain>`. */
-function addPods(
+/** Whatever is behind a headless Service and ready; pods that have names get them, `<hostname>.<subdomain>.<rest>`. */
+function headlessAddresses(
+  table: NameTable['table'],
   service: Service,
+  proxy: ProxyNode,
   push: PushContext,
-  add: (host: string, ips: readonly string[], service: Service, shortname: string) => void,
-): void {
-  for (const endpoint of endpointsOf(service, push)) {
-    if (!endpoint.hostName || endpoint.subDomain !== service.attributes.name) continue
-    const shortname = `${endpoint.hostName}.${endpoint.subDomain}`
-    add(`${endpoint.hostName}.${service.hostname}`, [endpoint.address], service, shortname)
+): readonly string[] {
+  const port = service.ports[0]
+  if (service.resolution !== 'Passthrough' || !port) return []
+  const { registry, namespace, publishNotReadyAddresses } = service.attributes
+  const set = push.endpoints.get(serviceKey(service.hostname, namespace))
+  const ips: string[] = []
+  const pods = new Map<string, string[]>()
+  for (const endpoint of set?.endpoints ?? []) {
+    if (endpoint.portName !== port.name || endpoint.addresses.some((address) => isIP(address) === 0)) continue
+    if (!publishNotReadyAddresses && endpoint.health !== 'HEALTHY') continue
+    if (proxy.network !== '' && endpoint.network !== '' && proxy.network !== endpoint.network) continue
+    if (endpoint.subDomain) {
+      const shortname = `${endpoint.hostName}.${endpoint.subDomain}`
+      const known = pods.get(shortname)
+      if (known) known.push(...endpoint.addresses)
+      else pods.set(shortname, [...endpoint.addresses])
+    }
+    ips.push(...endpoint.addresses)
   }
+  const rest = service.hostname.slice(service.hostname.indexOf('.') + 1)
+  for (const [shortname, addresses] of pods) {
+    table[`${shortname}.${rest}`] = create(NameTable_NameInfoSchema, { ips: addresses, registry, shortname, namespace })
+  }
+  return ips
 }

@@ -16,7 +16,7 @@ import { countsAttempts } from '../rds/index.ts'
 /** Filters that extensions need. */
 const RUNNABLE = ['envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua']
 
-/** What of a proxy itself decides its clusters: kind, extensions it has, address families. */
+/** What of a proxy itself decides its clusters: kind, extensions it has, address families, its own ProxyConfig. */
 export function proxyClass(proxy: ProxyNode): string {
   const v4 = proxy.ips.some((ip) => !ip.includes(':'))
   const v6 = proxy.ips.some((ip) => ip.includes(':'))
@@ -28,7 +28,7 @@ export function proxyClass(proxy: ProxyNode): string {
     : '-'
   const upstream = proxy.extensions?.has('envoy.filters.network.upstream.metadata_exchange') ?? false
   const runs = RUNNABLE.filter((name) => proxy.extensions?.has(name)).join(',')
-  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}`
+  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}/${JSON.stringify(proxy.metadata.PROXY_CONFIG ?? '')}`
 }
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */
@@ -94,6 +94,7 @@ export function routeKey(name: string, proxy: ProxyNode, push: PushContext): str
     scope.key,
     proxy.namespace,
     proxy.dnsDomain,
+    proxy.metadata.DNS_CAPTURE,
     proxy.ips.some((ip) => !ip.includes(':')),
     proxy.ips.some((ip) => ip.includes(':')),
     labelled ? labelsText(proxy.labels) : '',

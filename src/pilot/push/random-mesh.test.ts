@@ -379,7 +379,11 @@ function checkExtents(before: Held, after: Held, push: PushContext, changes: Cha
       const known = new Map(before.get(key)!.map((text) => text.split(' ') as [string, string]))
       const named = extent === 'endpoints' ? [...changes.endpoints, ...changes.services] : []
       const concerned = (name: string) =>
-        named.some((service) => name.endsWith(`|${service.slice(service.indexOf('/') + 1)}`))
+        named.some(
+          (service) =>
+            /[|.]$/.test(name.slice(0, -service.slice(service.indexOf('/') + 1).length)) &&
+            name.endsWith(service.slice(service.indexOf('/') + 1)),
+        )
       for (const [name, version] of after.get(key)!.map((text) => text.split(' '))) {
         if (type === EDS_TYPE && (!known.has(name!) || concerned(name!))) continue
         assert.equal(known.get(name!), version, `${key} ${name}: not pushed (${[...changes.kinds]})`)

@@ -6,16 +6,18 @@ import type { Service } from '../model/service.ts'
  * Domains of a service for a client in `clientDomain` (`ns.svc.cluster.local`), in Istio's order. With `port` set each
  * stands with it: a listener that shares one route table for many ports must tell them apart.
  */
-function serviceDomains(service: Service, clientDomain: string, port: number | null, families: Families): string[] {
+function serviceDomains(
+  service: Service,
+  clientDomain: string,
+  port: number | null,
+  addresses: readonly string[],
+): string[] {
   const domains: string[] = []
   for (const host of [service.hostname, ...service.aliases]) domains.push(...hostDomains(host, clientDomain))
   if (service.resolution === 'Passthrough' && service.attributes.registry === 'Kubernetes') {
     domains.push(...domains.map((domain) => `*.${domain}`))
   }
-  for (const address of service.addresses) {
-    const v6 = address.includes(':')
-    if (v6 ? families.v6 : families.v4) domains.push(v6 ? `[${address}]` : address)
-  }
+  for (const address of addresses) domains.push(address.includes(':') ? `[${address}]` : address)
   if (port === null) return domains
   // Without a port a client means port 80.
   return port === 80
@@ -48,12 +50,6 @@ function shortNames(host: string, clientDomain: string): string[] {
   return [nameAndNamespace.slice(0, dot), `${nameAndNamespace}.svc`, nameAndNamespace]
 }
 
-/** Address families that a client reaches virtual addresses in. */
-export interface Families {
-  readonly v4: boolean
-  readonly v6: boolean
-}
-
 /** The name of a virtual host, and the domains it would like to have. */
 export interface Domains {
   readonly name: string
@@ -73,10 +69,10 @@ export function servedDomains(
   clientDomain: string,
   port: number,
   allPorts: boolean,
-  families: Families,
+  addresses: readonly string[],
 ): Domains {
-  return memo.get(service, `${port}|${allPorts}|${clientDomain}|${families.v4}|${families.v6}`, [], () =>
-    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, allPorts ? port : null, families)),
+  return memo.get(service, `${port}|${allPorts}|${clientDomain}|${addresses}`, [], () =>
+    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, allPorts ? port : null, addresses)),
   )
 }
 

@@ -9,10 +9,11 @@ import {
 import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import type { VirtualService } from '../../config/index.ts'
 import { commonHosts, type MergedServer, mergedGateways } from '../gateway/merge.ts'
-import { compareText } from '../model/host.ts'
+import { compareHosts, compareText } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { type Service, serviceKey, visibleTo } from '../model/service.ts'
 import { outboundClusterName } from '../xds/names.ts'
 import { hashPolicyFor } from './hash-policy.ts'
 import { isCatchAll } from './match.ts'
@@ -47,30 +48,31 @@ function virtualHosts(servers: readonly MergedServer[], proxy: ProxyNode, push: 
     if (!building) hosts.set(host, (building = { host, port, routes: [], requireTls: false }))
     return building
   }
-  for (const { server, gateway, hosts: serverHosts } of servers) {
+  for (const { server, gateway, hosts: serverHosts, hostTexts } of servers) {
     const port = server.port.number
     const redirects = server.tls?.httpsRedirect === true
     for (const vs of push.virtualServices.visible(proxy.namespace, gateway)) {
       const common = commonHosts(serverHosts, vs.spec.hosts ?? [], vs.metadata.namespace)
       if (common.length === 0) continue
-      const key = `${gateway}|${port}|${vs.metadata.namespace}/${vs.metadata.name}`
-      let routes = routesOf.get(key)
-      if (!routes) routesOf.set(key, (routes = routesFor(vs, gateway, port, server.tls !== undefined, proxy, push)))
+      // Routes are made once, for the first server of a Gateway that has any.
+      const key = `${gateway}|${vs.metadata.namespace}/${vs.metadata.name}`
+      const routes = routesOf.get(key) ?? routesFor(vs, gateway, port, server.tls !== undefined, proxy, push)
       if (routes.length === 0) continue
+      routesOf.set(key, routes)
       for (const host of common) {
-        const building = at(host, port)
+        const building = at(host.toLowerCase(), port)
         building.routes = building.routes.length > 0 ? [...building.routes, ...routes] : routes
         if (redirects) building.requireTls = true
       }
     }
     // A host that is only redirected needs no VirtualService.
-    if (redirects) for (const { host } of serverHosts) at(host, port).requireTls = true
+    if (redirects) for (const host of hostTexts) at(host.toLowerCase(), port).requireTls = true
   }
   if (hosts.size === 0) {
     const name = `blackhole:${servers[0]!.server.port.number}`
     return [create(VirtualHostSchema, { name, domains: ['*'] })]
   }
-  return collapse([...hosts.values()].sort((a, b) => compareText(a.host, b.host)))
+  return collapse([...hosts.values()].sort((a, b) => compareHosts(a.host, b.host)))
 }
 
 /** Hosts with the very same routes become one virtual host, called after the first of them. */
@@ -113,22 +115,33 @@ function routesFor(
 ): Route[] {
   return virtualServiceRoutes(vs, {
     subject: { labels: proxy.labels, namespace: proxy.namespace, gateways: new Set([gateway]), port },
-    destinations: destinationsOf(proxy, push, port),
+    destinations: destinationsOf(vs, proxy, push, port),
     forwardsHost: proxyConfigOf(proxy, push.mesh).proxyHeaders?.xForwardedHost?.enabled === true,
     tls,
   })
 }
 
-function destinationsOf(proxy: ProxyNode, push: PushContext, listenerPort: number): Destinations {
+function destinationsOf(
+  { metadata }: VirtualService,
+  proxy: ProxyNode,
+  push: PushContext,
+  listenerPort: number,
+): Destinations {
   const scope = push.sidecarScope(proxy)
+  // A VirtualService means the services of its own namespace first.
+  const serviceOf = (host: string): Service | undefined => {
+    const own = push.services.byKey.get(serviceKey(host, metadata.namespace))
+    return own && visibleTo(own, proxy.namespace) ? own : scope.servicesByHost.get(host)
+  }
   const portOf = (host: string, asked: number | undefined): number => {
     if (asked) return asked
-    const ports = scope.servicesByHost.get(host)?.ports
+    const ports = serviceOf(host)?.ports
     return ports?.length === 1 ? ports[0]!.port : listenerPort
   }
   return {
     mesh: push.mesh,
-    cluster: ({ host, subset, port }) => outboundClusterName(portOf(host, port?.number), subset ?? '', host),
+    cluster: ({ host, subset, port }) =>
+      outboundClusterName(portOf(host, port?.number), subset ?? '', serviceOf(host)?.attributes.externalName || host),
     hashPolicy: ({ host, subset, port }) =>
       hashPolicyFor(scope, scope.servicesByHost.get(host), portOf(host, port?.number), subset ?? '', proxy.labels),
   }

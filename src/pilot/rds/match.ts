@@ -160,5 +160,6 @@ function claimMetadata(path: readonly string[], value: ValueMatcher, invert: boo
 export function isCatchAll(match: RouteMatch): boolean {
   if (match.headers.length > 0 || match.queryParameters.length > 0 || match.dynamicMetadata.length > 0) return false
   const path = match.pathSpecifier
-  return path.case === 'prefix' && path.value === '/'
+  if (path.case === 'safeRegex') return path.value.regex === '.*'
+  return (path.case === 'prefix' || path.case === 'pathSeparatedPrefix') && path.value === '/'
 }

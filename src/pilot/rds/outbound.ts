@@ -8,7 +8,8 @@ import {
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import type { VirtualService } from '../../config/index.ts'
-import { destinationHosts } from '../model/build-sidecar-scope.ts'
+import { routeSemantics } from '../gateway-api/names.ts'
+import { destinationPorts } from '../model/build-sidecar-scope.ts'
 import { compareHosts, compareText, hostMatches, hostSubsetOf } from '../model/host.ts'
 import { versionOf } from '../model/identity.ts'
 import { Memo } from '../model/memo.ts'
@@ -18,6 +19,7 @@ import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Remark } from '../model/remarks.ts'
 import type { Service, ServicePort } from '../model/service.ts'
+import { addressesFor } from '../model/service-addresses.ts'
 import type { EgressListener, SidecarScope } from '../model/sidecar-scope.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { durationOf } from '../xds/messages.ts'
@@ -38,7 +40,7 @@ const ALL_PORTS = 0
 interface RouteTable {
   readonly push: PushContext
   readonly scope: SidecarScope
-  readonly proxy: Pick<ProxyNode, 'labels' | 'namespace' | 'dnsDomain' | 'ips'>
+  readonly proxy: Pick<ProxyNode, 'labels' | 'namespace' | 'dnsDomain' | 'ips' | 'metadata'>
   readonly egress: EgressListener
   /** {@link ALL_PORTS} or the listener's port. */
   readonly port: number
@@ -113,12 +115,7 @@ function tableOf(
   const tablePort = egress.port?.protocol.toUpperCase() === 'HTTP_PROXY' ? ALL_PORTS : port
   const services = new Map<string, TableService>()
   for (const service of egress.services) {
-    const known = services.get(service.hostname)
-    if (
-      known &&
-      (known.service.attributes.namespace === proxy.namespace || service.attributes.namespace !== proxy.namespace)
-    )
-      continue
+    // A listener's services of one host are of one namespace; of those with the port the youngest has the routes.
     const found = tableService(service, tablePort)
     if (found.ports.length > 0) services.set(service.hostname, found)
   }
@@ -159,12 +156,8 @@ function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
   const domainsTaken = new Set<string>()
   const hosts: VirtualHost[] = []
   const { dnsDomain } = table.proxy
-  const families = {
-    v4: table.proxy.ips.some((ip) => !ip.includes(':')),
-    v6: table.proxy.ips.some((ip) => ip.includes(':')),
-  }
   const served = (service: Service, port: number) =>
-    servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, families)
+    servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, addressesFor(service, table.proxy))
   const add = (wrapper: Wrapper, host: string, wanted: Domains): void => {
     const { name } = wanted
     const twice = (): void => {
@@ -238,7 +231,7 @@ function defaultRoutes({ push, scope, proxy, variant }: RouteTable, service: Ser
 /** Every object beside the VirtualService itself that decides its routes. */
 function routeInputs({ scope, proxy, services }: RouteTable, vs: VirtualService): unknown[] {
   const inputs: unknown[] = []
-  for (const host of destinationHosts(vs)) {
+  for (const host of destinationPorts(vs, null).keys()) {
     const service = scope.servicesByHost.get(host)
     const rule = service && scope.destinationRule(service, proxy.labels)
     inputs.push(services.get(host), service, rule?.rule)
@@ -252,12 +245,13 @@ function takesRoutes(protocol: Protocol): boolean {
 
 /** VirtualServices of the table: on port 80 all, since clients may ask for hosts that only a VirtualService knows. */
 function relevant({ egress, port, services }: RouteTable): readonly VirtualService[] {
-  if (port === 80 || port === ALL_PORTS || egress.port) return egress.virtualServices
+  if (port === 80) return egress.virtualServices
+  const wildcards = [...services.keys()].filter((name) => name.startsWith('*'))
   return egress.virtualServices.filter((vs) => {
     for (const host of vs.spec.hosts ?? []) {
       if (services.has(host)) return true
-      if (!host.startsWith('*')) continue
-      for (const name of services.keys()) if (hostMatches(host, name)) return true
+      const names = host.startsWith('*') ? services.keys() : wildcards
+      for (const name of names) if (hostMatches(host, name)) return true
     }
     return false
   })
@@ -283,6 +277,11 @@ function wrapVirtualService(table: RouteTable, vs: VirtualService): readonly Wra
 function wrappersOf(table: RouteTable, vs: VirtualService, routes: Route[]): Wrapper[] {
   if (routes.length === 0) return []
   const { hosts, services } = split(table, vs)
+  // A route of the Gateway API speaks for services of its namespace, and of others to clients in its namespace.
+  const { namespace } = vs.metadata
+  const speaks = ({ service }: TableService) =>
+    service.attributes.namespace === namespace || table.proxy.namespace === namespace
+  if (routeSemantics(vs) === 'gateway' && !services.some(speaks)) return []
   const byPort = new Map<number, Service[]>()
   for (const { service, ports } of services) {
     for (const { port, protocol } of ports) {
@@ -292,11 +291,8 @@ function wrappersOf(table: RouteTable, vs: VirtualService, routes: Route[]): Wra
       else byPort.set(port, [service])
     }
   }
-  // A host that no service has is served on port 80, or where a Sidecar listens for it.
-  if (byPort.size === 0) {
-    if (table.port === 80 || (table.egress.port && table.port !== ALL_PORTS)) byPort.set(table.port, [])
-    else if (table.port === ALL_PORTS) byPort.set(80, [])
-  }
+  // A host that no service has is served on port 80.
+  if (byPort.size === 0 && table.port === 80) byPort.set(table.port, [])
   return [...byPort].map(([port, list]) => ({ port, services: list, hosts, routes }))
 }
 
@@ -311,11 +307,12 @@ function split(table: RouteTable, vs: VirtualService): { hosts: string[]; servic
       else hosts.push(host)
       continue
     }
+    // A wildcard of the Gateway API is a host of its own; Istio's stands for the services that it matches.
     let any = false
-    for (const found of table.services.values()) {
-      if (!hostSubsetOf(found.service.hostname, host) || ownerOf(table, found.service.hostname) !== vs) continue
-      services.push(found)
+    for (const found of routeSemantics(vs) === 'gateway' ? [] : table.services.values()) {
+      if (!hostMatches(found.service.hostname, host)) continue
       any = true
+      if (ownerOf(table, found.service.hostname) === vs) services.push(found)
     }
     if (!any) hosts.push(host)
   }
@@ -352,7 +349,12 @@ function destinationsOf({ push, scope, proxy, port, services }: RouteTable): Des
   }
   return {
     mesh: push.mesh,
-    cluster: ({ host, subset, port: asked }) => outboundClusterName(portOf(host, asked?.number), subset ?? '', host),
+    cluster: ({ host, subset, port: asked }) =>
+      outboundClusterName(
+        portOf(host, asked?.number),
+        subset ?? '',
+        services.get(host)?.service.attributes.externalName || host,
+      ),
     hashPolicy: ({ host, subset, port: asked }) =>
       hashPolicyFor(scope, scope.servicesByHost.get(host), portOf(host, asked?.number), subset ?? '', proxy.labels),
   }

@@ -69,8 +69,10 @@ function splitRetryOn(text: string): { retryOn: string; codes: number[] } {
     if (/^\d+$/.test(word)) codes.push(Number(word))
     else words.push(word)
   }
-  if (codes.length > 0 && !words.includes('retriable-status-codes')) words.push('retriable-status-codes')
-  return { retryOn: words.join(','), codes }
+  const conditions = words.join(',')
+  // The comma stands there even when only codes were asked for, as istiod writes it.
+  const counted = codes.length === 0 || conditions.includes('retriable-status-codes')
+  return { retryOn: counted ? conditions : `${conditions},retriable-status-codes`, codes }
 }
 
 const INBOUND = create(RetryPolicySchema, { retryOn: 'reset-before-request', numRetries: 2 })

@@ -25,14 +25,14 @@ export function millionths(percent: Percent): FractionalPercent {
 export const HUNDRED_PERCENT = create(FractionalPercentSchema, { numerator: 100 })
 
 export function faultConfig({ delay, abort }: HttpFaultInjection): Any {
-  const legacyPercent = delay?.percent ? { value: delay.percent } : undefined
-  const delayShare = delay?.percentage ?? legacyPercent
   return anyPack(
     HTTPFaultSchema,
     create(HTTPFaultSchema, {
       delay: delay && {
         faultDelaySecifier: { case: 'fixedDelay', value: durationOf(delay.fixedDelay ?? delay.exponentialDelay ?? 0) },
-        percentage: delayShare && millionths(delayShare),
+        percentage: delay.percentage
+          ? millionths(delay.percentage)
+          : create(FractionalPercentSchema, { numerator: delay.percent ?? 0 }),
       },
       abort: abort && {
         errorType:

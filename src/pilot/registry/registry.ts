@@ -21,6 +21,7 @@ import {
   convertWorkloadEntry,
   inlineEndpoints,
   type NamespaceTraits,
+  selectedByService,
   selectedEndpoints,
 } from './service-entry.ts'
 import { visibilityIn } from './visibility.ts'
@@ -343,8 +344,13 @@ export class Registry {
     this.dirtyPods.clear()
   }
 
-  /** Marks the selecting ServiceEntries of the workload's namespace, and its proxy. */
+  /** Marks what may select the workload in its namespace, and its proxy. */
   private touchWorkload(workload: Workload): void {
+    if (workload.kind === 'WorkloadEntry') {
+      for (const [key, { attributes }] of this.kubeServices) {
+        if (attributes.namespace === workload.namespace && attributes.selector) this.dirtyKube.add(key)
+      }
+    }
     for (const address of workload.addresses) this.dirtyWorkloads.add(address)
     for (const [key, entry] of this.entries) {
       if (entry.item.metadata.namespace === workload.namespace && entry.item.spec.workloadSelector)
@@ -413,6 +419,7 @@ export class Registry {
       exists = true
       endpoints.push(
         ...convertSlices(kube, [...(this.slices.get(kubeKey)?.values() ?? [])], this.lookup, this.settings),
+        ...selectedByService(kube, this.workloadsOf(namespace), this.settings),
       )
     }
     for (const entry of this.entriesOf(key)) {
@@ -423,8 +430,9 @@ export class Registry {
           ? selectedEndpoints(entry.item, this.workloadsOf(namespace), this.settings)
           : []),
       ]
+      const roundRobin = entry.item.spec.resolution === 'DNS_ROUND_ROBIN'
       // Every address of a ServiceEntry is a service of its own with the same host: its endpoints count again.
-      for (const service of entry.services) if (service.hostname === hostname) endpoints.push(...own)
+      for (const service of entry.services) if (service.hostname === hostname) addEndpoints(endpoints, own, roundRobin)
     }
     if (!exists) return undefined
     if (before && isDeepStrictEqual(before.endpoints, endpoints)) return before
@@ -456,6 +464,14 @@ export class Registry {
   private readonly lookup = {
     pod: (namespace: string, name: string): Workload | undefined => this.podWorkloads.get(`${namespace}/${name}`),
     node: (name: string): KubeObject | undefined => this.nodes.get(name),
+  }
+}
+
+/** Only one name can be resolved for a port in turns: the first one counts. */
+function addEndpoints(into: Endpoint[], more: readonly Endpoint[], roundRobin: boolean): void {
+  for (const endpoint of more) {
+    if (roundRobin && into.some(({ servicePort }) => servicePort === endpoint.servicePort)) continue
+    into.push(endpoint)
   }
 }
 

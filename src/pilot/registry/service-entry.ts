@@ -1,4 +1,5 @@
 // From ServiceEntry and WorkloadEntry to the service model.
+import { isIP } from 'node:net'
 import type { ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadEntrySpec } from '../../config/index.ts'
 import { labelsMatch } from '../model/host.ts'
 import { parseProtocol } from '../model/protocol.ts'
@@ -75,6 +76,7 @@ export function convertServiceEntry(
         item.metadata.annotations[TRAFFIC_DISTRIBUTION] || namespace.distribution,
       ),
       racesConnects: item.metadata.annotations['istio.io/connect-strategy']?.toUpperCase() === 'RACE_FIRST_TCP_CONNECT',
+      passthroughTargetPorts: passthroughPorts(spec),
       persistentSession: persistentSessionOf(item.metadata.labels),
       resourceName: item.metadata.name,
       headless: false,
@@ -96,6 +98,13 @@ export function convertServiceEntry(
     }
   }
   return services
+}
+
+function passthroughPorts({ resolution = 'NONE', ports }: ServiceEntrySpec): Record<number, number> {
+  if (resolution !== 'NONE') return {}
+  return Object.fromEntries(
+    (ports ?? []).flatMap(({ number, targetPort }) => (targetPort ? [[number, targetPort]] : [])),
+  )
 }
 
 /** A CIDR of one address is that address. */
@@ -175,6 +184,7 @@ export function inlineEndpoints(item: ServiceEntry, hostname: string, settings: 
     return (spec.ports ?? []).map((port) => ({
       ...entryEndpoint({}, hostname, item.metadata.name, item, settings),
       portName: port.name,
+      servicePort: port.number,
       port: port.targetPort ?? port.number,
     }))
   }
@@ -185,6 +195,7 @@ export function inlineEndpoints(item: ServiceEntry, hostname: string, settings: 
       endpoints.push({
         ...base,
         portName: port.name,
+        servicePort: port.number,
         port: unix ? 0 : (entry.ports?.[port.name] ?? port.targetPort ?? port.number),
       })
     }
@@ -206,6 +217,7 @@ function entryEndpoint(
     address,
     addresses: [address],
     portName: '',
+    servicePort: 0,
     port: 0,
     labels: topologyLabels(labels, locality, '', network, settings.clusterId),
     locality,
@@ -225,6 +237,56 @@ function entryEndpoint(
   }
 }
 
+/**
+ * WorkloadEntries that a Kubernetes Service selects: workloads outside the cluster behind the same name as its pods. A
+ * port by name is looked up among the entry's; one that must have the name and has it not is left out.
+ */
+export function selectedByService(
+  service: Service,
+  workloads: Iterable<Workload>,
+  { clusterId }: Pick<RegistrySettings, 'clusterId'>,
+): Endpoint[] {
+  const { selector } = service.attributes
+  if (!selector || service.resolution !== 'ClientSideLB') return []
+  const chosen = [...workloads].filter(
+    (w) =>
+      w.kind === 'WorkloadEntry' &&
+      isIP(w.address) !== 0 &&
+      w.health !== 'UNHEALTHY' &&
+      labelsMatch(selector, w.labels),
+  )
+  return service.ports.flatMap((port) =>
+    chosen.flatMap((workload) => {
+      const number = workload.ports[port.targetPortName || port.name] ?? (port.targetPortName ? 0 : port.targetPort)
+      return number ? [{ ...workloadEndpoint(workload, clusterId), portName: port.name, port: number }] : []
+    }),
+  )
+}
+
+/** A workload as an endpoint of no port yet. */
+function workloadEndpoint(workload: Workload, clusterId: string): Endpoint {
+  return {
+    address: workload.address,
+    addresses: [workload.address],
+    portName: '',
+    servicePort: 0,
+    port: 0,
+    labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, clusterId),
+    locality: workload.locality,
+    health: workload.health,
+    serviceAccount: workload.serviceAccount,
+    tlsMode: workload.tlsMode,
+    workloadName: workload.workloadName,
+    namespace: workload.namespace,
+    nodeName: workload.nodeName,
+    network: workload.network,
+    weight: workload.weight,
+    hostName: '',
+    subDomain: '',
+    clusterId,
+  }
+}
+
 /** The endpoints of a selecting ServiceEntry: every workload of its namespace with the labels. */
 export function selectedEndpoints(
   item: ServiceEntry,
@@ -240,29 +302,10 @@ export function selectedEndpoints(
     for (const port of item.spec.ports ?? []) {
       const number = (pod ? undefined : workload.ports[port.name]) ?? port.targetPort ?? port.number
       endpoints.push({
-        address: workload.address,
-        addresses: [workload.address],
+        ...workloadEndpoint(workload, settings.clusterId),
         portName: port.name,
+        servicePort: port.number,
         port: workload.address.startsWith('unix://') ? 0 : number,
-        labels: topologyLabels(
-          workload.labels,
-          workload.locality,
-          workload.nodeName,
-          workload.network,
-          settings.clusterId,
-        ),
-        locality: workload.locality,
-        health: workload.health,
-        serviceAccount: workload.serviceAccount,
-        tlsMode: workload.tlsMode,
-        workloadName: workload.workloadName,
-        namespace: workload.namespace,
-        nodeName: workload.nodeName,
-        network: workload.network,
-        weight: workload.weight,
-        hostName: '',
-        subDomain: '',
-        clusterId: settings.clusterId,
       })
     }
   }

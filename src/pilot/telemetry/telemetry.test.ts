@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type MeshConfig, parseMeshConfig } from '../../config/index.ts'
-import { TestMesh, testProxy } from '../testing.ts'
+import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
 import { buildAccessLogs } from './access-log.ts'
 import { effectiveTelemetry } from './telemetry.ts'
 import { buildTracing } from './tracing.ts'
@@ -60,13 +60,17 @@ test('a CEL filter of a log goes to the log; of a listener beside its own condit
 })
 
 test('tracing: one in a hundred unless told otherwise, and off when told so', () => {
+  const mesh = meshOf({
+    extensionProviders: [{ name: 'z', zipkin: { service: 'web.default.svc.cluster.local', port: 80 } }],
+  })
   const sampling = (spec: string): number | undefined => {
-    const push = new TestMesh(spec ? telemetry('t', spec) : '').push()
+    const push = new TestMesh(`${spec ? telemetry('t', spec) : ''}\n---\n${serviceYaml('web')}`, mesh).push()
     const proxy = testProxy()
     return buildTracing(push, proxy, effectiveTelemetry(push, proxy).server.tracing)?.randomSampling?.value
   }
   assert.equal(sampling(''), 1)
-  assert.equal(sampling('{tracing: [{randomSamplingPercentage: 50}]}'), 50)
+  assert.equal(sampling('{tracing: [{randomSamplingPercentage: 50}]}'), undefined, 'nobody to send spans to')
+  assert.equal(sampling('{tracing: [{providers: [{name: z}], randomSamplingPercentage: 50}]}'), 50)
   assert.equal(sampling('{tracing: [{disableSpanReporting: true}]}'), undefined)
 })
 

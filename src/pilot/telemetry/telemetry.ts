@@ -1,8 +1,9 @@
 // Effective telemetry of one workload: Telemetry resources of root namespace, namespace and workload over MeshConfig.
-import type { AccessLogging, ExtensionProvider, MeshConfig, Metrics, Telemetry, Tracing } from '../../config/index.ts'
-import { labelsMatch } from '../model/host.ts'
+import type { ExtensionProvider, MeshConfig, Metrics, Telemetry, Tracing } from '../../config/index.ts'
+import { compareText, labelsMatch } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { ALL_METRICS } from './metric-names.ts'
 
 /** Which side of a connection a setting is for. */
 export type TelemetryMode = 'CLIENT' | 'SERVER'
@@ -22,8 +23,17 @@ export interface SideTelemetry {
   readonly tracing: Tracing & { readonly disabled: boolean; readonly provider: ExtensionProvider | null }
 }
 
+/** What is changed about one metric. */
+export interface MetricOverride {
+  /** One of Istio's, or a custom metric's name. */
+  readonly metric: string
+  readonly disabled: boolean
+  readonly tagOverrides: NonNullable<NonNullable<Metrics['overrides']>[number]['tagOverrides']>
+}
+
 export interface EffectiveMetrics {
-  readonly overrides: readonly NonNullable<Metrics['overrides']>[number][]
+  /** One a metric, by its name. */
+  readonly overrides: readonly MetricOverride[]
   /** Milliseconds, undefined for the filter's default. */
   readonly reportingInterval: number | undefined
 }
@@ -53,7 +63,7 @@ export function effectiveTelemetry(push: PushContext, proxy: ProxyNode): Workloa
   return found
 }
 
-/** The Telemetry resources that apply, least specific first; the oldest of each level. */
+/** The Telemetry resources that apply, least specific first: the oldest of root namespace and namespace, all that select. */
 function applicable(push: PushContext, proxy: ProxyNode): Telemetry[] {
   const root = push.mesh.rootNamespace
   const first = (fits: (t: Telemetry) => boolean): Telemetry | undefined => push.telemetries.find(fits)
@@ -64,7 +74,7 @@ function applicable(push: PushContext, proxy: ProxyNode): Telemetry[] {
     proxy.namespace === root
       ? undefined
       : first((t) => t.metadata.namespace === proxy.namespace && !selects(t) && !attached(t)),
-    first(
+    ...push.telemetries.filter(
       (t) =>
         t.metadata.namespace === proxy.namespace &&
         !attached(t) &&
@@ -97,54 +107,86 @@ function accessLogs(
   mode: TelemetryMode,
 ): readonly EffectiveAccessLog[] | null {
   const defaults = mesh.defaultProviders.accessLogging ?? []
-  const said = levels.filter((t) => t.spec.accessLogging)
+  const said = levels.flatMap(({ spec }) => (spec.accessLogging?.length ? [spec.accessLogging] : []))
   if (said.length === 0 && defaults.length === 0) return null
-  // The more specific level's block replaces the less specific one's; a provider left out is inherited.
-  let providers: readonly string[] = defaults
-  let entries: readonly AccessLogging[] = []
-  for (const telemetry of said) {
-    entries = telemetry.spec.accessLogging!.filter((entry) => applies(entry.match?.mode, mode))
-    const named = entries.flatMap((entry) => entry.providers?.map((p) => p.name) ?? [])
-    if (named.length > 0) providers = named
+  // The providers of the most specific level that names any count; the others' are left out.
+  let inScope: readonly string[] = defaults
+  const filters = new Map<string, string>()
+  for (const entries of said) {
+    const own = entries.filter((entry) => applies(entry.match?.mode, mode))
+    const names = own.flatMap(namesOf)
+    for (const entry of own) for (const name of namesOf(entry)) filters.set(name, entry.filter?.expression ?? '')
+    if (names.length > 0) inScope = names
   }
-  const logs: EffectiveAccessLog[] = []
-  for (const name of [...new Set(providers)].sort()) {
-    const provider = providerOf(mesh, name)
-    if (!provider) continue
-    const entry = entries.findLast((e) => !e.providers?.length || e.providers.some((p) => p.name === name))
-    if (entry?.disabled) continue
-    logs.push({ provider, filter: entry?.filter?.expression ?? '' })
+  const enabled = new Map<string, boolean>(said.length === 0 ? defaults.map((name) => [name, true]) : [])
+  let parent: readonly string[] = defaults
+  for (const entry of said.flat()) {
+    // An entry without providers is about those of the entry before it.
+    parent = entry.providers?.length ? namesOf(entry) : parent
+    if (!applies(entry.match?.mode, mode)) continue
+    for (const name of parent) if (inScope.includes(name)) enabled.set(name, !entry.disabled)
   }
-  return logs
+  return [...enabled.keys()].sort().flatMap((name) => {
+    const provider = enabled.get(name) ? providerOf(mesh, name) : null
+    return provider ? [{ provider, filter: filters.get(name) ?? '' }] : []
+  })
+}
+
+function namesOf({ providers }: { readonly providers?: readonly { readonly name: string }[] }): string[] {
+  return providers?.map(({ name }) => name) ?? []
 }
 
 function metrics(mesh: MeshConfig, levels: readonly Telemetry[], mode: TelemetryMode): EffectiveMetrics | null {
-  let providers: readonly string[] = mesh.defaultProviders.metrics ?? []
-  const overrides: EffectiveMetrics['overrides'][number][] = []
+  const entries = levels.flatMap(({ spec }) => spec.metrics ?? [])
+  let inScope: readonly string[] = mesh.defaultProviders.metrics ?? []
+  for (const entry of entries) if (entry.providers?.length) inScope = namesOf(entry)
+  const name = [...inScope].sort().find((provider) => providerOf(mesh, provider)?.prometheus)
+  if (name === undefined) return null
+  const overrides = new Map<string, MetricOverride>()
   let reportingInterval: number | undefined
-  for (const telemetry of levels) {
-    for (const entry of telemetry.spec.metrics ?? []) {
-      if (entry.providers?.length) providers = entry.providers.map((p) => p.name)
-      if (entry.reportingInterval !== undefined) reportingInterval = entry.reportingInterval
-      for (const override of entry.overrides ?? []) if (applies(override.match?.mode, mode)) overrides.push(override)
+  let disabled = false
+  let parent: readonly string[] = mesh.defaultProviders.metrics ?? []
+  for (const entry of entries) {
+    parent = entry.providers?.length ? namesOf(entry) : parent
+    if (!parent.includes(name)) continue
+    reportingInterval = entry.reportingInterval ?? reportingInterval
+    for (const override of entry.overrides ?? []) {
+      if (!applies(override.match?.mode, mode)) continue
+      const all =
+        override.match?.customMetric === undefined && (override.match?.metric ?? 'ALL_METRICS') === 'ALL_METRICS'
+      // Without any metric left there is no filter; a later override brings it back.
+      disabled = all && override.disabled === true
+      if (disabled) continue
+      for (const metric of all ? ALL_METRICS : [override.match!.customMetric ?? override.match!.metric!]) {
+        const before = overrides.get(metric)
+        overrides.set(metric, {
+          metric,
+          disabled: override.disabled ?? before?.disabled ?? false,
+          tagOverrides: { ...before?.tagOverrides, ...override.tagOverrides },
+        })
+      }
     }
   }
-  if (!providers.some((name) => providerOf(mesh, name)?.prometheus)) return null
-  return { overrides, reportingInterval }
+  if (disabled) return null
+  return { overrides: [...overrides.values()].sort((a, b) => compareText(a.metric, b.metric)), reportingInterval }
 }
 
 function tracing(mesh: MeshConfig, levels: readonly Telemetry[], mode: TelemetryMode): SideTelemetry['tracing'] {
+  const configured = levels.some(({ spec }) => spec.tracing?.length)
+  const byDefault = mesh.defaultProviders.tracing?.[0]
+  if (!configured && byDefault === undefined) return { provider: null, disabled: !mesh.enableTracing }
   let merged: Tracing = {}
   for (const telemetry of levels) {
     for (const entry of telemetry.spec.tracing ?? []) {
-      if (applies(entry.match?.mode, mode)) merged = { ...merged, ...entry }
+      if (!applies(entry.match?.mode, mode)) continue
+      const providers = entry.providers?.length ? entry.providers : merged.providers
+      merged = { ...merged, ...entry, providers }
     }
   }
-  const name = merged.providers?.[0]?.name ?? mesh.defaultProviders.tracing?.[0]
+  const name = merged.providers?.[0]?.name ?? byDefault
   const provider = name === undefined ? null : providerOf(mesh, name)
-  const said = name !== undefined || levels.some((t) => t.spec.tracing)
-  const disabled = merged.disableSpanReporting === true || (!mesh.enableTracing && !said)
   // ProxyConfig is asked only where nobody says anything about tracing.
-  const enableIstioTags = merged.enableIstioTags ?? (said ? true : undefined)
+  const enableIstioTags = merged.enableIstioTags ?? true
+  const disabled = provider === null || merged.disableSpanReporting === true
   return { ...merged, provider, disabled, enableIstioTags }
 }

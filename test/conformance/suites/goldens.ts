@@ -14,8 +14,10 @@ import type { ProxyNode } from '../../../src/pilot/model/node.ts'
 import { placed } from '../../../src/pilot/model/placed.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
+import { stringsCalled } from '../ads.ts'
 import { compareJson } from '../compare.ts'
 import { inputsIn, networksOf, OWN_INPUTS, read } from '../inputs.ts'
+import { nameOf, normalize } from '../normalize.ts'
 import { messageJson, type ProxyDescription, proxyNodeOf, pushContextOf, readMesh, readObjects } from '../pilot.ts'
 import type { Difference, Suite } from '../suite.ts'
 
@@ -50,8 +52,7 @@ function runCase(name: string, folder: string): Checked[] {
     const proxy = placed(proxyNodeOf(description), push)
     const id = `${name}/${description.name}`
     const listeners = attempt(() => generateListeners(proxy, push))
-    const routeNames = new Set<string>()
-    collectRouteNames(readJson(join(folder, description.name, 'listeners.json')), routeNames)
+    const routeNames = stringsCalled(readJson(join(folder, description.name, 'listeners.json')), 'routeConfigName')
     const clusters = attempt(() => generateClusters(proxy, push))
     const extensions = existsSync(join(folder, description.name, 'extensions.json'))
       ? [extensionCheck(`${id}/extensions`, proxy, push, folder, description.name)]
@@ -112,36 +113,6 @@ function check(
   const actual = messages.map((message) => normalize(messageJson(schema, message)))
   const byName = (a: JsonValue, b: JsonValue): number => (nameOf(a) < nameOf(b) ? -1 : 1)
   return { id, lines: compareJson(actual.sort(byName), expected.sort(byName)) }
-}
-
-function nameOf(value: JsonValue): string {
-  const { name, clusterName } = asObject(value)
-  return String(name ?? clusterName)
-}
-
-/** Sorts what Istio itself emits in no fixed order. */
-function normalize(value: JsonValue): JsonValue {
-  if (Array.isArray(value)) return value.map(normalize)
-  if (typeof value !== 'object' || value === null) return value
-  const out: Record<string, JsonValue> = {}
-  for (const [key, inner] of Object.entries(value)) {
-    // The store's own count.
-    const normalized = key === 'ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION' ? '' : normalize(inner)
-    const unordered = key === 'queryParameters' || key === 'dynamicMetadata'
-    out[key] =
-      unordered && Array.isArray(normalized)
-        ? normalized.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
-        : normalized
-  }
-  return out
-}
-
-function collectRouteNames(value: JsonValue, names: Set<string>): void {
-  if (Array.isArray(value)) for (const inner of value) collectRouteNames(inner, names)
-  else if (typeof value === 'object' && value !== null) {
-    if (typeof value.routeConfigName === 'string') names.add(value.routeConfigName)
-    for (const inner of Object.values(value)) collectRouteNames(inner, names)
-  }
 }
 
 function readJson(path: string): JsonValue[] {

@@ -1,0 +1,70 @@
+// Real istiod's discovery server, started with one case.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import type { Case } from './generate/case.ts'
+
+/** The server that `node scripts/build-istiod.mjs` builds, or OUTRIGGER_ISTIOD. */
+export const ISTIOD: string =
+  process.env.OUTRIGGER_ISTIOD ?? fileURLToPath(new URL('../../../.istiod/discovery', import.meta.url))
+
+export const istiodExists = (): boolean => existsSync(ISTIOD)
+
+/** A case as the YAML that both control planes are given. */
+export function caseYaml({ objects }: Pick<Case, 'objects'>): string {
+  return objects.map((object) => stringify(object, { lineWidth: 0 })).join('---\n')
+}
+
+/** What ours does without being told to: both address families of a proxy, TLS of a Sidecar's ingress. */
+const FEATURES = { ISTIO_DUAL_STACK: 'true', ENABLE_TLS_ON_SIDECAR_INGRESS: 'true' }
+
+/** Istiod finds a resource invalid that we accept. */
+export class RefusedByIstiod extends Error {}
+
+/** Runs `use` with the address of an istiod that serves the case. Throws when istiod ends by itself. */
+export async function withIstiod<T>(input: Case, use: (address: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'istiod-'))
+  writeFileSync(join(folder, 'input.yaml'), caseYaml(input))
+  writeFileSync(join(folder, 'mesh.yaml'), stringify(input.mesh))
+  const child = spawn(ISTIOD, ['-input', join(folder, 'input.yaml'), '-mesh', join(folder, 'mesh.yaml')], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...FEATURES },
+  })
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  let errors = ''
+  child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-20_000)))
+  try {
+    return await use(await addressOf(child, () => errors))
+  } catch (error) {
+    const panic = /(panic: [^\n]*)/.exec(errors)
+    throw panic ? new Error(`istiod: ${panic[1]}`) : error
+  } finally {
+    child.kill('SIGKILL')
+    await ended
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function addressOf(child: ChildProcess, errors: () => string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    child.stdout!.on('data', (chunk) => {
+      text += chunk
+      const address = /^xds (\S+)/m.exec(text)
+      if (address) resolve(address[1]!)
+    })
+    child.once('close', () => reject(reasonIn(errors())))
+    child.once('error', reject)
+  })
+}
+
+/** Why istiod ends: what it finds invalid, else the first lines that are no log of its normal work. */
+function reasonIn(errors: string): Error {
+  const refused = /configuration is invalid: ([^\n]*)/.exec(errors)
+  if (refused) return new RefusedByIstiod(refused[1]!.replace(/: $/, ''))
+  const lines = errors.split('\n').filter((line) => !/^\S+\t(info|warn)\t|error\tCRD /.test(line) && line.trim() !== '')
+  return new Error(`istiod ended: ${lines.slice(0, 3).join(' | ').slice(0, 600)}`)
+}

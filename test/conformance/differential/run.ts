@@ -1,0 +1,137 @@
+// npm run istiod:differential -- [--seed N] [--cases M] [--topics a,b] [--out DIR]: generated meshes given to our pilot and to
+// real istiod; what they answer every proxy must be equal, field by field. A difference is made small and printed, and its
+// input is written to a folder of the goldens' form.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { stringify } from 'yaml'
+import { errorText } from '../../../src/base/errors.ts'
+import { answersOf } from '../ads.ts'
+import type { ProxyDescription } from '../pilot.ts'
+import { type Difference, differences } from './difference.ts'
+import { type Case, generateCase, TOPICS } from './generate/case.ts'
+import { caseYaml, ISTIOD, istiodExists, RefusedByIstiod, withIstiod } from './istiod.ts'
+import { load, ourAnswers } from './ours.ts'
+import { shrink } from './shrink.ts'
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    cases: { type: 'string', default: '50' },
+    topics: { type: 'string', default: TOPICS.join(',') },
+    out: { type: 'string', default: join(tmpdir(), 'istiod-differential') },
+    'shrink-seconds': { type: 'string', default: '25' },
+    'no-shrink': { type: 'boolean', default: false },
+  },
+})
+
+interface Found {
+  readonly proxy: ProxyDescription
+  readonly difference: Difference
+}
+
+/** Every difference of a case. */
+async function differencesOf(input: Case): Promise<Found[]> {
+  const { push } = load(input)
+  const answered = withIstiod(input, async (address) => {
+    const out: Found[] = []
+    for (const proxy of input.proxies) {
+      const theirs = await answersOf(address, proxy)
+      const ours = await ourAnswers(proxy, push)
+      for (const difference of differences(ours, theirs, proxy.type)) out.push({ proxy, difference })
+    }
+    return out
+  })
+  return await answered.catch((error: unknown): Found[] => {
+    if (!(error instanceof RefusedByIstiod)) throw error
+    const signature = `refused by istiod alone: ${error.message.replace(/\d+|"[^"]*"/g, '…')}`
+    return [{ proxy: input.proxies[0]!, difference: { signature, lines: [error.message] } }]
+  })
+}
+
+/** The case without what our validation refuses: istiod's webhook would not let it in either. */
+function acceptable(input: Case, refusals: Map<string, number>): Case {
+  const { refused } = load(input)
+  for (const reason of refused.values()) refusals.set(reason, (refusals.get(reason) ?? 0) + 1)
+  const keys = new Set(
+    [...refused.keys()].map(({ kind, metadata }) => `${kind}/${metadata.namespace}/${metadata.name}`),
+  )
+  return {
+    ...input,
+    objects: input.objects.filter(({ kind, metadata }) => !keys.has(`${kind}/${metadata.namespace}/${metadata.name}`)),
+  }
+}
+
+async function made(input: Case, { proxy, difference }: Found): Promise<Case> {
+  const alone = { ...input, proxies: [proxy] }
+  const stillDiffers = async (smaller: Case): Promise<boolean> => {
+    try {
+      if (load(smaller).refused.size > 0) return false
+      return (await differencesOf(smaller)).some((found) => found.difference.signature === difference.signature)
+    } catch {
+      return false // It cannot be served without what was left out.
+    }
+  }
+  return shrink(alone, stillDiffers, Date.now() + Number(values['shrink-seconds']) * 1000)
+}
+
+async function main(): Promise<number> {
+  if (!istiodExists()) {
+    console.log(
+      `skipped: stock istiod is not built (${ISTIOD}): node scripts/build-istiod.mjs, or name it by OUTRIGGER_ISTIOD`,
+    )
+    return 0
+  }
+  const first = Number(values.seed)
+  const topics = values.topics.split(',')
+  const known = new Map<string, number>()
+  const refusals = new Map<string, number>()
+  let clean = 0
+  let failed = 0
+  let objects = 0
+  for (let seed = first; seed < first + Number(values.cases); seed++) {
+    const input = acceptable(generateCase(seed, topics), refusals)
+    objects += input.objects.length
+    let found: Found[]
+    try {
+      found = await differencesOf(input)
+    } catch (error) {
+      console.log(`seed ${seed}: ${errorText(error)}`)
+      if (process.env.DEBUG) console.log(error)
+      failed++
+      continue
+    }
+    if (found.length === 0) clean++
+    for (const one of found) {
+      const { signature } = one.difference
+      const before = known.get(signature) ?? 0
+      known.set(signature, before + 1)
+      if (before > 0) continue
+      console.log(`seed ${seed}: ${signature}`)
+      const smallest = values['no-shrink'] ? input : await made(input, one)
+      const [shown] = (await differencesOf(smallest)).filter((other) => other.difference.signature === signature)
+      for (const line of (shown ?? one).difference.lines.slice(0, 4)) console.log(`    ${line}`)
+      if (!values['no-shrink']) write(smallest, (shown ?? one).difference, known.size, seed)
+    }
+  }
+  const total = Number(values.cases)
+  console.log(
+    `${clean} of ${total} cases equal, ${known.size} kinds of difference, ${failed} not served, ${objects} objects`,
+  )
+  for (const [reason, count] of [...refusals].sort((a, b) => b[1] - a[1]).slice(0, 12))
+    console.log(`  refused ${count}: ${reason}`)
+  return clean === total ? 0 : 1
+}
+
+function write(smallest: Case, difference: Difference, number: number, seed: number): void {
+  const folder = join(values.out, `${seed}-${number}`)
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'input.yaml'), caseYaml(smallest))
+  console.log(`    ${folder}`)
+  if (Object.keys(smallest.mesh).length > 0) writeFileSync(join(folder, 'mesh.yaml'), stringify(smallest.mesh))
+  writeFileSync(join(folder, 'proxies.json'), `${JSON.stringify(smallest.proxies, null, 2)}\n`)
+  writeFileSync(join(folder, 'difference.txt'), `${difference.signature}\n${difference.lines.join('\n')}\n`)
+}
+
+process.exit(await main())
