@@ -12,11 +12,15 @@ import { envoyBinary, type Ports, type RunningProxy, startProxy } from './harnes
 
 const type = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
 const address = (port_value: number): object => ({ socket_address: { address: '127.0.0.1', port_value } })
-const RESOURCES = ['requests', 'keepalive', 'reject'] as const
+const RESOURCES = ['requests', 'keepalive', 'reject', 'shed-requests', 'shed-connections'] as const
 const ACTIONS = {
   requests: 'envoy.overload_actions.stop_accepting_requests',
   keepalive: 'envoy.overload_actions.disable_http_keepalive',
   reject: 'envoy.overload_actions.reject_incoming_connections',
+} as const
+const POINTS = {
+  'shed-requests': 'envoy.load_shed_points.http_connection_manager_decode_headers',
+  'shed-connections': 'envoy.load_shed_points.tcp_listener_accept',
 } as const
 
 function bootstrap(ports: Ports, folder: string): object {
@@ -41,9 +45,13 @@ function bootstrap(ports: Ports, folder: string): object {
           },
         },
       ],
-      actions: RESOURCES.map((name) => ({
-        name: ACTIONS[name],
-        triggers: [{ name, threshold: { value: 0.9 } }],
+      actions: Object.entries(ACTIONS).map(([resource, name]) => ({
+        name,
+        triggers: [{ name: resource, threshold: { value: 0.9 } }],
+      })),
+      loadshed_points: Object.entries(POINTS).map(([resource, name]) => ({
+        name,
+        triggers: [{ name: resource, threshold: { value: 0.9 } }],
       })),
     },
     static_resources: {
@@ -117,7 +125,10 @@ class Side {
 
   async set(name: (typeof RESOURCES)[number], value: number): Promise<void> {
     this.write(name, value)
-    const wanted = `overload.${ACTIONS[name]}.active: ${value >= 0.9 ? 1 : 0}`
+    const wanted =
+      name === 'shed-requests' || name === 'shed-connections'
+        ? `overload.${POINTS[name]}.scale_percent: ${value >= 0.9 ? 100 : 0}`
+        : `overload.${ACTIONS[name]}.active: ${value >= 0.9 ? 1 : 0}`
     for (let i = 0; i < 400; i++) {
       if ((await this.proxy.admin('/stats?filter=overload')).includes(wanted)) return
       await new Promise((resolve) => setTimeout(resolve, 10))
@@ -173,14 +184,21 @@ describe('overload manager', { skip }, () => {
         seen.push(await side.get('/refused'), await side.get('/grpc', { 'content-type': 'application/grpc' }))
         await side.set('requests', 0.5)
         seen.push(await side.get('/calm-again'))
+        await side.set('shed-requests', 0.95)
+        seen.push(await side.get('/shed'), await side.get('/shed-grpc', { 'content-type': 'application/grpc' }))
+        await side.set('shed-requests', 0.5)
+        seen.push(await side.get('/not-shed'))
         await side.set('keepalive', 0.95)
         seen.push(await side.get('/closes'))
         await side.set('keepalive', 0)
         seen.push(await side.get('/keeps'), await side.open(4))
+        await side.set('shed-connections', 1)
+        seen.push(await side.open(2))
+        await side.set('shed-connections', 0)
         await side.set('reject', 1)
         seen.push(await side.open(2))
         const stats = await side.proxy.admin(
-          '/stats?usedonly&filter=^(overload|listener|http.t).*(active|scale|overload|overflow)',
+          '/stats?usedonly&filter=^(overload|listener|http.t).*(active|scale|overload|overflow|shed)',
         )
         const counted = stats
           .split('\n')

@@ -55,7 +55,7 @@ export class DataPlaneWorker {
     this.files = new AccessLogFiles(settings.fileFlushIntervalMs, settings.fileFlushMinBytes, this.stats)
     this.drain = new ServerDrain(settings.drainTimeMs, settings.drainImmediate)
     const registry = registerExtensions()
-    const overload = settings.overload === null ? null : new OverloadState(settings.overload)
+    const overload = settings.overload === null ? null : new OverloadState(settings.overload, this.stats)
     this.clusters = new WorkerClusters({
       stats: this.stats,
       log: this.loggers.of('upstream'),

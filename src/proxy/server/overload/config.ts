@@ -2,6 +2,7 @@
 
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import {
+  type LoadShedPoint,
   type OverloadAction,
   OverloadActionSchema,
   type OverloadManager,
@@ -37,20 +38,34 @@ export interface OverloadActionConfig {
   readonly triggers: readonly TriggerConfig[]
 }
 
+/** A place where load is shed; its name is among OVERLOAD_SLOTS. */
+export type LoadShedPointConfig = OverloadActionConfig
+
 export interface OverloadConfig {
   readonly refreshMs: number
   readonly monitors: readonly MonitorConfig[]
   readonly actions: readonly OverloadActionConfig[]
+  readonly loadShedPoints: readonly LoadShedPointConfig[]
 }
 
 export const SHRINK_HEAP = 'envoy.overload_actions.shrink_heap'
-const ACTIONS: ReadonlySet<string> = new Set([...Object.keys(OVERLOAD_SLOTS), SHRINK_HEAP])
+const isPoint = (name: string): boolean => name.startsWith('envoy.load_shed_points.')
+const POINTS: ReadonlySet<string> = new Set(Object.keys(OVERLOAD_SLOTS).filter(isPoint))
+const ACTIONS: ReadonlySet<string> = new Set([
+  ...Object.keys(OVERLOAD_SLOTS).filter((name) => !isPoint(name)),
+  SHRINK_HEAP,
+])
 const DEFAULT_REFRESH_MS = 1000
 
 /** Throws ConfigError for monitors and actions that this proxy lacks. */
 export function parseOverloadManager(message: OverloadManager): OverloadConfig {
   const path = 'overload_manager'
-  refuseUnsupported(OverloadManagerSchema, message, new Set(['refresh_interval', 'resource_monitors', 'actions']), path)
+  refuseUnsupported(
+    OverloadManagerSchema,
+    message,
+    new Set(['refresh_interval', 'resource_monitors', 'actions', 'loadshed_points']),
+    path,
+  )
   const monitors = message.resourceMonitors.map((monitor, i) =>
     parseMonitor(monitor, `${path}.resource_monitors[${i}]`),
   )
@@ -62,6 +77,9 @@ export function parseOverloadManager(message: OverloadManager): OverloadConfig {
     refreshMs: durationMsOr(message.refreshInterval, DEFAULT_REFRESH_MS),
     monitors,
     actions: message.actions.map((action, i) => parseAction(action, monitors, `${path}.actions[${i}]`)),
+    loadShedPoints: message.loadshedPoints.map((point, i) =>
+      parseLoadShedPoint(point, monitors, `${path}.loadshed_points[${i}]`),
+    ),
   }
 }
 
@@ -101,21 +119,38 @@ function parseAction(action: OverloadAction, monitors: readonly MonitorConfig[],
       `overload action "${action.name}" is not supported by this proxy; it has ${[...ACTIONS].join(', ')}`,
     )
   }
-  return {
-    name: action.name,
-    triggers: action.triggers.map((trigger, i) => {
-      const at = `${path}.triggers[${i}]`
-      const known = monitors.find((monitor) => monitor.name === trigger.name)
-      if (known === undefined)
-        throw new ConfigError(
-          `${at}.name`,
-          `Unknown trigger resource ${trigger.name} for overload action ${action.name}`,
-        )
-      if (known.kind === 'downstream_connections')
-        throw new ConfigError(`${at}.name`, `${trigger.name} acts at accept and cannot trigger actions`)
-      return parseTrigger(trigger, at)
-    }),
+  return { name: action.name, triggers: parseTriggers(action, monitors, path, 'overload action') }
+}
+
+function parseLoadShedPoint(
+  point: LoadShedPoint,
+  monitors: readonly MonitorConfig[],
+  path: string,
+): LoadShedPointConfig {
+  if (!POINTS.has(point.name)) {
+    throw new ConfigError(
+      `${path}.name`,
+      `load shed point "${point.name}" is not supported by this proxy; it has ${[...POINTS].join(', ')}`,
+    )
   }
+  return { name: point.name, triggers: parseTriggers(point, monitors, path, 'loadshed point') }
+}
+
+function parseTriggers(
+  { name, triggers }: OverloadAction | LoadShedPoint,
+  monitors: readonly MonitorConfig[],
+  path: string,
+  what: string,
+): TriggerConfig[] {
+  return triggers.map((trigger, i) => {
+    const at = `${path}.triggers[${i}]`
+    const known = monitors.find((monitor) => monitor.name === trigger.name)
+    if (known === undefined)
+      throw new ConfigError(`${at}.name`, `Unknown trigger resource ${trigger.name} for ${what} ${name}`)
+    if (known.kind === 'downstream_connections')
+      throw new ConfigError(`${at}.name`, `${trigger.name} acts at accept and cannot trigger actions`)
+    return parseTrigger(trigger, at)
+  })
 }
 
 function parseTrigger(trigger: Trigger, path: string): TriggerConfig {

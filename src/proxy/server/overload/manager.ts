@@ -26,7 +26,8 @@ interface Monitor {
 interface Action {
   readonly name: string
   readonly triggers: readonly TriggerConfig[]
-  readonly active: Gauge
+  /** null: a load shed point. */
+  readonly active: Gauge | null
   readonly scalePercent: Gauge
 }
 
@@ -35,6 +36,7 @@ export class OverloadManager {
   private readonly words: Int32Array
   private readonly monitors: readonly Monitor[]
   private readonly actions: readonly Action[]
+  private readonly points: readonly Action[]
   private readonly delay: Histogram
   private readonly openConnections: Int32Array
   private readonly timer: NodeJS.Timeout
@@ -61,6 +63,13 @@ export class OverloadManager {
       active: scope.gauge(`${name}.active`),
       scalePercent: scope.gauge(`${name}.scale_percent`),
     }))
+    this.points = config.loadShedPoints.map(({ name, triggers }) => ({
+      name,
+      triggers,
+      active: null,
+      scalePercent: scope.gauge(`${name}.scale_percent`),
+    }))
+    for (const { name } of config.loadShedPoints) scope.counter(`${name}.shed_load_count`)
     this.dueMs = performance.now() + config.refreshMs
     this.timer = setInterval(() => void this.refresh(), config.refreshMs)
     this.timer.unref()
@@ -79,6 +88,7 @@ export class OverloadManager {
     this.updating = true
     for (const monitor of this.monitors) await this.update(monitor)
     for (const action of this.actions) this.apply(action)
+    for (const point of this.points) this.apply(point)
     this.updating = false
   }
 
@@ -113,7 +123,7 @@ export class OverloadManager {
       const monitor = this.monitors.find(({ config }) => config.name === trigger.monitor)!
       scale = Math.max(scale, scaleOf(trigger, monitor.pressure))
     }
-    action.active.set(scale >= 1 ? 1 : 0)
+    action.active?.set(scale >= 1 ? 1 : 0)
     action.scalePercent.set(Math.round(scale * 100))
     if (action.name === SHRINK_HEAP) this.shrink(scale)
     else this.words[OVERLOAD_SLOTS[action.name as keyof typeof OVERLOAD_SLOTS]] = Math.round(scale * SATURATED)

@@ -86,7 +86,7 @@ test('pressure of a file switches actions on and off', async (t) => {
   const stats = new StatsStore()
   const manager = new OverloadManager(config, memory, sharedCount(), stats)
   t.after(() => manager.close())
-  const state = new OverloadState(memory)
+  const state = new OverloadState(memory, new StatsStore())
   const action = 'overload.envoy.overload_actions.stop_accepting_requests'
   await manager.refresh()
   assert.equal(stats.counter('overload.file.failed_updates').value, 1)
