@@ -284,6 +284,14 @@ test('static bootstraps that cannot be served are refused with a path', async ()
   )
 })
 
+test('a proxy that cannot start leaves nothing open', async () => {
+  const port = await freePort()
+  const admin = { address: { socket_address: { address: '127.0.0.1', port_value: port } } }
+  const bad = startProxy(options({ admin, static_resources: { listeners: [{ name: 'l' }] } }))
+  await assert.rejects(bad, /static_resources\.listeners\[0\]/)
+  await assert.rejects(fetch(`http://127.0.0.1:${port}/ready`))
+})
+
 test('every type can come from files; a replaced file takes effect, a broken one changes nothing', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'outrigger-files-'))
   t.after(() => rmSync(folder, { recursive: true }))

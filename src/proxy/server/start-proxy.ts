@@ -76,28 +76,50 @@ export interface ServerContext {
 export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
   const { log } = options
   let context: ServerContext | null = null
+  const open: OpenParts = { ads: null, stats: null, admin: null }
   try {
     context = await createContext(options)
     const ads = createAds(context)
+    open.ads = ads
     if (ads !== null) subscribeNamed(ads, context)
     await addStaticClusters(context)
     let server: RunningProxy | null = null
     const stats = new ServerStats(context)
+    open.stats = stats
     const admin = await startAdminListener(context, stats, () => void server?.stop().then(() => options.onExit?.()))
+    open.admin = admin
     await context.clusters.dnsAnswered()
     await addStaticListeners(context)
     server = new RunningProxy(context, stats, ads, admin)
     server.beginDynamic()
     return server
   } catch (error) {
-    context?.overloadManager?.close()
-    await context?.workers.close().catch(() => {})
+    // What stays open would keep the process alive. The first error is the one to tell.
+    if (context !== null) await closeParts(context, open).catch(() => {})
     if (error instanceof UserError) throw error
     log.fatal(`error initializing configuration '${options.configPath}': ${errorText(error)}`)
     throw new UserError(`error initializing configuration '${options.configPath}': ${errorText(error)}`, 1, {
       cause: error,
     })
   }
+}
+
+/** What a proxy has opened besides its context; null = not yet. */
+interface OpenParts {
+  ads: AdsClient | null
+  stats: ServerStats | null
+  admin: AdminServer | null
+}
+
+async function closeParts(context: ServerContext, { ads, stats, admin }: OpenParts): Promise<void> {
+  ads?.close()
+  stats?.close()
+  context.overloadManager?.close()
+  context.warming.close()
+  context.files.close()
+  context.secrets.close()
+  await admin?.close()
+  await context.workers.close()
 }
 
 async function createContext(options: ProxyOptions): Promise<ServerContext> {
@@ -297,9 +319,9 @@ function feedOf(
 class RunningProxy implements ProxyHandle {
   readonly adminAddress: string | null
   private readonly context: ServerContext
-  private readonly stats: ServerStats
-  private readonly ads: AdsClient | null
-  private readonly admin: AdminServer | null
+  readonly stats: ServerStats
+  readonly ads: AdsClient | null
+  readonly admin: AdminServer | null
   private readonly sources: { readonly cds: ResourceFeed | null; readonly lds: ResourceFeed | null }
   private stopping: Promise<void> | null = null
   private readonly memoryKeepers: (() => void)[] = []
@@ -364,16 +386,8 @@ class RunningProxy implements ProxyHandle {
     await listeners.settled()
   }
 
-  private async close(): Promise<void> {
-    const { context } = this
+  private close(): Promise<void> {
     for (const end of this.memoryKeepers) end()
-    this.ads?.close()
-    this.stats.close()
-    context.overloadManager?.close()
-    context.warming.close()
-    context.files.close()
-    context.secrets.close()
-    await this.admin?.close()
-    await context.workers.close()
+    return closeParts(this.context, this)
   }
 }
