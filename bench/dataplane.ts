@@ -75,11 +75,12 @@ async function measureRound(shape: Shape, subject: Subject, options: LoadOptions
 }
 
 async function measure(shape: Shape, dir: string, ports: number[]): Promise<void> {
-  const [upstream, upstreamH2, upstreamMtls, upstreamGrpc] = ports as [number, number, number, number]
+  const [upstream, upstreamH2, upstreamMtls, unary, stream] = ports as [number, number, number, number, number]
+  const upstreamGrpc = { unary, stream }
   const subjects: Subject[] = []
   try {
     for (const [i, command] of commands.entries()) {
-      const own = { listener: ports[4 + 2 * i]!, admin: ports[5 + 2 * i]! }
+      const own = { listener: ports[5 + 2 * i]!, admin: ports[6 + 2 * i]! }
       const config = bootstrap(shape, { ...own, upstream, upstreamH2, upstreamMtls, upstreamGrpc }, dir)
       subjects.push(await startSubject(command, config, own, dir, PROXY_CORE))
     }
@@ -109,9 +110,11 @@ async function measure(shape: Shape, dir: string, ports: number[]): Promise<void
 
 const dir = mkdtempSync(join(tmpdir(), 'dataplane-bench-'))
 makeCertificate(dir)
-const ports = await freePorts(4 + 2 * commands.length)
+const ports = await freePorts(5 + 2 * commands.length)
 const up = startUpstream(dir, { upstream: ports[0]!, upstreamH2: ports[1]!, upstreamMtls: ports[2]! }, LOAD_CORE)
-const grpc = shapes.some((shape) => isGrpc(shape as Shape)) ? startGrpcUpstream(ports[3]!, LOAD_CORE) : null
+const grpc = shapes.some((shape) => isGrpc(shape as Shape))
+  ? startGrpcUpstream({ unary: ports[3]!, stream: ports[4]! }, LOAD_CORE)
+  : null
 try {
   for (const shape of shapes) await measure(shape as Shape, dir, ports)
 } finally {

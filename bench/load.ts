@@ -69,12 +69,16 @@ async function grpcArguments(shape: Shape): Promise<string[]> {
   return ['-d', file, '-H', 'content-type: application/grpc', '-H', 'te: trailers']
 }
 
-/** bench/grpc-upstream.ts on its port. Stops with `stop`. */
-export function startGrpcUpstream(port: number, core: number): { stop(): void } {
+/** bench/grpc-upstream.ts on its ports. Stops with `stop`. */
+export function startGrpcUpstream(ports: { unary: number; stream: number }, core: number): { stop(): void } {
   const file = join(import.meta.dirname, 'grpc-upstream.ts')
-  const child = spawn('taskset', ['-c', String(core), process.execPath, file, String(port)], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = spawn(
+    'taskset',
+    ['-c', String(core), process.execPath, file, String(ports.unary), String(ports.stream)],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  )
   let stopped = false
   // Without it the proxies would answer by themselves, with a status that h2load does not see.
   child.once('exit', (code) => {

@@ -55,7 +55,8 @@ const root = resolve(import.meta.dirname, '..')
 const dir = mkdtempSync(join(tmpdir(), 'profile-bench-'))
 const out = resolve(values.out ?? dir)
 makeCertificate(dir)
-const [upstream, upstreamH2, upstreamMtls, upstreamGrpc, listener, admin] = (await freePorts(6)) as [
+const [upstream, upstreamH2, upstreamMtls, unary, stream, listener, admin] = (await freePorts(7)) as [
+  number,
   number,
   number,
   number,
@@ -65,10 +66,10 @@ const [upstream, upstreamH2, upstreamMtls, upstreamGrpc, listener, admin] = (awa
 ]
 const ports = { upstream, upstreamH2, upstreamMtls }
 const up = startUpstream(dir, ports, 1)
-const grpc = isGrpc(shape) ? startGrpcUpstream(upstreamGrpc, 1) : null
+const grpc = isGrpc(shape) ? startGrpcUpstream({ unary, stream }, 1) : null
 try {
   const argv = [process.execPath, '--cpu-prof', `--cpu-prof-dir=${out}`, 'bin/outrigger.js', 'proxy']
-  const config = bootstrap(shape, { ...ports, upstreamGrpc, listener, admin }, dir)
+  const config = bootstrap(shape, { ...ports, upstreamGrpc: { unary, stream }, listener, admin }, dir)
   const subject = await startSubject({ name: 'ours', argv, cwd: root }, config, { listener, admin }, dir, 0)
   const options = { core: 1, connections: Number(values.connections), seconds: Number(values.seconds) }
   const result = await load(shape, listener, { ...options, path: values.path })

@@ -2,7 +2,7 @@
 # The project's own measurements. usage: bash bench/run.sh [pilot|propagation|codecs|dataplane|profile|connections|memory] [OPTION...]
 # pilot: a mesh of a thousand services, 50 and 200 delta-ADS clients; time from a saved file to the last acknowledgement.
 # propagation: from a saved file to the first changed response through a sidecar, on the running Bookinfo; as root.
-# dataplane: CPU, latency and memory of the proxy beside Envoy under load; options: see bench/dataplane.ts.
+# dataplane: CPU, latency and memory of the proxy beside Envoy under load, gRPC too; options: see bench/dataplane.ts.
 # profile: a CPU profile of the proxy under load and the functions that cost most.
 # connections: memory of 10,000 idle connections and the time to start, beside Envoy.
 # memory: memory and start-up of idle and loaded data planes, as root.

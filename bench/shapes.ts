@@ -27,8 +27,8 @@ export interface Ports {
   readonly upstream: number
   readonly upstreamH2: number
   readonly upstreamMtls: number
-  /** bench/grpc-upstream.ts; only for the gRPC shapes. */
-  readonly upstreamGrpc?: number
+  /** Of bench/grpc-upstream.ts; only for the gRPC shapes. */
+  readonly upstreamGrpc?: Readonly<Record<'unary' | 'stream', number>>
 }
 
 const typed = (name: string, type: string, fields: object = {}) => ({
@@ -135,7 +135,7 @@ export function bootstrap(shape: Shape, ports: Ports, dir: string): object {
       : shape === 'upstream-h2'
         ? ports.upstreamH2
         : isGrpc(shape)
-          ? (ports.upstreamGrpc ?? 0)
+          ? (ports.upstreamGrpc?.[shape === 'grpc-unary' ? 'unary' : 'stream'] ?? 0)
           : ports.upstream
   const address = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
   const many = 100_000
