@@ -298,7 +298,7 @@ function setMetadata(cluster: Cluster, spec: OutboundSpec, policy: ClusterPolicy
   if (rule) istio.config = resourcePath(rule.rule)
   if (spec.subset) istio.subset = spec.subset.name
   if (mode === 'SIMPLE' || mode === 'MUTUAL') istio.alpn_override = 'false'
-  if (service.meshExternal) istio.external = true
+  if (service.meshExternal && !spec.subset) istio.external = true
   cluster.metadata = { $typeName: 'envoy.config.core.v3.Metadata', filterMetadata: { istio }, typedFilterMetadata: {} }
 }
 

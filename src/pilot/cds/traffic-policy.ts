@@ -104,7 +104,7 @@ export function applyOutlierDetection(
     baseEjectionTime: outlier.baseEjectionTime === undefined ? undefined : durationOf(outlier.baseEjectionTime),
     maxEjectionPercent: outlier.maxEjectionPercent ? outlier.maxEjectionPercent : undefined,
   })
-  const errors = outlier.consecutive5xxErrors ?? outlier.consecutiveErrors
+  const errors = outlier.consecutive5xxErrors
   if (errors !== undefined) {
     out.consecutive5xx = errors
     out.enforcingConsecutive5xx = errors > 0 ? 100 : 0
