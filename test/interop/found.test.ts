@@ -285,6 +285,12 @@ const SCENARIOS: readonly Scenario[] = [
     client: [get('proxy-connection: close\r\nproxy-connection: keep-alive') + GET],
     upstream: () => OK,
   },
+  ...[true, false].map((useRemote) => ({
+    name: `a target of https in plain text, use_remote_address ${useRemote}`,
+    hcm: { use_remote_address: useRemote },
+    client: [GET.replace('/a', 'https://a/x')],
+    upstream: () => OK,
+  })),
   { name: 'a low version goes before a bad host', client: ['GET / HTTP/1.0\r\nhost: bad host\r\n\r\n'] },
   {
     name: 'header formats are not for trailers',

@@ -44,5 +44,5 @@ export function createServerCodec(
   }
   if (protocol === Protocol.Http2)
     return new Http2ServerConnection(connection, callbacks, shared.http2Options, limits, shared.http2Stats)
-  return new Http1ServerConnection(connection, callbacks, config.http1, limits)
+  return new Http1ServerConnection(connection, callbacks, config.http1, limits, config.useRemoteAddress)
 }

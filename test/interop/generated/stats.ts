@@ -11,11 +11,11 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
     'how many connections a pool opens depends on what overlaps',
   ],
   [
-    /^cluster\.[^.]+\.(lb_|membership_|update_|version|warming_state|assignment_|upstream_flow_control)/,
+    /^cluster\.[^.]+\.(lb_|ring_hash_lb|membership_|update_|version|warming_state|assignment_|upstream_flow_control)/,
     'not moved by requests',
   ],
   [
-    /^cluster\.[^.]+\.http[12]\.(tx_flush_timeout|pending_send_bytes|streams_active|deferred_stream_close|dropped_headers|outbound_|inbound_)/,
+    /^cluster\.[^.]+\.http[12]\.(tx_flush_timeout|pending_send_bytes|streams_active|nghttp2_upstream_connections|deferred_stream_close|dropped_headers|outbound_|inbound_)/,
     'a moment of a connection',
   ],
   [/\.downstream_cx_.*bytes_(buffered|total)$/, 'the length of times and identifiers in headers'],

@@ -370,6 +370,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   write1xxHeaders(headers: HeaderMap): void {
     if (this.responseStarted || !this.manager.shared.config.proxy100Continue) return
     this.manager.shared.stats.countStatus(headers.status)
+    const id = this.requestIdToEcho()
+    if (id !== '') headers.set('x-request-id', id)
     this.encoder.encode1xxHeaders(headers)
   }
 

@@ -49,10 +49,15 @@ const EMPTY = Buffer.alloc(0)
  */
 const MAX_PIPELINED_BYTES = 64 * 1024
 const LOW_VERSION: CodecError = { details: 'low_version', message: 'HTTP/1.0 or older' }
+const HTTPS_ON_PLAINTEXT: CodecError = {
+  details: 'http1.https_url_on_plaintext_connection',
+  message: 'an https target without TLS',
+}
 
 function statusOf(error: CodecError): number {
   if (error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS) return 431
   if (error === LOW_VERSION) return 426
+  if (error === HTTPS_ON_PLAINTEXT) return 403
   return error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
 }
 
@@ -71,6 +76,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   readonly options: Http1Options
   private readonly callbacks: ServerCodecCallbacks
   private readonly limits: HeadLimits
+  private readonly refusesHttps: boolean
   private readonly scanner = new HeadScanner()
   private readonly chunked: ChunkedDecoder
   private stream: ServerStream | null = null
@@ -90,11 +96,19 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   private failed = false
   private requests = 0
 
-  constructor(connection: Connection, callbacks: ServerCodecCallbacks, options: Http1Options, limits: HeadLimits) {
+  /** `atEdge`: targets of https need TLS (use_remote_address). */
+  constructor(
+    connection: Connection,
+    callbacks: ServerCodecCallbacks,
+    options: Http1Options,
+    limits: HeadLimits,
+    atEdge = false,
+  ) {
     this.connection = connection
     this.callbacks = callbacks
     this.options = options
     this.limits = limits
+    this.refusesHttps = atEdge && connection.info.transportProtocol !== 'tls'
     this.chunked = new ChunkedDecoder(limits.maxBytes)
   }
 
@@ -218,6 +232,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (bad) return this.refuse(bad)
     countLinesReceived(stream.headerBytes, headers)
     const refused = settleRequest(headers, version, this.options, framing)
+    // Only a target has a scheme so far.
+    if (this.refusesHttps && headers.scheme === 'https') return this.refuse(HTTPS_ON_PLAINTEXT, version)
     const tooLow = version === Protocol.Http10 && !this.options.acceptHttp10
     // Whose request it is is looked at last.
     if (refused && !(tooLow && refused === INVALID_AUTHORITY)) return this.refuse(refused, version)

@@ -136,13 +136,6 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (!cluster) return FilterHeadersStatus.StopIteration
     this.cluster = cluster
     this.requestStats = shared.routeStats.of(route, info.virtualClusterName)
-    const lb = requestContext(forward, headers, info, this)
-    this.lb = lb
-    const pool = choosePool(cluster, forward, headers, info.protocol, lb, 0)
-    if (!pool) {
-      this.answerNoHost()
-      return FilterHeadersStatus.StopIteration
-    }
     const tunnel = headers.method === 'CONNECT' || headers.has('upgrade')
     this.timeouts = settleTimeouts(headers, forward, {
       suppressEnvoyHeaders: config.suppressEnvoyHeaders,
@@ -153,7 +146,15 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (this.timeouts.maxStreamDuration === 0)
       this.timeouts.maxStreamDuration = cluster.data.http.common.maxStreamDurationMs
     if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', '1')
+    // Before the host is chosen: hash policies see the request as it leaves (Envoy).
     route.finalizeRequestHeaders(headers, info, !config.suppressEnvoyHeaders)
+    const lb = requestContext(forward, headers, info, this)
+    this.lb = lb
+    const pool = choosePool(cluster, forward, headers, info.protocol, lb, 0)
+    if (!pool) {
+      this.answerNoHost()
+      return FilterHeadersStatus.StopIteration
+    }
     if (forward.autoHostRewrite && pool.host.hostname !== '')
       updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost, !config.suppressEnvoyHeaders)
     this.retry = tunnel

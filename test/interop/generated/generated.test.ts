@@ -1,0 +1,6 @@
+// A bounded part of what `npm run interop:generated` runs: the same seeds each time.
+
+import { compareGenerated } from './compare.ts'
+import { HTTP1 } from './http1-traffic.ts'
+
+for (const seed of [1, 4]) compareGenerated(seed, 300, [HTTP1])
