@@ -394,7 +394,11 @@ function setTls(
     for (const match of cluster.transportSocketMatches) {
       match.transportSocket = withProxyProtocol(match.transportSocket!, version ?? 'V1')
     }
-  } else cluster.transportSocket = withProxyProtocol(cluster.transportSocket ?? RAW_BUFFER_SOCKET, version ?? 'V1')
+  } else {
+    // istiod's short name, as it stands there.
+    const plain = { ...RAW_BUFFER_SOCKET, name: 'raw_buffer' }
+    cluster.transportSocket = withProxyProtocol(cluster.transportSocket ?? plain, version ?? 'V1')
+  }
 }
 
 /** Automatic mutual TLS may be used to some endpoint of the service. */

@@ -180,8 +180,9 @@ export function applyLoadBalancer(
     cluster.lbPolicy = Cluster_LbPolicy.CLUSTER_PROVIDED
     return
   }
+  // A ring of no size of its own keeps the warm-up, as in istiod.
+  applySimple(cluster, lb)
   if (lb?.consistentHash) applyHash(cluster, lb)
-  else applySimple(cluster, lb)
 }
 
 /** A setting that is off must be said, too: Envoy prefers its own zone by itself. */
@@ -236,8 +237,8 @@ function slowStart(lb: LoadBalancer | undefined) {
     return create(Cluster_SlowStartConfigSchema, {
       slowStartWindow: durationOf(warmup.duration),
       // istiod writes this key; Envoy takes any text, and an equal configuration is what clients compare.
-      aggression: warmup.aggression === undefined ? undefined : { defaultValue: warmup.aggression, runtimeKey: '(' },
-      minWeightPercent: warmup.minimumPercent === undefined ? undefined : { value: warmup.minimumPercent },
+      aggression: { defaultValue: warmup.aggression ?? 1, runtimeKey: '(' },
+      minWeightPercent: { value: warmup.minimumPercent ?? 10 },
     })
   }
   if (lb?.warmupDurationSecs === undefined) return undefined
