@@ -11,6 +11,7 @@ import { Http1ServerConnection } from '../../src/proxy/http/h1/server.ts'
 import { Http2ClientConnection } from '../../src/proxy/http/h2/client.ts'
 import { Http2ServerConnection } from '../../src/proxy/http/h2/server.ts'
 import { Http2Stats } from '../../src/proxy/http/h2/stats.ts'
+import { frame } from '../../src/proxy/http/h2/testing.ts'
 import { HeaderMap } from '../../src/proxy/http/header-map.ts'
 import { HpackDecoder } from '../../src/proxy/http/hpack/decoder.ts'
 import { HpackEncoder } from '../../src/proxy/http/hpack/encoder.ts'
@@ -241,15 +242,6 @@ test('HTTP/1 responses', () => {
     assert.equal(run(pieces(random, bytes)), run([Buffer.from(bytes)]))
   })
 })
-
-function frame(type: number, flags: number, id: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(id, 5)
-  return Buffer.concat([head, payload])
-}
 
 /** A plausible client: frames of all kinds on a few streams. */
 function http2Frames(random: Random, encoder: HpackEncoder, client: boolean): Buffer {

@@ -1,11 +1,12 @@
 // What the filter ext_authz asks a gRPC authorization service, beside real Envoy: the same CheckRequest for the same request.
 
 import assert from 'node:assert/strict'
-import { createServer, type Http2Server } from 'node:http2'
+import type { Http2Server, IncomingHttpHeaders } from 'node:http2'
 import type { AddressInfo, Server } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { create, fromBinary, toBinary, toJson } from '@bufbuild/protobuf'
 import { CheckRequestSchema, CheckResponseSchema } from '../../src/api/gen/envoy/service/auth/v3/external_auth_pb.js'
+import { startGrpcService } from './harness/grpc-service.ts'
 import { play, type Scenario } from './harness/play.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { address, situationBootstrap, startUpstream } from './harness/situations.ts'
@@ -43,6 +44,22 @@ const SCENARIOS: readonly Scenario[] = [
     upstream: ok,
   },
   {
+    name: 'metadata of the call',
+    filters: authz({
+      grpc_service: {
+        envoy_grpc: { cluster_name: 'authorizer', authority: 'authz.example' },
+        timeout: '5s',
+        initial_metadata: [
+          { key: 'Authorization', value: 'Bearer secret' },
+          { key: 'x-from', value: 'one' },
+          { key: 'x-from', value: 'two' },
+        ],
+      },
+    }),
+    client: [request],
+    upstream: ok,
+  },
+  {
     name: 'metadata of a route that has none',
     filters: authz({ route_metadata_context_namespaces: ['com.example'] }),
     client: [request],
@@ -50,26 +67,16 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-/** Allows everything and keeps the questions. */
+/** Allows everything and keeps the questions, and the metadata beside them. */
 function startAuthorizer(asked: unknown[]): Promise<Http2Server> {
-  const server = createServer()
-  server.on('stream', (stream) => {
-    const chunks: Buffer[] = []
-    stream.on('error', () => {})
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-    stream.on('end', () => {
-      asked.push(toJson(CheckRequestSchema, fromBinary(CheckRequestSchema, Buffer.concat(chunks).subarray(5))))
-      const bytes = toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code: 0 } }))
-      const frame = Buffer.alloc(5 + bytes.length)
-      frame.writeUInt32BE(bytes.length, 1)
-      frame.set(bytes, 5)
-      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
-      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
-      stream.end(frame)
-    })
+  return startGrpcService((message, headers) => {
+    const question = toJson(CheckRequestSchema, fromBinary(CheckRequestSchema, message))
+    asked.push({ question, metadata: metadataOf(headers) })
+    return toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code: 0 } }))
   })
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
 }
+
+const metadataOf = (headers: IncomingHttpHeaders): unknown => [headers.authorization, headers['x-from']]
 
 /** Ids, moments and ports are each proxy's own; a map has no order. */
 function comparable(question: unknown): unknown {

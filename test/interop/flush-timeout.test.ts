@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Server } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { frame } from '../../src/proxy/http/h2/testing.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { linesOf, type Situation, situationBootstrap, startUpstream, statsOf } from './harness/situations.ts'
 
@@ -46,14 +47,6 @@ const CASES: readonly Case[] = [
   { name: 'a window that opens in time lets all of it out', hcm: hcm('60s'), upstream, trickle: true },
 ]
 
-function frame(type: number, flags: number, id: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(id, 5)
-  return Buffer.concat([head, payload])
-}
 // A window of ten bytes; :method GET, :scheme http, :path /, :authority a (RFC 7541 appendix A).
 const REQUEST = Buffer.concat([
   Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
+import type { Http2Server } from 'node:http2'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { create, fromBinary, toBinary, toJson } from '@bufbuild/protobuf'
 import { CheckRequestSchema, CheckResponseSchema } from '../../src/api/gen/envoy/service/auth/v3/external_auth_pb.js'
 import { TestCa, type TestCertificate } from '../../src/proxy/network/testing.ts'
 import { until } from '../system/mesh.ts'
+import { startGrpcService } from './harness/grpc-service.ts'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
@@ -207,30 +208,27 @@ function startEcho(): Promise<Server> {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
 }
 
+const answer = (code: number): Uint8Array =>
+  toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code } }))
+
 /** Keeps what it is asked, without the ports of clients. */
 function startAuthorizer(asked: unknown[]): Promise<Http2Server> {
-  const server = createHttp2Server()
-  server.on('stream', (stream, headers) => {
-    const chunks: Buffer[] = []
-    stream.on('error', () => {})
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-    stream.on('end', () => {
-      const request = toJson(CheckRequestSchema, fromBinary(CheckRequestSchema, Buffer.concat(chunks).subarray(5)))
-      asked.push(JSON.parse(JSON.stringify(request).replaceAll(/"portValue":\d+/g, '"portValue":0')))
-      const verdict = String(headers[':authority']).split('-')[0]
-      if (verdict === 'silent') return
-      const code = verdict === 'deny' ? 7 : 0
-      const good = toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code } }))
-      const bytes = verdict === 'garbage' ? Buffer.from([0xff, 0xff, 0xff]) : good
-      const frame = Buffer.alloc(5 + bytes.length)
-      frame.writeUInt32BE(bytes.length, 1)
-      frame.set(bytes, 5)
-      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
-      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': verdict === 'error' ? '13' : '0' }))
-      stream.end(verdict === 'error' ? undefined : frame)
-    })
+  return startGrpcService((message, headers) => {
+    const request = toJson(CheckRequestSchema, fromBinary(CheckRequestSchema, message))
+    asked.push(JSON.parse(JSON.stringify(request).replaceAll(/"portValue":\d+/g, '"portValue":0')))
+    switch (String(headers[':authority']).split('-')[0]) {
+      case 'silent':
+        return null
+      case 'error':
+        return 13
+      case 'garbage':
+        return Buffer.from([0xff, 0xff, 0xff])
+      case 'deny':
+        return answer(7)
+      default:
+        return answer(0)
+    }
   })
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
 }
 
 /** What comes back for `hello`, or `closed`. */

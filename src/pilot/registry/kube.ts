@@ -343,7 +343,7 @@ export function convertSlices(
           seen.add(key)
           endpoints.push(
             pod
-              ? workloadEndpoint(pod, address, port.name ?? '', port.port ?? 0, health, settings)
+              ? podEndpoint(pod, address, port.name ?? '', port.port ?? 0, health, settings.clusterId)
               : bareEndpoint(address, port.name ?? '', port.port ?? 0, health, settings),
           )
         }
@@ -363,24 +363,17 @@ function healthOf(
   return persistentSession && (conditions?.serving ?? true) ? 'DRAINING' : 'TERMINATING'
 }
 
-/** One port of a workload as an endpoint. */
-function workloadEndpoint(
-  workload: Workload,
-  address: string,
-  portName: string,
-  port: number,
-  health: HealthStatus,
-  settings: RegistrySettings,
-): Endpoint {
+/** A workload as an endpoint of no port yet. */
+export function workloadEndpoint(workload: Workload, clusterId: string): Endpoint {
   return {
-    address,
-    addresses: [address],
-    portName,
+    address: workload.address,
+    addresses: [workload.address],
+    portName: '',
     servicePort: 0,
-    port,
-    labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, settings.clusterId),
+    port: 0,
+    labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, clusterId),
     locality: workload.locality,
-    health,
+    health: workload.health,
     serviceAccount: workload.serviceAccount,
     tlsMode: workload.tlsMode,
     workloadName: workload.workloadName,
@@ -388,9 +381,30 @@ function workloadEndpoint(
     nodeName: workload.nodeName,
     network: workload.network,
     weight: workload.weight,
-    hostName: workload.hostName || (workload.subDomain ? workload.name : ''),
-    subDomain: workload.subDomain,
-    clusterId: settings.clusterId,
+    hostName: '',
+    subDomain: '',
+    clusterId,
+  }
+}
+
+/** One port of a pod as an endpoint: also by its name within the Service, where it has one. */
+function podEndpoint(
+  pod: Workload,
+  address: string,
+  portName: string,
+  port: number,
+  health: HealthStatus,
+  clusterId: string,
+): Endpoint {
+  return {
+    ...workloadEndpoint(pod, clusterId),
+    address,
+    addresses: [address],
+    portName,
+    port,
+    health,
+    hostName: pod.hostName || (pod.subDomain ? pod.name : ''),
+    subDomain: pod.subDomain,
   }
 }
 

@@ -21,6 +21,7 @@ import {
   TRAFFIC_DISTRIBUTION,
   topologyLabels,
   trafficDistributionOf,
+  workloadEndpoint,
 } from './kube.ts'
 import { cappedExportTo, visibilityIn } from './visibility.ts'
 
@@ -261,30 +262,6 @@ export function selectedByService(
       return number ? [{ ...workloadEndpoint(workload, clusterId), portName: port.name, port: number }] : []
     }),
   )
-}
-
-/** A workload as an endpoint of no port yet. */
-function workloadEndpoint(workload: Workload, clusterId: string): Endpoint {
-  return {
-    address: workload.address,
-    addresses: [workload.address],
-    portName: '',
-    servicePort: 0,
-    port: 0,
-    labels: topologyLabels(workload.labels, workload.locality, workload.nodeName, workload.network, clusterId),
-    locality: workload.locality,
-    health: workload.health,
-    serviceAccount: workload.serviceAccount,
-    tlsMode: workload.tlsMode,
-    workloadName: workload.workloadName,
-    namespace: workload.namespace,
-    nodeName: workload.nodeName,
-    network: workload.network,
-    weight: workload.weight,
-    hostName: '',
-    subDomain: '',
-    clusterId,
-  }
 }
 
 /** The endpoints of a selecting ServiceEntry: every workload of its namespace with the labels. */

@@ -2,16 +2,9 @@
 
 import { HeaderMap } from '../http/header-map.ts'
 import type { Cancellable, ThreadLocalCluster } from './cluster-manager.ts'
+import { GRPC_PREFIX_BYTES, grpcFrame } from './grpc-frame.ts'
+import type { GrpcTarget } from './grpc-target.ts'
 import { sendRequest } from './http-client.ts'
-
-/** Where a call goes. */
-export interface GrpcTarget {
-  readonly cluster: string
-  readonly authority: string
-  /** 0 = without end. */
-  readonly timeoutMs: number
-  readonly metadata: readonly (readonly [string, string])[]
-}
 
 export interface GrpcCallbacks {
   onMessage(message: Buffer): void
@@ -20,9 +13,6 @@ export interface GrpcCallbacks {
   /** As HttpClientCallbacks. */
   onFault?(error: unknown): void
 }
-
-/** Length prefix: not compressed, then four bytes. */
-const PREFIX_BYTES = 5
 
 /** Calls back once, later or within this call. */
 export function callUnary(
@@ -40,18 +30,15 @@ export function callUnary(
   headers.add('te', 'trailers')
   if (target.timeoutMs > 0) headers.add('grpc-timeout', `${Math.ceil(target.timeoutMs)}m`)
   headers.add('content-type', 'application/grpc')
-  for (const [name, value] of target.metadata) headers.add(name, value)
-  const frame = Buffer.alloc(PREFIX_BYTES + message.length)
-  frame.writeUInt32BE(message.length, 1)
-  frame.set(message, PREFIX_BYTES)
-  return sendRequest(cluster, headers, frame, target.timeoutMs, {
+  for (const [name, value] of target.metadata) headers.set(name, value)
+  return sendRequest(cluster, headers, grpcFrame(message), target.timeoutMs, {
     onResponse: (response, body, trailers) => {
       const status = trailers?.get('grpc-status') ?? response.get('grpc-status')
       if (response.status !== 200) callbacks.onFailure(`HTTP status ${response.status}`)
       else if (status !== '0') callbacks.onFailure(`grpc-status ${status ?? 'missing'}`)
-      else if (body.length < PREFIX_BYTES || body.length < PREFIX_BYTES + body.readUInt32BE(1))
+      else if (body.length < GRPC_PREFIX_BYTES || body.length < GRPC_PREFIX_BYTES + body.readUInt32BE(1))
         callbacks.onFailure('no message')
-      else callbacks.onMessage(body.subarray(PREFIX_BYTES, PREFIX_BYTES + body.readUInt32BE(1)))
+      else callbacks.onMessage(body.subarray(GRPC_PREFIX_BYTES, GRPC_PREFIX_BYTES + body.readUInt32BE(1)))
     },
     onFailure: (reason) => callbacks.onFailure(reason),
     ...(callbacks.onFault && { onFault: (error) => callbacks.onFault!(error) }),

@@ -12,6 +12,7 @@ import { compileStringMatcher, type StringMatch } from '../route/string-matcher.
 import type { Cluster } from './cluster.ts'
 import { createClientCodec } from './codec-client.ts'
 import type { HealthCheckData, HealthCheckerData, StatusRange } from './config.ts'
+import { grpcFrame } from './grpc-frame.ts'
 import { HealthCheckEvents } from './health-check-events.ts'
 import { HealthFlag, Host } from './host.ts'
 import { connectTo, DEFAULT_TRANSPORT } from './pool-environment.ts'
@@ -443,12 +444,10 @@ function requestOf(checker: Exclude<HealthCheckerData, { kind: 'tcp' }>, host: H
 
 function bodyOf(checker: Exclude<HealthCheckerData, { kind: 'tcp' }>): Buffer | null {
   if (checker.kind === 'http') return checker.send === null ? null : Buffer.from(checker.send)
-  // HealthCheckRequest{ service = 1 } in a gRPC frame: flag, length, message.
+  // HealthCheckRequest{ service = 1 }.
   const service = Buffer.from(checker.serviceName, 'utf8')
   const message = service.length === 0 ? EMPTY : Buffer.concat([Buffer.from([0x0a, service.length]), service])
-  const frame = Buffer.alloc(5)
-  frame.writeUInt32BE(message.length, 1)
-  return Buffer.concat([frame, message])
+  return grpcFrame(message)
 }
 
 /** SERVING in an OK answer. HealthCheckResponse{ status = 1 } is two bytes when it is SERVING. */

@@ -2,7 +2,8 @@
 // that ends the connection comes last, for what it does to streams beside it depends on the moment.
 
 import fc from 'fast-check'
-import { Flag, Frame, frame, headerBlock, RawHttp2, uint32 } from '../harness/raw-http2.ts'
+import { FrameType as Frame } from '../../../src/proxy/http/h2/constants.ts'
+import { Flag, frame, headerBlock, RawHttp2, uint32 } from '../harness/raw-http2.ts'
 import type { Traffic } from './pair.ts'
 import { generateStreams, type StreamRequest } from './streams.ts'
 

@@ -1,33 +1,16 @@
 // HTTP/2 frames as a client may write them, right or wrong, and what comes back, told as lines.
 
 import { connect, type Socket } from 'node:net'
+import { FRAME_HEADER_BYTES, FrameType as Frame } from '../../../src/proxy/http/h2/constants.ts'
+import { frame as frameBytes } from '../../../src/proxy/http/h2/testing.ts'
 import { HpackDecoder } from '../../../src/proxy/http/hpack/decoder.ts'
-
-export const Frame = {
-  Data: 0,
-  Headers: 1,
-  Priority: 2,
-  RstStream: 3,
-  Settings: 4,
-  PushPromise: 5,
-  Ping: 6,
-  GoAway: 7,
-  WindowUpdate: 8,
-  Continuation: 9,
-} as const
 
 export const Flag = { EndStream: 1, Ack: 1, EndHeaders: 4, Padded: 8, Priority: 32 } as const
 export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-const FRAME_HEADER = 9
 
 /** One frame. Byte strings are one char per byte. */
 export function frame(type: number, flags: number, stream: number, payload: string): string {
-  const head = Buffer.alloc(FRAME_HEADER)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(stream, 5)
-  return head.toString('latin1') + payload
+  return frameBytes(type, flags, stream, Buffer.from(payload, 'latin1')).toString('latin1')
 }
 
 export function uint32(value: number): string {
@@ -115,11 +98,11 @@ export class RawHttp2 {
   private read(chunk: Buffer): void {
     this.pending = Buffer.concat([this.pending, chunk])
     for (;;) {
-      if (this.pending.length < FRAME_HEADER) break
-      const end = FRAME_HEADER + this.pending.readUIntBE(0, 3)
+      if (this.pending.length < FRAME_HEADER_BYTES) break
+      const end = FRAME_HEADER_BYTES + this.pending.readUIntBE(0, 3)
       if (this.pending.length < end) break
       const [type, flags] = [this.pending[3]!, this.pending[4]!]
-      this.onFrame(type, flags, this.pending.readUInt32BE(5), this.pending.subarray(FRAME_HEADER, end))
+      this.onFrame(type, flags, this.pending.readUInt32BE(5), this.pending.subarray(FRAME_HEADER_BYTES, end))
       this.pending = this.pending.subarray(end)
     }
     this.wake()

@@ -12,11 +12,10 @@ import {
   RateLimitResponseSchema,
   RateLimitResponse_RateLimit_Unit as Unit,
 } from '../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
-import { ConfigError } from '../../../base/errors.ts'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
 import type { Descriptor } from '../../route/rate-limit-descriptors.ts'
-import type { GrpcTarget } from '../../upstream/grpc-client.ts'
+import { type GrpcTarget, parseGrpcTarget } from '../../upstream/grpc-target.ts'
 
 export const SHOULD_RATE_LIMIT = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
 
@@ -41,18 +40,8 @@ export function parseService(
   timeout: Duration | undefined,
   context: ParseContext,
 ): GrpcTarget {
-  const service = message?.grpcService
-  const target = service?.targetSpecifier
-  if (!service || target?.case !== 'envoyGrpc') {
-    const { path } = context.at('rate_limit_service.grpc_service')
-    throw new ConfigError(path, 'envoy_grpc is required: this proxy supports no other')
-  }
-  return {
-    cluster: target.value.clusterName,
-    authority: target.value.authority || target.value.clusterName,
-    timeoutMs: durationMsOr(timeout, DEFAULT_TIMEOUT_MS),
-    metadata: service.initialMetadata.map(({ key, value }) => [key.toLowerCase(), value]),
-  }
+  const timeoutMs = durationMsOr(timeout, DEFAULT_TIMEOUT_MS)
+  return parseGrpcTarget(message?.grpcService, timeoutMs, context.at('rate_limit_service.grpc_service'))
 }
 
 export function encodeQuestion(domain: string, descriptors: readonly Descriptor[]): Uint8Array {

@@ -25,6 +25,7 @@ import {
   type StreamEncoderFilterCallbacks,
   type StreamFilter,
 } from '../filter.ts'
+import { frame } from '../h2/testing.ts'
 import { HeaderMap } from '../header-map.ts'
 import { MemoryConnection } from '../testing.ts'
 import { ConnectionManager } from './connection-manager.ts'
@@ -391,14 +392,6 @@ describe('connection', () => {
   })
 
   test('an HTTP/2 connection that ends waits for the body that waits for the client’s window', () => {
-    const frame = (type: number, flags: number, id: number, payload: Buffer): Buffer => {
-      const head = Buffer.alloc(9)
-      head.writeUIntBE(payload.length, 0, 3)
-      head[3] = type
-      head[4] = flags
-      head.writeUInt32BE(id, 5)
-      return Buffer.concat([head, payload])
-    }
     const windowOfOne = frame(4, 0, 0, Buffer.from([0, 4, 0, 0, 0, 1]))
     // :method GET, :scheme http, :path /, :authority a (RFC 7541 appendix A)
     const request = frame(1, 5, 1, Buffer.from([0x82, 0x86, 0x84, 0x41, 1, 0x61]))

@@ -23,6 +23,7 @@ import { HeaderMap } from '../header-map.ts'
 import { Http2ClientConnection } from './client.ts'
 import { Http2ServerConnection } from './server.ts'
 import { Http2Stats } from './stats.ts'
+import { frame } from './testing.ts'
 
 const OPTIONS: Http2Options = {
   hpackTableSize: 4096,
@@ -350,15 +351,6 @@ async function readToEnd(socket: Socket): Promise<Buffer> {
   await once(socket, 'end')
   socket.destroy()
   return Buffer.concat(chunks)
-}
-
-function frame(type: number, flags: number, id: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(id, 5)
-  return Buffer.concat([head, payload])
 }
 
 /** Code of the first GOAWAY, or -1. */

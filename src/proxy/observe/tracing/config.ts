@@ -1,5 +1,7 @@
 // Tracing of a connection manager and of a route as plain data. Percentages are millionths.
 
+import type { GrpcTarget } from '../../upstream/grpc-target.ts'
+
 /** Where a custom tag's value comes from. An empty value or default means that there is no tag. */
 export type CustomTagData = { readonly tag: string } & (
   | { readonly kind: 'literal'; readonly value: string }
@@ -44,13 +46,7 @@ export interface ZipkinData {
 export interface OpenTelemetryData {
   readonly kind: 'opentelemetry'
   readonly exporter:
-    | {
-        readonly kind: 'grpc'
-        readonly cluster: string
-        readonly authority: string
-        readonly timeoutMs: number
-        readonly metadata: readonly (readonly [string, string])[]
-      }
+    | ({ readonly kind: 'grpc' } & GrpcTarget)
     | {
         readonly kind: 'http'
         readonly cluster: string

@@ -11,6 +11,7 @@ import {
 } from '../../../api/gen/opentelemetry/trace_pb.js'
 import { HeaderMap } from '../../http/header-map.ts'
 import type { ClusterManager } from '../../upstream/cluster-manager.ts'
+import { grpcFrame } from '../../upstream/grpc-frame.ts'
 import { sendRequest } from '../../upstream/http-client.ts'
 import type { OpenTelemetryData } from './config.ts'
 
@@ -55,12 +56,9 @@ export class OtlpExporter {
       headers.path = EXPORT_PATH
       headers.add('te', 'trailers')
       headers.add('content-type', 'application/grpc')
-      for (const [name, value] of target.metadata) headers.add(name, value)
+      for (const [name, value] of target.metadata) headers.set(name, value)
       headers.add('user-agent', this.userAgent)
-      const frame = Buffer.alloc(5 + message.length)
-      frame.writeUInt32BE(message.length, 1)
-      frame.set(message, 5)
-      sendRequest(cluster, headers, frame, target.timeoutMs, IGNORE)
+      sendRequest(cluster, headers, grpcFrame(message), target.timeoutMs, IGNORE)
       return
     }
     headers.path = target.path

@@ -28,6 +28,7 @@ import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
 import { hostAndPath } from '../../config/host-and-path.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
+import { parseGrpcTarget } from '../../upstream/grpc-target.ts'
 import { TextFormat } from '../format/text-format.ts'
 import type { CustomTagData, OpenTelemetryData, RouteTracingData, TracingConfig, ZipkinData } from './config.ts'
 
@@ -244,16 +245,8 @@ function parseExporter(config: OpenTelemetryConfig, context: ParseContext): Open
     )
   }
   if (grpcService) {
-    const at = context.at('grpc_service')
-    const target = grpcService.targetSpecifier
-    if (target.case !== 'envoyGrpc') throw new ConfigError(at.path, 'only envoy_grpc is supported by this proxy')
-    return {
-      kind: 'grpc',
-      cluster: target.value.clusterName,
-      authority: target.value.authority || target.value.clusterName,
-      timeoutMs: durationMsOr(grpcService.timeout, EXPORT_TIMEOUT_MS),
-      metadata: grpcService.initialMetadata.map(({ key, value }) => [key.toLowerCase(), value]),
-    }
+    const timeoutMs = durationMsOr(grpcService.timeout, EXPORT_TIMEOUT_MS)
+    return { kind: 'grpc', ...parseGrpcTarget(grpcService, timeoutMs, context.at('grpc_service')) }
   }
   if (!httpService) throw new ConfigError(context.path, 'one of grpc_service, http_service is required')
   return { kind: 'http', ...parseHttpService(httpService, context.at('http_service')) }

@@ -3,19 +3,13 @@
 
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import type { RuntimeFlag } from '../../../config/runtime-flag.ts'
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type HttpFilterFactory,
-  type StreamDecoderFilterCallbacks,
-} from '../../../http/filter.ts'
+import { FilterHeadersStatus, type HttpFilterFactory, type StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { contentCoding, createCompressor, flushKind } from '../../common/compression.ts'
 import { type BodySink, RequestSink, ResponseSink } from '../body-sink.ts'
 import { BodyTransform, type TransformStats } from '../body-transform.ts'
-import { PassThroughFilter } from '../pass-through.ts'
+import { BodyTransformFilter } from '../body-transform-filter.ts'
 import { chooseEncoding, type EncodingDecision } from './choose-encoding.ts'
 import type { CompressorConfig, CompressorRoute } from './config.ts'
 import { Direction, mediaType } from './direction.ts'
@@ -82,11 +76,9 @@ export function createCompressorFilter(
   return (callbacks) => callbacks.addStreamFilter(new CompressorFilter(shared))
 }
 
-class CompressorFilter extends PassThroughFilter {
+class CompressorFilter extends BodyTransformFilter {
   private readonly shared: Shared
   private acceptEncoding: string | undefined = undefined
-  private request: BodyTransform | null = null
-  private response: BodyTransform | null = null
 
   constructor(shared: Shared) {
     super()
@@ -131,18 +123,6 @@ class CompressorFilter extends PassThroughFilter {
     return FilterHeadersStatus.Continue
   }
 
-  override decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (this.request === null) return FilterDataStatus.Continue
-    this.request.write(chunk, endStream)
-    return FilterDataStatus.StopIterationNoBuffer
-  }
-
-  override decodeTrailers(): FilterTrailersStatus {
-    if (this.request === null) return FilterTrailersStatus.Continue
-    this.request.trailers()
-    return FilterTrailersStatus.StopIteration
-  }
-
   override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     const { shared } = this
     const on = this.enabled(this.callbacks.perFilterConfig<CompressorRoute>())
@@ -157,23 +137,6 @@ class CompressorFilter extends PassThroughFilter {
     const { encoderCallbacks: callbacks } = this
     this.response = shared.transform(new ResponseSink(callbacks), shared.response.transform, callbacks.bufferLimit)
     return FilterHeadersStatus.Continue
-  }
-
-  override encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (this.response === null) return FilterDataStatus.Continue
-    this.response.write(chunk, endStream)
-    return FilterDataStatus.StopIterationNoBuffer
-  }
-
-  override encodeTrailers(): FilterTrailersStatus {
-    if (this.response === null) return FilterTrailersStatus.Continue
-    this.response.trailers()
-    return FilterTrailersStatus.StopIteration
-  }
-
-  override onDestroy(): void {
-    this.request?.destroy()
-    this.response?.destroy()
   }
 
   /** True when the body will be compressed; the headers say so then, and that it depends on the client either way. */

@@ -2,19 +2,14 @@
 // tell how many bytes they were, and are.
 
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type HttpFilterFactory,
-} from '../../../http/filter.ts'
+import { FilterHeadersStatus, type HttpFilterFactory } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter, Scope } from '../../../observe/stats.ts'
 import { type CompressionLibrary, contentCoding, createDecompressor } from '../../common/compression.ts'
 import { type BodySink, RequestSink, ResponseSink } from '../body-sink.ts'
 import { BodyTransform, type TransformStats } from '../body-transform.ts'
+import { BodyTransformFilter } from '../body-transform-filter.ts'
 import { isNoTransform } from '../compressor/filter.ts'
-import { PassThroughFilter } from '../pass-through.ts'
 import type { DecompressedDirection, DecompressorConfig } from './config.ts'
 
 /** Counters of a library under Envoy's names; which of them an error of node:zlib moves, the first for any other. */
@@ -92,10 +87,8 @@ export function createDecompressorFilter(
   return (callbacks) => callbacks.addStreamFilter(new DecompressorFilter(shared))
 }
 
-class DecompressorFilter extends PassThroughFilter {
+class DecompressorFilter extends BodyTransformFilter {
   private readonly shared: Shared
-  private request: BodyTransform | null = null
-  private response: BodyTransform | null = null
 
   constructor(shared: Shared) {
     super()
@@ -113,18 +106,6 @@ class DecompressorFilter extends PassThroughFilter {
     return FilterHeadersStatus.Continue
   }
 
-  override decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (this.request === null) return FilterDataStatus.Continue
-    this.request.write(chunk, endStream)
-    return FilterDataStatus.StopIterationNoBuffer
-  }
-
-  override decodeTrailers(): FilterTrailersStatus {
-    if (this.request === null) return FilterTrailersStatus.Continue
-    this.request.trailers()
-    return FilterTrailersStatus.StopIteration
-  }
-
   override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     const { shared, encoderCallbacks: callbacks } = this
     if (endStream) return FilterHeadersStatus.Continue
@@ -133,23 +114,6 @@ class DecompressorFilter extends PassThroughFilter {
       this.response = this.transform(shared.response, new ResponseSink(callbacks), callbacks.bufferLimit, trailers)
     }
     return FilterHeadersStatus.Continue
-  }
-
-  override encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (this.response === null) return FilterDataStatus.Continue
-    this.response.write(chunk, endStream)
-    return FilterDataStatus.StopIterationNoBuffer
-  }
-
-  override encodeTrailers(): FilterTrailersStatus {
-    if (this.response === null) return FilterTrailersStatus.Continue
-    this.response.trailers()
-    return FilterTrailersStatus.StopIteration
-  }
-
-  override onDestroy(): void {
-    this.request?.destroy()
-    this.response?.destroy()
   }
 
   /** Counts, and takes the coding out of the headers of a body that will go on without it. */

@@ -73,8 +73,12 @@ function pick(
   return picked
 }
 
-/** The CheckRequest in a gRPC frame. */
-export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed: (name: string) => boolean): Buffer {
+/** The CheckRequest. */
+export function grpcQuestion(
+  question: Question,
+  config: ExtAuthzConfig,
+  allowed: (name: string) => boolean,
+): Uint8Array {
   const { headers, info, body } = question
   const ssl: SslInfo | null = info.downstream.ssl()
   const map: Record<string, string> = {}
@@ -128,11 +132,7 @@ export function grpcQuestion(question: Question, config: ExtAuthzConfig, allowed
       ...(config.includeTlsSession && ssl ? { tlsSession: { sni: ssl.sni } } : {}),
     }),
   })
-  const bytes = toBinary(CheckRequestSchema, message)
-  const frame = Buffer.alloc(5 + bytes.length)
-  frame.writeUInt32BE(bytes.length, 1)
-  frame.set(bytes, 5)
-  return frame
+  return toBinary(CheckRequestSchema, message)
 }
 
 function changesOf(options: readonly HeaderValueOption[]): HeaderChange[] {
@@ -152,12 +152,10 @@ function changesOf(options: readonly HeaderValueOption[]): HeaderChange[] {
   })
 }
 
-/** From the response's headers or trailers and its body. */
-export function grpcAnswer(headers: HeaderMap, body: Buffer, trailers: HeaderMap | null): Answer {
-  const status = trailers?.get('grpc-status') ?? headers.get('grpc-status')
-  if (headers.status !== 200 || status !== '0' || body.length < 5) return ERROR
+/** From the CheckResponse. */
+export function grpcAnswer(message: Uint8Array): Answer {
   try {
-    const response = fromBinary(CheckResponseSchema, body.subarray(5, 5 + body.readUInt32BE(1)))
+    const response = fromBinary(CheckResponseSchema, message)
     const metadata = (response.dynamicMetadata as Record<string, unknown> | undefined) ?? null
     const http = response.httpResponse
     if ((response.status?.code ?? 0) !== 0) {

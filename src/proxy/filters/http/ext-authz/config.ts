@@ -19,6 +19,7 @@ import type { FractionData } from '../../../route/config.ts'
 import { type MetadataMatcherData, parseMetadataMatcher } from '../../../route/metadata-matcher.ts'
 import { parseFraction } from '../../../route/parse-common.ts'
 import { parseStringMatcher, type StringMatcherData } from '../../../route/string-matcher.ts'
+import { type GrpcTarget, parseGrpcTarget } from '../../../upstream/grpc-target.ts'
 import { createExtAuthzFilter } from './filter.ts'
 
 export interface BodyConfig {
@@ -28,7 +29,7 @@ export interface BodyConfig {
 }
 
 export type AuthzService =
-  | { readonly kind: 'grpc'; readonly cluster: string; readonly authority: string; readonly timeoutMs: number }
+  | ({ readonly kind: 'grpc' } & GrpcTarget)
   | {
       readonly kind: 'http'
       readonly cluster: string
@@ -167,15 +168,8 @@ function parseService(message: ExtAuthz, context: ParseContext): AuthzService {
   if (services.case === 'httpService') return parseHttpService(services.value, context.at('http_service'))
   if (services.case !== 'grpcService')
     throw new ConfigError(context.path, 'one of grpc_service, http_service is required')
-  const at = context.at('grpc_service')
-  const target = services.value.targetSpecifier
-  if (target.case !== 'envoyGrpc') throw new ConfigError(at.path, 'only envoy_grpc is supported by this proxy')
-  return {
-    kind: 'grpc',
-    cluster: target.value.clusterName,
-    authority: target.value.authority || target.value.clusterName,
-    timeoutMs: durationMsOr(services.value.timeout, DEFAULT_TIMEOUT_MS),
-  }
+  const timeoutMs = durationMsOr(services.value.timeout, DEFAULT_TIMEOUT_MS)
+  return { kind: 'grpc', ...parseGrpcTarget(services.value, timeoutMs, context.at('grpc_service')) }
 }
 
 function parseHttpService(service: HttpService, context: ParseContext): AuthzService {

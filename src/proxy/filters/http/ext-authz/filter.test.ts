@@ -11,6 +11,7 @@ import {
 } from '../../../../api/gen/envoy/service/auth/v3/external_auth_pb.js'
 import { FilterHeadersStatus } from '../../../http/filter.ts'
 import { request } from '../../../route/testing.ts'
+import { grpcFrame } from '../../../upstream/grpc-frame.ts'
 import { httpServer, staticCluster, TestClusters } from '../../../upstream/testing.ts'
 import { FilterHarness } from '../testing.ts'
 import { extAuthzFilter } from './config.ts'
@@ -42,12 +43,9 @@ async function grpcService(
     stream.on('end', () => {
       asked.push(fromBinary(CheckRequestSchema, Buffer.concat(chunks).subarray(5)))
       const bytes = toBinary(CheckResponseSchema, create(CheckResponseSchema, answer))
-      const frame = Buffer.alloc(5 + bytes.length)
-      frame.writeUInt32BE(bytes.length, 1)
-      frame.set(bytes, 5)
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
-      stream.end(frame)
+      stream.end(grpcFrame(bytes))
     })
   })
   server.listen(0, '127.0.0.1')

@@ -7,11 +7,12 @@ import {
   FilterTrailersStatus,
   type HttpFilterFactory,
 } from '../../../http/filter.ts'
-import { HeaderMap } from '../../../http/header-map.ts'
+import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { compileMetadataMatcher, type MetadataMatch } from '../../../route/metadata-matcher.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
+import { callUnary } from '../../../upstream/grpc-client.ts'
 import { sendRequest } from '../../../upstream/http-client.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import {
@@ -180,9 +181,8 @@ class ExtAuthzFilter extends PassThroughFilter {
     const { service } = config
     const cluster = clusters.get(service.cluster)
     if (service.kind === 'grpc') {
-      const body = grpcQuestion(question, config, allowed)
-      this.call = sendRequest(cluster, checkHeaders(service.authority, service.timeoutMs), body, service.timeoutMs, {
-        onResponse: (headers, answer, trailers) => this.onAnswer(grpcAnswer(headers, answer, trailers)),
+      this.call = callUnary(cluster, service, CHECK_PATH, grpcQuestion(question, config, allowed), {
+        onMessage: (message) => this.onAnswer(grpcAnswer(message)),
         onFailure: () => this.onAnswer(ERROR),
         onFault: (error) => this.callbacks.onFault(error),
       })
@@ -294,18 +294,6 @@ class ExtAuthzFilter extends PassThroughFilter {
   override onDestroy(): void {
     this.call?.cancel()
   }
-}
-
-function checkHeaders(authority: string, timeoutMs: number): HeaderMap {
-  const headers = new HeaderMap()
-  headers.method = 'POST'
-  headers.path = CHECK_PATH
-  headers.authority = authority
-  headers.scheme = 'http'
-  headers.add('te', 'trailers')
-  if (timeoutMs > 0) headers.add('grpc-timeout', `${Math.ceil(timeoutMs)}m`)
-  headers.add('content-type', 'application/grpc')
-  return headers
 }
 
 function isValid({ name, value }: HeaderChange): boolean {

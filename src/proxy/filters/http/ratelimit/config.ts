@@ -13,7 +13,7 @@ import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { FractionData, HeaderMutationsData, RateLimitData } from '../../../route/config.ts'
 import { parseFraction, parseHeaderMutations } from '../../../route/parse-common.ts'
 import { parseRateLimits } from '../../../route/parse-rate-limit.ts'
-import type { GrpcTarget } from '../../../upstream/grpc-client.ts'
+import type { GrpcTarget } from '../../../upstream/grpc-target.ts'
 import { parseService } from '../../common/rate-limit.ts'
 import { createRateLimitFilter } from './filter.ts'
 

@@ -8,7 +8,6 @@ import {
 } from '../../../../api/gen/envoy/extensions/filters/network/ext_authz/v3/ext_authz_pb.js'
 import { AttributeContextSchema } from '../../../../api/gen/envoy/service/auth/v3/attribute_context_pb.js'
 import { CheckRequestSchema, CheckResponseSchema } from '../../../../api/gen/envoy/service/auth/v3/external_auth_pb.js'
-import { ConfigError } from '../../../../base/errors.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { NetworkFilterExtension, ParseContext, WorkerContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
@@ -23,7 +22,8 @@ import {
 } from '../../../route/metadata-matcher.ts'
 import type { StreamInfo } from '../../../stream-info.ts'
 import type { Cancellable } from '../../../upstream/cluster-manager.ts'
-import { callUnary, type GrpcTarget } from '../../../upstream/grpc-client.ts'
+import { callUnary } from '../../../upstream/grpc-client.ts'
+import { type GrpcTarget, parseGrpcTarget } from '../../../upstream/grpc-target.ts'
 import { destinationPeer, sourcePeer } from '../../common/authorization-peers.ts'
 import { TCP_STREAM_INFO } from '../tcp-proxy/filter.ts'
 
@@ -52,18 +52,10 @@ const DEFAULT_TIMEOUT_MS = 200
 
 function parse(message: ExtAuthz, context: ParseContext): ExtAuthzConfig {
   refuseUnsupported(ExtAuthzSchema, message, SUPPORTED, context.path)
-  const service = message.grpcService
-  const target = service?.targetSpecifier
-  if (!service || target?.case !== 'envoyGrpc')
-    throw new ConfigError(context.at('grpc_service').path, 'envoy_grpc is required: this proxy supports no other')
+  const timeoutMs = durationMsOr(message.grpcService?.timeout, DEFAULT_TIMEOUT_MS)
   return {
     statPrefix: message.statPrefix,
-    service: {
-      cluster: target.value.clusterName,
-      authority: target.value.authority || target.value.clusterName,
-      timeoutMs: durationMsOr(service.timeout, DEFAULT_TIMEOUT_MS),
-      metadata: service.initialMetadata.map(({ key, value }) => [key.toLowerCase(), value]),
-    },
+    service: parseGrpcTarget(message.grpcService, timeoutMs, context.at('grpc_service')),
     failureModeAllow: message.failureModeAllow,
     includePeerCertificate: message.includePeerCertificate,
     includeTlsSession: message.includeTlsSession,

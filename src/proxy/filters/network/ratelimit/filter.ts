@@ -13,7 +13,8 @@ import { TextFormat } from '../../../observe/format/text-format.ts'
 import type { Counter, Gauge } from '../../../observe/stats.ts'
 import { StreamInfo } from '../../../stream-info.ts'
 import type { Cancellable } from '../../../upstream/cluster-manager.ts'
-import { callUnary, type GrpcTarget } from '../../../upstream/grpc-client.ts'
+import { callUnary } from '../../../upstream/grpc-client.ts'
+import type { GrpcTarget } from '../../../upstream/grpc-target.ts'
 import { type Answer, decodeAnswer, encodeQuestion, parseService, SHOULD_RATE_LIMIT } from '../../common/rate-limit.ts'
 
 interface RateLimitConfig {
