@@ -469,6 +469,7 @@ export class SocketConnection implements Connection {
   }
 
   private startDelayedCloseTimer(): void {
+    this.clearTimer()
     this.unsentBytes = unsentBytes(this.socket)
     this.timer = setTimeout(onDelayedCloseTimeout, this.delayedCloseMs, this)
   }
