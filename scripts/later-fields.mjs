@@ -139,9 +139,13 @@ export const LATER_FIELDS = {
     ['message Tracing {', 'string operation = 5; string upstream_operation = 6;'],
     [
       'message RateLimit {',
-      'message HitsAddend { google.protobuf.UInt64Value number = 1; string format = 2; } HitsAddend hits_addend = 5;',
-      'bool apply_on_stream_done = 6;',
+      'message HitsAddend { google.protobuf.UInt64Value number = 1; string format = 2; bool is_negative_hits = 3; }',
+      'HitsAddend hits_addend = 5; bool apply_on_stream_done = 6;',
     ],
+  ],
+  'envoy/extensions/common/ratelimit/v3/ratelimit.proto': [
+    ['import "envoy/type/v3/ratelimit_unit.proto";', 'import "google/protobuf/wrappers.proto";'],
+    ['message RateLimitDescriptor {', 'google.protobuf.UInt64Value hits_addend = 3; bool is_negative_hits = 4;'],
   ],
   'envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache.proto': [
     ['message DnsCacheConfig {', 'bool disable_dns_refresh_on_failure = 15;'],

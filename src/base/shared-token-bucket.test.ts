@@ -25,3 +25,14 @@ test('a bucket too large to fill in a lifetime is full', () => {
   assert.equal(bucket.take(0), true)
   assert.equal(bucket.remaining(0) > 4_294_967_000, true)
 })
+
+test('takes several or nothing, and takes them back', () => {
+  const bucket = new SharedTokenBucket(10, 1, 3_600_000, 0, createBucketMemory(10, 1, 3_600_000))
+  assert.deepEqual(
+    [bucket.take(0, 7), bucket.take(0, 4), bucket.take(0, 3), bucket.take(0)],
+    [true, false, true, false],
+  )
+  assert.deepEqual([bucket.take(0, -4), bucket.take(0, 4), bucket.take(0)], [true, true, false])
+  assert.equal(bucket.take(0, -40), true)
+  assert.deepEqual([bucket.take(0, 11), bucket.take(0, 10)], [false, true])
+})

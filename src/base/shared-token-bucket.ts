@@ -7,6 +7,8 @@ import type { TokenBucket } from './token-bucket.ts'
 const EMPTY_AT = 0
 const ORIGIN = 1
 const SLOTS = 2
+/** What the machine's clock as a double loses in years of uptime; without it the last token of a full bucket may be lost. */
+const ROUNDING_MS = 1e-5
 /** Bytes of one bucket in memory. */
 const BUCKET_BYTES = SLOTS * BigInt64Array.BYTES_PER_ELEMENT
 
@@ -59,13 +61,14 @@ export class SharedTokenBucket implements Pick<TokenBucket, 'max' | 'rate' | 'ta
     return Math.min(this.max, Math.max(0, (time - emptyAt) * this.rate))
   }
 
-  take(nowMs: number): boolean {
+  /** As TokenBucket.take. */
+  take(nowMs: number, count = 1): boolean {
     const time = nowMs + this.offsetMs
     for (;;) {
       const before = Atomics.load(this.state, EMPTY_AT)
       const tokens = this.tokens(fromBits(before), time)
-      if (tokens < 1) return false
-      const after = toBits(time - (tokens - 1) / this.rate)
+      if (tokens + this.rate * ROUNDING_MS + count * Number.EPSILON < count) return false
+      const after = toBits(time - Math.max(0, tokens - count) / this.rate)
       if (Atomics.compareExchange(this.state, EMPTY_AT, before, after) === before) return true
     }
   }

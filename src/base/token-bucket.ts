@@ -22,9 +22,12 @@ export class TokenBucket {
     this.filledAt = nowMs
   }
 
-  /** Takes one; false when there is none. */
-  take(nowMs: number): boolean {
-    return this.takeUpTo(1, nowMs) === 1
+  /** Takes `count`, or nothing and false when there are fewer; below 0 it gives tokens back, up to the maximum. */
+  take(nowMs: number, count = 1): boolean {
+    this.fill(nowMs)
+    if (this.tokens < count) return false
+    this.tokens = Math.min(this.max, this.tokens - count)
+    return true
   }
 
   /** Takes as many of `wanted` as there are, and says how many. */

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import type { Http2Server } from 'node:http2'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
+import { type JsonValue, toJson } from '@bufbuild/protobuf'
+import { RateLimitRequestSchema } from '../../src/api/gen/envoy/service/ratelimit/v3/rls_pb.js'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { startRateLimitService } from './harness/rate-limit-service.ts'
 
@@ -88,7 +90,15 @@ const CASES: readonly Case[] = [
             '@type': type('ratelimit.v3.RateLimit'),
             stat_prefix: `rate${i}${failure_mode_deny}`,
             domain: 'd',
-            descriptors: [{ entries: [{ key: 'k', value }] }],
+            descriptors: [
+              { entries: [{ key: 'k', value }] },
+              {
+                entries: [{ key: 'l', value: 'own' }],
+                limit: { requests_per_unit: 5, unit: 'DAY' },
+                hits_addend: 3,
+                is_negative_hits: true,
+              },
+            ],
             timeout: '5s',
             failure_mode_deny,
             rate_limit_service: {
@@ -143,28 +153,33 @@ function bootstrap(ports: Ports, listeners: readonly number[], limits: number): 
 const skip = envoyBinary() === null ? 'real Envoy is not installed' : false
 
 describe('network filters', { skip }, () => {
-  const sides: { proxy: RunningProxy; listeners: number[] }[] = []
+  const sides: { proxy: RunningProxy; listeners: number[]; questions: JsonValue[] }[] = []
 
-  let service: Http2Server
+  const services: Http2Server[] = []
 
   before(async () => {
-    service = await startRateLimitService()
-    const limits = (service.address() as AddressInfo).port
     for (const name of ['envoy', 'outrigger'] as const) {
+      const questions: JsonValue[] = []
+      const service = await startRateLimitService((request) => {
+        questions.push(toJson(RateLimitRequestSchema, request))
+      })
+      services.push(service)
+      const limits = (service.address() as AddressInfo).port
       const listeners = await Promise.all(CASES.map(() => freePort()))
-      sides.push({ proxy: await startProxy(name, (ports) => bootstrap(ports, listeners, limits)), listeners })
+      const proxy = await startProxy(name, (ports) => bootstrap(ports, listeners, limits))
+      sides.push({ proxy, listeners, questions })
     }
   })
 
   after(async () => {
     await Promise.all(sides.map((side) => side.proxy.stop()))
-    service.close()
+    for (const service of services) service.close()
   })
 
   for (const [i, entry] of CASES.entries()) {
     test(entry.name, async () => {
       const results = await Promise.all(
-        sides.map(async ({ proxy, listeners }) => {
+        sides.map(async ({ proxy, listeners, questions }) => {
           const sockets: Socket[] = []
           const answers: string[] = []
           for (const bytes of entry.connections) {
@@ -176,7 +191,7 @@ describe('network filters', { skip }, () => {
             .split('\n')
             .filter((l) => /: \d+$/.test(l) && !entry.ignored?.test(l))
           for (const socket of sockets) socket.destroy()
-          return { answers, stats }
+          return { answers, stats, questions: questions.splice(0) }
         }),
       )
       const [envoy, ours] = results as [(typeof results)[0], (typeof results)[0]]

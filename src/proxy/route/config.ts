@@ -192,6 +192,21 @@ export interface RateLimitData {
   readonly stage: number
   readonly disableKey: string
   readonly actions: readonly RateLimitActionData[]
+  /** null = the service decides, which adds 1. */
+  readonly hitsAddend: HitsAddendData | null
+  /** Where the dynamic metadata holds a limit for the descriptor; null = nowhere. */
+  readonly limit: { readonly filter: string; readonly path: readonly string[] } | null
+  /** Asked about when the request is over, and without effect on it. */
+  readonly onStreamDone: boolean
+}
+
+export interface HitsAddendData {
+  readonly source: 'number' | 'format'
+  readonly number: number
+  /** A single command. */
+  readonly format: string
+  /** The hits are given back. */
+  readonly negative: boolean
 }
 
 export type HostRewriteData =

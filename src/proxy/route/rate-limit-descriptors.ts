@@ -1,21 +1,45 @@
 // The descriptors of a request: what rate_limits of its route and virtual host make of it (envoy-contract §7.8). Pure.
 
+import { RateLimitUnit } from '../../api/gen/envoy/type/v3/ratelimit_unit_pb.js'
 import { cidrContains, parseCidr } from '../../base/cidr.ts'
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import type { LogContext } from '../observe/access-log.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { RateLimitActionData, RateLimitData } from './config.ts'
 import { compileHeaderMatchers, type HeadersMatch } from './header-matcher.ts'
 import { metadataValue } from './metadata-matcher.ts'
+import { compileHits, type Hits } from './rate-limit-hits.ts'
 import type { Route } from './route.ts'
 import { compileQueryParameters } from './route-match.ts'
 
 export type DescriptorEntry = readonly [key: string, value: string]
 export type Descriptor = readonly DescriptorEntry[]
 
+/** A limit that the request brings along, in place of the service's. */
+export interface LimitOverride {
+  readonly requestsPerUnit: number
+  readonly unit: RateLimitUnit
+}
+
+/** What a limit makes of a request. */
+export interface RequestDescriptor {
+  readonly entries: Descriptor
+  /** null = the service decides, which adds 1. */
+  readonly hits: number | null
+  /** The hits are given back. */
+  readonly negative: boolean
+  readonly limit: LimitOverride | null
+}
+
+/** Limits for the request, those that are asked about when it is over, or both. */
+export type LimitsFor = 'request' | 'stream done' | 'both'
+
 /** What the actions read. */
 export interface DescriptorFacts {
   readonly headers: HeaderMap
+  /** null before there is a response. */
+  readonly responseHeaders: HeaderMap | null
   readonly info: StreamInfo
   readonly route: Route
   /** `--service-cluster` or node.cluster. */
@@ -32,10 +56,13 @@ const SKIP = Symbol('skip')
 type Action = (facts: DescriptorFacts) => DescriptorEntry | typeof SKIP | null
 
 /** Compiled limits by the data they came from, which lives as long as its route table. */
-const compiled = new WeakMap<
-  readonly RateLimitData[],
-  readonly { readonly stage: number; readonly disableKey: string; readonly actions: readonly Action[] }[]
->()
+const compiled = new WeakMap<readonly RateLimitData[], readonly CompiledLimit[]>()
+
+interface CompiledLimit {
+  readonly data: RateLimitData
+  readonly actions: readonly Action[]
+  readonly hits: Hits | null
+}
 
 /**
  * Descriptors for `stage`, of the route's limits and of its virtual host's: those count where the route has none of its
@@ -44,38 +71,52 @@ const compiled = new WeakMap<
 export function descriptorsOf(
   facts: DescriptorFacts,
   stage: number,
-  vhRateLimits: VhRateLimits = 'override',
-): Descriptor[] {
+  vhRateLimits: VhRateLimits,
+  limitsFor: LimitsFor,
+): RequestDescriptor[] {
   const { forward, virtualHost } = facts.route
   if (!forward) return []
-  const out = describeAll(forward.rateLimits, facts, stage)
+  const out = describeAll(forward.rateLimits, facts, stage, limitsFor)
   const include = forward.includeVhRateLimits || vhRateLimits === 'include'
   if (include || (vhRateLimits === 'override' && forward.rateLimits.length === 0))
-    collect(virtualHost.rateLimits, facts, stage, out)
+    collect(virtualHost.rateLimits, facts, stage, limitsFor, out)
   return out
 }
 
 /** Descriptors of these limits alone. */
-export function describeAll(limits: readonly RateLimitData[], facts: DescriptorFacts, stage: number): Descriptor[] {
-  const out: Descriptor[] = []
-  collect(limits, facts, stage, out)
+export function describeAll(
+  limits: readonly RateLimitData[],
+  facts: DescriptorFacts,
+  stage: number,
+  limitsFor: LimitsFor,
+): RequestDescriptor[] {
+  const out: RequestDescriptor[] = []
+  collect(limits, facts, stage, limitsFor, out)
   return out
 }
 
-function collect(limits: readonly RateLimitData[], facts: DescriptorFacts, stage: number, out: Descriptor[]): void {
+function collect(
+  limits: readonly RateLimitData[],
+  facts: DescriptorFacts,
+  stage: number,
+  limitsFor: LimitsFor,
+  out: RequestDescriptor[],
+): void {
   let list = compiled.get(limits)
   if (!list) {
-    list = limits.map((limit) => ({
-      stage: limit.stage,
-      disableKey: limit.disableKey,
-      actions: limit.actions.map(compileAction),
+    list = limits.map((data) => ({
+      data,
+      actions: data.actions.map(compileAction),
+      hits: data.hitsAddend && compileHits(data.hitsAddend),
     }))
     compiled.set(limits, list)
   }
   for (const limit of list) {
-    if (limit.stage !== stage || isDisabled(limit.disableKey, facts)) continue
-    const descriptor = describe(limit.actions, facts)
-    if (descriptor !== null && descriptor.length > 0) out.push(descriptor)
+    const { data } = limit
+    if (limitsFor !== 'both' && data.onStreamDone !== (limitsFor === 'stream done')) continue
+    if (data.stage !== stage || isDisabled(data.disableKey, facts)) continue
+    const descriptor = describe(limit, facts)
+    if (descriptor !== null) out.push(descriptor)
   }
 }
 
@@ -84,15 +125,38 @@ function isDisabled(key: string, { runtime, info }: DescriptorFacts): boolean {
   return runtime === undefined || info.random % 100 >= runtime.number(`ratelimit.${key}.http_filter_enabled`, 100)
 }
 
-function describe(actions: readonly Action[], facts: DescriptorFacts): DescriptorEntry[] | null {
+function describe({ data, actions, hits }: CompiledLimit, facts: DescriptorFacts): RequestDescriptor | null {
   const entries: DescriptorEntry[] = []
   for (const action of actions) {
     const entry = action(facts)
     if (entry === null) return null
     if (entry !== SKIP) entries.push(entry)
   }
-  return entries
+  if (entries.length === 0) return null
+  const count = hits === null ? null : hits(formatContext(facts))
+  if (hits !== null && count === null) return null
+  const limit = data.limit && limitOf(metadataValue(facts.info.dynamicMetadata, data.limit.filter, data.limit.path))
+  return { entries, hits: count, negative: data.hitsAddend?.negative ?? false, limit }
 }
+
+function formatContext({ headers, responseHeaders, info }: DescriptorFacts): LogContext {
+  return { info, requestHeaders: headers, responseHeaders, responseTrailers: null, localReplyBody: '', type: 'NotSet' }
+}
+
+/** `{requests_per_unit, unit}` of metadata; null for what is no such thing, which overrides nothing. */
+function limitOf(value: unknown): LimitOverride | null {
+  if (typeof value !== 'object' || value === null) return null
+  const { requests_per_unit: requests, unit } = value as Readonly<Record<string, unknown>>
+  if (typeof requests !== 'number' || typeof unit !== 'string') return null
+  const known = UNITS.get(unit)
+  // A number that does not fit wraps, as when it is cut to 32 bits.
+  return known === undefined ? null : { requestsPerUnit: Math.trunc(requests) >>> 0, unit: known }
+}
+
+/** By name. */
+const UNITS: ReadonlyMap<string, RateLimitUnit> = new Map(
+  Object.entries(RateLimitUnit).filter((entry): entry is [string, RateLimitUnit] => typeof entry[1] === 'number'),
+)
 
 function compileAction(data: RateLimitActionData): Action {
   switch (data.kind) {

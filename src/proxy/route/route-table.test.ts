@@ -3,6 +3,8 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { clusterOf, request, routes, routeTable, streamInfo } from './testing.ts'
 
+const ROUTER = 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router'
+
 describe('virtual hosts', () => {
   const table = routeTable({
     name: 'r',
@@ -217,12 +219,7 @@ describe('refused configurations', () => {
         match: { prefix: '/' },
         route: {
           cluster: 'c',
-          rate_limits: [
-            {
-              actions: [{ source_cluster: {} }],
-              limit: { dynamic_metadata: { metadata_key: { key: 'k', path: [{ key: 'p' }] } } },
-            },
-          ],
+          rate_limits: [{ actions: [{ extension: { name: 'e', typed_config: { '@type': ROUTER } } }] }],
         },
       },
       /not supported by this proxy/,

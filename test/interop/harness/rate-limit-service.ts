@@ -4,16 +4,18 @@ import type { Http2Server } from 'node:http2'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   RateLimitResponse_Code as Code,
+  type RateLimitRequest,
   RateLimitRequestSchema,
   RateLimitResponseSchema,
   RateLimitResponse_RateLimit_Unit as Unit,
 } from '../../../src/api/gen/envoy/service/ratelimit/v3/rls_pb.js'
 import { startGrpcService } from './grpc-service.ts'
 
-/** Answers by the first descriptor's value. */
-export function startRateLimitService(): Promise<Http2Server> {
+/** Answers by the descriptors' values; `onQuestion` sees each request first. */
+export function startRateLimitService(onQuestion?: (request: RateLimitRequest) => void): Promise<Http2Server> {
   return startGrpcService((message) => {
     const request = fromBinary(RateLimitRequestSchema, message)
+    onQuestion?.(request)
     const values = request.descriptors.map(({ entries }) => entries.map(({ value }) => value).join('/'))
     if (values.includes('silent')) return null
     if (values.includes('error')) return 13

@@ -14,7 +14,7 @@ import {
 } from '../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
-import type { Descriptor } from '../../route/rate-limit-descriptors.ts'
+import type { RequestDescriptor } from '../../route/rate-limit-descriptors.ts'
 import { type GrpcTarget, parseGrpcTarget } from '../../upstream/grpc-target.ts'
 
 export const SHOULD_RATE_LIMIT = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
@@ -44,10 +44,15 @@ export function parseService(
   return parseGrpcTarget(message?.grpcService, timeoutMs, context.at('rate_limit_service.grpc_service'))
 }
 
-export function encodeQuestion(domain: string, descriptors: readonly Descriptor[]): Uint8Array {
+export function encodeQuestion(domain: string, descriptors: readonly RequestDescriptor[]): Uint8Array {
   const request = create(RateLimitRequestSchema, {
     domain,
-    descriptors: descriptors.map((entries) => ({ entries: entries.map(([key, value]) => ({ key, value })) })),
+    descriptors: descriptors.map(({ entries, hits, negative, limit }) => ({
+      entries: entries.map(([key, value]) => ({ key, value })),
+      ...(hits !== null && { hitsAddend: BigInt(hits) }),
+      isNegativeHits: negative,
+      ...(limit !== null && { limit }),
+    })),
   })
   return toBinary(RateLimitRequestSchema, request)
 }

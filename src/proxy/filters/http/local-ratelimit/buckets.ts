@@ -2,7 +2,7 @@
 
 import { SharedTokenBucket } from '../../../../base/shared-token-bucket.ts'
 import { TokenBucket } from '../../../../base/token-bucket.ts'
-import type { Descriptor } from '../../../route/rate-limit-descriptors.ts'
+import type { Descriptor, RequestDescriptor } from '../../../route/rate-limit-descriptors.ts'
 import { now } from '../../../stream-info.ts'
 import type { BucketConfig, LocalRateLimitConfig } from './config.ts'
 import { SharedBuckets } from './shared-buckets.ts'
@@ -56,6 +56,14 @@ class Wildcard {
   }
 }
 
+/** A bucket that a request falls under, and the tokens that it takes. */
+interface Match {
+  readonly bucket: Bucket
+  readonly hits: number
+  /** They are given back. */
+  readonly negative: boolean
+}
+
 export class Buckets {
   /** null = no limit of its own. */
   readonly main: Bucket | null
@@ -73,14 +81,14 @@ export class Buckets {
   }
 
   /** The strictest first, so that a refusal wastes no token of a wider limit. */
-  matching(requested: readonly Descriptor[]): readonly Bucket[] {
-    const found: Bucket[] = []
-    for (const descriptor of requested) {
-      const key = JSON.stringify(descriptor)
-      const bucket = this.fixed.get(key) ?? this.dynamic(descriptor, key)
-      if (bucket !== null) found.push(bucket)
+  matching(requested: readonly RequestDescriptor[]): readonly Match[] {
+    const found: Match[] = []
+    for (const { entries, hits, negative } of requested) {
+      const key = JSON.stringify(entries)
+      const bucket = this.fixed.get(key) ?? this.dynamic(entries, key)
+      if (bucket !== null) found.push({ bucket, hits: hits ?? 1, negative })
     }
-    return found.length > 1 ? found.sort((a, b) => a.rate - b.rate) : found
+    return found.length > 1 ? found.sort((a, b) => a.bucket.rate - b.bucket.rate) : found
   }
 
   private dynamic(descriptor: Descriptor, key: string): Bucket | null {

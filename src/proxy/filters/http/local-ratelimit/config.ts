@@ -16,7 +16,7 @@ import type { HttpFilterExtension, ParseContext } from '../../../config/extensio
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { FractionData, HeaderMutationsData, RateLimitData } from '../../../route/config.ts'
 import { parseFraction, parseHeaderMutations } from '../../../route/parse-common.ts'
-import { parseRateLimits } from '../../../route/parse-rate-limit.ts'
+import { parseOwnRateLimits } from '../../../route/parse-rate-limit.ts'
 import type { Descriptor, VhRateLimits } from '../../../route/rate-limit-descriptors.ts'
 import { createLocalRateLimitFilter } from './filter.ts'
 import { createBucketsMemory } from './shared-buckets.ts'
@@ -139,14 +139,10 @@ function parseDescriptors(message: LocalRateLimit, context: ParseContext): Local
 
 function parseOwnLimits(message: LocalRateLimit, context: ParseContext): RateLimitData[] | null {
   if (message.rateLimits.length === 0) return null
-  message.rateLimits.forEach(({ stage, disableKey }, i) => {
-    if (stage !== undefined || disableKey !== '')
-      throw new ConfigError(
-        context.at(`rate_limits[${i}]`).path,
-        "'stage' field and 'disable_key' field are not supported",
-      )
+  message.rateLimits.forEach(({ limit }, i) => {
+    if (limit) throw new ConfigError(context.at(`rate_limits[${i}].limit`).path, "'limit' field is not supported")
   })
-  return parseRateLimits(message.rateLimits, context)
+  return parseOwnRateLimits(message.rateLimits, context)
 }
 
 const VH_RATE_LIMITS: Readonly<Record<VhRateLimitsOptions, VhRateLimits>> = {

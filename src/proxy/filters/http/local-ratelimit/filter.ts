@@ -7,7 +7,7 @@ import type { ConnectionInfo } from '../../../network/connection.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { FractionData } from '../../../route/config.ts'
 import { HeaderMutations } from '../../../route/header-mutation.ts'
-import { type Descriptor, describeAll, descriptorsOf } from '../../../route/rate-limit-descriptors.ts'
+import { describeAll, descriptorsOf, type RequestDescriptor } from '../../../route/rate-limit-descriptors.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import { now } from '../../../stream-info.ts'
 import { PassThroughFilter } from '../pass-through.ts'
@@ -131,25 +131,28 @@ class LocalRateLimitFilter extends PassThroughFilter {
     const buckets = limiter.buckets(this.callbacks.streamInfo.downstream)
     const time = now()
     const matched = limiter.config.descriptors.length > 0 ? buckets.matching(this.requested(limiter, headers)) : []
-    for (const bucket of matched) {
-      if (bucket.take(time)) continue
+    for (const { bucket, hits, negative } of matched) {
+      // Who takes nothing is refused, as in Envoy.
+      if (negative ? bucket.take(time, -hits) : hits > 0 && bucket.take(time, hits)) continue
       this.told = bucket
       return false
     }
     const { main } = buckets
-    this.told = matched[0] ?? main
+    this.told = matched[0]?.bucket ?? main
     if (main === null || (matched.length > 0 && !limiter.config.alwaysConsumeDefault) || main.take(time)) return true
     this.told = main
     return false
   }
 
-  private requested({ config }: Limiter, headers: HeaderMap): readonly Descriptor[] {
+  private requested({ config }: Limiter, headers: HeaderMap): readonly RequestDescriptor[] {
     const route = this.callbacks.route()
     if (route === null) return []
-    const facts = { headers, info: this.callbacks.streamInfo, route, localCluster: this.shared.localCluster }
+    const { localCluster } = this.shared
+    const facts = { headers, responseHeaders: null, info: this.callbacks.streamInfo, route, localCluster }
+    // There is nothing to take when a request is over. Envoy takes for such limits of routes at once, and leaves out its own.
     return config.rateLimits === null
-      ? descriptorsOf(facts, config.stage, config.vhRateLimits)
-      : describeAll(config.rateLimits, facts, 0)
+      ? descriptorsOf(facts, config.stage, config.vhRateLimits, 'both')
+      : describeAll(config.rateLimits, facts, 0, 'request')
   }
 
   override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {

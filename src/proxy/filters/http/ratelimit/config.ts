@@ -12,7 +12,7 @@ import type { HttpFilterExtension, ParseContext } from '../../../config/extensio
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import type { FractionData, HeaderMutationsData, RateLimitData } from '../../../route/config.ts'
 import { parseFraction, parseHeaderMutations } from '../../../route/parse-common.ts'
-import { parseRateLimits } from '../../../route/parse-rate-limit.ts'
+import { parseOwnRateLimits } from '../../../route/parse-rate-limit.ts'
 import type { GrpcTarget } from '../../../upstream/grpc-target.ts'
 import { parseService } from '../../common/rate-limit.ts'
 import { createRateLimitFilter } from './filter.ts'
@@ -53,7 +53,8 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'response_headers_to_add', 'status_on_error', 'stat_prefix', 'filter_enabled', 'filter_enforced',
   'failure_mode_deny_percent', 'rate_limits',
 ]) // biome-ignore format: one list
-const ROUTE_SUPPORTED: ReadonlySet<string> = new Set(['vh_rate_limits', 'domain', 'rate_limits'])
+/** Envoy reads `override_option` from no route: with every value of it vh_rate_limits decides. */
+const ROUTE_SUPPORTED: ReadonlySet<string> = new Set(['vh_rate_limits', 'domain', 'rate_limits', 'override_option'])
 
 const TOO_MANY_REQUESTS = 429
 const INTERNAL_SERVER_ERROR = 500
@@ -88,7 +89,7 @@ function parseRateLimit(message: RateLimit, context: ParseContext): RateLimitCon
     statPrefix: message.statPrefix,
     enabled: parseFraction(message.filterEnabled),
     enforced: parseFraction(message.filterEnforced),
-    rateLimits: message.rateLimits.length > 0 ? parseRateLimits(message.rateLimits, context) : null,
+    rateLimits: message.rateLimits.length > 0 ? parseOwnRateLimits(message.rateLimits, context) : null,
   }
 }
 
@@ -103,6 +104,6 @@ function parseRoute(message: RateLimitPerRoute, context: ParseContext): RateLimi
   return {
     vhRateLimits: VH[message.vhRateLimits] ?? 'override',
     domain: message.domain,
-    rateLimits: message.rateLimits.length > 0 ? parseRateLimits(message.rateLimits, context) : null,
+    rateLimits: message.rateLimits.length > 0 ? parseOwnRateLimits(message.rateLimits, context) : null,
   }
 }

@@ -7,6 +7,7 @@ import {
   RateLimitResponseSchema,
   RateLimitResponse_RateLimit_Unit as Unit,
 } from '../../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import { RateLimitUnit } from '../../../../api/gen/envoy/type/v3/ratelimit_unit_pb.js'
 import { FilterHeadersStatus } from '../../../http/filter.ts'
 import { request, routes } from '../../../route/testing.ts'
 import { decodeAnswer, encodeQuestion } from '../../common/rate-limit.ts'
@@ -42,10 +43,15 @@ describe('ratelimit', () => {
     const message = fromBinary(
       RateLimitRequestSchema,
       encodeQuestion('d', [
-        [
-          ['a', '1'],
-          ['b', '2'],
-        ],
+        {
+          entries: [
+            ['a', '1'],
+            ['b', '2'],
+          ],
+          hits: 4,
+          negative: true,
+          limit: { requestsPerUnit: 9, unit: RateLimitUnit.HOUR },
+        },
       ]),
     )
     assert.equal(message.domain, 'd')
@@ -55,6 +61,11 @@ describe('ratelimit', () => {
         ['a', '1'],
         ['b', '2'],
       ],
+    )
+    const { hitsAddend, isNegativeHits, limit } = message.descriptors[0]!
+    assert.deepEqual(
+      [hitsAddend, isNegativeHits, limit?.requestsPerUnit, limit?.unit],
+      [4n, true, 9, RateLimitUnit.HOUR],
     )
   })
 

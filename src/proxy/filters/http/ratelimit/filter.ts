@@ -11,15 +11,16 @@ import type { HeaderMap } from '../../../http/header-map.ts'
 import type { FractionData } from '../../../route/config.ts'
 import { HeaderMutations } from '../../../route/header-mutation.ts'
 import {
-  type Descriptor,
   type DescriptorFacts,
   describeAll,
   descriptorsOf,
+  type LimitsFor,
+  type RequestDescriptor,
 } from '../../../route/rate-limit-descriptors.ts'
 import type { Route } from '../../../route/route.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
-import { callUnary } from '../../../upstream/grpc-client.ts'
+import { callUnary, type GrpcCallbacks } from '../../../upstream/grpc-client.ts'
 import { type Answer, decodeAnswer, encodeQuestion, type Headers, SHOULD_RATE_LIMIT } from '../../common/rate-limit.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import type { RateLimitConfig, RateLimitRouteConfig } from './config.ts'
@@ -27,6 +28,7 @@ import type { RateLimitConfig, RateLimitRouteConfig } from './config.ts'
 const METADATA_NAMESPACE = 'envoy.filters.http.ratelimit'
 const GRPC_RESOURCE_EXHAUSTED = 8
 const NO_HEADERS: Headers = []
+const NOBODY_LISTENS: GrpcCallbacks = { onMessage: () => {}, onFailure: () => {} }
 const RATE_LIMITED: Headers = [['x-envoy-ratelimited', 'true']]
 
 class Shared {
@@ -60,6 +62,10 @@ export function createRateLimitFilter(config: RateLimitConfig, context: WorkerCo
 class RateLimitFilter extends PassThroughFilter {
   private readonly shared: Shared
   private headers: HeaderMap | null = null
+  private responseHeaders: HeaderMap | null = null
+  /** Of a request that limits apply to. */
+  private route: Route | null = null
+  private own: RateLimitRouteConfig | undefined
   private call: Cancellable | null = null
   private asking = false
   /** True while decodeHeaders runs: the answer may come within. */
@@ -81,15 +87,15 @@ class RateLimitFilter extends PassThroughFilter {
       return FilterHeadersStatus.Continue
     const route = this.callbacks.route()
     if (!route?.forward) return FilterHeadersStatus.Continue
-    const own = this.callbacks.perFilterConfig<RateLimitRouteConfig>()
-    const descriptors = this.descriptors(headers, route, own)
-    if (descriptors.length === 0) return FilterHeadersStatus.Continue
     this.headers = headers
+    this.route = route
+    this.own = this.callbacks.perFilterConfig<RateLimitRouteConfig>()
+    const descriptors = this.descriptors(headers, route, 'request')
+    if (descriptors.length === 0) return FilterHeadersStatus.Continue
     this.asking = true
     this.inCallback = true
-    const question = encodeQuestion(own?.domain || config.domain, descriptors)
     const cluster = clusters.get(config.service.cluster)
-    const call = callUnary(cluster, config.service, SHOULD_RATE_LIMIT, question, {
+    const call = callUnary(cluster, config.service, SHOULD_RATE_LIMIT, this.question(descriptors), {
       onMessage: (message) => this.onAnswer(decodeAnswer(message)),
       onFailure: () => this.onAnswer(null),
       onFault: (error) => this.callbacks.onFault(error),
@@ -99,12 +105,19 @@ class RateLimitFilter extends PassThroughFilter {
     return this.asking || this.refused ? FilterHeadersStatus.StopIteration : FilterHeadersStatus.Continue
   }
 
-  private descriptors(headers: HeaderMap, route: Route, own: RateLimitRouteConfig | undefined): Descriptor[] {
+  private descriptors(headers: HeaderMap, route: Route, limitsFor: LimitsFor): RequestDescriptor[] {
+    const { responseHeaders, own } = this
     const { config, localCluster, runtime } = this.shared
-    const facts: DescriptorFacts = { headers, info: this.callbacks.streamInfo, route, localCluster, runtime }
+    const { streamInfo: info } = this.callbacks
+    const facts: DescriptorFacts = { headers, responseHeaders, info, route, localCluster, runtime }
     const limits = own?.rateLimits ?? config.rateLimits
-    if (limits !== null) return describeAll(limits, facts, config.stage)
-    return descriptorsOf(facts, config.stage, own?.vhRateLimits ?? 'override')
+    // Limits of the filter have no stage.
+    if (limits !== null) return describeAll(limits, facts, 0, limitsFor)
+    return descriptorsOf(facts, config.stage, own?.vhRateLimits ?? 'override', limitsFor)
+  }
+
+  private question(descriptors: readonly RequestDescriptor[]): Uint8Array {
+    return encodeQuestion(this.own?.domain || this.shared.config.domain, descriptors)
   }
 
   private onAnswer(answer: Answer | null): void {
@@ -203,6 +216,7 @@ class RateLimitFilter extends PassThroughFilter {
   }
 
   override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+    this.responseHeaders = headers
     this.addHeaders(headers)
     return FilterHeadersStatus.Continue
   }
@@ -214,6 +228,18 @@ class RateLimitFilter extends PassThroughFilter {
   }
 
   override onDestroy(): void {
-    this.call?.cancel()
+    if (this.asking) this.call?.cancel()
+    else this.tellStreamDone()
+  }
+
+  /** Limits with apply_on_stream_done: the service counts the hits of the request, and nobody waits for its answer. */
+  private tellStreamDone(): void {
+    const { headers, route } = this
+    if (headers === null || route === null) return
+    const descriptors = this.descriptors(headers, route, 'stream done')
+    if (descriptors.length === 0) return
+    const { config, clusters } = this.shared
+    const cluster = clusters.get(config.service.cluster)
+    callUnary(cluster, config.service, SHOULD_RATE_LIMIT, this.question(descriptors), NOBODY_LISTENS)
   }
 }

@@ -29,11 +29,6 @@ describe('network ratelimit', () => {
   })
 
   test('refuses what it cannot do, with the path', () => {
-    const entries = [{ key: 'k', value: 'v' }]
-    assert.throws(
-      () => parse({ descriptors: [{ entries, limit: { requests_per_unit: 1, unit: 'HOUR' } }] }),
-      /descriptors\[0\]\.limit: not supported/,
-    )
     assert.throws(
       () => parse({ descriptors: [{ entries: [{ key: 'k', value: '%NOTHING%' }] }] }),
       /descriptors\[0\]\.entries\[0\]\.value/,

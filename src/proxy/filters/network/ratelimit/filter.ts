@@ -4,7 +4,6 @@ import {
   type RateLimit,
   RateLimitSchema,
 } from '../../../../api/gen/envoy/extensions/filters/network/ratelimit/v3/rate_limit_pb.js'
-import { ConfigError } from '../../../../base/errors.ts'
 import type { NetworkFilterExtension, ParseContext, WorkerContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import { CloseType, ConnectionEvent } from '../../../network/connection.ts'
@@ -42,9 +41,9 @@ function parse(message: RateLimit, context: ParseContext): RateLimitConfig {
     statPrefix: message.statPrefix,
     service: parseService(message.rateLimitService, message.timeout, context),
     domain: message.domain,
-    descriptors: message.descriptors.map(({ entries, limit }, i) => {
+    // Envoy takes their `limit` and hits as well, and tells the service of neither.
+    descriptors: message.descriptors.map(({ entries }, i) => {
       const at = context.at(`descriptors[${i}]`)
-      if (limit) throw new ConfigError(at.at('limit').path, 'not supported by this proxy; remove the field')
       return entries.map(({ key, value }, j) => {
         // Compiled again in the workers; here for the error.
         new TextFormat(value, false, at.at(`entries[${j}].value`).path)
@@ -134,7 +133,12 @@ class NetworkRateLimit implements NetworkFilter {
     const { config, descriptors } = this.shared
     return encodeQuestion(
       config.domain,
-      descriptors.map((entries) => entries.map(([key, format]) => [key, format.format(context)] as const)),
+      descriptors.map((entries) => ({
+        entries: entries.map(([key, format]) => [key, format.format(context)] as const),
+        hits: null,
+        negative: false,
+        limit: null,
+      })),
     )
   }
 
