@@ -113,6 +113,12 @@ export const LATER_FIELDS = {
       'Pair record = 3;',
     ],
   ],
+  'envoy/config/route/v3/route.proto': [
+    [
+      'message RouteConfiguration {',
+      'string vhost_header = 18 [(validate.rules).string = {well_known_regex: HTTP_HEADER_NAME strict: false}];',
+    ],
+  ],
   'envoy/config/route/v3/route_components.proto': [
     [
       'import "envoy/config/core/v3/base.proto";',
@@ -133,7 +139,8 @@ export const LATER_FIELDS = {
     ['  oneof path_rewrite_specifier {', 'string path_rewrite = 10;'],
     [
       '  message RequestMirrorPolicy {',
-      'repeated common.mutation_rules.v3.HeaderMutation request_headers_mutations = 7; string host_rewrite_literal = 8;',
+      'repeated common.mutation_rules.v3.HeaderMutation request_headers_mutations = 7 [(validate.rules).repeated = {max_items: 1000}];',
+      'string host_rewrite_literal = 8 [(validate.rules).string = {well_known_regex: HTTP_HEADER_VALUE strict: false}];',
     ],
     ['message DirectResponseAction {', 'core.v3.SubstitutionFormatString body_format = 3;'],
     ['message Tracing {', 'string operation = 5; string upstream_operation = 6;'],
@@ -157,7 +164,8 @@ export const LATER_FIELDS = {
     [
       'message TlsInspector {',
       'google.protobuf.BoolValue enable_ja4_fingerprinting = 3;',
-      'bool close_connection_on_client_hello_parsing_errors = 4; google.protobuf.UInt32Value max_client_hello_size = 5;',
+      'bool close_connection_on_client_hello_parsing_errors = 4;',
+      'google.protobuf.UInt32Value max_client_hello_size = 5 [(validate.rules).uint32 = {lte: 16384 gt: 255}];',
     ],
   ],
   'envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto': [

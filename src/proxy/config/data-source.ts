@@ -6,6 +6,11 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 
 /** Reads it now. Throws ConfigError when it is empty, the file is unreadable or the variable is unset. */
 export function readDataSource(source: DataSource, path: string): Buffer {
+  if (source.watchedDirectory)
+    throw new ConfigError(
+      `${path}.watched_directory`,
+      'not supported by this proxy: the file is read once; remove the field',
+    )
   const from = source.specifier
   switch (from.case) {
     case 'filename':

@@ -92,7 +92,7 @@ export function parseProxyProtocolSocket(
  * version 2.
  */
 export function proxyHeader(
-  config: ProxyProtocolConfig,
+  config: Omit<ProxyProtocolConfig, 'inner'>,
   downstream: DownstreamProxyHeader | null,
   local: Address,
   remote: Address,

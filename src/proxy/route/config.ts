@@ -276,7 +276,11 @@ export interface RouteActionData {
   /** Upgrade type (lower case) → enabled. */
   readonly upgrades: Readonly<Record<string, boolean>>
   /** CONNECT (and POST, where allowed) ends here and becomes raw TCP. */
-  readonly connectTerminates: { readonly allowPost: boolean } | null
+  readonly connectTerminates: {
+    readonly allowPost: boolean
+    /** Version of the PROXY header that goes ahead of the bytes; null = none does. */
+    readonly proxyProtocol: 1 | 2 | null
+  } | null
   readonly internalRedirect: InternalRedirectData | null
 }
 
@@ -288,6 +292,8 @@ export interface RedirectData {
   readonly hostRedirect: string
   readonly portRedirect: number
   readonly pathRedirect: string
+  /** `path_rewrite`: a substitution format string for what path_redirect says. */
+  readonly pathFormat: string
   readonly pathRewrite: PathRewriteData | null
   readonly stripQuery: boolean
 }
@@ -348,6 +354,8 @@ export interface RouteConfigData {
   readonly requestHeaders: HeaderMutationsData | null
   readonly responseHeaders: HeaderMutationsData | null
   readonly mostSpecificHeaderMutationsWins: boolean
+  /** The header whose value chooses the virtual host, lower case; '' = the host. */
+  readonly vhostHeader: string
   readonly ignorePortInHostMatching: boolean
   readonly ignorePathParametersInPathMatching: boolean
   readonly perFilter: PerFilterConfigs

@@ -4,6 +4,10 @@ import type { Duration } from '@bufbuild/protobuf/wkt'
 import { RoutingPriority } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { TypedExtensionConfig } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import {
+  ProxyProtocolConfig_Version,
+  ProxyProtocolConfigSchema,
+} from '../../api/gen/envoy/config/core/v3/proxy_protocol_pb.js'
+import {
   type InternalRedirectPolicy,
   RouteAction_ClusterNotFoundResponseCode as NotFoundCode,
   type RouteAction,
@@ -53,8 +57,8 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'regex_rewrite', 'path_rewrite_policy', 'path_rewrite', 'host_rewrite', 'host_rewrite_literal', 'auto_host_rewrite', 'host_rewrite_header',
   'host_rewrite_path_regex', 'append_x_forwarded_host', 'timeout', 'idle_timeout', 'flush_timeout', 'retry_policy', 'request_mirror_policies',
   'priority', 'rate_limits', 'include_vh_rate_limits', 'hash_policy', 'cors', 'max_grpc_timeout', 'grpc_timeout_offset',
-  'upgrade_configs', 'internal_redirect_policy', 'internal_redirect_action', 'hedge_policy',
-  'max_stream_duration',
+  'upgrade_configs', 'internal_redirect_policy', 'internal_redirect_action', 'max_internal_redirects',
+  'hedge_policy', 'max_stream_duration',
 ]) // biome-ignore format: one list
 
 const NOT_FOUND_STATUS: Readonly<Record<NotFoundCode, number>> = {
@@ -80,7 +84,7 @@ export function parseRouteAction(
   refuseUnsupported(RouteActionSchema, action, SUPPORTED, context.path)
   const stream = action.maxStreamDuration
   const upgrades: Record<string, boolean> = {}
-  let connectTerminates: { allowPost: boolean } | null = null
+  let connectTerminates: RouteActionData['connectTerminates'] = null
   for (const [i, upgrade] of action.upgradeConfigs.entries()) {
     const type = upgrade.upgradeType.toLowerCase()
     if (type in upgrades)
@@ -89,10 +93,12 @@ export function parseRouteAction(
     if (!upgrade.connectConfig) continue
     const at = context.at(`upgrade_configs[${i}].connect_config`)
     if (type !== 'connect') throw new ConfigError(at.path, 'Non-CONNECT upgrade type has ConnectConfig')
-    if (upgrade.connectConfig.proxyProtocolConfig) {
-      throw new ConfigError(at.at('proxy_protocol_config').path, 'not supported by this proxy; remove the field')
-    }
-    connectTerminates = { allowPost: upgrade.connectConfig.allowPost }
+    const { allowPost, proxyProtocolConfig: proxy } = upgrade.connectConfig
+    // Envoy reads no more of it here.
+    if (proxy)
+      refuseUnsupported(ProxyProtocolConfigSchema, proxy, new Set(['version']), at.at('proxy_protocol_config').path)
+    const version = proxy?.version === ProxyProtocolConfig_Version.V2 ? 2 : 1
+    connectTerminates = { allowPost, proxyProtocol: proxy ? version : null }
   }
   return {
     kind: 'route',
@@ -252,12 +258,10 @@ function parseHostRewrite(action: RouteAction, context: ParseContext): HostRewri
   }
 }
 
-/**
- * request_mirror_policies of a route, virtual host or route configuration. trace_sampled says whether the copy's span is
- * sampled; copies get no span here, so either answer holds.
- */
+/** request_mirror_policies of a route, virtual host or route configuration. */
 const MIRROR_FIELDS: ReadonlySet<string> = new Set([
   'cluster', 'cluster_header', 'runtime_fraction', 'trace_sampled', 'disable_shadow_host_suffix_append',
+  'request_headers_mutations', 'host_rewrite_literal',
 ]) // biome-ignore format: one list
 
 export function parseMirrors(

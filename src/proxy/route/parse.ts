@@ -35,6 +35,7 @@ import type {
 } from './config.ts'
 import { CORS_FILTER, parseCorsPolicy } from './cors-policy.ts'
 import { parseHeaderMatchers } from './header-matcher.ts'
+import { checkHeaderFormat } from './header-mutation.ts'
 import { parseMirrors, parseRegexSubstitution, parseRouteAction } from './parse-action.ts'
 import { millionths, parseHeaderMutations, parseMetadata, parsePerFilter } from './parse-common.ts'
 import { parseRouteMatch } from './parse-match.ts'
@@ -47,6 +48,7 @@ const CONFIG_FIELDS: ReadonlySet<string> = new Set([
   'request_headers_to_add', 'request_headers_to_remove', 'most_specific_header_mutations_wins', 'validate_clusters',
   'max_direct_response_body_size_bytes', 'request_mirror_policies', 'ignore_port_in_host_matching',
   'ignore_path_parameters_in_path_matching', 'typed_per_filter_config', 'metadata',
+  'vhost_header',
 ]) // biome-ignore format: one list
 const VIRTUAL_HOST_FIELDS: ReadonlySet<string> = new Set([
   'name', 'domains', 'routes', 'matcher', 'require_tls', 'virtual_clusters', 'rate_limits', 'request_headers_to_add',
@@ -95,6 +97,7 @@ export function parseRouteConfiguration(config: RouteConfiguration, context: Par
       context,
     ),
     mostSpecificHeaderMutationsWins: config.mostSpecificHeaderMutationsWins,
+    vhostHeader: config.vhostHeader.toLowerCase(),
     ignorePortInHostMatching: config.ignorePortInHostMatching,
     ignorePathParametersInPathMatching: config.ignorePathParametersInPathMatching,
     perFilter: parsePerFilter(config.typedPerFilterConfig, context),
@@ -261,9 +264,7 @@ const REDIRECT_STATUS: Readonly<Record<RedirectCode, number>> = {
 function parseRedirect(redirect: RedirectAction, context: ParseContext): RedirectData {
   const scheme = redirect.schemeRewriteSpecifier
   const path = redirect.pathRewriteSpecifier
-  if (path.case === 'pathRewrite') {
-    throw new ConfigError(context.at('path_rewrite').path, 'not supported by this proxy; use regex_rewrite')
-  }
+  if (path.case === 'pathRewrite') checkHeaderFormat(path.value, context.at('path_rewrite').path)
   let pathRewrite: PathRewriteData | null = null
   if (path.case === 'prefixRewrite') pathRewrite = { kind: 'prefix', value: path.value }
   if (path.case === 'regexRewrite') {
@@ -277,6 +278,7 @@ function parseRedirect(redirect: RedirectAction, context: ParseContext): Redirec
     hostRedirect: redirect.hostRedirect,
     portRedirect: redirect.portRedirect,
     pathRedirect: path.case === 'pathRedirect' ? path.value : '',
+    pathFormat: path.case === 'pathRewrite' ? path.value : '',
     pathRewrite,
     stripQuery: redirect.stripQuery,
   }

@@ -3,23 +3,26 @@
 import type { HeaderMap } from '../http/header-map.ts'
 import type { RedirectData } from './config.ts'
 
-/** Where `headers` is sent; its path was rewritten before where the redirect says so. */
-export function redirectLocation(redirect: RedirectData, headers: HeaderMap): string {
+/**
+ * Where `headers` is sent; its path was rewritten before where the redirect says so. `path` is the redirect's own, '' = the
+ * request's.
+ */
+export function redirectLocation(redirect: RedirectData, headers: HeaderMap, path: string): string {
   const scheme = redirect.schemeRedirect || (redirect.httpsRedirect ? 'https' : headers.scheme)
   const port = redirect.portRedirect ? `:${redirect.portRedirect}` : ''
   const host = redirect.hostRedirect || requestHost(headers, scheme, port !== '')
-  return `${scheme}://${host}${port}${redirectPath(redirect, headers.path)}`
+  return `${scheme}://${host}${port}${redirectPath(path, redirect.stripQuery, headers.path)}`
 }
 
-function redirectPath(redirect: RedirectData, requestPath: string): string {
-  const ownQuery = redirect.pathRedirect.includes('?')
+function redirectPath(newPath: string, stripQuery: boolean, requestPath: string): string {
+  const ownQuery = newPath.includes('?')
   let path = requestPath
-  if (redirect.pathRedirect !== '') {
-    path = redirect.pathRedirect
+  if (newPath !== '') {
+    path = newPath
     const query = requestPath.indexOf('?')
     if (!ownQuery && query >= 0) path += requestPath.slice(query)
   }
-  if (redirect.stripQuery && !ownQuery) {
+  if (stripQuery && !ownQuery) {
     const query = path.indexOf('?')
     if (query >= 0) path = path.slice(0, query)
   }

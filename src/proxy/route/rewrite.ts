@@ -8,7 +8,7 @@ import { compileRegexSubstitution } from './regex.ts'
 import { pathEnd, pathWithoutQuery } from './request-path.ts'
 
 /** The new `:path`, query kept. */
-export type PathRewrite = (path: string, headers: HeaderMap, info: StreamInfo | null) => string
+export type PathRewrite = (path: string, headers: HeaderMap, info: StreamInfo) => string
 
 /** `match` is the path specifier of the same route: prefix_rewrite replaces what it matched. */
 export function compilePathRewrite(rewrite: PathRewriteData | null, match: PathMatchData): PathRewrite | null {
@@ -22,8 +22,7 @@ export function compilePathRewrite(rewrite: PathRewriteData | null, match: PathM
   }
   if (rewrite.kind === 'format') {
     const format = compileHeaderFormat(rewrite.format, 'path_rewrite')
-    return (path, headers, info) =>
-      info === null ? path : format.format(headers, null, info) + path.slice(pathEnd(path))
+    return (path, headers, info) => format.format(headers, null, info) + path.slice(pathEnd(path))
   }
   const replacement = rewrite.value
   if (match.kind === 'prefix' || match.kind === 'path_separated_prefix') {

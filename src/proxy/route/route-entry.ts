@@ -3,6 +3,7 @@
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import { compileLogFormat, type LineFormat } from '../filters/access-loggers/log-format.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import { compileHeaderFormat, type HeaderFormat } from '../observe/format/text-format.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type {
@@ -83,7 +84,7 @@ class ForwardEntry implements ForwardAction {
   readonly rateLimits: readonly RateLimitData[]
   readonly includeVhRateLimits: boolean
   readonly internalRedirect: InternalRedirectData | null
-  readonly connectTerminates: { readonly allowPost: boolean } | null
+  readonly connectTerminates: RouteActionData['connectTerminates']
   readonly autoHostRewrite: boolean
   readonly appendXForwardedHost: boolean
 
@@ -134,6 +135,7 @@ const NO_REDIRECT: RedirectData = {
   hostRedirect: '',
   portRedirect: 0,
   pathRedirect: '',
+  pathFormat: '',
   pathRewrite: null,
   stripQuery: false,
 }
@@ -143,6 +145,7 @@ class DirectEntry implements DirectAction {
   readonly body: string
   private readonly redirect: RedirectData | null
   private readonly pathRewrite: PathRewrite | null
+  private readonly pathFormat: HeaderFormat | null
 
   readonly contentType: string
   private readonly format: LineFormat | null
@@ -160,6 +163,7 @@ class DirectEntry implements DirectAction {
     const json = bodyFormat?.format.kind === 'json' ? 'application/json' : ''
     this.contentType = bodyFormat?.contentType || json
     this.redirect = redirect
+    this.pathFormat = redirect?.pathFormat ? compileHeaderFormat(redirect.pathFormat, 'path_rewrite') : null
     this.pathRewrite = pathRewrite
   }
 
@@ -175,23 +179,19 @@ class DirectEntry implements DirectAction {
     })
   }
 
-  location(headers: HeaderMap, insertOriginalPath: boolean): string {
+  location(headers: HeaderMap, info: StreamInfo, insertOriginalPath: boolean): string {
     // A direct response that creates or redirects names the request's own URL (RFC 9110 §10.2.2).
     if (this.redirect === null)
       return this.status === 201 || (this.status >= 300 && this.status < 400)
-        ? redirectLocation(NO_REDIRECT, headers)
+        ? redirectLocation(NO_REDIRECT, headers, '')
         : ''
-    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, null, insertOriginalPath)
-    return redirectLocation(this.redirect, headers)
+    if (this.pathRewrite !== null) rewritePath(headers, this.pathRewrite, info, insertOriginalPath)
+    const path = this.pathFormat === null ? this.redirect.pathRedirect : this.pathFormat.format(headers, null, info)
+    return redirectLocation(this.redirect, headers, path)
   }
 }
 
-function rewritePath(
-  headers: HeaderMap,
-  rewrite: PathRewrite,
-  info: StreamInfo | null,
-  insertOriginalPath: boolean,
-): void {
+function rewritePath(headers: HeaderMap, rewrite: PathRewrite, info: StreamInfo, insertOriginalPath: boolean): void {
   if (insertOriginalPath) headers.set('x-envoy-original-path', headers.path)
   headers.path = rewrite(headers.path, headers, info)
 }

@@ -64,6 +64,7 @@ class CompiledRouteTable implements RouteTable {
   /** Domain to position in `routes`; tables that differ in other things share it. */
   readonly domains: DomainIndex<number>
   private readonly ignorePort: boolean
+  private readonly vhostHeader: string
 
   constructor(
     level: RouteConfigData,
@@ -74,6 +75,7 @@ class CompiledRouteTable implements RouteTable {
     this.name = level.name
     this.internalOnlyHeaders = level.internalOnlyHeaders
     this.ignorePort = level.ignorePortInHostMatching
+    this.vhostHeader = level.vhostHeader
     this.level = level
     this.environment = environment
     this.routes = routes
@@ -81,7 +83,8 @@ class CompiledRouteTable implements RouteTable {
   }
 
   route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
-    const position = this.domains.find(headers.authority, this.ignorePort)
+    const host = this.vhostHeader === '' ? headers.authority : headers.get(this.vhostHeader)
+    const position = this.domains.find(host, this.ignorePort)
     return position === null ? null : this.routes[position]!.route(headers, info, random)
   }
 }

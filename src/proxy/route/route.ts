@@ -119,5 +119,5 @@ export interface DirectAction {
   /** '' = plain text. */
   readonly contentType: string
   /** '' = none. Rewrites the path of `headers` first, where the redirect does. */
-  location(headers: HeaderMap, insertOriginalPath: boolean): string
+  location(headers: HeaderMap, info: StreamInfo, insertOriginalPath: boolean): string
 }

@@ -24,9 +24,10 @@ export class DomainIndex<T> {
     return true
   }
 
-  /** `host` as received; a port counts unless `ignorePort`. */
-  find(host: string, ignorePort: boolean): T | null {
+  /** `host` as received, undefined = there is none; a port counts unless `ignorePort`. */
+  find(host: string | undefined, ignorePort: boolean): T | null {
     if (this.exact.size === 0 && this.suffixes.empty && this.prefixes.empty) return this.any
+    if (host === undefined) return null
     let name = host
     if (ignorePort) {
       const port = portStart(name)

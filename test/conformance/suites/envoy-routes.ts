@@ -103,7 +103,7 @@ function decide(table: RouteTable, test: Case): string | null {
 function compareDirect(route: Route, headers: HeaderMap, info: StreamInfo, expect: Case['expect']): string | null {
   const direct = route.direct!
   if (direct.status !== expect.status) return `status ${direct.status}, not ${expect.status}`
-  const location = direct.location(headers, true)
+  const location = direct.location(headers, info, true)
   if (location !== (expect.location ?? '')) return `location ${location}, not ${expect.location}`
   const body = direct.text(headers, info)
   if (body !== (expect.body ?? '')) return `body ${JSON.stringify(body)}, not ${JSON.stringify(expect.body)}`

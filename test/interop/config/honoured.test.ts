@@ -53,6 +53,7 @@ const IGNORED: readonly [pattern: RegExp, reason: string][] = [
   [/(Permission|Principal)\.any$/, 'true is the only value'],
   [/metadata_match$/, 'only envoy.lb is for load balancers'],
   [/total_weight$/, 'deprecated: the sum is'],
+  [/RouteAction\.max_internal_redirects$/, 'of use beside internal_redirect_action only'],
   [/max_direct_response_body_size_bytes$/, 'a limit'],
   [
     /transport_api_version$|encode_raw_headers$|charge_cluster_response_stats$/,

@@ -48,7 +48,7 @@ export function startUpstream(scenario: Situation): Promise<Server> {
         const head = pending.slice(0, end + 4)
         pending = pending.slice(end + 4)
         // Bodies in these scenarios hold no empty line.
-        const line = head.search(/(GET|POST|HEAD|PUT|CONNECT) /)
+        const line = head.search(/PROXY |\0\r\nQUIT\n|(GET|POST|HEAD|PUT|CONNECT) /)
         if (line < 0) continue
         const answer = scenario.upstream?.(head.slice(line), socket) ?? null
         if (answer === null) continue

@@ -269,7 +269,10 @@ function parseParams(
   const max = params?.tlsMaximumProtocolVersion ?? TlsParameters_TlsProtocol.TLS_AUTO
   const minVersion = min === TlsParameters_TlsProtocol.TLS_AUTO ? 'TLSv1.2' : VERSION[min]
   const maxVersion = max === TlsParameters_TlsProtocol.TLS_AUTO ? defaultMax : VERSION[max]
-  const listed = (params?.cipherSuites ?? []).flatMap((entry) => entry.replaceAll(/[[\]]/g, '').split('|'))
+  // Empty names are passed over, as BoringSSL does.
+  const listed = (params?.cipherSuites ?? [])
+    .flatMap((entry) => entry.replaceAll(/[[\]]/g, '').split('|'))
+    .filter((name) => name !== '')
   const known = getCiphers()
   for (const cipher of listed) {
     if (!known.includes(cipher.toLowerCase())) {

@@ -20,7 +20,7 @@ export function answerDirectly(
   shared.rqDirectResponse.inc()
   const body = direct.text(headers, info)
   info.responseCode = direct.status
-  const location = direct.location(headers, !shared.config.suppressEnvoyHeaders)
+  const location = direct.location(headers, info, !shared.config.suppressEnvoyHeaders)
   callbacks.sendLocalReply(
     direct.status,
     body,

@@ -9,7 +9,7 @@ import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../.
 import type { HostDescription } from '../../../upstream/host.ts'
 import { OVERRIDE_HOST_KEY, type OverrideHost } from '../../../upstream/override-host.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
-import { isTunnel, TcpTunnelPool } from './tcp-tunnel.ts'
+import { isTunnel, TcpTunnelPool, tunnelHeader } from './tcp-tunnel.ts'
 
 /** Filter state under which other filters leave wishes for the upstream connection. */
 export const UPSTREAM_ALPN_KEY = 'envoy.network.application_protocols'
@@ -49,7 +49,7 @@ export function choosePool(
   lb.attempt = attempts
   if (forward.connectTerminates && isTunnel(headers, forward.connectTerminates.allowPost)) {
     const tcpPool = cluster.tcpPool(forward.priority, lb)
-    return tcpPool && new TcpTunnelPool(tcpPool)
+    return tcpPool && new TcpTunnelPool(tcpPool, tunnelHeader(forward.connectTerminates.proxyProtocol, lb.downstream))
   }
   return cluster.httpPool(forward.priority, protocol, lb)
 }

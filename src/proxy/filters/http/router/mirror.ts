@@ -133,9 +133,10 @@ function startMirror(
   const copy = headers.clone()
   // How the client spelled them is not known to the proxy's own requests.
   copy.spellings = null
+  // Before the host changes: mutations may read it.
+  for (const mutation of mirror.headers) mutation.apply(copy, info, copy, null)
   if (mirror.hostRewrite !== '') copy.authority = mirror.hostRewrite
   else if (!mirror.disableHostSuffix) copy.authority = withShadow(copy.authority)
-  for (const mutation of mirror.headers) mutation.apply(copy, info, copy, null)
   // It is the proxy's own request.
   copy.set('x-envoy-internal', 'true')
   copy.append('x-forwarded-for', ownAddress)
