@@ -44,5 +44,7 @@ export function createServerCodec(
   }
   if (protocol === Protocol.Http2)
     return new Http2ServerConnection(connection, callbacks, shared.http2Options, limits, shared.http2Stats)
-  return new Http1ServerConnection(connection, callbacks, config.http1, limits, config.useRemoteAddress)
+  // Behind trusted proxies the target may speak of the connection to the first of them.
+  const atEdge = config.useRemoteAddress && config.xffTrustedHops === 0
+  return new Http1ServerConnection(connection, callbacks, config.http1, limits, atEdge)
 }

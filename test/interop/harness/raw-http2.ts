@@ -36,6 +36,8 @@ function integer(value: number, bits: number): string {
 export class RawHttp2 {
   readonly lines: string[] = []
   readonly closed: Promise<void>
+  /** The proxy's first SETTINGS have come, or the connection is closed. */
+  readonly greeted: Promise<void>
   localPort = 0
   private readonly socket: Socket
   private readonly decoder = new HpackDecoder(4096)
@@ -47,6 +49,7 @@ export class RawHttp2 {
   private acknowledged = 0
   private isClosed = false
   private wake = (): void => {}
+  private greet = (): void => {}
 
   /** `window`: initial window of the streams. */
   constructor(port: number, window: number) {
@@ -57,10 +60,12 @@ export class RawHttp2 {
     this.socket.on('data', (chunk: Buffer) => this.read(chunk))
     // A connection that is reset has been told of before, or is seen to be closed.
     this.socket.on('error', () => {})
+    this.greeted = new Promise((resolve) => (this.greet = resolve))
     this.closed = new Promise((resolve) =>
       this.socket.on('close', () => {
         this.isClosed = true
         resolve()
+        this.greet()
         this.wake()
       }),
     )
@@ -132,6 +137,7 @@ export class RawHttp2 {
       case Frame.Settings:
         if (flags & Flag.Ack) break
         this.lines.push(`settings ${settingsText(payload)}`)
+        this.greet()
         this.write(frame(Frame.Settings, Flag.Ack, 0, ''))
         break
       case Frame.Ping:

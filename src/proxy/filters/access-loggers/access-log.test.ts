@@ -246,8 +246,8 @@ test('what cannot be honoured is refused with its path', () => {
     /^ConfigError: access_log\[0\].*format: Not supported field in StreamInfo: NOPE/,
   )
   assert.throws(
-    () => fileLog({ path: '/dev/null', format: '%UPSTREAM_FILTER_STATE(x)%' }),
-    /%UPSTREAM_FILTER_STATE% is not supported by this proxy/,
+    () => fileLog({ path: '/dev/null', format: '%UPSTREAM_FILTER_STATE(x:NOPE)%' }),
+    /Invalid filter state serialize type, only support PLAIN\/TYPED\/FIELD/,
   )
   assert.throws(
     () => fileLog({ path: '/dev/null', jsonFormat: { a: { b: '%' } } }),

@@ -236,20 +236,16 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const flushMs = this.route()?.flushTimeoutMs ?? null
     if (flushMs !== null) this.encoder.flushTimeoutMs = flushMs
     this.limitDuration(headers)
-    const filters = manager.shared.filtersFor(this.upgradeType(headers), this.route())
-    if (!filters && headers.method === 'CONNECT' && !this.route()) {
-      this.wantsClose = true
-      info.setFlag('NR')
-      this.sendLocalReply(404, '', null, null, 'route_not_found')
-      return
-    }
+    const allowed = manager.shared.filtersFor(this.upgradeType(headers), this.route())
+    if (!allowed) this.wantsClose = true
+    // What has no route is no upgrade that a route refuses: the router says that there is none, and counts it.
+    const filters = allowed ?? (headers.method === 'CONNECT' && !this.route() ? manager.shared.chain : null)
     if (!filters) {
       stats.rqWsOnNonWsRoute.inc()
-      this.wantsClose = true
       this.sendLocalReply(403, '', null, null, 'upgrade_failed')
       return
     }
-    if (this.upgradeType(headers) !== '') {
+    if (allowed && this.upgradeType(headers) !== '') {
       this.tunneling = true
       stats.cxUpgradesTotal.inc()
       stats.cxUpgradesActive.inc()
@@ -531,15 +527,15 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { shared } = this.manager
     const action = normalizePath(headers.path, shared.pathOptions)
     headers.path = normalized.path
-    if (action === PathAction.Reject) {
+    // No gRPC client follows a redirect.
+    if (action === PathAction.Reject || (action !== PathAction.Continue && this.isGrpc)) {
       shared.stats.rqFailedPathNormalization.inc()
-      this.sendLocalReply(400, '', null, null, 'path_normalization_failed')
+      this.sendLocalReply(400, '', null, action === PathAction.Reject ? null : 13, 'path_normalization_failed')
       return false
     }
     if (action === PathAction.Continue) return true
     shared.stats.rqRedirectedNormalizedPath.inc()
-    if (this.isGrpc) this.sendLocalReply(400, '', null, 13, 'path_normalization_failed')
-    else this.sendLocalReply(307, '', (h) => h.set('location', headers.path), null, 'path_normalization_failed')
+    this.sendLocalReply(307, '', (h) => h.set('location', headers.path), null, 'path_normalization_failed')
     return false
   }
 

@@ -259,7 +259,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
       shared.stats.cxDestroyActiveRq.inc()
       shared.stats.cxDestroyLocalActiveRq.inc()
     }
-    for (const stream of [...this.streams]) {
+    // The newest first, as in Envoy.
+    for (const stream of this.streams.toReversed()) {
       if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
     }
     connection.close(CloseType.FlushWriteAndDelay, details)

@@ -94,7 +94,7 @@ export function mutateRequestHeaders(
     origin.internal = false
     return
   }
-  if (headers.scheme === '') headers.scheme = schemeOf(headers, tls)
+  if (headers.scheme !== 'http' && headers.scheme !== 'https') headers.scheme = schemeOf(headers, tls)
   if (config.schemeOverwrite !== '') {
     headers.scheme = config.schemeOverwrite
     headers.set('x-forwarded-proto', config.schemeOverwrite)

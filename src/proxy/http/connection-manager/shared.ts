@@ -58,7 +58,8 @@ export class SharedState {
   readonly accessLogQueue: TimeoutQueue | null
   private readonly context: WorkerContext
   private readonly inlineTable: RouteTable | null
-  private readonly chain: readonly ChainEntry[]
+  /** For requests that are no upgrade. */
+  readonly chain: readonly ChainEntry[]
   private readonly upgradeChains = new Map<string, { enabled: boolean; chain: readonly ChainEntry[] }>()
 
   constructor(config: HcmConfig, context: WorkerContext) {

@@ -96,7 +96,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   private failed = false
   private requests = 0
 
-  /** `atEdge`: targets of https need TLS (use_remote_address). */
+  /** `atEdge`: targets of https need TLS (use_remote_address, no trusted hops). */
   constructor(
     connection: Connection,
     callbacks: ServerCodecCallbacks,

@@ -87,7 +87,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   /** SETTINGS and the connection's window: the first frames of either side. */
   protected start(settings: [id: number, value: number][]): void {
     const { options } = this
-    if (options.hpackTableSize !== 4096) settings.push([Setting.HeaderTableSize, options.hpackTableSize])
+    settings.push([Setting.HeaderTableSize, options.hpackTableSize])
+    settings.push([Setting.EnableConnectProtocol, options.allowConnect ? 1 : 0])
     if (options.initialStreamWindowSize !== DEFAULT_WINDOW)
       settings.push([Setting.InitialWindowSize, options.initialStreamWindowSize])
     for (const [id, value] of options.customSettings) settings.push([id, value])
@@ -114,9 +115,16 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     return null
   }
 
+  /** A frame that has no business on its stream. */
+  protected misplaced(streamId: number, message: string, code: ErrorCode = ErrorCode.ProtocolError): Http2Error {
+    const known = this.streams.has(streamId)
+    return connectionError(code, message, known ? Http2Details.UnknownFault : Http2Details.ProtocolError)
+  }
+
   /** Says why, once. */
   protected fail(error: Http2Error): Http2Error {
     this.failed = true
+    if (this.pieces.streamId !== 0) this.onUnreadBlock(this.pieces.streamId)
     this.stop()
     this.sendGoAway(this.lastPeerStream(), error.code)
     return error
@@ -324,11 +332,11 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       case FrameType.Settings:
         return this.onSettings(flags, streamId, payload, start, end)
       case FrameType.PushPromise:
-        return protocolError('PUSH_PROMISE')
+        return this.misplaced(streamId, 'PUSH_PROMISE')
       case FrameType.Ping:
         return this.onPing(flags, streamId, payload, start, end)
       case FrameType.GoAway:
-        if (streamId !== 0) return protocolError('GOAWAY on a stream')
+        if (streamId !== 0) return this.misplaced(streamId, 'GOAWAY on a stream')
         if (end - start < 8) return connectionError(ErrorCode.FrameSizeError, 'GOAWAY')
         this.onGoAway(payload.readUInt32BE(start) & MAX_STREAM_ID, payload.readUInt32BE(start + 4))
         return null
@@ -408,7 +416,10 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     const stream = this.streams.get(streamId)
     const trailers = stream?.headersReceived === true
     block.begin(trailers ? BlockKind.Trailers : this.firstBlockKind())
-    if (!this.decoder.decode(payload, start, end, block)) return connectionError(ErrorCode.CompressionError, 'HPACK')
+    if (!this.decoder.decode(payload, start, end, block)) {
+      this.onUnreadBlock(streamId)
+      return connectionError(ErrorCode.CompressionError, 'HPACK')
+    }
     if (!stream && this.resets.has(streamId)) return null
     block.finish()
     if (block.dropped > 0) this.stats.droppedHeadersWithUnderscores.add(block.dropped)
@@ -423,6 +434,9 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     else stream!.receiveTrailers(block.headers)
     return null
   }
+
+  /** The connection fails over the header block of this stream, which may be known or not. */
+  protected onUnreadBlock(_streamId: number): void {}
 
   protected abstract firstBlockKind(): BlockKind
 
@@ -490,7 +504,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   private onSettings(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
-    if (streamId !== 0) return protocolError('SETTINGS on a stream')
+    if (streamId !== 0) return this.misplaced(streamId, 'SETTINGS on a stream')
     if (flags & ACK) return start === end ? null : connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
     if ((end - start) % 6 !== 0) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
     this.settingsReceived = true
@@ -542,7 +556,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   protected onPeerMaxStreams(_max: number): void {}
 
   private onPing(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
-    if (streamId !== 0) return protocolError('PING on a stream')
+    if (streamId !== 0) return this.misplaced(streamId, 'PING on a stream')
     if (end - start !== 8) return connectionError(ErrorCode.FrameSizeError, 'PING')
     if ((flags & ACK) === 0) this.writer.ping(payload, start, true)
     return null

@@ -11,6 +11,10 @@ export interface Http2Error extends CodecError {
 /** Response code details in Envoy's words. */
 export const Http2Details = {
   ProtocolError: 'http2.protocol_error',
+  /** What the requests of a connection end with, whose client broke the protocol. */
+  ConnectionFault: 'codec_error:The_user_callback_function_failed',
+  /** The same, for a frame that names one of them. */
+  UnknownFault: 'http2.unknown.nghttp2.error',
   MessagingRule: 'http2.violation.of.messaging.rule',
   InvalidHeaderField: 'http2.invalid.header.field',
   TooManyHeaders: 'http2.too_many_headers',

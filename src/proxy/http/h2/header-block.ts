@@ -81,6 +81,11 @@ function isScheme(text: string): boolean {
   return text !== ''
 }
 
+function isHttpScheme(scheme: string): boolean {
+  const lower = scheme === 'http' || scheme === 'https' ? scheme : scheme.toLowerCase()
+  return lower === 'http' || lower === 'https'
+}
+
 /** One per connection, used for one block at a time: begin, decode into it, finish, read the results. */
 export class HeaderBlock implements HeaderSink {
   headers = new HeaderMap()
@@ -127,19 +132,15 @@ export class HeaderBlock implements HeaderSink {
       if (fresh) this.doubtful = true
       return
     }
-    this.bytes += name.length + value.length
-    if (this.bytes > this.limits.maxBytes || ++this.count > this.limits.maxHeaders) {
-      this.fault = BlockFault.TooLarge
-      this.doubtful = true
-      return
-    }
     if ((fresh || this.doubtful) && !isFieldValue(value)) {
       this.doubtful = true
       this.fault = BlockFault.Field
       return
     }
+    this.bytes += name.length + value.length
     if (name.charCodeAt(0) === 58) {
       if (!this.pseudo(name, value)) this.fault = BlockFault.Field
+      else this.countField()
       return
     }
     this.regular = true
@@ -154,13 +155,14 @@ export class HeaderBlock implements HeaderSink {
         if (this.limits.underscores === 'DROP_HEADER') {
           // What is dropped does not count.
           this.dropped++
-          this.count--
+          this.bytes -= name.length + value.length
           return
         }
         break
       case NameClass.Cookie:
         // Crumbs become one header again for whoever speaks HTTP/1 (§8.2.3).
         this.cookie = this.cookie === '' ? value : `${this.cookie}; ${value}`
+        this.countField()
         return
       case NameClass.Host:
         if (this.kind === BlockKind.Request) {
@@ -169,6 +171,7 @@ export class HeaderBlock implements HeaderSink {
             return
           }
           this.host = this.host === null ? value : `${this.host},${value}`
+          this.countField()
           return
         }
         break
@@ -189,6 +192,15 @@ export class HeaderBlock implements HeaderSink {
         return
     }
     this.headers.list.push(name, value)
+    this.countField()
+  }
+
+  /** A field that may be is one too many all the same; one that may not be is told as that (Envoy). */
+  private countField(): void {
+    if (++this.count > this.limits.maxHeaders || this.bytes > this.limits.maxBytes) {
+      this.fault = BlockFault.TooLarge
+      this.doubtful = true
+    }
   }
 
   /** After the last field: what must be there is there. */
@@ -212,6 +224,8 @@ export class HeaderBlock implements HeaderSink {
     if (headers.method === '') return false
     if (headers.method !== 'CONNECT') {
       if (headers.protocol !== '' || headers.scheme === '' || !this.pathSeen || !this.authoritySeen) return false
+      // Other schemes have paths of their own (§8.3.1); what is to become of them is not this layer's matter.
+      if (!isHttpScheme(headers.scheme)) return true
       return headers.path.charCodeAt(0) === 47 || (headers.path === '*' && headers.method === 'OPTIONS')
     }
     if (headers.protocol === '') return headers.scheme === '' && !this.pathSeen && headers.authority !== ''

@@ -36,9 +36,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
   ) {
     super(connection, options, limits, stats)
     this.callbacks = callbacks
-    const settings: [number, number][] = [[Setting.MaxConcurrentStreams, options.maxConcurrentStreams]]
-    if (options.allowConnect) settings.push([Setting.EnableConnectProtocol, 1])
-    this.start(settings)
+    this.start([[Setting.MaxConcurrentStreams, options.maxConcurrentStreams]])
   }
 
   override dispatch(chunk: Buffer): CodecError | null {
@@ -87,7 +85,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     if (streamId > this.lastStreamId) return null
     const stream = this.streams.get(streamId)
     if (stream?.remoteClosed || (!stream && !this.wasReset(streamId))) {
-      return connectionError(ErrorCode.StreamClosed, 'HEADERS on a closed stream')
+      return this.misplaced(streamId, 'HEADERS on a closed stream', ErrorCode.StreamClosed)
     }
     return null
   }
@@ -125,6 +123,22 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     stream.deliverHeaders(headers, endStream)
     stream.settle()
     return null
+  }
+
+  /** What had come of the requests of a connection that fails is told in Envoy's words. */
+  protected override fail(error: Http2Error): Http2Error {
+    super.fail(error)
+    return error.details === Http2Details.ProtocolError ? { ...error, details: Http2Details.ConnectionFault } : error
+  }
+
+  /** A request whose headers cannot be read is one all the same: it is counted, and logged with what was wrong. */
+  protected override onUnreadBlock(streamId: number): void {
+    if (streamId <= this.lastStreamId) return
+    this.lastStreamId = streamId
+    const stream = new ServerStream(this, streamId)
+    this.register(stream)
+    stream.state = StreamState.Open
+    stream.decoder = this.callbacks.newStream(stream)
   }
 
   override onStreamClosed(stream: Http2Stream): void {

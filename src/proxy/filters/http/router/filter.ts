@@ -657,7 +657,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       : tryInternalRedirect(headers, response, policy, callbacks, this.shared.passedRedirects)
     // A redirect that makes a GET of it leaves the body behind.
     if (request && copy && request.method === headers.method)
-      for (const chunk of copy.chunks) callbacks.addDecodedData(chunk)
+      for (const chunk of copy.chunks) if (chunk.length > 0) callbacks.addDecodedData(chunk)
     if (request) {
       callbacks.streamInfo.responseCode = response.status
       callbacks.streamInfo.responseCodeDetails = 'internal_redirect'

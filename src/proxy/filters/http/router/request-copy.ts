@@ -15,7 +15,8 @@ export class RequestCopy {
       this.drop()
       return false
     }
-    if (chunk.length > 0) this.chunks.push(Buffer.from(chunk))
+    // A body of no bytes is a body all the same: the next attempt frames it as the first did.
+    if (chunk.length > 0 || this.chunks.length === 0) this.chunks.push(Buffer.from(chunk))
     return true
   }
 
