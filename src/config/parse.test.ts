@@ -158,6 +158,7 @@ const refused: readonly [what: string, yaml: string, problem: RegExp][] = [
     `${head('DestinationRule')}spec: {host: a, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, httpHeaderName: x}}}}`,
     /only one of httpHeaderName/,
   ],
+  ['an exclusion by another sign', `${head('Sidecar')}spec: {egress: [{hosts: ["!a/reviews"]}]}`, /not a namespace/],
   ['an egress host without namespace', `${head('Sidecar')}spec: {egress: [{hosts: [reviews]}]}`, /namespace\/dnsName/],
   [
     'DENY without rules',

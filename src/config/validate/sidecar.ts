@@ -85,14 +85,19 @@ function validateEgress(listener: IstioEgressListener, path: string, problems: P
   })
 }
 
+/** `namespace/dnsName`; `~namespace/dnsName` excludes, and `~` alone excludes from every namespace. */
 function checkEgressHost(host: string, path: string, problems: Problems): void {
-  const parts = host.replace(/^!/, '').split('/')
+  const parts = host.split('/')
   if (parts.length !== 2) {
     problems.error(path, `"${host}" must be in the form namespace/dnsName`)
     return
   }
   const [namespace, name] = parts as [string, string]
-  if (!/^[*.~]$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(namespace))
-    problems.error(path, `"${namespace}" is not a namespace`)
+  if (!/^~?([*.]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$|^~$/.test(namespace))
+    problems.error(
+      path,
+      `"${namespace}" is not a namespace`,
+      'use a name, ".", "*", or one of them after "~" to exclude',
+    )
   checkWildcardDomain(name, path, problems)
 }

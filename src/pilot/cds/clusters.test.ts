@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type JsonObject, toJson } from '@bufbuild/protobuf'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { typeRegistry } from '../../api/registry.ts'
+import { parseMeshConfig } from '../../config/index.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
 import { generateClusters } from './generate.ts'
@@ -71,6 +72,36 @@ spec: {mtls: {mode: DISABLE}}`
   assert.equal(clusters(disabled).get(WEB)?.transportSocketMatches, undefined)
 })
 
+test('every identity that a service may have stands in the other trust domains, too', () => {
+  const mesh = parseMeshConfig({ trustDomainAliases: ['old'] })
+  assert.ok(mesh.ok)
+  const named = `${serviceYaml('web')}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: in}
+spec:
+  hosts: [in.example.com]
+  location: MESH_INTERNAL
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  subjectAltNames: [spiffe://other/ns/a/sa/b, spiffe://cluster.local/ns/a/sa/c, in.example.com]`
+  const [web, entry] = [WEB, 'outbound|80||in.example.com'].map((name) => {
+    const push = new TestMesh(named, mesh.value).push()
+    const cluster = generateClusters(testProxy(), push).find((c) => c.name === name)!
+    const text = JSON.stringify(toJson(ClusterSchema, cluster, { registry: typeRegistry }))
+    return [...text.matchAll(/"exact":"([^"]*)"/g)].map(([, value]) => value)
+  })
+  assert.deepEqual(web, ['spiffe://cluster.local/ns/default/sa/web', 'spiffe://old/ns/default/sa/web'])
+  assert.deepEqual(entry, [
+    'in.example.com',
+    'spiffe://cluster.local/ns/a/sa/c',
+    'spiffe://old/ns/a/sa/b',
+    'spiffe://old/ns/a/sa/c',
+    'spiffe://other/ns/a/sa/b',
+  ])
+})
+
 test('a rule with tls ends automatic mutual TLS', () => {
   const cluster = (mode: string) => clusters(withRule(`tls: {mode: ${mode}}`)).get(WEB)!
   assert.equal(cluster('DISABLE').transportSocket, undefined)
@@ -79,6 +110,25 @@ test('a rule with tls ends automatic mutual TLS', () => {
   assert.equal(simple.transportSocketMatches, undefined)
   assert.match(JSON.stringify(simple), /"autoSni":true,"autoSanValidation":true/)
   assert.match(JSON.stringify(simple), /"alpn_override":"false"/)
+})
+
+test('client certificate files of a node stand in for the certificate of the mesh, to every endpoint', () => {
+  const files = { TLS_CLIENT_CERT_CHAIN: '/c.pem', TLS_CLIENT_KEY: '/k.pem', TLS_CLIENT_ROOT_CERT: '/r.pem' }
+  const cluster = (yaml: string, metadata: JsonObject) => clusters(yaml, testProxy({ metadata })).get(WEB)!
+  const automatic = cluster(serviceYaml('web'), files)
+  assert.equal(automatic.transportSocketMatches, undefined)
+  const tls = tlsOf(automatic.transportSocket)
+  assert.equal(tls.sni, 'outbound_.80_._.web.default.svc.cluster.local')
+  assert.match(JSON.stringify(tls), /"file-cert:\/c.pem~\/k.pem".*sa\/web.*"file-root:\/r.pem"/)
+  // Names of a rule are its own: the mesh's are not put in their place.
+  const asked = tlsOf(cluster(withRule('tls: {mode: ISTIO_MUTUAL}'), files).transportSocket)
+  assert.equal(asked.sni, undefined)
+  assert.doesNotMatch(JSON.stringify(asked), /spiffe/)
+  assert.match(JSON.stringify(cluster(withRule('tls: {mode: SIMPLE}'), files)), /"file-root:system"/)
+  // A chain without its key is no certificate: there is no TLS then, as in istiod.
+  const plain = cluster(serviceYaml('web'), { TLS_CLIENT_CERT_CHAIN: '/c.pem' })
+  assert.equal(plain.transportSocket, undefined)
+  assert.equal(plain.transportSocketMatches, undefined)
 })
 
 test('subsets override block by block, ports replace without inheriting', () => {

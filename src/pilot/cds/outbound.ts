@@ -10,6 +10,7 @@ import {
   ClusterSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { FilterSchema } from '../../api/gen/envoy/config/cluster/v3/filter_pb.js'
+import type { TransportSocket } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { HealthStatus } from '../../api/gen/envoy/config/core/v3/health_check_pb.js'
 import { CaresDnsResolverConfigSchema } from '../../api/gen/envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver_pb.js'
 import type { Subset } from '../../config/index.ts'
@@ -27,7 +28,17 @@ import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { type HttpOptions, type UpstreamProtocol, writeHttpOptions } from './http-options.ts'
 import { type ClusterPolicy, clusterPolicy } from './policy.ts'
 import { statName } from './stat-name.ts'
-import { autoTlsMatches, explicitTls, istioMutualContext, type TlsInputs, tlsSocket, withProxyProtocol } from './tls.ts'
+import {
+  autoTlsMatches,
+  type ClusterTls,
+  explicitTls,
+  istioMutualContext,
+  nodeCertificates,
+  nodeTls,
+  type TlsInputs,
+  tlsSocket,
+  withProxyProtocol,
+} from './tls.ts'
 import {
   applyConnectionPool,
   applyLoadBalancer,
@@ -178,7 +189,7 @@ function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushCon
   if (!plain) {
     const inputs = tlsInputs(spec, http, proxy, push)
     const found = explicitTls(tls, { ...inputs, sni: '' })
-    cluster.transportSocket = found?.socket
+    cluster.transportSocket = found?.socket ?? undefined
     if (found) {
       http.autoSni = !tls.sni
       http.autoSan = !tls.insecureSkipVerify
@@ -375,18 +386,21 @@ function setTls(
   push: PushContext,
 ): void {
   const inputs = tlsInputs(spec, http, proxy, push)
+  const certificates = nodeCertificates(proxy)
+  const set = (tls: ClusterTls | null): void => {
+    if (!tls) return
+    cluster.transportSocket = tls.socket ?? undefined
+    if (tls.autoSni) http.autoSni = true
+    if (tls.autoSan) http.autoSan = true
+  }
   if (policy.tls) {
-    const tls = explicitTls(policy.tls, inputs)
-    if (tls) {
-      cluster.transportSocket = tls.socket
-      if (tls.autoSni) http.autoSni = true
-      if (tls.autoSan) http.autoSan = true
-    }
+    const { mode = 'DISABLE' } = policy.tls
+    const ownFiles = certificates !== null && !spec.service.meshExternal && mode !== 'DISABLE' && mode !== 'SIMPLE'
+    set(explicitTls(ownFiles ? nodeTls(certificates, policy.tls) : policy.tls, inputs))
   } else if (autoMutualTls(spec, push)) {
-    const socket = tlsSocket(istioMutualContext(inputs.sni, inputs.subjectAltNames, inputs))
-    const type = cluster.clusterDiscoveryType
-    if (type.case === 'type' && type.value === Cluster_DiscoveryType.ORIGINAL_DST) cluster.transportSocket = socket
-    else cluster.transportSocketMatches = autoTlsMatches(socket)
+    // Files of the node are used to every endpoint: nothing is decided by an endpoint's metadata.
+    if (certificates) set(explicitTls(nodeTls(certificates, inputs), inputs))
+    else setAutomaticTls(cluster, tlsSocket(istioMutualContext(inputs.sni, inputs.subjectAltNames, inputs)))
   }
   const version = policy.proxyProtocol?.version
   if (!policy.proxyProtocol) return
@@ -399,6 +413,13 @@ function setTls(
     const plain = { ...RAW_BUFFER_SOCKET, name: 'raw_buffer' }
     cluster.transportSocket = withProxyProtocol(cluster.transportSocket ?? plain, version ?? 'V1')
   }
+}
+
+/** Mutual TLS to those endpoints that take it; to all where the proxy cannot tell them apart. */
+function setAutomaticTls(cluster: Cluster, socket: TransportSocket): void {
+  const type = cluster.clusterDiscoveryType
+  if (type.case === 'type' && type.value === Cluster_DiscoveryType.ORIGINAL_DST) cluster.transportSocket = socket
+  else cluster.transportSocketMatches = autoTlsMatches(socket)
 }
 
 /** Automatic mutual TLS may be used to some endpoint of the service. */
@@ -415,17 +436,19 @@ function autoMutualTls(spec: OutboundSpec, push: PushContext): boolean {
   return push.peerAuthentications.namespaceMode(service.attributes.namespace) !== 'DISABLE'
 }
 
-/** Identities of the endpoints, in every trust domain that stands for ours, and what the service itself names. */
+/** A workload's identity: what follows the trust domain. */
+const IDENTITY = /^spiffe:\/\/[^/]*(\/ns\/[^/]*\/sa\/[^/]*)$/
+
+/** Identities of the endpoints and those that the service itself names, each in every trust domain that stands for ours. */
 export function acceptedNames(service: Service, push: PushContext): readonly string[] {
   const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
   const accounts = set?.serviceAccounts ?? []
   const aliases = push.mesh.trustDomainAliases
   if (service.subjectAltNames.length === 0 && aliases.length === 0) return accounts
   const names = new Set([...accounts, ...service.subjectAltNames])
-  const prefix = `spiffe://${push.mesh.trustDomain}/`
-  for (const account of accounts) {
-    if (account.startsWith(prefix))
-      for (const alias of aliases) names.add(`spiffe://${alias}/${account.slice(prefix.length)}`)
+  for (const name of [...names]) {
+    const path = IDENTITY.exec(name)?.[1]
+    if (path !== undefined) for (const alias of aliases) names.add(`spiffe://${alias}${path}`)
   }
   return [...names].sort()
 }

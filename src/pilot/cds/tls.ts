@@ -23,6 +23,7 @@ import {
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { StringMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
 import type { ClientTls, MeshConfig } from '../../config/index.ts'
+import type { ProxyNode } from '../model/node.ts'
 import { ADS_SECRETS, agentSds, RAW_BUFFER_SOCKET } from '../xds/messages.ts'
 
 const ISTIO_ALPN = ['istio-peer-exchange', 'istio'] as const
@@ -48,11 +49,16 @@ export interface TlsInputs {
   readonly selecting: boolean
 }
 
+/** TLS of a cluster, and what the names of each request's host decide of it. */
+export interface ClusterTls {
+  /** Null: without the certificate that its settings ask for there is no TLS, as in istiod. */
+  readonly socket: TransportSocket | null
+  readonly autoSni: boolean
+  readonly autoSan: boolean
+}
+
 /** TLS of a cluster whose DestinationRule says `tls`; null: none (DISABLE). */
-export function explicitTls(
-  tls: ClientTls,
-  inputs: TlsInputs,
-): { socket: TransportSocket; autoSni: boolean; autoSan: boolean } | null {
+export function explicitTls(tls: ClientTls, inputs: TlsInputs): ClusterTls | null {
   switch (tls.mode ?? 'DISABLE') {
     case 'DISABLE':
       return null
@@ -71,15 +77,45 @@ export function explicitTls(
     default: {
       // Sidecars may not read credentials: without one there is no TLS, as in istiod.
       if (tls.credentialName && !usesCredential(tls, inputs)) return null
-      if (tls.mode === 'MUTUAL' && !tls.credentialName && !(tls.clientCertificate && tls.privateKey)) return null
       const verify = !tls.insecureSkipVerify
       const autoSni = !tls.sni
+      const lacksFiles = tls.mode === 'MUTUAL' && !tls.credentialName && !(tls.clientCertificate && tls.privateKey)
       return {
-        socket: tlsSocket(originationContext(tls, inputs)),
+        socket: lacksFiles ? null : tlsSocket(originationContext(tls, inputs)),
         autoSni,
         autoSan: autoSni && verify && !tls.subjectAltNames?.length,
       }
     }
+  }
+}
+
+/** Certificate files that a proxy's node names as its client certificate; each a path, or empty. */
+export interface NodeCertificates {
+  readonly chain: string
+  readonly key: string
+  readonly root: string
+}
+
+/** Node metadata TLS_CLIENT_CERT_CHAIN, TLS_CLIENT_KEY and TLS_CLIENT_ROOT_CERT; null without a chain. */
+export function nodeCertificates({ metadata }: Pick<ProxyNode, 'metadata'>): NodeCertificates | null {
+  const text = (name: string): string => (typeof metadata[name] === 'string' ? metadata[name] : '')
+  const chain = text('TLS_CLIENT_CERT_CHAIN')
+  return chain === '' ? null : { chain, key: text('TLS_CLIENT_KEY'), root: text('TLS_CLIENT_ROOT_CERT') }
+}
+
+/** Mutual TLS with a node's own files: of a rule's settings only names and the leave not to verify count. */
+export function nodeTls(
+  { chain, key, root }: NodeCertificates,
+  { subjectAltNames, sni, insecureSkipVerify }: Pick<ClientTls, 'subjectAltNames' | 'sni' | 'insecureSkipVerify'>,
+): ClientTls {
+  return {
+    mode: 'MUTUAL',
+    clientCertificate: chain,
+    privateKey: key,
+    caCertificates: root,
+    subjectAltNames,
+    sni,
+    insecureSkipVerify,
   }
 }
 

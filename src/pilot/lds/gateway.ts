@@ -61,7 +61,7 @@ function gatewayListener(
   return create(ListenerSchema, {
     name,
     address: addressOf(bind, port.port),
-    additionalAddresses: secondAddress(bind, port.port, context.proxy),
+    additionalAddresses: port.bind ? [] : secondAddress(bind, port.port, context.proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
     perConnectionBufferLimitBytes: connectionSettingsOf(context)?.listenerPerConnectionBufferLimitBytes,
     maxConnectionsToAcceptPerSocketEvent: 1,

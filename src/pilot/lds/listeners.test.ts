@@ -231,3 +231,22 @@ test('ProxyConfig.proxyHeaders of the mesh, and of one proxy over it, decide wha
   assert.equal(own.serverName, 'mine')
   assert.equal(own.forwardClientCertDetails, 0)
 })
+
+test('listeners of a proxy with both families have a second address, except where one is named', () => {
+  const proxy = testProxy({ metadata: { INSTANCE_IPS: '10.1.0.9,2001:db8::9' } })
+  const second = (listener?: Listener) =>
+    listener?.additionalAddresses.map(({ address }) =>
+      address?.address.case === 'socketAddress' ? address.address.value.address : null,
+    )
+  const own = listenersOf(serviceYaml('web'), undefined, proxy)
+  for (const name of ['virtualInbound', 'virtualOutbound', '0.0.0.0_80'])
+    assert.deepEqual(second(own.get(name)), ['::'])
+  assert.deepEqual(second(listenersOf(serviceYaml('web')).get('virtualInbound')), [])
+  const sidecar = `
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default}
+spec: {egress: [{hosts: ['./*'], bind: 0.0.0.0, port: {number: 80, protocol: HTTP, name: http}}]}`
+  assert.deepEqual(second(listenersOf(serviceYaml('web') + sidecar, undefined, proxy).get('0.0.0.0_80')), [])
+})

@@ -23,6 +23,8 @@ interface Entry {
   readonly bind: string
   readonly port: number
   readonly bindToPort: boolean
+  /** The Sidecar names the address: there is no second one in another family. */
+  readonly named: boolean
   chains: OutboundChain[]
   protocol: Protocol
   /** Made by an egress listener with a port: later services may not join. */
@@ -183,7 +185,15 @@ function addAt(
     replaces = current !== undefined && isHttp(current.protocol)
   }
   if (!current || replaces) {
-    entries.set(key, { bind, port: port.port, bindToPort, chains, protocol, locked: false })
+    entries.set(key, {
+      bind,
+      port: port.port,
+      bindToPort,
+      named: candidate.egress.bind !== '',
+      chains,
+      protocol,
+      locked: false,
+    })
     return
   }
   if (cannotShare(port.protocol, current.protocol)) return
@@ -225,7 +235,7 @@ function finish(context: ListenerContext, entry: Entry): Listener {
   const listener = create(ListenerSchema, {
     name,
     address: addressOf(entry.bind, entry.port),
-    additionalAddresses: secondAddress(entry.bind, entry.port, context.proxy),
+    additionalAddresses: entry.named ? [] : secondAddress(entry.bind, entry.port, context.proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
     bindToPort: entry.bindToPort ? undefined : false,
     maxConnectionsToAcceptPerSocketEvent: entry.bindToPort ? 1 : undefined,

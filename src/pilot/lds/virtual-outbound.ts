@@ -12,7 +12,7 @@ import type { ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY } from './filters.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
 import { catchAllFilters, fixedClusterFilters } from './tcp-proxy.ts'
-import { wildcardOf } from './wildcard.ts'
+import { secondAddress, wildcardOf } from './wildcard.ts'
 
 export function virtualOutboundListener(context: ListenerContext): Listener {
   const { mesh, proxy, push, scope, telemetry } = context
@@ -20,6 +20,7 @@ export function virtualOutboundListener(context: ListenerContext): Listener {
   return create(ListenerSchema, {
     name: 'virtualOutbound',
     address: addressOf(wildcardOf(proxy), mesh.proxyListenPort),
+    additionalAddresses: secondAddress(wildcardOf(proxy), mesh.proxyListenPort, proxy),
     trafficDirection: TrafficDirection.OUTBOUND,
     useOriginalDst: true,
     transparent: proxy.interceptionMode === 'TPROXY' ? true : undefined,

@@ -163,11 +163,12 @@ interface HostFilter {
   readonly exclude: boolean
 }
 
+/** `~namespace/host` takes out what other entries bring in; `~/host` means every namespace's. */
 function parseFilter(entry: string, namespace: string): HostFilter {
-  const exclude = entry.startsWith('!')
+  const exclude = entry.startsWith('~')
   const text = exclude ? entry.slice(1) : entry
   const slash = text.indexOf('/')
-  const ns = slash < 0 ? '*' : text.slice(0, slash)
+  const ns = slash <= 0 ? '*' : text.slice(0, slash)
   return { namespace: ns === '.' ? namespace : ns, host: slash < 0 ? text : text.slice(slash + 1), exclude }
 }
 
@@ -186,7 +187,7 @@ function buildListener(
   namespace: string,
   visible: readonly Service[],
 ): EgressListener {
-  const all = listener.hosts.map((h) => parseFilter(h, namespace)).filter((f) => f.namespace !== '~')
+  const all = listener.hosts.map((h) => parseFilter(h, namespace))
   const filters = all.filter((f) => !f.exclude)
   const excluded = all.filter((f) => f.exclude)
   const isExcluded = (ns: string, host: string) =>

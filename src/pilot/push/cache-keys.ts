@@ -2,6 +2,7 @@
 
 import type { MeshConfig } from '../../config/index.ts'
 import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
+import { nodeCertificates } from '../cds/tls.ts'
 import { localitySetting, zoneAwareSetting } from '../cds/traffic-policy.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
@@ -16,7 +17,7 @@ import { countsAttempts } from '../rds/index.ts'
 /** Filters that extensions need. */
 const RUNNABLE = ['envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua']
 
-/** What of a proxy itself decides its clusters: kind, extensions it has, address families, its own ProxyConfig. */
+/** What of a proxy itself decides its clusters: kind, extensions, address families, own certificates and ProxyConfig. */
 export function proxyClass(proxy: ProxyNode): string {
   const v4 = proxy.ips.some((ip) => !ip.includes(':'))
   const v6 = proxy.ips.some((ip) => ip.includes(':'))
@@ -28,7 +29,7 @@ export function proxyClass(proxy: ProxyNode): string {
     : '-'
   const upstream = proxy.extensions?.has('envoy.filters.network.upstream.metadata_exchange') ?? false
   const runs = RUNNABLE.filter((name) => proxy.extensions?.has(name)).join(',')
-  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}/${JSON.stringify(proxy.metadata.PROXY_CONFIG ?? '')}`
+  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}/${JSON.stringify([nodeCertificates(proxy), proxy.metadata.PROXY_CONFIG ?? ''])}`
 }
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */
