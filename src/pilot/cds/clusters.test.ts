@@ -114,7 +114,7 @@ test('a rule with tls ends automatic mutual TLS', () => {
 
 test('client certificate files of a node stand in for the certificate of the mesh, to every endpoint', () => {
   const files = { TLS_CLIENT_CERT_CHAIN: '/c.pem', TLS_CLIENT_KEY: '/k.pem', TLS_CLIENT_ROOT_CERT: '/r.pem' }
-  const cluster = (yaml: string, metadata: JsonObject) => clusters(yaml, testProxy({ metadata })).get(WEB)!
+  const cluster = (yaml: string, metadata: Record<string, string>) => clusters(yaml, testProxy({ metadata })).get(WEB)!
   const automatic = cluster(serviceYaml('web'), files)
   assert.equal(automatic.transportSocketMatches, undefined)
   const tls = tlsOf(automatic.transportSocket)

@@ -146,15 +146,16 @@ function anyDynamicDnsCluster(proxy: ProxyNode, push: PushContext): Cluster {
     ? { protocol: 'downstream', idleTimeoutMs: PASSTHROUGH_IDLE_MS }
     : { protocol: 'http1', autoSni: !tls.sni, autoSan: !tls.insecureSkipVerify }
   if (!plain) {
-    cluster.transportSocket = explicitTls(tls, {
-      mesh,
-      http2: false,
-      sni: '',
-      subjectAltNames: [],
-      external: false,
-      router: false,
-      selecting: false,
-    })?.socket
+    cluster.transportSocket =
+      explicitTls(tls, {
+        mesh,
+        http2: false,
+        sni: '',
+        subjectAltNames: [],
+        external: false,
+        router: false,
+        selecting: false,
+      })?.socket ?? undefined
   }
   applyConnectionPool(cluster, http, undefined, mesh)
   writeHttpOptions(cluster, http)

@@ -11,7 +11,7 @@ import {
   HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { UuidRequestIdConfigSchema } from '../../api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js'
-import { type MeshConfig, type MeshNetworks, type ProxyHeaders, parseDuration } from '../../config/index.ts'
+import { type MeshConfig, type MeshNetworks, parseDuration } from '../../config/index.ts'
 import type { Service } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { buildTracing } from '../telemetry/tracing.ts'
@@ -106,7 +106,8 @@ function byDirection(context: ListenerContext, options: HttpChainOptions): Init 
       return {
         useRemoteAddress: false,
         ...serverHeader(context, 'istio-envoy'),
-        forwardClientCertDetails: forwarding(context.proxyConfig.proxyHeaders) ?? Forward.APPEND_FORWARD,
+        forwardClientCertDetails:
+          FORWARD[context.proxyConfig.proxyHeaders?.forwardedClientCert ?? ''] ?? Forward.APPEND_FORWARD,
         setCurrentClientCertDetails: {
           ...INBOUND_DETAILS,
           ...context.proxyConfig.proxyHeaders?.setCurrentClientCertDetails,
@@ -140,15 +141,10 @@ const FORWARD: Readonly<Record<string, Forward>> = {
 const INBOUND_DETAILS = { subject: true, dns: true, uri: true }
 const GATEWAY_DETAILS = { subject: true, cert: true, dns: true, uri: true }
 
-/** What of the client's certificate is told to the application, in x-forwarded-client-cert. */
-function forwarding(headers: ProxyHeaders | undefined): Forward | undefined {
-  return FORWARD[headers?.forwardedClientCert ?? '']
-}
-
 function gatewaySettings(context: ListenerContext): Init {
-  const { gatewayTopology, proxyHeaders } = context.proxyConfig
-  const usual = FORWARD[gatewayTopology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
-  const forward = forwarding(proxyHeaders) ?? usual
+  const { gatewayTopology } = context.proxyConfig
+  // Of gateways the topology alone says it: proxyHeaders.forwardedClientCert is for sidecars.
+  const forward = FORWARD[gatewayTopology?.forwardClientCertDetails ?? ''] ?? Forward.SANITIZE_SET
   const sets = forward === Forward.SANITIZE_SET || forward === Forward.APPEND_FORWARD
   return {
     useRemoteAddress: true,
@@ -170,7 +166,7 @@ function internalAddresses({ networks = {} }: MeshNetworks): Init['internalAddre
 function normalization(mesh: MeshConfig): Init {
   switch (mesh.pathNormalization?.normalization ?? 'DEFAULT') {
     case 'NONE':
-      return { normalizePath: false }
+      return { normalizePath: false, pathWithEscapedSlashesAction: Slashes.KEEP_UNCHANGED }
     case 'MERGE_SLASHES':
       return {
         normalizePath: true,

@@ -5,6 +5,7 @@ import type { ProxyNode } from '../model/node.ts'
 import { isTls } from '../model/protocol.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
+import { hostDomains } from '../rds/domains.ts'
 import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import type { OutboundChain } from './chain.ts'
 import type { ListenerContext } from './context.ts'
@@ -71,9 +72,10 @@ function tlsChains(
   // With an address of its own the destination is known; only a shared wildcard needs the server name to tell services apart.
   const bySni =
     cidr !== '' || isDynamicDns(service) || (service.addresses.length === 0 && bind === wildcardOf(context.proxy))
+  const aliases = service.aliases.flatMap((alias) => hostDomains(alias, context.proxy.dnsDomain))
   return [
     chain({
-      serverNames: bySni ? [service.hostname, ...service.aliases] : [],
+      serverNames: bySni ? [service.hostname, ...aliases] : [],
       destinations: cidr ? [cidr] : [],
       filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
     }),

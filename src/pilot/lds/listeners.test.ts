@@ -4,7 +4,10 @@ import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import type { FilterChain } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { Listener } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_loggers/file/v3/file_pb.js'
-import { HttpConnectionManagerSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import {
+  HttpConnectionManager_ForwardClientCertDetails as Details,
+  HttpConnectionManagerSchema,
+} from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { TcpProxySchema } from '../../api/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { type MeshConfig, parseMeshConfig } from '../../config/index.ts'
 import { serviceYaml, TestMesh, testProxy } from '../testing.ts'
@@ -249,4 +252,46 @@ kind: Sidecar
 metadata: {name: default}
 spec: {egress: [{hosts: ['./*'], bind: 0.0.0.0, port: {number: 80, protocol: HTTP, name: http}}]}`
   assert.deepEqual(second(listenersOf(serviceYaml('web') + sidecar, undefined, proxy).get('0.0.0.0_80')), [])
+})
+
+test('proxyHeaders.forwardedClientCert is for sidecars; gateways have their topology', () => {
+  const mesh = meshOf({ defaultConfig: { proxyHeaders: { forwardedClientCert: 'FORWARD_ONLY' } } })
+  const managers = (listener?: Listener) =>
+    (listener?.filterChains ?? []).flatMap(({ filters }) =>
+      filters.flatMap(({ configType }) =>
+        configType.case === 'typedConfig' ? (anyUnpack(configType.value, HttpConnectionManagerSchema) ?? []) : [],
+      ),
+    )
+  const gateway = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec: {selector: {istio: in}, servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}]}`
+  const router = testProxy({ type: 'router', labels: { istio: 'in' } })
+  const [own] = managers(listenersOf(gateway, mesh, router).get('0.0.0.0_8080'))
+  assert.equal(own?.forwardClientCertDetails, Details.SANITIZE_SET)
+  const [inbound] = managers(listenersOf(serviceYaml('web'), mesh).get('virtualInbound'))
+  assert.equal(inbound?.forwardClientCertDetails, Details.FORWARD_ONLY)
+})
+
+test('TLS for a name that stands for a service is known by its short names, too', () => {
+  const alias = `
+---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: third}
+spec: {type: ExternalName, externalName: ext.example.com, ports: [{name: https, port: 443}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext}
+spec: {hosts: [ext.example.com], ports: [{number: 443, name: tls, protocol: TLS}], resolution: DNS}`
+  const full = 'alias.third.svc.cluster.local'
+  assert.deepEqual(listenersOf(alias).get('0.0.0.0_443')?.filterChains[0]?.filterChainMatch?.serverNames, [
+    'alias.third',
+    'alias.third.svc',
+    full,
+    `${full}.`,
+    'ext.example.com',
+  ])
 })

@@ -25,7 +25,8 @@ function serviceDomains(
     : domains.map((domain) => `${domain}:${port}`)
 }
 
-function hostDomains(host: string, clientDomain: string): string[] {
+/** The names under which a host is known to a client in `clientDomain`, itself first. */
+export function hostDomains(host: string, clientDomain: string): string[] {
   const domains = [host]
   // Absolute names end with a dot; clients that resolve them send it.
   if (!host.endsWith('.')) domains.push(`${host}.`)
