@@ -1,7 +1,9 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { fromJson, type JsonValue } from '@bufbuild/protobuf'
 import { parse } from 'yaml'
@@ -105,12 +107,14 @@ function ourRefusal(config: JsonValue): string | null {
 async function refusal(config: JsonValue, scratch: string): Promise<string | null> {
   const file = join(scratch, 'bootstrap.json')
   writeFileSync(file, JSON.stringify(config))
-  try {
-    await run('envoy', ['--mode', 'validate', '-l', 'error', '-c', file])
-    return null
-  } catch (error) {
-    return String((error as { stderr?: string }).stderr ?? error).trim()
-  }
+  // Access logs open /dev/stdout, which a socket, Node's pipe, cannot be.
+  const envoy = spawn('envoy', ['--mode', 'validate', '-l', 'error', '-c', file], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const ended = once(envoy, 'close') as Promise<[code: number | null, signal: string | null]>
+  const said = await text(envoy.stderr)
+  const [code, signal] = await ended
+  return code === 0 ? null : said.trim() || `envoy ended with ${signal ?? code}`
 }
 
 function bootstrap(proxy: ProxyNode, push: PushContext): JsonValue {
