@@ -119,6 +119,8 @@ const LAST: Readonly<Record<string, string>> = {
   'garbage that is no frame at all': 'garbage that is no frame at all',
 }
 
+const CONNECT = fields({ ':method': 'CONNECT', ':scheme': null, ':path': null })
+
 const SCENARIOS: readonly Scenario[] = [
   ...AUTHORITIES.map((text) => ({ name: `:authority ${shown(text)}`, bytes: request(fields({ ':authority': text })) })),
   ...PATHS.map((text) => ({ name: `:path ${shown(text)}`, bytes: request(fields({ ':path': text })) })),
@@ -201,19 +203,30 @@ const SCENARIOS: readonly Scenario[] = [
   },
   ...[false, true].map((reset) => ({
     name: reset ? 'RST_STREAM after an answer to CONNECT' : 'CONNECT that nobody allows',
-    bytes: open(fields({ ':method': 'CONNECT', ':scheme': null, ':path': null })),
+    bytes: open(CONNECT),
     ...(reset && { last: frame(Frame.RstStream, 0, 1, uint32(8)) }),
   })),
+  ...Object.entries({ ended: 'hello', empty: '' }).map(([name, body]) => ({
+    name: `refused CONNECT, body ${name}`,
+    bytes: open(CONNECT) + data(body, Flag.EndStream),
+  })),
+  { name: 'refused CONNECT with a length', bytes: request([...CONNECT, ['content-length', '5']]) },
+  { name: 'refused CONNECT of gRPC', bytes: request([...CONNECT, ['content-type', 'application/grpc']]) },
+  {
+    name: 'CONNECT of gRPC without a route',
+    virtualHost: { domains: ['b'] },
+    bytes: request([...CONNECT, ['content-type', 'application/grpc'], ['content-length', '5']]),
+  },
   { name: 'CONNECT with a path', bytes: open(fields({ ':method': 'CONNECT' })) },
   {
     name: 'CONNECT, the last request of its connection',
     hcm: common({ max_requests_per_connection: 1 }),
-    bytes: request(fields({ ':method': 'CONNECT', ':scheme': null, ':path': null })),
+    bytes: request(CONNECT),
   },
   {
     name: 'CONNECT without a route',
     virtualHost: { domains: ['b'] },
-    bytes: request(fields({ ':method': 'CONNECT', ':scheme': null, ':path': null })),
+    bytes: request(CONNECT),
   },
   ...Object.entries(LAST).map(([name, last]) => ({ name, bytes: request(PSEUDO), last })),
   ...Object.entries(LAST).map(([name, last]) => ({

@@ -210,7 +210,6 @@ const LAST: readonly string[] = [
   frame(Frame.Headers, Flag.EndHeaders | Flag.EndStream, 2, headerBlock([[':method', 'GET']])),
   frame(Frame.Headers, Flag.EndHeaders | Flag.EndStream, 201, '\xff\xff\xff\xff\xff'),
   frame(Frame.Priority, 0, 201, 'xxx'),
-  frame(Frame.Priority, 0, 201, `${uint32(201)}\x01`),
   frame(Frame.RstStream, 0, 0, uint32(8)),
   frame(Frame.RstStream, 0, 201, uint32(8)),
   frame(Frame.RstStream, 0, 1, 'x'),
@@ -301,9 +300,26 @@ async function send(port: number, session: Session, id: string): Promise<{ text:
     await Promise.race([client.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_MS))])
   }
   client.destroy()
+  const hasty = new Set(session.requests.flatMap((r, i) => (isHasty(r) ? [2 * i + 1] : [])))
   // SETTINGS are a scenario of their own; how soon a drained connection says its last stream is a matter of time.
-  const lines = client.lines.filter((line) => !/^(settings |goaway 0 last (?!2147483647))/.test(line))
+  const lines = without(client.lines, hasty).filter((line) => !/^(settings |goaway 0 last (?!2147483647))/.test(line))
   return { text: lines.join('\r\n'), localPort: client.localPort }
+}
+
+/** Reset, or known to be faulty by its last bytes: whether an answer goes out before that is a matter of time. */
+function isHasty({ fields, body, reset }: Http2Request): boolean {
+  const length = (body ?? []).reduce((sum, chunk) => sum + chunk.length, 0)
+  return reset !== null || fields.some(([name, value]) => name === 'content-length' && value !== String(length))
+}
+
+function without(lines: readonly string[], streams: ReadonlySet<number>): string[] {
+  let dropping = false
+  return lines.filter((line) => {
+    const stream = /^(\d+) (headers after|end, body|reset)/.exec(line)?.[1]
+    if (stream !== undefined) dropping = streams.has(Number(stream))
+    else if (/^(goaway|settings) /.test(line)) dropping = false
+    return !dropping
+  })
 }
 
 function* smaller(session: Session): Generator<Session> {

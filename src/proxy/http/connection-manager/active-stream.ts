@@ -173,7 +173,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.requestHeaders = headers
     info.protocol = this.encoder.stream.protocol
     this.isHead = headers.method === 'HEAD'
-    this.isGrpc = isGrpcContentType(headers.get('content-type'))
+    this.isGrpc = headers.path !== '' && isGrpcContentType(headers.get('content-type'))
     if (endStream) this.onRequestEnd()
     else info.lastDownstreamRxByte = now()
     this.wantsClose = closesConnection(info.protocol, headers)
@@ -577,7 +577,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   /** One end of a tunnel is the end of both (as in Envoy); one that was refused has no other end. */
   private endTunnel(): void {
     if (this.info.protocol !== Protocol.Http2) this.manager.closeAfterStreams()
-    else {
+    else if (this.tunneling) {
       this.encoder.stream.callbacks = null
       this.encoder.stream.resetStream(Reset.LocalReset)
     }

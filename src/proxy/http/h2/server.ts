@@ -110,9 +110,12 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     stream.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, this.block.bytes)
     stream.decoder = this.callbacks.newStream(stream)
     const { headers } = block
-    if (block.fault !== BlockFault.None || (endStream && block.contentLength > 0)) return this.blockError(streamId)
-    stream.bodyExpected = block.contentLength
-    if (headers.method === 'CONNECT') {
+    const connect = headers.method === 'CONNECT'
+    // The length of a tunnel says nothing (RFC 9110 §9.3.6).
+    const incomplete = endStream && block.contentLength > 0 && !connect
+    if (block.fault !== BlockFault.None || incomplete) return this.blockError(streamId)
+    if (!connect) stream.bodyExpected = block.contentLength
+    else {
       stream.tunnel = true
       if (headers.protocol !== '') {
         stream.upgrade = true
@@ -207,6 +210,8 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     this.answered = true
+    // Refused, it is a request as any other.
+    if (headers.status >= 300) this.tunnel = false
     this.sendHeaders(headers, endStream)
   }
 
