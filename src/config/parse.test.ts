@@ -110,7 +110,7 @@ const refused: readonly [what: string, yaml: string, problem: RegExp][] = [
   [
     'a retry condition nobody knows',
     `${head('VirtualService')}spec: {hosts: [a], http: [{retries: {attempts: 1, retryOn: 6xx}, route: [{destination: {host: a}}]}]}`,
-    /"6xx" is not a retry condition/,
+    /"6xx" is not a valid retryOn policy/,
   ],
   [
     'an SNI outside the hosts',

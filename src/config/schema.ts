@@ -134,8 +134,8 @@ export const bool: Field<boolean> = {
   },
 }
 
-/** A duration such as `5s`; `min` in milliseconds. */
-export function duration(rules: { readonly min?: DurationMs } = {}): Field<DurationMs> {
+/** A duration such as `5s`; `min` in milliseconds; `wholeMs`: nothing finer than a millisecond. */
+export function duration(rules: { readonly min?: DurationMs; readonly wholeMs?: boolean } = {}): Field<DurationMs> {
   return {
     parse(value, path, problems) {
       const ms = typeof value === 'string' ? parseDuration(value) : undefined
@@ -144,6 +144,9 @@ export function duration(rules: { readonly min?: DurationMs } = {}): Field<Durat
         return problems.error(path, `must be a duration, is ${text}`, 'for example 5s, 100ms or 1h30m') as undefined
       }
       if (rules.min !== undefined && ms < rules.min) problems.error(path, `must be at least ${rules.min}ms`)
+      else if (rules.wholeMs && Math.round(ms * NS_PER_MS) % NS_PER_MS !== 0) {
+        problems.error(path, 'must be whole milliseconds: only durations to ms precision are supported')
+      }
       return ms
     },
     json(ms) {
@@ -151,6 +154,11 @@ export function duration(rules: { readonly min?: DurationMs } = {}): Field<Durat
     },
   }
 }
+
+const NS_PER_MS = 1e6
+
+/** What istiod takes as a duration of a resource: whole milliseconds, one at least. */
+export const positiveDuration = duration({ min: 1, wholeMs: true })
 
 /** One of the named values. */
 export function oneOfNames<const N extends string>(...names: readonly N[]): Field<N> {

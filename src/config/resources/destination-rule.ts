@@ -8,34 +8,35 @@ import {
   map,
   message,
   oneOfNames,
+  positiveDuration,
   required,
   string,
 } from '../schema.ts'
 import { clientTlsMode, policySelector } from './common.ts'
 
 const uint64 = integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
-const tcpKeepalive = message({ probes: integer({ min: 0 }), time: duration(), interval: duration() })
+const tcpKeepalive = message({ probes: integer({ min: 0 }), time: positiveDuration, interval: positiveDuration })
 export type TcpKeepalive = Infer<typeof tcpKeepalive>
 export { tcpKeepalive }
 
 export const connectionPool = message({
   tcp: message({
     maxConnections: integer(),
-    connectTimeout: duration({ min: 1 }),
+    connectTimeout: positiveDuration,
     tcpKeepalive,
-    maxConnectionDuration: duration({ min: 1 }),
-    idleTimeout: duration(),
+    maxConnectionDuration: positiveDuration,
+    idleTimeout: duration({ wholeMs: true }),
   }),
   http: message({
     http1MaxPendingRequests: integer(),
     http2MaxRequests: integer(),
     maxRequestsPerConnection: integer(),
     maxRetries: integer(),
-    idleTimeout: duration(),
+    idleTimeout: positiveDuration,
     h2UpgradePolicy: oneOfNames('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'),
     useClientProtocol: bool,
     maxConcurrentStreams: integer(),
-    http2KeepAlive: message({ interval: duration(), timeout: duration() }),
+    http2KeepAlive: message({ interval: positiveDuration, timeout: positiveDuration }),
   }),
 })
 export type ConnectionPool = Infer<typeof connectionPool>
@@ -46,8 +47,8 @@ export const outlierDetection = message({
   consecutiveLocalOriginFailures: integer({ min: 0 }),
   consecutiveGatewayErrors: integer({ min: 0 }),
   consecutive5xxErrors: integer({ min: 0 }),
-  interval: duration({ min: 1 }),
-  baseEjectionTime: duration({ min: 1 }),
+  interval: positiveDuration,
+  baseEjectionTime: positiveDuration,
   maxEjectionPercent: integer(),
   minHealthPercent: integer(),
   outlierDetectionHttpErrorCodes: list(integer({ min: 0 })),
@@ -103,7 +104,7 @@ const loadBalancer = message(
     zoneAwareLbSetting,
     warmupDurationSecs: duration(),
     warmup: message({
-      duration: required(duration()),
+      duration: required(positiveDuration),
       minimumPercent: double({ min: 0, max: 100 }),
       aggression: double({ min: 1 }),
     }),

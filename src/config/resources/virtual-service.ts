@@ -1,4 +1,15 @@
-import { bool, duration, type Infer, integer, list, map, message, oneOfNames, required, string } from '../schema.ts'
+import {
+  bool,
+  type Infer,
+  integer,
+  list,
+  map,
+  message,
+  oneOfNames,
+  positiveDuration,
+  required,
+  string,
+} from '../schema.ts'
 import { destination, percent, portNumber, stringMatch } from './common.ts'
 
 const headerOperations = message({ set: map(string()), add: map(string()), remove: list(string()) })
@@ -56,17 +67,17 @@ export type HttpRewrite = Infer<typeof rewrite>
 
 const retries = message({
   attempts: integer(),
-  perTryTimeout: duration(),
+  perTryTimeout: positiveDuration,
   retryOn: string(),
   retryRemoteLocalities: bool,
   retryIgnorePreviousHosts: bool,
-  backoff: duration(),
+  backoff: positiveDuration,
 })
 export type HttpRetry = Infer<typeof retries>
 
 const fault = message({
   delay: message(
-    { percent: integer(), fixedDelay: duration(), exponentialDelay: duration(), percentage: percent },
+    { percent: integer(), fixedDelay: positiveDuration, exponentialDelay: positiveDuration, percentage: percent },
     { oneof: [['fixedDelay', 'exponentialDelay']] },
   ),
   abort: message(
@@ -84,7 +95,7 @@ const cors = message({
   allowMethods: list(string()),
   allowHeaders: list(string()),
   exposeHeaders: list(string()),
-  maxAge: duration(),
+  maxAge: positiveDuration,
   allowCredentials: bool,
   unmatchedPreflights: oneOfNames('UNSPECIFIED', 'FORWARD', 'IGNORE'),
 })
@@ -99,7 +110,7 @@ const httpRoute = message(
     directResponse,
     delegate: message({ name: string(), namespace: string() }),
     rewrite,
-    timeout: duration(),
+    timeout: positiveDuration,
     retries,
     fault,
     mirror: destination,

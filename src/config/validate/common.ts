@@ -6,6 +6,23 @@ import type { Problems } from '../schema.ts'
 const LABEL = /^[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
 const DNS_LABEL = /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
 const HEADER_NAME = /^[-_A-Za-z0-9]+$/
+const PORT_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
+const PROTOCOLS = new Set([
+  'TCP',
+  'UDP',
+  'GRPC',
+  'GRPC-WEB',
+  'HTTP',
+  'HTTP_PROXY',
+  'HTTP2',
+  'HTTPS',
+  'TLS',
+  'MONGO',
+  'REDIS',
+  'MYSQL',
+])
+const LABEL_NAME = /^([a-zA-Z0-9.-]+\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/
+const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/
 
 /** A fully qualified or short DNS name; labels may hold underscores, as Envoy's hosts may. */
 export function checkFqdn(host: string, path: string, problems: Problems): boolean {
@@ -36,6 +53,11 @@ export function checkWildcardDomain(host: string, path: string, problems: Proble
   return checkFqdn(host.slice(1), path, problems)
 }
 
+/** One label of a name (RFC 1123), as namespaces and subsets are. */
+export function isDnsLabel(text: string): boolean {
+  return DNS_LABEL.test(text)
+}
+
 export function isIpAddress(text: string): boolean {
   return isIP(text) !== 0
 }
@@ -50,6 +72,43 @@ export function isIpOrCidr(text: string): boolean {
 
 export function checkPort(port: number, path: string, problems: Problems): void {
   if (port < 1 || port > 65535) problems.error(path, `port must be in range 1..65535, is ${port}`)
+}
+
+export function isHttpProtocol(protocol: string | undefined): boolean {
+  return /^(http|http2|http_proxy|grpc|grpc-web)$/i.test(protocol ?? '')
+}
+
+export function isTlsProtocol(protocol: string | undefined): boolean {
+  return /^(https|tls)$/i.test(protocol ?? '')
+}
+
+/** A protocol that Istio knows, in any case; none means that the proxy detects it. */
+export function checkProtocol(protocol: string | undefined, path: string, problems: Problems): void {
+  if (protocol && !PROTOCOLS.has(protocol.toUpperCase())) problems.error(path, `unsupported protocol: ${protocol}`)
+}
+
+/** A DNS label (RFC 1123), as Kubernetes has it. */
+export function checkPortName(name: string, path: string, problems: Problems): void {
+  if (!PORT_NAME.test(name))
+    problems.error(path, `invalid port name: "${name}"`, 'use lower-case letters, digits and -')
+}
+
+/** A subset is one DNS label: it becomes a part of the cluster's name. */
+export function checkSubsetName(name: string, path: string, problems: Problems): void {
+  if (name === '') problems.error(path, 'must not be empty')
+  else if (!DNS_LABEL.test(name)) problems.error(path, `subset name is invalid: "${name}"`, 'use letters, digits and -')
+}
+
+/** Labels of workloads, as Kubernetes has them. */
+export function checkWorkloadLabels(
+  labels: Readonly<Record<string, string>> | undefined,
+  path: string,
+  problems: Problems,
+): void {
+  for (const [key, value] of Object.entries(labels ?? {})) {
+    if (!LABEL_NAME.test(key) || key.length > 317) problems.error(path, `"${key}" is not a label name`)
+    if (!LABEL_VALUE.test(value)) problems.error(`${path}[${JSON.stringify(key)}]`, `"${value}" is not a label value`)
+  }
 }
 
 export function checkHeaderName(name: string, path: string, problems: Problems): void {
@@ -67,22 +126,37 @@ export function checkHeaderValue(value: string, path: string, problems: Problems
   }
 }
 
-export function checkExportTo(exportTo: readonly string[] | undefined, path: string, problems: Problems): void {
+/**
+ * Whom a resource of `namespace` is shown to. `.` is that namespace, by whichever name; `~` (nobody) is for a
+ * ServiceEntry only, which its own workloads then still see.
+ */
+export function checkExportTo(
+  exportTo: readonly string[] | undefined,
+  namespace: string,
+  problems: Problems,
+  noneAllowed = false,
+): void {
   if (!exportTo) return
+  const path = 'spec.exportTo'
   const seen = new Set<string>()
-  exportTo.forEach((namespace, i) => {
+  exportTo.forEach((entry, i) => {
     const at = `${path}[${i}]`
-    if (seen.has(namespace)) problems.error(at, `"${namespace}" is listed twice`)
-    seen.add(namespace)
-    if (namespace === '.' || namespace === '*') return
-    if (namespace === '~') {
-      if (exportTo.length > 1) problems.error(path, '"~" (no namespace) cannot stand beside others')
+    const target = entry === '.' ? namespace : entry
+    if (seen.has(target)) {
+      const twice = exportTo.indexOf(entry) < i
+      problems.error(at, twice ? `"${entry}" is listed twice` : `duplicate entries: "." is namespace "${namespace}"`)
+    }
+    seen.add(target)
+    if (target === '*') return
+    if (target === '~') {
+      if (!noneAllowed) problems.error(at, '"~" (no namespace) is allowed in a ServiceEntry only')
       return
     }
-    if (!DNS_LABEL.test(namespace)) problems.error(at, `"${namespace}" is neither ".", "*", "~" nor a namespace`)
+    if (!DNS_LABEL.test(target)) problems.error(at, `"${entry}" is neither ".", "*" nor a namespace`)
   })
-  if (exportTo.includes('*') && exportTo.length > 1)
-    problems.error(path, '"*" (all namespaces) cannot stand beside others')
+  if (exportTo.length < 2) return
+  if (seen.has('*')) problems.error(path, '"*" (all namespaces) cannot stand beside others')
+  if (noneAllowed && seen.has('~')) problems.error(path, '"~" (no namespace) cannot stand beside others')
 }
 
 /** `selector.matchLabels`: no wildcard, no empty key. */

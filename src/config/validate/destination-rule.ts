@@ -11,40 +11,54 @@ import type {
   ZoneAwareLbSetting,
 } from '../resources/destination-rule.ts'
 import type { Problems } from '../schema.ts'
-import { checkExportTo, checkFqdn, checkPort, checkSelector, checkWildcardDomain } from './common.ts'
+import {
+  checkExportTo,
+  checkFqdn,
+  checkPort,
+  checkSelector,
+  checkSubsetName,
+  checkWildcardDomain,
+  checkWorkloadLabels,
+  isIpAddress,
+} from './common.ts'
 
-export function validateDestinationRule({ spec }: DestinationRule, problems: Problems): void {
+export function validateDestinationRule({ spec, metadata }: DestinationRule, problems: Problems): void {
+  const { namespace } = metadata
   checkWildcardDomain(spec.host, 'spec.host', problems)
-  if (spec.trafficPolicy) validateTrafficPolicy(spec.trafficPolicy, 'spec.trafficPolicy', problems)
+  if (spec.trafficPolicy) validateTrafficPolicy(spec.trafficPolicy, namespace, 'spec.trafficPolicy', problems)
   const seen = new Set<string>()
   spec.subsets?.forEach((subset, i) => {
     const path = `spec.subsets[${i}]`
-    if (subset.name === '') problems.error(`${path}.name`, 'must not be empty')
-    else checkFqdn(subset.name, `${path}.name`, problems)
+    checkSubsetName(subset.name, `${path}.name`, problems)
     if (seen.has(subset.name)) problems.error(`${path}.name`, `"${subset.name}" is defined twice`)
     seen.add(subset.name)
-    if (subset.trafficPolicy) validateTrafficPolicy(subset.trafficPolicy, `${path}.trafficPolicy`, problems)
-    for (const [key, value] of Object.entries(subset.labels ?? {})) {
-      if (!/^([a-zA-Z0-9.-]+\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(key) || key.length > 317) {
-        problems.error(`${path}.labels`, `"${key}" is not a label name`)
-      }
-      if (!/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/.test(value)) {
-        problems.error(`${path}.labels[${JSON.stringify(key)}]`, `"${value}" is not a label value`)
-      }
-    }
+    if (subset.trafficPolicy) validateTrafficPolicy(subset.trafficPolicy, namespace, `${path}.trafficPolicy`, problems)
+    checkWorkloadLabels(subset.labels, `${path}.labels`, problems)
   })
-  checkExportTo(spec.exportTo, 'spec.exportTo', problems)
+  checkExportTo(spec.exportTo, namespace, problems)
+  if (spec.workloadSelector && spec.exportTo?.some((entry) => entry !== '.' && entry !== namespace)) {
+    problems.error(
+      'spec.exportTo',
+      'a destination rule with workload selector cannot have exportTo beyond current namespace',
+      'leave exportTo out, or write "."',
+    )
+  }
   checkSelector(spec.workloadSelector, 'spec.workloadSelector', problems)
 }
 
-function validateTrafficPolicy(policy: TrafficPolicy, path: string, problems: Problems): void {
-  if (Object.keys(policy).length === 0) problems.error(path, 'must have at least one field')
-  validateBlocks(policy, path, problems)
-  policy.portLevelSettings?.forEach((port, i) => {
+function validateTrafficPolicy(policy: TrafficPolicy, namespace: string, path: string, problems: Problems): void {
+  const { portLevelSettings, ...own } = policy
+  if (Object.keys(own).length === 0 && !portLevelSettings?.length) problems.error(path, 'must have at least one field')
+  if (policy.tunnel && policy.proxyProtocol) problems.error(path, 'tunnel and proxyProtocol must not be set together')
+  validateBlocks(policy, namespace, path, problems)
+  portLevelSettings?.forEach((port, i) => {
     const at = `${path}.portLevelSettings[${i}]`
     if (port.port?.number === undefined) problems.error(`${at}.port.number`, 'is required')
     else checkPort(port.port.number, `${at}.port.number`, problems)
-    validateBlocks(port, at, problems)
+    const { port: _, ...rest } = port
+    if (Object.keys(rest).length === 0)
+      problems.error(at, 'port traffic policy must have at least one field beside port')
+    validateBlocks(port, namespace, at, problems)
   })
   const { tunnel } = policy
   if (tunnel) {
@@ -52,16 +66,28 @@ function validateTrafficPolicy(policy: TrafficPolicy, path: string, problems: Pr
     if (tunnel.protocol && tunnel.protocol !== 'CONNECT' && tunnel.protocol !== 'POST') {
       problems.error(`${at}.protocol`, 'must be CONNECT or POST')
     }
-    checkFqdn(tunnel.targetHost, `${at}.targetHost`, problems)
+    if (!isIpAddress(tunnel.targetHost)) checkFqdn(tunnel.targetHost, `${at}.targetHost`, problems)
     checkPort(tunnel.targetPort, `${at}.targetPort`, problems)
   }
 }
 
-function validateBlocks(policy: TrafficPolicy | PortTrafficPolicy, path: string, problems: Problems): void {
+function validateBlocks(
+  policy: TrafficPolicy | PortTrafficPolicy,
+  namespace: string,
+  path: string,
+  problems: Problems,
+): void {
   if (policy.outlierDetection) validateOutlier(policy.outlierDetection, `${path}.outlierDetection`, problems)
   if (policy.connectionPool) validateConnectionPool(policy.connectionPool, `${path}.connectionPool`, problems)
-  if (policy.loadBalancer) validateLoadBalancer(policy.loadBalancer, `${path}.loadBalancer`, problems)
-  if (policy.tls) validateClientTls(policy.tls, `${path}.tls`, problems)
+  if (policy.loadBalancer) {
+    validateLoadBalancer(policy.loadBalancer, `${path}.loadBalancer`, problems)
+    const { localityLbSetting, zoneAwareLbSetting } = policy.loadBalancer
+    for (const [name, setting] of Object.entries({ localityLbSetting, zoneAwareLbSetting })) {
+      if (policy.outlierDetection || !(setting?.failover?.length || setting?.failoverPriority?.length)) continue
+      problems.warning(`${path}.loadBalancer.${name}`, 'outlier detection policy must be provided for failover')
+    }
+  }
+  if (policy.tls) validateClientTls(policy.tls, namespace, `${path}.tls`, problems)
 }
 
 export function validateOutlier(outlier: OutlierDetection, path: string, problems: Problems): void {
@@ -69,14 +95,14 @@ export function validateOutlier(outlier: OutlierDetection, path: string, problem
     const value = outlier[name]
     if (value !== undefined && (value < 0 || value > 100)) problems.error(`${path}.${name}`, 'must be in range 0..100')
   }
-  if (outlier.consecutiveErrors !== undefined) {
+  if (outlier.consecutiveErrors) {
     problems.warning(
       `${path}.consecutiveErrors`,
       'is deprecated',
       'use consecutiveGatewayErrors or consecutive5xxErrors',
     )
   }
-  if (outlier.consecutiveLocalOriginFailures !== undefined && !outlier.splitExternalLocalOriginErrors) {
+  if (outlier.consecutiveLocalOriginFailures && !outlier.splitExternalLocalOriginErrors) {
     problems.error(`${path}.consecutiveLocalOriginFailures`, 'needs splitExternalLocalOriginErrors: true')
   }
 }
@@ -94,8 +120,12 @@ export function validateConnectionPool(pool: ConnectionPool, path: string, probl
     ] as const) {
       if ((http[name] ?? 0) < 0) problems.error(`${path}.http.${name}`, 'must not be negative')
     }
-    if (http.idleTimeout !== undefined && http.idleTimeout < 1)
-      problems.error(`${path}.http.idleTimeout`, 'must be at least 1ms')
+    const keepalive = http.http2KeepAlive
+    if (keepalive) {
+      for (const name of ['interval', 'timeout'] as const) {
+        if (keepalive[name] === undefined) problems.error(`${path}.http.http2KeepAlive.${name}`, 'is required')
+      }
+    }
     if (http.h2UpgradePolicy === 'UPGRADE' && http.useClientProtocol) {
       problems.error(`${path}.http`, 'useClientProtocol cannot be true when h2UpgradePolicy is UPGRADE')
     }
@@ -123,10 +153,24 @@ function validateHash(hash: ConsistentHash, path: string, problems: Problems): v
   if (hash.httpHeaderName === '') problems.error(`${path}.httpHeaderName`, 'must not be empty')
   if (hash.httpQueryParameterName === '') problems.error(`${path}.httpQueryParameterName`, 'must not be empty')
   if (hash.httpCookie?.name === '') problems.error(`${path}.httpCookie.name`, 'must not be empty')
-  const size = hash.maglev?.tableSize
-  if (size !== undefined && (size > 5_000_011 || !isPrime(size))) {
-    problems.error(`${path}.maglev.tableSize`, 'must be a prime number of at most 5000011')
+  const attributes = hash.httpCookie?.attributes ?? []
+  attributes.forEach(({ name }, i) => {
+    const at = `${path}.httpCookie.attributes[${i}].name`
+    if (name === '') problems.error(at, 'must not be empty')
+    else if (attributes.findIndex((other) => other.name === name) < i)
+      problems.error(at, `duplicate cookie attribute name: "${name}"`)
+  })
+  if (hash.minimumRingSize) {
+    problems.warning(`${path}.minimumRingSize`, 'is deprecated', 'use ringHash.minimumRingSize')
+    if (hash.ringHash || hash.maglev)
+      problems.error(path, 'only one of minimumRingSize and maglev or ringHash can be set')
   }
+  if (!hash.maglev) return
+  const { tableSize = 0 } = hash.maglev
+  const at = `${path}.maglev.tableSize`
+  if (tableSize === 0) problems.error(at, 'must be set for maglev', 'for example 65537')
+  else if (tableSize >= 5_000_011) problems.error(at, 'must be less than 5000011')
+  else if (!isPrime(tableSize)) problems.error(at, 'must be a prime number', 'for example 65537')
 }
 
 function isPrime(n: number): boolean {
@@ -204,30 +248,42 @@ function checkLocalities(localities: readonly string[], path: string, problems: 
   }
 }
 
-function validateClientTls(tls: ClientTls, path: string, problems: Problems): void {
+function validateClientTls(tls: ClientTls, namespace: string, path: string, problems: Problems): void {
   const mode = tls.mode ?? 'DISABLE'
-  if (tls.insecureSkipVerify) {
-    if (mode === 'SIMPLE' || mode === 'MUTUAL') {
-      if (tls.caCertificates || tls.caCrl)
-        problems.error(`${path}.insecureSkipVerify`, 'cannot stand beside caCertificates or caCrl')
-      if (tls.subjectAltNames?.length)
-        problems.error(`${path}.insecureSkipVerify`, 'cannot stand beside subjectAltNames')
-    } else problems.error(`${path}.insecureSkipVerify`, `has no effect in mode ${mode}`)
+  const own = mode === 'SIMPLE' || mode === 'MUTUAL'
+  checkConfigMapName(tls.credentialName ?? '', namespace, `${path}.credentialName`, problems)
+  if (tls.insecureSkipVerify && own) {
+    // The credential of MUTUAL may hold the client's certificate alone.
+    const names = [
+      'caCertificates',
+      'subjectAltNames',
+      ...(mode === 'SIMPLE' ? (['credentialName'] as const) : []),
+    ] as const
+    const found = names.filter((name) => tls[name]?.length)
+    if (found.length > 0)
+      problems.error(`${path}.insecureSkipVerify`, `cannot stand beside ${found.join(', ')}: nothing is verified`)
   }
-  const files = ['clientCertificate', 'privateKey', 'caCertificates'] as const
-  if (mode === 'ISTIO_MUTUAL') {
-    for (const name of [...files, 'credentialName'] as const) {
-      if (tls[name])
-        problems.error(`${path}.${name}`, 'must not be set in mode ISTIO_MUTUAL: the mesh certificate is used')
+  if (own && tls.credentialName) {
+    for (const name of ['clientCertificate', 'privateKey', 'caCertificates', 'caCrl'] as const) {
+      if (tls[name]) problems.error(`${path}.${name}`, 'cannot stand beside credentialName')
     }
     return
   }
   if (mode === 'MUTUAL') {
-    if (tls.credentialName) {
-      for (const name of files) if (tls[name]) problems.error(`${path}.${name}`, 'cannot stand beside credentialName')
-      return
-    }
     if (!tls.clientCertificate) problems.error(`${path}.clientCertificate`, 'is required in mode MUTUAL')
     if (!tls.privateKey) problems.error(`${path}.privateKey`, 'is required in mode MUTUAL')
+  }
+}
+
+const CONFIG_MAP = 'configmap://'
+
+/** `configmap://NAMESPACE/NAME`, of the rule's own namespace. */
+function checkConfigMapName(name: string, namespace: string, path: string, problems: Problems): void {
+  if (!name.startsWith(CONFIG_MAP)) return
+  const [owner, ...rest] = name.slice(CONFIG_MAP.length).split('/')
+  if (!owner || rest.length === 0 || rest[0] === '') {
+    problems.error(path, `"${name}" has no namespace or no name`, `write ${CONFIG_MAP}${namespace}/NAME`)
+  } else if (owner !== namespace) {
+    problems.error(path, `"${name}": namespace must match the configuration namespace "${namespace}"`)
   }
 }

@@ -1,4 +1,5 @@
 // Retries, faults, CORS and the value matches of an HTTP route.
+import { STATUS_CODES } from 'node:http'
 import { GRPC_STATUS_NAMES } from '../../base/grpc-status.ts'
 import type { Percent, StringMatch } from '../resources/common.ts'
 import type { CorsPolicy, HttpFaultInjection, HttpRetry } from '../resources/virtual-service.ts'
@@ -18,8 +19,8 @@ export function checkStringMatch(
     else if (match.regex === '') problems.error(`${path}.regex`, 'must not be empty')
     else checkRegex(match.regex, `${path}.regex`, problems)
   }
-  if (emptyMeansPresent) return
   if (match.prefix === '') problems.error(`${path}.prefix`, 'must not be empty')
+  else if (emptyMeansPresent) return
   else if (match.exact === undefined && match.prefix === undefined && match.regex === undefined) {
     problems.error(path, 'must set exact, prefix or regex')
   }
@@ -44,22 +45,20 @@ const RETRY_ON = new Set([
   'unavailable',
 ])
 
+/** Statuses with a name of their own; istiod knows no others. */
+const NAMED_STATUS = new Set(Object.keys(STATUS_CODES).filter((status) => status !== '509'))
+
 export function validateRetries(retries: HttpRetry, path: string, problems: Problems): void {
   const { attempts = 0 } = retries
   if (attempts < 0) problems.error(`${path}.attempts`, 'must not be negative')
-  if (attempts === 0 && (retries.perTryTimeout || retries.retryOn || retries.retryRemoteLocalities)) {
+  if (attempts === 0 && (retries.perTryTimeout !== undefined || retries.retryOn || retries.retryRemoteLocalities)) {
     problems.error(path, 'cannot configure retries with attempts 0')
   }
-  for (const name of ['perTryTimeout', 'backoff'] as const) {
-    const value = retries[name]
-    if (value !== undefined && value !== 0 && value < 1) problems.error(`${path}.${name}`, 'must be at least 1ms')
-  }
-  for (const word of retries.retryOn?.split(',') ?? []) {
-    const condition = word.trim()
-    if (RETRY_ON.has(condition)) continue
-    const status = Number(condition)
-    if (Number.isInteger(status) && status >= 100 && status <= 599) continue
-    problems.error(`${path}.retryOn`, `"${condition}" is not a retry condition`)
+  if (!retries.retryOn) return
+  for (const condition of retries.retryOn.split(',')) {
+    if (RETRY_ON.has(condition) || NAMED_STATUS.has(condition)) continue
+    const hint = condition.trim() === condition ? undefined : 'separate the conditions by a comma alone, without blanks'
+    problems.error(`${path}.retryOn`, `"${condition}" is not a valid retryOn policy`, hint)
   }
 }
 
@@ -72,7 +71,7 @@ export function validateFault(fault: HttpFaultInjection, path: string, problems:
       problems.error(`${path}.delay.percent`, 'must be in range 0..100')
     checkPercent(delay.percentage, `${path}.delay.percentage`, problems)
     const time = delay.fixedDelay ?? delay.exponentialDelay
-    if (time === undefined || time < 1) problems.error(`${path}.delay.fixedDelay`, 'must be at least 1ms')
+    if (time === undefined) problems.error(`${path}.delay.fixedDelay`, 'must be set')
     if (delay.exponentialDelay !== undefined) problems.error(`${path}.delay.exponentialDelay`, 'is not supported')
   }
   if (abort) {

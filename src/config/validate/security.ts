@@ -52,15 +52,78 @@ export function validateAuthorizationPolicy({ spec }: AuthorizationPolicy, probl
   const action = spec.action ?? 'ALLOW'
   if (action === 'CUSTOM') {
     if (!spec.provider?.name) problems.error('spec.provider.name', 'is required with action CUSTOM')
-    if (!spec.rules?.length) problems.error('spec.rules', 'must have at least one rule with action CUSTOM')
+    if (!spec.rules?.length) {
+      problems.error(
+        'spec.rules',
+        'action CUSTOM without rules has no effect: it will never be triggered',
+        'write "rules: [{}]" to ask for every request',
+      )
+    }
+    spec.rules?.forEach((rule, i) => {
+      checkCustomRule(rule, `spec.rules[${i}]`, problems)
+    })
   } else if (spec.provider) problems.error('spec.provider', 'may be set only with action CUSTOM')
-  if (action === 'DENY' && spec.rules === undefined) {
+  if (action === 'DENY' && !spec.rules?.length) {
     problems.error('spec.rules', 'action DENY without rules has no effect', 'write "rules: [{}]" to deny everything')
   }
   spec.rules?.forEach((rule, i) => {
     validateRule(rule, `spec.rules[${i}]`, problems)
+    if (action === 'DENY') warnHttpOnly(rule, `spec.rules[${i}]`, problems)
   })
 }
+
+/** What the proxy finds out only after the external authorizer was asked, or never. */
+const NOT_CUSTOM = [
+  'namespaces',
+  'notNamespaces',
+  'serviceAccounts',
+  'notServiceAccounts',
+  'trustDomains',
+  'notTrustDomains',
+  'principals',
+  'notPrincipals',
+  'requestPrincipals',
+  'notRequestPrincipals',
+] as const
+const NOT_CUSTOM_KEY = /^(source\.(namespace|serviceAccount|trustDomain|principal)$|request\.auth\.)/
+
+function checkCustomRule(rule: AuthorizationRule, path: string, problems: Problems): void {
+  const message = 'is currently not supported with CUSTOM action'
+  rule.from?.forEach(({ source }, i) => {
+    for (const name of NOT_CUSTOM) {
+      if (source?.[name]?.length) problems.error(`${path}.from[${i}].source.${name}`, message)
+    }
+  })
+  rule.when?.forEach(({ key }, i) => {
+    if (NOT_CUSTOM_KEY.test(key)) problems.error(`${path}.when[${i}].key`, `${key} ${message}`)
+  })
+}
+
+/** On a TCP port the HTTP conditions of a DENY rule fall away, and what is left of it denies. */
+function warnHttpOnly(rule: AuthorizationRule, path: string, problems: Problems): void {
+  const { from = [], to = [] } = rule
+  const tcpSource = from.some(({ source }) => TCP_SOURCE.some((name) => source?.[name] !== undefined))
+  const ports = to.some(({ operation }) => operation?.ports !== undefined || operation?.notPorts !== undefined)
+  if (to.length > 0 ? ports : from.length === 0 || tcpSource) return
+  problems.warning(
+    path,
+    'will deny all traffic to TCP ports under its scope: a DENY rule with HTTP attributes only',
+    'name the ports in to.operation.ports',
+  )
+}
+
+const TCP_SOURCE = [
+  'principals',
+  'notPrincipals',
+  'ipBlocks',
+  'notIpBlocks',
+  'namespaces',
+  'notNamespaces',
+  'remoteIpBlocks',
+  'notRemoteIpBlocks',
+  'serviceAccounts',
+  'notServiceAccounts',
+] as const
 
 function validateRule(rule: AuthorizationRule, path: string, problems: Problems): void {
   if (rule.from && rule.from.length === 0) problems.error(`${path}.from`, 'must have at least one source')
@@ -79,6 +142,9 @@ function validateRule(rule: AuthorizationRule, path: string, problems: Problems)
     const at = `${path}.when[${i}]`
     if (!condition.values?.length && !condition.notValues?.length) problems.error(at, 'must set values or notValues')
     validateKey(condition.key, `${at}.key`, problems)
+    if (condition.key === 'destination.port') {
+      checkPorts([...(condition.values ?? []), ...(condition.notValues ?? [])], () => at, problems)
+    }
     if (condition.key === 'source.ip' || condition.key === 'remote.ip' || condition.key === 'destination.ip') {
       checkAddresses([...(condition.values ?? []), ...(condition.notValues ?? [])], at, problems)
     }
@@ -107,10 +173,7 @@ function validateSource(source: AuthorizationSource, path: string, problems: Pro
 function validateOperation(operation: AuthorizationOperation, path: string, problems: Problems): void {
   for (const [name, values] of Object.entries(operation)) checkValues(values, `${path}.${name}`, problems)
   for (const name of ['ports', 'notPorts'] as const) {
-    operation[name]?.forEach((port, i) => {
-      const number = /^\d+$/.test(port) ? Number(port) : -1
-      if (number < 1 || number > 65535) problems.error(`${path}.${name}[${i}]`, `"${port}" is not a port`)
-    })
+    checkPorts(operation[name] ?? [], (i) => `${path}.${name}[${i}]`, problems)
   }
   for (const name of ['paths', 'notPaths'] as const) {
     operation[name]?.forEach((text, i) => {
@@ -138,6 +201,13 @@ function validatePathTemplate(text: string, path: string, problems: Problems): v
       return
     }
   }
+}
+
+function checkPorts(ports: readonly string[], at: (index: number) => string, problems: Problems): void {
+  ports.forEach((port, i) => {
+    const number = /^\d+$/.test(port) ? Number(port) : -1
+    if (number < 1 || number > 65535) problems.error(at(i), `"${port}" is not a port`)
+  })
 }
 
 function checkValues(values: unknown, path: string, problems: Problems): void {

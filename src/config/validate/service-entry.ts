@@ -1,11 +1,22 @@
 import type { ServiceEntry, WorkloadEntry, WorkloadGroup } from '../resource.ts'
 import type { WorkloadEntrySpec } from '../resources/service-entry.ts'
 import type { Problems } from '../schema.ts'
-import { checkExportTo, checkFqdn, checkLabels, checkWildcardDomain, isIpAddress, isIpOrCidr } from './common.ts'
+import {
+  checkExportTo,
+  checkFqdn,
+  checkLabels,
+  checkPort,
+  checkPortName,
+  checkProtocol,
+  checkWildcardDomain,
+  checkWorkloadLabels,
+  isHttpProtocol,
+  isIpAddress,
+  isIpOrCidr,
+  isTlsProtocol,
+} from './common.ts'
 
-const OPAQUE = new Set(['TCP', 'TLS', 'MONGO', 'REDIS', 'MYSQL', ''])
-
-export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems): void {
+export function validateServiceEntry({ spec, metadata }: ServiceEntry, problems: Problems): void {
   const resolution = spec.resolution ?? 'NONE'
   spec.hosts.forEach((host, i) => {
     const path = `spec.hosts[${i}]`
@@ -14,11 +25,12 @@ export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems)
       return
     }
     if (!checkWildcardDomain(host, path, problems)) return
-    if (host.startsWith('*') && !host.startsWith('*.')) {
+    if (host.startsWith('*') && !host.startsWith('*.') && resolution !== 'DYNAMIC_DNS') {
       problems.warning(path, `partial wildcard "${host}" not allowed`, 'use *.example.com')
     }
-    if (host.startsWith('*') && (resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN')) {
-      problems.error(path, `a wildcard host cannot be resolved with resolution ${resolution}`)
+    const byName = resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN'
+    if (host.startsWith('*') && byName && !spec.endpoints?.length) {
+      problems.error(path, `a wildcard host cannot be resolved with resolution ${resolution}`, 'set endpoints')
     }
     if (!host.startsWith('*') && resolution === 'DYNAMIC_DNS') {
       problems.error(path, 'resolution DYNAMIC_DNS needs a wildcard host')
@@ -34,7 +46,7 @@ export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems)
       `CIDR addresses are allowed only with resolution NONE or STATIC, not ${resolution}`,
     )
   }
-  validatePorts({ spec }, problems)
+  validatePorts(spec, resolution, problems)
   const endpoints = spec.endpoints ?? []
   if (spec.workloadSelector) {
     if (endpoints.length > 0) problems.error('spec', 'only one of workloadSelector and endpoints can be set')
@@ -48,9 +60,9 @@ export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems)
   if (resolution === 'NONE' && endpoints.length > 0 && !spec.workloadSelector) {
     problems.error('spec.endpoints', 'must be empty with resolution NONE')
   }
-  if ((resolution === 'DYNAMIC_DNS' || resolution === 'STATIC') && endpoints.length === 0 && !spec.workloadSelector) {
-    if (resolution === 'STATIC')
-      problems.warning('spec.endpoints', 'resolution STATIC without endpoints reaches nothing')
+  if (resolution === 'DYNAMIC_DNS') {
+    if (spec.addresses?.length) problems.error('spec.addresses', 'cannot be set with resolution DYNAMIC_DNS')
+    if (endpoints.length > 0) problems.error('spec.endpoints', 'cannot be set with resolution DYNAMIC_DNS')
   }
   if (resolution === 'DNS_ROUND_ROBIN' && endpoints.length > 1) {
     problems.error('spec.endpoints', 'resolution DNS_ROUND_ROBIN allows one endpoint at most')
@@ -59,7 +71,9 @@ export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems)
   endpoints.forEach((endpoint, i) => {
     const path = `spec.endpoints[${i}]`
     validateWorkload(endpoint, path, resolution === 'STATIC', problems)
-    for (const name of Object.keys(endpoint.ports ?? {})) {
+    checkWorkloadLabels(endpoint.labels, `${path}.labels`, problems)
+    for (const [name, port] of Object.entries(endpoint.ports ?? {})) {
+      checkPort(port, `${path}.ports[${JSON.stringify(name)}]`, problems)
       if (!portNames.has(name)) problems.error(`${path}.ports`, `port "${name}" is not one of spec.ports`)
     }
     if (endpoint.address === '' || endpoint.address === undefined) {
@@ -73,27 +87,51 @@ export function validateServiceEntry({ spec }: ServiceEntry, problems: Problems)
       problems.error(`${path}.address`, `a Unix socket cannot be used with resolution ${resolution}`)
     }
   })
-  checkExportTo(spec.exportTo, 'spec.exportTo', problems)
+  checkExportTo(spec.exportTo, metadata.namespace, problems, true)
 }
 
-function validatePorts({ spec }: Pick<ServiceEntry, 'spec'>, problems: Problems): void {
+/** What Envoy finds by name instead of by address: the name must be in what the client sends. */
+const DYNAMIC_DNS_PROTOCOLS = /^(http|http2|grpc|tls)$/i
+
+function validatePorts(spec: ServiceEntry['spec'], resolution: string, problems: Problems): void {
   const names = new Set<string>()
   const numbers = new Set<number>()
+  const addressed = Boolean(spec.addresses?.length)
+  let opaque = false
   spec.ports?.forEach((port, i) => {
     const path = `spec.ports[${i}]`
     if (names.has(port.name)) problems.error(`${path}.name`, `port name "${port.name}" is defined twice`)
     if (numbers.has(port.number)) problems.error(`${path}.number`, `port ${port.number} is defined twice`)
     names.add(port.name)
     numbers.add(port.number)
-    const protocol = port.protocol?.toUpperCase() ?? ''
-    const wildcardAddress = !spec.addresses?.length
-    if (OPAQUE.has(protocol) && wildcardAddress && spec.resolution === 'NONE' && protocol !== 'TLS') {
+    checkPortName(port.name, `${path}.name`, problems)
+    checkProtocol(port.protocol, `${path}.protocol`, problems)
+    checkPort(port.number, `${path}.number`, problems)
+    if (port.targetPort) checkPort(port.targetPort, `${path}.targetPort`, problems)
+    opaque ||= !isHttpProtocol(port.protocol) && !isTlsProtocol(port.protocol)
+    if (resolution === 'DYNAMIC_DNS' && !DYNAMIC_DNS_PROTOCOLS.test(port.protocol ?? '')) {
+      problems.error(`${path}.protocol`, 'only HTTP, TLS, GRPC and HTTP2 are supported with resolution DYNAMIC_DNS')
+    }
+    if (!addressed && spec.resolution === 'NONE' && /^(tcp|mongo|redis|mysql)?$/i.test(port.protocol ?? '')) {
       problems.warning(
         'spec.addresses',
-        `are needed for port ${port.number}, which serves ${protocol || 'an undeclared protocol'}`,
+        `are needed for port ${port.number}, which serves ${port.protocol || 'an undeclared protocol'}`,
       )
     }
   })
+  if (resolution === 'NONE' || spec.hosts.length < 2) return
+  if (opaque) {
+    problems.error(
+      'spec.hosts',
+      'multiple hosts provided with non-HTTP, non-TLS ports: nothing in the bytes tells the hosts apart',
+      'use one ServiceEntry a host',
+    )
+  } else if (addressed && resolution.startsWith('DNS') && spec.ports?.some(({ protocol }) => isTlsProtocol(protocol))) {
+    problems.warning(
+      'spec.hosts',
+      'more than one host with addresses and a TCP port: the addresses do not tell them apart',
+    )
+  }
 }
 
 const UNIX = 'unix://'

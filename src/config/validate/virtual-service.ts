@@ -1,3 +1,4 @@
+import { hostsOverlap } from '../analysis/fields.ts'
 import type { VirtualService } from '../resource.ts'
 import type { Destination } from '../resources/common.ts'
 import type {
@@ -15,14 +16,17 @@ import {
   checkHeaderName,
   checkHeaderValue,
   checkPort,
+  checkSubsetName,
   checkWildcardDomain,
+  checkWorkloadLabels,
+  isDnsLabel,
   isIpAddress,
   isIpOrCidr,
 } from './common.ts'
 import { checkPercent, checkStringMatch, validateCors, validateFault, validateRetries } from './http-policies.ts'
 import { checkRegex } from './regex.ts'
 
-export function validateVirtualService({ spec }: VirtualService, problems: Problems): void {
+export function validateVirtualService({ spec, metadata }: VirtualService, problems: Problems): void {
   const hosts = spec.hosts ?? []
   const isDelegate = hosts.length === 0
   const routes = (spec.http?.length ?? 0) + (spec.tls?.length ?? 0) + (spec.tcp?.length ?? 0)
@@ -34,11 +38,10 @@ export function validateVirtualService({ spec }: VirtualService, problems: Probl
       problems.error('spec', 'a delegate VirtualService can have only http routes')
   }
   const appliesToMesh = !spec.gateways?.length || spec.gateways.includes('mesh')
-  const seen = new Set<string>()
   hosts.forEach((host, i) => {
     const path = `spec.hosts[${i}]`
-    if (seen.has(host)) problems.error(path, `"${host}" is listed twice`)
-    seen.add(host)
+    const earlier = hosts.slice(0, i).find((other) => hostsOverlap(other, host))
+    if (earlier !== undefined) problems.error(path, `duplicate hosts in virtual service: ${earlier} & ${host}`)
     if (isIpAddress(host)) return
     if (checkWildcardDomain(host, path, problems) && appliesToMesh && host === '*') {
       problems.error(path, 'wildcard host * is not allowed for virtual services bound to the mesh gateway')
@@ -46,7 +49,7 @@ export function validateVirtualService({ spec }: VirtualService, problems: Probl
   })
   checkGatewayNames(spec.gateways, 'spec.gateways', problems)
   spec.http?.forEach((route, i) => {
-    validateHttpRoute(route, `spec.http[${i}]`, isDelegate, problems)
+    validateHttpRoute(route, `spec.http[${i}]`, { isDelegate, appliesToMesh }, problems)
   })
   warnUnreachable(spec.http ?? [], problems)
   spec.tls?.forEach((route, i) => {
@@ -64,41 +67,36 @@ export function validateVirtualService({ spec }: VirtualService, problems: Probl
     })
     validateWeights(route.route, `${path}.route`, problems)
   })
-  checkExportTo(spec.exportTo, 'spec.exportTo', problems)
+  checkExportTo(spec.exportTo, metadata.namespace, problems)
 }
 
 function checkGatewayNames(names: readonly string[] | undefined, path: string, problems: Problems): void {
   names?.forEach((name, i) => {
+    const at = `${path}[${i}]`
     const parts = name.split('/')
-    if (
-      parts.length > 2 ||
-      parts.some((part) => !/^[a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(part) && part !== '.')
-    ) {
-      problems.error(`${path}[${i}]`, `"${name}" is not a gateway name`, 'use name, namespace/name or mesh')
+    if (parts.length > 1) {
+      if (parts.length > 2 || !parts.every(isDnsLabel)) {
+        problems.error(at, `"${name}" is not a gateway name`, 'use name, namespace/name or mesh')
+      }
+      return
     }
+    if (!checkFqdn(name, at, problems) || !name.includes('.')) return
+    const [gateway, namespace] = name.split('.')
+    problems.warning(at, `using legacy gatewayName format "${name}"`, `write ${namespace}/${gateway}`)
   })
 }
 
-function validateHttpRoute(route: HttpRoute, path: string, isDelegate: boolean, problems: Problems): void {
+function validateHttpRoute(
+  route: HttpRoute,
+  path: string,
+  { isDelegate, appliesToMesh }: { readonly isDelegate: boolean; readonly appliesToMesh: boolean },
+  problems: Problems,
+): void {
   const actions = (['redirect', 'directResponse', 'delegate'] as const).filter((name) => route[name] !== undefined)
   if (route.route?.length) actions.unshift('route' as never)
   if (actions.length === 0) problems.error(path, 'must have a route, redirect, directResponse or delegate')
   if (actions.length > 1) problems.error(path, `can have only one of ${actions.join(', ')}`)
-  if (route.delegate) {
-    if (isDelegate) problems.error(`${path}.delegate`, 'a delegate cannot delegate again')
-    for (const name of [
-      'rewrite',
-      'timeout',
-      'retries',
-      'fault',
-      'mirror',
-      'mirrors',
-      'corsPolicy',
-      'headers',
-    ] as const) {
-      if (route[name] !== undefined) problems.error(`${path}.${name}`, 'must not be set beside delegate')
-    }
-  }
+  if (route.delegate && isDelegate) problems.error(`${path}.delegate`, 'a delegate cannot delegate again')
   if (route.redirect) {
     if (route.fault) problems.error(`${path}.fault`, 'a redirect cannot have a fault')
     if (route.rewrite) problems.error(`${path}.rewrite`, 'a redirect cannot have a rewrite')
@@ -115,17 +113,20 @@ function validateHttpRoute(route: HttpRoute, path: string, isDelegate: boolean, 
     else if (size > 100 * 1024) problems.warning(`${path}.directResponse.body`, 'is large: it is sent to every proxy')
   }
   route.match?.forEach((match, i) => {
-    validateMatch(match, `${path}.match[${i}]`, problems)
+    validateMatch(match, `${path}.match[${i}]`, appliesToMesh, problems)
   })
   if (route.name?.includes(';')) problems.error(`${path}.name`, 'must not contain ;')
   validateRewrite(route, path, problems)
   validateHttpDestinations(route, path, problems)
-  checkHeaders(route.headers?.request, `${path}.headers.request`, problems)
-  checkHeaders(route.headers?.response, `${path}.headers.response`, problems)
-  if (route.timeout !== undefined && route.timeout < 0) problems.error(`${path}.timeout`, 'must not be negative')
+  checkHeaders(route.headers?.request, `${path}.headers.request`, true, problems)
+  checkHeaders(route.headers?.response, `${path}.headers.response`, false, problems)
+  checkAuthorityRewrite(route, path, problems)
   if (route.retries) validateRetries(route.retries, `${path}.retries`, problems)
   if (route.fault) validateFault(route.fault, `${path}.fault`, problems)
   if (route.mirror && route.mirrors?.length) problems.error(`${path}.mirrors`, 'cannot stand beside mirror')
+  if (route.mirrorPercent !== undefined) {
+    problems.warning(`${path}.mirrorPercent`, 'is deprecated', 'use mirrorPercentage')
+  }
   if (route.mirror) checkDestination(route.mirror, `${path}.mirror`, problems)
   checkPercent(route.mirrorPercentage, `${path}.mirrorPercentage`, problems)
   route.mirrors?.forEach((mirror, i) => {
@@ -135,7 +136,7 @@ function validateHttpRoute(route: HttpRoute, path: string, isDelegate: boolean, 
   if (route.corsPolicy) validateCors(route.corsPolicy, `${path}.corsPolicy`, problems)
 }
 
-function validateRedirect({ redirect }: HttpRoute, path: string, problems: Problems): void {
+function validateRedirect({ redirect, match }: HttpRoute, path: string, problems: Problems): void {
   if (!redirect) return
   const at = `${path}.redirect`
   if (
@@ -148,6 +149,9 @@ function validateRedirect({ redirect }: HttpRoute, path: string, problems: Probl
     if (!redirect.derivePort) problems.error(at, 'must set uri, authority, scheme or port')
   }
   if (redirect.uri && redirect.prefixRewrite) problems.error(at, 'can have only one of uri and prefixRewrite')
+  if (redirect.prefixRewrite && match?.some(({ uri }) => uri && uri.prefix === undefined)) {
+    problems.error(`${at}.prefixRewrite`, 'requires all URI matches to use prefix match type')
+  }
   const code = redirect.redirectCode
   if (code !== undefined && code !== 0 && (code < 300 || code > 399)) {
     problems.error(`${at}.redirectCode`, `must be in range 300..399, is ${code}`)
@@ -179,8 +183,8 @@ function validateHttpDestinations(route: HttpRoute, path: string, problems: Prob
   list.forEach((one, i) => {
     const at = `${path}.route[${i}]`
     checkDestination(one.destination, `${at}.destination`, problems)
-    checkHeaders(one.headers?.request, `${at}.headers.request`, problems)
-    checkHeaders(one.headers?.response, `${at}.headers.response`, problems)
+    checkHeaders(one.headers?.request, `${at}.headers.request`, true, problems)
+    checkHeaders(one.headers?.response, `${at}.headers.response`, false, problems)
   })
   checkWeights(list, `${path}.route`, problems)
 }
@@ -209,20 +213,31 @@ function checkWeights(routes: readonly { readonly weight?: number }[], path: str
 function checkDestination(destination: Destination, path: string, problems: Problems): void {
   if (destination.host === '*') problems.error(`${path}.host`, 'must be one host, not *')
   else checkWildcardDomain(destination.host, `${path}.host`, problems)
-  if (destination.subset !== undefined && destination.subset !== '')
-    checkFqdn(destination.subset, `${path}.subset`, problems)
-  if (destination.port?.number !== undefined) checkPort(destination.port.number, `${path}.port.number`, problems)
+  if (destination.subset) checkSubsetName(destination.subset, `${path}.subset`, problems)
+  if (destination.port) checkPort(destination.port.number ?? 0, `${path}.port.number`, problems)
 }
 
-function validateMatch(match: HttpMatchRequest, path: string, problems: Problems): void {
+const PSEUDO_HEADER = /^:(method|scheme|authority|path|status)$/
+const CLAIM = /^@request\.auth\.claims[.[]/i
+
+function validateMatch(match: HttpMatchRequest, path: string, claimsFail: boolean, problems: Problems): void {
   for (const name of ['uri', 'scheme', 'method', 'authority'] as const) {
     const value = match[name]
-    if (value) checkStringMatch(value, `${path}.${name}`, false, problems)
+    // Envoy takes an empty prefix of a path, not of another text.
+    if (value && !(name === 'uri' && value.prefix === '')) checkStringMatch(value, `${path}.${name}`, false, problems)
   }
   for (const name of ['headers', 'withoutHeaders'] as const) {
     for (const [header, value] of Object.entries(match[name] ?? {})) {
       const at = `${path}.${name}[${JSON.stringify(header)}]`
-      if (!header.startsWith('@')) checkHeaderName(header, at, problems)
+      if (!header.startsWith('@') && !PSEUDO_HEADER.test(header)) checkHeaderName(header, at, problems)
+      if (claimsFail && CLAIM.test(header))
+        problems.error(
+          at,
+          'JWT claim based routing is only supported for gateway',
+          'name the gateways in spec.gateways',
+        )
+      // The absence of a header may be written so, as its presence was once.
+      if (name === 'withoutHeaders' && value.regex === '*') continue
       checkStringMatch(value, at, true, problems)
     }
   }
@@ -234,14 +249,23 @@ function validateMatch(match: HttpMatchRequest, path: string, problems: Problems
   }
   if (match.port !== undefined) checkPort(match.port, `${path}.port`, problems)
   checkGatewayNames(match.gateways, `${path}.gateways`, problems)
+  checkWorkloadLabels(match.sourceLabels, `${path}.sourceLabels`, problems)
+  if (match.sourceNamespace && !isDnsLabel(match.sourceNamespace)) {
+    problems.error(`${path}.sourceNamespace`, `"${match.sourceNamespace}" is not a namespace`)
+  }
 }
 
-function checkHeaders(operations: HeaderOperations | undefined, path: string, problems: Problems): void {
+function checkHeaders(
+  operations: HeaderOperations | undefined,
+  path: string,
+  ofRequest: boolean,
+  problems: Problems,
+): void {
   if (!operations) return
   for (const name of ['set', 'add'] as const) {
     for (const [header, value] of Object.entries(operations[name] ?? {})) {
       const at = `${path}.${name}[${JSON.stringify(header)}]`
-      checkMutableHeader(header, at, name === 'set', problems)
+      checkMutableHeader(header, at, ofRequest, problems)
       checkHeaderValue(value, at, problems)
     }
   }
@@ -250,16 +274,44 @@ function checkHeaders(operations: HeaderOperations | undefined, path: string, pr
   })
 }
 
-/** Envoy refuses to mutate pseudo headers; `:authority` may be set, and becomes a host rewrite. */
+/** A name as HTTP has it (RFC 9110, 5.1). */
+const TOKEN = /^[-!#$%&'*+.^_`|~0-9A-Za-z]+$/
+
+/** Envoy refuses to mutate pseudo headers; the authority of a request may be set, and becomes a host rewrite. */
 function checkMutableHeader(header: string, path: string, authorityAllowed: boolean, problems: Problems): void {
-  if (authorityAllowed && (header.toLowerCase() === ':authority' || header.toLowerCase() === 'host')) return
-  checkHeaderName(header, path, problems)
+  if (isAuthority(header)) {
+    if (!authorityAllowed) problems.error(path, `invalid header "${header}": cannot set Host header here`)
+  } else if (header.startsWith(':')) problems.error(path, `invalid header "${header}": header cannot have ":" prefix`)
+  else if (!TOKEN.test(header)) checkHeaderName(header, path, problems)
+}
+
+function isAuthority(header: string): boolean {
+  const name = header.toLowerCase()
+  return name === ':authority' || name === 'host'
+}
+
+/** One place says what the authority becomes: the rewrite, or one header. */
+function checkAuthorityRewrite({ rewrite, headers }: HttpRoute, path: string, problems: Problems): void {
+  const { set, add } = headers?.request ?? {}
+  const values = [...Object.entries(set ?? {}), ...Object.entries(add ?? {})].filter(([name]) => isAuthority(name))
+  const all = [rewrite?.authority ?? '', ...values.map(([, value]) => value)].filter((value) => value !== '')
+  if (all.length > 1) {
+    const [have, next] = all
+    problems.error(
+      `${path}.headers.request`,
+      `authority header cannot be set multiple times: have "${have}", attempting to set "${next}"`,
+    )
+  }
 }
 
 function validateTlsMatch(match: TlsMatchAttributes, hosts: readonly string[], path: string, problems: Problems): void {
   if (match.sniHosts.length === 0) problems.error(`${path}.sniHosts`, 'must have at least one host')
   match.sniHosts.forEach((sni, i) => {
     const at = `${path}.sniHosts[${i}]`
+    if (isIpAddress(sni)) {
+      problems.warning(at, `using an IP address ("${sni}") goes against SNI: most clients do not send one`)
+      return
+    }
     if (!checkWildcardDomain(sni, at, problems)) return
     if (!hosts.some((host) => within(sni, host))) {
       problems.error(at, `"${sni}" is not one of the hosts of this VirtualService`)
@@ -279,6 +331,7 @@ function validateL4Match(match: L4MatchAttributes | TlsMatchAttributes, path: st
   })
   if (match.port !== undefined) checkPort(match.port, `${path}.port`, problems)
   checkGatewayNames(match.gateways, `${path}.gateways`, problems)
+  checkWorkloadLabels(match.sourceLabels, `${path}.sourceLabels`, problems)
 }
 
 /** A rule after one that matches everything is never reached. */
