@@ -24,7 +24,7 @@ metadata: {name: w}
 spec:
   hosts: ["*.example.com"]
   resolution: DYNAMIC_DNS
-  ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}, {number: 9000, name: tcp, protocol: TCP}]
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]
 `
 
 function clusterJson(name: string, yaml: string, mesh: MeshConfig, metadata: Record<string, string> = {}) {
