@@ -29,6 +29,16 @@ describe('the cache of byte sequences', () => {
     assert.ok(lines.every((line) => meet(cache, line)))
   })
 
+  it('forgets nothing while there is room', () => {
+    for (let i = 0; i < 2000; i++) {
+      const cache = new ByteCache<string>()
+      const [one, other] = ['content-length: 178', `x-line-${i}: ${i}`]
+      for (let n = 0; n < 2; n++) meet(cache, one)
+      for (let n = 0; n < 2; n++) meet(cache, other)
+      assert.ok(meet(cache, one) && meet(cache, other), other)
+    }
+  })
+
   it('is not disturbed by sequences that never come again', () => {
     const cache = new ByteCache<string>()
     for (let i = 0; i < 2; i++) meet(cache, 'accept-ranges: bytes')

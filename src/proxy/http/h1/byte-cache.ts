@@ -46,7 +46,7 @@ export class ByteCache<T> {
     return this.values[place]!
   }
 
-  /** How many bytes are kept in `place`. */
+  /** How many bytes are kept in `place`; never none again where there were some. */
   lengthOf(place: number): number {
     return this.lengths[place]!
   }
@@ -70,12 +70,15 @@ export class ByteCache<T> {
     return false
   }
 
-  /** After `wants` said so. What is in the first place moves to the second. */
+  /** After `wants` said so. What is in the first place moves to the second; nothing moves there when it is empty. */
   keep(buffer: Uint8Array, from: number, to: number, value: T): void {
     const slot = this.hash & (PLACES - 1)
-    this.bytes.copyWithin((slot ^ 1) * MAX_BYTES, slot * MAX_BYTES, slot * MAX_BYTES + this.lengths[slot]!)
-    this.lengths[slot ^ 1] = this.lengths[slot]!
-    this.values[slot ^ 1] = this.values[slot]!
+    const length = this.lengths[slot]!
+    if (length > 0) {
+      this.bytes.copyWithin((slot ^ 1) * MAX_BYTES, slot * MAX_BYTES, slot * MAX_BYTES + length)
+      this.lengths[slot ^ 1] = length
+      this.values[slot ^ 1] = this.values[slot]!
+    }
     for (let i = from; i < to; i++) this.bytes[slot * MAX_BYTES + i - from] = buffer[i]!
     this.lengths[slot] = to - from
     this.values[slot] = value

@@ -43,6 +43,31 @@ test('recognised lines are what parsing makes of them, the first time, the secon
   }
 })
 
+test('heads of one connection that share lines in any order end where they end', () => {
+  const pool = Array.from({ length: 700 }, (_, i) => `x-header-${i}: ${'v'.repeat(i % 90)}${i * 7919}`)
+  const limits = { ...LIMITS, maxHeaders: 1000 }
+  const scanners = [new HeadScanner(), new HeadScanner()]
+  let state = 1
+  const below = (n: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * n)
+  }
+  for (let n = 0; n < 3000; n++) {
+    const from = below(pool.length)
+    const lines = pool.slice(from, from + below(12)).filter(() => below(5) > 0)
+    const head = `GET / HTTP/1.1\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`
+    const scanner = scanners[below(2)]!
+    assert.ok(scanner.feed(Buffer.from(`${head}GET /next HTTP/1.1\r\n`, 'latin1'), 0), head)
+    assert.equal(scanner.end, head.length)
+    const headers = new HeaderMap()
+    assert.equal(readHeaderLines(scanner, headers, limits, REQUEST_JOINED), null)
+    assert.deepEqual(
+      headers.list,
+      lines.flatMap((line) => line.split(': ')),
+    )
+  }
+})
+
 test('a line that differs in one byte from one that is known is another line', () => {
   const read = (value: string): string | undefined => {
     const scanner = new HeadScanner()
