@@ -9,20 +9,8 @@ import { HeaderMap } from '../header-map.ts'
 import { MemoryConnection } from '../testing.ts'
 import { Http1ClientConnection } from './client.ts'
 import { Http1ServerConnection } from './server.ts'
+import { LIMITS, OPTIONS } from './testing.ts'
 
-const OPTIONS: Http1Options = {
-  allowAbsoluteUrl: true,
-  acceptHttp10: false,
-  defaultHostForHttp10: '',
-  enableTrailers: false,
-  allowChunkedLength: false,
-  headerKeyFormat: 'lower',
-  sendFullyQualifiedUrl: false,
-  ignoreHttp11Upgrade: [],
-  allowCustomMethods: false,
-  streamErrorOnInvalidMessage: null,
-}
-const LIMITS = { maxBytes: 60 * 1024, maxHeaders: 100, underscores: 'ALLOW', keepSpellings: false } as const
 const SPLITS = [Number.POSITIVE_INFINITY, 7, 3, 1]
 
 function headerText(headers: HeaderMap): string {

@@ -3,24 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RequestDecoder, ResponseEncoder } from '../codec.ts'
-import type { Http1Options } from '../connection-manager/config.ts'
 import { HeaderMap } from '../header-map.ts'
 import { MemoryConnection } from '../testing.ts'
 import { Http1ServerConnection } from './server.ts'
+import { LIMITS, OPTIONS } from './testing.ts'
 
-const OPTIONS: Http1Options = {
-  allowAbsoluteUrl: true,
-  acceptHttp10: false,
-  defaultHostForHttp10: '',
-  enableTrailers: false,
-  allowChunkedLength: false,
-  headerKeyFormat: 'lower',
-  sendFullyQualifiedUrl: false,
-  ignoreHttp11Upgrade: [],
-  allowCustomMethods: false,
-  streamErrorOnInvalidMessage: null,
-}
-const LIMITS = { maxBytes: 60 * 1024, maxHeaders: 100, underscores: 'ALLOW', keepSpellings: false } as const
 const BOUND = 64 * 1024
 
 /** Notes paths and bytes of bodies; answers when told. */

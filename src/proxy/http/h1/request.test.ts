@@ -1,21 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Protocol } from '../codec.ts'
-import type { Http1Options } from '../connection-manager/config.ts'
 import { parseRequestLine, requestLine } from './request.ts'
-
-const OPTIONS: Http1Options = {
-  allowAbsoluteUrl: true,
-  acceptHttp10: false,
-  defaultHostForHttp10: '',
-  enableTrailers: false,
-  allowChunkedLength: false,
-  headerKeyFormat: 'lower',
-  sendFullyQualifiedUrl: false,
-  ignoreHttp11Upgrade: [],
-  allowCustomMethods: false,
-  streamErrorOnInvalidMessage: null,
-}
+import { OPTIONS } from './testing.ts'
 
 /** As Envoy 1.40 took them, alone in a write; '' = refused at once. */
 const LINES: readonly (readonly [string, string])[] = [
