@@ -107,7 +107,7 @@ export class AutoRegistration {
     const own = proxy.metadata.WORKLOAD_ENTRY
     const name = entryName(proxy) ?? (typeof own === 'string' && own !== '' ? own : null)
     const entry = name === null ? undefined : this.options.store.get(ENTRY_KIND, proxy.namespace, name)
-    if (!entry || entry.metadata.annotations?.[HEALTH_CHECKED] !== 'true') return
+    if (entry?.metadata.annotations?.[HEALTH_CHECKED] !== 'true') return
     const now = new Date().toISOString()
     const status = (entry.status ?? {}) as { conditions?: { type?: string }[] }
     const condition = {

@@ -1,7 +1,7 @@
 // The control plane's generators without a server: objects in, resources of one proxy out.
 import { create, type DescMessage, type JsonValue, type Message, toJson } from '@bufbuild/protobuf'
 import { parseAllDocuments } from 'yaml'
-import { NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
+import { type Node, NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
 import { typeRegistry } from '../../src/api/registry.ts'
 import { type KubeObject, MemoryStore } from '../../src/cluster/index.ts'
 import { type MeshConfig, type MeshNetworks, parseMeshConfig } from '../../src/config/index.ts'
@@ -89,26 +89,29 @@ export interface ProxyDescription {
   readonly locality: string
 }
 
-export function proxyNodeOf(proxy: ProxyDescription): ProxyNode {
+/** How a proxy introduces itself, as Istio's agent would have it. */
+export function nodeMessageOf(proxy: ProxyDescription): Node {
   const [region = '', zone = '', subZone = ''] = proxy.locality.split('/')
-  const parsed = parseNode(
-    create(NodeSchema, {
-      id: `${proxy.type}~${proxy.ip}~${proxy.pod}.${proxy.namespace}~${proxy.namespace}.svc.cluster.local`,
-      locality: { region, zone, subZone },
-      extensions: [...ISTIO_EXTENSIONS, ...RUNNABLE_EXTENSIONS].map((name) => ({ name })),
-      metadata: {
-        NAMESPACE: proxy.namespace,
-        SERVICE_ACCOUNT: proxy.serviceAccount,
-        LABELS: proxy.labels,
-        INSTANCE_IPS: proxy.ip,
-        CLUSTER_ID: 'Kubernetes',
-        MESH_ID: 'cluster.local',
-        ISTIO_VERSION: '1.32.0',
-        INTERCEPTION_MODE: 'REDIRECT',
-        ...proxy.metadata,
-      },
-    }),
-  )
+  return create(NodeSchema, {
+    id: `${proxy.type}~${proxy.ip}~${proxy.pod}.${proxy.namespace}~${proxy.namespace}.svc.cluster.local`,
+    locality: { region, zone, subZone },
+    extensions: [...ISTIO_EXTENSIONS, ...RUNNABLE_EXTENSIONS].map((name) => ({ name })),
+    metadata: {
+      NAMESPACE: proxy.namespace,
+      SERVICE_ACCOUNT: proxy.serviceAccount,
+      LABELS: proxy.labels,
+      INSTANCE_IPS: proxy.ip,
+      CLUSTER_ID: 'Kubernetes',
+      MESH_ID: 'cluster.local',
+      ISTIO_VERSION: '1.32.0',
+      INTERCEPTION_MODE: 'REDIRECT',
+      ...proxy.metadata,
+    },
+  })
+}
+
+export function proxyNodeOf(proxy: ProxyDescription): ProxyNode {
+  const parsed = parseNode(nodeMessageOf(proxy))
   if (!parsed.ok) throw new Error(parsed.problems[0]!.message)
   return parsed.value
 }

@@ -26,9 +26,7 @@ export function grpcStatusOfHttp(status: number): number {
 
 /** `application/grpc`, alone or with a `+` suffix. */
 export function isGrpcContentType(value: string | undefined): boolean {
-  return (
-    value !== undefined && value.startsWith('application/grpc') && (value.length === 16 || value.charCodeAt(16) === 43)
-  )
+  return value?.startsWith('application/grpc') === true && (value.length === 16 || value.charCodeAt(16) === 43)
 }
 
 /** grpc-message: everything outside printable ASCII, and `%`, percent-encoded (gRPC over HTTP/2). */
