@@ -49,7 +49,6 @@ const HTTP1: Http1Options = {
   allowChunkedLength: false,
   headerKeyFormat: 'lower',
   sendFullyQualifiedUrl: false,
-  ignoreHttp11Upgrade: [],
   allowCustomMethods: false,
   streamErrorOnInvalidMessage: null,
 }

@@ -1,18 +1,15 @@
 // Generates src/api/gen from the .proto files that src/api/proto-roots.txt names and what they import.
-// The Envoy v3 API comes from @grpc/grpc-js-xds (its deps/ folder), Istio's few messages from src/api/proto.
 // Runs at install; does nothing when its inputs have not changed. Plain JavaScript, so that any Node can run it.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { LATER_FIELDS } from './later-fields.mjs'
+import { deps, protoFiles, protoRoots, root } from './proto-files.mjs'
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const out = join(root, 'src/api/gen')
 const work = join(root, 'node_modules/.cache/outrigger-proto')
 const bin = join(root, 'node_modules/.bin')
-const deps = join(root, 'node_modules/@grpc/grpc-js-xds/deps')
 
 if (!existsSync(deps)) {
   // A published package ships dist/ and needs no generator.
@@ -20,76 +17,7 @@ if (!existsSync(deps)) {
   process.exit(0)
 }
 
-const searchPath = [
-  join(root, 'src/api/proto'),
-  ...['envoy-api', 'xds', 'googleapis', 'protoc-gen-validate'].map((d) => join(deps, d)),
-]
-const roots = readFileSync(join(root, 'src/api/proto-roots.txt'), 'utf8')
-  .split('\n')
-  .map((line) => line.trim())
-  .filter((line) => line && !line.startsWith('#'))
-
-/** Proto path -> file on disk, for the closure of `roots` under import. */
-function closure() {
-  const files = new Map()
-  const queue = [...roots]
-  for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
-    if (files.has(path) || path.startsWith('google/protobuf/')) continue
-    const file = searchPath.map((dir) => join(dir, path)).find((candidate) => existsSync(candidate))
-    if (!file) throw new Error(`generate-proto: ${path} is in none of ${searchPath.join(', ')}`)
-    const text = patched(path, readFileSync(file, 'utf8'))
-    files.set(path, text)
-    for (const match of text.matchAll(/^ *import\s+(?:public\s+)?"([^"]+)";/gm)) queue.push(match[1])
-  }
-  return files
-}
-
-/** What the stored protos lack for the rest to compile. */
-function patched(path, text) {
-  if (path === 'validate/validate.proto' && !/ignore_empty = 26/.test(text)) {
-    // StringRules.ignore_empty is used by Envoy's protos but missing from this copy.
-    return text.replace(/(message StringRules \{)/, '$1\n  optional bool ignore_empty = 26;\n')
-  }
-  // This tracer configuration imports protos that are not in the package, and we register no such tracer.
-  if (path === 'envoy/config/trace/v3/trace.proto') {
-    return text.replace(/^import public "envoy\/config\/trace\/v3\/opencensus\.proto";$/m, '')
-  }
-  // A collector may be named by collector_service alone.
-  if (path === 'envoy/config/trace/v3/zipkin.proto') {
-    text = text.replace(/ \[\(validate\.rules\)\.string = \{min_len: 1\}\]/g, '')
-  }
-  // `record` may stand in its place.
-  if (path === 'envoy/config/core/v3/base.proto') {
-    text = text.replace(
-      /KeyValue entry = 1 \[\(validate\.rules\)\.message = \{required: true\}\]/,
-      'KeyValue entry = 1',
-    )
-  }
-  // Limits of a route's configuration of the filter have become those of routes.
-  if (path === 'envoy/extensions/filters/http/ratelimit/v3/rate_limit.proto') {
-    text = text.replace(
-      /repeated RateLimitConfig rate_limits = 3/,
-      'repeated config.route.v3.RateLimit rate_limits = 3',
-    )
-  }
-  // An entry without value stands for any, which limits by descriptor may ask for.
-  if (path === 'envoy/extensions/common/ratelimit/v3/ratelimit.proto') {
-    text = text.replace(/string value = 2 \[\(validate\.rules\)\.string = \{min_len: 1\}\]/, 'string value = 2')
-  }
-  // A double needs no key any more.
-  if (path === 'envoy/config/core/v3/base.proto') {
-    text = text.replace(/(message RuntimeDouble \{[^}]*string runtime_key = 2) \[[^\]]*\]/, '$1')
-  }
-  for (const [line, ...fields] of LATER_FIELDS[path] ?? []) {
-    const found = new RegExp(`^${line.replace(/[{}().]/g, '\\$&')}\\r?$`, 'm').exec(text)
-    if (!found) throw new Error(`generate-proto: ${path} has no line "${line}"`)
-    const end = found.index + found[0].length
-    text = `${text.slice(0, end)}\n  ${fields.join('\n  ')}${text.slice(end)}`
-  }
-  return text
-}
-
-const files = closure()
+const files = protoFiles(protoRoots())
 const hash = createHash('sha256')
 for (const path of [...files.keys()].sort()) hash.update(path).update('\0').update(files.get(path))
 hash.update(readFileSync(fileURLToPath(import.meta.url)))

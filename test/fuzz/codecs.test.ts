@@ -31,7 +31,6 @@ const HTTP1: Http1Options = {
   allowChunkedLength: false,
   headerKeyFormat: 'preserve_case',
   sendFullyQualifiedUrl: false,
-  ignoreHttp11Upgrade: [],
   allowCustomMethods: false,
   streamErrorOnInvalidMessage: null,
 }

@@ -97,7 +97,162 @@ const HITS = [
   '0x',
 ]
 
+/** One action for each limit, asked with headers that its formats read and without. */
+const actions = (name: string, ...list: object[]): Case => ({
+  name: `action: ${name}`,
+  ...limits(...list.map((action) => ({ actions: [action] }))),
+  client: [
+    get(),
+    get('x-a: 1\r\nx-b: 2\r\n'),
+    'GET /p?q=1&q=2&e=&enc=a%20b HTTP/1.1\r\nhost: a\r\nx-a: 1\r\n\r\n',
+    'GET /p?%71=%7z&e&enc=a+b%2 HTTP/1.1\r\nhost: a\r\n\r\n',
+  ],
+  quietMs: 100,
+})
+const FORMATS = ['plain', '%REQ(x-a)%', '<%REQ(x-a)%>', '%REQ(x-a)%%REQ(x-b)%', '%%', '%PROTOCOL%']
+/** Each of the formats, with a value in its place and without. */
+const formatted = (name: string, make: (more: object) => object): Case =>
+  actions(
+    name,
+    ...FORMATS.flatMap((descriptor_value) =>
+      [{}, { default_value: 'none' }, { default_value: '%REQ(x-b)%' }].map((more) =>
+        make({ descriptor_value, ...more }),
+      ),
+    ),
+  )
+const matched = (address_matcher: object, more: object = {}): object => ({
+  remote_address_match: { descriptor_value: 'v', address_matcher, ...more },
+})
+const range = (address_prefix: string, prefix_len: number): object => ({ address_prefix, prefix_len })
+
+const OPTIONS = ['UNSPECIFIED', 'OFF', 'DRAFT_VERSION_03']
+const bucketOf = (value: string, max_tokens: number): object => ({
+  entries: [{ key: 'generic_key', value }],
+  token_bucket: { max_tokens, fill_interval: '3600s' },
+})
+
 const CASES: readonly Case[] = [
+  formatted('generic_key', (generic_key) => ({ generic_key })),
+  formatted('header_value_match', (more) => ({
+    header_value_match: { headers: [{ name: 'x-b', present_match: true }], expect_match: false, ...more },
+  })),
+  formatted('query_parameter_value_match', (more) => ({
+    query_parameter_value_match: {
+      query_parameters: [{ name: 'e', present_match: true }],
+      expect_match: false,
+      ...more,
+    },
+  })),
+  formatted('remote_address_match', (more) => matched({ ranges: [range('127.0.0.0', 8)] }, more)),
+  actions(
+    'query_parameters',
+    ...['q', 'e', 'enc', 'none'].flatMap((query_parameter_name) =>
+      [false, true].map((skip_if_absent) => ({
+        query_parameters: { query_parameter_name, descriptor_key: 'k', skip_if_absent },
+      })),
+    ),
+  ),
+  actions(
+    'remote_address_match',
+    matched({ ranges: [range('10.0.0.0', 8)] }),
+    matched({ ranges: [range('10.0.0.0', 8), range('127.0.0.1', 32)] }),
+    matched({ ranges: [range('10.0.0.0', 8)], invert_match: true }),
+    matched({ ranges: [range('127.0.0.0', 8)], invert_match: true }),
+    matched({ ranges: [range('::', 0)] }),
+    matched({ ranges: [] }),
+    matched({ ranges: [], invert_match: true }),
+    matched({ ranges: [range('0.0.0.0', 0)] }, { descriptor_key: 'own' }),
+  ),
+  {
+    name: 'action: query_parameters skipped among others',
+    ...limits({
+      actions: [
+        { query_parameters: { query_parameter_name: 'q', descriptor_key: 'k', skip_if_absent: true } },
+        { generic_key: { descriptor_value: 'g' } },
+      ],
+    }),
+    client: [get()],
+  },
+  ...[false, true].map(
+    (apply_on_stream_done): Case => ({
+      name: `action: metadata of the cluster, ${apply_on_stream_done ? 'at the end' : 'before'}`,
+      cluster: { metadata: { filter_metadata: { m: { p: 'of the cluster' } } } },
+      ...limits({
+        apply_on_stream_done,
+        actions: [
+          {
+            metadata: {
+              source: 'CLUSTER_ENTRY',
+              descriptor_key: 'k',
+              default_value: 'd',
+              metadata_key: { key: 'm', path: [{ key: 'p' }] },
+            },
+          },
+        ],
+      }),
+      client: [get()],
+    }),
+  ),
+  {
+    name: 'limit: a fixed one',
+    ...limits(
+      limit({ limit: { rate_limit: { requests_per_unit: 5, unit: 'HOUR' } } }),
+      limit({ limit: { rate_limit: {} } }),
+    ),
+    client: [get()],
+  },
+  ...OPTIONS.flatMap((first) =>
+    [undefined, ...OPTIONS].flatMap((second) =>
+      ['OFF', 'DRAFT_VERSION_03'].map(
+        (enable_x_ratelimit_headers): Case => ({
+          name: `x_ratelimit_option ${first} and ${second}, headers ${enable_x_ratelimit_headers}`,
+          ...limits(
+            limit({ x_ratelimit_option: first }),
+            ...(second ? [limit({ x_ratelimit_option: second }, 'b')] : []),
+          ),
+          filter: { enable_x_ratelimit_headers },
+          client: [get()],
+        }),
+      ),
+    ),
+  ),
+  ...OPTIONS.flatMap((first) =>
+    OPTIONS.flatMap((second) =>
+      ['OFF', 'DRAFT_VERSION_03'].map(
+        (enable_x_ratelimit_headers): Case => ({
+          name: `local_ratelimit, x_ratelimit_option ${first} and ${second}, headers ${enable_x_ratelimit_headers}`,
+          filters: [
+            local({
+              descriptors: [bucketOf('ok', 10), bucketOf('b', 5)],
+              rate_limits: [limit({ x_ratelimit_option: first }), limit({ x_ratelimit_option: second }, 'b')],
+              enable_x_ratelimit_headers,
+            }),
+          ],
+          client: [get(), get()],
+          quietMs: 100,
+        }),
+      ),
+    ),
+  ),
+  ...['request_headers', 'metadata'].map(
+    (kind): Case => ({
+      name: `action: nothing but a skipped ${kind}`,
+      ...limits({
+        actions: [
+          kind === 'metadata'
+            ? {
+                metadata: {
+                  descriptor_key: 'k',
+                  skip_if_absent: true,
+                  metadata_key: { key: 'm', path: [{ key: 'p' }] },
+                },
+              }
+            : { request_headers: { header_name: 'x-none', descriptor_key: 'k', skip_if_absent: true } },
+        ],
+      }),
+      client: [get()],
+    }),
+  ),
   { name: 'hits: a number', ...hits({ number: 5 }), client: [get()] },
   { name: 'hits: given back', ...hits({ number: 5, is_negative_hits: true }), client: [get()] },
   { name: 'hits: zero', ...hits({ number: 0 }), client: [get()] },

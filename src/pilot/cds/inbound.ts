@@ -169,6 +169,7 @@ function setStatic(cluster: Cluster, host: string, port: number): void {
               value: {
                 $typeName: 'envoy.config.endpoint.v3.Endpoint',
                 hostname: '',
+                observabilityName: '',
                 additionalAddresses: [],
                 address: addressOf(host, port),
               },

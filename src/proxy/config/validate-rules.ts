@@ -1,5 +1,5 @@
 // Interprets the `validate.rules` options that Envoy's API carries in its descriptors, so that every field is checked
-// as Envoy checks it. A message type's checks are compiled once, on first use.
+// as Envoy checks it, and refuses the fields that nothing reads. A message type's checks are compiled once, on first use.
 
 import { isIP } from 'node:net'
 import {
@@ -26,8 +26,9 @@ import {
   type StringRules,
 } from '../../api/gen/validate/validate_pb.js'
 import { ConfigError } from '../../base/errors.ts'
+import { REFUSED_FIELDS } from './refused-fields.ts'
 
-/** Throws ConfigError naming the first field of `message` (nested ones included, Any not opened) that breaks its rules. */
+/** Throws ConfigError naming the first field of `message` (nested ones included, Any not opened) that breaks its rules or is not supported. */
 export function checkRules<T extends Message>(desc: DescMessage, message: T, path: string): void {
   checkMessage(plan(desc), reflect(desc, message), path)
 }
@@ -49,11 +50,20 @@ function plan(desc: DescMessage): Plan {
     return made
   for (const oneof of desc.oneofs)
     if (hasOption(oneof, oneofRequired) && getOption(oneof, oneofRequired)) made.checks.push(oneofCheck(oneof))
+  const refused = REFUSED_FIELDS[desc.typeName]
   for (const field of desc.fields) {
+    if (refused?.includes(field.name)) made.checks.push(refusal(field))
     const check = fieldCheck(field)
     if (check) made.checks.push(check)
   }
   return made
+}
+
+function refusal(field: DescField): FieldCheck {
+  return (message, path) => {
+    if (message.isSet(field))
+      throw new ConfigError(join(path, field.name), 'not supported by this proxy; remove the field')
+  }
 }
 
 function checkMessage(plan: Plan, message: ReflectMessage, path: string): void {
@@ -72,15 +82,8 @@ function oneofCheck(oneof: DescOneof): FieldCheck {
   }
 }
 
-/** Envoy 1.40 has no such rule any more; the descriptors here still carry it. */
-const RULES_GONE: ReadonlySet<string> = new Set([
-  'envoy.config.core.v3.RuntimeUInt32.runtime_key',
-  'envoy.config.core.v3.RuntimeFeatureFlag.runtime_key',
-])
-
 function fieldCheck(field: DescField): FieldCheck | undefined {
-  const gone = RULES_GONE.has(`${field.parent.typeName}.${field.name}`)
-  const rules = !gone && hasOption(field, fieldRules) ? getOption(field, fieldRules) : undefined
+  const rules = hasOption(field, fieldRules) ? getOption(field, fieldRules) : undefined
   if (field.fieldKind === 'list') return listCheck(field, rules)
   if (field.fieldKind === 'map') return mapCheck(field, rules)
   if (field.fieldKind === 'message') return messageFieldCheck(field, rules)
@@ -251,6 +254,7 @@ interface NumberRules {
   gte?: number | bigint
   in: (number | bigint)[]
   notIn: (number | bigint)[]
+  ignoreEmpty?: boolean
 }
 
 function numberCheck(rules: NumberRules): ValueCheck {
@@ -260,6 +264,7 @@ function numberCheck(rules: NumberRules): ValueCheck {
   const only = isOwn(rules, 'const') ? constCheck(rules.const) : undefined
   return (value, path) => {
     const v = value as number | bigint
+    if (rules.ignoreEmpty && Number(v) === 0) return
     only?.(value, path)
     checkBounds(v, bounds, path, String)
     if (rules.in.length > 0 && !rules.in.includes(v))

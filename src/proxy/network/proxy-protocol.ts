@@ -72,8 +72,7 @@ export function parseProxyProtocolSocket(
   const version = config?.version === ProxyProtocolConfig_Version.V2 ? 2 : 1
   const added = (config?.addedTlvs ?? []).map((tlv, i): ProxyTlv => {
     const at = context.at(`config.added_tlvs[${i}]`)
-    if (tlv.formatString !== '') throw new ConfigError(at.at('format_string').path, 'not supported by this proxy')
-    if (tlv.type > 255) throw new ConfigError(at.at('type').path, 'must fit a byte')
+    if (tlv.formatString) throw new ConfigError(at.at('format_string').path, 'not supported by this proxy')
     return { type: tlv.type, value: tlv.value }
   })
   return {

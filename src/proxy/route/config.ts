@@ -4,6 +4,7 @@
 import type { LogFormatData } from '../filters/access-loggers/log-format.ts'
 import type { MatcherData } from '../matching/config.ts'
 import type { RouteTracingData } from '../observe/tracing/config.ts'
+import type { AddressMatcherData } from './address-matcher.ts'
 import type { HeaderMatcherData } from './header-matcher.ts'
 import type { MetadataMatcherData } from './metadata-matcher.ts'
 import type { RegexSubstitutionData } from './regex.ts'
@@ -179,9 +180,24 @@ export type RateLimitActionData =
       readonly queryParameters: readonly QueryParameterMatcherData[]
     }
   | {
+      readonly kind: 'query_parameters'
+      readonly key: string
+      readonly name: string
+      readonly skipIfAbsent: boolean
+    }
+  | {
+      readonly kind: 'remote_address_match'
+      readonly key: string
+      /** A format string. */
+      readonly value: string
+      /** In place of a value that the format leaves empty; '' = there is none, and the descriptor is dropped. */
+      readonly defaultValue: string
+      readonly addresses: AddressMatcherData
+    }
+  | {
       readonly kind: 'metadata'
       readonly key: string
-      readonly source: 'dynamic' | 'route'
+      readonly source: 'dynamic' | 'route' | 'cluster'
       readonly filter: string
       readonly path: readonly string[]
       readonly defaultValue: string
@@ -194,8 +210,13 @@ export interface RateLimitData {
   readonly actions: readonly RateLimitActionData[]
   /** null = the service decides, which adds 1. */
   readonly hitsAddend: HitsAddendData | null
-  /** Where the dynamic metadata holds a limit for the descriptor; null = nowhere. */
-  readonly limit: { readonly filter: string; readonly path: readonly string[] } | null
+  /** A limit for the descriptor in place of the service's: a fixed one, or where the dynamic metadata holds it. */
+  readonly limit:
+    | { readonly kind: 'fixed'; readonly requestsPerUnit: number; readonly unit: number }
+    | { readonly kind: 'metadata'; readonly filter: string; readonly path: readonly string[] }
+    | null
+  /** x-ratelimit headers tell of this limit; null = as the filter's configuration says. */
+  readonly told: boolean | null
   /** Asked about when the request is over, and without effect on it. */
   readonly onStreamDone: boolean
 }
@@ -242,6 +263,8 @@ export type ClusterSpecifierData =
       readonly clusters: readonly WeightedClusterData[]
       /** The drawn value is this header's integer, where set. */
       readonly randomValueHeader: string
+      /** The drawn value is the hash of the route's hash policy, where that gives one. */
+      readonly useHashPolicy: boolean
       /** Weights are overridden by `<prefix>.<cluster name>` in the runtime, where set. */
       readonly runtimeKeyPrefix: string
     }

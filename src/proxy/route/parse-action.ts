@@ -183,10 +183,12 @@ function parseWeighted(weighted: WeightedCluster, clusters: Set<string>, context
   if (total === 0) throw new ConfigError(context.path, 'Sum of weights in the weighted_cluster must be greater than 0.')
   if (total > 0xffffffff)
     throw new ConfigError(context.path, `The sum of weights of all weighted clusters exceeds ${0xffffffff}`)
+  const random = weighted.randomValueSpecifier
   return {
     kind: 'weighted',
     clusters: entries,
-    randomValueHeader: (weighted.randomValueSpecifier.value ?? '').toLowerCase(),
+    randomValueHeader: random.case === 'headerName' ? random.value.toLowerCase() : '',
+    useHashPolicy: random.case === 'useHashPolicy' && random.value.value,
     runtimeKeyPrefix: weighted.runtimeKeyPrefix,
   }
 }

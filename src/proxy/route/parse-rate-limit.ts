@@ -5,15 +5,19 @@ import {
   type RateLimit_Action,
   type RateLimit_Action_MetaData,
   RateLimit_Action_MetaData_Source,
+  type RateLimit_Action_RemoteAddressMatch,
   type RateLimit_HitsAddend,
   type RateLimit_Override,
+  RateLimit_XRateLimitOption,
   RateLimitSchema,
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import type { MetadataKey } from '../../api/gen/envoy/type/metadata/v3/metadata_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
+import { metadataPath } from '../config/metadata-key.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
-import { compileSegments } from '../observe/format/text-format.ts'
+import { compileHeaderFormat, compileSegments } from '../observe/format/text-format.ts'
+import { parseAddressMatcher } from './address-matcher.ts'
 import type { HitsAddendData, RateLimitActionData, RateLimitData } from './config.ts'
 import { parseHeaderMatchers } from './header-matcher.ts'
 import { parseQueryParameters } from './parse-match.ts'
@@ -25,16 +29,12 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'limit',
   'hits_addend',
   'apply_on_stream_done',
+  'x_ratelimit_option',
 ])
-const MAX_HITS = 1_000_000_000n
 
-/** `rate_limits` of a route or virtual host. Envoy checks their hits_addend and then adds no hits for them: so do we. */
+/** `rate_limits` of a route or virtual host. Envoy adds no hits for their hits_addend: neither do we. */
 export function parseRateLimits(limits: readonly RateLimit[], context: ParseContext): RateLimitData[] {
-  return limits.map((limit, i) => {
-    const at = context.at(`rate_limits[${i}]`)
-    if (limit.hitsAddend) checkHits(limit.hitsAddend, at.at('hits_addend'))
-    return parseLimit(limit, at)
-  })
+  return limits.map((limit, i) => parseLimit(limit, context.at(`rate_limits[${i}]`)))
 }
 
 /** `rate_limits` of a filter's own configuration: they have hits, and no stage or switch. */
@@ -57,29 +57,29 @@ function parseLimit(limit: RateLimit, at: ParseContext): RateLimitData {
     hitsAddend: null,
     limit: limit.limit ? parseOverride(limit.limit, at.at('limit')) : null,
     onStreamDone: limit.applyOnStreamDone,
+    told:
+      limit.xRatelimitOption === RateLimit_XRateLimitOption.UNSPECIFIED
+        ? null
+        : limit.xRatelimitOption === RateLimit_XRateLimitOption.DRAFT_VERSION_03,
   }
 }
 
 function parseOverride({ overrideSpecifier }: RateLimit_Override, context: ParseContext): RateLimitData['limit'] {
+  if (overrideSpecifier.case === 'rateLimit') {
+    const { requestsPerUnit, unit } = overrideSpecifier.value
+    return { kind: 'fixed', requestsPerUnit, unit }
+  }
   if (overrideSpecifier.case !== 'dynamicMetadata')
-    throw new ConfigError(context.path, 'one of dynamic_metadata is required')
+    throw new ConfigError(context.path, 'one of dynamic_metadata, rate_limit is required')
   const key = overrideSpecifier.value.metadataKey
   if (!key) throw new ConfigError(context.at('dynamic_metadata.metadata_key').path, 'is required')
-  return { filter: key.key, path: pathOf(key) }
-}
-
-function checkHits({ number, format }: RateLimit_HitsAddend, context: ParseContext): void {
-  if (number !== undefined && number > MAX_HITS)
-    throw new ConfigError(context.at('number').path, `must not be above ${MAX_HITS}`)
-  if (format !== '' && !(format.startsWith('%') && format.endsWith('%')))
-    throw new ConfigError(context.at('format').path, 'must begin and end with %')
+  return { kind: 'metadata', filter: key.key, path: metadataPath(key) }
 }
 
 function parseHits(message: RateLimit_HitsAddend, context: ParseContext): HitsAddendData {
   const { number, format, isNegativeHits: negative } = message
   if ((number === undefined) === (format === ''))
     throw new ConfigError(context.path, 'hits_addend must contain either a format or a number')
-  checkHits(message, context)
   if (number !== undefined) return { source: 'number', number: Number(number), format, negative }
   // Compiled again in the workers; here for the error.
   const segments = compileSegments(format, context.at('format').path)
@@ -135,10 +135,19 @@ function parseAction(action: RateLimit_Action, context: ParseContext): RateLimit
           context.at('query_parameter_value_match.query_parameters').path,
         ),
       }
+    case 'queryParameters':
+      return {
+        kind: 'query_parameters',
+        key: specifier.value.descriptorKey,
+        name: specifier.value.queryParameterName,
+        skipIfAbsent: specifier.value.skipIfAbsent,
+      }
+    case 'remoteAddressMatch':
+      return remoteAddressMatch(specifier.value, context.at('remote_address_match'))
     case 'dynamicMetadata':
       return metadataAction(specifier.value, 'dynamic', false)
     case 'metadata':
-      return metadataAction(specifier.value, sourceOf(specifier.value), specifier.value.skipIfAbsent)
+      return metadataAction(specifier.value, sourceOf(specifier.value, context), specifier.value.skipIfAbsent)
     default:
       throw new ConfigError(
         context.path,
@@ -147,13 +156,36 @@ function parseAction(action: RateLimit_Action, context: ParseContext): RateLimit
   }
 }
 
-function sourceOf(metadata: RateLimit_Action_MetaData): 'dynamic' | 'route' {
-  return metadata.source === RateLimit_Action_MetaData_Source.ROUTE_ENTRY ? 'route' : 'dynamic'
+type MetadataSource = Extract<RateLimitActionData, { kind: 'metadata' }>['source']
+
+function sourceOf({ source }: RateLimit_Action_MetaData, context: ParseContext): MetadataSource {
+  switch (source) {
+    case RateLimit_Action_MetaData_Source.DYNAMIC:
+      return 'dynamic'
+    case RateLimit_Action_MetaData_Source.ROUTE_ENTRY:
+      return 'route'
+    case RateLimit_Action_MetaData_Source.CLUSTER_ENTRY:
+      return 'cluster'
+    default:
+      throw new ConfigError(context.at('metadata.source').path, 'CLUSTER_LOCALITY_ENTRY is not supported by this proxy')
+  }
+}
+
+function remoteAddressMatch(message: RateLimit_Action_RemoteAddressMatch, at: ParseContext): RateLimitActionData {
+  // Compiled again in the workers; here for the error.
+  compileHeaderFormat(message.descriptorValue, at.at('descriptor_value').path)
+  return {
+    kind: 'remote_address_match',
+    key: message.descriptorKey || 'remote_address_match',
+    value: message.descriptorValue,
+    defaultValue: message.defaultValue,
+    addresses: parseAddressMatcher(message.addressMatcher!, at.at('address_matcher').path),
+  }
 }
 
 function metadataAction(
   message: { readonly descriptorKey: string; readonly metadataKey?: MetadataKey; readonly defaultValue: string },
-  source: 'dynamic' | 'route',
+  source: MetadataSource,
   skipIfAbsent: boolean,
 ): RateLimitActionData {
   return {
@@ -161,12 +193,8 @@ function metadataAction(
     key: message.descriptorKey,
     source,
     filter: message.metadataKey?.key ?? '',
-    path: message.metadataKey ? pathOf(message.metadataKey) : [],
+    path: message.metadataKey ? metadataPath(message.metadataKey) : [],
     defaultValue: message.defaultValue,
     skipIfAbsent,
   }
-}
-
-function pathOf({ path }: MetadataKey): string[] {
-  return path.map(({ segment }) => segment.value ?? '')
 }

@@ -5,11 +5,14 @@ import { cidrContains, parseCidr } from '../../base/cidr.ts'
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { LogContext } from '../observe/access-log.ts'
+import { compileHeaderFormat } from '../observe/format/text-format.ts'
 import type { StreamInfo } from '../stream-info.ts'
+import { matchesAddress } from './address-matcher.ts'
 import type { RateLimitActionData, RateLimitData } from './config.ts'
 import { compileHeaderMatchers, type HeadersMatch } from './header-matcher.ts'
 import { metadataValue } from './metadata-matcher.ts'
 import { compileHits, type Hits } from './rate-limit-hits.ts'
+import { decodedQueryParameter } from './request-path.ts'
 import type { Route } from './route.ts'
 import { compileQueryParameters } from './route-match.ts'
 
@@ -30,6 +33,8 @@ export interface RequestDescriptor {
   /** The hits are given back. */
   readonly negative: boolean
   readonly limit: LimitOverride | null
+  /** x-ratelimit headers tell of this limit; null = as the filter's configuration says. */
+  readonly told: boolean | null
 }
 
 /** Limits for the request, those that are asked about when it is over, or both. */
@@ -47,6 +52,8 @@ export interface DescriptorFacts {
   /** `ratelimit.<disable_key>.http_filter_enabled` (percent, 100) switches limits off; without it those with a key are. */
   readonly runtime?: RuntimeSnapshot
 }
+
+type Metadata = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
 /** What a route does with the limits of its virtual host. */
 export type VhRateLimits = 'override' | 'include' | 'ignore'
@@ -132,15 +139,18 @@ function describe({ data, actions, hits }: CompiledLimit, facts: DescriptorFacts
     if (entry === null) return null
     if (entry !== SKIP) entries.push(entry)
   }
-  if (entries.length === 0) return null
   const count = hits === null ? null : hits(formatContext(facts))
   if (hits !== null && count === null) return null
-  const limit = data.limit && limitOf(metadataValue(facts.info.dynamicMetadata, data.limit.filter, data.limit.path))
-  return { entries, hits: count, negative: data.hitsAddend?.negative ?? false, limit }
+  const limit = data.limit && overrideOf(data.limit, facts.info)
+  return { entries, hits: count, negative: data.hitsAddend?.negative ?? false, limit, told: data.told }
 }
 
 function formatContext({ headers, responseHeaders, info }: DescriptorFacts): LogContext {
   return { info, requestHeaders: headers, responseHeaders, responseTrailers: null, localReplyBody: '', type: 'NotSet' }
+}
+
+function overrideOf(limit: NonNullable<RateLimitData['limit']>, info: StreamInfo): LimitOverride | null {
+  return limit.kind === 'fixed' ? limit : limitOf(metadataValue(info.dynamicMetadata, limit.filter, limit.path))
 }
 
 /** `{requests_per_unit, unit}` of metadata; null for what is no such thing, which overrides nothing. */
@@ -187,14 +197,38 @@ function compileAction(data: RateLimitActionData): Action {
       const match = compileQueryParameters(data.queryParameters)
       return ({ headers }) => ((match === null || match(headers.path)) === data.expect ? [data.key, data.value] : null)
     }
+    case 'query_parameters':
+      return ({ headers }) => {
+        const value = decodedQueryParameter(headers.path, data.name)
+        return value === undefined ? (data.skipIfAbsent ? SKIP : null) : [data.key, value]
+      }
+    case 'remote_address_match': {
+      const format = compileHeaderFormat(data.value, 'descriptor_value')
+      return ({ headers, responseHeaders, info }) => {
+        if (!matchesAddress(data.addresses, info.downstream.remoteAddress.ip)) return null
+        const value = format.format(headers, responseHeaders, info) || data.defaultValue
+        return value === '' ? null : [data.key, value]
+      }
+    }
     case 'metadata':
       return ({ info, route }) => {
-        const metadata = data.source === 'dynamic' ? info.dynamicMetadata : route.metadata
+        const metadata = metadataOf(data.source, info, route)
         const value = metadataValue(metadata, data.filter, data.path)
         if (typeof value === 'string' && value !== '') return [data.key, value]
         if (data.defaultValue !== '') return [data.key, data.defaultValue]
         return data.skipIfAbsent ? SKIP : null
       }
+  }
+}
+
+function metadataOf(source: 'dynamic' | 'route' | 'cluster', info: StreamInfo, route: Route): Metadata | null {
+  switch (source) {
+    case 'dynamic':
+      return info.dynamicMetadata
+    case 'route':
+      return route.metadata
+    case 'cluster':
+      return info.upstreamClusterMetadata as Metadata | null
   }
 }
 

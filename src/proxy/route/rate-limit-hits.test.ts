@@ -21,12 +21,14 @@ describe('hits_addend', () => {
       assert.throws(() => parseOwnRateLimits([limit(more)], context), error)
     refused({ hits_addend: {} }, /rate_limits\[0\]\.hits_addend: .*either a format or a number/)
     refused({ hits_addend: { number: 1, format: '%REQ(x)%' } }, /either a format or a number/)
-    refused({ hits_addend: { number: '1000000001' } }, /hits_addend\.number: must not be above 1000000000/)
-    refused({ hits_addend: { format: '5' } }, /hits_addend\.format: must begin and end with %/)
     refused({ hits_addend: { format: '%REQ(x)%%REQ(y)%' } }, /exactly one substitution/)
     refused({ hits_addend: { format: '%NOTHING%' } }, /hits_addend\.format/)
     refused({ stage: 0 }, /'stage' field and 'disable_key' field are not supported/)
-    refused({ limit: {} }, /rate_limits\[0\]\.limit: one of dynamic_metadata is required/)
+    refused({ limit: {} }, /rate_limits\[0\]\.limit: one of dynamic_metadata, rate_limit is required/)
+    const locality = { metadata: { source: 'CLUSTER_LOCALITY_ENTRY', descriptor_key: 'k', metadata_key: { key: 'm' } } }
+    refused({ actions: [locality] }, /actions\[0\]\.metadata\.source: CLUSTER_LOCALITY_ENTRY is not supported/)
+    const address = { descriptor_value: 'v', address_matcher: { ranges: [{ address_prefix: 'x' }] } }
+    refused({ actions: [{ remote_address_match: address }] }, /address_matcher\.ranges\[0\]: malformed IP address: x/)
     refused({ limit: { dynamic_metadata: {} } }, /limit\.dynamic_metadata\.metadata_key: is required/)
   })
 

@@ -41,6 +41,24 @@ export function queryParameter(path: string, name: string): string | undefined {
   return undefined
 }
 
+/** First value of a query parameter, names and values percent-decoded, or undefined. */
+export function decodedQueryParameter(path: string, name: string): string | undefined {
+  const question = path.indexOf('?')
+  if (question < 0 || !path.includes('%', question)) return queryParameter(path, name)
+  const hash = path.indexOf('#', question)
+  for (const pair of path.slice(question + 1, hash < 0 ? path.length : hash).split('&')) {
+    const equals = pair.indexOf('=')
+    if (percentDecoded(equals < 0 ? pair : pair.slice(0, equals)) === name)
+      return equals < 0 ? '' : percentDecoded(pair.slice(equals + 1))
+  }
+  return undefined
+}
+
+/** What is no escape stays. */
+function percentDecoded(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
+
 /** Value of a cookie, quotes removed, or undefined. */
 export function cookieValue(headers: HeaderMap, name: string): string | undefined {
   const list = headers.list

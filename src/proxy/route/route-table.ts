@@ -10,6 +10,7 @@ import { compileMatcher, type Match } from '../matching/matcher.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { StreamInfo } from '../stream-info.ts'
 import type { ClusterSpecifierData, RouteConfigChange, RouteConfigData, RouteData, VirtualHostData } from './config.ts'
+import type { CookieSink } from './hash-policy.ts'
 import { type PathCandidates, PathIndex } from './path-index.ts'
 import { tlsRedirectLocation } from './redirect.ts'
 import { pathWithoutQuery, withoutPathParameters } from './request-path.ts'
@@ -174,7 +175,7 @@ class RouteList implements PathCandidates {
     }
     this.headers = null
     this.info = null
-    return best === none ? null : this.choices[best]!.choose(headers, random)
+    return best === none ? null : this.choices[best]!.choose(headers, info, random)
   }
 
   accepts(position: number): boolean {
@@ -184,7 +185,7 @@ class RouteList implements PathCandidates {
 
 /** Draws the weighted cluster, where there is one to draw. */
 interface RouteChoice {
-  choose(headers: HeaderMap, random: number): Route
+  choose(headers: HeaderMap, info: StreamInfo, random: number): Route
 }
 
 function compileChoice(data: RouteData, host: VirtualHostEntry, runtime: RuntimeSnapshot): RouteChoice {
@@ -194,6 +195,9 @@ function compileChoice(data: RouteData, host: VirtualHostEntry, runtime: Runtime
   const route = new RouteEntry(data, host, null)
   return { choose: () => route }
 }
+
+/** The balancer asks the policy again, and sets the cookie then. */
+const NO_COOKIES: CookieSink = { addSetCookie() {} }
 
 type Weighted = Extract<ClusterSpecifierData, { kind: 'weighted' }>
 
@@ -208,23 +212,32 @@ class WeightedChoice implements RouteChoice {
     this.routes = data.clusters.map((cluster) => new RouteEntry(route, host, cluster))
   }
 
-  choose(headers: HeaderMap, random: number): Route {
-    const { clusters, randomValueHeader } = this.data
+  choose(headers: HeaderMap, info: StreamInfo, random: number): Route {
+    const { clusters } = this.data
     let total = 0
     for (let i = 0; i < clusters.length; i++) total += this.weight(i)
-    let value = random
-    if (randomValueHeader !== '') {
-      const given = Number(headers.get(randomValueHeader) ?? Number.NaN)
-      if (Number.isSafeInteger(given) && given >= 0) value = given
-    }
     if (total === 0) return this.routes[0]! // every weight was overridden to nothing at runtime
-    const selected = value % total
+    const selected = this.drawn(headers, info, random, total)
     let end = 0
     for (let i = 0; i < clusters.length; i++) {
       end += this.weight(i)
       if (selected < end) return this.routes[i]!
     }
     return this.routes[this.routes.length - 1]!
+  }
+
+  /** Below `total`. */
+  private drawn(headers: HeaderMap, info: StreamInfo, random: number, total: number): number {
+    const { randomValueHeader, useHashPolicy } = this.data
+    if (useHashPolicy) {
+      const hash = this.routes[0]!.forward!.hashPolicy?.hash(headers, info, NO_COOKIES) ?? null
+      if (hash !== null) return Number(hash % BigInt(total))
+    }
+    if (randomValueHeader !== '') {
+      const given = Number(headers.get(randomValueHeader) ?? Number.NaN)
+      if (Number.isSafeInteger(given) && given >= 0) return given % total
+    }
+    return random % total
   }
 
   private weight(i: number): number {

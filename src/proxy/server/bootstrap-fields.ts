@@ -15,7 +15,6 @@ import { refuseUnsupported } from '../config/supported-fields.ts'
 
 const FIELDS = new Set([
   'node',
-  'node_context_params',
   'static_resources',
   'dynamic_resources',
   'cluster_manager',
@@ -26,16 +25,12 @@ const FIELDS = new Set([
   // Watchdogs watch Envoy's own threads for stalls; Node has no counterpart, and nothing a user sees depends on them.
   'watchdog',
   'watchdogs',
-  'default_socket_interface',
-  'header_prefix',
   'tracing',
   // Node's resolver follows the system's configuration.
   'typed_dns_resolver_config',
   'dns_resolution_config',
   'use_tcp_for_dns_lookups',
   'bootstrap_extensions',
-  'enable_dispatcher_stats',
-  'memory_allocator_manager',
   'overload_manager',
 ])
 

@@ -23,14 +23,14 @@ export class AggregateCluster extends Cluster {
     downstream: Protocol | '',
     context: LoadBalancerContext,
   ): HttpConnPool | null {
-    return this.chooseCluster(context)?.httpPool(priority, downstream, context) ?? null
+    return this.chooseCluster()?.httpPool(priority, downstream, context) ?? null
   }
 
   override tcpPool(priority: 'DEFAULT' | 'HIGH', context: LoadBalancerContext): TcpConnPool | null {
-    return this.chooseCluster(context)?.tcpPool(priority, context) ?? null
+    return this.chooseCluster()?.tcpPool(priority, context) ?? null
   }
 
-  private chooseCluster(context: LoadBalancerContext): Cluster | null {
+  private chooseCluster(): Cluster | null {
     const sets: HostSet[] = []
     const owners: Cluster[] = []
     for (const name of this.data.aggregateClusters) {
@@ -43,7 +43,7 @@ export class AggregateCluster extends Cluster {
     }
     if (sets.length === 0) return null
     const loads = loadsOf(sets, this.data.healthyPanicThreshold)
-    const chosen = choosePriority(loads, context.hash !== null ? Number(context.hash % 100n) : Math.random() * 100)
+    const chosen = choosePriority(loads, Math.random() * 100)
     return owners[chosen < 0 ? -1 - chosen : chosen]!
   }
 }

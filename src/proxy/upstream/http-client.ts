@@ -27,6 +27,7 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 const CONTEXT: LoadBalancerContext = {
   hash: null,
+  hashSource: null,
   metadataMatch: null,
   downstream: null,
   headers: null,

@@ -21,6 +21,7 @@ import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { durationMs, durationMsOr } from '../config/duration.ts'
 import type { ParseContext, ParsedExtension } from '../config/extension.ts'
+import { metadataPath } from '../config/metadata-key.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
 import { ipAddress } from '../network/address.ts'
 import type { Address } from '../network/connection.ts'
@@ -286,7 +287,7 @@ function parseOriginalDst(cluster: Cluster): OriginalDstData {
     metadataKey: config?.metadataKey
       ? {
           key: config.metadataKey.key,
-          path: config.metadataKey.path.map((segment) => segment.segment.value ?? ''),
+          path: metadataPath(config.metadataKey),
         }
       : null,
     cleanupIntervalMs: Math.min(

@@ -151,7 +151,6 @@ export function parseHttp1Options(options: Http1ProtocolOptions | undefined): Ht
     allowChunkedLength: options?.allowChunkedLength ?? false,
     headerKeyFormat: format === 'properCaseWords' ? 'proper_case_words' : format ? 'preserve_case' : 'lower',
     sendFullyQualifiedUrl: options?.sendFullyQualifiedUrl ?? false,
-    ignoreHttp11Upgrade: [],
     allowCustomMethods: options?.allowCustomMethods ?? false,
     streamErrorOnInvalidMessage: options?.overrideStreamErrorOnInvalidHttpMessage ?? null,
   }

@@ -95,6 +95,7 @@ export class TestClusters {
 function lbContext(more: Partial<LoadBalancerContext> = {}): LoadBalancerContext {
   return {
     hash: null,
+    hashSource: null,
     metadataMatch: null,
     downstream: null,
     headers: null,

@@ -27,8 +27,8 @@ export interface Answer {
   readonly verdict: 'ok' | 'over_limit'
   readonly requestHeaders: Headers
   readonly responseHeaders: Headers
-  /** x-ratelimit-limit, -remaining and -reset; empty when the service names no limit. */
-  readonly limitHeaders: Headers
+  /** What became of each descriptor, in order. */
+  readonly statuses: readonly RateLimitResponse_DescriptorStatus[]
   /** Byte string. */
   readonly body: string
   readonly metadata: Readonly<Record<string, unknown>> | null
@@ -70,7 +70,7 @@ export function decodeAnswer(message: Uint8Array): Answer | null {
     verdict: response.overallCode === Code.OK ? 'ok' : 'over_limit',
     requestHeaders: pairs(response.requestHeadersToAdd),
     responseHeaders: pairs(response.responseHeadersToAdd),
-    limitHeaders: limitHeaders(response.statuses),
+    statuses: response.statuses,
     body: Buffer.from(response.rawBody).toString('latin1'),
     metadata: (response.dynamicMetadata as Record<string, unknown> | undefined) ?? null,
   }
@@ -86,23 +86,36 @@ const SECONDS: Readonly<Partial<Record<Unit, number>>> = {
   [Unit.MINUTE]: 60,
   [Unit.HOUR]: 3600,
   [Unit.DAY]: 86_400,
+  [Unit.WEEK]: 604_800,
   [Unit.MONTH]: 2_592_000,
   [Unit.YEAR]: 31_536_000,
 }
 
-/** As draft-polli-ratelimit-headers-03 has them: the limit that is nearest to its end, and the policy of all. */
-function limitHeaders(statuses: readonly RateLimitResponse_DescriptorStatus[]): Headers {
+/**
+ * x-ratelimit-limit, -remaining and -reset as draft-polli-ratelimit-headers-03 has them: the limit that is nearest to its
+ * end, and the policy of all. Empty when the service names no limit, and when the nearest is not to be told.
+ */
+export function limitHeaders(
+  { statuses }: Answer,
+  descriptors: readonly RequestDescriptor[],
+  toldByDefault: boolean,
+): Headers {
   let nearest: RateLimitResponse_DescriptorStatus | null = null
+  let nearestIsTold = false
   let policy = ''
-  for (const status of statuses) {
+  for (const [i, status] of statuses.entries()) {
     const limit = status.currentLimit
     if (!limit) continue
-    if (nearest === null || status.limitRemaining < nearest.limitRemaining) nearest = status
-    const window = SECONDS[limit.unit] ?? 0
-    if (window === 0) continue
+    const told = descriptors[i]?.told ?? toldByDefault
+    if (nearest === null || status.limitRemaining < nearest.limitRemaining) {
+      nearest = status
+      nearestIsTold = told
+    }
+    const window = (SECONDS[limit.unit] ?? 0) * (limit.unitMultiplier ?? 1)
+    if (window === 0 || !told) continue
     policy += `, ${limit.requestsPerUnit};w=${window}${limit.name === '' ? '' : `;name="${limit.name}"`}`
   }
-  if (nearest === null) return []
+  if (nearest === null || !nearestIsTold) return []
   return [
     ['x-ratelimit-limit', `${nearest.currentLimit!.requestsPerUnit}${policy}`],
     ['x-ratelimit-remaining', String(nearest.limitRemaining)],

@@ -17,7 +17,6 @@ export interface Http1Options {
   readonly allowChunkedLength: boolean
   readonly headerKeyFormat: 'lower' | 'proper_case_words' | 'preserve_case'
   readonly sendFullyQualifiedUrl: boolean
-  readonly ignoreHttp11Upgrade: readonly string[]
   readonly allowCustomMethods: boolean
   /** null = as the connection manager's stream_error_on_invalid_http_message. */
   readonly streamErrorOnInvalidMessage: boolean | null

@@ -177,15 +177,15 @@ export function settleRequest(
   if (connection && !sanitizeConnection(headers)) return CONNECTION_HEADER
   framing.chunked = encoding !== undefined
   framing.length = length
-  framing.tunnel = headers.method === 'CONNECT' || isTunnelUpgrade(headers, options)
+  framing.tunnel = headers.method === 'CONNECT' || isTunnelUpgrade(headers)
   return null
 }
 
 /** An upgrade other than to h2c, which nobody has to follow: its headers go and the request is a plain one. */
-function isTunnelUpgrade(headers: HeaderMap, options: Http1Options): boolean {
+function isTunnelUpgrade(headers: HeaderMap): boolean {
   if (!isUpgrade(headers)) return false
   const wanted = headers.getAll('upgrade')!.toLowerCase()
-  if (wanted === 'h2c' || options.ignoreHttp11Upgrade.includes(wanted)) {
+  if (wanted === 'h2c') {
     headers.remove('upgrade')
     headers.remove('http2-settings')
     const rest = (headers.getAll('connection') ?? '')

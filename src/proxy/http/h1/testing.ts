@@ -10,7 +10,6 @@ export const OPTIONS: Http1Options = {
   allowChunkedLength: false,
   headerKeyFormat: 'lower',
   sendFullyQualifiedUrl: false,
-  ignoreHttp11Upgrade: [],
   allowCustomMethods: false,
   streamErrorOnInvalidMessage: null,
 }

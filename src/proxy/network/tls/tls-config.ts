@@ -316,7 +316,10 @@ function parseValidationChoice(
   const choice = message?.validationContextType
   switch (choice?.case) {
     case 'validationContext':
-      return { validation: parseValidation(choice.value, context.at('validation_context').path), validationSecret: '' }
+      return {
+        validation: parseOwnValidation(choice.value, context.at('validation_context').path),
+        validationSecret: '',
+      }
     case 'validationContextSdsSecretConfig':
       context.needsSecret(choice.value.name, choice.value.sdsConfig)
       return { validation: null, validationSecret: choice.value.name }
@@ -355,6 +358,17 @@ const SAN_TYPE: Readonly<Partial<Record<SubjectAltNameMatcher_SanType, SanType>>
   [SubjectAltNameMatcher_SanType.URI]: 'URI',
   [SubjectAltNameMatcher_SanType.IP_ADDRESS]: 'IP_ADDRESS',
   [SubjectAltNameMatcher_SanType.OTHER_NAME]: 'OTHER_NAME',
+}
+
+/** A context that no secret adds to. */
+function parseOwnValidation(message: CertificateValidationContext, path: string): ValidationConfig {
+  const validation = parseValidation(message, path)
+  if (validation.allowExpired && validation.trustedCa === '' && validation.trustDomains === null)
+    throw new ConfigError(
+      `${path}.allow_expired_certificate`,
+      'Certificate validity period is always ignored without trusted CA',
+    )
+  return validation
 }
 
 /** Throws ConfigError. */

@@ -27,6 +27,7 @@ import { ConfigError } from '../../../base/errors.ts'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
 import { hostAndPath } from '../../config/host-and-path.ts'
+import { metadataPath } from '../../config/metadata-key.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
 import { parseGrpcTarget } from '../../upstream/grpc-target.ts'
 import { TextFormat } from '../format/text-format.ts'
@@ -98,7 +99,7 @@ function parseCustomTag({ tag, type }: CustomTag, context: ParseContext): Custom
         kind: 'metadata',
         source: kind,
         namespace: type.value.metadataKey?.key ?? '',
-        path: (type.value.metadataKey?.path ?? []).map((segment) => segment.segment.value ?? ''),
+        path: type.value.metadataKey ? metadataPath(type.value.metadataKey) : [],
         defaultValue: type.value.defaultValue,
       }
     }

@@ -21,9 +21,18 @@ function hashedHosts(hosts: readonly Host[], weightOf: WeightOf, useHostname: bo
   return hosts.map((host) => ({ key: hashKey(host, useHostname), normalizedWeight: weightOf(host) / total }))
 }
 
+/** The hash that a route or filter gives the request; null = none. */
+export function requestHash(context: LoadBalancerContext): bigint | null {
+  if (context.hashSource === null) return context.hash
+  context.hash = context.hashSource.hash()
+  context.hashSource = null
+  return context.hash
+}
+
 /** Requests without a hash go to a random place. */
 function hashOf(context: LoadBalancerContext): bigint {
-  if (context.hash !== null) return context.hash
+  const hash = requestHash(context)
+  if (hash !== null) return hash
   return (BigInt(Math.floor(Math.random() * 0x100000000)) << 32n) | BigInt(Math.floor(Math.random() * 0x100000000))
 }
 

@@ -8,6 +8,7 @@ import type { Host } from '../host.ts'
 import type { HostSet, LocalityHosts, PrioritySet } from '../priority-set.ts'
 import { choosePriority, loadsOf } from './choose-priority.ts'
 import { EdfScheduler } from './edf.ts'
+import { requestHash } from './hashing.ts'
 import { createPicker, type Picker, type WeightOf } from './picker.ts'
 import type { PriorityLoads } from './priority-load.ts'
 import { ZoneRouting } from './zone-aware.ts'
@@ -32,6 +33,10 @@ export interface BalancerEnvironment {
 const NO_HOSTS: readonly Host[] = []
 const ownWeight: WeightOf = (host) => host.weight
 
+function isHashing({ lbPolicy }: ClusterData): boolean {
+  return lbPolicy.kind === 'ring_hash' || lbPolicy.kind === 'maglev'
+}
+
 /** What depends on the hosts of one priority and kind; built when first asked for after an update. */
 class HostChoice {
   private readonly set: HostSet
@@ -48,8 +53,8 @@ class HostChoice {
     this.kind = kind
     this.hosts = set[kind]
     this.environment = environment
-    const { localityLb, lbPolicy } = environment.data
-    const hashing = lbPolicy.kind === 'ring_hash' || lbPolicy.kind === 'maglev'
+    const { localityLb } = environment.data
+    const hashing = isHashing(environment.data)
     if (localityLb.kind === 'weighted' && kind !== 'hosts' && !hashing) this.localities = this.scheduleLocalities()
     this.zone =
       localityLb.kind === 'zone_aware' && kind === 'healthy' && set.priority === 0 && !hashing
@@ -145,9 +150,7 @@ export class PriorityLoadBalancer implements LoadBalancer {
     const sets = this.hosts.sets
     if (sets.length === 0) return null
     const loads = this.loadsFor(context)
-    // A hash must always find the same priority.
-    const percent = context.hash !== null ? Number(context.hash % 100n) : Math.random() * 100
-    const chosen = sets.length === 1 && loads.healthy[0] === 100 ? 0 : choosePriority(loads, percent)
+    const chosen = sets.length === 1 && loads.healthy[0] === 100 ? 0 : choosePriority(loads, this.percent(context))
     const index = chosen < 0 ? -1 - chosen : chosen
     const set = sets[index]!
     if (loads.panic[index]) {
@@ -157,6 +160,12 @@ export class PriorityLoadBalancer implements LoadBalancer {
       return this.choice(set, 0, 'hosts').pick(context)
     }
     return chosen < 0 ? this.choice(set, 2, 'degraded').pick(context) : this.choice(set, 1, 'healthy').pick(context)
+  }
+
+  /** A hash must always find the same priority. */
+  private percent(context: LoadBalancerContext): number {
+    const hash = isHashing(this.environment.data) ? requestHash(context) : null
+    return hash !== null ? Number(hash % 100n) : Math.random() * 100
   }
 
   /** Without the priorities that a retry is to leave alone, unless nothing else is left. */

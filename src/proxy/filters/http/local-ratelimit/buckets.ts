@@ -57,11 +57,13 @@ class Wildcard {
 }
 
 /** A bucket that a request falls under, and the tokens that it takes. */
-interface Match {
+export interface Match {
   readonly bucket: Bucket
   readonly hits: number
   /** They are given back. */
   readonly negative: boolean
+  /** x-ratelimit headers tell of it; null = as the configuration says. */
+  readonly told: boolean | null
 }
 
 export class Buckets {
@@ -83,10 +85,10 @@ export class Buckets {
   /** The strictest first, so that a refusal wastes no token of a wider limit. */
   matching(requested: readonly RequestDescriptor[]): readonly Match[] {
     const found: Match[] = []
-    for (const { entries, hits, negative } of requested) {
+    for (const { entries, hits, negative, told } of requested) {
       const key = JSON.stringify(entries)
       const bucket = this.fixed.get(key) ?? this.dynamic(entries, key)
-      if (bucket !== null) found.push({ bucket, hits: hits ?? 1, negative })
+      if (bucket !== null) found.push({ bucket, hits: hits ?? 1, negative, told })
     }
     return found.length > 1 ? found.sort((a, b) => a.bucket.rate - b.bucket.rate) : found
   }

@@ -11,7 +11,7 @@ import { describeAll, descriptorsOf, type RequestDescriptor } from '../../../rou
 import { inFraction } from '../../../route/route-match.ts'
 import { now } from '../../../stream-info.ts'
 import { PassThroughFilter } from '../pass-through.ts'
-import { type Bucket, Buckets } from './buckets.ts'
+import { type Bucket, Buckets, type Match } from './buckets.ts'
 import type { LocalRateLimitConfig } from './config.ts'
 
 const GRPC_RESOURCE_EXHAUSTED = 8
@@ -86,7 +86,7 @@ class LocalRateLimitFilter extends PassThroughFilter {
   private readonly shared: Shared
   /** The bucket that x-ratelimit headers tell of: the one that was empty, else the strictest descriptor's. */
   private told: Bucket | null = null
-  private limiter: Limiter | null = null
+  private isTold = false
 
   constructor(shared: Shared) {
     super()
@@ -99,7 +99,6 @@ class LocalRateLimitFilter extends PassThroughFilter {
     // Both fractions are nothing unless configured: a limit must be switched on.
     if (!this.drawn(config.enabled)) return FilterHeadersStatus.Continue
     limiter.enabledCount.inc()
-    this.limiter = limiter
     if (this.take(limiter, headers)) {
       limiter.okCount.inc()
       return FilterHeadersStatus.Continue
@@ -131,17 +130,23 @@ class LocalRateLimitFilter extends PassThroughFilter {
     const buckets = limiter.buckets(this.callbacks.streamInfo.downstream)
     const time = now()
     const matched = limiter.config.descriptors.length > 0 ? buckets.matching(this.requested(limiter, headers)) : []
-    for (const { bucket, hits, negative } of matched) {
+    for (const match of matched) {
+      const { bucket, hits, negative } = match
       // Who takes nothing is refused, as in Envoy.
       if (negative ? bucket.take(time, -hits) : hits > 0 && bucket.take(time, hits)) continue
-      this.told = bucket
+      this.tell(limiter, bucket, match)
       return false
     }
     const { main } = buckets
-    this.told = matched[0]?.bucket ?? main
+    this.tell(limiter, matched[0]?.bucket ?? main, matched[0])
     if (main === null || (matched.length > 0 && !limiter.config.alwaysConsumeDefault) || main.take(time)) return true
-    this.told = main
+    this.tell(limiter, main, undefined)
     return false
+  }
+
+  private tell({ config }: Limiter, bucket: Bucket | null, match: Match | undefined): void {
+    this.told = bucket
+    this.isTold = match?.told ?? config.xRateLimitHeaders
   }
 
   private requested({ config }: Limiter, headers: HeaderMap): readonly RequestDescriptor[] {
@@ -156,8 +161,8 @@ class LocalRateLimitFilter extends PassThroughFilter {
   }
 
   override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
-    const { limiter, told } = this
-    if (limiter === null || told === null || !limiter.config.xRateLimitHeaders) return FilterHeadersStatus.Continue
+    const { told } = this
+    if (told === null || !this.isTold) return FilterHeadersStatus.Continue
     const time = now()
     headers.set('x-ratelimit-limit', String(told.max))
     headers.set('x-ratelimit-remaining', String(told.remaining(time)))

@@ -10,7 +10,7 @@ import {
 import { RateLimitUnit } from '../../../../api/gen/envoy/type/v3/ratelimit_unit_pb.js'
 import { FilterHeadersStatus } from '../../../http/filter.ts'
 import { request, routes } from '../../../route/testing.ts'
-import { decodeAnswer, encodeQuestion } from '../../common/rate-limit.ts'
+import { decodeAnswer, encodeQuestion, limitHeaders } from '../../common/rate-limit.ts'
 import { FilterHarness } from '../testing.ts'
 import { rateLimitFilter } from './config.ts'
 
@@ -51,6 +51,7 @@ describe('ratelimit', () => {
           hits: 4,
           negative: true,
           limit: { requestsPerUnit: 9, unit: RateLimitUnit.HOUR },
+          told: null,
         },
       ]),
     )
@@ -78,7 +79,7 @@ describe('ratelimit', () => {
           statuses: [
             { currentLimit: { requestsPerUnit: 100, unit: Unit.HOUR }, limitRemaining: 9 },
             {
-              currentLimit: { requestsPerUnit: 10, unit: Unit.SECOND, name: 'n' },
+              currentLimit: { requestsPerUnit: 10, unit: Unit.SECOND, name: 'n', unitMultiplier: 30 },
               limitRemaining: 0,
               durationUntilReset: { seconds: 1n },
             },
@@ -87,8 +88,8 @@ describe('ratelimit', () => {
       ),
     )
     assert.equal(answer?.verdict, 'over_limit')
-    assert.deepEqual(answer?.limitHeaders, [
-      ['x-ratelimit-limit', '10, 100;w=3600, 10;w=1;name="n"'],
+    assert.deepEqual(limitHeaders(answer!, [], true), [
+      ['x-ratelimit-limit', '10, 100;w=3600, 10;w=30;name="n"'],
       ['x-ratelimit-remaining', '0'],
       ['x-ratelimit-reset', '1'],
     ])

@@ -21,7 +21,14 @@ import type { Route } from '../../../route/route.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
 import { callUnary, type GrpcCallbacks } from '../../../upstream/grpc-client.ts'
-import { type Answer, decodeAnswer, encodeQuestion, type Headers, SHOULD_RATE_LIMIT } from '../../common/rate-limit.ts'
+import {
+  type Answer,
+  decodeAnswer,
+  encodeQuestion,
+  type Headers,
+  limitHeaders,
+  SHOULD_RATE_LIMIT,
+} from '../../common/rate-limit.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import type { RateLimitConfig, RateLimitRouteConfig } from './config.ts'
 
@@ -68,6 +75,7 @@ class RateLimitFilter extends PassThroughFilter {
   private own: RateLimitRouteConfig | undefined
   private call: Cancellable | null = null
   private asking = false
+  private asked: readonly RequestDescriptor[] = []
   /** True while decodeHeaders runs: the answer may come within. */
   private inCallback = false
   private refused = false
@@ -93,6 +101,7 @@ class RateLimitFilter extends PassThroughFilter {
     const descriptors = this.descriptors(headers, route, 'request')
     if (descriptors.length === 0) return FilterHeadersStatus.Continue
     this.asking = true
+    this.asked = descriptors
     this.inCallback = true
     const cluster = clusters.get(config.service.cluster)
     const call = callUnary(cluster, config.service, SHOULD_RATE_LIMIT, this.question(descriptors), {
@@ -136,7 +145,7 @@ class RateLimitFilter extends PassThroughFilter {
     const over = answer.verdict === 'over_limit'
     this.addToResponse = [
       ...answer.responseHeaders,
-      ...(config.xRateLimitHeaders ? answer.limitHeaders : NO_HEADERS),
+      ...limitHeaders(answer, this.asked, config.xRateLimitHeaders),
       ...(over && config.rateLimitedHeader ? RATE_LIMITED : NO_HEADERS),
     ]
     if (!over) {

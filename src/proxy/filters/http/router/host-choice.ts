@@ -1,11 +1,16 @@
 // Where an attempt goes: what the load balancer is told of the request, and which hosts a retry passes over.
 
 import type { HeaderMap } from '../../../http/header-map.ts'
-import type { CookieSink } from '../../../route/hash-policy.ts'
+import type { CookieSink, HashPolicy } from '../../../route/hash-policy.ts'
 import type { RetryPolicy } from '../../../route/retry-policy.ts'
 import type { ForwardAction } from '../../../route/route.ts'
 import type { StreamInfo } from '../../../stream-info.ts'
-import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
+import type {
+  HashSource,
+  HttpConnPool,
+  LoadBalancerContext,
+  ThreadLocalCluster,
+} from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
 import { OVERRIDE_HOST_KEY, type OverrideHost } from '../../../upstream/override-host.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
@@ -14,6 +19,25 @@ import { isTunnel, TcpTunnelPool, tunnelHeader } from './tcp-tunnel.ts'
 /** Filter state under which other filters leave wishes for the upstream connection. */
 export const UPSTREAM_ALPN_KEY = 'envoy.network.application_protocols'
 const UPSTREAM_SNI_KEY = 'envoy.network.upstream_server_name'
+
+/** What the route's hash policy makes of one request. */
+class PolicyHash implements HashSource {
+  private readonly policy: HashPolicy
+  private readonly headers: HeaderMap
+  private readonly info: StreamInfo
+  private readonly cookies: CookieSink
+
+  constructor(policy: HashPolicy, headers: HeaderMap, info: StreamInfo, cookies: CookieSink) {
+    this.policy = policy
+    this.headers = headers
+    this.info = info
+    this.cookies = cookies
+  }
+
+  hash(): bigint | null {
+    return this.policy.hash(this.headers, this.info, this.cookies)
+  }
+}
 
 /** For all attempts of one request. `cookies` gets those that a hash policy makes. */
 export function requestContext(
@@ -28,7 +52,7 @@ export function requestContext(
   lb.dynamicMetadata = info.dynamicMetadata
   lb.headers = headers
   lb.metadataMatch = forward.metadataMatch
-  if (forward.hashPolicy) lb.hash = forward.hashPolicy.hash(headers, info, cookies)
+  if (forward.hashPolicy) lb.hashSource = new PolicyHash(forward.hashPolicy, headers, info, cookies)
   lb.alpnOverride = (info.filterState.get(UPSTREAM_ALPN_KEY) as readonly string[] | undefined) ?? null
   lb.sniOverride = (info.filterState.get(UPSTREAM_SNI_KEY) as string | undefined) ?? null
   lb.overrideHost = (info.filterState.get(OVERRIDE_HOST_KEY) as OverrideHost | undefined) ?? null

@@ -4,6 +4,7 @@ import type { LoadBalancerContext } from '../../../upstream/cluster-manager.ts'
 export function loadBalancerContext(): LoadBalancerContext {
   return {
     hash: null,
+    hashSource: null,
     metadataMatch: null,
     downstream: null,
     downstreamState: null,

@@ -138,6 +138,7 @@ class NetworkRateLimit implements NetworkFilter {
         hits: null,
         negative: false,
         limit: null,
+        told: null,
       })),
     )
   }

@@ -354,6 +354,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
   private loadBalancerContext(metadataMatch: TcpClusterConfig['metadataMatch']): LoadBalancerContext {
     return {
       hash: this.hash(),
+      hashSource: null,
       metadataMatch,
       downstream: this.downstream.info,
       downstreamState: this.callbacks.filterState,
