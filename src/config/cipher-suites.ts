@@ -1,5 +1,4 @@
-/** Cipher suites that Istio passes on to proxies; others are left out, so that one misspelt name costs no listener. */
-export const CIPHER_SUITES: ReadonlySet<string> = new Set([
+const CIPHER_SUITES: ReadonlySet<string> = new Set([
   'ECDHE-ECDSA-AES256-GCM-SHA384',
   'ECDHE-RSA-AES256-GCM-SHA384',
   'ECDHE-ECDSA-AES128-GCM-SHA256',
@@ -21,3 +20,11 @@ export const CIPHER_SUITES: ReadonlySet<string> = new Set([
   'PSK-AES256-CBC-SHA',
   'DES-CBC3-SHA',
 ])
+
+/**
+ * What Istio passes on to proxies: the suites that it knows, and whatever is an expression of OpenSSL's (`ALL`, `-X`).
+ * Others are left out, so that one misspelt name costs no listener.
+ */
+export function isCipherSuite(text: string): boolean {
+  return text === '' || text === 'ALL' || !/^[\p{L}\p{N}]/u.test(text) || CIPHER_SUITES.has(text)
+}

@@ -7,7 +7,7 @@ export {
   type Analyzer,
   analyze,
 } from './analysis/index.ts'
-export { CIPHER_SUITES } from './cipher-suites.ts'
+export { isCipherSuite } from './cipher-suites.ts'
 export { type DurationMs, parseDuration } from './duration.ts'
 export {
   type AnyGatewayApiResource,
@@ -20,7 +20,7 @@ export {
   parseGatewayApi,
 } from './gateway-api.ts'
 export { type Ingress, parseIngress } from './ingress.ts'
-export { ISTIO_KINDS, type IstioKind, isIstioGroup, istioGroupKind, type SpecOf } from './kinds.ts'
+export { ISTIO_KINDS, type IstioKind, isIstioGroup, istioGroupKind, KINDS, type SpecOf } from './kinds.ts'
 export {
   defaultMeshConfig,
   type MeshConfig,

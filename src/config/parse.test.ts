@@ -146,7 +146,7 @@ const refused: readonly [what: string, yaml: string, problem: RegExp][] = [
   [
     'a port level policy without port',
     `${head('DestinationRule')}spec: {host: a, trafficPolicy: {portLevelSettings: [{loadBalancer: {simple: RANDOM}}]}}`,
-    /port\.number: is required/,
+    /portLevelSettings\[0\]\.port: port traffic policy must have a port/,
   ],
   [
     'MUTUAL without key',
@@ -185,7 +185,7 @@ test('a rule that is never reached is a warning, not an error', () => {
     problemsOf(
       `${head('VirtualService')}spec: {hosts: [a], http: [{route: [{destination: {host: a}}]}, {route: [{destination: {host: b}}]}]}`,
     ),
-    ['(warning) spec.http[1]: is unreachable: spec.http[0] matches every request'],
+    ['(warning) spec.http[1]: virtualService rule #1 not used (only the last rule can have no matches)'],
   )
 })
 

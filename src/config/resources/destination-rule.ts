@@ -25,7 +25,7 @@ export const connectionPool = message({
     connectTimeout: positiveDuration,
     tcpKeepalive,
     maxConnectionDuration: positiveDuration,
-    idleTimeout: duration({ wholeMs: true }),
+    idleTimeout: duration({ min: 0, wholeMs: true }),
   }),
   http: message({
     http1MaxPendingRequests: integer(),

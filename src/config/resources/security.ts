@@ -1,4 +1,4 @@
-import { bool, duration, type Infer, list, map, message, oneOfNames, required, string } from '../schema.ts'
+import { bool, type Infer, list, map, message, oneOfNames, positiveDuration, required, string } from '../schema.ts'
 import { policySelector, targetReference, targetReferences } from './common.ts'
 
 const mutualTls = message({ mode: oneOfNames('UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT') })
@@ -14,7 +14,7 @@ export type PeerAuthenticationSpec = Infer<typeof peerAuthentication>
 const nonEmpty = string({ minLength: 1 })
 const jwtRule = message(
   {
-    issuer: string(),
+    issuer: nonEmpty,
     audiences: list(nonEmpty),
     jwksUri: string({ minLength: 1, maxLength: 2048 }),
     jwks: string(),
@@ -29,7 +29,7 @@ const jwtRule = message(
         claim: required(nonEmpty),
       }),
     ),
-    timeout: duration({ min: 1 }),
+    timeout: positiveDuration,
     spaceDelimitedClaims: list(nonEmpty),
   },
   { aliases: { jwks_uri: 'jwksUri' } },

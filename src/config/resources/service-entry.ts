@@ -51,8 +51,8 @@ const probe = message(
       httpHeaders: list(message({ name: headerName, value: string() })),
     }),
     tcpSocket: message({ host: string(), port: required(integer({ min: 1, max: 65535 })) }),
-    exec: message({ command: required(list(string())) }),
-    grpc: message({ port: integer({ min: 0, max: 65535 }), service: string() }),
+    exec: message({ command: required(list(string({ minLength: 1 }))) }),
+    grpc: message({ port: integer({ min: 1, max: 65535 }), service: string() }),
   },
   { oneof: [['httpGet', 'tcpSocket', 'exec', 'grpc']] },
 )

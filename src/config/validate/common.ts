@@ -3,7 +3,6 @@ import { isIP } from 'node:net'
 import type { PolicySelector, TargetReference } from '../resources/common.ts'
 import type { Problems } from '../schema.ts'
 
-const LABEL = /^[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
 const DNS_LABEL = /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
 const HEADER_NAME = /^[-_A-Za-z0-9]+$/
 const PORT_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
@@ -24,15 +23,20 @@ const PROTOCOLS = new Set([
 const LABEL_NAME = /^([a-zA-Z0-9.-]+\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/
 const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/
 
-/** A fully qualified or short DNS name; labels may hold underscores, as Envoy's hosts may. */
+/** A fully qualified or short DNS name, whose last label is not a number. */
 export function checkFqdn(host: string, path: string, problems: Problems): boolean {
   const name = host.endsWith('.') ? host.slice(0, -1) : host
   if (name === '' || name.length > 255) {
     problems.error(path, `"${host}" is not a domain name`)
     return false
   }
-  for (const label of name.split('.')) {
-    if (LABEL.test(label)) continue
+  const labels = name.split('.')
+  if (/^\d+$/.test(labels.at(-1)!)) {
+    problems.error(path, `"${host}" is not a domain name: its last label "${labels.at(-1)}" is a number`)
+    return false
+  }
+  for (const label of labels) {
+    if (DNS_LABEL.test(label)) continue
     problems.error(path, `"${host}" is not a domain name: label "${label}" is invalid`)
     return false
   }
@@ -51,6 +55,16 @@ export function checkWildcardDomain(host: string, path: string, problems: Proble
   if (host.startsWith('*.')) return checkFqdn(host.slice(2), path, problems)
   if (host.startsWith('*-')) return checkFqdn(`a${host.slice(1)}`, path, problems)
   return checkFqdn(host.slice(1), path, problems)
+}
+
+/** `*`, `*.example.com` or a domain name with a dot: what hosts of Gateways and Sidecars are. */
+export function checkFullName(name: string, path: string, problems: Problems): void {
+  if (!checkWildcardDomain(name, path, problems) || name === '*') return
+  if (!name.includes('.'))
+    problems.error(path, `"${name}": short names (non FQDN) are not allowed`, 'write the whole name')
+  else if (name.startsWith('*') && !name.startsWith('*.')) {
+    problems.error(path, `partial wildcard "${name}" not allowed`, 'use *.example.com')
+  }
 }
 
 /** One label of a name (RFC 1123), as namespaces and subsets are. */
@@ -114,6 +128,13 @@ export function checkWorkloadLabels(
 export function checkHeaderName(name: string, path: string, problems: Problems): void {
   if (name === '') problems.error(path, 'header name must not be empty')
   else if (!HEADER_NAME.test(name)) problems.error(path, `"${name}" is not a valid header name`)
+}
+
+/** A name as HTTP has it (RFC 9110, 5.1). */
+const TOKEN = /^[-!#$%&'*+.^_`|~0-9A-Za-z]+$/
+
+export function isToken(text: string): boolean {
+  return TOKEN.test(text)
 }
 
 const FORMAT_COMMAND = /%%|%[A-Z][A-Z0-9_]*(?:\([^)]*\))?(?::\d+)?%/g

@@ -53,8 +53,10 @@ function validateTrafficPolicy(policy: TrafficPolicy, namespace: string, path: s
   validateBlocks(policy, namespace, path, problems)
   portLevelSettings?.forEach((port, i) => {
     const at = `${path}.portLevelSettings[${i}]`
-    if (port.port?.number === undefined) problems.error(`${at}.port.number`, 'is required')
-    else checkPort(port.port.number, `${at}.port.number`, problems)
+    const { number = 0 } = port.port ?? {}
+    if (!port.port) problems.error(`${at}.port`, 'port traffic policy must have a port')
+    else if (number < 1 || number > 65535)
+      problems.warning(`${at}.port.number`, `${number} is the number of no port: these settings have no effect`)
     const { port: _, ...rest } = port
     if (Object.keys(rest).length === 0)
       problems.error(at, 'port traffic policy must have at least one field beside port')
@@ -149,7 +151,8 @@ function validateLoadBalancer(lb: LoadBalancer, path: string, problems: Problems
 
 function validateHash(hash: ConsistentHash, path: string, problems: Problems): void {
   const keys = ['httpHeaderName', 'httpCookie', 'useSourceIp', 'httpQueryParameterName'] as const
-  if (!keys.some((key) => hash[key] !== undefined)) problems.error(path, `must set one of ${keys.join(', ')}`)
+  if (!keys.some((key) => hash[key] !== undefined))
+    problems.warning(path, `sets none of ${keys.join(', ')}: requests have no hash, and go to any host`)
   if (hash.httpHeaderName === '') problems.error(`${path}.httpHeaderName`, 'must not be empty')
   if (hash.httpQueryParameterName === '') problems.error(`${path}.httpQueryParameterName`, 'must not be empty')
   if (hash.httpCookie?.name === '') problems.error(`${path}.httpCookie.name`, 'must not be empty')

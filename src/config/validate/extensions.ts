@@ -1,7 +1,9 @@
 // Telemetry, EnvoyFilter, WasmPlugin, TrafficExtension, ProxyConfig.
 import type { EnvoyFilter, ProxyConfigResource, Telemetry, TrafficExtension, WasmPlugin } from '../resource.ts'
-import type { WasmConfig } from '../resources/wasm-plugin.ts'
+import type { EnvoyConfigObjectPatch } from '../resources/envoy-filter.ts'
+import type { TrafficSelectors, WasmConfig } from '../resources/wasm-plugin.ts'
 import type { Problems } from '../schema.ts'
+import { checkCel } from './cel.ts'
 import { checkLabels, checkSelector, checkTargets } from './common.ts'
 
 export function validateTelemetry({ spec }: Telemetry, problems: Problems): void {
@@ -17,18 +19,23 @@ export function validateTelemetry({ spec }: Telemetry, problems: Problems): void
       }
     })
   })
+  if ((spec.tracing?.length ?? 0) > 1) problems.warning('spec.tracing', 'multiple tracing is not currently supported')
+  spec.accessLogging?.forEach(({ filter }, i) => {
+    if (filter) checkCel(filter.expression ?? '', `spec.accessLogging[${i}].filter.expression`, problems)
+  })
   spec.tracing?.forEach((tracing, i) => {
     const path = `spec.tracing[${i}]`
     if ((tracing.providers?.length ?? 0) > 1) problems.warning(`${path}.providers`, 'only the first provider is used')
     for (const [name, tag] of Object.entries(tracing.customTags ?? {})) {
       const at = `${path}.customTags[${JSON.stringify(name)}]`
       if (name === '') problems.error(at, 'a tag needs a name')
-      if (Object.keys(tag).length === 0) problems.error(at, 'must set literal, environment, header or formatter')
+      if (Object.keys(tag).length === 0)
+        problems.warning(at, 'sets none of literal, environment, header and formatter, and is left out')
     }
   })
 }
 
-const LISTENER_KINDS = new Set(['LISTENER', 'FILTER_CHAIN', 'NETWORK_FILTER', 'HTTP_FILTER', 'LISTENER_FILTER'])
+const LISTENER_KINDS = new Set(['LISTENER', 'FILTER_CHAIN', 'NETWORK_FILTER', 'HTTP_FILTER'])
 const ROUTE_KINDS = new Set(['ROUTE_CONFIGURATION', 'VIRTUAL_HOST', 'HTTP_ROUTE'])
 
 export function validateEnvoyFilter({ spec }: EnvoyFilter, problems: Problems): void {
@@ -73,30 +80,55 @@ export function validateEnvoyFilter({ spec }: EnvoyFilter, problems: Problems): 
     if (applyTo === 'CLUSTER' && (match?.listener || match?.routeConfiguration)) {
       problems.error(`${path}.match`, 'applyTo CLUSTER can match only a cluster')
     }
-    if (
-      (applyTo === 'NETWORK_FILTER' || applyTo === 'HTTP_FILTER') &&
-      match?.listener?.filterChain?.filter?.subFilter &&
-      !match.listener.filterChain.filter.name
-    ) {
-      problems.error(`${path}.match.listener.filterChain.filter.name`, 'is required when subFilter is given')
-    }
+    if (LISTENER_KINDS.has(applyTo)) checkFilterMatch(one, path, problems)
   })
+}
+
+const MANAGERS = ['envoy.filters.network.http_connection_manager', 'envoy.http_connection_manager']
+
+/** A filter is matched by name; one of its own by the name of the connection manager and its own. */
+function checkFilterMatch({ applyTo, match }: EnvoyConfigObjectPatch, path: string, problems: Problems): void {
+  const filter = match?.listener?.filterChain?.filter
+  if (!filter) return
+  const at = `${path}.match.listener.filterChain.filter`
+  if (applyTo === 'LISTENER' || applyTo === 'FILTER_CHAIN')
+    problems.warning(at, `filter match has no effect when used with ${applyTo}`)
+  if (!filter.name) problems.error(`${at}.name`, 'filter match has no name to match on')
+  else if (filter.subFilter) {
+    if (applyTo !== 'HTTP_FILTER')
+      problems.error(`${at}.subFilter`, 'subfilter match can be used with applyTo HTTP_FILTER only')
+    else if (!MANAGERS.includes(filter.name))
+      problems.error(`${at}.name`, `subfilter match requires filter match with ${MANAGERS[0]}`)
+    else if (!filter.subFilter.name) problems.error(`${at}.subFilter.name`, 'subfilter match has no name to match on')
+  }
 }
 
 const SCHEMES = new Set(['', 'http', 'https', 'file', 'oci'])
 
 export function validateWasmPlugin({ spec }: WasmPlugin, problems: Problems): void {
   checkTargets(spec, problems)
+  checkTrafficSelectors(spec.match, problems)
   validateModule(spec, 'spec', problems)
 }
 
 export function validateTrafficExtension({ spec }: TrafficExtension, problems: Problems): void {
   checkTargets(spec, problems)
+  checkTrafficSelectors(spec.match, problems)
   if (!spec.wasm && !spec.lua) problems.error('spec', 'one of wasm and lua is required')
   if (spec.wasm) validateModule(spec.wasm, 'spec.wasm', problems)
 }
 
+function checkTrafficSelectors(selectors: TrafficSelectors | undefined, problems: Problems): void {
+  selectors?.forEach(({ ports = [] }, i) => {
+    ports.forEach(({ number }, j) => {
+      if (ports.findIndex((port) => port.number === number) < j)
+        problems.error(`spec.match[${i}].ports[${j}]`, `port ${number} stands here twice`)
+    })
+  })
+}
+
 function validateModule(spec: WasmConfig, at: string, problems: Problems): void {
+  if (/\s/.test(spec.url)) problems.error(`${at}.url`, `"${spec.url}" is not a URL`)
   const scheme = /^([a-zA-Z][a-zA-Z0-9+.-]*):\/\//.exec(spec.url)?.[1] ?? ''
   if (!SCHEMES.has(scheme))
     problems.error(`${at}.url`, `scheme "${scheme}" is not supported`, 'use http, https, file or oci')

@@ -1,24 +1,9 @@
-import { CIPHER_SUITES } from '../cipher-suites.ts'
+import { isCipherSuite } from '../cipher-suites.ts'
 import type { Gateway } from '../resource.ts'
 import type { GatewayServer, ServerTls } from '../resources/gateway.ts'
 import type { Problems } from '../schema.ts'
-import { checkPort, checkWildcardDomain, isIpAddress } from './common.ts'
+import { checkFullName, checkPort, checkProtocol, isHttpProtocol, isIpAddress } from './common.ts'
 
-const PROTOCOLS = new Set([
-  'HTTP',
-  'HTTPS',
-  'GRPC',
-  'GRPC-WEB',
-  'HTTP2',
-  'HTTP_PROXY',
-  'HBONE',
-  'MONGO',
-  'REDIS',
-  'MYSQL',
-  'TCP',
-  'TLS',
-  'UDP',
-])
 const TLS_PROTOCOLS = new Set(['HTTPS', 'TLS'])
 
 export function validateGateway({ spec }: Gateway, problems: Problems): void {
@@ -38,31 +23,36 @@ function validateServer(server: GatewayServer, path: string, problems: Problems)
   const { port, hosts, tls } = server
   if (port.name === '') problems.error(`${path}.port.name`, 'must not be empty')
   checkPort(port.number, `${path}.port.number`, problems)
-  const protocol = port.protocol.toUpperCase()
-  if (!PROTOCOLS.has(protocol)) problems.error(`${path}.port.protocol`, `"${port.protocol}" is not supported`)
+  if (port.protocol === '') problems.error(`${path}.port.protocol`, 'must not be empty')
+  checkProtocol(port.protocol, `${path}.port.protocol`, problems)
+  if (port.targetPort) problems.error(`${path}.port.targetPort`, 'has no impact on Gateways', 'leave it out')
   if (hosts.length === 0) problems.error(`${path}.hosts`, 'must have at least one host')
   hosts.forEach((host, i) => {
     checkServerHost(host, `${path}.hosts[${i}]`, problems)
   })
   if (server.defaultEndpoint) problems.error(`${path}.defaultEndpoint`, 'is not supported on gateways')
   if (server.bind && !isIpAddress(server.bind)) problems.error(`${path}.bind`, `"${server.bind}" is not an IP address`)
-  if (TLS_PROTOCOLS.has(protocol) && !tls) problems.error(`${path}.tls`, `is required for protocol ${port.protocol}`)
+  const terminating = TLS_PROTOCOLS.has(port.protocol.toUpperCase())
+  if (terminating && !tls) problems.error(`${path}.tls`, `is required for protocol ${port.protocol}`)
   if (!tls) return
-  if (!TLS_PROTOCOLS.has(protocol) && (tls.mode !== undefined || !tls.httpsRedirect)) {
-    const set = Object.keys(tls).filter((key) => key !== 'httpsRedirect')
-    if (set.length > 0) problems.warning(`${path}.tls`, `is ignored on a server with protocol ${port.protocol}`)
-  }
-  if (TLS_PROTOCOLS.has(protocol) && tls.httpsRedirect) {
+  if (terminating && tls.httpsRedirect) {
     problems.error(`${path}.tls.httpsRedirect`, 'is only for HTTP servers', 'put it on the plain HTTP server')
   }
-  validateServerTls(tls, `${path}.tls`, TLS_PROTOCOLS.has(protocol), problems)
+  validateServerTls(tls, `${path}.tls`, problems)
+  if (terminating) return
+  const { mode = 'PASSTHROUGH' } = tls
+  const plain = mode === 'PASSTHROUGH' || mode === 'AUTO_PASSTHROUGH'
+  if (!isHttpProtocol(port.protocol))
+    problems.error(`${path}.tls`, 'server cannot have TLS settings for non HTTPS/TLS ports')
+  else if (!plain || tls.caCertificates || tls.privateKey || tls.serverCertificate)
+    problems.error(`${path}.tls`, 'server cannot have TLS settings for plain text HTTP ports', 'use protocol HTTPS')
 }
 
 /** `host`, `namespace/host`, `./host` or `*` + `/host`. */
 function checkServerHost(host: string, path: string, problems: Problems): void {
   const slash = host.indexOf('/')
   if (slash < 0) {
-    checkWildcardDomain(host, path, problems)
+    if (!isIpAddress(host)) checkFullName(host, path, problems)
     return
   }
   const namespace = host.slice(0, slash)
@@ -74,27 +64,15 @@ function checkServerHost(host: string, path: string, problems: Problems): void {
   ) {
     problems.error(path, `"${namespace}" is not a namespace`)
   }
-  checkWildcardDomain(host.slice(slash + 1), path, problems)
+  const name = host.slice(slash + 1)
+  if (!isIpAddress(name)) checkFullName(name, path, problems)
 }
 
 const PROTOCOL_ORDER = ['TLS_AUTO', 'TLSV1_0', 'TLSV1_1', 'TLSV1_2', 'TLSV1_3']
 
-export function validateServerTls(tls: ServerTls, path: string, terminating: boolean, problems: Problems): void {
+export function validateServerTls(tls: ServerTls, path: string, problems: Problems): void {
   const mode = tls.mode ?? 'PASSTHROUGH'
-  tls.cipherSuites?.forEach((suite, i) => {
-    const at = `${path}.cipherSuites[${i}]`
-    if (!CIPHER_SUITES.has(suite)) problems.warning(at, `"${suite}" is no cipher suite of Istio's and is left out`)
-    else if (tls.cipherSuites!.indexOf(suite) < i) problems.warning(at, `"${suite}" stands here twice`)
-  })
-  const credentials = [tls.credentialName, tls.credentialNames?.length, tls.tlsCertificates?.length].filter(Boolean)
-  if (credentials.length > 1) {
-    problems.error(path, 'only one of credentialName, credentialNames, tlsCertificates can be set')
-  }
-  for (const name of ['TLSV1_0', 'TLSV1_1']) {
-    if (tls.minProtocolVersion === name || tls.maxProtocolVersion === name) {
-      problems.warning(path, `${name} is old and insecure; use TLSV1_2 or later`)
-    }
-  }
+  checkCiphers(tls, path, problems)
   if (
     tls.minProtocolVersion &&
     tls.maxProtocolVersion &&
@@ -106,26 +84,59 @@ export function validateServerTls(tls: ServerTls, path: string, terminating: boo
       `minProtocolVersion ${tls.minProtocolVersion} is above maxProtocolVersion ${tls.maxProtocolVersion}`,
     )
   }
+  const used = CERTIFICATES.filter((name) => (Array.isArray(tls[name]) ? tls[name].length > 0 : tls[name]))
   if (mode === 'ISTIO_MUTUAL') {
-    for (const name of ['serverCertificate', 'privateKey', 'caCertificates', 'credentialName'] as const) {
-      if (tls[name])
+    for (const name of used) {
+      if (name !== 'caCrl')
         problems.error(`${path}.${name}`, 'must not be set in mode ISTIO_MUTUAL: the mesh certificate is used')
     }
     return
   }
-  if ((mode === 'PASSTHROUGH' || mode === 'AUTO_PASSTHROUGH') && terminating) {
-    for (const name of ['serverCertificate', 'privateKey', 'caCertificates', 'credentialName'] as const) {
-      if (tls[name]) problems.warning(`${path}.${name}`, `is not used in mode ${mode}`)
-    }
-    return
+  const passing = mode === 'PASSTHROUGH' || mode === 'AUTO_PASSTHROUGH'
+  if (passing && used.length > 0)
+    problems.warning(`${path}.${used[0]}`, `${mode} mode does not use certificates, they will be ignored`)
+  const sources = [
+    tls.serverCertificate && tls.privateKey && 'serverCertificate and privateKey',
+    tls.credentialName && 'credentialName',
+    tls.credentialNames?.length && 'credentialNames',
+    tls.tlsCertificates?.length && 'tlsCertificates',
+  ].filter(Boolean)
+  if (sources.length > 1) problems.error(path, `only one of ${sources.join(', ')} can be set`)
+  if (passing || tls.credentialName || tls.credentialNames?.length) return
+  if (mode !== 'SIMPLE' && !tls.caCertificates)
+    problems.error(`${path}.caCertificates`, `is required in mode ${mode} without credentialName`)
+  const listed = tls.tlsCertificates ?? []
+  const own =
+    listed.length > 0 ? listed.map((one, i) => [`${path}.tlsCertificates[${i}]`, one] as const) : [[path, tls] as const]
+  for (const [at, { serverCertificate, privateKey }] of own) {
+    if (!serverCertificate)
+      problems.error(`${at}.serverCertificate`, `is required in mode ${mode} without credentialName`)
+    if (!privateKey) problems.error(`${at}.privateKey`, `is required in mode ${mode} without credentialName`)
   }
-  if (!terminating || credentials.length > 0) return
-  if (mode === 'SIMPLE' || mode === 'MUTUAL' || mode === 'OPTIONAL_MUTUAL') {
-    if (!tls.serverCertificate)
-      problems.error(`${path}.serverCertificate`, `is required in mode ${mode} without credentialName`)
-    if (!tls.privateKey) problems.error(`${path}.privateKey`, `is required in mode ${mode} without credentialName`)
-    if (mode !== 'SIMPLE' && !tls.caCertificates) {
-      problems.error(`${path}.caCertificates`, `is required in mode ${mode} without credentialName`)
-    }
+  if (tls.caCrl && mode === 'SIMPLE') problems.error(`${path}.caCrl`, 'is not supported in mode SIMPLE')
+}
+
+const CERTIFICATES = [
+  'serverCertificate',
+  'privateKey',
+  'caCertificates',
+  'caCrl',
+  'tlsCertificates',
+  'credentialName',
+  'credentialNames',
+] as const
+
+function checkCiphers(tls: ServerTls, path: string, problems: Problems): void {
+  tls.cipherSuites?.forEach((suite, i) => {
+    const at = `${path}.cipherSuites[${i}]`
+    if (!isCipherSuite(suite)) problems.warning(at, `"${suite}" is no cipher suite of Istio's and is left out`)
+    else if (tls.cipherSuites!.indexOf(suite) < i) problems.warning(at, `"${suite}" stands here twice`)
+  })
+  const { minProtocolVersion: least } = tls
+  if ((least === 'TLSV1_0' || least === 'TLSV1_1') && !tls.cipherSuites?.length) {
+    problems.warning(
+      `${path}.minProtocolVersion`,
+      `${least}: TLS version below TLSV1_2 require setting compatible ciphers as by default they no longer include compatible ciphers`,
+    )
   }
 }

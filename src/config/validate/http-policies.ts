@@ -4,15 +4,11 @@ import { GRPC_STATUS_NAMES } from '../../base/grpc-status.ts'
 import type { Percent, StringMatch } from '../resources/common.ts'
 import type { CorsPolicy, HttpFaultInjection, HttpRetry } from '../resources/virtual-service.ts'
 import type { Problems } from '../schema.ts'
-import { checkHeaderName } from './common.ts'
+import { checkHeaderName, isToken } from './common.ts'
 import { checkRegex } from './regex.ts'
 
-export function checkStringMatch(
-  match: StringMatch,
-  path: string,
-  emptyMeansPresent: boolean,
-  problems: Problems,
-): void {
+/** No text at all asks for presence, or for anything where something always is. */
+export function checkStringMatch(match: StringMatch, path: string, problems: Problems): void {
   if (match.regex !== undefined) {
     if (match.regex === '*')
       problems.error(`${path}.regex`, '"*" is not a regular expression', 'use ".*", or an empty match for presence')
@@ -20,10 +16,6 @@ export function checkStringMatch(
     else checkRegex(match.regex, `${path}.regex`, problems)
   }
   if (match.prefix === '') problems.error(`${path}.prefix`, 'must not be empty')
-  else if (emptyMeansPresent) return
-  else if (match.exact === undefined && match.prefix === undefined && match.regex === undefined) {
-    problems.error(path, 'must set exact, prefix or regex')
-  }
 }
 
 const RETRY_ON = new Set([
@@ -71,18 +63,15 @@ export function validateFault(fault: HttpFaultInjection, path: string, problems:
       problems.error(`${path}.delay.percent`, 'must be in range 0..100')
     checkPercent(delay.percentage, `${path}.delay.percentage`, problems)
     const time = delay.fixedDelay ?? delay.exponentialDelay
-    if (time === undefined) problems.error(`${path}.delay.fixedDelay`, 'must be set')
+    if (time === undefined) problems.warning(`${path}.delay.fixedDelay`, 'is not set: there is no delay')
     if (delay.exponentialDelay !== undefined) problems.error(`${path}.delay.exponentialDelay`, 'is not supported')
   }
   if (abort) {
     checkPercent(abort.percentage, `${path}.abort.percentage`, problems)
     const { httpStatus, grpcStatus } = abort
-    if (httpStatus === undefined && grpcStatus === undefined) {
-      problems.error(
-        `${path}.abort`,
-        abort.http2Error !== undefined ? 'http2Error is not supported' : 'must set httpStatus or grpcStatus',
-      )
-    }
+    if (abort.http2Error !== undefined) problems.error(`${path}.abort.http2Error`, 'is not supported')
+    else if (httpStatus === undefined && grpcStatus === undefined)
+      problems.warning(`${path}.abort`, 'has neither httpStatus nor grpcStatus: nothing is aborted')
     if (httpStatus !== undefined && (httpStatus < 200 || httpStatus > 600)) {
       problems.error(`${path}.abort.httpStatus`, `must be in range 200..600, is ${httpStatus}`)
     }
@@ -101,7 +90,9 @@ export function checkPercent(percent: Percent | undefined, path: string, problem
 
 export function validateCors(cors: CorsPolicy, path: string, problems: Problems): void {
   cors.allowOrigins?.forEach((origin, i) => {
-    checkStringMatch(origin, `${path}.allowOrigins[${i}]`, false, problems)
+    const at = `${path}.allowOrigins[${i}]`
+    if (!origin.exact && !origin.prefix && !origin.regex) problems.error(at, 'must set exact, prefix or regex')
+    else checkStringMatch(origin, at, problems)
   })
   cors.allowMethods?.forEach((method, i) => {
     if (!/^(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|\*)$/.test(method)) {
@@ -110,7 +101,7 @@ export function validateCors(cors: CorsPolicy, path: string, problems: Problems)
   })
   for (const name of ['allowHeaders', 'exposeHeaders'] as const) {
     cors[name]?.forEach((header, i) => {
-      if (header !== '*') checkHeaderName(header, `${path}.${name}[${i}]`, problems)
+      if (!isToken(header)) checkHeaderName(header, `${path}.${name}[${i}]`, problems)
     })
   }
   if (cors.maxAge !== undefined && (cors.maxAge < 0 || cors.maxAge % 1000 !== 0)) {

@@ -1,7 +1,7 @@
 import type { AuthorizationPolicy, PeerAuthentication, RequestAuthentication } from '../resource.ts'
 import type { AuthorizationOperation, AuthorizationRule, AuthorizationSource, JwtRule } from '../resources/security.ts'
 import type { Problems } from '../schema.ts'
-import { checkHeaderName, checkSelector, checkTargets, isIpOrCidr } from './common.ts'
+import { checkSelector, checkTargets, isIpOrCidr } from './common.ts'
 
 export function validatePeerAuthentication({ spec }: PeerAuthentication, problems: Problems): void {
   checkSelector(spec.selector, 'spec.selector', problems)
@@ -32,10 +32,6 @@ function validateJwtRule(rule: JwtRule, path: string, problems: Problems): void 
   }
   if (rule.jwks && rule.jwksUri) problems.error(path, 'only one of jwks and jwksUri can be set')
   if (rule.jwks && !isKeySet(rule.jwks)) problems.error(`${path}.jwks`, 'is not a JSON Web Key Set')
-  rule.fromHeaders?.forEach((header, i) => {
-    checkHeaderName(header.name, `${path}.fromHeaders[${i}].name`, problems)
-  })
-  if (rule.outputPayloadToHeader) checkHeaderName(rule.outputPayloadToHeader, `${path}.outputPayloadToHeader`, problems)
 }
 
 function isKeySet(text: string): boolean {
@@ -102,8 +98,8 @@ function checkCustomRule(rule: AuthorizationRule, path: string, problems: Proble
 /** On a TCP port the HTTP conditions of a DENY rule fall away, and what is left of it denies. */
 function warnHttpOnly(rule: AuthorizationRule, path: string, problems: Problems): void {
   const { from = [], to = [] } = rule
-  const tcpSource = from.some(({ source }) => TCP_SOURCE.some((name) => source?.[name] !== undefined))
-  const ports = to.some(({ operation }) => operation?.ports !== undefined || operation?.notPorts !== undefined)
+  const tcpSource = from.some(({ source }) => TCP_SOURCE.some((name) => source?.[name]?.length))
+  const ports = to.some(({ operation }) => operation?.ports?.length || operation?.notPorts?.length)
   if (to.length > 0 ? ports : from.length === 0 || tcpSource) return
   problems.warning(
     path,
@@ -126,22 +122,24 @@ const TCP_SOURCE = [
 ] as const
 
 function validateRule(rule: AuthorizationRule, path: string, problems: Problems): void {
-  if (rule.from && rule.from.length === 0) problems.error(`${path}.from`, 'must have at least one source')
   rule.from?.forEach((from, i) => {
     const at = `${path}.from[${i}].source`
-    if (!from.source || Object.keys(from.source).length === 0) problems.error(at, 'must set at least one field')
-    else validateSource(from.source, at, problems)
+    if (isEmpty(from.source)) problems.error(at, 'must set at least one field')
+    else validateSource(from.source!, at, problems)
   })
-  if (rule.to && rule.to.length === 0) problems.error(`${path}.to`, 'must have at least one operation')
   rule.to?.forEach((to, i) => {
     const at = `${path}.to[${i}].operation`
-    if (!to.operation || Object.keys(to.operation).length === 0) problems.error(at, 'must set at least one field')
-    else validateOperation(to.operation, at, problems)
+    if (isEmpty(to.operation)) problems.error(at, 'must set at least one field')
+    else validateOperation(to.operation!, at, problems)
   })
   rule.when?.forEach((condition, i) => {
     const at = `${path}.when[${i}]`
     if (!condition.values?.length && !condition.notValues?.length) problems.error(at, 'must set values or notValues')
     validateKey(condition.key, `${at}.key`, problems)
+    for (const name of ['values', 'notValues'] as const) {
+      checkValues(condition[name], `${at}.${name}`, problems)
+      if (condition.key === 'source.serviceAccount') checkAccounts(condition[name], `${at}.${name}`, problems)
+    }
     if (condition.key === 'destination.port') {
       checkPorts([...(condition.values ?? []), ...(condition.notValues ?? [])], () => at, problems)
     }
@@ -163,11 +161,26 @@ function validateSource(source: AuthorizationSource, path: string, problems: Pro
     }
   }
   for (const name of ['serviceAccounts', 'notServiceAccounts'] as const) {
-    source[name]?.forEach((account, i) => {
-      if (account.includes('*')) problems.error(`${path}.${name}[${i}]`, 'must not have a wildcard')
-      else if (account.split('/').length > 2) problems.error(`${path}.${name}[${i}]`, 'must be name or namespace/name')
+    checkAccounts(source[name], `${path}.${name}`, problems)
+  }
+  for (const name of ['trustDomains', 'notTrustDomains'] as const) {
+    source[name]?.forEach((domain, i) => {
+      if (domain.includes('/'))
+        problems.error(`${path}.${name}[${i}]`, `"${domain}": trust domain must not contain "/"`)
     })
   }
+}
+
+/** Nothing set, or lists without entries, which count as not set. */
+function isEmpty(fields: object | undefined): boolean {
+  return Object.values(fields ?? {}).every((value) => Array.isArray(value) && value.length === 0)
+}
+
+function checkAccounts(accounts: readonly string[] | undefined, path: string, problems: Problems): void {
+  accounts?.forEach((account, i) => {
+    if (account.includes('*')) problems.error(`${path}[${i}]`, 'must not have a wildcard')
+    else if (account.split('/').length > 2) problems.error(`${path}[${i}]`, 'must be name or namespace/name')
+  })
 }
 
 function validateOperation(operation: AuthorizationOperation, path: string, problems: Problems): void {

@@ -4,6 +4,7 @@ import type { Problems } from '../schema.ts'
 import {
   checkExportTo,
   checkFqdn,
+  checkHeaderName,
   checkLabels,
   checkPort,
   checkPortName,
@@ -76,6 +77,8 @@ export function validateServiceEntry({ spec, metadata }: ServiceEntry, problems:
       checkPort(port, `${path}.ports[${JSON.stringify(name)}]`, problems)
       if (!portNames.has(name)) problems.error(`${path}.ports`, `port "${name}" is not one of spec.ports`)
     }
+    if (endpoint.address?.startsWith(UNIX) && spec.ports?.length !== 1)
+      problems.error('spec.ports', 'exactly 1 service port required for unix endpoints')
     if (endpoint.address === '' || endpoint.address === undefined) {
       if (!endpoint.network) problems.error(`${path}.address`, 'is required')
       return
@@ -161,11 +164,12 @@ export function validateWorkloadEntry({ spec }: WorkloadEntry, problems: Problem
     return
   }
   validateWorkload(spec, 'spec', false, problems)
+  checkWorkloadLabels(spec.labels, 'spec.labels', problems)
 }
 
 export function validateWorkloadGroup({ spec }: WorkloadGroup, problems: Problems): void {
-  const { template, probe } = spec
-  if (template.address) validateWorkload(template, 'spec.template', false, problems)
+  const { metadata, probe } = spec
+  checkWorkloadLabels(metadata?.labels, 'spec.metadata.labels', problems)
   if (!probe) return
   if (!probe.httpGet && !probe.tcpSocket && !probe.exec && !probe.grpc) {
     problems.error('spec.probe', 'must set httpGet, tcpSocket, exec or grpc')
@@ -173,5 +177,10 @@ export function validateWorkloadGroup({ spec }: WorkloadGroup, problems: Problem
   const { scheme } = probe.httpGet ?? {}
   if (scheme && scheme !== 'HTTP' && scheme !== 'HTTPS')
     problems.error('spec.probe.httpGet.scheme', 'must be HTTP or HTTPS')
+  probe.httpGet?.httpHeaders?.forEach(({ name = '' }, i) => {
+    const at = `spec.probe.httpGet.httpHeaders[${i}].name`
+    checkHeaderName(name, at, problems)
+    if (name.includes('_')) problems.error(at, `"${name}" is not a valid header name`)
+  })
   if (probe.exec?.command.length === 0) problems.error('spec.probe.exec.command', 'must not be empty')
 }

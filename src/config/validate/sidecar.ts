@@ -2,11 +2,13 @@ import type { Sidecar } from '../resource.ts'
 import type { IstioEgressListener, IstioIngressListener } from '../resources/sidecar.ts'
 import type { Problems } from '../schema.ts'
 import {
+  checkFqdn,
+  checkFullName,
   checkLabels,
   checkPort,
   checkPortName,
   checkProtocol,
-  checkWildcardDomain,
+  checkSubsetName,
   isHttpProtocol,
   isIpAddress,
   isTlsProtocol,
@@ -70,8 +72,11 @@ export function validateSidecar({ spec, metadata }: Sidecar, problems: Problems)
     if (spec.outboundTrafficPolicy?.mode !== 'ALLOW_ANY') {
       problems.error('spec.outboundTrafficPolicy.egressProxy', 'needs mode ALLOW_ANY')
     }
-    checkWildcardDomain(proxy.host, 'spec.outboundTrafficPolicy.egressProxy.host', problems)
-    if (!proxy.port?.number) problems.error('spec.outboundTrafficPolicy.egressProxy.port', 'is required')
+    const at = 'spec.outboundTrafficPolicy.egressProxy'
+    checkFqdn(proxy.host, `${at}.host`, problems)
+    if (proxy.subset) checkSubsetName(proxy.subset, `${at}.subset`, problems)
+    if (proxy.port?.number) checkPort(proxy.port.number, `${at}.port.number`, problems)
+    else problems.error(`${at}.port`, 'is required')
   }
 }
 
@@ -98,7 +103,7 @@ function validateIngress(listener: IstioIngressListener, path: string, ports: Se
       if (Array.isArray(value) ? value.length > 0 : value)
         problems.error(`${path}.tls.${name}`, 'is not supported in sidecar ingress tls')
     }
-    validateServerTls(listener.tls, `${path}.tls`, true, problems)
+    validateServerTls(listener.tls, `${path}.tls`, problems)
   }
   const pool = listener.connectionPool
   if (!pool) return
@@ -196,10 +201,5 @@ function checkEgressHost(host: string, path: string, problems: Problems): void {
       `"${namespace}" is not a namespace`,
       'use a name, ".", "*", or one of them after "~" to exclude',
     )
-  if (!checkWildcardDomain(name, path, problems) || name === '*') return
-  if (!name.includes('.'))
-    problems.error(path, `"${name}": short names (non FQDN) are not allowed`, 'write the whole name')
-  else if (name.startsWith('*') && !name.startsWith('*.')) {
-    problems.error(path, `partial wildcard "${name}" not allowed`, 'use *.example.com')
-  }
+  checkFullName(name, path, problems)
 }

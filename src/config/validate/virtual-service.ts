@@ -1,4 +1,5 @@
 import { hostsOverlap } from '../analysis/fields.ts'
+import { shadowedRules, shadowText } from '../analysis/shadowed-rules.ts'
 import type { VirtualService } from '../resource.ts'
 import type { Destination } from '../resources/common.ts'
 import type {
@@ -22,6 +23,7 @@ import {
   isDnsLabel,
   isIpAddress,
   isIpOrCidr,
+  isToken,
 } from './common.ts'
 import { checkPercent, checkStringMatch, validateCors, validateFault, validateRetries } from './http-policies.ts'
 import { checkRegex } from './regex.ts'
@@ -51,7 +53,6 @@ export function validateVirtualService({ spec, metadata }: VirtualService, probl
   spec.http?.forEach((route, i) => {
     validateHttpRoute(route, `spec.http[${i}]`, { isDelegate, appliesToMesh }, problems)
   })
-  warnUnreachable(spec.http ?? [], problems)
   spec.tls?.forEach((route, i) => {
     const path = `spec.tls[${i}]`
     if (route.match.length === 0) problems.error(`${path}.match`, 'must have at least one match')
@@ -68,6 +69,9 @@ export function validateVirtualService({ spec, metadata }: VirtualService, probl
     validateWeights(route.route, `${path}.route`, problems)
   })
   checkExportTo(spec.exportTo, metadata.namespace, problems)
+  for (const found of shadowedRules(spec)) {
+    problems.warning(found.path, shadowText(found))
+  }
 }
 
 function checkGatewayNames(names: readonly string[] | undefined, path: string, problems: Problems): void {
@@ -159,7 +163,7 @@ function validateRedirect({ redirect, match }: HttpRoute, path: string, problems
   if (redirect.scheme && redirect.scheme !== 'http' && redirect.scheme !== 'https') {
     problems.error(`${at}.scheme`, 'must be http or https')
   }
-  if (redirect.port !== undefined) checkPort(redirect.port, `${at}.port`, problems)
+  if (redirect.port) checkPort(redirect.port, `${at}.port`, problems)
 }
 
 function validateRewrite({ rewrite, match }: HttpRoute, path: string, problems: Problems): void {
@@ -169,8 +173,7 @@ function validateRewrite({ rewrite, match }: HttpRoute, path: string, problems: 
   if (!rewrite.uri && !rewrite.authority && !regex) problems.error(at, 'must set uri, authority or uriRegexRewrite')
   if (rewrite.uri && regex) problems.error(at, 'can have only one of uri and uriRegexRewrite')
   if (regex) {
-    if (!regex.match || regex.rewrite === undefined)
-      problems.error(`${at}.uriRegexRewrite`, 'must set match and rewrite')
+    if (!regex.match || !regex.rewrite) problems.error(`${at}.uriRegexRewrite`, 'must set match and rewrite')
     else checkRegex(regex.match, `${at}.uriRegexRewrite.match`, problems)
   }
   if (rewrite.uri && match?.some((one) => one.uri?.regex !== undefined)) {
@@ -224,7 +227,7 @@ function validateMatch(match: HttpMatchRequest, path: string, claimsFail: boolea
   for (const name of ['uri', 'scheme', 'method', 'authority'] as const) {
     const value = match[name]
     // Envoy takes an empty prefix of a path, not of another text.
-    if (value && !(name === 'uri' && value.prefix === '')) checkStringMatch(value, `${path}.${name}`, false, problems)
+    if (value && !(name === 'uri' && value.prefix === '')) checkStringMatch(value, `${path}.${name}`, problems)
   }
   for (const name of ['headers', 'withoutHeaders'] as const) {
     for (const [header, value] of Object.entries(match[name] ?? {})) {
@@ -238,16 +241,16 @@ function validateMatch(match: HttpMatchRequest, path: string, claimsFail: boolea
         )
       // The absence of a header may be written so, as its presence was once.
       if (name === 'withoutHeaders' && value.regex === '*') continue
-      checkStringMatch(value, at, true, problems)
+      checkStringMatch(value, at, problems)
     }
   }
   for (const [name, value] of Object.entries(match.queryParams ?? {})) {
-    checkStringMatch(value, `${path}.queryParams[${JSON.stringify(name)}]`, true, problems)
+    checkStringMatch(value, `${path}.queryParams[${JSON.stringify(name)}]`, problems)
   }
   if (match.uri?.regex !== undefined && match.ignoreUriCase) {
     problems.warning(`${path}.ignoreUriCase`, 'has no effect on a regex')
   }
-  if (match.port !== undefined) checkPort(match.port, `${path}.port`, problems)
+  if (match.port) checkPort(match.port, `${path}.port`, problems)
   checkGatewayNames(match.gateways, `${path}.gateways`, problems)
   checkWorkloadLabels(match.sourceLabels, `${path}.sourceLabels`, problems)
   if (match.sourceNamespace && !isDnsLabel(match.sourceNamespace)) {
@@ -270,19 +273,18 @@ function checkHeaders(
     }
   }
   operations.remove?.forEach((header, i) => {
-    checkMutableHeader(header, `${path}.remove[${i}]`, false, problems)
+    const at = `${path}.remove[${i}]`
+    // What is no name of a header is in no request.
+    if (header === '' || header.startsWith(':') || isAuthority(header)) checkMutableHeader(header, at, false, problems)
   })
 }
-
-/** A name as HTTP has it (RFC 9110, 5.1). */
-const TOKEN = /^[-!#$%&'*+.^_`|~0-9A-Za-z]+$/
 
 /** Envoy refuses to mutate pseudo headers; the authority of a request may be set, and becomes a host rewrite. */
 function checkMutableHeader(header: string, path: string, authorityAllowed: boolean, problems: Problems): void {
   if (isAuthority(header)) {
     if (!authorityAllowed) problems.error(path, `invalid header "${header}": cannot set Host header here`)
   } else if (header.startsWith(':')) problems.error(path, `invalid header "${header}": header cannot have ":" prefix`)
-  else if (!TOKEN.test(header)) checkHeaderName(header, path, problems)
+  else if (!isToken(header)) checkHeaderName(header, path, problems)
 }
 
 function isAuthority(header: string): boolean {
@@ -329,28 +331,7 @@ function validateL4Match(match: L4MatchAttributes | TlsMatchAttributes, path: st
   match.destinationSubnets?.forEach((subnet, i) => {
     if (!isIpOrCidr(subnet)) problems.error(`${path}.destinationSubnets[${i}]`, `"${subnet}" is not an address or CIDR`)
   })
-  if (match.port !== undefined) checkPort(match.port, `${path}.port`, problems)
+  if (match.port) checkPort(match.port, `${path}.port`, problems)
   checkGatewayNames(match.gateways, `${path}.gateways`, problems)
   checkWorkloadLabels(match.sourceLabels, `${path}.sourceLabels`, problems)
-}
-
-/** A rule after one that matches everything is never reached. */
-function warnUnreachable(routes: readonly HttpRoute[], problems: Problems): void {
-  let catchAll = -1
-  routes.forEach((route, i) => {
-    if (catchAll >= 0) {
-      problems.warning(`spec.http[${i}]`, `is unreachable: spec.http[${catchAll}] matches every request`)
-      return
-    }
-    if (!route.match?.length || route.match.some(matchesAll)) catchAll = i
-  })
-}
-
-function matchesAll(match: HttpMatchRequest): boolean {
-  const { uri } = match
-  const anyPath = !uri || uri.prefix === '/' || uri.regex === '*' || uri.regex === '.*'
-  const keys = Object.keys(match).filter(
-    (key) => key !== 'uri' && key !== 'name' && key !== 'ignoreUriCase' && key !== 'statPrefix',
-  )
-  return anyPath && keys.length === 0
 }

@@ -1,5 +1,5 @@
 // EnvoyFilter resources compiled: values parsed once as the messages they patch.
-import { type DescMessage, fromJson, type JsonObject, type JsonValue, type Message } from '@bufbuild/protobuf'
+import type { DescMessage, JsonObject, Message } from '@bufbuild/protobuf'
 import { RE2JS } from 're2js'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
@@ -12,9 +12,9 @@ import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_
 import { RouteSchema, VirtualHostSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { HttpFilterSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { messageType, typeNameOf, typeRegistry } from '../../api/registry.ts'
 import { errorText, type Problem } from '../../base/errors.ts'
 import type { EnvoyConfigObjectMatch, EnvoyConfigObjectPatch, EnvoyFilter } from '../../config/index.ts'
+import { readPatchValue } from './patch-value.ts'
 
 export type ApplyTo = NonNullable<EnvoyConfigObjectPatch['applyTo']>
 export type PatchContext = 'SIDECAR_INBOUND' | 'SIDECAR_OUTBOUND' | 'GATEWAY' | 'WAYPOINT'
@@ -84,12 +84,19 @@ function compile(resource: EnvoyFilter): Compiled {
       continue
     }
     try {
+      const read = operation === 'REMOVE' ? null : readPatchValue(schema, patch!.value as JsonObject)
+      for (const field of read?.unknown ?? [])
+        problems.push({
+          path: `${path}.patch.value.${field}`,
+          message: 'unknown field, it is left out',
+          level: 'warning',
+        })
       patches.push({
         applyTo,
         operation,
         match,
         filterClass: patch?.filterClass ?? 'UNSPECIFIED',
-        value: operation === 'REMOVE' ? null : parseValue(schema, patch!.value as JsonObject),
+        value: read && read.value,
         proxyVersion: match.proxy?.proxyVersion ? RE2JS.compile(match.proxy.proxyVersion) : null,
       })
     } catch (thrown) {
@@ -97,25 +104,4 @@ function compile(resource: EnvoyFilter): Compiled {
     }
   }
   return { patches, problems }
-}
-
-function parseValue(schema: DescMessage, value: JsonObject): Message {
-  return fromJson(schema, passUnknownTypes(value), { registry: typeRegistry })
-}
-
-const TYPED_STRUCT = 'type.googleapis.com/udpa.type.v1.TypedStruct'
-
-/**
- * Extensions whose types we do not know travel as TypedStruct, which Envoy reads for any of its own: a filter that only
- * some build of Envoy has can still be configured.
- */
-function passUnknownTypes(value: JsonValue): JsonValue {
-  if (Array.isArray(value)) return value.map(passUnknownTypes)
-  if (typeof value !== 'object' || value === null) return value
-  const type = value['@type']
-  if (typeof type === 'string' && !messageType(typeNameOf(type))) {
-    const { '@type': _type, ...rest } = value
-    return { '@type': TYPED_STRUCT, typeUrl: type, value: rest }
-  }
-  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, passUnknownTypes(field)]))
 }

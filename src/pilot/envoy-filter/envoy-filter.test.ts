@@ -195,9 +195,18 @@ test('extension configs are served by name', () => {
 
 test('a value that is not what it patches is refused with its path', () => {
   const { mesh } = meshWith(
-    '  - {applyTo: CLUSTER, match: {}, patch: {operation: MERGE, value: {connect_timeoutt: 3s}}}',
+    '  - {applyTo: CLUSTER, match: {}, patch: {operation: MERGE, value: {connect_timeout: [3s]}}}',
   )
   assert.deepEqual([...mesh.state.accepted()], [], 'not served')
+  const { mesh: unknown } = meshWith(
+    '  - {applyTo: CLUSTER, match: {}, patch: {operation: MERGE, value: {connect_timeoutt: 3s, connect_timeout: 1m}}}',
+  )
+  const [taken] = unknown.state.accepted()
+  assert.deepEqual(
+    untranslated(taken!).map(({ level, path, message }) => `${level} ${path}: ${message}`),
+    ['warning spec.configPatches[0].patch.value.connect_timeoutt: unknown field, it is left out'],
+    'as in istiod; a duration may be written as in Go',
+  )
   const { mesh: fine } = meshWith('  - {applyTo: BOOTSTRAP, match: {}, patch: {operation: MERGE, value: {}}}')
   const [resource] = fine.state.accepted()
   assert.match(untranslated(resource!)[0]!.message, /agent writes the bootstrap/)

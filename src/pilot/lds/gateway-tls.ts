@@ -17,7 +17,7 @@ import {
   type CommonTlsContextSchema,
   DownstreamTlsContextSchema,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
-import { CIPHER_SUITES, type MeshConfig, type ServerTls, type TlsProtocolVersion } from '../../config/index.ts'
+import { isCipherSuite, type MeshConfig, type ServerTls, type TlsProtocolVersion } from '../../config/index.ts'
 import { isHttp, type Protocol } from '../model/protocol.ts'
 import { ADS_SECRETS, agentSds } from '../xds/messages.ts'
 import { downstreamSocket } from './downstream-tls.ts'
@@ -79,7 +79,7 @@ function parameters(tls: ServerTls, defaults: NonNullable<MeshConfig['tlsDefault
   const maxProtocolVersion = version(tls.maxProtocolVersion)
   const minProtocolVersion = version(tls.minProtocolVersion) ?? version(defaults.minProtocolVersion)
   const asked = tls.cipherSuites?.length ? tls.cipherSuites : (defaults.cipherSuites ?? [])
-  const cipherSuites = [...new Set(asked)].filter((suite) => CIPHER_SUITES.has(suite))
+  const cipherSuites = [...new Set(asked)].filter(isCipherSuite)
   const ecdhCurves = defaults.ecdhCurves ?? []
   if (!minProtocolVersion && !maxProtocolVersion && cipherSuites.length + ecdhCurves.length === 0) return undefined
   return create(TlsParametersSchema, {

@@ -24,12 +24,16 @@ export function millionths(percent: Percent): FractionalPercent {
 
 export const HUNDRED_PERCENT = create(FractionalPercentSchema, { numerator: 100 })
 
-export function faultConfig({ delay, abort }: HttpFaultInjection): Any {
+/** null: nothing in it says what to do. */
+export function faultConfig(fault: HttpFaultInjection): Any | null {
+  const delay = fault.delay?.fixedDelay === undefined ? undefined : fault.delay
+  const abort = fault.abort?.httpStatus === undefined && fault.abort?.grpcStatus === undefined ? undefined : fault.abort
+  if (!delay && !abort) return null
   return anyPack(
     HTTPFaultSchema,
     create(HTTPFaultSchema, {
       delay: delay && {
-        faultDelaySecifier: { case: 'fixedDelay', value: durationOf(delay.fixedDelay ?? delay.exponentialDelay ?? 0) },
+        faultDelaySecifier: { case: 'fixedDelay', value: durationOf(delay.fixedDelay ?? 0) },
         percentage: delay.percentage
           ? millionths(delay.percentage)
           : create(FractionalPercentSchema, { numerator: delay.percent ?? 0 }),

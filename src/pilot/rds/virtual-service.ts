@@ -56,7 +56,8 @@ function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest
     $typeName: 'envoy.config.route.v3.Decorator',
     operation: operation(route, vs.metadata.name, port),
   }
-  if (http.fault) route.typedPerFilterConfig['envoy.filters.http.fault'] = faultConfig(http.fault)
+  const fault = http.fault && faultConfig(http.fault)
+  if (fault) route.typedPerFilterConfig['envoy.filters.http.fault'] = fault
   if (http.corsPolicy) route.typedPerFilterConfig['envoy.filters.http.cors'] = corsConfig(http.corsPolicy)
   return route
 }

@@ -4,6 +4,7 @@ import { isIstioApiVersion, parseResource } from '../../parse.ts'
 import type { Analyzer } from '../context.ts'
 import { list, record, text } from '../fields.ts'
 import { Deprecated, SchemaValidationError, SchemaWarning } from '../messages.ts'
+import { isShadowText } from '../shadowed-rules.ts'
 
 export const schemaAnalyzer: Analyzer = {
   name: 'schemaValidation.CollectionValidationAnalyzer',
@@ -12,14 +13,10 @@ export const schemaAnalyzer: Analyzer = {
     for (const entry of context.everything()) {
       if (!isIstioApiVersion(entry.item.object.apiVersion)) continue
       const result = parseResource(entry.item.object)
-      // Unreachable rules have messages of their own.
-      if (result.ok) {
-        const warnings = result.value.warnings.filter((warning) => !warning.message.startsWith('is unreachable'))
-        for (const warning of warnings) context.reportProblem(SchemaWarning, entry, warning)
-      } else
-        for (const problem of result.problems) {
-          context.reportProblem(problem.level === 'error' ? SchemaValidationError : SchemaWarning, entry, problem)
-        }
+      for (const problem of result.ok ? result.value.warnings : result.problems) {
+        if (isShadowText(problem.message)) continue
+        context.reportProblem(problem.level === 'error' ? SchemaValidationError : SchemaWarning, entry, problem)
+      }
     }
   },
 }

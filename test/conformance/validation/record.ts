@@ -1,0 +1,36 @@
+// Records what Istio's CRDs and istiod's webhook say of every case: `node test/conformance/validation/record.ts
+// .istiod/validate CRDS`, the program that scripts/build-istiod.mjs builds and Istio's file of CRDs
+// (manifests/charts/base/files/crd-all.gen.yaml of the module).
+import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { RECORDED, type Verdict, validationCases } from './cases.ts'
+
+interface Answer {
+  readonly crd?: string
+  readonly error?: string
+  readonly warning?: string
+}
+
+const [, , program = '', crds = ''] = process.argv
+const cases = validationCases()
+const input = cases.map(({ object }) => `${JSON.stringify(object)}\n`).join('')
+const { stdout } = spawnSync(program, [crds], {
+  input,
+  encoding: 'utf8',
+  maxBuffer: 2 ** 26,
+  stdio: ['pipe', 'pipe', 'inherit'],
+})
+const answers = JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as readonly Answer[]
+const entries = cases.map(({ id }, i) => `${JSON.stringify(id)}: ${JSON.stringify(verdict(answers[i]!))}`)
+writeFileSync(RECORDED, `{\n${entries.join(',\n')}\n}\n`)
+
+function verdict({ crd, error, warning }: Answer): Verdict {
+  if (crd !== undefined) return ['schema', short(crd)]
+  if (error !== undefined) return ['refused', short(error)]
+  return warning === undefined ? ['taken'] : ['warned', short(warning)]
+}
+
+function short(text: string): string {
+  const line = text.replace(/\s+/g, ' ').replace(/^(\d+ errors? occurred: \* |\w+\/x\/default: )/, '')
+  return line.length > 120 ? `${line.slice(0, 120)}…` : line
+}
