@@ -26,7 +26,7 @@ export const suite: Suite = {
 
 function judge(object: object): Verdict {
   const result = parseResource(object)
-  const problems = result.ok ? [...result.value.warnings] : result.problems
+  const problems = result.ok ? [...result.value.warnings] : [...result.problems]
   // What patches hold is read by the control plane.
   if (result.ok && result.value.kind === 'EnvoyFilter') problems.push(...untranslated(result.value))
   const said = problems.map((p) => `${p.path}: ${p.message}`).join('; ')

@@ -22,7 +22,7 @@ const { stdout } = spawnSync(program, [crds], {
 })
 const answers = JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as readonly Answer[]
 const entries = cases.map(({ id }, i) => `${JSON.stringify(id)}: ${JSON.stringify(verdict(answers[i]!))}`)
-writeFileSync(RECORDED, `{\n${entries.join(',\n')}\n}\n`)
+writeFileSync(RECORDED, `{\n${entries.map((entry) => `  ${entry}`).join(',\n')}\n}\n`)
 
 function verdict({ crd, error, warning }: Answer): Verdict {
   if (crd !== undefined) return ['schema', short(crd)]
