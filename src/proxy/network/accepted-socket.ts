@@ -37,7 +37,7 @@ export class AcceptedSocket implements AcceptedSocketView {
   /** Received, not consumed. */
   bytes: Buffer = EMPTY
   private readonly socket: Socket
-  private readonly slot: ConnectionSlot
+  readonly slot: ConnectionSlot
   private filters: readonly ListenerFilter[] = []
   private index = 0
   private callbacks: FilterRunCallbacks | null = null
@@ -90,6 +90,18 @@ export class AcceptedSocket implements AcceptedSocketView {
       }
     }
     this.end(FilterRunEnd.Done)
+  }
+
+  /** Nothing but bytes and addresses is known of it, so another worker can take it. */
+  get movable(): boolean {
+    const { info, filterState, dynamicMetadata } = this
+    return (
+      info.remoteAddress === info.directRemoteAddress &&
+      info.transportProtocol === 'raw_buffer' &&
+      info.applicationProtocols.length === 0 &&
+      filterState.isEmpty &&
+      Object.keys(dynamicMetadata).length === 0
+    )
   }
 
   /** The socket for its connection, which gets `bytes` first. */

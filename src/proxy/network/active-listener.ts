@@ -1,7 +1,7 @@
 // A listener in a worker: accepts, runs listener filters, hands off, chooses a filter chain (envoy-contract §4).
 
 import { lstatSync, unlinkSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, Socket } from 'node:net'
 import type { ListenerFacts } from '../config/extension.ts'
 import { originalDstFilter } from '../filters/listener/original-dst/filter.ts'
 import type { AccessLog } from '../observe/access-log.ts'
@@ -10,6 +10,7 @@ import { acceptSocket } from './accept.ts'
 import { AcceptedSocket, FilterRunEnd } from './accepted-socket.ts'
 import { ipAddress, pipeAddress, pipePath } from './address.ts'
 import { type Address, CloseType } from './connection.ts'
+import { ExactBalance, type MovedConnection } from './connection-balance.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { ListenerLimit } from './connection-limits.ts'
 import { type ListenerEnvironment, WorkerFilterChain } from './filter-chain.ts'
@@ -20,7 +21,7 @@ import { type ListenerFilter, predicateHolds } from './listener-filter.ts'
 import { createListenerFilterFactory, type ListenerFilterFactory } from './listener-filters.ts'
 import { createListenerStats, type ListenerStats } from './listener-stats.ts'
 import type { SocketConnection } from './socket-connection.ts'
-import { boundSocket } from './socket-options.ts'
+import { boundSocket, duplicateDescriptor } from './socket-options.ts'
 import { acceptTls, ClientHelloPeek } from './tls-handshake.ts'
 
 /** Finds the listener that serves a restored destination (use_original_dst). */
@@ -39,6 +40,8 @@ export class ActiveListener {
   private readonly lookup: ListenerLookup
   private readonly stats: ListenerStats
   private readonly limit: ListenerLimit
+  /** null: whoever accepts a connection keeps it. */
+  private readonly balance: ExactBalance | null
   private readonly accessLogs: readonly AccessLog[]
   private readonly filterFactories: readonly ListenerFilterFactory[]
   /** In listener filters: no chain is chosen for them yet. */
@@ -60,6 +63,11 @@ export class ActiveListener {
     this.lookup = lookup
     this.stats = createListenerStats(config, environment.base.stats, environment.base.workerIndex)
     this.limit = new ListenerLimit(config.name, config.openConnections)
+    const { workerIndex, concurrency } = environment.base
+    this.balance =
+      config.balance === null || environment.ports === null
+        ? null
+        : new ExactBalance(config.balance, workerIndex, concurrency)
     this.facts = {
       name: config.name,
       trafficDirection: config.trafficDirection,
@@ -199,10 +207,63 @@ export class ActiveListener {
   }
 
   private readonly onAccept = (socket: Socket): void => {
+    const accepted = this.admit(socket)
+    if (accepted !== null) this.start(accepted, this.config.useOriginalDst)
+  }
+
+  /** A connection that another worker has accepted, and counted as ours. */
+  receive({ fd, bytes, restored }: MovedConnection): void {
+    const { balance, environment } = this
+    const socket = new Socket({ fd, allowHalfOpen: true, pauseOnCreate: true } as never)
+    const accepted = this.admit(socket)
+    const own = environment.base.workerIndex
+    if (accepted === null) {
+      balance?.release(own)
+      return
+    }
+    if (balance !== null) accepted.slot.share(balance, own)
+    accepted.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    if (restored !== null) {
+      accepted.info.localAddress = restored
+      accepted.info.localAddressRestored = true
+    }
+    this.runOrRefuse(accepted, this.config.useOriginalDst)
+  }
+
+  /** The connection stays, or goes to a worker that has fewer. */
+  private start(accepted: AcceptedSocket, handOff: boolean): void {
+    if (this.balance === null || !this.movedAway(accepted, this.balance)) this.runOrRefuse(accepted, handOff)
+  }
+
+  private movedAway(accepted: AcceptedSocket, balance: ExactBalance): boolean {
+    const own = this.environment.base.workerIndex
+    const worker = balance.pick(accepted.movable)
+    const fd = worker === own ? -1 : duplicateDescriptor(accepted.fd)
+    if (fd < 0) {
+      accepted.slot.share(balance, worker)
+      return false
+    }
+    const { bytes, info } = accepted
+    const restored = info.localAddressRestored ? info.localAddress : null
+    accepted.destroy()
+    this.environment.ports!.move({ listener: this.config.name, fd, bytes: Uint8Array.from(bytes), restored }, worker)
+    return true
+  }
+
+  private runOrRefuse(accepted: AcceptedSocket, handOff: boolean): void {
+    try {
+      this.runListenerFilters(accepted, handOff)
+    } catch (error) {
+      accepted.onFault(error)
+    }
+  }
+
+  /** null: a limit forbids it, or the peer is gone. */
+  private admit(socket: Socket): AcceptedSocket | null {
     // A peer may be gone between accept and here: then it has no address any more.
     if (socket.remoteAddress === undefined && this.config.addresses[0]!.pipe === undefined) {
       socket.destroy()
-      return
+      return null
     }
     const { localAddress, remoteAddress } = addressesOf(socket, this.config.addresses[0]!)
     const info = new SocketConnectionInfo(localAddress, remoteAddress)
@@ -211,18 +272,13 @@ export class ActiveListener {
     if (typeof slot === 'string') {
       this.stats.refused[slot].inc()
       socket.destroy()
-      return
+      return null
     }
-    const accepted = new AcceptedSocket(socket, info, {
+    return new AcceptedSocket(socket, info, {
       ipv6: remoteAddress.ip.includes(':'),
       transparent: this.config.transparent,
       slot,
     })
-    try {
-      this.runListenerFilters(accepted, this.config.useOriginalDst)
-    } catch (error) {
-      accepted.onFault(error)
-    }
   }
 
   private runListenerFilters(accepted: AcceptedSocket, handOff: boolean): void {
@@ -268,7 +324,7 @@ export class ActiveListener {
   private passOn(accepted: AcceptedSocket, handOff: boolean): void {
     const target =
       handOff && accepted.info.localAddressRestored ? this.lookup.byDestination(accepted.info.localAddress) : null
-    if (target !== null && target !== this) target.runListenerFilters(accepted, false)
+    if (target !== null && target !== this) target.start(accepted, false)
     else this.newConnection(accepted)
   }
 

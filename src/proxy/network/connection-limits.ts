@@ -2,6 +2,7 @@
 // shared by all workers.
 
 import type { RuntimeSnapshot } from '../config/extension.ts'
+import type { ExactBalance } from './connection-balance.ts'
 import type { OverloadState } from './overload-state.ts'
 
 /** Which limit forbids a connection. */
@@ -60,6 +61,8 @@ export class ConnectionSlot {
   private readonly global: Int32Array | null
   private readonly listener: Int32Array
   private released = false
+  private balance: ExactBalance | null = null
+  private worker = 0
 
   constructor(global: Int32Array | null, listener: Int32Array) {
     this.global = global
@@ -68,9 +71,16 @@ export class ConnectionSlot {
     Atomics.add(listener, 0, 1)
   }
 
+  /** It counts as one of `worker` as well. */
+  share(balance: ExactBalance, worker: number): void {
+    this.balance = balance
+    this.worker = worker
+  }
+
   release(): void {
     if (this.released) return
     this.released = true
+    this.balance?.release(this.worker)
     if (this.global !== null) Atomics.sub(this.global, 0, 1)
     Atomics.sub(this.listener, 0, 1)
   }

@@ -4,6 +4,7 @@ import type { NetworkFilterExtension, WorkerContext } from '../config/extension.
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { AcceptedSocket } from './accepted-socket.ts'
 import { CloseType } from './connection.ts'
+import type { WorkerPorts } from './connection-balance.ts'
 import type { ConnectionLimits } from './connection-limits.ts'
 import { ChainDrain, type ServerDrain } from './drain.ts'
 import type { NetworkFilterFactory, NetworkFilterManager } from './filter-manager.ts'
@@ -19,6 +20,8 @@ export interface ListenerEnvironment {
   readonly secrets: SecretStore
   readonly drain: ServerDrain
   readonly limits: ConnectionLimits
+  /** null: there is only this one. */
+  readonly ports: WorkerPorts | null
 }
 
 export class WorkerFilterChain {

@@ -57,6 +57,9 @@ export class FilterState {
     this.objects.set(key, value)
     if (readOnly) this.readOnly = (this.readOnly ?? new Set()).add(key)
   }
+  get isEmpty(): boolean {
+    return this.objects === null
+  }
   entries(): Iterable<[string, unknown]> {
     return this.objects ?? []
   }

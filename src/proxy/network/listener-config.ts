@@ -14,6 +14,7 @@ import {
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import {
   type Listener,
+  type Listener_ConnectionBalanceConfig,
   Listener_DrainType,
   ListenerSchema,
 } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
@@ -27,6 +28,7 @@ import { type MatcherData, type MatcherUse, parseMatcher } from '../matching/con
 import { FILTER_CHAIN_INPUTS } from '../matching/inputs.ts'
 import { parseAccessLog } from '../observe/access-log-config.ts'
 import type { Address } from './connection.ts'
+import { sharedBalance } from './connection-balance.ts'
 import { sharedCount } from './connection-limits.ts'
 import { type FilterChainMatch, indexFilterChains } from './filter-chain-match.ts'
 import type { ListenerFilterPredicate } from './listener-filter.ts'
@@ -79,6 +81,8 @@ export interface ListenerConfig {
   readonly bypassOverloadManager: boolean
   /** Connections of this listener, counted by all workers. */
   readonly openConnections: SharedArrayBuffer
+  /** exact_balance: its connections by worker; null = whoever accepts a connection keeps it. */
+  readonly balance: SharedArrayBuffer | null
   readonly metadata: Readonly<Record<string, unknown>>
   /** Digest of everything but the filter chains and what chooses between them: when it is equal, an update replaces chains in place. */
   readonly key: string
@@ -103,13 +107,12 @@ const LISTENER_FIELDS = new Set([
   'freebind',
   'socket_options',
   'traffic_direction',
-  // Workers accept from sockets of their own: the kernel balances. Accepted, because Istio's annotation sets it.
   'connection_balance_config',
   'reuse_port',
   'enable_reuse_port',
   'access_log',
   'tcp_backlog_size',
-  // Node accepts until the queue is empty or a callback closes it; the field only tunes fairness between workers.
+  // libuv accepts one connection for each event, which is never more than the field allows.
   'max_connections_to_accept_per_socket_event',
   'bind_to_port',
   'deprecated_v1',
@@ -202,6 +205,7 @@ export function parseListener(message: Listener, context: ParseContext, registry
     ignoreGlobalConnectionLimit: message.ignoreGlobalConnLimit,
     bypassOverloadManager: message.bypassOverloadManager,
     openConnections: sharedCount(),
+    balance: parseBalance(message.connectionBalanceConfig, context.at('connection_balance_config')),
     metadata: message.metadata?.filterMetadata ?? {},
     key: digest(
       toBinary(ListenerSchema, {
@@ -212,6 +216,17 @@ export function parseListener(message: Listener, context: ParseContext, registry
       }),
     ),
   }
+}
+
+function parseBalance(
+  message: Listener_ConnectionBalanceConfig | undefined,
+  context: ParseContext,
+): SharedArrayBuffer | null {
+  if (message === undefined) return null
+  const { balanceType } = message
+  if (balanceType.case !== 'exactBalance')
+    throw new ConfigError(context.path, 'only exact_balance is supported by this proxy')
+  return sharedBalance()
 }
 
 const TRAFFIC_DIRECTION: Readonly<Record<number, ListenerConfig['trafficDirection']>> = {

@@ -36,6 +36,7 @@ interface Libc {
   getsockopt(fd: number, level: number, name: number, value: Buffer, length: Int32Array): number
   bind(fd: number, address: Buffer, length: number): number
   close(fd: number): number
+  fcntl(fd: number, command: number, type: string, argument: number): number
   errno(): number
 }
 
@@ -51,6 +52,7 @@ function libc(): Libc {
     getsockopt: library.func('int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ int *length)'),
     bind: library.func('int bind(int fd, const void *address, uint32_t length)'),
     close: library.func('int close(int fd)'),
+    fcntl: library.func('int fcntl(int fd, int command, ...)'),
     errno: () => koffi.errno(),
   } as Libc
   return loaded
@@ -102,6 +104,17 @@ export function setSocketOptions(fd: number, options: readonly SocketOption[]): 
       )
     }
   }
+}
+
+const F_DUPFD_CLOEXEC = 1030
+
+/** Another descriptor of the same socket, which the caller owns; -1 = there is none to be had. */
+export function duplicateDescriptor(fd: number): number {
+  return libc().fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0)
+}
+
+export function closeDescriptor(fd: number): void {
+  libc().close(fd)
 }
 
 /** An unconnected TCP socket of the family of `ip` with options set; the caller owns the descriptor. */

@@ -95,6 +95,7 @@ export function testListeners(
     registry,
     secrets,
     drain,
+    ports: null,
     limits: new ConnectionLimits(runtime, sharedCount()),
   })
   t.after(() => listeners.close())

@@ -5,6 +5,7 @@ import { isAnyAddress } from './address.ts'
 import type { Address } from './connection.ts'
 import type { ListenerEnvironment } from './filter-chain.ts'
 import type { ListenerConfig } from './listener-config.ts'
+import { closeDescriptor } from './socket-options.ts'
 
 export class WorkerListeners implements ListenerLookup {
   private readonly environment: ListenerEnvironment
@@ -16,6 +17,12 @@ export class WorkerListeners implements ListenerLookup {
 
   constructor(environment: ListenerEnvironment) {
     this.environment = environment
+    environment.ports?.listen((moved) => {
+      const listener = this.byName.get(moved.listener)
+      // Its listener has gone meanwhile.
+      if (listener === undefined) closeDescriptor(moved.fd)
+      else listener.receive(moved)
+    })
   }
 
   /**

@@ -1,5 +1,6 @@
 // What the main thread tells its workers and what they answer. Everything here survives structured clone.
 
+import type { MessagePort } from 'node:worker_threads'
 import type { NodeInfo, ParsedExtension } from '../config/extension.ts'
 import type { Address } from '../network/connection.ts'
 import type { ListenerConfig } from '../network/listener-config.ts'
@@ -18,6 +19,8 @@ export interface WorkerSettings {
   readonly concurrency: number
   /** To the other workers. */
   readonly peers: PeerPorts
+  /** To each of the workers by its index, for connections; null for this one. Empty: there is one worker. */
+  readonly connectionPorts: readonly (MessagePort | null)[]
   readonly node: NodeInfo
   readonly logLevel: string
   readonly drainTimeMs: number

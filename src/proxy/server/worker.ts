@@ -10,6 +10,7 @@ import type {
 import { createAccessLog } from '../filters/access-loggers/create.ts'
 import { registerExtensions } from '../filters/register.ts'
 import type { Address } from '../network/connection.ts'
+import { WorkerPorts } from '../network/connection-balance.ts'
 import { setConnectionIdRange } from '../network/connection-info.ts'
 import { ConnectionLimits } from '../network/connection-limits.ts'
 import { ServerDrain } from '../network/drain.ts'
@@ -95,6 +96,7 @@ export class DataPlaneWorker {
       registry,
       secrets: this.secrets,
       drain: this.drain,
+      ports: settings.connectionPorts.length === 0 ? null : new WorkerPorts(settings.connectionPorts),
       limits: new ConnectionLimits(this.runtime, settings.openConnections, settings.maxDownstreamConnections, overload),
     })
   }

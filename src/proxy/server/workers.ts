@@ -1,6 +1,6 @@
 // The workers as the main thread drives them: one inline, or several threads. All get the same updates in the same order.
 
-import { MessageChannel, Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { errorText } from '../../base/errors.ts'
 import type { Address } from '../network/connection.ts'
 import type { PeerPorts } from '../upstream/peers.ts'
@@ -28,15 +28,17 @@ export interface Workers {
 
 /** `concurrency` 1 runs inline on this thread: a thread costs 15 MB and every update a copy. */
 export async function startWorkers(
-  settings: Omit<WorkerSettings, 'index' | 'peers'>,
+  settings: Omit<WorkerSettings, 'index' | 'peers' | 'connectionPorts'>,
   onCrash: (error: Error) => void,
 ): Promise<Workers> {
   const handles: WorkerHandle[] = []
   if (settings.concurrency === 1)
-    handles.push(await startInline({ ...settings, index: 0, peers: { leads: true, ports: [] } }))
-  else
+    handles.push(await startInline({ ...settings, index: 0, peers: { leads: true, ports: [] }, connectionPorts: [] }))
+  else {
+    const connectionPorts = connectAll(settings.concurrency)
     for (const [index, peers] of connectPeers(settings.concurrency).entries())
-      handles.push(new ThreadWorker({ ...settings, index, peers }, onCrash))
+      handles.push(new ThreadWorker({ ...settings, index, peers, connectionPorts: connectionPorts[index]! }, onCrash))
+  }
   return new WorkerPool(handles)
 }
 
@@ -47,6 +49,19 @@ function connectPeers(count: number): PeerPorts[] {
     { leads: true, ports: channels.map((channel) => channel.port1) },
     ...channels.map((channel) => ({ leads: false, ports: [channel.port2] })),
   ]
+}
+
+/** Each worker's ports to each of the others. */
+function connectAll(count: number): (MessagePort | null)[][] {
+  const ports = Array.from({ length: count }, () => Array<MessagePort | null>(count).fill(null))
+  for (let i = 0; i < count; i++) {
+    for (let j = i + 1; j < count; j++) {
+      const { port1, port2 } = new MessageChannel()
+      ports[i]![j] = port1
+      ports[j]![i] = port2
+    }
+  }
+  return ports
 }
 
 class WorkerPool implements Workers {
@@ -121,7 +136,7 @@ class ThreadWorker implements WorkerHandle {
   constructor(settings: WorkerSettings, onCrash: (error: Error) => void) {
     this.thread = new Worker(new URL('./worker-thread.ts', import.meta.url), {
       workerData: settings,
-      transferList: [...settings.peers.ports],
+      transferList: [...settings.peers.ports, ...settings.connectionPorts.filter((port) => port !== null)],
       name: `worker_${settings.index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     })

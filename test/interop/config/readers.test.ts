@@ -27,6 +27,7 @@ const WITHOUT_READER: readonly [pattern: RegExp, reason: string][] = [
   [/RuntimeLayer\.(?:disk|rtds)_layer$/, 'server/runtime.ts takes the other kinds and refuses these by name'],
   [/ConfigSource\.self$/, 'whoever reads a source takes the kinds it knows'],
   [/Address\.envoy_internal_address$|LbEndpoint\.endpoint_name$|leds_cluster_locality_config$/, 'refused by its kind'],
+  [/ConnectionBalanceConfig\.(?:cpu_locality|extend)_balance$/, 'refused by its kind'],
   [/GrpcService\.google_grpc$|HealthCheck\.custom_health_check$/, 'refused by its kind'],
   [/CommonTlsContext\.validation_context_type|\.(?:validation_context_)?certificate_provider/, 'refused by its kind'],
   [/HeaderKeyFormat\.stateful_formatter$/, 'preserve_case is the only formatter'],
@@ -47,7 +48,10 @@ const WITHOUT_READER: readonly [pattern: RegExp, reason: string][] = [
   [/HttpConnectionManager\.strip_any_host_port$/, 'the only case of strip_port_mode'],
   [/UpstreamTlsContext\.enforce_rsa_key_usage$/, 'OpenSSL looks at the key usage itself'],
   [/MetadataExchange\.enable_discovery$|DiscoveryMethod\.workload_discovery$/, 'see docs/differences.md'],
-  [/connection_balance_config$|max_connections_to_accept_per_socket_event$/, 'see docs/differences.md'],
+  [
+    /Listener\.max_connections_to_accept_per_socket_event$/,
+    'libuv accepts one for each event: never more than it allows',
+  ],
   [/RegexMatcher\.google_re2$/, 'see docs/differences.md'],
 ]
 
