@@ -36,9 +36,18 @@ const REQUEST_FORMAT =
 
 /** Filter chains by SNI, and what each asks of its clients. */
 const CHAINS: Readonly<
-  Record<string, { readonly require?: boolean; readonly validation?: object; readonly params?: object }>
+  Record<
+    string,
+    {
+      readonly require?: boolean
+      readonly validation?: object
+      readonly params?: object
+      readonly alpn?: readonly string[]
+    }
+  >
 > = {
   'open.example': {},
+  'listed.example': { alpn: ['x,http/1.1', 'y'] },
   'old.example': { params: { tls_maximum_protocol_version: 'TLSv1_2' } },
   'new.example': { params: { tls_minimum_protocol_version: 'TLSv1_3' } },
   'required.example': { require: true, validation: {} },
@@ -180,7 +189,7 @@ function bootstrap(ca: TestCa, server: TestCertificate, client: TestCertificate,
             },
           ],
           access_log: [ACCESS_LOG(ports.accessLog, CONNECTION_FORMAT)],
-          filter_chains: Object.entries(CHAINS).map(([name, { require, validation, params }]) => ({
+          filter_chains: Object.entries(CHAINS).map(([name, { require, validation, params, alpn }]) => ({
             name,
             filter_chain_match: { server_names: [name] },
             filters: [manager(ports)],
@@ -191,7 +200,7 @@ function bootstrap(ca: TestCa, server: TestCertificate, client: TestCertificate,
                 require_client_certificate: require ?? false,
                 common_tls_context: {
                   tls_certificates: [pair(server)],
-                  alpn_protocols: ['http/1.1'],
+                  alpn_protocols: alpn ?? ['http/1.1'],
                   ...(params ? { tls_params: params } : {}),
                   ...(validation ? { validation_context: { ...trusted, ...validation } } : {}),
                 },

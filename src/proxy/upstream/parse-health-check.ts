@@ -14,6 +14,7 @@ import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { durationMsOr } from '../config/duration.ts'
 import type { ParseContext } from '../config/extension.ts'
+import { parseAlpnProtocols } from '../network/tls/tls-config.ts'
 import { parseHeaderToAdd } from '../route/parse-common.ts'
 import { parseStringMatcher } from '../route/string-matcher.ts'
 import type { HealthCheckData, HealthCheckerData } from './config.ts'
@@ -34,6 +35,10 @@ export function parseHealthCheck(check: HealthCheck, context: ParseContext): Hea
     )
   const intervalMs = durationMsOr(check.interval, 0)
   const noTrafficIntervalMs = durationMsOr(check.noTrafficInterval, DEFAULT_NO_TRAFFIC_MS)
+  const alpnProtocols = parseAlpnProtocols(
+    check.tlsOptions?.alpnProtocols ?? [],
+    context.at('tls_options.alpn_protocols').path,
+  )
   const unhealthyIntervalMs = durationMsOr(check.unhealthyInterval, intervalMs)
   return {
     timeoutMs: durationMsOr(check.timeout, 0),
@@ -55,7 +60,7 @@ export function parseHealthCheck(check: HealthCheck, context: ParseContext): Hea
       ...(check.eventLogPath === '' ? [] : [check.eventLogPath]),
       ...check.eventLogger.map((sink, i) => parseEventSink(sink, context.at(`event_logger[${i}]`))),
     ],
-    alpnProtocols: check.tlsOptions?.alpnProtocols.length ? check.tlsOptions.alpnProtocols : null,
+    alpnProtocols: alpnProtocols.length > 0 ? alpnProtocols : null,
     transportSocketMatch: check.transportSocketMatchCriteria ?? null,
     checker: parseChecker(check, context),
   }

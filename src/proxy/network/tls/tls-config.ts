@@ -255,8 +255,21 @@ function parseCommon(
     certificateSecrets,
     validation,
     validationSecret,
-    alpnProtocols: message?.alpnProtocols ?? [],
+    alpnProtocols: parseAlpnProtocols(message?.alpnProtocols ?? [], context.at('alpn_protocols').path),
   }
+}
+
+/**
+ * An entry may list several protocols, as Envoy joins all entries by commas and splits the result: `["h2,http/1.1"]` stands
+ * in its own example of an edge proxy. Throws ConfigError for a name that is longer than TLS can say (RFC 7301 §3.1).
+ */
+export function parseAlpnProtocols(entries: readonly string[], path: string): readonly string[] {
+  const names = entries.flatMap((entry) => entry.split(',')).filter((name) => name !== '')
+  for (const name of names) {
+    if (Buffer.byteLength(name) > 255)
+      throw new ConfigError(path, 'Invalid ALPN protocol string: longer than 255 bytes')
+  }
+  return names
 }
 
 function parseParams(
