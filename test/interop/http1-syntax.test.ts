@@ -105,6 +105,21 @@ const LINES = [
   'x: 1 \r\n\tfolded\r\n twice',
   'x: \tb\t',
 ]
+/** Faults that a parser of whole heads finds before it looks at limits, and some that it does not. */
+const LATE_LINES = [
+  '\rx: 1',
+  'nocolon',
+  'content-length: x',
+  'content-length: 1\r\ncontent-length: 1',
+  'x": 1',
+  'x\xe9: 1',
+  'x(: 1',
+]
+/** Something that limits refuse. */
+const LIMITS = {
+  'x_y: 1': { headers_with_underscores_action: 'REJECT_REQUEST' },
+  'x: 1': { max_headers_count: 1 },
+}
 const shown = (text: string): string => JSON.stringify(text)
 
 const SCENARIOS: readonly Scenario[] = [
@@ -222,6 +237,15 @@ const SCENARIOS: readonly Scenario[] = [
       upstream: () => `HTTP/1.1 200 OK\r\ncontent-length: 2\r\n${line}\r\n\r\nok`,
     },
   ]),
+  ...Object.entries(LIMITS).flatMap(([refused, options]) =>
+    LATE_LINES.flatMap((line) =>
+      [`${refused}\r\n${line}`, `${refused}\r\nz: 1\r\n${line}`].map((lines) => ({
+        name: `limits and faults: ${shown(lines)}`,
+        hcm: { common_http_protocol_options: options },
+        client: [`GET / HTTP/1.1\r\nhost: a\r\n${lines}\r\n\r\n`],
+      })),
+    ),
+  ),
 ]
 
 describeBeside('HTTP/1 syntax', SCENARIOS, {

@@ -51,6 +51,15 @@ export function isVisible(text: string): boolean {
   return true
 }
 
+/** No token, but nothing that Envoy's parser stops at before it looks at the headers one by one. */
+export function mayPassAsName(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (TOKEN[c] !== 1 && c !== 34 && c < 128) return false
+  }
+  return text !== ''
+}
+
 /** Methods a server takes without allow_custom_methods. */
 export const METHODS: ReadonlySet<string> = new Set(
   'ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE'.split(

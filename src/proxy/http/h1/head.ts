@@ -7,7 +7,7 @@ import type { CodecError } from '../codec.ts'
 import { fieldBytes, type HeaderBytes } from '../header-bytes.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { joinDuplicates } from '../joined-headers.ts'
-import { HEAD_STOP, headerName } from './characters.ts'
+import { HEAD_STOP, headerName, mayPassAsName } from './characters.ts'
 import { followerOf, knownLines, type Line, noteFollower } from './known-lines.ts'
 
 const LF = 10
@@ -180,7 +180,10 @@ export class HeadScanner {
   }
 }
 
-/** Reads the header lines of `text` (a head without its first line) into `headers`. Null, or what is wrong. */
+/**
+ * Reads the header lines of `text` (a head without its first line) into `headers`. Null, or what is wrong: what is no
+ * header line at all goes before what the limits refuse, wherever it stands (Envoy's parser sees the whole head first).
+ */
 export function parseHeaderLines(
   text: string,
   headers: HeaderMap,
@@ -197,6 +200,9 @@ export function parseHeaderLines(
   /** There are more lines than headers allowed: duplicates have been joined, the last line was one. */
   let joining = false
   let absorbed = false
+  /** What the limits refuse, and where the line after it begins. */
+  let refused: CodecError | null = null
+  let afterRefused = -1
   for (;;) {
     const lineEnd = text.indexOf('\n', at)
     if (lineEnd < 0) break
@@ -207,7 +213,7 @@ export function parseHeaderLines(
     if (first === SPACE || first === TAB) {
       // obs-fold: continues the line before.
       if (firstLine) return CODEC_ERROR
-      if (absorbed) return TOO_MANY_HEADERS
+      if (absorbed && refused === null) refused = TOO_MANY_HEADERS
       const last = list.length - 1
       if (last >= 0) list[last] = unfold(text, valueFrom, end)
       at = lineEnd + 1
@@ -217,27 +223,38 @@ export function parseHeaderLines(
     if (colon < 0 || colon >= end) return CODEC_ERROR
     const written = text.slice(at, colon)
     const name = headerName(written)
-    if (name === '') return CODEC_ERROR
+    if (name === '') {
+      // Some bytes are wrong only to who looks at one header after another, and sees a limit one name later (Envoy).
+      if (refused === null || at === afterRefused || !mayPassAsName(written)) return CODEC_ERROR
+      at = lineEnd + 1
+      continue
+    }
     at = lineEnd + 1
     firstLine = false
     if (limits.underscores !== 'ALLOW' && name.includes('_')) {
-      if (limits.underscores === 'REJECT_REQUEST') return UNDERSCORE
+      if (limits.underscores === 'REJECT_REQUEST' && refused === null) {
+        refused = UNDERSCORE
+        afterRefused = at
+      }
       continue // what is dropped does not count
     }
     valueFrom = colon + 1
     list.push(name, trim(text, valueFrom, end))
     if (spellings !== null && !spellings.has(name)) spellings.set(name, written)
-    if (++count > limits.maxHeaders) {
+    if (++count > limits.maxHeaders && refused === null) {
       // Joined headers count once.
       const { length } = list
       joinDuplicates(headers, joined, joining ? length - 2 : 2)
       joining = true
       absorbed = list.length < length
-      if (list.length > 2 * limits.maxHeaders) return TOO_MANY_HEADERS
+      if (list.length > 2 * limits.maxHeaders) {
+        refused = TOO_MANY_HEADERS
+        afterRefused = at
+      }
     }
   }
   headers.spellings = spellings
-  return null
+  return refused
 }
 
 /** A value over several lines without their ends: the blanks around them stay (RFC 9112 §5.2, Envoy). */
@@ -256,6 +273,19 @@ function trim(text: string, from: number, to: number): string {
 
 function isBlank(c: number): boolean {
   return c === SPACE || c === TAB || c === CR
+}
+
+/** Whether there are several Content-Length, or one that is none. */
+export function isLengthFaulty(headers: HeaderMap): boolean {
+  const { list } = headers
+  let seen = false
+  for (let i = 0; i < list.length; i += 2) {
+    if (list[i] !== 'content-length') continue
+    // A second one may say what an intermediary overlooks, even where it agrees (Envoy).
+    if (seen || parseContentLength(list[i + 1]!) < 0) return true
+    seen = true
+  }
+  return false
 }
 
 /** A valid Content-Length: digits only, a safe integer. -1 for anything else. */

@@ -29,6 +29,7 @@ import {
   type HeadLimits,
   HeadScanner,
   INVALID_CHARACTERS,
+  isLengthFaulty,
   parseHeaderLines,
   TOO_MANY_HEADERS,
 } from './head.ts'
@@ -229,7 +230,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     stream.wireBytesReceived = scanner.end - scanner.start
     this.stream = stream
     const bad = readHeaderLines(scanner, headers, limits, REQUEST_JOINED)
-    if (bad) return this.refuse(bad)
+    if (bad) return this.refuse(isLengthFaulty(headers) ? CODEC_ERROR : bad)
     countLinesReceived(stream.headerBytes, headers)
     const refused = settleRequest(headers, version, this.options, framing)
     // Only a target has a scheme so far.
