@@ -60,6 +60,21 @@ const redirectRoutes = (cluster: string): object => ({
   ],
 })
 
+/** The same, for a scenario whose weighted cluster has mutations of its own. */
+const weightedRoutes = (cluster: string): object => ({
+  routes: [
+    {
+      match: { prefix: '/' },
+      request_headers_to_add: add(['x-a', 'route']),
+      route: {
+        weighted_clusters: {
+          clusters: [{ name: cluster, weight: 1, request_headers_to_add: add(['x-a', 'cluster'], ['x-b', 'cluster']) }],
+        },
+      },
+    },
+  ],
+})
+
 const SCENARIOS: readonly Scenario[] = [
   {
     name: 'headers added to the response come before the attempt count',
@@ -299,6 +314,60 @@ const SCENARIOS: readonly Scenario[] = [
     client: ['POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nX-TrAiler: t\r\n\r\n'],
     upstream: () => 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-TrAiler: u\r\n\r\n',
   },
+  ...[
+    { direct_response: { status: 404, body: { inline_string: 'x' } } },
+    { redirect: { path_redirect: '/b' } },
+  ].flatMap((action) =>
+    [{}, JSON_REPLIES].map((hcm) => ({
+      name: `formats in headers of an answer of the route: ${JSON.stringify({ ...action, ...hcm })}`,
+      hcm,
+      virtualHost: { routes: [{ match: { prefix: '/' }, ...action }] },
+      routeConfig: { response_headers_to_add: add(['x-code', '%RESPONSE_CODE% %RESPONSE_CODE_DETAILS%']) },
+      client: [GET],
+    })),
+  ),
+  {
+    name: 'the attempt that finds no host counts',
+    cluster: { load_assignment: { cluster_name: 'c', endpoints: [] } },
+    virtualHost: { include_attempt_count_in_response: true, include_request_attempt_count: true },
+    client: [GET],
+  },
+  ...['alt', '', 'a:b', 'a.b', '.a.', 'a\r\nx-envoy-upstream-alt-stat-name: b'].flatMap((name) =>
+    ['x-forwarded-for: 10.0.0.1\r\n', ''].map((origin) => ({
+      name: `responses are counted as ${JSON.stringify(name)}, too${origin ? ', for an internal request' : ''}`,
+      client: [get(`${origin}x-envoy-upstream-alt-stat-name: ${name}`)],
+      upstream: (head: string) => (head.includes('alt-stat') ? 'HTTP/1.1 500 E\r\ncontent-length: 0\r\n\r\n' : OK),
+    })),
+  ),
+  ...[false, true].flatMap((suppressed) =>
+    ['HEAD', 'POST'].map((method) => ({
+      name: `${method} of gRPC that fails, failure stats ${suppressed ? 'suppressed' : 'kept'}`,
+      router: { suppress_grpc_request_failure_code_stats: suppressed },
+      client: [GRPC.replace('POST', method)],
+      upstream: () =>
+        'HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n',
+    })),
+  ),
+  ...[false, true].map((wins) => ({
+    name: `headers of a weighted cluster come first, the most specific wins: ${wins}`,
+    hcm: ECHO,
+    routeConfig: { most_specific_header_mutations_wins: wins, request_headers_to_add: add(['x-b', 'all']) },
+    client: [get('x-a: 1')],
+    upstream: echo,
+  })),
+  ...['/next', '/direct'].map((target) => ({
+    name: `internal redirect of a request with a body to ${target}`,
+    hcm: ECHO,
+    client: ['PUT /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'],
+    upstream: redirecting(`http://a${target}`),
+  })),
+  ...['', '\r\n'].flatMap((before) =>
+    ['tGET / HTTP/1.1', 'GET / HTTP/1.1'].map((line) => ({
+      name: `much too large a head after ${JSON.stringify(before + line)}`,
+      hcm: { max_request_headers_kb: 8 },
+      client: [`${before}${line}\r\nhost: a\r\nx: ${'l'.repeat(15_000)}\r\n\r\n`],
+    })),
+  ),
   ...['\x7fGET /', 'tGET /', 'tGET /\x7f', '/GET /\x7f', '\xe9GET /', '"GET /'].flatMap((start) => [
     { name: `a request that begins with ${JSON.stringify(start)}`, client: [`${start} HTTP/1.1\r\nhost: a\r\n\r\n`] },
     {
@@ -308,15 +377,18 @@ const SCENARIOS: readonly Scenario[] = [
   ]),
 ]
 
-const numbered = SCENARIOS.map((scenario, i) =>
-  scenario.name.startsWith('internal redirect to') ? { ...scenario, virtualHost: redirectRoutes(`c${i}`) } : scenario,
-)
+const numbered = SCENARIOS.map((scenario, i) => {
+  if (scenario.name.startsWith('headers of a weighted')) return { ...scenario, virtualHost: weightedRoutes(`c${i}`) }
+  return /^internal redirect (to|of)/.test(scenario.name)
+    ? { ...scenario, virtualHost: redirectRoutes(`c${i}`) }
+    : scenario
+})
 
 describeBeside('found differences', numbered, {
   // Envoy restores the scheme of a redirect that it does not follow as `http,https`.
   logged: (line) => ({ ...(line as object), scheme: String((line as { scheme: unknown }).scheme).replace(/^.*,/, '') }),
   counted: (i) =>
     new RegExp(
-      `^(cluster\\.c${i}\\.(upstream_rq_(?!pending_total)|upstream_internal|upstream_cx_protocol_error)|http\\.s${i}\\.(downstream_rq|rq_|no_|passthrough|downstream_cx_(max|protocol)))`,
+      `^(cluster\\.c${i}\\.((\\w+\\.)*upstream_rq_(?!pending_total|time)|upstream_internal|update_|upstream_cx_protocol_error)|http\\.s${i}\\.(downstream_rq|rq_|no_|passthrough|downstream_cx_(max|protocol)))`,
     ),
 })

@@ -144,6 +144,8 @@ export interface ServerConnection extends CodecConnection {
    * back. Returns what dispatch returns. H2: no-op.
    */
   resume(): CodecError | null
+  /** Whether resume() has something to read. */
+  readonly holdsRequest: boolean
   /** The connection is gone and its streams were told: what the codec counts of them ends. */
   onConnectionClosed(): void
 }

@@ -251,7 +251,8 @@ export class RouteEntry implements Route {
     this.perFilter = mergePerFilter([config.perFilter, host.data.perFilter, data.perFilter, weighted?.perFilter ?? {}])
     const levels = (weightedLevel: HeaderMutationsData | null, pick: 'requestHeaders' | 'responseHeaders') =>
       compileMutations(
-        [weightedLevel, data[pick], host.data[pick], config[pick]],
+        weightedLevel,
+        [data[pick], host.data[pick], config[pick]],
         config.mostSpecificHeaderMutationsWins,
       )
     this.requestHeaders = levels(weighted?.requestHeaders ?? null, 'requestHeaders')
@@ -311,11 +312,17 @@ function compileDirect(data: RouteData): DirectAction | null {
   return new DirectEntry(action.status, '', null, action, compilePathRewrite(action.pathRewrite, data.match.path))
 }
 
-/** Most specific level first, as they run; the other way round when the most specific is to win. */
-function compileMutations(levels: (HeaderMutationsData | null)[], mostSpecificWins: boolean): HeaderMutations[] {
-  const set = levels.filter((level) => level !== null)
-  if (mostSpecificWins) set.reverse()
-  return set.map((level) => new HeaderMutations(level))
+/**
+ * Most specific level first, as they run; the other way round when the most specific is to win. Those of a weighted
+ * cluster always run first (Envoy).
+ */
+function compileMutations(
+  weighted: HeaderMutationsData | null,
+  levels: (HeaderMutationsData | null)[],
+  mostSpecificWins: boolean,
+): HeaderMutations[] {
+  const set = mostSpecificWins ? levels.reverse() : levels
+  return [weighted, ...set].filter((level) => level !== null).map((level) => new HeaderMutations(level))
 }
 
 interface PerFilter {

@@ -28,6 +28,8 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
   private remaining: number
   private draining = false
   private closed = false
+  /** The server has said that it will send no more: whatever closes the connection then, it was the server. */
+  private remoteEnded = false
   private protocolError = false
   /** Why the connection was given up although it stood. */
   private failure = ''
@@ -128,7 +130,7 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
   }
 
   onGoAway(): void {
-    if (this.codecProtocol === Protocol.Http2) this.pool.environment.stats.cxCloseNotify.inc()
+    this.pool.environment.stats.cxCloseNotify.inc()
     this.drain()
   }
 
@@ -149,19 +151,34 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
 
   onData(chunk: Buffer, endStream: boolean): void {
     const codec = this.codec
+    if (endStream) this.remoteEnded = true
     if (codec === null) return
     let error = chunk.length > 0 ? codec.dispatch(chunk) : null
     if (error === null && endStream && !this.closed) error = codec.onEndOfInput()
-    if (error !== null && !this.closed) {
-      this.protocolError = true
+    if (error !== null) {
+      // Also of a connection that is closed after its last response: the fault stands behind that.
       this.pool.environment.stats.cxProtocolError.inc()
+      if (this.closed) return
+      this.protocolError = true
       this.close()
     } else if (endStream && !this.closed) this.connection.close(CloseType.FlushWrite)
   }
 
   onEvent(event: ConnectionEvent): void {
-    if (event === ConnectionEvent.Connected) this.onConnected()
-    else this.onClose(event === ConnectionEvent.RemoteClose)
+    if (event === ConnectionEvent.Connected) {
+      this.onConnected()
+      return
+    }
+    if (event === ConnectionEvent.RemoteClose && !this.remoteEnded) this.onAbort()
+    this.onClose(event === ConnectionEvent.RemoteClose || this.remoteEnded)
+  }
+
+  /** The connection was reset: to HTTP/1 an end of input like any other (as in Envoy). */
+  private onAbort(): void {
+    this.remoteEnded = true
+    if (this.codec === null || this.codecProtocol === Protocol.Http2 || this.codec.onEndOfInput() === null) return
+    this.protocolError = true
+    this.pool.environment.stats.cxProtocolError.inc()
   }
 
   private onConnected(): void {

@@ -3,56 +3,11 @@
 import { Http2Stats } from '../http/h2/stats.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
 import type { TrackedStatsData } from './config.ts'
+import { CodeCounters, ResponseStats } from './response-stats.ts'
 import { type BudgetStats, createBudgetStats, createSizeStats, type SizeStats } from './tracked-stats.ts'
 
-/** Status codes a cluster has counted already: `upstream_rq_200` and so on are made when first seen. */
-export class CodeCounters {
-  private readonly scope: Scope
-  private readonly prefix: string
-  private readonly codes: (Counter | undefined)[] = []
-  private readonly classes: (Counter | undefined)[] = []
-  private completed: Counter | null = null
-  private unknown: Counter | null = null
-
-  constructor(scope: Scope, prefix: string) {
-    this.scope = scope
-    this.prefix = prefix
-    // Envoy makes this one with the cluster, the others with the first answer.
-    if (prefix === '') this.completed = scope.counter('upstream_rq_completed')
-  }
-
-  count(status: number): void {
-    this.completed ??= this.scope.counter(`${this.prefix}upstream_rq_completed`)
-    this.completed.inc()
-    if (status >= 600) {
-      this.unknown ??= this.scope.counter(`${this.prefix}upstream_rq_unknown`)
-      this.unknown.inc()
-      return
-    }
-    const group = Math.floor(status / 100)
-    this.classes[group] ??= this.scope.counter(`${this.prefix}upstream_rq_${group}xx`)
-    this.classes[group].inc()
-    this.codes[status] ??= this.scope.counter(`${this.prefix}upstream_rq_${status}`)
-    this.codes[status].inc()
-  }
-}
-
-/** `zone.<from>.<to>.*`: answers between two zones. */
-class ZoneStats {
-  readonly codes: CodeCounters
-  private readonly scope: Scope
-  private time: Histogram | null = null
-
-  constructor(scope: Scope) {
-    this.scope = scope
-    this.codes = new CodeCounters(scope, '')
-  }
-
-  recordTime(ms: number): void {
-    this.time ??= this.scope.histogram('upstream_rq_time', 'ms')
-    this.time.record(ms)
-  }
-}
+/** Of one cluster and thread: internal clients choose the names. */
+const MAX_ALTERNATIVES = 1000
 
 export class ClusterStats {
   readonly scope: Scope
@@ -137,19 +92,13 @@ export class ClusterStats {
   readonly lbSubsetsSelected: Counter
   readonly lbSubsetsFallback: Counter
   readonly lbSubsetsFallbackPanic: Counter
-  private readonly finalCodes: CodeCounters
+  /** Responses that went downstream. */
+  readonly responses: ResponseStats
   private readonly retriedCodes: CodeCounters
-  private readonly canaryCodes: CodeCounters
-  private readonly internalCodes: CodeCounters
-  private readonly externalCodes: CodeCounters
-  /** From this proxy's zone to the zone of hosts, by that zone. */
-  private readonly zones = new Map<string, ZoneStats>()
+  /** By name. */
+  private readonly alternatives = new Map<string, ResponseStats>()
   private readonly localZone: string
   private http2Stats: Http2Stats | null = null
-  private finalTime: Histogram | null = null
-  private canaryTime: Histogram | null = null
-  private internalTime: Histogram | null = null
-  private externalTime: Histogram | null = null
 
   /** null = not asked for. */
   readonly sizes: SizeStats | null
@@ -247,11 +196,8 @@ export class ClusterStats {
     this.lbSubsetsSelected = scope.counter('lb_subsets_selected')
     this.lbSubsetsFallback = scope.counter('lb_subsets_fallback')
     this.lbSubsetsFallbackPanic = scope.counter('lb_subsets_fallback_panic')
-    this.finalCodes = new CodeCounters(scope, '')
+    this.responses = new ResponseStats(scope, localZone)
     this.retriedCodes = new CodeCounters(scope, 'retry.')
-    this.canaryCodes = new CodeCounters(scope, 'canary.')
-    this.internalCodes = new CodeCounters(scope, 'internal.')
-    this.externalCodes = new CodeCounters(scope, 'external.')
   }
 
   /** Codec counters, made when the first HTTP/2 connection is. */
@@ -260,34 +206,18 @@ export class ClusterStats {
     return this.http2Stats
   }
 
-  /** A response that went downstream. `zone`: of the host that gave it, '' = none or unknown. */
-  countResponse(status: number, internal: boolean, canary: boolean, zone: string): void {
-    if (zone !== '' && this.localZone !== '') this.zone(zone).codes.count(status)
-    this.finalCodes.count(status)
-    if (canary) this.canaryCodes.count(status)
-    if (internal) this.internalCodes.count(status)
-    else this.externalCodes.count(status)
-  }
-
-  /** A response that was thrown away for another attempt. */
-  countRetried(status: number): void {
-    this.retriedCodes.count(status)
-  }
-
-  private zone(zone: string): ZoneStats {
-    let stats = this.zones.get(zone)
-    if (stats === undefined) {
-      stats = new ZoneStats(this.scope.scope(`zone.${this.localZone}.${zone}`))
-      this.zones.set(zone, stats)
-    }
+  /** `<name>.upstream_rq_*`, as `x-envoy-upstream-alt-stat-name` asks for; null when there are too many. */
+  alternative(name: string): ResponseStats | null {
+    const known = this.alternatives.get(name)
+    if (known !== undefined) return known
+    if (this.alternatives.size >= MAX_ALTERNATIVES) return null
+    const stats = new ResponseStats(this.scope.scope(name), this.localZone)
+    this.alternatives.set(name, stats)
     return stats
   }
 
-  recordTime(ms: number, internal: boolean, canary: boolean, zone: string): void {
-    ;(this.finalTime ??= this.scope.histogram('upstream_rq_time', 'ms')).record(ms)
-    if (zone !== '' && this.localZone !== '') this.zone(zone).recordTime(ms)
-    if (canary) (this.canaryTime ??= this.scope.histogram('canary.upstream_rq_time', 'ms')).record(ms)
-    if (internal) (this.internalTime ??= this.scope.histogram('internal.upstream_rq_time', 'ms')).record(ms)
-    else (this.externalTime ??= this.scope.histogram('external.upstream_rq_time', 'ms')).record(ms)
+  /** A response that was thrown away for another attempt. */
+  countRetried(status: number, excluded: boolean): void {
+    this.retriedCodes.count(status, excluded)
   }
 }

@@ -149,7 +149,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
       metadata: MetadataData
       endpoints: readonly EndpointData[]
     }[] = endpoints.localities.map((group) => ({ ...group }))
-    if (groups.length === 0) this.stats.updateEmpty.inc()
+    if (groups.length === 0 && this.data.type === 'EDS') this.stats.updateEmpty.inc()
     this.setEndpoints(groups, endpoints)
   }
 
@@ -189,7 +189,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     }))
     const removed = this.removeMissing(seen, hostGroups)
     if (changed || removed.length > 0) this.stats.membershipChange.inc()
-    else this.stats.updateNoRebuild.inc()
+    else if (this.data.type !== 'STATIC') this.stats.updateNoRebuild.inc()
     this.hosts.update(hostGroups, policy)
     this.onMembership()
     for (const host of removed) host.drainPools()

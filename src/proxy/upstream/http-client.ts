@@ -133,8 +133,8 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
     this.encoder = null
     this.cluster!.onResponse(this.host!, this.response!.status)
     const { canary, locality } = this.host!
-    this.cluster!.stats.recordTime(now() - this.startedAt, true, canary, locality.zone)
-    this.cluster!.stats.countResponse(this.response!.status, true, canary, locality.zone)
+    this.cluster!.stats.responses.recordTime(now() - this.startedAt, true, canary, locality.zone)
+    this.cluster!.stats.responses.countResponse(this.response!.status, true, canary, locality.zone)
     try {
       this.callbacks.onResponse(this.response!, Buffer.concat(this.chunks), trailers)
     } catch (error) {

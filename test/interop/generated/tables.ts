@@ -288,7 +288,8 @@ const redirect = merged(
 ).map((r) => ({ redirect: r }))
 
 const directResponse = merged(
-  fc.constantFrom(200, 204, 302, 404, 503).map((status) => ({ status })),
+  // Neither 204 nor 304: a local reply of Envoy's would have a body (docs/differences.md).
+  fc.constantFrom(200, 203, 302, 404, 503).map((status) => ({ status })),
   some({ body: fc.constantFrom({ inline_string: 'direct' }, { inline_string: '' }) }),
 ).map((direct_response) => ({ direct_response }))
 
@@ -446,12 +447,5 @@ const settings = merged(
 
 /** `count` connection managers, the same for the same seed. */
 export function generateManagers(seed: number, count: number): Json[] {
-  return fc.sample(settings, { seed, numRuns: count }).map((manager) =>
-    // A local reply of Envoy's would have a body although its status allows none (docs/differences.md).
-    'local_reply_config' in manager
-      ? (JSON.parse(
-          JSON.stringify(manager).replaceAll('"direct_response":{"status":204', '"direct_response":{"status":203'),
-        ) as Json)
-      : manager,
-  )
+  return fc.sample(settings, { seed, numRuns: count })
 }

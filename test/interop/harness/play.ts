@@ -1,7 +1,7 @@
 // Plays the client's part of a scenario, byte for byte, and notes what comes back.
 
 import { connect } from 'node:net'
-import type { Situation } from './situations.ts'
+import { DELAYED_CLOSE_MS, type Situation } from './situations.ts'
 
 /** One situation and what its client sends. */
 export interface Scenario extends Situation {
@@ -18,8 +18,10 @@ export interface Outcome {
   readonly marks: readonly number[]
 }
 
-/** Envoy holds a connection that it is done with for up to a second before it closes it. */
-const DELAYED_CLOSE_MS = 1400
+/** After the client's last bytes: Envoy holds a connection that it is done with for a moment before it closes it. */
+const LAST_QUIET_MS = Math.max(400, 2 * DELAYED_CLOSE_MS)
+/** When as much has come as had come from the other proxy: time for more than that. */
+const EXTRA_MS = 100
 /** The same answer may differ by the digits of a duration. */
 const SLACK_BYTES = 4
 
@@ -62,13 +64,12 @@ export async function play(port: number, { client, quietMs = 300 }: Scenario, mo
     if (text === 'END') socket.end()
     else socket.write(text, 'latin1')
     const wanted = model?.marks[i]
-    if (wanted === undefined) await settle(quietMs, () => false)
+    if (wanted === undefined)
+      await settle(i < client.length - 1 ? quietMs : Math.max(quietMs, LAST_QUIET_MS), () => false)
     else await settle(5000, () => bytes >= wanted - SLACK_BYTES)
     marks.push(bytes)
   }
-  if (model === null) await settle(DELAYED_CLOSE_MS, () => false)
-  else if (model.closed) await settle(5000, () => false)
-  else await settle(quietMs, () => false)
+  if (model !== null) await settle(model.closed ? 5000 : EXTRA_MS, () => false)
   notify = () => {}
   socket.destroy()
   const received = Buffer.concat(chunks)

@@ -1,6 +1,7 @@
 // Starts real Envoy and our proxy on one bootstrap, each with its own ports and access log.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -102,12 +103,16 @@ const given = new Set<number>()
 const FIRST_PORT = 12_000
 const LAST_PORT = 32_000
 
-/** A port that nobody listens on and that this process was not given before: two listeners of one proxy must differ. */
+/**
+ * A port that nobody listens on, and that neither this process nor another was given: proxies listen with SO_REUSEPORT, so
+ * that two on one port would share its connections. The UDP port of the same number is bound until this process ends.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT))
     if (given.has(port)) continue
     given.add(port)
+    if (!(await isReserved(port))) continue
     const server = createServer()
     const free = await new Promise<boolean>((resolve) => {
       server.once('error', () => resolve(false))
@@ -117,4 +122,14 @@ export async function freePort(): Promise<number> {
     await new Promise((resolve) => server.close(resolve))
     return port
   }
+}
+
+/** False: another process has it. */
+function isReserved(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const mark = createSocket('udp4')
+    mark.unref()
+    mark.once('error', () => resolve(false))
+    mark.bind({ port, address: '127.0.0.1', exclusive: true }, () => resolve(true))
+  })
 }

@@ -4,6 +4,9 @@ import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Ports, RunningProxy } from './proxies.ts'
 
+/** How long a proxy waits for the client to close a connection that it is done with. */
+export const DELAYED_CLOSE_MS = 100
+
 /** What the configuration and the upstream of one situation are. */
 export interface Situation {
   readonly name: string
@@ -90,6 +93,7 @@ export function situationBootstrap(
                   '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
                   stat_prefix: `s${i}`,
                   codec_type: codecType,
+                  delayed_close_timeout: `${DELAYED_CLOSE_MS / 1000}s`,
                   access_log: [
                     {
                       name: 'file',
@@ -185,9 +189,9 @@ export async function linesOf(proxy: RunningProxy, i: number, count: number): Pr
   return lines()
 }
 
-/** Stats whose name matches, without those of value 0 and of histograms. */
-export async function statsOf(proxy: RunningProxy, filter: RegExp): Promise<Record<string, string>> {
-  const text = await proxy.admin('/stats?usedonly')
+/** Stats whose name matches, without those of value 0 and of histograms. `among`: a simpler pattern that the proxy applies. */
+export async function statsOf(proxy: RunningProxy, filter: RegExp, among = ''): Promise<Record<string, string>> {
+  const text = await proxy.admin(`/stats?usedonly&filter=${encodeURIComponent(among)}`)
   const entries = text
     .split('\n')
     .map((line) => line.split(': ') as [string, string])

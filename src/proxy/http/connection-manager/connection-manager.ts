@@ -206,8 +206,21 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     // Nothing of a complete request is on its way any more: no reset of ours can overtake the answer.
     const complete = stream.requestDone && stream.responseDone && stream.info.protocol !== Protocol.Http2
     this.maybeClose(complete ? CloseType.FlushWrite : CloseType.FlushWriteAndDelay)
-    const error = this.codec!.resume()
-    if (error) this.onCodecError(error.details)
+    if (this.codec!.holdsRequest) setImmediate(readOnSoon, this)
+  }
+
+  /**
+   * Reads the pipelined request that waits: after a turn of the event loop, as in Envoy. Until then the upstream
+   * connection of the last one is free again, and an end of it that has arrived is known.
+   */
+  readOn(): void {
+    if (this.closed) return
+    try {
+      const error = this.codec!.resume()
+      if (error) this.onCodecError(error.details)
+    } catch (error) {
+      this.connection.onFault(error)
+    }
   }
 
   /** Serves `stream`'s request again with other headers; only a complete request that has no answer yet can be. */
@@ -225,6 +238,8 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.addStream(next)
     this.countRequest(encoder)
     stream.end()
+    // The whole request is here: an answer before its body has been handed on is not too early.
+    next.requestDone = true
     next.decodeHeaders(headers, body === null && trailers === null)
     if (body) next.decodeData(body, trailers === null)
     if (trailers) next.decodeTrailers(trailers)
@@ -336,6 +351,14 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     else if (this.codec) this.startDrain()
     else this.connection.close(CloseType.FlushWrite, 'max_connection_duration')
   }
+}
+
+function readOnSoon(manager: ConnectionManager): void {
+  setImmediate(readOn, manager)
+}
+
+function readOn(manager: ConnectionManager): void {
+  manager.readOn()
 }
 
 function localDisconnect(reason: string): string {

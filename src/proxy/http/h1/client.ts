@@ -54,6 +54,8 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   private remaining = 0
   private tunnel = false
   private reusable = true
+  /** A stream was reset: what else comes is not looked at. */
+  private ended = false
   private requests = 0
 
   constructor(connection: Connection, callbacks: ClientCodecCallbacks, options: Http1Options, limits: HeadLimits) {
@@ -76,7 +78,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     while (at < buffer.length) {
       const { stream } = this
       // Bytes nobody asked for: the connection is out of step.
-      if (!stream) return CODEC_ERROR
+      if (!stream) return this.ended ? null : CODEC_ERROR
       if (!this.inBody) {
         // Servers are not forgiven empty lines before a response (Envoy).
         if (!this.scanner.waiting && (buffer[at] === 10 || buffer[at] === 13)) return CODEC_ERROR
@@ -140,6 +142,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     let length = -1
     let encoding: string | undefined
     let connection: string | undefined
+    let oldClose = false
     for (let i = 0; i < list.length; i += 2) {
       switch (list[i]) {
         case 'content-length': {
@@ -154,6 +157,9 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
         case 'connection':
           connection = connection === undefined ? list[i + 1]! : `${connection},${list[i + 1]}`
           break
+        case 'proxy-connection':
+          oldClose ||= hasToken(list[i + 1]!, 'close')
+          break
       }
     }
     if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return CODEC_ERROR
@@ -163,7 +169,13 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
       length = -1
     }
     this.reusable =
-      connection === undefined ? !http10 : http10 ? hasToken(connection, 'keep-alive') : !hasToken(connection, 'close')
+      !oldClose &&
+      (connection === undefined
+        ? !http10
+        : http10
+          ? hasToken(connection, 'keep-alive')
+          : !hasToken(connection, 'close'))
+    if (!this.reusable) this.callbacks.onGoAway()
     stream.responseStarted = true
     const tunnel = stream.isConnect ? status === 200 : status === 101 && stream.isUpgrade && isUpgrade(headers)
     this.tunnel = tunnel
@@ -229,7 +241,8 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
 
   onEndOfInput(): CodecError | null {
     const { stream } = this
-    if (!stream || !this.inBody) return null
+    if (!stream) return null
+    if (!this.inBody) return this.scanner.waiting ? CODEC_ERROR : null
     // A body cut short is no body (RFC 9112 §8).
     if (this.body !== Body.UntilClose) return CODEC_ERROR
     // A tunnel has no end of its own: the connection's end resets it (as in Envoy).
@@ -251,6 +264,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   reset(stream: ClientStream): void {
     if (this.stream !== stream) return
     this.stream = null
+    this.ended = true
     stream.releaseReads()
     this.callbacks.onStreamComplete(false)
     this.connection.close(CloseType.NoFlush, '')

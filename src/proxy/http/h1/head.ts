@@ -44,6 +44,8 @@ export class HeadScanner {
   private scanned = 0
   /** A control byte was seen in this head. */
   forbidden = false
+  /** Empty lines stood before this head, in one piece with its beginning. */
+  skipped = false
   /** First line end of this head in the buffer that feed() returned, or -1. */
   firstLine = -1
   /** Set by feed(): the buffer that holds the head, and the position after its last byte. */
@@ -82,7 +84,11 @@ export class HeadScanner {
     let buffer = chunk
     let at = from
     // Line ends before a message are skipped (RFC 9112 §2.2), in whatever form (as in Envoy).
-    if (!this.held) while (from < chunk.length && (chunk[from] === LF || chunk[from] === CR)) at = ++from
+    if (!this.held) {
+      while (from < chunk.length && (chunk[from] === LF || chunk[from] === CR)) from++
+      this.skipped = from > at
+      at = from
+    }
     if (this.held) {
       buffer = Buffer.concat([this.held, from === 0 ? chunk : chunk.subarray(from)])
       at = this.scanned

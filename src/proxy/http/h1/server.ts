@@ -197,7 +197,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (scanner.firstLine >= 0 && text.length <= this.limits.maxBytes) {
       const parsed = parseRequestLine(text, this.options)
       if (this.endsWithLine) return this.refuse(shortLineError(text, parsed))
-      if (!parsed) return this.refuse(this.isTooLarge() ? HEADERS_TOO_LARGE : CODEC_ERROR)
+      if (!parsed) return this.refuse(this.isTooLarge() && !scanner.skipped ? HEADERS_TOO_LARGE : CODEC_ERROR)
     }
     return this.isTooLarge() ? this.refuse(HEADERS_TOO_LARGE) : null
   }
@@ -219,7 +219,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     const parsed = readRequestLine(scanner.buffer, scanner.start, scanner.firstLine, this.options)
     if (this.endsWithLine)
       return this.refuse(shortLineError(latin1(scanner.buffer, scanner.start, scanner.firstLine), parsed))
-    if (this.isTooLarge()) return this.refuse(HEADERS_TOO_LARGE)
+    // Empty lines before it count up to the limit: Envoy is done with the faulty line before it sees the size.
+    if (this.isTooLarge()) return this.refuse(parsed || !scanner.skipped ? HEADERS_TOO_LARGE : CODEC_ERROR)
     if (scanner.forbidden) return this.refuse(INVALID_CHARACTERS)
     if (!parsed) return this.refuse(CODEC_ERROR)
     const headers = new HeaderMap()
@@ -340,6 +341,10 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     stream.releaseReads()
   }
 
+  get holdsRequest(): boolean {
+    return this.pipelined !== null && !this.dispatching && this.stream === null
+  }
+
   /** Reads on behind the request that has just been answered. */
   resume(): CodecError | null {
     const { pipelined } = this
@@ -435,11 +440,13 @@ class ServerStream implements ResponseEncoder, Stream {
     if (tunnel) {
       this.bodyless = false
       this.codec.becomeTunnel()
+    } else if (status === 204) {
+      // A length without a body (RFC 9110 §8.6).
+      headers.remove('content-length')
     } else if (!headers.has('content-length')) {
       if (endStream && !this.isHead) {
-        if (status >= 200 && status !== 204 && status !== 304)
-          framingLine = `${this.framingName('content-length', headers)}: 0\r\n`
-      } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 204 && status !== 304) {
+        if (status >= 200 && status !== 304) framingLine = `${this.framingName('content-length', headers)}: 0\r\n`
+      } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 304) {
         // Also in answer to HEAD: it says how the body of a GET would have come.
         this.chunkedBody = !this.bodyless
         framingLine = `${this.framingName('transfer-encoding', headers)}: chunked\r\n`

@@ -158,6 +158,8 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     return connectionError(ErrorCode.EnhanceYourCalm, 'too many requests reset at once', Http2Details.PrematureResets)
   }
 
+  readonly holdsRequest = false
+
   resume(): CodecError | null {
     return null
   }

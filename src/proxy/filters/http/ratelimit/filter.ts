@@ -208,7 +208,7 @@ class RateLimitFilter extends PassThroughFilter {
 
   private countRefusal(): void {
     const internal = this.headers!.get('x-envoy-internal') === 'true'
-    this.target()?.stats.countResponse(this.shared.config.status, internal, false, '')
+    this.target()?.stats.responses.countResponse(this.shared.config.status, internal, false, '')
   }
 
   private target() {

@@ -19,7 +19,6 @@ export function answerDirectly(
   // Redirects too: Envoy leaves rq_redirect at zero.
   shared.rqDirectResponse.inc()
   const body = direct.text(headers, info)
-  info.responseCode = direct.status
   const location = direct.location(headers, info, !shared.config.suppressEnvoyHeaders)
   callbacks.sendLocalReply(
     direct.status,

@@ -30,6 +30,7 @@ import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now } from '../../../stream-info.ts'
 import type { HttpConnPool, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import type { ResponseStats } from '../../../upstream/response-stats.ts'
 import { percentOf } from '../../../upstream/tracked-stats.ts'
 import { acceptedCluster, answerDirectly } from './answers.ts'
 import { noteAttempt, noteConnection } from './attempt-facts.ts'
@@ -54,6 +55,7 @@ export function createRouter(config: RouterConfig, context: WorkerContext, statP
   return (callbacks) => callbacks.addStreamDecoderFilter(new RouterFilter(shared))
 }
 
+const ALTERNATIVE_STAT_NAME = 'x-envoy-upstream-alt-stat-name'
 const NO_STATS: readonly RequestStats[] = []
 const NO_CHUNKS: readonly Buffer[] = []
 
@@ -72,6 +74,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   /** Attempts that are late but may still answer first (hedge_on_per_try_timeout). */
   private hedged: HedgedAttempts | null = null
   private requestStats: readonly RequestStats[] = NO_STATS
+  /** Counts its responses under another name, too. */
+  private alternative: ResponseStats | null = null
   private mirrors: UpstreamRequest[] | null = null
   /** Where another attempt or an internal redirect may want the body. */
   private copy: RequestCopy | null = null
@@ -136,6 +140,11 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     if (!cluster) return FilterHeadersStatus.StopIteration
     this.cluster = cluster
     this.requestStats = shared.routeStats.of(route, info.virtualClusterName)
+    const name = headers.get(ALTERNATIVE_STAT_NAME)
+    if (name !== undefined) {
+      this.alternative = cluster.stats.alternative(name)
+      headers.remove(ALTERNATIVE_STAT_NAME)
+    }
     const tunnel = headers.method === 'CONNECT' || headers.has('upgrade')
     this.timeouts = settleTimeouts(headers, forward, {
       suppressEnvoyHeaders: config.suppressEnvoyHeaders,
@@ -352,7 +361,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     else if (this.retry) {
       const decision = this.retry.onHeaders(headers)
       if (decision === RetryDecision.Yes && this.canRetry()) {
-        cluster.stats.countRetried(status)
+        cluster.stats.countRetried(status, this.excluded)
         noteAttempt(info, request)
         this.retryLater(request)
         return
@@ -403,7 +412,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       cluster.stats.budgets?.used.record(percentOf(info.lastUpstreamRxByte - this.requestDoneAt, this.timeouts!.global))
     if (cluster && this.shared.config.dynamicStats && this.requestDone) {
       const ms = info.lastUpstreamRxByte - this.requestDoneAt
-      cluster.stats.recordTime(ms, this.isInternal(), request.host.canary, request.host.locality.zone)
+      const { canary, locality } = request.host
+      const internal = this.isInternal()
+      cluster.stats.responses.recordTime(ms, internal, canary, locality.zone)
+      this.alternative?.recordTime(ms, internal, canary, locality.zone)
       for (let i = 0; i < this.requestStats.length; i++) this.requestStats[i]!.recordTime(ms)
     }
     this.logUpstream()
@@ -676,7 +688,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
   private addResponseHeaders(response: HeaderMap): void {
     if (this.setCookies) for (const cookie of this.setCookies) response.add('set-cookie', cookie)
     if (this.route?.virtualHost.includeAttemptCountInResponse)
-      response.set('x-envoy-attempt-count', String(this.attempts))
+      response.set('x-envoy-attempt-count', String(Math.max(1, this.attempts)))
   }
 
   private isInternal(): boolean {
@@ -687,9 +699,16 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     const { cluster } = this
     if (!cluster || !this.shared.config.dynamicStats) return
     for (let i = 0; i < this.requestStats.length; i++) this.requestStats[i]!.countResponse(status)
-    const grpc = this.grpc && !this.shared.config.suppressGrpcFailureStats ? headers?.get('grpc-status') : undefined
     const canary = headers?.get('x-envoy-upstream-canary') === 'true' || (this.current?.host.canary ?? false)
-    cluster.stats.countResponse(grpc === undefined ? status : grpcToHttp(grpc), this.isInternal(), canary, this.zone)
+    const { excluded, zone } = this
+    const internal = this.isInternal()
+    cluster.stats.responses.countResponse(status, internal, canary, zone, excluded)
+    this.alternative?.countResponse(status, internal, canary, zone, excluded)
+  }
+
+  /** Not counted by status: gRPC, where that is wished. */
+  private get excluded(): boolean {
+    return this.grpc && this.shared.config.suppressGrpcFailureStats
   }
 
   private disarm(): void {

@@ -34,11 +34,11 @@ class MirrorOwner implements UpstreamRequestOwner {
 
   /** A request of the proxy's own is an internal one. */
   private count(status: number, canary: boolean, zone: string): void {
-    this.cluster.stats.countResponse(status, true, canary, zone)
+    this.cluster.stats.responses.countResponse(status, true, canary, zone)
   }
 
   private onEnd({ startedAt, host }: UpstreamRequest): void {
-    this.cluster.stats.recordTime(now() - startedAt, true, host.canary, host.locality.zone)
+    this.cluster.stats.responses.recordTime(now() - startedAt, true, host.canary, host.locality.zone)
   }
 
   onUpstream1xx(headers: HeaderMap): void {
@@ -47,10 +47,9 @@ class MirrorOwner implements UpstreamRequestOwner {
   onUpstreamHeaders(headers: HeaderMap, endStream: boolean, request: UpstreamRequest): void {
     this.answered = true
     const grpcStatus = this.grpc ? headers.get('grpc-status') : undefined
-    const status = grpcStatus === undefined ? headers.status : grpcToHttp(grpcStatus)
-    this.cluster.onResponse(request.host, status)
+    this.cluster.onResponse(request.host, grpcStatus === undefined ? headers.status : grpcToHttp(grpcStatus))
     this.count(
-      status,
+      headers.status,
       request.host.canary || headers.get('x-envoy-upstream-canary') === 'true',
       request.host.locality.zone,
     )
@@ -127,7 +126,7 @@ function startMirror(
   const pool = cluster?.httpPool('DEFAULT', info.protocol, loadBalancerContext())
   if (!cluster) return null
   if (!pool) {
-    cluster.stats.countResponse(503, true, false, '')
+    cluster.stats.responses.countResponse(503, true, false, '')
     return null
   }
   const copy = headers.clone()

@@ -3,7 +3,7 @@
 
 import type { Counter, Histogram, Scope } from '../../../observe/stats.ts'
 import type { Route } from '../../../route/route.ts'
-import { CodeCounters } from '../../../upstream/cluster-stats.ts'
+import { CodeCounters } from '../../../upstream/response-stats.ts'
 
 /** Name of the virtual cluster that takes what no other does. */
 const CATCH_ALL = 'other'
