@@ -400,11 +400,7 @@ describe('tracing', { skip: SKIP }, () => {
   async function run(side: (typeof sides)[number], i: number, wanted: number | null) {
     const { reports } = side.collectors
     const from = reports.length
-    const outcome = await play(
-      side.listeners[i]!,
-      { quietMs: 200, ...SCENARIOS[i]! },
-      { received: '', closed: false, marks: [1] },
-    )
+    const outcome = await play(side.listeners[i]!, { quietMs: 200, ...SCENARIOS[i]! }, null)
     await linesOf(side.proxy, i, 1)
     const spans = () => spansOf(reports.slice(from))
     let quiet = 0

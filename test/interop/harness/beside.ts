@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import type { Http2Server } from 'node:http2'
-import type { AddressInfo, Server } from 'node:net'
+import { type AddressInfo, Server } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
+import { isIdle } from './idle.ts'
 import { type Outcome, play, type Scenario } from './play.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './proxies.ts'
 import { linesOf, situationBootstrap, startUpstream, statsOf } from './situations.ts'
@@ -64,7 +65,10 @@ export function describeBeside(title: string, scenarios: readonly Scenario[], op
       for (const [i, scenario] of scenarios.entries()) {
         it(scenario.name, async () => {
           const [envoy, ours] = sides
-          const theirs = await play(envoy!.listeners[i]!, scenario, null)
+          const upstream = servers[i] instanceof Server ? servers[i] : null
+          const theirs = await play(envoy!.listeners[i]!, scenario, null, (traffic) =>
+            isIdle(envoy!.proxy, i, traffic, upstream),
+          )
           const mine = await play(ours!.listeners[i]!, scenario, theirs)
           const seen = ({ received, closed }: Outcome): unknown => [told(received), closed]
           assert.deepEqual(seen(mine), seen(theirs))

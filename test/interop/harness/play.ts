@@ -20,16 +20,33 @@ export interface Outcome {
 
 /** After the client's last bytes: Envoy holds a connection that it is done with for a moment before it closes it. */
 const LAST_QUIET_MS = Math.max(400, 2 * DELAYED_CLOSE_MS)
+/** How long silence is doubted that the counters do not explain. */
+const DOUBT_MS = 3000
 /** When as much has come as had come from the other proxy: time for more than that. */
 const EXTRA_MS = 100
+/** How long what the other proxy did may take. */
+const MODEL_MS = 15_000
+/** The proxy has said that it will close. */
+const LAST_ANSWER = /^connection: close\r$/im
 /** The same answer may differ by the digits of a duration. */
 const SLACK_BYTES = 4
 
+/** Bytes so far. */
+export interface Traffic {
+  readonly sent: number
+  readonly received: number
+}
+
 /**
- * Sends the client's bytes one after another. Without `model` each write waits for silence; with it, until as much has
- * come as had come from the other proxy, so that a busy machine makes the test slow and not wrong.
+ * Sends the client's bytes one after another. Without `model` each write waits for silence that `idle` believes; with it,
+ * until as much has come as had come from the other proxy. A busy machine makes the test slow and not wrong.
  */
-export async function play(port: number, { client, quietMs = 300 }: Scenario, model: Outcome | null): Promise<Outcome> {
+export async function play(
+  port: number,
+  { client, quietMs = 300 }: Scenario,
+  model: Outcome | null,
+  idle: (traffic: Traffic) => Promise<boolean> = () => Promise.resolve(true),
+): Promise<Outcome> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   const chunks: Buffer[] = []
   let bytes = 0
@@ -58,18 +75,31 @@ export async function play(port: number, { client, quietMs = 300 }: Scenario, mo
       notify = check
       check()
     })
+  let sent = 0
+  const silence = async (ms: number): Promise<void> => {
+    const until = Date.now() + DOUBT_MS
+    for (;;) {
+      await settle(ms, () => false)
+      const before = bytes
+      if (closed || Date.now() > until) return
+      if ((await idle({ sent, received: bytes })) && bytes === before) return
+    }
+  }
   const marks: number[] = []
   for (const [i, text] of client.entries()) {
     if (closed) break
     if (text === 'END') socket.end()
-    else socket.write(text, 'latin1')
+    else {
+      socket.write(text, 'latin1')
+      sent += text.length
+    }
     const wanted = model?.marks[i]
-    if (wanted === undefined)
-      await settle(i < client.length - 1 ? quietMs : Math.max(quietMs, LAST_QUIET_MS), () => false)
-    else await settle(5000, () => bytes >= wanted - SLACK_BYTES)
+    if (wanted === undefined) await silence(i < client.length - 1 ? quietMs : Math.max(quietMs, LAST_QUIET_MS))
+    else await settle(MODEL_MS, () => bytes >= wanted - SLACK_BYTES)
     marks.push(bytes)
   }
-  if (model !== null) await settle(model.closed ? 5000 : EXTRA_MS, () => false)
+  if (model !== null) await settle(model.closed ? MODEL_MS : EXTRA_MS, () => false)
+  else if (LAST_ANSWER.test(Buffer.concat(chunks).toString('latin1'))) await settle(MODEL_MS, () => false)
   notify = () => {}
   socket.destroy()
   const received = Buffer.concat(chunks)

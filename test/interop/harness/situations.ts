@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
+import { watchConnections } from './idle.ts'
 import type { Ports, RunningProxy } from './proxies.ts'
 
 /** How long a proxy waits for the client to close a connection that it is done with. */
@@ -60,6 +61,7 @@ export function startUpstream(scenario: Situation): Promise<Server> {
       }
     })
   })
+  watchConnections(server)
   server.listen(0, '127.0.0.1')
   return once(server, 'listening').then(() => server)
 }
