@@ -33,6 +33,24 @@ const refuse = (_head: string, socket: Socket): null => {
   return null
 }
 const GRPC = 'POST /a HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n'
+/** Answers once the mirrored request is here, too, and tells what host it names. */
+function mirrorHost(): NonNullable<Scenario['upstream']> {
+  let waiting: Socket | null = null
+  let host = ''
+  return (head, socket) => {
+    const named = /^host: (.*)\r$/m.exec(head)![1]!
+    if (named.includes('-shadow')) host = named
+    else waiting = socket
+    if (waiting === null || host === '') return host === named ? OK : null
+    const answer = `HTTP/1.1 200 OK\r\nx-mirrored: ${host}\r\ncontent-length: 0\r\n\r\n`
+    const to = waiting
+    waiting = null
+    host = ''
+    if (to === socket) return answer
+    to.write(answer)
+    return OK
+  }
+}
 /** Every second header of a pair is to join the first where Envoy joins them. */
 const TWICE = [
   ['x-forwarded-for: 10.0.0.1', 'x-forwarded-for: 10.0.0.2'],
@@ -355,6 +373,12 @@ const SCENARIOS: readonly Scenario[] = [
     client: [get('x-a: 1')],
     upstream: echo,
   })),
+  ...['a', 'a:1', 'a:b/c', '[::1]:80', '[::1]', 'a:', ':a', 'a:1:2', 'a::b'].map((host) => ({
+    name: `mirrored: ${host}`,
+    virtualHost: { domains: ['*'] },
+    client: [GET.replace('host: a', `host: ${host}`)],
+    upstream: mirrorHost(),
+  })),
   ...['/next', '/direct'].map((target) => ({
     name: `internal redirect of a request with a body to ${target}`,
     hcm: ECHO,
@@ -378,6 +402,8 @@ const SCENARIOS: readonly Scenario[] = [
 ]
 
 const numbered = SCENARIOS.map((scenario, i) => {
+  if (scenario.name.startsWith('mirrored'))
+    return { ...scenario, route: { request_mirror_policies: [{ cluster: `c${i}` }] } }
   if (scenario.name.startsWith('headers of a weighted')) return { ...scenario, virtualHost: weightedRoutes(`c${i}`) }
   return /^internal redirect (to|of)/.test(scenario.name)
     ? { ...scenario, virtualHost: redirectRoutes(`c${i}`) }

@@ -1,7 +1,6 @@
 // request_mirror_policies: a copy of the request, sent and forgotten (envoy-contract §7.8).
 
 import type { StreamResetReason } from '../../../http/codec.ts'
-import { portColon } from '../../../http/connection-manager/host.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
@@ -158,8 +157,9 @@ function startMirror(
   return request
 }
 
-/** `host:port` → `host-shadow:port`. */
+/** `host:port` → `host-shadow:port`; whatever stands behind the last colon is a port to Envoy here. */
 function withShadow(authority: string): string {
-  const colon = portColon(authority)
-  return colon < 0 ? `${authority}-shadow` : `${authority.slice(0, colon)}-shadow${authority.slice(colon)}`
+  const colon = authority.lastIndexOf(':')
+  if (colon < 0 || colon < authority.lastIndexOf(']')) return `${authority}-shadow`
+  return `${authority.slice(0, colon)}-shadow${authority.slice(colon)}`
 }
