@@ -25,7 +25,7 @@ function withoutTrailingDot(authority: string): string {
 }
 
 /** Where `:port` begins, or -1. Colons inside an IPv6 literal do not count. */
-export function portColon(authority: string): number {
+function portColon(authority: string): number {
   const colon = authority.lastIndexOf(':')
   if (colon < 0 || authority.endsWith(']')) return -1
   if (colon < authority.lastIndexOf(']')) return -1
