@@ -2,7 +2,9 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import type { SecretManager } from '../security/secret-manager.ts'
 import { localRequest } from './local-http.ts'
+import { DEFAULT_SECRET } from './secret-names.ts'
 
 export interface MetricsSources {
   /** Envoy's Prometheus listener. */
@@ -10,6 +12,8 @@ export interface MetricsSources {
   readonly app: { readonly port: number; readonly path: string } | null
   readonly log: Logger
 }
+
+export type SecretCounts = Pick<SecretManager, 'current' | 'requests'>
 
 /** The agent's own metrics (istio-contract 13.4), prefix `istio_agent_`. */
 export class AgentMetrics {
@@ -26,6 +30,38 @@ export class AgentMetrics {
     help: 'From the start of the agent until it was first ready.',
     registers: [this.registry],
   })
+
+  /** `secrets`: the workload's certificate and the requests for it. */
+  constructor(secrets: SecretCounts) {
+    const registers = [this.registry]
+    const csr = { request_type: 'csr' }
+    new Gauge({
+      name: 'istio_agent_cert_expiry_seconds',
+      help: 'Seconds until the certificate chain of the workload expires; below zero: it has.',
+      labelNames: ['resource_name'],
+      registers,
+      collect() {
+        const { current } = secrets
+        if (current) this.set({ resource_name: DEFAULT_SECRET }, (current.notAfter.getTime() - Date.now()) / 1000)
+      },
+    })
+    for (const [name, help, read] of [
+      ['num_outgoing_requests', 'Requests to the certificate authority.', () => secrets.requests.total],
+      ['num_failed_outgoing_requests', 'Failed requests to the authority.', () => secrets.requests.failed],
+      ['outgoing_latency', 'Milliseconds of all requests to the authority.', () => secrets.requests.latencyMs],
+    ] as const) {
+      new Counter({
+        name: `istio_agent_${name}`,
+        help,
+        labelNames: ['request_type'],
+        registers,
+        collect() {
+          this.reset()
+          if (read() > 0) this.inc(csr, read())
+        },
+      })
+    }
+  }
 
   #counter(name: string, help: string): Counter {
     return new Counter({ name: `istio_agent_${name}`, help, registers: [this.registry] })

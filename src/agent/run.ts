@@ -59,6 +59,7 @@ export async function runAgent(settings: AgentSettings, log: Logger): Promise<nu
     podIp: settings.instanceIps[0]!,
     probes: parseAppProbes(settings.appProbers),
     metrics: { proxyPort: PROMETHEUS_PORT, app: settings.appScrape },
+    secrets,
     onQuit: () => ending.request('quitquitquit'),
     onDrain: () => void drain(settings, log),
     log,

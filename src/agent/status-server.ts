@@ -6,7 +6,7 @@ import type { Logger } from '../base/logger.ts'
 import { http } from '../base/node-http.ts'
 import { type AppProbe, runProbe } from './app-probes.ts'
 import { localRequest } from './local-http.ts'
-import type { AgentMetrics, MetricsSources } from './metrics.ts'
+import type { AgentMetrics, MetricsSources, SecretCounts } from './metrics.ts'
 import { notReadyReason, parseStats, READINESS_STATS } from './readiness.ts'
 
 export interface StatusServerOptions {
@@ -16,6 +16,7 @@ export interface StatusServerOptions {
   readonly podIp: string
   readonly probes: ReadonlyMap<string, AppProbe>
   readonly metrics: Omit<MetricsSources, 'log'>
+  readonly secrets: SecretCounts
   /** POST /quitquitquit from this pod. */
   readonly onQuit: () => void
   /** POST /drain from this pod. */
@@ -36,7 +37,7 @@ interface Answer {
 
 /** Listens on every address: the kubelet and Prometheus come from outside the pod. */
 export async function startStatusServer(options: StatusServerOptions): Promise<StatusServer> {
-  const metrics = new LazyMetrics()
+  const metrics = new LazyMetrics(options.secrets)
   const server = http.createServer((request, response) => {
     answer(request, options, metrics).then(
       ({ status, body = '', contentType = 'text/plain; charset=utf-8' }) => {
@@ -69,9 +70,14 @@ export async function startStatusServer(options: StatusServerOptions): Promise<S
 
 /** The metrics library, 6 MB, loads with the first scrape: not every sidecar's metrics are asked for here. */
 class LazyMetrics {
+  readonly #secrets: SecretCounts
   readonly #startedMs = Date.now()
   #startupSeconds: number | null = null
   #loaded: Promise<AgentMetrics> | null = null
+
+  constructor(secrets: SecretCounts) {
+    this.#secrets = secrets
+  }
 
   /** The first success is the start-up time. */
   becameReady(): void {
@@ -83,7 +89,7 @@ class LazyMetrics {
 
   load(): Promise<AgentMetrics> {
     this.#loaded ??= import('./metrics.ts').then(({ AgentMetrics }) => {
-      const metrics = new AgentMetrics()
+      const metrics = new AgentMetrics(this.#secrets)
       if (this.#startupSeconds !== null) metrics.setStartupSeconds(this.#startupSeconds)
       return metrics
     })

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { errorText, UserError } from '../base/errors.ts'
+import { withReason } from './connection-flags.ts'
 
 /** Every command: its name and the module that registers it. Modules load only when their word is used. */
 const COMMANDS: Record<string, () => Promise<{ register(program: Command): void }>> = {
@@ -8,6 +9,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
   analyze: () => import('./commands/analyze.ts'),
   apply: () => import('./commands/apply.ts'),
   'bug-report': () => import('./commands/bug-report.ts'),
+  dashboard: () => import('./commands/dashboard.ts'),
   delete: () => import('./commands/delete.ts'),
   down: () => import('./commands/down.ts'),
   exec: () => import('./commands/exec.ts'),
@@ -31,7 +33,14 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
 }
 
 /** Other words for a command. */
-const ALIASES: Record<string, string> = { pc: 'proxy-config', ps: 'proxy-status', v: 'validate', experimental: 'x' }
+const ALIASES: Record<string, string> = {
+  d: 'dashboard',
+  dash: 'dashboard',
+  experimental: 'x',
+  pc: 'proxy-config',
+  ps: 'proxy-status',
+  v: 'validate',
+}
 
 /** Runs `outrigger ARGS…`; the exit code follows istioctl (0, 1 error, 64 usage, 65 bad data). */
 async function main(argv: readonly string[]): Promise<void> {
@@ -39,6 +48,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .description('An Istio-compatible service mesh: data plane, control plane and tools')
     .exitOverride()
     .enablePositionalOptions()
+    .configureOutput({ outputError: (text, write) => write(withReason(text)) })
   const typed = argv.find((arg) => !arg.startsWith('-'))
   const word = typed === undefined ? undefined : (ALIASES[typed] ?? typed)
   const wanted = word !== undefined && word in COMMANDS ? [COMMANDS[word]!] : Object.values(COMMANDS)

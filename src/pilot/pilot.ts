@@ -212,7 +212,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   }
   const unwatch = store.watch((events: readonly StoreEvent[]) => {
     status.forget(events)
-    for (const event of events) metrics.stored(event)
+    for (const event of events) metrics.stored(event, store)
     settings.stored(events)
     if (state.apply(events, store)) changed()
   })
@@ -230,7 +230,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     while ((sinceMs !== 0 || !discovery.settled) && performance.now() < deadlineMs) await delay(SETTLE_POLL_MS)
     return discovery.refusals()
   }
-  for (const event of state.load(store)) metrics.stored(event)
+  for (const event of state.load(store)) metrics.stored(event, store)
   const endInit = metrics.contextInit.startTimer()
   const initial = state.commit()
   endInit()

@@ -64,6 +64,9 @@ export class SecretManager {
     this.#backoff = new Backoff(options.backoff ?? { baseMs: 500, maxMs: 10_000 })
   }
 
+  /** Requests to the CA so far, those that failed, and the milliseconds that all took. */
+  readonly requests = { total: 0, failed: 0, latencyMs: 0 }
+
   /** The secret in force; null until the first one has come. */
   get current(): WorkloadSecret | null {
     return this.#current
@@ -89,8 +92,12 @@ export class SecretManager {
 
   async #fetch(): Promise<void> {
     const { log, spiffeId } = this.#options
+    const startMs = performance.now()
+    this.requests.total++
     try {
-      const secret = await this.#request()
+      const secret = await this.#request().finally(() => {
+        this.requests.latencyMs += performance.now() - startMs
+      })
       if (this.#closed) return
       this.#current = secret
       this.#backoff.reset()
@@ -99,6 +106,7 @@ export class SecretManager {
       this.#schedule(renewalTime(secret, graceRatio, graceJitter, Math.random()) - Date.now())
       this.#events.emit('secret', secret)
     } catch (error) {
+      this.requests.failed++
       if (this.#closed) return
       const waitMs = this.#backoff.next()
       log.warn({ spiffeId, reason: errorText(error), retryInMs: waitMs }, 'workload certificate request failed')

@@ -1,9 +1,11 @@
-import type { Command } from 'commander'
+import { basename } from 'node:path'
+import { type Command, Option } from 'commander'
 import { UserError } from '../../base/errors.ts'
-import type { FolderFile } from '../../local/index.ts'
+import { readInputs } from '../manifests.ts'
 
 interface Options {
   readonly filename: string[]
+  readonly referential: string | boolean
 }
 
 /** `outrigger validate -f FILE…`: istiod's rules on files alone, with file and line. Exit code 1 for any error. */
@@ -12,12 +14,21 @@ export function register(program: Command): void {
     .command('validate')
     .alias('v')
     .description('check Kubernetes and Istio YAML offline, as applying it would')
-    .requiredOption('-f, --filename <path...>', 'files or folders')
+    .requiredOption('-f, --filename <path...>', 'files or folders; - reads standard input')
+    .addOption(new Option('-x, --referential [bool]', 'always on').default('true').hideHelp())
     .action(async (options: Options) => {
-      const { readFileOrFolder, readManifests } = await import('../../local/index.ts')
-      const files: FolderFile[] = options.filename.flatMap((path) => readFileOrFolder(path))
+      const { IMAGES_FILE, parseImages, readManifests } = await import('../../local/index.ts')
+      if (options.referential !== true && options.referential !== 'true')
+        throw new UserError('--referential cannot be turned off: resources are always checked whole', 64)
+      const paths = options.filename.flatMap((names) => names.split(','))
+      const files = await readInputs(paths)
       const errors: string[] = []
       for (const { file, text } of files) {
+        if (basename(file) === IMAGES_FILE) {
+          parseImages(file, text ?? '')
+          console.log(`"${file}" is valid`)
+          continue
+        }
         const { problems } = await readManifests(file, text ?? '')
         const describe = (problem: { line: number; message: string }) =>
           `\t* ${file}:${problem.line}: ${problem.message}`

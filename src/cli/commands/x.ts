@@ -18,7 +18,7 @@ export function register(program: Command): void {
   const x = program
     .command('x')
     .alias('experimental')
-    .description('authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug')
+    .description('authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug, metrics')
   const describe = x.command('describe').alias('des').description('what concerns one pod or service')
   describe
     .command('pod <pod>')
@@ -57,6 +57,11 @@ export function register(program: Command): void {
     .option('-t, --type <type>', 'server or clusters', 'server')
     .option('--proxy-admin-port <port>', "the proxy's admin port", '15000')
     .action(envoyStats)
+  x.command('metrics <workloads...>')
+    .alias('m')
+    .description('requests, errors and latencies of workloads (NAME or NAME.NAMESPACE), watched for a while')
+    .option('-d, --duration <duration>', 'how long to watch', '10s')
+    .action(metrics)
   x.command('internal-debug <page>')
     .description("one of the control plane's debug pages, for example syncz or config_dump?proxyID=POD.NAMESPACE")
     .action(internalDebug)
@@ -135,6 +140,58 @@ async function envoyStats(pod: string | undefined, options: StatsOptions): Promi
   const text = await readAdmin(pod, path, source)
   if (options.output === 'yaml') await printStructured(JSON.parse(text), 'yaml')
   else process.stdout.write(text)
+}
+
+async function metrics(workloads: string[], options: { readonly duration: string }): Promise<void> {
+  const { parseDuration } = await import('../../config/index.ts')
+  const ms = parseDuration(options.duration)
+  if (ms === undefined || ms <= 0)
+    throw new UserError(`--duration ${options.duration}: write for example 10s or 1m`, 64)
+  const access = await localAccess()
+  const { addCounts, metricsHeader, metricsRow, noCounts, ratesBetween } = await import('../workload-metrics.ts')
+  const named = workloads.map((text) => {
+    const [name = '', namespace = ''] = text.split('.')
+    return { text, name, namespace }
+  })
+  const look = async () => {
+    const all = named.map(noCounts)
+    const at = performance.now()
+    for (const stats of await proxyStats(access, named)) {
+      for (const [i, { name, namespace }] of named.entries()) addCounts(all[i]!, stats, name, namespace)
+    }
+    return { all, at }
+  }
+  const before = await look()
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  const after = await look()
+  process.stdout.write(metricsHeader())
+  for (const [i, { text }] of named.entries()) {
+    process.stdout.write(metricsRow(text, ratesBetween(before.all[i]!, after.all[i]!, (after.at - before.at) / 1000)))
+  }
+}
+
+/** The stats of every proxy that may belong to one of the workloads. */
+async function proxyStats(
+  access: MeshAccess,
+  workloads: readonly { readonly name: string; readonly namespace: string }[],
+): Promise<string[]> {
+  const pods = (await access.objects('Pod')).filter(({ metadata, status }) => {
+    const { name, namespace = 'default' } = metadata
+    const running = (status as { readonly phase?: string } | undefined)?.phase === 'Running'
+    const wanted = workloads.some((one) => name.startsWith(one.name) && namespace.startsWith(one.namespace))
+    return running && wanted
+  })
+  if (pods.length === 0) throw new UserError(`no pod of ${workloads.map(({ name }) => name).join(', ')} is running`)
+  const answers = await Promise.allSettled(
+    pods.map(({ metadata: { name, namespace = 'default' } }) =>
+      access.podRequest({ name, namespace }, 15000, 'GET', '/stats/prometheus'),
+    ),
+  )
+  const stats = answers.flatMap((one) =>
+    one.status === 'fulfilled' && one.value.status === 200 ? [one.value.body] : [],
+  )
+  if (stats.length === 0) throw new UserError('none of the pods has a proxy that answers')
+  return stats
 }
 
 async function internalDebug(page: string): Promise<void> {

@@ -1,8 +1,9 @@
 // The control plane's own metrics, under istiod's names.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { GroupKind, StoreEvent } from '../../cluster/index.ts'
+import type { GroupKind, Store, StoreEvent } from '../../cluster/index.ts'
 import type { CertificateOutcome } from '../../security/index.ts'
 import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { podsOfSlice } from '../registry/kube.ts'
 
 const SHORT: Readonly<Record<string, string>> = {
   [CDS_TYPE]: 'cds',
@@ -224,6 +225,11 @@ export class PilotMetrics {
     labelNames: ['type', 'event'],
     ...this.shared,
   })
+  private readonly withoutPods = new Counter({
+    name: 'pilot_k8s_endpoints_with_no_pods',
+    help: 'Endpoints that came before their pods.',
+    ...this.shared,
+  })
   private readonly csrs = new Counter({
     name: 'citadel_server_csr_count',
     help: 'Certificate requests received.',
@@ -249,6 +255,22 @@ export class PilotMetrics {
     help: 'Certificate requests that could not be signed.',
     ...this.shared,
   })
+  /**
+   * For dashboards of istiod: no request names an identity of its own (who asks is what the certificate says), and a
+   * response has no deadline (a proxy that does not read gets the next one merged).
+   */
+  readonly never = [
+    new Counter({
+      name: 'citadel_server_id_extraction_err_count',
+      help: 'Certificate requests without an identity: none, the caller is the identity.',
+      ...this.shared,
+    }),
+    new Counter({
+      name: 'pilot_xds_write_timeout',
+      help: 'Responses that a proxy did not take in time: none, they have no deadline.',
+      ...this.shared,
+    }),
+  ]
   /** The root certificate is its own chain: an authority below another one is not built. */
   private readonly expiries = ['root_cert', 'cert_chain'].map((what) => ({
     timestamp: new Gauge({
@@ -301,7 +323,13 @@ export class PilotMetrics {
   }
 
   /** Counts what the store says. */
-  stored({ kind, type }: StoreEvent): void {
+  stored({ kind, type, object }: StoreEvent, store: Pick<Store, 'get'>): void {
+    if (kind === 'EndpointSlice.discovery.k8s.io' && type !== 'deleted') {
+      for (const pod of podsOfSlice(object)) {
+        const slash = pod.indexOf('/')
+        if (!store.get('Pod', pod.slice(0, slash), pod.slice(slash + 1))) this.withoutPods.inc()
+      }
+    }
     this.inboundUpdates.inc({ type: updateType(kind, type === 'deleted') })
     const event = EVENTS[type]
     const registryType = REGISTRY_TYPES[kind]
