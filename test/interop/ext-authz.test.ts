@@ -60,6 +60,37 @@ const SCENARIOS: readonly Scenario[] = [
     upstream: ok,
   },
   {
+    name: 'metadata of the call by formats',
+    filters: authz({
+      grpc_service: {
+        envoy_grpc: { cluster_name: 'authorizer' },
+        timeout: '5s',
+        initial_metadata: [
+          { key: 'authorization', value: '%REQ(:METHOD)% %REQ(x-none)% %PROTOCOL% 100%%' },
+          { key: 'x-from', value: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%' },
+        ],
+      },
+    }),
+    client: [request],
+    upstream: ok,
+  },
+  {
+    name: 'metadata of the call by formats that give nothing',
+    filters: authz({
+      grpc_service: {
+        envoy_grpc: { cluster_name: 'authorizer' },
+        timeout: '5s',
+        initial_metadata: [
+          { key: 'authorization', value: '%REQ(x-none)%' },
+          { key: 'x-from', value: 'first' },
+          { key: 'x-from', value: '%REQ(x-none)%' },
+        ],
+      },
+    }),
+    client: [request],
+    upstream: ok,
+  },
+  {
     name: 'metadata of a route that has none',
     filters: authz({ route_metadata_context_namespaces: ['com.example'] }),
     client: [request],

@@ -1,8 +1,16 @@
 // Where calls of the proxy's own go: envoy.config.core.v3.GrpcService as plain data.
 
+import { create } from '@bufbuild/protobuf'
+import {
+  HeaderValueOption_HeaderAppendAction as Append,
+  type HeaderValue,
+  HeaderValueOptionSchema,
+} from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { GrpcService } from '../../api/gen/envoy/config/core/v3/grpc_service_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
+import type { HeaderMutationsData } from '../route/config.ts'
+import { parseHeaderToAdd } from '../route/parse-common.ts'
 
 /** Where a call goes. */
 export interface GrpcTarget {
@@ -10,8 +18,17 @@ export interface GrpcTarget {
   readonly authority: string
   /** 0 = without end. */
   readonly timeoutMs: number
-  /** Names in lower case; of one name the last counts, as in Envoy. */
-  readonly metadata: readonly (readonly [string, string])[]
+  /** Values are formats; of one name the last counts, as in Envoy. */
+  readonly metadata: HeaderMutationsData | null
+}
+
+function parseMetadata(headers: readonly HeaderValue[], context: ParseContext): HeaderMutationsData | null {
+  if (headers.length === 0) return null
+  const add = headers.map((header, i) => {
+    const option = create(HeaderValueOptionSchema, { header, appendAction: Append.OVERWRITE_IF_EXISTS_OR_ADD })
+    return parseHeaderToAdd(option, context.at(`initial_metadata[${i}]`))
+  })
+  return { add, remove: [] }
 }
 
 /** `context` is the service's; throws ConfigError where the service is none of Envoy's own client. */
@@ -27,6 +44,6 @@ export function parseGrpcTarget(
     cluster: target.value.clusterName,
     authority: target.value.authority || target.value.clusterName,
     timeoutMs,
-    metadata: service.initialMetadata.map(({ key, value }) => [key.toLowerCase(), value]),
+    metadata: parseMetadata(service.initialMetadata, context),
   }
 }

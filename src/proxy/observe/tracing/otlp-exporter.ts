@@ -11,6 +11,7 @@ import {
 } from '../../../api/gen/opentelemetry/trace_pb.js'
 import { HeaderMap } from '../../http/header-map.ts'
 import type { ClusterManager } from '../../upstream/cluster-manager.ts'
+import { addMetadata } from '../../upstream/grpc-client.ts'
 import { grpcFrame } from '../../upstream/grpc-frame.ts'
 import { sendRequest } from '../../upstream/http-client.ts'
 import type { OpenTelemetryData } from './config.ts'
@@ -56,7 +57,7 @@ export class OtlpExporter {
       headers.path = EXPORT_PATH
       headers.add('te', 'trailers')
       headers.add('content-type', 'application/grpc')
-      for (const [name, value] of target.metadata) headers.set(name, value)
+      addMetadata(headers, target, null)
       headers.add('user-agent', this.userAgent)
       sendRequest(cluster, headers, grpcFrame(message), target.timeoutMs, IGNORE)
       return

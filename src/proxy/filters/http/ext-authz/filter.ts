@@ -181,7 +181,7 @@ class ExtAuthzFilter extends PassThroughFilter {
     const { service } = config
     const cluster = clusters.get(service.cluster)
     if (service.kind === 'grpc') {
-      this.call = callUnary(cluster, service, CHECK_PATH, grpcQuestion(question, config, allowed), {
+      this.call = callUnary(cluster, service, question, CHECK_PATH, grpcQuestion(question, config, allowed), {
         onMessage: (message) => this.onAnswer(grpcAnswer(message)),
         onFailure: () => this.onAnswer(ERROR),
         onFault: (error) => this.callbacks.onFault(error),

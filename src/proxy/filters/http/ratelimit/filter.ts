@@ -20,7 +20,7 @@ import {
 import type { Route } from '../../../route/route.ts'
 import { inFraction } from '../../../route/route-match.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
-import { callUnary, type GrpcCallbacks } from '../../../upstream/grpc-client.ts'
+import { type CallParent, callUnary, type GrpcCallbacks } from '../../../upstream/grpc-client.ts'
 import {
   type Answer,
   decodeAnswer,
@@ -104,11 +104,18 @@ class RateLimitFilter extends PassThroughFilter {
     this.asked = descriptors
     this.inCallback = true
     const cluster = clusters.get(config.service.cluster)
-    const call = callUnary(cluster, config.service, SHOULD_RATE_LIMIT, this.question(descriptors), {
-      onMessage: (message) => this.onAnswer(decodeAnswer(message)),
-      onFailure: () => this.onAnswer(null),
-      onFault: (error) => this.callbacks.onFault(error),
-    })
+    const call = callUnary(
+      cluster,
+      config.service,
+      this.parent(headers),
+      SHOULD_RATE_LIMIT,
+      this.question(descriptors),
+      {
+        onMessage: (message) => this.onAnswer(decodeAnswer(message)),
+        onFailure: () => this.onAnswer(null),
+        onFault: (error) => this.callbacks.onFault(error),
+      },
+    )
     this.inCallback = false
     if (this.asking) this.call = call
     return this.asking || this.refused ? FilterHeadersStatus.StopIteration : FilterHeadersStatus.Continue
@@ -123,6 +130,10 @@ class RateLimitFilter extends PassThroughFilter {
     // Limits of the filter have no stage.
     if (limits !== null) return describeAll(limits, facts, 0, limitsFor)
     return descriptorsOf(facts, config.stage, own?.vhRateLimits ?? 'override', limitsFor)
+  }
+
+  private parent(headers: HeaderMap): CallParent {
+    return { info: this.callbacks.streamInfo, headers }
   }
 
   private question(descriptors: readonly RequestDescriptor[]): Uint8Array {
@@ -249,6 +260,13 @@ class RateLimitFilter extends PassThroughFilter {
     if (descriptors.length === 0) return
     const { config, clusters } = this.shared
     const cluster = clusters.get(config.service.cluster)
-    callUnary(cluster, config.service, SHOULD_RATE_LIMIT, this.question(descriptors), NOBODY_LISTENS)
+    callUnary(
+      cluster,
+      config.service,
+      this.parent(headers),
+      SHOULD_RATE_LIMIT,
+      this.question(descriptors),
+      NOBODY_LISTENS,
+    )
   }
 }

@@ -20,7 +20,7 @@ import {
   type MetadataMatcherData,
   parseMetadataMatcher,
 } from '../../../route/metadata-matcher.ts'
-import type { StreamInfo } from '../../../stream-info.ts'
+import { StreamInfo } from '../../../stream-info.ts'
 import type { Cancellable } from '../../../upstream/cluster-manager.ts'
 import { callUnary } from '../../../upstream/grpc-client.ts'
 import { type GrpcTarget, parseGrpcTarget } from '../../../upstream/grpc-target.ts'
@@ -142,7 +142,10 @@ class NetworkExtAuthz implements NetworkFilter {
     total.inc()
     active.inc()
     this.state = State.Asking
-    const call = callUnary(context.clusters.get(config.service.cluster), config.service, CHECK, this.question(), {
+    const { connection, filterState } = this.callbacks
+    const parent = { info: new StreamInfo(connection.info, filterState), headers: null }
+    const cluster = context.clusters.get(config.service.cluster)
+    const call = callUnary(cluster, config.service, parent, CHECK, this.question(), {
       onMessage: (message) => this.onAnswer(message),
       onFailure: () => this.onError(),
     })

@@ -21,7 +21,7 @@ describe('network ratelimit', () => {
   test('its configuration can be cloned into workers; the default timeout is 20 ms', () => {
     assert.deepEqual(structuredClone(parse({})), {
       statPrefix: 's',
-      service: { cluster: 'limits', authority: 'limits', timeoutMs: 20, metadata: [] },
+      service: { cluster: 'limits', authority: 'limits', timeoutMs: 20, metadata: null },
       domain: 'd',
       descriptors: [[['k', '%DOWNSTREAM_REMOTE_PORT%']]],
       failureModeDeny: false,

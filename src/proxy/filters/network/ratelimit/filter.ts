@@ -105,13 +105,16 @@ class NetworkRateLimit implements NetworkFilter {
   onNewConnection(): FilterStatus {
     const { shared } = this
     const { config, context } = shared
+    const { callbacks } = this
     if (!shared.drawn('ratelimit.tcp_filter_enabled')) return FilterStatus.Continue
     shared.total.inc()
     shared.active.inc()
     this.asking = true
     this.inCallback = true
     const cluster = context.clusters.get(config.service.cluster)
-    const call = callUnary(cluster, config.service, SHOULD_RATE_LIMIT, this.question(), {
+    const info = new StreamInfo(callbacks.connection.info, callbacks.filterState)
+    const parent = { info, headers: null }
+    const call = callUnary(cluster, config.service, parent, SHOULD_RATE_LIMIT, this.question(info), {
       onMessage: (message) => this.onAnswer(decodeAnswer(message)),
       onFailure: () => this.onAnswer(null),
     })
@@ -120,10 +123,9 @@ class NetworkRateLimit implements NetworkFilter {
     return this.asking || this.closed ? FilterStatus.StopIteration : FilterStatus.Continue
   }
 
-  private question(): Uint8Array {
-    const { connection, filterState } = this.callbacks
+  private question(info: StreamInfo): Uint8Array {
     const context = {
-      info: new StreamInfo(connection.info, filterState),
+      info,
       requestHeaders: null,
       responseHeaders: null,
       responseTrailers: null,
