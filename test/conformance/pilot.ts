@@ -3,7 +3,7 @@ import { create, type DescMessage, type JsonValue, type Message, toJson } from '
 import { parseAllDocuments } from 'yaml'
 import { type Node, NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
 import { typeRegistry } from '../../src/api/registry.ts'
-import { type KubeObject, MemoryStore } from '../../src/cluster/index.ts'
+import { isNamespacedKind, type KubeObject, MemoryStore } from '../../src/cluster/index.ts'
 import { type MeshConfig, type MeshNetworks, parseMeshConfig } from '../../src/config/index.ts'
 import { DiscoveryState } from '../../src/pilot/discovery-state.ts'
 import { type ProxyNode, parseNode } from '../../src/pilot/model/node.ts'
@@ -33,13 +33,12 @@ export function readObjects(yaml: string): KubeObject[] {
     if (document.errors.length > 0) throw document.errors[0]
     const object = document.toJS() as KubeObject | null
     if (!object?.kind) continue
-    const clusterScoped = object.kind === 'Namespace' || object.kind === 'Node'
     objects.push({
       ...object,
       metadata: {
         creationTimestamp: '2026-01-01T00:00:00Z',
         ...object.metadata,
-        namespace: clusterScoped ? undefined : (object.metadata.namespace ?? 'default'),
+        namespace: isNamespacedKind(object.kind) ? (object.metadata.namespace ?? 'default') : undefined,
       },
     })
   }
@@ -58,6 +57,15 @@ export function pushContextOf(
   mesh: MeshConfig,
   meshNetworks: MeshNetworks = {},
 ): PushContext {
+  return committed(objects, mesh, meshNetworks).push
+}
+
+/** The same with what statuses should say. */
+export function committed(
+  objects: readonly KubeObject[],
+  mesh: MeshConfig,
+  meshNetworks: MeshNetworks,
+): Pick<ReturnType<DiscoveryState['commit']>, 'push' | 'statuses'> {
   const store = new MemoryStore()
   store.put(objects.map((object) => ({ object })))
   const state = new DiscoveryState({
@@ -74,7 +82,7 @@ export function pushContextOf(
     },
   })
   state.load(store)
-  return state.commit().push
+  return state.commit()
 }
 
 export interface ProxyDescription {

@@ -1,4 +1,5 @@
 // Upstream TLS of outbound clusters: Istio mutual TLS, automatic or asked for, and TLS to others.
+
 import { create } from '@bufbuild/protobuf'
 import { anyPack } from '@bufbuild/protobuf/wkt'
 import type { Cluster_TransportSocketMatch } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
@@ -23,6 +24,7 @@ import {
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { StringMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
 import type { ClientTls, MeshConfig } from '../../config/index.ts'
+import { NO_CREDENTIAL } from '../model/credential.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { ADS_SECRETS, agentSds, RAW_BUFFER_SOCKET } from '../xds/messages.ts'
 
@@ -188,7 +190,7 @@ function setValidation(common: CommonTlsContext, tls: ClientTls, inputs: TlsInpu
     return
   }
   const secret = usesCredential(tls, inputs)
-    ? credentialSecret(`${tls.credentialName!}-cacert`)
+    ? credentialSecret(tls.credentialName === NO_CREDENTIAL ? NO_CREDENTIAL : `${tls.credentialName!}-cacert`)
     : fileSecret(`file-root:${tls.caCertificates || 'system'}`)
   common.validationContextType = {
     case: 'combinedValidationContext',

@@ -3,12 +3,15 @@ import type { GatewayApiResource } from '../../config/index.ts'
 import { compareText, kubeHostname } from '../model/host.ts'
 import type { Service } from '../model/service.ts'
 import type { Address, Condition } from '../status.ts'
+import type { RefProblem } from './certificates.ts'
 import type { GatewayApiIndex } from './inputs.ts'
 
 /** The annotation that names the Deployment and Service instead of `<gateway>-<class>`. */
 const NAME_OVERRIDE = 'gateway.istio.io/name-override'
 /** `Hostname` or `IPAddress`: what to report while a Gateway has no external address. */
 const ADDRESS_TYPE = 'networking.istio.io/address-type'
+/** Type of the Service that a managed Gateway gets. */
+export const SERVICE_TYPE = 'networking.istio.io/service-type'
 /** On objects that the control plane made for a Gateway. */
 export const MANAGED_LABEL = 'gateway.istio.io/managed'
 
@@ -28,20 +31,33 @@ export function workloadName({ metadata, spec }: Gateway): string {
 export interface GatewayServices {
   /** Host names. */
   readonly hosts: readonly string[]
-  /** Addresses that mean nothing to us. */
-  readonly unsupported: readonly string[]
+  /** What the Gateway asks for and does not get. */
+  readonly problem: RefProblem | null
 }
 
 export function gatewayServices(gateway: Gateway, domain: string): GatewayServices {
-  const { namespace } = gateway.metadata
-  if (isManaged(gateway)) return { hosts: [kubeHostname(workloadName(gateway), namespace, domain)], unsupported: [] }
+  const { namespace, annotations } = gateway.metadata
+  if (isManaged(gateway)) return { hosts: [kubeHostname(workloadName(gateway), namespace, domain)], problem: null }
   const hosts: string[] = []
   const unsupported: string[] = []
   for (const { type = 'IPAddress', value = '' } of gateway.spec.addresses ?? []) {
     if (type === 'Hostname') hosts.push(value.includes('.') ? value : kubeHostname(value, namespace, domain))
     else unsupported.push(value)
   }
-  return { hosts, unsupported }
+  return { hosts, problem: addressProblem(unsupported, annotations) }
+}
+
+function addressProblem(
+  unsupported: readonly string[],
+  annotations: Readonly<Record<string, string>>,
+): RefProblem | null {
+  if (unsupported.length > 0) {
+    const message = `only Hostname is supported, ignoring [${unsupported.join(' ')}]`
+    return { reason: 'UnsupportedAddress', message }
+  }
+  if (annotations[SERVICE_TYPE] === undefined) return null
+  const message = `annotation ${SERVICE_TYPE} is deprecated, use Spec.Infrastructure.Routeability`
+  return { reason: 'DeprecatedField', message }
 }
 
 export interface Programming {
@@ -67,9 +83,10 @@ export function programming(
   for (const host of hosts) {
     const service = index.service(host, namespace)
     if (!service) {
-      const elsewhere = index.servicesOf(host).map(({ attributes }) => attributes.namespace)
-      const hint = elsewhere.length > 0 ? ` in namespace ${namespace}, but in ${elsewhere.sort().join(', ')}` : ''
-      faults.push(`there is no service ${host}${hint}`)
+      const elsewhere = index.servicesOf(host).map(({ attributes }) => JSON.stringify(attributes.namespace))
+      const where = `but it was found in namespace(s) ${elsewhere.sort().join(', ')}`
+      const hint = elsewhere.length > 0 ? ` in namespace ${JSON.stringify(namespace)}, ${where}` : ''
+      faults.push(`hostname ${JSON.stringify(host)} not found${hint}`)
       usable = false
       continue
     }
@@ -87,19 +104,20 @@ export function programming(
       for (const address of given) external.add(address)
       if (given.length === 0 && type === 'LoadBalancer' && !pending.has(host)) {
         pending.add(host)
-        faults.push(`${host} waits for its external address`)
+        faults.push(`address pending for hostname ${JSON.stringify(host)}`)
       }
     }
   }
+  const wanted = annotations[ADDRESS_TYPE] ?? 'Hostname'
+  const names = [...found].map((at) => at.slice(0, at.lastIndexOf(':'))).filter((host) => !pending.has(host))
+  const sorted = (texts: Iterable<string>) => [...new Set(texts)].sort(compareText)
   const addresses =
     external.size > 0
-      ? [...external]
-      : annotations[ADDRESS_TYPE] === 'IPAddress'
-        ? [...internal]
-        : [...found].map((at) => at.slice(0, at.lastIndexOf(':'))).filter((host) => !pending.has(host))
+      ? sorted(external)
+      : [...(wanted === 'Hostname' ? [] : sorted(internal)), ...(wanted === 'IPAddress' ? [] : sorted(names))]
   return {
     condition: programmed(hosts, [...found].sort(compareText), faults, usable),
-    ...(addresses.length > 0 ? { addresses: [...new Set(addresses)].sort(compareText).map(addressOf) } : {}),
+    ...(addresses.length > 0 ? { addresses: addresses.map(addressOf) } : {}),
   }
 }
 
@@ -115,13 +133,22 @@ function programmed(
     reason,
     message,
   })
-  if (hosts.length === 0) return condition('False', 'UnsupportedAddress', 'none of the addresses is a host name')
-  const served = found.length > 0 ? `served at ${found.join(', ')}` : 'not served anywhere'
+  if (hosts.length === 0) return condition('False', 'UnsupportedAddress', NOWHERE)
+  const assigned = `ssigned to service(s) ${listed(found)}`
   if (faults.length === 0) {
-    return condition('True', 'Programmed', found.length > 0 ? served : 'no listener asks for a port')
+    return condition('True', 'Programmed', `Resource programmed${found.length > 0 ? `, a${assigned}` : ''}`)
   }
   const reason = usable ? 'AddressNotAssigned' : 'AddressNotUsable'
-  return condition('False', reason, `${served}; ${[...faults].sort(compareText).join('; ')}`)
+  const what = found.length > 0 ? `A${assigned}, but failed to assign to all requested addresses` : NOWHERE
+  return condition('False', reason, `${what}: ${[...faults].sort(compareText).join('; ')}`)
+}
+
+const NOWHERE = 'Failed to assign to any requested addresses'
+
+/** `a`, `a and b`, `a, b, and c`. */
+function listed(texts: readonly string[]): string {
+  if (texts.length < 3) return texts.join(' and ')
+  return `${texts.slice(0, -1).join(', ')}, and ${texts.at(-1)}`
 }
 
 /** Null: the port leads somewhere. Without a message: it will soon. */
@@ -134,15 +161,20 @@ function portFault(
   const all = index.endpoints(service)?.endpoints ?? []
   const named = ports.find((one) => one.port === port)
   if (named && all.some(({ portName }) => portName === named.name)) return null
-  if (all.length === 0) return { message: `${hostname} has no endpoint`, unusable: false }
+  const host = `hostname ${JSON.stringify(hostname)}`
+  if (all.length === 0) return { message: `no instances found for ${host}`, unusable: false }
   const meant = ports.filter(({ name }) => all.some((e) => e.portName === name && e.port === port))
   if (meant.length > 0) {
-    const hint = meant.map((one) => one.port).join(', ')
-    return { message: `port ${port} is the container's; ${hostname} has it as ${hint}`, unusable: true }
+    const ports = meant
+      .map((one) => String(one.port))
+      .sort(compareText)
+      .join(' ')
+    const hint = `the service port should be specified, not the workload port. Did you mean one of these ports: [${ports}]?`
+    return { message: `port ${port} not found for ${host} (hint: ${hint})`, unusable: true }
   }
   // The Service follows the Gateway; its endpoints follow it.
   if (attributes.labels[MANAGED_LABEL] !== undefined && named) return { unusable: false }
-  return { message: `${hostname} has no port ${port}`, unusable: true }
+  return { message: `port ${port} not found for ${host}`, unusable: true }
 }
 
 function addressOf(value: string): Address {

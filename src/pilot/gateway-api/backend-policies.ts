@@ -8,7 +8,7 @@ import {
   type PolicyTarget,
   type TrafficPolicy,
 } from '../../config/index.ts'
-import { authorityProblem } from '../model/credential.ts'
+import { authorityProblem, NO_CREDENTIAL } from '../model/credential.ts'
 import { kubeHostname } from '../model/host.ts'
 import type { Service } from '../model/service.ts'
 import type { Condition, ObjectStatus, ReferenceStatus } from '../status.ts'
@@ -37,8 +37,8 @@ export interface ConvertedPolicies {
 
 const IGNORE = 'istio.io/ignore-policy-attachment'
 const IGNORED = 'IgnoredByIstio'
-/** A credential that never comes: connections fail, rather than go unverified. */
-const NO_CREDENTIAL = 'invalid://'
+const CONFLICTED = 'Conflicted'
+const VALID = 'Configuration is valid'
 
 export function convertBackendPolicies(index: GatewayApiIndex): ConvertedPolicies {
   const effects: Effect[] = []
@@ -59,14 +59,15 @@ export function convertBackendPolicies(index: GatewayApiIndex): ConvertedPolicie
     const retryBudget = retryBudgetOf(policy)
     const judged = policy.spec.targetRefs.map((target) => judge(policy, target, null, index))
     for (const { services } of judged) for (const service of services) effects.push({ policy, service, retryBudget })
-    const remark = policy.spec.sessionPersistence ? '; sessionPersistence is not supported and has no effect' : ''
+    const unsupported = ', but Istio does not support the following fields: sessionPersistence'
+    const remark = policy.spec.sessionPersistence ? unsupported : ''
     statuses.push(statusOf(policy, judged, [accepted(remark)], null))
   }
   return { rules: rulesOf(effects), statuses, publicAuthorities }
 }
 
 function accepted(remark = ''): Condition {
-  return { type: 'Accepted', status: 'True', reason: 'Accepted', message: `the policy is accepted${remark}` }
+  return { type: 'Accepted', status: 'True', reason: 'Accepted', message: `${VALID}${remark}` }
 }
 
 interface Judged {
@@ -86,25 +87,31 @@ function judge(
   const { metadata } = policy
   const { group = '', kind, name, sectionName } = target
   if (metadata.annotations[IGNORE]?.toLowerCase() === 'true') {
-    return { target, services: [], problem: { reason: IGNORED, message: `annotation ${IGNORE} is true` } }
+    return {
+      target,
+      services: [],
+      problem: { reason: IGNORED, message: `Ignored by Istio due to annotation ${IGNORE}=true` },
+    }
   }
   const notFound = (message: string): Judged => ({
     target,
     services: [],
-    problem: { reason: 'TargetNotFound', message },
+    problem: { reason: 'TargetNotFound', message: `targetRefs invalid: ${message}` },
   })
-  const at = `${kind} ${metadata.namespace}/${name}`
+  const at = `${metadata.namespace}/${name}`
   const services = targetServices(group, kind, metadata.namespace, name, index)
-  if (services === null) return notFound(`kind ${group ? `${group}/` : ''}${kind} is not supported as a target`)
+  if (services === null) return notFound(`unsupported kind ${kind}`)
   const [first] = services
-  if (!first) return notFound(`there is no ${at}`)
+  if (!first) return notFound(`reference ${at} (of kind ${kind}) not found`)
   const port = sectionName ? first.ports.find((one) => one.name === sectionName)?.port : undefined
-  if (sectionName && port === undefined) return notFound(`${at} has no port ${sectionName}`)
+  if (sectionName && port === undefined) {
+    return notFound(`sectionName ${JSON.stringify(sectionName)} does not exist in ${kind} ${at}`)
+  }
   const key = `${metadata.namespace}/${group}/${kind}/${name}/${sectionName ?? ''}`
   const older = taken?.get(key)
   if (older !== undefined && older !== metadata.name) {
-    const message = `${policy.kind} ${older} has the same target and is older`
-    return { target, services: [], problem: { reason: 'Conflicted', message } }
+    const message = `Conflicts with ${policy.kind} ${JSON.stringify(older)} targeting the same backend`
+    return { target, services: [], problem: { reason: CONFLICTED, message } }
   }
   taken?.set(key, metadata.name)
   return { target, services, port }
@@ -136,18 +143,23 @@ function tlsOf(
     type: 'ResolvedRefs',
     status: 'True',
     reason: 'ResolvedRefs',
-    message: 'every reference is resolved',
+    message: VALID,
   }
-  const refuse = (reason: string, message: string) => ({
+  const refuse = (reason: string, what: string, detail: string) => ({
     tls: { ...tls, credentialName: NO_CREDENTIAL },
     conditions: [
-      { type: 'Accepted', status: 'False' as const, reason: 'NoValidCACertificate', message },
-      { ...resolved, status: 'False' as const, reason, message },
+      {
+        type: 'Accepted',
+        status: 'False' as const,
+        reason: 'NoValidCACertificate',
+        message: `Certificate reference invalid: ${detail}`,
+      },
+      { ...resolved, status: 'False' as const, reason, message: `${what}: ${detail}` },
     ],
   })
   if (wellKnownCACertificates) {
     if (wellKnownCACertificates === 'System') return { tls, conditions: [accepted(), resolved] }
-    const message = `wellKnownCACertificates must be System, is ${wellKnownCACertificates}`
+    const message = `Unknown wellKnownCACertificates: ${wellKnownCACertificates}`
     return {
       tls: { ...tls, credentialName: NO_CREDENTIAL },
       conditions: [{ type: 'Accepted', status: 'False', reason: 'Invalid', message }, resolved],
@@ -156,15 +168,19 @@ function tlsOf(
   const [reference] = caCertificateRefs
   if (!reference) return { tls, conditions: [accepted(), resolved] }
   const { group = '', kind, name } = reference
-  if (group !== '' || kind !== 'ConfigMap') {
-    return refuse('InvalidKind', `caCertificateRef ${name} must be a ConfigMap, is a ${kind}`)
+  const known = group === '' && (kind === 'ConfigMap' || kind === 'Secret')
+  if (!known) return refuse('InvalidKind', 'Certificate reference not supported', `unsupported kind ${kind}`)
+  const object = index.credential(kind, metadata.namespace, name)
+  if (!object) {
+    const detail = `reference ${metadata.namespace}/${name} (of kind ${kind}) not found`
+    return refuse('InvalidCACertificateRef', 'Certificate reference not found', detail)
   }
-  const at = `caCertificateRef ${metadata.namespace}/${name}`
-  const object = index.credential('ConfigMap', metadata.namespace, name)
-  if (!object) return refuse('InvalidCACertificateRef', `${at} not found`)
+  if (kind === 'Secret') {
+    return refuse('InvalidKind', 'Certificate reference invalid', `unsupported reference kind: ${kind}`)
+  }
   const problem = authorityProblem(object)
-  if (problem) return refuse('InvalidCACertificateRef', `${at} ${problem}`)
-  const remark = caCertificateRefs.length > 1 ? '; of caCertificateRefs only the first is used' : ''
+  if (problem) return refuse('InvalidCACertificateRef', 'Certificate invalid', problem)
+  const remark = caCertificateRefs.length > 1 ? '; warning: only the first caCertificateRefs will be used' : ''
   return {
     tls: { ...tls, credentialName: `configmap://${metadata.namespace}/${name}` },
     conditions: [accepted(remark), resolved],
@@ -228,7 +244,7 @@ function statusOf(
       controllerName: MESH_CONTROLLER,
       conditions: own,
     })
-    if (problem) continue
+    if (problem && problem.reason !== CONFLICTED) continue
     for (const gateway of gateways?.get(`${target.kind}/${namespace}/${target.name}`) ?? []) behind.set(gateway, own)
   }
   for (const [gateway, own] of [...behind].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -269,6 +285,8 @@ function rulesOf(effects: readonly Effect[]): DestinationRule[] {
         ...first.metadata,
         name: ruleName(service),
         namespace,
+        // As in istiod older than every DestinationRule that was written.
+        creationMs: 0,
         labels: {},
         annotations: { [PARENTS]: [...parents].join(',') },
       },

@@ -15,17 +15,8 @@ export interface RouteContext {
   readonly problem: (problem: RefProblem) => void
 }
 
-/** A subset that no DestinationRule has: the cluster does not exist, so that the share of a bad backend answers 500. */
-const REFUSED = 'reference-not-permitted'
-
-/** A destination whose share of the requests answers 500. */
-export function refusedBackend(
-  { name, port = 80, namespace }: BackendReference,
-  { route, index }: Pick<RouteContext, 'route' | 'index'>,
-): Destination {
-  const host = kubeHostname(name, namespace ?? route.metadata.namespace, index.domain)
-  return { host, port: { number: port }, subset: REFUSED }
-}
+/** A destination whose share of the requests answers 500: its cluster does not exist. */
+export const REFUSED: Destination = { host: '' }
 
 /** Where nothing is: connections are closed, as the Gateway API asks of a TCP or TLS route without backends. */
 export const NOWHERE: Destination = { host: 'internal.cluster.local', port: { number: 65535 }, subset: 'zero-weight' }
@@ -36,20 +27,24 @@ export function backendDestination(backend: BackendReference, context: RouteCont
   const { group = '', kind = 'Service', name, namespace = route.metadata.namespace } = backend
   const refuse = (reason: string, message: string): Destination => {
     problem({ reason, message })
-    return refusedBackend(backend, context)
+    return REFUSED
   }
-  const at = `backendRef ${namespace}/${name}`
   const from = { kind: route.kind, namespace: route.metadata.namespace }
   if (!mesh && !index.mayRefer(from, { group, kind, namespace, name })) {
-    const who = `a ${from.kind} in namespace ${from.namespace}`
-    return refuse('RefNotPermitted', `${at} may not be used by ${who}: a ReferenceGrant is missing`)
+    const who = `a ${from.kind} in namespace ${JSON.stringify(from.namespace)}`
+    const message = `backendRef ${name}/${namespace} not accessible to ${who} (missing a ReferenceGrant?)`
+    return refuse('RefNotPermitted', message)
   }
   const named = hostOf(backend, namespace, index)
-  if (named === null) return refuse('InvalidKind', `${at}: kind ${group ? `${group}/` : ''}${kind} is not supported`)
-  if (typeof named === 'object') return refuse('InvalidDestination', `${at}: ${named.message}`)
-  if (backend.port === undefined) return refuse('InvalidDestination', `${at}: port is required`)
-  const known = kind === 'Hostname' ? index.servicesOf(named).length > 0 : index.service(named, namespace) !== undefined
-  if (!known) problem({ reason: 'BackendNotFound', message: `${at}: there is no service ${named}` })
+  if (named === null) {
+    const what = `group ${JSON.stringify(group)} kind ${JSON.stringify(kind)}`
+    return refuse('InvalidKind', `referencing unsupported backendRef: ${what}`)
+  }
+  if (typeof named === 'object') return refuse('InvalidDestination', named.message)
+  if (backend.port === undefined) return refuse('InvalidDestination', 'port is required in backendRef')
+  if (!index.service(named, namespace)) {
+    problem({ reason: 'BackendNotFound', message: `backend(${named}) not found` })
+  }
   return { host: named, port: { number: backend.port } }
 }
 
@@ -60,11 +55,11 @@ function hostOf(
   { domain }: GatewayApiIndex,
 ): string | { readonly message: string } | null {
   if (group === 'networking.istio.io' && kind === 'Hostname') {
-    return asked === undefined ? name : { message: 'kind Hostname takes no namespace' }
+    return asked === undefined ? name : { message: 'namespace may not be set with Hostname type' }
   }
   const service =
     (group === '' && kind === 'Service') || (group === 'multicluster.x-k8s.io' && kind === 'ServiceImport')
   if (!service) return null
-  if (name.includes('.')) return { message: 'must be the name of a Service, not a host name' }
+  if (name.includes('.')) return { message: 'service name invalid: it must be the name of a Service, not a host name' }
   return kubeHostname(name, namespace, domain)
 }

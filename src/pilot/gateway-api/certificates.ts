@@ -22,8 +22,6 @@ type Owner = Pick<GatewayApiResource<'Gateway' | 'ListenerSet'>, 'kind' | 'metad
 export interface ListenerTls {
   readonly tls: ServerTls | undefined | null
   readonly problem?: RefProblem
-  /** The problem is one of the authorities that clients are checked against. */
-  readonly clientAuthority?: boolean
 }
 
 const TERMINATE_MODE = 'gateway.istio.io/tls-terminate-mode'
@@ -60,7 +58,7 @@ export function listenerTls(
   const validation = tls.frontendValidation ?? frontendValidation(spec, port)
   if (!validation) return { tls: { mode: mode ?? 'SIMPLE', ...own.names, ...cipherSuites } }
   const authority = clientAuthority(owner, validation, index)
-  if (!authority.ok) return { tls: null, problem: authority.problem, clientAuthority: true }
+  if (!authority.ok) return { tls: null, problem: authority.problem }
   return {
     tls: {
       mode: mode ?? (validation.mode === 'AllowInsecureFallback' ? 'OPTIONAL_MUTUAL' : 'MUTUAL'),
@@ -94,7 +92,8 @@ type Names =
 /** The certificates that can be used; one that cannot is no harm while another can. */
 function certificateNames(owner: Owner, references: readonly ObjectReference[], index: GatewayApiIndex): Names {
   if (references.length > MAX_CERTIFICATES) {
-    return invalid('InvalidCertificateRef', `at most ${MAX_CERTIFICATES} certificateRefs can be served`)
+    const message = `TLS mode can only support up to ${MAX_CERTIFICATES} server certificates`
+    return invalid('InvalidCertificateRef', message)
   }
   const names: string[] = []
   const problems: RefProblem[] = []
@@ -120,45 +119,55 @@ const invalid = (reason: string, message: string): { ok: false; problem: RefProb
 /** A Secret with a certificate and its key. */
 export function keyPairName(
   owner: Owner,
-  { group = '', kind = 'Secret', name, namespace = owner.metadata.namespace }: ObjectReference,
+  reference: ObjectReference,
   index: GatewayApiIndex,
   field: 'certificateRef' | 'clientCertificateRef',
 ): Named {
+  const { group = '', kind = 'Secret', name, namespace = owner.metadata.namespace } = reference
   const reason = field === 'certificateRef' ? 'InvalidCertificateRef' : 'InvalidClientCertificateRef'
-  if (group !== '' || kind !== 'Secret') return invalid(reason, `${field} ${name} must be a Secret, is a ${kind}`)
+  const what = field === 'certificateRef' ? 'certificate reference' : field
+  const at = `invalid ${what} ${referenceText(reference)}`
+  if (group !== '' || kind !== 'Secret') return invalid(reason, `${at}, only secret is allowed`)
   const object = index.credential('Secret', namespace, name)
-  const at = `${field} ${namespace}/${name}`
-  if (!object) return invalid(reason, `${at} not found`)
+  if (!object) return invalid(reason, `${at}, secret ${namespace}/${name} not found`)
   const problem = keyPairProblem(object)
-  if (problem) return invalid(reason, `${at} ${problem}`)
+  if (problem) return invalid(reason, `${at}, the certificate is malformed: ${problem}`)
   const from = { kind: owner.kind, namespace: owner.metadata.namespace }
-  if (!index.mayRefer(from, { group, kind, namespace, name })) return invalid('RefNotPermitted', notGranted(at, owner))
+  if (!index.mayRefer(from, { group, kind, namespace, name })) {
+    return invalid('RefNotPermitted', notGranted(`${field} ${name}/${namespace}`, owner))
+  }
   return { ok: true, name: `${PREFIXES.Secret}://${namespace}/${name}` }
 }
 
-function notGranted(what: string, owner: Owner): string {
-  return `${what} may not be used by a ${owner.kind} in namespace ${owner.metadata.namespace}: a ReferenceGrant is missing`
+/** A reference as it was written, for messages. */
+function referenceText({ group = '', kind = '', name, namespace = '' }: ObjectReference): string {
+  return `${group}/${kind}/${name}.${namespace}`
+}
+
+function notGranted(what: string, { metadata }: Owner): string {
+  const who = `a Gateway in namespace ${JSON.stringify(metadata.namespace)}`
+  return `${what} not accessible to ${who} (missing a ReferenceGrant?)`
 }
 
 function clientAuthority(owner: Owner, { caCertificateRefs }: ClientValidation, index: GatewayApiIndex): Named {
   const [reference] = caCertificateRefs
   // Envoy takes one bundle.
   if (!reference || caCertificateRefs.length > 1) {
-    return invalid(
-      'InvalidCACertificateRef',
-      'there must be one caCertificateRef: put further authorities into its bundle',
-    )
+    return invalid('InvalidCACertificateRef', 'only one caCertificateRef is supported')
   }
   const { group = '', kind = 'ConfigMap', name, namespace = owner.metadata.namespace } = reference
+  const at = `invalid CA certificate reference ${referenceText(reference)}`
   if (group !== '' || (kind !== 'ConfigMap' && kind !== 'Secret')) {
-    return invalid('InvalidCACertificateKind', `caCertificateRef ${name} must be a ConfigMap or a Secret, is a ${kind}`)
+    return invalid('InvalidCACertificateKind', `${at}, only secret and configmap are allowed`)
   }
-  const at = `caCertificateRef ${namespace}/${name}`
   const object = index.credential(kind, namespace, name)
-  if (!object) return invalid('InvalidCACertificateRef', `${at} not found`)
+  const reason = 'InvalidCACertificateRef'
+  if (!object) return invalid(reason, `${at}, ${kind.toLowerCase()} ${namespace}/${name} not found`)
   const problem = authorityProblem(object)
-  if (problem) return invalid('InvalidCACertificateRef', `${at} ${problem}`)
+  if (problem) return invalid(reason, `${at}, the bundle is malformed: ${problem}`)
   const from = { kind: owner.kind, namespace: owner.metadata.namespace }
-  if (!index.mayRefer(from, { group, kind, namespace, name })) return invalid('RefNotPermitted', notGranted(at, owner))
+  if (!index.mayRefer(from, { group, kind, namespace, name })) {
+    return invalid('RefNotPermitted', notGranted(`caCertificateRef ${namespace}/${name}`, owner))
+  }
   return { ok: true, name: `${PREFIXES[kind]}://${namespace}/${name}-cacert` }
 }

@@ -7,6 +7,7 @@ import {
   type RouteDestination,
   type VirtualService,
 } from '../../config/index.ts'
+import { compareText, hostMatches } from '../model/host.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import type { Condition, ObjectStatus, ReferenceStatus } from '../status.ts'
 import { convertBackendPolicies } from './backend-policies.ts'
@@ -17,7 +18,7 @@ import { compareRoutes, convertHttpLikeRoute, type HttpLikeRoute, type RankedRou
 import { controllerRole, GatewayApiIndex, type GatewayApiInputs } from './inputs.ts'
 import type { AttachableListener } from './listeners.ts'
 import { CONTROLLER, GENERATED, PARENTS, ROUTE_SEMANTICS } from './names.ts'
-import { type Attachment, listenersByOwner, type Parent, parentsOf, type Route } from './parents.ts'
+import { type Attachment, listenersByOwner, type Parent, parentsOf, type Route, referenceText } from './parents.ts'
 import { type GatewayWorkload, gatewayWorkload } from './workload.ts'
 
 export interface GatewayApiTranslation {
@@ -90,7 +91,7 @@ function classStatus({ metadata, spec }: GatewayApiResource<'GatewayClass'>): Ob
           reason: 'Unsupported',
           message: 'the class belongs to the ambient mode, which is not built',
         }
-      : { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'the class is accepted' }
+      : { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'Handled by Istio controller' }
   const kind = gatewayApiGroupKind('GatewayClass')
   return [{ kind, name: metadata.name, status: { shape: 'gateway', conditions: [condition] } }]
 }
@@ -140,8 +141,9 @@ class RouteConversion {
         const match = port ? { port } : {}
         const protocol = route.kind === 'TLSRoute' ? 'tls' : 'tcp'
         const tcp = routes.map((to) => ({ route: to, ...(port ? { match: [match] } : {}) }))
-        const tls = routes.map((to) => ({ match: [{ sniHosts: sniHosts(route, attachment), ...match }], route: to }))
         for (const host of hosts) {
+          const sniHosts = serverNames(route, attachment, host)
+          const tls = routes.map((to) => ({ match: [{ sniHosts, ...match }], route: to }))
           const name = `${route.metadata.name}~${protocol}~${count++}~${GENERATED}`
           this.l4.push({
             ...virtualService([route], name),
@@ -172,7 +174,10 @@ class RouteConversion {
 
   /** Converts a route's rules as Gateways and as the mesh see them, places them, and notes its status. */
   private add<R>(route: Route, convert: (context: RouteContext) => R, place: (at: Attachment, rules: R) => void): void {
-    const parents = parentsOf(route, this.listeners, this.index)
+    const own = route.metadata.namespace
+    const parents = parentsOf(route, this.listeners, this.index).sort((a, b) =>
+      compareText(referenceText(a.reference, own), referenceText(b.reference, own)),
+    )
     const byView = new Map<boolean, { readonly rules: R; readonly problems: readonly RefProblem[] }>()
     for (const { mesh } of parents) {
       if (byView.has(mesh)) continue
@@ -180,16 +185,16 @@ class RouteConversion {
       const rules = convert({ route, mesh, index: this.index, problem: (problem) => problems.push(problem) })
       byView.set(mesh, { rules, problems })
     }
+    const places = parents.flatMap(({ mesh, attachments }) => attachments.map((at) => ({ mesh, at })))
+    // In istiod's order, which counts where what is made of them is numbered.
+    places.sort((a, b) => compareText(a.at.gateway, b.at.gateway))
     const counted = new Set<AttachableListener>()
-    for (const { mesh, attachments } of parents) {
-      for (const attachment of attachments) {
-        const { listener } = attachment
-        if (listener && !counted.has(listener)) {
-          counted.add(listener)
-          this.attached.set(listener, (this.attached.get(listener) ?? 0) + 1)
-        }
-        place(attachment, byView.get(mesh)!.rules)
+    for (const { mesh, at } of places) {
+      if (at.listener && !counted.has(at.listener)) {
+        counted.add(at.listener)
+        this.attached.set(at.listener, (this.attached.get(at.listener) ?? 0) + 1)
       }
+      place(at, byView.get(mesh)!.rules)
     }
     this.statuses.push({
       kind: gatewayApiGroupKind(route.kind),
@@ -198,7 +203,7 @@ class RouteConversion {
       status: {
         shape: 'references',
         list: 'parents',
-        entries: parents.map((parent) => parentStatus(parent, byView.get(parent.mesh)!.problems)),
+        entries: parents.toReversed().map((parent) => parentStatus(parent, byView.get(parent.mesh)!.problems)),
       },
     })
   }
@@ -218,13 +223,12 @@ class RouteConversion {
   }
 }
 
-/** The last of several problems is the condition's reason, as in Istio; the message names each. */
+/** Of several rules with a problem the last is told, as in Istio. */
 function parentStatus({ reference, accepted }: Parent, problems: readonly RefProblem[]): ReferenceStatus {
   const last = problems.at(-1)
-  const messages = [...new Set(problems.map(({ message }) => message))]
   const resolved: Condition = last
-    ? { type: 'ResolvedRefs', status: 'False', reason: last.reason, message: messages.join('; ') }
-    : { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: 'every reference is resolved' }
+    ? { type: 'ResolvedRefs', status: 'False', ...last }
+    : { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: 'All references resolved' }
   return { reference: { ...reference }, controllerName: CONTROLLER, conditions: [accepted, resolved] }
 }
 
@@ -246,10 +250,12 @@ function l4Destinations(
   }))
 }
 
-/** In the mesh a TLSRoute's own names matter; without any, those of its parent. */
-function sniHosts(route: Route, { gateway, hosts }: Attachment): readonly string[] {
+/** In the mesh a TLSRoute's own names matter; without any, those of its parent. Of several, those that fit the host. */
+function serverNames(route: Route, { gateway, hosts }: Attachment, host: string): readonly string[] {
+  if (gateway !== MESH_GATEWAY) return hosts
   const own = 'hostnames' in route.spec ? (route.spec.hostnames ?? []) : []
-  return gateway === MESH_GATEWAY && own.length > 0 ? own : hosts
+  const names = own.length > 0 ? own : hosts
+  return names.length > 1 ? names.filter((name) => hostMatches(host, name)) : names
 }
 
 /** A consumer's routes are seen in its own namespace only. */

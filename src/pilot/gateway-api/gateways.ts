@@ -8,7 +8,7 @@ import {
 } from '../../config/index.ts'
 import type { Condition, ListenerStatus, ObjectStatus } from '../status.ts'
 import { type GatewayServices, gatewayServices, isManaged, programming } from './addresses.ts'
-import { keyPairName } from './certificates.ts'
+import { keyPairName, type RefProblem } from './certificates.ts'
 import type { GatewayApiIndex } from './inputs.ts'
 import { listenerConflicts, overlappingTls } from './listener-conflicts.ts'
 import { type AttachableListener, type JudgedListener, judgeListener, type ListenerOwner } from './listeners.ts'
@@ -53,19 +53,20 @@ export function convertGateways(index: GatewayApiIndex): ConvertedGateways {
         'None',
       )
       const eligible = own.filter(({ metadata }) => allowed === null || allowed.has(metadata.namespace))
-      const refused = 'allowedListeners of the Gateway does not allow ListenerSets of this namespace'
+      const refused = "The parent Gateway does not allow this reference; check the 'spec.allowedRoutes'"
       for (const set of own) if (!eligible.includes(set)) fixed.push(notAllowed(set, refused))
       const services = gatewayServices(gateway, index.domain)
       all.push({ gateway, services, owned: judgeAll(gateway, services, eligible, index) })
     } else if (role) {
       fixed.push(role === 'remote' ? remote(gateway) : notBuilt(gateway))
-      for (const set of own) fixed.push(notAllowed(set, `class ${gateway.spec.gatewayClassName} has no ListenerSets`))
+      const name = JSON.stringify(gateway.spec.gatewayClassName)
+      for (const set of own) fixed.push(notAllowed(set, `The ${name} GatewayClass does not support ListenerSet`))
     }
   }
   const listeners = all.flatMap(({ owned }) => owned.flatMap((one) => one.listeners))
   return {
     gateways: listeners.flatMap(({ gateway }) => gateway ?? []),
-    listeners: listeners.map(({ attachable }) => attachable),
+    listeners: listeners.flatMap((one) => (isOpen(one) ? one.attachable : [])),
     managed: all
       .filter(({ gateway }) => isManaged(gateway))
       .map(({ gateway, owned }) => ({
@@ -83,6 +84,11 @@ export function convertGateways(index: GatewayApiIndex): ConvertedGateways {
       ),
     ],
   }
+}
+
+/** A ListenerSet brings only what is valid; a Gateway's listeners can be attached to even so. */
+function isOpen({ open, valid, attachable }: JudgedListener): boolean {
+  return attachable.owner.kind === 'ListenerSet' ? open && valid : open
 }
 
 function keyOf({ metadata }: Pick<ListenerOwner, 'metadata'>): string {
@@ -162,30 +168,24 @@ function listenerStatuses(
 }
 
 function portsOf(listeners: readonly JudgedListener[]): ReadonlySet<number> {
-  return new Set(
-    listeners
-      .map(({ attachable }) => attachable.listener)
-      .filter(({ protocol, tls }) => tls !== undefined || (protocol !== 'HTTPS' && protocol !== 'TLS'))
-      .map(({ port }) => port),
-  )
+  return new Set(listeners.flatMap(({ open, attachable }) => (open ? attachable.listener.port : [])))
 }
 
-/** `Accepted` by how many listeners are valid. */
-function acceptance({ owner, listeners }: Owned, { hosts, unsupported }: GatewayServices): Condition {
+/** `Accepted` by what is wrong with the Gateway's addresses or parameters, and by how many listeners are valid. */
+function acceptance({ owner, listeners }: Owned, problem: RefProblem | null): Condition {
   const what = owner.kind
-  const rest = unsupported.join(', ')
-  const address = `addresses must be host names; not used: ${rest}`
-  if (rest && (what === 'Gateway' || hosts.length === 0)) {
-    return condition('Accepted', 'False', 'UnsupportedAddress', address)
+  if (problem) {
+    const message = what === 'Gateway' ? problem.message : `Parent not accepted: ${problem.message}`
+    return condition('Accepted', 'False', problem.reason, message)
   }
   const valid = listeners.filter((listener) => listener.valid).length
   if (valid === 0 && listeners.length > 0) {
-    return condition('Accepted', 'False', 'ListenersNotValid', `no listener of the ${what} is valid`)
+    return condition('Accepted', 'False', 'ListenersNotValid', `None of the ${what}'s listeners are valid`)
   }
   if (valid < listeners.length && what === 'Gateway') {
-    return condition('Accepted', 'True', 'ListenersNotValid', `not every listener of the ${what} is valid`)
+    return condition('Accepted', 'True', 'ListenersNotValid', "One or more of the Gateway's listeners are invalid")
   }
-  return condition('Accepted', 'True', 'Accepted', `the ${what} is accepted`)
+  return condition('Accepted', 'True', 'Accepted', 'Resource accepted')
 }
 
 function gatewayStatus(
@@ -196,13 +196,12 @@ function gatewayStatus(
   index: GatewayApiIndex,
 ): ObjectStatus {
   const [own, ...sets] = owned as [Owned, ...Owned[]]
-  const attachedSets = sets.filter((set) => acceptance(set, services).status === 'True').length
-  const all = owned.flatMap(({ listeners }) => listeners)
+  const attachedSets = sets.filter((set) => set.listeners.some(isOpen)).length
+  const all = [...own.listeners, ...sets.flatMap((set) => set.listeners.filter(isOpen))]
   const { condition: programmed, addresses } = programming(gateway, services.hosts, portsOf(all), index)
   const parameters = parametersProblem(gateway, index) ?? parameterProblems(gateway).join('; ')
-  const accepted = parameters
-    ? condition('Accepted', 'False', 'InvalidParameters', parameters)
-    : acceptance(own, services)
+  const problem = services.problem ?? (parameters === '' ? null : { reason: 'InvalidParameters', message: parameters })
+  const accepted = acceptance(own, problem)
   return statusOf(gateway, {
     conditions: [accepted, ...insecure(gateway), programmed, clientCertificate(gateway, index)],
     ...(addresses ? { addresses } : {}),
@@ -217,14 +216,14 @@ function clientCertificate(gateway: KubeGateway, index: GatewayApiIndex): Condit
   const found = reference && keyPairName(gateway, reference, index, 'clientCertificateRef')
   return found && !found.ok
     ? condition('ResolvedRefs', 'False', found.problem.reason, found.problem.message)
-    : condition('ResolvedRefs', 'True', 'ResolvedRefs', 'every reference is resolved')
+    : condition('ResolvedRefs', 'True', 'ResolvedRefs', 'All references resolved')
 }
 
 function insecure({ spec }: KubeGateway): Condition[] {
   const { frontend } = spec.tls ?? {}
   const modes = [frontend?.default?.validation?.mode, ...(frontend?.perPort ?? []).map((p) => p.tls?.validation?.mode)]
   if (!modes.includes('AllowInsecureFallback')) return []
-  const message = 'clients whose certificate is missing or not valid are let in (AllowInsecureFallback)'
+  const message = 'Gateway is operating in AllowInsecureFallback mode for frontend validation'
   return [condition('InsecureFrontendValidationMode', 'True', 'ConfigurationChanged', message)]
 }
 
@@ -232,11 +231,12 @@ function parametersProblem({ metadata, spec }: KubeGateway, index: GatewayApiInd
   const reference = spec.infrastructure?.parametersRef
   if (!reference) return null
   if (reference.kind !== 'ConfigMap' || (reference.group ?? '') !== '') {
-    return `infrastructure.parametersRef must be a ConfigMap, is a ${reference.kind}`
+    const what = `${reference.group ?? ''}/${reference.kind}`
+    return `Unsupported parametersRef group/kind ${what}, only ConfigMap is supported`
   }
   return index.credential('ConfigMap', metadata.namespace, reference.name)
     ? null
-    : `infrastructure.parametersRef: ConfigMap ${metadata.namespace}/${reference.name} not found`
+    : `parametersRef ConfigMap ${metadata.namespace}/${reference.name} does not exist`
 }
 
 function listenerSetStatus(
@@ -247,11 +247,10 @@ function listenerSetStatus(
   index: GatewayApiIndex,
 ): ObjectStatus {
   const { owner, listeners } = set
-  const accepted = acceptance(set, services)
-  const programmed =
-    accepted.status === 'False'
-      ? { ...accepted, type: 'Programmed' }
-      : programming(gateway, services.hosts, portsOf(listeners), index).condition
+  const accepted = acceptance(set, services.problem)
+  const programmed = listeners.some(isOpen)
+    ? programming(gateway, services.hosts, portsOf(listeners), index).condition
+    : { ...acceptance(set, null), type: 'Programmed' }
   return statusOf(owner, {
     conditions: [accepted, programmed],
     ...(services.hosts.length > 0 ? { listeners: listenerStatuses(listeners, attachedRoutes) } : {}),
@@ -268,8 +267,8 @@ function remote(gateway: KubeGateway): ObjectStatus {
   return statusOf(gateway, {
     addresses: (gateway.spec.addresses ?? []).map(({ type = 'IPAddress', value = '' }) => ({ type, value })),
     conditions: [
-      condition('Accepted', 'True', 'Accepted', 'the Gateway is accepted'),
-      condition('Programmed', 'True', 'Programmed', 'the Gateway stands in another cluster; it is not programmed here'),
+      condition('Accepted', 'True', 'Accepted', 'Resource accepted'),
+      condition('Programmed', 'True', 'Programmed', 'This Gateway is remote; Istio will not program it'),
     ],
   })
 }

@@ -14,7 +14,7 @@ import type {
   RouteValueMatch,
   StringMatch,
 } from '../../config/index.ts'
-import { backendDestination, type RouteContext, refusedBackend } from './backends.ts'
+import { backendDestination, REFUSED, type RouteContext } from './backends.ts'
 import type { RefProblem } from './certificates.ts'
 
 /** A route with what decides its place among others of the same host. */
@@ -41,13 +41,13 @@ export function convertHttpLikeRoute(resource: HttpLikeRoute, context: RouteCont
 function rank(
   { namespace, name, creationMs }: HttpLikeRoute['metadata'],
   rule: HttpRouteRule,
-  matches: readonly HttpMatchRequest[],
+  matches: readonly (HttpMatchRequest | null)[],
   ruleIndex: number,
   context: RouteContext,
 ): RankedRoute[] {
   const route = httpRule(rule, rule.name ?? `${namespace}.${name}.${ruleIndex}`, context)
   return matches.map((match) => ({
-    route: Object.keys(match).length > 0 ? { ...route, match: [match] } : route,
+    route: match ? { ...route, match: [match] } : route,
     creationMs,
     source: `${namespace}/${name}`,
   }))
@@ -65,12 +65,12 @@ export function compareRoutes(a: RankedRoute, b: RankedRoute): number {
 }
 
 function specificity(match: HttpMatchRequest | undefined): number[] {
-  const { uri, method, headers, queryParams } = match ?? {}
+  // Only a GRPCRoute's match has no path, or is not there at all.
+  if (!match) return [-1, 0, 0, 0, 0]
+  const { uri, method, headers, queryParams } = match
   const kind = uri?.exact !== undefined ? 3 : uri?.prefix !== undefined ? 2 : uri?.regex !== undefined ? 1 : 0
   const length = (uri?.exact ?? uri?.prefix ?? uri?.regex ?? '').length
-  // No path at all means the prefix "/".
-  const path = uri ? [kind, length] : [2, 1]
-  return [...path, method ? 1 : 0, Object.keys(headers ?? {}).length, Object.keys(queryParams ?? {}).length]
+  return [kind, length, method ? 1 : 0, Object.keys(headers ?? {}).length, Object.keys(queryParams ?? {}).length]
 }
 
 function httpMatches({ matches }: HttpRouteRule): HttpMatchRequest[] {
@@ -85,13 +85,18 @@ function httpMatch({ path, headers, queryParams, method }: HttpRouteMatch): Http
       ? { exact: value }
       : path?.type === 'RegularExpression'
         ? { regex: value }
-        : { prefix: value.endsWith('/') ? value.slice(0, -1) || '/' : value }
+        : { prefix: withoutSlash(value) }
   return {
     uri,
     ...(method ? { method: { exact: method } } : {}),
     ...(headers?.length ? { headers: valueMatches(headers, true) } : {}),
     ...(queryParams?.length ? { queryParams: valueMatches(queryParams, false) } : {}),
   }
+}
+
+/** A prefix is of whole segments: a slash at its end says nothing. */
+function withoutSlash(prefix: string): string {
+  return (prefix.endsWith('/') ? prefix.slice(0, -1) : prefix) || '/'
 }
 
 /** Of several conditions on one name the first counts. */
@@ -107,8 +112,10 @@ function valueMatches(list: readonly RouteValueMatch[], ignoreCase: boolean): Re
   return out
 }
 
-function grpcMatches(rule: GrpcRouteRule): HttpMatchRequest[] {
-  return (rule.matches?.length ? rule.matches : [{}]).map(({ method, headers }) => {
+/** Null: whatever is asked for. */
+function grpcMatches(rule: GrpcRouteRule): (HttpMatchRequest | null)[] {
+  if (!rule.matches?.length) return [null]
+  return rule.matches.map(({ method, headers }) => {
     const uri = method && grpcPath(method.type === 'RegularExpression', method.service, method.method)
     return { ...(uri ? { uri } : {}), ...(headers?.length ? { headers: valueMatches(headers, true) } : {}) }
   })
@@ -121,7 +128,24 @@ function grpcPath(regex: boolean, service: string | undefined, method: string | 
   return method ? { regex: `/[^/]+/${method}` } : undefined
 }
 
+/** Tells of at most one problem: the last one of backends and the last one of mirrors, as istiod puts them together. */
 function httpRule(rule: HttpRouteRule, name: string, context: RouteContext): HttpRoute {
+  const own: RefProblem[] = []
+  const ofMirrors: RefProblem[] = []
+  const route = convertRule(
+    rule,
+    name,
+    { ...context, problem: (problem) => own.push(problem) },
+    { ...context, problem: (problem) => ofMirrors.push(problem) },
+  )
+  const first = own.at(-1)
+  const second = ofMirrors.at(-1)
+  if (first && second) context.problem({ ...first, message: `${first.message}; ${second.message}` })
+  else if (first ?? second) context.problem((first ?? second)!)
+  return route
+}
+
+function convertRule(rule: HttpRouteRule, name: string, context: RouteContext, mirrors: RouteContext): HttpRoute {
   const { filters = [], retry } = rule
   const route: Writable<HttpRoute> = { name }
   const backends = (rule.backendRefs ?? []).filter(({ weight = 1 }) => weight > 0)
@@ -134,7 +158,7 @@ function httpRule(rule: HttpRouteRule, name: string, context: RouteContext): Htt
     // A filter we do not have must not be skipped.
     return { name, directResponse: { status: 500 } }
   }
-  applyFilters(route, [...filters, ...own], context)
+  applyFilters(route, [...filters, ...own], mirrors)
   const timeout = rule.timeouts?.request
   if (timeout !== undefined) route.timeout = timeout
   const perTryTimeout = rule.timeouts?.backendRequest || undefined
@@ -187,7 +211,7 @@ function destinationOf(
   if (bad) {
     const message = `filter ${bad.type} is not supported on one of several backendRefs: its requests are answered 500`
     context.problem({ reason: 'InvalidFilter', message })
-    destination = refusedBackend(backend, context)
+    destination = REFUSED
   }
   return {
     destination,
@@ -196,6 +220,7 @@ function destinationOf(
   }
 }
 
+/** `context` hears of mirrors that lead nowhere. */
 function applyFilters(route: Writable<HttpRoute>, filters: readonly HttpRouteFilter[], context: RouteContext): void {
   for (const filter of filters) {
     if (filter.requestHeaderModifier) {
@@ -252,7 +277,7 @@ function redirect(filter: NonNullable<HttpRouteFilter['requestRedirect']>): Http
 function rewrite({ hostname, path }: NonNullable<HttpRouteFilter['urlRewrite']>): HttpRoute['rewrite'] {
   return {
     ...(hostname ? { authority: hostname } : {}),
-    ...(path?.type === 'ReplacePrefixMatch' ? { uri: path.replacePrefixMatch || '/' } : {}),
+    ...(path?.type === 'ReplacePrefixMatch' ? { uri: withoutSlash(path.replacePrefixMatch ?? '') } : {}),
     ...(path?.type === 'ReplaceFullPath'
       ? { uriRegexRewrite: { match: '/.*', rewrite: path.replaceFullPath || '/' } }
       : {}),
@@ -260,9 +285,10 @@ function rewrite({ hostname, path }: NonNullable<HttpRouteFilter['urlRewrite']>)
 }
 
 function cors(filter: NonNullable<HttpRouteFilter['cors']>): HttpRoute['corsPolicy'] {
-  const { allowOrigins, maxAge, ...rest } = filter
+  const { allowOrigins, allowCredentials, maxAge, ...rest } = filter
   return {
     ...rest,
+    ...(allowCredentials ? { allowCredentials } : {}),
     // Preflights of other origins are answered without reaching the backend.
     unmatchedPreflights: 'IGNORE',
     allowOrigins: allowOrigins?.map(originMatch),

@@ -7,6 +7,7 @@ import type {
   Ingress,
   IngressBackend,
   MeshConfig,
+  StringMatch,
   VirtualService,
 } from '../../config/index.ts'
 import { kubeHostname } from '../model/host.ts'
@@ -19,30 +20,38 @@ export interface IngressInputs {
   /** Oldest first. */
   readonly ingresses: readonly Ingress[]
   readonly mesh: Pick<MeshConfig, 'ingressClass' | 'ingressControllerMode' | 'ingressSelector' | 'rootNamespace'>
+  /** IngressClasses to the controller that each names. */
+  readonly classes: ReadonlyMap<string, string>
   readonly domain: string
   /** Number of a Service's port by name; undefined when there is none. */
   readonly portByName: (host: string, port: string) => number | undefined
 }
 
+type IngressPathType = NonNullable<NonNullable<Ingress['spec']['rules']>[number]['http']>['paths'][number]['pathType']
+
 const CLASS_ANNOTATION = 'kubernetes.io/ingress.class'
+/** As in istiod, what is made of Ingresses comes before all Gateways and VirtualServices that were written. */
+const BEFORE_ALL = 0
+const ISTIO_INGRESS = 'istio.io/ingress-controller'
 
 /** Pure: all Ingresses of our class in, Gateways and VirtualServices out. */
 export function convertIngresses(inputs: IngressInputs): (Gateway | VirtualService)[] {
-  const ours = inputs.ingresses.filter((ingress) => isOurs(ingress, inputs.mesh))
+  const ours = inputs.ingresses.filter((ingress) => isOurs(ingress, inputs))
   return [...ours.map((ingress) => gatewayOf(ingress, inputs)), ...virtualServices(ours, inputs)]
 }
 
 /** `status.loadBalancer`: the external addresses of the mesh's ingress Service. */
 export function ingressStatuses(
-  ingresses: readonly Ingress[],
-  mesh: IngressInputs['mesh'] & Pick<MeshConfig, 'ingressService'>,
-  domain: string,
+  inputs: Pick<IngressInputs, 'ingresses' | 'classes' | 'domain'> & {
+    readonly mesh: IngressInputs['mesh'] & Pick<MeshConfig, 'ingressService'>
+  },
   services: Pick<ServiceIndex, 'byKey'>,
 ): ObjectStatus[] {
+  const { ingresses, mesh, domain } = inputs
   const host = kubeHostname(mesh.ingressService || 'istio-ingressgateway', mesh.rootNamespace, domain)
   const addresses = services.byKey.get(serviceKey(host, mesh.rootNamespace))?.attributes.external?.addresses ?? []
   return ingresses
-    .filter((ingress) => isOurs(ingress, mesh))
+    .filter((ingress) => isOurs(ingress, inputs))
     .map(({ metadata: { namespace, name } }) => ({
       kind: 'Ingress.networking.k8s.io',
       namespace,
@@ -54,16 +63,12 @@ export function ingressStatuses(
     }))
 }
 
-function isOurs({ metadata, spec }: Ingress, mesh: IngressInputs['mesh']): boolean {
-  const name = metadata.annotations[CLASS_ANNOTATION] ?? spec.ingressClassName
-  switch (mesh.ingressControllerMode) {
-    case 'OFF':
-      return false
-    case 'DEFAULT':
-      return name === undefined || name === mesh.ingressClass
-    default:
-      return name === mesh.ingressClass
-  }
+/** The annotation names the mesh's class; `ingressClassName` an object that names Istio. Others are ours by default only. */
+function isOurs({ metadata, spec }: Ingress, { mesh, classes }: Pick<IngressInputs, 'mesh' | 'classes'>): boolean {
+  const name = metadata.annotations[CLASS_ANNOTATION]
+  if (name !== undefined) return mesh.ingressControllerMode !== 'OFF' && name === mesh.ingressClass
+  const controller = classes.get(spec.ingressClassName ?? '')
+  return controller === undefined ? mesh.ingressControllerMode === 'DEFAULT' : controller === ISTIO_INGRESS
 }
 
 function gatewayName({ metadata }: Ingress): string {
@@ -92,6 +97,7 @@ function gatewayOf(ingress: Ingress, { mesh }: IngressInputs): Gateway {
     apiVersion: 'networking.istio.io/v1',
     metadata: {
       ...ingress.metadata,
+      creationMs: BEFORE_ALL,
       name: gatewayName(ingress),
       namespace: mesh.rootNamespace,
       annotations: { [PARENTS]: `Ingress/${name}.${namespace}` },
@@ -118,27 +124,25 @@ function virtualServices(ingresses: readonly Ingress[], inputs: IngressInputs): 
     return known
   }
   for (const ingress of ingresses) {
+    // A default backend would answer for every host of the gateway: as in istiod there is none.
     for (const { host, http } of ingress.spec.rules ?? []) {
+      if (!http) continue
       const target = at(host || '*', ingress)
-      for (const { path, pathType, backend } of http?.paths ?? []) {
+      for (const { path = '', pathType, backend } of http.paths) {
         const route = routeOf(backend, ingress, inputs)
         if (!route) continue
-        const value = path || '/'
-        const uri = pathType === 'Exact' ? { exact: value } : value === '/' ? undefined : { prefix: value }
+        const uri = uriMatch(pathType, path)
         target.routes.push(uri ? { match: [{ uri }], ...route } : route)
       }
     }
-    if (ingress.spec.defaultBackend) {
-      const route = routeOf(ingress.spec.defaultBackend, ingress, inputs)
-      if (route) at('*', ingress).routes.push(route)
-    }
   }
-  return [...hosts].map(([host, { first, gateways, routes }], i) => ({
+  return [...hosts].map(([host, { first, gateways, routes }]) => ({
     kind: 'VirtualService',
     apiVersion: 'networking.istio.io/v1',
     metadata: {
       ...first.metadata,
-      name: `${first.metadata.name}-${i}-istio-autogenerated-k8s-ingress`,
+      creationMs: BEFORE_ALL,
+      name: `${host.replaceAll('.', '-')}-${first.metadata.name}-istio-autogenerated-k8s-ingress`,
       labels: {},
       annotations: { [ROUTE_SEMANTICS]: 'ingress' },
     },
@@ -148,6 +152,14 @@ function virtualServices(ingresses: readonly Ingress[], inputs: IngressInputs): 
   }))
 }
 
+/** Undefined: every path. What is for the implementation to say is exact unless it ends in a wildcard. */
+function uriMatch(pathType: IngressPathType, path: string): StringMatch | undefined {
+  if (pathType === 'Exact') return { exact: path }
+  if (pathType === 'Prefix') return { prefix: path }
+  if (['', '*', '/*', '.*'].includes(path)) return undefined
+  return path.endsWith('.*') || path.endsWith('/*') ? { prefix: path.slice(0, -2) } : { exact: path }
+}
+
 function routeOf({ service }: IngressBackend, { metadata }: Ingress, inputs: IngressInputs): HttpRoute | null {
   if (!service) return null
   const host = kubeHostname(service.name, metadata.namespace, inputs.domain)
@@ -155,11 +167,10 @@ function routeOf({ service }: IngressBackend, { metadata }: Ingress, inputs: Ing
   return number ? { route: [{ destination: { host, port: { number } } }] } : null
 }
 
-/** Exact paths first, then longer prefixes; what matches everything last. */
+/** Longer paths first, of equal length exact ones. */
 function compareRoutes(a: HttpRoute, b: HttpRoute): number {
-  const rank = (route: HttpRoute): number => {
-    const uri = route.match?.[0]?.uri
-    return uri?.exact !== undefined ? 1_000_000 + uri.exact.length : (uri?.prefix?.length ?? 0)
-  }
-  return rank(b) - rank(a)
+  const left = a.match?.[0]?.uri
+  const right = b.match?.[0]?.uri
+  const length = (uri: StringMatch | undefined) => (uri?.exact ?? uri?.prefix ?? '').length
+  return length(right) - length(left) || Number(right?.exact !== undefined) - Number(left?.exact !== undefined)
 }

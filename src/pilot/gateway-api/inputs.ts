@@ -55,6 +55,9 @@ export function controllerRole(controllerName: string): ClassRole | undefined {
 
 type Lists = { readonly [K in GatewayApiKind]: GatewayApiResource<K>[] }
 
+/** Kinds that a ReferenceGrant can open. */
+const GRANTABLE: ReadonlySet<string> = new Set(['ConfigMap', 'Secret', 'Service'])
+
 /** What an object refers from or to; `group` empty for Kubernetes' own. */
 interface Reference {
   readonly group: string
@@ -159,6 +162,7 @@ export class GatewayApiIndex {
     to: Reference & { readonly name: string },
   ): boolean {
     if (from.namespace === to.namespace) return true
+    if (!GRANTABLE.has(to.kind)) return false
     return this.lists.ReferenceGrant.some(
       ({ metadata, spec }) =>
         metadata.namespace === to.namespace &&

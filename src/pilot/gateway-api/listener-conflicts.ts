@@ -56,5 +56,5 @@ export function overlappingTls(listener: Listener, listeners: readonly Listener[
 }
 
 function terminates({ protocol, tls }: Listener): boolean {
-  return protocol === 'HTTPS' && tls?.mode !== 'Passthrough'
+  return protocol === 'HTTPS' && tls !== undefined && tls.mode !== 'Passthrough'
 }

@@ -33,6 +33,8 @@ export interface JudgedListener {
   readonly attachable: AttachableListener
   /** Null: nothing is served. */
   readonly gateway: Gateway | null
+  /** Nothing may attach to a listener that conflicts with another or waits for a ListenerSet to bring its TLS. */
+  readonly open: boolean
   readonly supportedKinds: readonly string[]
   readonly conditions: readonly Condition[]
   readonly valid: boolean
@@ -85,7 +87,7 @@ export function judgeListener(listener: GatewayApiListener, place: Place, index:
             servers: [
               {
                 port: { number: listener.port, protocol: listener.protocol, name: 'default' },
-                hosts: namespaces ? [...namespaces].map((namespace) => `${namespace}/${host}`) : [`*/${host}`],
+                hosts: namespaces ? hostsFor(namespaces, host) : [`*/${host}`],
                 tls: tls.tls ?? undefined,
               },
             ],
@@ -94,10 +96,16 @@ export function judgeListener(listener: GatewayApiListener, place: Place, index:
           warnings: [],
         }
       : null,
+    open: !place.conflict && !(tls.tls === null && !tls.problem),
     supportedKinds: kinds,
-    conditions: conditionsOf(place, { unsupported, tls, missingTls, invalidKinds: invalid }),
+    conditions: conditionsOf(listener.protocol, place, { unsupported, tls, missingTls, invalidKinds: invalid }),
     valid: !place.conflict && !unsupported && !tls.problem && !missingTls,
   }
+}
+
+/** Where no namespace may attach the name still tells TLS clients of this listener from those of others. */
+function hostsFor(namespaces: ReadonlySet<string>, host: string): string[] {
+  return namespaces.size > 0 ? [...namespaces].map((namespace) => `${namespace}/${host}`) : [`~/${host}`]
 }
 
 const KINDS_OF_PROTOCOL: Readonly<Record<string, readonly string[]>> = {
@@ -123,8 +131,8 @@ function supportedKinds({ protocol, tls, allowedRoutes }: GatewayApiListener): {
 function protocolProblem(protocol: string): string | null {
   if (Object.hasOwn(KINDS_OF_PROTOCOL, protocol)) return null
   const upper = protocol.toUpperCase()
-  const hint = Object.hasOwn(KINDS_OF_PROTOCOL, upper) ? `; is ${upper} meant?` : ''
-  return `protocol ${protocol} is not supported${hint}`
+  const hint = Object.hasOwn(KINDS_OF_PROTOCOL, upper) ? `. hint: "${upper}" (uppercase) may be supported` : ''
+  return `protocol ${JSON.stringify(protocol)} is unsupported${hint}`
 }
 
 interface Findings {
@@ -134,10 +142,15 @@ interface Findings {
   readonly invalidKinds: boolean
 }
 
-const FINE = 'no problem was found'
+const FINE = 'No errors found'
+const CONFLICT = 'Listener has a conflict with another listener attached to the same Gateway'
+const BAD_TLS = 'Bad TLS configuration'
+
+/** Reasons of `ResolvedRefs` for which istiod also says that there is no authority to check clients against. */
+const NO_AUTHORITY = new Set(['InvalidCACertificateRef', 'InvalidCACertificateKind', 'RefNotPermitted'])
 
 /** In the order of their types, as Kubernetes prints them. */
-function conditionsOf({ conflict, overlapping }: Place, findings: Findings): Condition[] {
+function conditionsOf(protocol: string, { conflict, overlapping }: Place, findings: Findings): Condition[] {
   const { unsupported, tls, missingTls, invalidKinds } = findings
   const condition = (type: string, reason: string, message = FINE, status: Condition['status'] = 'True') => ({
     type,
@@ -147,31 +160,27 @@ function conditionsOf({ conflict, overlapping }: Place, findings: Findings): Con
   })
   const list: Condition[] = []
   const { problem } = tls
-  const noTls = 'the protocol asks for a tls section'
-  const sameGateway = 'another listener of the Gateway has the same port and conflicts with it'
-  if (conflict) list.push(condition('Accepted', conflict, sameGateway, 'False'))
+  const noTls = `protocol is ${protocol} but no TLS section is defined`
+  if (conflict) list.push(condition('Accepted', conflict, CONFLICT, 'False'))
   else if (unsupported) list.push(condition('Accepted', 'UnsupportedProtocol', unsupported, 'False'))
   else if (missingTls) list.push(condition('Accepted', 'UnsupportedProtocol', noTls, 'False'))
-  else if (problem && tls.clientAuthority)
+  else if (problem && NO_AUTHORITY.has(problem.reason))
     list.push(condition('Accepted', 'NoValidCACertificate', problem.message, 'False'))
   else list.push(condition('Accepted', 'Accepted'))
   list.push(
-    conflict ? condition('Conflicted', conflict, sameGateway) : condition('Conflicted', 'NoConflicts', FINE, 'False'),
+    conflict ? condition('Conflicted', conflict, CONFLICT) : condition('Conflicted', 'NoConflicts', FINE, 'False'),
   )
   if (overlapping.length > 0) {
     const names = overlapping.join(', ')
     list.push(condition('OverlappingTLSConfig', 'OverlappingHostnames', `the hostname overlaps with that of ${names}`))
   }
-  if (conflict) list.push(condition('Programmed', conflict, sameGateway, 'False'))
-  else if (problem || missingTls)
-    list.push(condition('Programmed', 'Invalid', problem ? 'the TLS settings cannot be used' : noTls, 'False'))
-  else if (unsupported) list.push(condition('Programmed', 'Invalid', unsupported, 'False'))
+  if (conflict) list.push(condition('Programmed', conflict, CONFLICT, 'False'))
+  else if (problem || missingTls) list.push(condition('Programmed', 'Invalid', BAD_TLS, 'False'))
   else list.push(condition('Programmed', 'Programmed'))
   // Of a listener that gives way nothing else is known.
   if (conflict && !invalidKinds) return list
   if (invalidKinds) {
-    const message = 'allowedRoutes.kinds has kinds that cannot attach to the protocol'
-    list.push(condition('ResolvedRefs', 'InvalidRouteKinds', message, 'False'))
+    list.push(condition('ResolvedRefs', 'InvalidRouteKinds', 'Invalid route kinds', 'False'))
   } else if (problem) list.push(condition('ResolvedRefs', problem.reason, problem.message, 'False'))
   else list.push(condition('ResolvedRefs', 'ResolvedRefs'))
   return list

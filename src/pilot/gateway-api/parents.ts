@@ -61,16 +61,23 @@ function ownerKey(kind: string, namespace: string, name: string): string {
   return `${kind}/${namespace}/${name}`
 }
 
+/** A parentRef with what it leaves out: statuses are in the order of these texts, as in istiod. */
+export function referenceText(reference: ParentReference, own: string): string {
+  const { group = GATEWAY_API_GROUP, kind = 'Gateway', name, sectionName = '', port = 0, namespace = own } = reference
+  return `${group}/${kind}/${name}/${sectionName}/${port}.${namespace}`
+}
+
 function accepted(status: Condition['status'], reason: string, message: string): Condition {
   return { type: 'Accepted', status, reason, message }
 }
 
-const ACCEPTED = accepted('True', 'Accepted', 'the route is accepted')
+const VALID = 'Route was valid'
 
 function meshParent({ metadata }: Route, reference: ParentReference, hosts: readonly string[]): Parent {
   const { kind, name, namespace = metadata.namespace, port = 0 } = reference
   if (hosts.length === 0) {
-    const verdict = accepted('False', 'NoMatchingParent', `there is no ${kind} ${namespace}/${name}`)
+    const what = kind === 'Service' ? 'service' : 'service entry'
+    const verdict = accepted('False', 'NoMatchingParent', `parent ${what}: ${JSON.stringify(name)} not found`)
     return { reference, mesh: true, attachments: [], accepted: verdict }
   }
   const consumer = namespace !== metadata.namespace
@@ -78,7 +85,7 @@ function meshParent({ metadata }: Route, reference: ParentReference, hosts: read
     reference,
     mesh: true,
     attachments: [{ gateway: MESH_GATEWAY, hosts, port, private: consumer, listener: null }],
-    accepted: ACCEPTED,
+    accepted: accepted('True', 'Accepted', VALID),
   }
 }
 
@@ -102,13 +109,17 @@ function gatewayParent(route: Route, reference: ParentReference, candidates: rea
     attachments.push({ gateway: candidate.istioGateway, hosts, port: 0, private: false, listener: candidate })
   }
   const reason = DENIALS.find((one) => denials.some((denial) => denial.reason === one))
-  if (attachments.length > 0 || !reason) return { reference, mesh: false, attachments, accepted: ACCEPTED }
-  const messages = new Set(denials.filter((denial) => denial.reason === reason).map(({ message }) => message))
-  return { reference, mesh: false, attachments, accepted: accepted('False', reason, [...messages].join('; ')) }
+  if (attachments.length > 0 || !reason) {
+    const message = attachments.length > 1 ? `${VALID}, bound to ${attachments.length} parents` : VALID
+    return { reference, mesh: false, attachments, accepted: accepted('True', 'Accepted', message) }
+  }
+  const messages = denials.filter((denial) => denial.reason === reason).map(({ message }) => message)
+  return { reference, mesh: false, attachments, accepted: accepted('False', reason, messages.join('; ')) }
 }
 
 function hostnamesOf({ spec }: Route): readonly string[] {
-  return 'hostnames' in spec ? (spec.hostnames ?? []) : []
+  const hostnames = 'hostnames' in spec ? (spec.hostnames ?? []) : []
+  return hostnames.length > 0 ? hostnames : ['*']
 }
 
 function denialOf(
@@ -116,22 +127,22 @@ function denialOf(
   { sectionName, port }: ParentReference,
   { listener, namespaces, kinds }: AttachableListener,
 ): Denial | null {
-  if (port && port !== listener.port)
-    return { reason: 'NoMatchingParent', message: `there is no listener on port ${port}` }
+  if (port && port !== listener.port) return { reason: 'NoMatchingParent', message: `port ${port} not found` }
   if (sectionName && sectionName !== listener.name) {
-    return { reason: 'NoMatchingParent', message: `there is no listener ${sectionName}` }
+    return { reason: 'NoMatchingParent', message: `sectionName ${JSON.stringify(sectionName)} not found` }
   }
-  const hostnames = hostnamesOf(route)
-  if (hostnames.length > 0 && listener.hostname && !hostnames.some((host) => overlap(host, listener.hostname!))) {
-    const message = `no hostname matches that of listener ${listener.name}, ${listener.hostname}`
-    return { reason: 'NoMatchingListenerHostname', message }
+  const { hostname = '' } = listener
+  const parent = `matched parent hostname ${JSON.stringify(hostname)}`
+  if (hostname !== '' && !hostnamesOf(route).some((host) => overlap(host, hostname))) {
+    return { reason: 'NoMatchingListenerHostname', message: `no hostnames ${parent}` }
   }
-  if (namespaces && !namespaces.has(route.metadata.namespace)) {
-    const message = `listener ${listener.name} does not allow routes of namespace ${route.metadata.namespace}`
+  const { namespace } = route.metadata
+  if (namespaces && !namespaces.has(namespace)) {
+    const message = `hostnames ${parent}, but namespace ${JSON.stringify(namespace)} is not allowed by the parent`
     return { reason: 'NotAllowedByListeners', message }
   }
   if (!kinds.has(route.kind)) {
-    return { reason: 'NotAllowedByListeners', message: `listener ${listener.name} does not allow a ${route.kind}` }
+    return { reason: 'NotAllowedByListeners', message: `kind ${GATEWAY_API_GROUP}/v1/${route.kind} is not allowed` }
   }
   return null
 }
@@ -141,24 +152,25 @@ function overlap(a: string, b: string): boolean {
 }
 
 /**
- * The hosts of an attached route at one listener, without those that a more specific listener of the port has. Those of
- * a TLSRoute are narrowed to the listener's; those of HTTP routes are when they are merged with its Gateway.
+ * The hosts of an attached route at one listener. A TLSRoute's are narrowed to the listener's; an HTTP route leaves those
+ * that a more specific listener of the port has to that.
  */
 function hostsAt(
   route: Route,
   { listener }: AttachableListener,
   siblings: readonly AttachableListener[],
 ): readonly string[] {
-  const own = listener.hostname ?? ''
-  const narrowed = (host: string): string => (!own || hostSubsetOf(host, own) ? host : own)
-  const hostnames = hostnamesOf(route)
-  const attached = (hostnames.length > 0 ? hostnames : ['*']).filter((host) => !own || overlap(host, own))
-  const hosts = route.kind === 'TLSRoute' ? [...new Set(attached.map(narrowed))] : attached
-  if (own && !own.startsWith('*')) return hosts
+  const { hostname: own = '', port, protocol } = listener
+  const hosts = hostnamesOf(route).filter((host) => own === '' || overlap(host, own))
+  if (route.kind === 'TCPRoute') return hosts
+  if (route.kind === 'TLSRoute') {
+    return own === '' ? hosts : [...new Set(hosts.map((host) => (hostSubsetOf(host, own) ? host : own)))]
+  }
+  if (own !== '' && !own.startsWith('*')) return hosts
   const rivals = siblings
     .map((sibling) => sibling.listener)
-    .filter((other) => other.port === listener.port && other.protocol === listener.protocol)
+    .filter((other) => other.port === port && other.protocol === protocol && (other.hostname ?? '') !== own)
     .map(({ hostname = '' }) => hostname)
-    .filter((hostname) => hostname.length > own.length)
-  return hosts.filter((host) => !rivals.some((rival) => hostSubsetOf(narrowed(host), rival)))
+    .filter((hostname) => hostname.length >= own.length)
+  return hosts.filter((host) => !rivals.some((rival) => hostSubsetOf(host, rival)))
 }

@@ -221,14 +221,14 @@ test('a certificate that is missing, unreadable or not granted keeps its listene
   const garbage =
     '\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: bad, namespace: infra}\nstringData: {tls.crt: x, tls.key: y}\n'
   const credentials = `${secretYaml('cert', 'certs')}${garbage}`
-  for (const [listeners, reason] of [
-    [listener('none'), 'InvalidCertificateRef'],
-    [listener('bad'), 'InvalidCertificateRef'],
-    [listener('cert', 'certs'), 'RefNotPermitted'],
+  for (const [listeners, accepted, reason] of [
+    [listener('none'), 'True Accepted', 'InvalidCertificateRef'],
+    [listener('bad'), 'True Accepted', 'InvalidCertificateRef'],
+    [listener('cert', 'certs'), 'False NoValidCACertificate', 'RefNotPermitted'],
   ] as const) {
     const mesh = new StatusMesh(gateway(listeners) + credentials)
     assert.deepEqual(conditions(mesh.status(GATEWAY, 'gw', 'infra').listeners?.[0]), [
-      'Accepted True Accepted',
+      `Accepted ${accepted}`,
       'Conflicted False NoConflicts',
       'Programmed False Invalid',
       `ResolvedRefs False ${reason}`,
@@ -320,8 +320,8 @@ test('an Ingress has the address of the ingress Service', () => {
   const mesh = new StatusMesh(`
 apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {name: web}
-spec: {ingressClassName: istio, defaultBackend: {service: {name: a, port: {number: 80}}}}
+metadata: {name: web, annotations: {kubernetes.io/ingress.class: istio}}
+spec: {defaultBackend: {service: {name: a, port: {number: 80}}}}
 ---
 apiVersion: v1
 kind: Service

@@ -22,9 +22,15 @@ import { convertIngresses, ingressStatuses } from './ingress.ts'
 import type { GatewayWorkload } from './workload.ts'
 
 const INGRESS = 'Ingress.networking.k8s.io'
+const INGRESS_CLASS = 'IngressClass.networking.k8s.io'
 
 /** Kinds of a store that {@link TranslatedResources} wants to hear of. */
-export const TRANSLATED_KINDS: readonly string[] = ['Namespace', INGRESS, ...GATEWAY_API_KINDS.map(gatewayApiGroupKind)]
+export const TRANSLATED_KINDS: readonly string[] = [
+  'Namespace',
+  INGRESS,
+  INGRESS_CLASS,
+  ...GATEWAY_API_KINDS.map(gatewayApiGroupKind),
+]
 
 /** What the next translation changes. */
 export interface TranslationChanges {
@@ -56,6 +62,8 @@ export class TranslatedResources {
   private readonly report: ReportProblems
   private readonly objects = new Map<string, AnyGatewayApiResource>()
   private readonly ingresses = new Map<string, Ingress>()
+  /** Controllers of IngressClasses by name. */
+  private readonly classes = new Map<string, string>()
   private readonly namespaces = new Map<string, Readonly<Record<string, string>>>()
   private readonly uids = new WeakMap<object, string>()
   private current = new Map<string, AnyResource>()
@@ -78,6 +86,7 @@ export class TranslatedResources {
     const { type, kind, object } = event
     const deleted = type === 'deleted'
     if (kind === 'Namespace') return this.applyNamespace(object, deleted)
+    if (kind === INGRESS_CLASS) return this.applyIngressClass(object, deleted)
     const ingress = kind === INGRESS
     if (!ingress && !isGatewayApiVersion(object.apiVersion)) return null
     if (onlyStatusChanged(event)) return false
@@ -124,10 +133,12 @@ export class TranslatedResources {
     this.usedCredentials = fromGatewayApi.usedCredentials
     this.usedEndpoints = fromGatewayApi.usedEndpoints
     const { services } = registry
+    const { classes } = this
     const all = [
       ...fromGatewayApi.resources,
       ...convertIngresses({
         ingresses,
+        classes,
         mesh,
         domain,
         portByName: (host, port) => services.byHost.get(host)?.[0]?.ports.find((p) => p.name === port)?.port,
@@ -146,7 +157,7 @@ export class TranslatedResources {
       set,
       removed,
       workloads: fromGatewayApi.workloads,
-      statuses: [...fromGatewayApi.statuses, ...ingressStatuses(ingresses, mesh, domain, services)],
+      statuses: [...fromGatewayApi.statuses, ...ingressStatuses({ ingresses, classes, mesh, domain }, services)],
     }
   }
 
@@ -163,6 +174,15 @@ export class TranslatedResources {
     else this.namespaces.set(metadata.name, labels)
     // Namespaces matter only to listeners that select them.
     if (this.objects.size === 0) return false
+    this.dirty = true
+    return true
+  }
+
+  private applyIngressClass({ metadata, spec }: KubeObject, deleted: boolean): boolean {
+    const controller = deleted ? undefined : String((spec as { controller?: unknown } | undefined)?.controller ?? '')
+    if (this.classes.get(metadata.name) === controller) return false
+    if (controller === undefined) this.classes.delete(metadata.name)
+    else this.classes.set(metadata.name, controller)
     this.dirty = true
     return true
   }

@@ -3,7 +3,7 @@ import { parse } from 'yaml'
 import { errorText } from '../../base/errors.ts'
 import type { KubeObject, OwnerReference } from '../../cluster/index.ts'
 import type { GatewayApiResource } from '../../config/index.ts'
-import { MANAGED_LABEL, workloadName } from './addresses.ts'
+import { MANAGED_LABEL, SERVICE_TYPE, workloadName } from './addresses.ts'
 import { overlaid } from './overlay.ts'
 
 /** What a platform is asked to keep there. */
@@ -26,7 +26,6 @@ export interface WorkloadInputs {
 }
 
 const SERVICE_ACCOUNT = 'gateway.istio.io/service-account'
-const SERVICE_TYPE = 'networking.istio.io/service-type'
 const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name'
 const GATEWAY_CLASS = 'gateway.networking.k8s.io/gateway-class-name'
 /** Annotations about the Gateway, not about what is made for it. */

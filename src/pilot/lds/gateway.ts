@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf'
 import { TrafficDirection, type TransportSocket } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { Filter, FilterChain } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
-import type { VirtualService } from '../../config/index.ts'
+import type { L4MatchAttributes, TlsMatchAttributes, VirtualService } from '../../config/index.ts'
 import { httpSecurity } from '../authorization/workload.ts'
 import {
   commonHosts,
@@ -13,6 +13,7 @@ import {
   type MergedServer,
   mergedGateways,
 } from '../gateway/merge.ts'
+import { isOfTlsRoute } from '../gateway-api/names.ts'
 import { hostSubsetOf } from '../model/host.ts'
 import { isHttp } from '../model/protocol.ts'
 import type { ServicePort } from '../model/service.ts'
@@ -139,20 +140,20 @@ function boundTo(context: ListenerContext, { gateway, hosts }: MergedServer): Vi
     .filter((vs) => commonHosts(hosts, vs.spec.hosts ?? [], vs.metadata.namespace).length > 0)
 }
 
-/** The first tcp route for the server's port. */
+/** The first tcp route for the server's port. Where TLS ends here, a TLSRoute's will do. */
 function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter[] | null {
   const { server, gateway } = merged
+  const applies = (match: L4MatchAttributes | TlsMatchAttributes): boolean =>
+    l4MatchApplies(match, context.proxy, gateway, server.port.number)
   for (const vs of boundTo(context, merged)) {
-    for (const tcp of vs.spec.tcp ?? []) {
-      const fits =
-        !tcp.match?.length ||
-        tcp.match.some((match) => l4MatchApplies(match, context.proxy, gateway, server.port.number))
-      if (fits && tcp.route?.length) {
-        const filters = routeFilters(context, tcp.route, serverPort(merged), vs.metadata, 'gateway')
-        // Within the mesh peers tell each other who they are.
-        return server.tls?.mode === 'ISTIO_MUTUAL' ? [...tcpMetadataFilters(context), ...filters] : filters
-      }
-    }
+    const { tcp = [], tls = [] } = vs.spec
+    const route =
+      tcp.find((one) => one.route?.length && (!one.match?.length || one.match.some(applies)))?.route ??
+      (isOfTlsRoute(vs) ? tls.find(({ match }) => match.some(applies))?.route : undefined)
+    if (!route) continue
+    const filters = routeFilters(context, route, serverPort(merged), vs.metadata, 'gateway')
+    // Within the mesh peers tell each other who they are.
+    return server.tls?.mode === 'ISTIO_MUTUAL' ? [...tcpMetadataFilters(context), ...filters] : filters
   }
   return null
 }

@@ -3,14 +3,20 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { anyPack, type Duration } from '@bufbuild/protobuf/wkt'
 import type { Filter } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import { TcpProxySchema } from '../../api/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
-import { parseDuration, type RouteDestination, type TrafficPolicy } from '../../config/index.ts'
+import { type Destination, parseDuration, type RouteDestination, type TrafficPolicy } from '../../config/index.ts'
 import { networkSecurity } from '../authorization/workload.ts'
 import { statName } from '../cds/stat-name.ts'
 import type { Service, ServicePort } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { isDynamicDns, serviceDnsCache, sniForwardProxyFilter } from '../xds/dynamic-dns.ts'
 import { durationOf } from '../xds/messages.ts'
-import { BLACK_HOLE_CLUSTER, outboundClusterName, outboundSni, PASSTHROUGH_CLUSTER } from '../xds/names.ts'
+import {
+  BLACK_HOLE_CLUSTER,
+  destinationClusterName,
+  outboundClusterName,
+  outboundSni,
+  PASSTHROUGH_CLUSTER,
+} from '../xds/names.ts'
 import type { ListenerClass, ListenerContext } from './context.ts'
 import { mongoFilter, networkFilter, tcpFilters, tcpStatsFilters } from './filters.ts'
 
@@ -179,8 +185,7 @@ export function routeFilters(
   const first = routes[0]
   if (!first) return []
   const { protocol, port: number } = listenerPort
-  const clusterOf = ({ destination }: RouteDestination): string =>
-    destinationCluster(context, destination.host, destination.subset ?? '', destination.port?.number, number)
+  const clusterOf = ({ destination }: RouteDestination): string => destinationCluster(context, destination, number)
   const service = context.scope.servicesByHost.get(first.destination.host)
   const cluster = clusterOf(first)
   const port = Number(cluster.split('|')[1])
@@ -211,15 +216,13 @@ export function routeFilters(
 
 /** The cluster a destination means: without a port, the service's only one, else the listener's. */
 function destinationCluster(
-  context: Pick<ListenerContext, 'scope'>,
-  host: string,
-  subset: string,
-  port: number | undefined,
+  { scope }: Pick<ListenerContext, 'scope'>,
+  { host, subset, port }: Destination,
   listenerPort: number,
 ): string {
-  if (port) return outboundClusterName(port, subset, host)
-  const ports = context.scope.servicesByHost.get(host)?.ports
-  return outboundClusterName(ports?.length === 1 ? ports[0]!.port : listenerPort, subset, host)
+  const service = scope.servicesByHost.get(host)
+  const only = service?.ports.length === 1 ? service.ports[0]!.port : listenerPort
+  return destinationClusterName(port?.number || only, subset, host, service?.attributes.externalName)
 }
 
 /** The DestinationRule's policy for one port and subset of a service, as far as tcp_proxy needs it. */

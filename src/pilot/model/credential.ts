@@ -3,6 +3,9 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { errorText } from '../../base/errors.ts'
 import type { KubeObject } from '../../cluster/index.ts'
 
+/** Names a credential that never comes: connections fail, rather than go unverified. */
+export const NO_CREDENTIAL = 'invalid://'
+
 /** The first of the named entries that is there and not empty. */
 export function credentialBytes(object: KubeObject, names: readonly string[]): Buffer | undefined {
   const plain = (object.kind === 'ConfigMap' ? object.data : object.stringData) as Record<string, unknown> | undefined

@@ -32,9 +32,9 @@ export function compareHosts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** The full name of a short one: no dot and no wildcard means a service of `namespace`. */
+/** The full name of a short one: no dot and no wildcard means a service of `namespace`. No name stays none. */
 export function resolveHost(host: string, namespace: string, domain: string): string {
-  if (host.includes('.') || host.startsWith('*')) return host
+  if (host === '' || host.includes('.') || host.startsWith('*')) return host
   return `${host}.${namespace}.svc.${domain}`
 }
 

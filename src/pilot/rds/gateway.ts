@@ -14,7 +14,7 @@ import type { ProxyNode } from '../model/node.ts'
 import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { type Service, serviceKey, visibleTo } from '../model/service.ts'
-import { outboundClusterName } from '../xds/names.ts'
+import { destinationClusterName } from '../xds/names.ts'
 import { hashPolicyFor } from './hash-policy.ts'
 import { isCatchAll } from './match.ts'
 import type { Destinations } from './route-action.ts'
@@ -141,7 +141,7 @@ function destinationsOf(
   return {
     mesh: push.mesh,
     cluster: ({ host, subset, port }) =>
-      outboundClusterName(portOf(host, port?.number), subset ?? '', serviceOf(host)?.attributes.externalName || host),
+      destinationClusterName(portOf(host, port?.number), subset, host, serviceOf(host)?.attributes.externalName),
     hashPolicy: ({ host, subset, port }) =>
       hashPolicyFor(scope, scope.servicesByHost.get(host), portOf(host, port?.number), subset ?? '', proxy.labels),
   }

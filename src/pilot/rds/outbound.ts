@@ -23,7 +23,7 @@ import { addressesFor } from '../model/service-addresses.ts'
 import type { EgressListener, SidecarScope } from '../model/sidecar-scope.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { durationOf } from '../xds/messages.ts'
-import { outboundClusterName } from '../xds/names.ts'
+import { destinationClusterName, outboundClusterName } from '../xds/names.ts'
 import { catchAll, MAX_DIRECT_RESPONSE_BYTES } from './catch-all.ts'
 import { type Domains, domainsOf, freeDomains, servedDomains } from './domains.ts'
 import { hashPolicyFor } from './hash-policy.ts'
@@ -350,10 +350,11 @@ function destinationsOf({ push, scope, proxy, port, services }: RouteTable): Des
   return {
     mesh: push.mesh,
     cluster: ({ host, subset, port: asked }) =>
-      outboundClusterName(
+      destinationClusterName(
         portOf(host, asked?.number),
-        subset ?? '',
-        services.get(host)?.service.attributes.externalName || host,
+        subset,
+        host,
+        services.get(host)?.service.attributes.externalName,
       ),
     hashPolicy: ({ host, subset, port: asked }) =>
       hashPolicyFor(scope, scope.servicesByHost.get(host), portOf(host, asked?.number), subset ?? '', proxy.labels),

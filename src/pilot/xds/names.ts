@@ -11,6 +11,22 @@ export function outboundClusterName(port: number, subset: string, host: string):
   return `outbound|${port}|${subset}|${host}`
 }
 
+/** What a reference that the Gateway API does not allow leads to: there is no such cluster. */
+const UNKNOWN_SERVICE = 'UnknownService'
+
+/**
+ * The cluster of a route's destination: an ExternalName Service means what it points at, and no host at all means a
+ * destination that cannot be had.
+ */
+export function destinationClusterName(
+  port: number,
+  subset: string | undefined,
+  host: string,
+  externalName: string | undefined,
+): string {
+  return host === '' ? UNKNOWN_SERVICE : outboundClusterName(port, subset ?? '', externalName || host)
+}
+
 /** `inbound|9080||` */
 export function inboundClusterName(targetPort: number): string {
   return `inbound|${targetPort}||`

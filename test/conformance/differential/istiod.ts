@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { JsonValue } from '@bufbuild/protobuf'
 import { stringify } from 'yaml'
 import type { Case } from './generate/case.ts'
 
@@ -18,14 +19,21 @@ export function caseYaml({ objects }: Pick<Case, 'objects'>): string {
   return objects.map((object) => stringify(object, { lineWidth: 0 })).join('---\n')
 }
 
-/** What ours does without being told to: both address families of a proxy, TLS of a Sidecar's ingress. */
-const FEATURES = { ISTIO_DUAL_STACK: 'true', ENABLE_TLS_ON_SIDECAR_INGRESS: 'true' }
+/** What ours does without being told to: both address families, TLS of a Sidecar's ingress, XBackendTrafficPolicy. */
+const FEATURES = {
+  ISTIO_DUAL_STACK: 'true',
+  ENABLE_TLS_ON_SIDECAR_INGRESS: 'true',
+  PILOT_ENABLE_ALPHA_GATEWAY_API: 'true',
+}
 
 /** Istiod finds a resource invalid that we accept. */
 export class RefusedByIstiod extends Error {}
 
+/** Asks istiod by its standard input (see test/interop/istiod/main.go); its answer is JSON. */
+export type Ask = (command: string) => Promise<JsonValue>
+
 /** Runs `use` with the address of an istiod that serves the case. Throws when istiod ends by itself. */
-export async function withIstiod<T>(input: Case, use: (address: string) => Promise<T>): Promise<T> {
+export async function withIstiod<T>(input: Case, use: (address: string, ask: Ask) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'istiod-'))
   writeFileSync(join(folder, 'input.yaml'), caseYaml(input))
   writeFileSync(join(folder, 'mesh.yaml'), stringify(input.mesh))
@@ -37,7 +45,7 @@ export async function withIstiod<T>(input: Case, use: (address: string) => Promi
   let errors = ''
   child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-20_000)))
   try {
-    return await use(await addressOf(child, () => errors))
+    return await use(await addressOf(child, () => errors), (command) => ask(child, command))
   } catch (error) {
     const panic = /(panic: [^\n]*)/.exec(errors)
     throw panic ? new Error(`istiod: ${panic[1]}`) : error
@@ -46,6 +54,22 @@ export async function withIstiod<T>(input: Case, use: (address: string) => Promi
     await ended
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+function ask(child: ChildProcess, command: string): Promise<JsonValue> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const onData = (chunk: Buffer): void => {
+      text += chunk
+      if (!text.endsWith('\n')) return
+      child.stdout!.off('data', onData)
+      if (text.startsWith('ok ')) resolve(JSON.parse(text.slice(3)) as JsonValue)
+      else reject(new Error(`istiod: ${command}: ${text.trim()}`))
+    }
+    child.stdout!.on('data', onData)
+    child.once('close', () => reject(new Error('istiod ended')))
+    child.stdin!.write(`${command}\n`)
+  })
 }
 
 function addressOf(child: ChildProcess, errors: () => string): Promise<string> {

@@ -12,6 +12,7 @@ import { placed } from '../../../src/pilot/model/placed.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateNameTable } from '../../../src/pilot/nds/generate.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
+import type { ObjectStatus } from '../../../src/pilot/status.ts'
 import { ANSWERED, type Answered, type Answers, askEverything } from '../ads.ts'
 import { messageJson, type ProxyDescription, proxyNodeOf } from '../pilot.ts'
 import type { Case } from './generate/case.ts'
@@ -19,6 +20,8 @@ import type { Case } from './generate/case.ts'
 /** Our push context of a case, and the objects that validation refuses with the reason. */
 export interface Loaded {
   readonly push: PushContext
+  /** What statuses should say. */
+  readonly statuses: readonly ObjectStatus[]
   readonly refused: ReadonlyMap<KubeObject, string>
 }
 
@@ -38,7 +41,8 @@ export function load({ objects, mesh }: Case): Loaded {
   const store = new MemoryStore()
   store.put(objects.map((object) => ({ object })))
   state.load(store)
-  return { push: state.commit().push, refused }
+  const { push, statuses } = state.commit()
+  return { push, statuses, refused }
 }
 
 function generate(type: Answered, names: readonly string[], proxy: ProxyNode, push: PushContext): readonly object[] {

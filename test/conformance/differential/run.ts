@@ -5,10 +5,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { JsonValue } from '@bufbuild/protobuf'
 import { stringify } from 'yaml'
 import { errorText } from '../../../src/base/errors.ts'
 import { answersOf } from '../ads.ts'
 import type { ProxyDescription } from '../pilot.ts'
+import { statusDifferences } from '../statuses.ts'
 import { type Difference, differences } from './difference.ts'
 import { type Case, generateCase, TOPICS } from './generate/case.ts'
 import { caseYaml, ISTIOD, istiodExists, RefusedByIstiod, withIstiod } from './istiod.ts'
@@ -33,13 +35,22 @@ interface Found {
 
 /** Every difference of a case. */
 async function differencesOf(input: Case): Promise<Found[]> {
-  const { push } = load(input)
-  const answered = withIstiod(input, async (address) => {
+  const { push, statuses } = load(input)
+  const answered = withIstiod(input, async (address, ask) => {
     const out: Found[] = []
     for (const proxy of input.proxies) {
       const theirs = await answersOf(address, proxy)
       const ours = await ourAnswers(proxy, push)
       for (const difference of differences(ours, theirs, proxy.type)) out.push({ proxy, difference })
+    }
+    if (input.objects.some(({ kind }) => kind === 'GatewayClass')) {
+      const theirs = (await ask('statuses')) as { [key: string]: JsonValue }
+      const [proxy] = input.proxies as [ProxyDescription]
+      for (const { key, lines } of statusDifferences(input.objects, statuses, theirs)) {
+        const place = /^(.*?): got /.exec(lines[0]!)?.[1] ?? ''
+        const signature = `status ${key.split('/')[0]} ${place.replace(/\[[^\]]*\]/g, '[]')}`
+        out.push({ proxy, difference: { signature, lines: lines.map((line) => `${key} ${line}`) } })
+      }
     }
     return out
   })

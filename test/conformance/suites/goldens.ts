@@ -6,6 +6,7 @@ import { TypedExtensionConfigSchema } from '../../../src/api/gen/envoy/config/co
 import { ClusterLoadAssignmentSchema } from '../../../src/api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../../src/api/gen/envoy/config/route/v3/route_pb.js'
+import type { KubeObject } from '../../../src/cluster/index.ts'
 import { generateClusters } from '../../../src/pilot/cds/generate.ts'
 import { generateEndpoints } from '../../../src/pilot/eds/generate.ts'
 import { generateExtensionConfigs } from '../../../src/pilot/envoy-filter/extensions.ts'
@@ -14,11 +15,13 @@ import type { ProxyNode } from '../../../src/pilot/model/node.ts'
 import { placed } from '../../../src/pilot/model/placed.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
+import type { ObjectStatus } from '../../../src/pilot/status.ts'
 import { stringsCalled } from '../ads.ts'
 import { compareJson } from '../compare.ts'
 import { inputsIn, networksOf, OWN_INPUTS, read } from '../inputs.ts'
 import { nameOf, normalize } from '../normalize.ts'
-import { messageJson, type ProxyDescription, proxyNodeOf, pushContextOf, readMesh, readObjects } from '../pilot.ts'
+import { committed, messageJson, type ProxyDescription, proxyNodeOf, readMesh, readObjects } from '../pilot.ts'
+import { type Statuses, statusDifferences } from '../statuses.ts'
 import type { Difference, Suite } from '../suite.ts'
 
 /** What real istiod sent, resource by resource: one case a proxy and type. */
@@ -45,9 +48,11 @@ interface Checked {
 
 function runCase(name: string, folder: string): Checked[] {
   const objects = readObjects(read(folder, 'input.yaml'))
-  const push = pushContextOf(objects, readMesh(read(folder, 'mesh.yaml')), networksOf(folder))
+  const { push, statuses } = committed(objects, readMesh(read(folder, 'mesh.yaml')), networksOf(folder))
   const proxies = JSON.parse(read(folder, 'proxies.json')) as readonly ProxyDescription[]
-  return proxies.flatMap((description) => {
+  const written = read(folder, 'statuses.json')
+  const ofStatuses = written === '' ? [] : [statusCheck(`${name}/statuses`, objects, statuses, written)]
+  const ofProxies = proxies.flatMap((description) => {
     if (!existsSync(join(folder, description.name))) return []
     const proxy = placed(proxyNodeOf(description), push)
     const id = `${name}/${description.name}`
@@ -79,6 +84,17 @@ function runCase(name: string, folder: string): Checked[] {
       ),
     ]
   })
+  return [...ofProxies, ...ofStatuses]
+}
+
+function statusCheck(
+  id: string,
+  objects: readonly KubeObject[],
+  statuses: readonly ObjectStatus[],
+  written: string,
+): Checked {
+  const differences = statusDifferences(objects, statuses, JSON.parse(written) as Statuses)
+  return { id, lines: differences.flatMap(({ key, lines }) => lines.map((line) => `${key} ${line}`)) }
 }
 
 function extensionCheck(id: string, proxy: ProxyNode, push: PushContext, folder: string, name: string): Checked {

@@ -9,6 +9,7 @@
 //	mesh FILE      the MeshConfig that istiod makes of FILE, as JSON; nothing changes
 //	networks FILE  the same of MeshNetworks
 //	proxy FILE     the ProxyConfig that FILE makes of the mesh's default one, as JSON
+//	statuses       the statuses of Gateway API objects by Kind/namespace/name, as JSON
 //
 // and answers each with "ok", "ok JSON" or "error TEXT". Ends when standard input does. Metrics stand beside the debug
 // pages, under /metrics.
@@ -44,16 +45,19 @@ import (
 // process stands in for a test: what fails ends the program.
 type process struct{ cleanups []func() }
 
-func (p *process) Fail()                          { os.Exit(1) }
-func (p *process) FailNow()                       { os.Exit(1) }
-func (p *process) Fatal(args ...any)              { fmt.Fprintln(os.Stderr, args...); os.Exit(1) }
-func (p *process) Fatalf(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...); os.Exit(1) }
-func (p *process) Log(args ...any)                { fmt.Fprintln(os.Stderr, args...) }
-func (p *process) Logf(format string, a ...any)   { fmt.Fprintf(os.Stderr, format+"\n", a...) }
-func (p *process) TempDir() string                { return os.TempDir() }
-func (p *process) Helper()                        {}
-func (p *process) Cleanup(f func())               { p.cleanups = append(p.cleanups, f) }
-func (p *process) Skip(args ...any)               { p.Fatal(args...) }
+func (p *process) Fail()             { os.Exit(1) }
+func (p *process) FailNow()          { os.Exit(1) }
+func (p *process) Fatal(args ...any) { fmt.Fprintln(os.Stderr, args...); os.Exit(1) }
+func (p *process) Fatalf(format string, a ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", a...)
+	os.Exit(1)
+}
+func (p *process) Log(args ...any)              { fmt.Fprintln(os.Stderr, args...) }
+func (p *process) Logf(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
+func (p *process) TempDir() string              { return os.TempDir() }
+func (p *process) Helper()                      {}
+func (p *process) Cleanup(f func())             { p.cleanups = append(p.cleanups, f) }
+func (p *process) Skip(args ...any)             { p.Fatal(args...) }
 
 var _ test.Failer = &process{}
 
@@ -191,10 +195,11 @@ func main() {
 	if err := log.Configure(options); err != nil {
 		p.Fatal(err)
 	}
-	_, kubernetes, err := split(*input)
+	istio, kubernetes, err := split(*input)
 	if err != nil {
 		p.Fatal(err)
 	}
+	kubernetes = strings.Join(append([]string{kubernetes}, serviceEntries(istio)...), "\n---\n")
 	resources, err := configs(*input)
 	if err != nil {
 		p.Fatal(err)
@@ -236,7 +241,9 @@ func main() {
 		NetworksWatcher:            networks,
 		ListenerBuilder:            func() (net.Listener, error) { return listener, nil },
 		DisableSecretAuthorization: true,
+		KubeClientModifier:         installGatewayAPI(p),
 	})
+	gatewayStatuses := captureStatuses(server, kubernetes)
 	server.DiscoveryDebug.Handle("/metrics", metrics)
 	go func() { p.Fatal(http.Serve(debug, server.DiscoveryDebug)) }()
 	fmt.Printf("xds %s debug %s\n", listener.Addr(), debug.Addr())
@@ -248,6 +255,10 @@ func main() {
 		if word == "mesh" || word == "networks" || word == "proxy" {
 			var text string
 			text, err = read(word, file)
+			answer += " " + text
+		} else if word == "statuses" {
+			var text string
+			text, err = gatewayStatuses.settled()
 			answer += " " + text
 		} else {
 			err = run(server, word, file)

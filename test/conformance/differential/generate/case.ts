@@ -1,6 +1,7 @@
 // One mesh of a seed: objects, MeshConfig, and the proxies that ask about it.
 import type { KubeObject } from '../../../../src/cluster/index.ts'
 import type { ProxyDescription } from '../../pilot.ts'
+import { CERTIFICATE, KEY } from './certificate.ts'
 import { destinationRule } from './destination-rule.ts'
 import { Draw } from './draw.ts'
 import { gatewayApi } from './gateway-api.ts'
@@ -45,11 +46,6 @@ const MAKERS: readonly Maker[] = [
 /** Each topic and the kinds it draws from. */
 export const TOPICS: readonly string[] = [...new Set(MAKERS.map(([topic]) => topic)), 'gateway-api', 'mesh', 'proxies']
 
-// A self-signed certificate of example.com, made for this, and its key: istiod looks into them.
-const CERTIFICATE =
-  'LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJnakNDQVNtZ0F3SUJBZ0lVVkRubC9ZaHJlZEw2RmYrb3BHVnFGRENxRGVnd0NnWUlLb1pJemowRUF3SXcKRmpFVU1CSUdBMVVFQXd3TFpYaGhiWEJzWlM1amIyMHdJQmNOTWpZeE1USTRNakV3T0RReVdoZ1BNakV5TmpFeApNRFF5TVRBNE5ESmFNQll4RkRBU0JnTlZCQU1NQzJWNFlXMXdiR1V1WTI5dE1Ga3dFd1lIS29aSXpqMENBUVlJCktvWkl6ajBEQVFjRFFnQUVjSlZKakJ4dFpsMTR4U2l1V1JlY0UzSllMbENoMm95bkV0WHNBcTFUR1JGWGpORVgKaGozUERBYW42WXJHSjZPSE5hR3ZmUGZ3SGdZK2dJcXpXZnlCMktOVE1GRXdIUVlEVlIwT0JCWUVGQ0tXRWRQKwpIcmVLRDNnV0hJbjR4ZzYveHJXQU1COEdBMVVkSXdRWU1CYUFGQ0tXRWRQK0hyZUtEM2dXSEluNHhnNi94cldBCk1BOEdBMVVkRXdFQi93UUZNQU1CQWY4d0NnWUlLb1pJemowRUF3SURSd0F3UkFJZ0hRbVJ2VngwNlVmQjN4UFUKWnNyOUxuN3BWUWszZUgzTkt1dkxKNkMwb0VFQ0lCUmV1dnczZy8wZEFvaVBVSXJ4eUlabGRzeTdJK3ZlRnIzYwpyWGZEK0I3RgotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg=='
-const KEY =
-  'LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JR0hBZ0VBTUJNR0J5cUdTTTQ5QWdFR0NDcUdTTTQ5QXdFSEJHMHdhd0lCQVFRZ092OEJ4Q09RdHVtSFU4NE4Kd1FoRWxrVENnNEZBVmh3WUtUTTVya1R2MVE2aFJBTkNBQVJ3bFVtTUhHMW1YWGpGS0s1WkY1d1RjbGd1VUtIYQpqS2NTMWV3Q3JWTVpFVmVNMFJlR1BjOE1CcWZwaXNZbm80YzFvYTk4OS9BZUJqNkFpck5aL0lIWQotLS0tLUVORCBQUklWQVRFIEtFWS0tLS0tCg=='
 const SECRET = { 'tls.crt': CERTIFICATE, 'tls.key': KEY, 'ca.crt': CERTIFICATE }
 
 function credentials(): KubeObject[] {
@@ -117,7 +113,7 @@ export function generateCase(seed: number, topics: readonly string[] = TOPICS): 
     ...ingress.objects,
     ...credentials(),
     ...(makers.length > 0 ? draw.many(3, 14, (index) => resource(draw, index, makers)) : []),
-    ...(topics.includes('gateway-api') && draw.chance(0.25) ? gatewayApi(draw) : []),
+    ...(topics.includes('gateway-api') && (topics.length === 1 || draw.chance(0.25)) ? gatewayApi(draw) : []),
   ]
   const mesh = topics.includes('mesh') && draw.chance(0.4) ? meshConfig(draw) : {}
   const asking = proxies(draw, pods, ingress.pods[0]!).map((proxy) => {
