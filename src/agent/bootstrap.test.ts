@@ -8,12 +8,16 @@ import { after, test } from 'node:test'
 import { fromJson, type JsonObject } from '@bufbuild/protobuf'
 import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { typeRegistry } from '../api/registry.ts'
-import { buildBootstrap } from './bootstrap.ts'
+import { validateProxy } from '../proxy/index.ts'
+import { CertificateAuthority } from '../security/ca.ts'
+import { buildBootstrap, leftOutOfBootstrap } from './bootstrap.ts'
 import { parseProxyConfig } from './proxy-config.ts'
 import { type AgentFlags, type AgentSettings, readSettings } from './settings.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'outrigger-bootstrap-'))
 after(() => rmSync(dir, { recursive: true, force: true }))
+const CA = join(dir, 'ca.pem')
+writeFileSync(CA, (await CertificateAuthority.createSelfSigned({ trustDomain: 'test', keyType: 'ECDSA' })).rootPem)
 const FLAGS: AgentFlags = { role: 'sidecar', proxy: 'envoy', proxyLogLevel: 'warning', workdir: dir, podInfo: dir }
 const ENV = { POD_NAME: 'web-1', POD_NAMESPACE: 'shop', INSTANCE_IP: '10.244.0.9', SERVICE_ACCOUNT: 'web' }
 
@@ -48,6 +52,116 @@ test('stock Envoy takes the bootstrap, with every knob turned', { skip: envoyMis
     })
     assert.match(printed, /OK/)
   }
+})
+
+const TURNED: readonly (readonly [name: string, config: string, clusters: readonly string[]])[] = [
+  ['zipkin', 'tracing: {zipkin: {address: "zipkin.istio-system:9411"}}', ['zipkin']],
+  [
+    'zipkin over TLS',
+    `tracing: {zipkin: {address: "z:1"}, tlsSettings: {mode: SIMPLE, caCertificates: ${CA}}}`,
+    ['zipkin'],
+  ],
+  ['the old name of zipkin', 'zipkinAddress: "[::1]:9411"', ['zipkin']],
+  ['the host of a collector', 'tracing: {zipkin: {address: "$(HOST_IP):9411"}}', ['zipkin']],
+  [
+    'access logs',
+    'envoyAccessLogService: {address: "als:15000", tcpKeepalive: {probes: 3, time: 10s, interval: 10s}}',
+    ['envoy_accesslog_service'],
+  ],
+  [
+    'mutual TLS of the mesh',
+    'envoyAccessLogService: {address: "als:1", tlsSettings: {mode: ISTIO_MUTUAL}}',
+    ['envoy_accesslog_service'],
+  ],
+  ['compressed stats', 'statsCompression: true', []],
+  ['runtime values', 'runtimeValues: {a.b: "1", c: "true", re2.max_program_size.error_level: ""}', []],
+]
+const OF_ENVOY: typeof TURNED = [
+  ['datadog', 'tracing: {datadog: {address: "$(HOST_IP):8126"}}', ['datadog_agent']],
+  ['statsd', 'statsdUdpAddress: "10.1.1.1:9125"', []],
+  ['metrics service', 'envoyMetricsService: {address: "metrics:15000"}', ['envoy_metrics_service']],
+  ['the old name of the metrics service', 'envoyMetricsServiceAddress: "metrics:15000"', ['envoy_metrics_service']],
+]
+
+/** Names of the clusters that a ProxyConfig adds. */
+function added(bootstrap: JsonObject): string[] {
+  const { clusters } = bootstrap.static_resources as { clusters: { name: string }[] }
+  return clusters.map(({ name }) => name).filter((name) => !OWN_CLUSTERS.includes(name))
+}
+const OWN_CLUSTERS = ['prometheus_stats', 'agent', 'sds-grpc', 'xds-grpc']
+
+for (const [proxy, cases] of [
+  ['envoy', [...TURNED, ...OF_ENVOY]],
+  ['outrigger', TURNED],
+] as const) {
+  const skip = proxy === 'envoy' && envoyMissing()
+  test(`what ProxyConfig adds to the bootstrap is taken by ${proxy}`, { skip }, () => {
+    for (const [name, config, clusters] of cases) {
+      const bootstrap = buildBootstrap(settings({ PROXY_CONFIG: config }, { proxy }))
+      assert.deepEqual(added(bootstrap), clusters, name)
+      if (proxy === 'outrigger') {
+        validateProxy(fromJson(BootstrapSchema, bootstrap, { registry: typeRegistry }))
+        continue
+      }
+      const path = join(dir, 'added.json')
+      writeFileSync(path, JSON.stringify(bootstrap))
+      const printed = execFileSync('envoy', ['--mode', 'validate', '-l', 'error', '-c', path], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      assert.match(printed, /OK/, name)
+    }
+  })
+}
+
+test('what our proxy cannot do is left out and said', () => {
+  for (const [name, config] of OF_ENVOY) {
+    const ours = settings({ PROXY_CONFIG: config }, { proxy: 'outrigger' })
+    assert.deepEqual(added(buildBootstrap(ours)), [], name)
+    assert.equal(leftOutOfBootstrap(ours).length, 1, name)
+    assert.deepEqual(leftOutOfBootstrap(settings({ PROXY_CONFIG: config })), [])
+  }
+  assert.throws(
+    () => settings({ PROXY_CONFIG: 'tracing: {lightstep: {address: "a:1"}}' }),
+    /tracing\.lightstep: .*extensionProviders/,
+  )
+  assert.throws(
+    () => settings({ PROXY_CONFIG: 'tracing: {zipkin: {address: "a:1"}, tlsSettings: {mode: MUTUAL}}' }),
+    /clientCertificate: is required/,
+  )
+})
+
+test('annotations of stats stand before ProxyConfig, addresses of the pod are put in', () => {
+  writeFileSync(
+    join(dir, 'annotations'),
+    [
+      'sidecar.istio.io/statsInclusionPrefixes="http.{pod_ip}_,listener"',
+      'sidecar.istio.io/extraStatTags="a,b"',
+      'sidecar.istio.io/statsFlushInterval="10s"',
+      'sidecar.istio.io/statsHistogramBuckets="{\\"istio\\": [1, 5, 10]}"',
+    ].join('\n'),
+  )
+  const bootstrap = buildBootstrap(
+    settings({ PROXY_CONFIG: 'proxyStatsMatcher: {inclusionPrefixes: [gone]}\nextraStatTags: [b, c]' }),
+  )
+  rmSync(join(dir, 'annotations'))
+  const { stats_config, stats_flush_interval } = bootstrap as {
+    stats_flush_interval: string
+    stats_config: {
+      stats_tags: { tag_name: string }[]
+      histogram_bucket_settings: unknown
+      stats_matcher: { inclusion_list: { patterns: { prefix?: string }[] } }
+    }
+  }
+  const prefixes = stats_config.stats_matcher.inclusion_list.patterns.flatMap(({ prefix }) => prefix ?? [])
+  assert.deepEqual(prefixes.slice(0, 4), ['reporter=', 'http.10.244.0.9_', 'listener', 'cluster_manager'])
+  assert.ok(!prefixes.includes('gone'))
+  assert.deepEqual(
+    stats_config.stats_tags.slice(-3).map(({ tag_name }) => tag_name),
+    ['b', 'c', 'a'],
+  )
+  assert.deepEqual(stats_config.histogram_bucket_settings, [{ match: { prefix: 'istio' }, buckets: [1, 5, 10] }])
+  assert.equal(stats_flush_interval, '10s')
 })
 
 test('the bootstrap is complete in our own types too', () => {

@@ -1,6 +1,10 @@
 // The bootstrap that starts a data plane, stock Envoy or ours alike (istio-contract 13.1 and 7).
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { ConfigError } from '../base/errors.ts'
+import { type BootstrapAdditions, bootstrapAdditions } from './bootstrap-additions.ts'
 import { buildNode } from './node.ts'
+import type { ProxyConfig } from './proxy-config.ts'
+import { duration, isRecord } from './raw-fields.ts'
 import type { AgentSettings } from './settings.ts'
 
 /** Unix sockets of the agent, relative to its working directory as in Istio's bootstrap. */
@@ -15,6 +19,7 @@ const TYPE = 'type.googleapis.com/'
 /** The bootstrap in Envoy's JSON (snake_case, as `/config_dump` shows it). */
 export function buildBootstrap(settings: AgentSettings): JsonObject {
   const { config } = settings
+  const { clusters, tracing, statsSinks } = additionsOf(settings)
   const ads: JsonObject = { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' }
   return {
     node: buildNode(settings) as unknown as JsonObject,
@@ -33,6 +38,7 @@ export function buildBootstrap(settings: AgentSettings): JsonObject {
         },
       },
     ],
+    ...flushInterval(settings),
     stats_config: statsConfig(settings),
     admin: {
       access_log: [
@@ -60,23 +66,67 @@ export function buildBootstrap(settings: AgentSettings): JsonObject {
         tcpCluster('agent', config.statusPort),
         pipeCluster('sds-grpc', SDS_SOCKET),
         xdsCluster(`${config.configPath}/${XDS_SOCKET_NAME}`),
+        ...clusters,
       ],
       listeners: [
-        staticListener(PROMETHEUS_PORT, 'stats', '/stats/prometheus', 'prometheus_stats'),
+        staticListener(PROMETHEUS_PORT, 'stats', '/stats/prometheus', 'prometheus_stats', compressors(config)),
         staticListener(HEALTH_PORT, 'agent', '/healthz/ready', 'agent'),
       ],
     },
+    ...(tracing ? { tracing } : {}),
+    ...(statsSinks.length > 0 ? { stats_sinks: [...statsSinks] } : {}),
   }
 }
 
+function additionsOf({ config, instanceIps, proxy }: AgentSettings): BootstrapAdditions {
+  const family = instanceIps.every((ip) => ip.includes(':')) ? 'V6_ONLY' : 'V4_ONLY'
+  return bootstrapAdditions(config, family, proxy === 'outrigger')
+}
+
+/** What ProxyConfig asks for and this proxy is not given, in words. */
+export function leftOutOfBootstrap(settings: AgentSettings): readonly string[] {
+  return additionsOf(settings).leftOut
+}
+
+/** Istio's order: who accepts several codings gets the first of them. */
+const CODINGS = ['brotli', 'zstd', 'gzip'] as const
+const TEXT_TYPES = ['text/plain', 'application/vnd.google.protobuf', 'application/openmetrics-text'] as const
+
+function compressors({ statsCompression }: ProxyConfig): JsonObject[] {
+  if (!statsCompression) return []
+  return CODINGS.map((coding) => ({
+    name: `envoy.filters.http.compressor.${coding}`,
+    typed_config: {
+      '@type': `${TYPE}envoy.extensions.filters.http.compressor.v3.Compressor`,
+      compressor_library: {
+        name: `stats_${coding}`,
+        typed_config: {
+          '@type': `${TYPE}envoy.extensions.compression.${coding}.compressor.v3.${coding[0]!.toUpperCase()}${coding.slice(1)}`,
+        },
+      },
+      response_direction_config: { common_config: { content_type: [...TEXT_TYPES] } },
+    },
+  }))
+}
+
+/** A value of `''` takes a flag of the defaults away; booleans and numbers are what they look like, as Envoy wants them. */
 function runtimeFlags(values: Readonly<Record<string, string>>): JsonObject {
-  return {
-    'envoy.deprecated_features:envoy.config.listener.v3.Listener.hidden_envoy_deprecated_use_original_dst': true,
-    'envoy.reloadable_features.http_reject_path_with_fragment': false,
-    're2.max_program_size.error_level': 32_768,
-    'overload.global_downstream_max_connections': '2147483647',
-    ...values,
+  const flags: Record<string, JsonValue> = {
+    ...RUNTIME_FLAGS,
   }
+  for (const [name, value] of Object.entries(values)) {
+    if (value === '') delete flags[name]
+    else if (value === 'true' || value === 'false') flags[name] = value === 'true'
+    else flags[name] = /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value
+  }
+  return flags
+}
+
+const RUNTIME_FLAGS: JsonObject = {
+  'envoy.deprecated_features:envoy.config.listener.v3.Listener.hidden_envoy_deprecated_use_original_dst': true,
+  'envoy.reloadable_features.http_reject_path_with_fragment': false,
+  're2.max_program_size.error_level': 32_768,
+  'overload.global_downstream_max_connections': '2147483647',
 }
 
 /**
@@ -106,31 +156,70 @@ function statsConfig(settings: AgentSettings): JsonObject {
   const { config, annotations } = settings
   const annotated = (name: string) =>
     annotations[`sidecar.istio.io/${name}`]?.split(',').filter((word) => word !== '') ?? []
-  const prefixes = [...INCLUDED_PREFIXES, ...config.proxyStatsMatcher.prefixes, ...annotated('statsInclusionPrefixes')]
-  const suffixes = [...INCLUDED_SUFFIXES, ...config.proxyStatsMatcher.suffixes, ...annotated('statsInclusionSuffixes')]
-  if (settings.exitOnZeroActiveConnections) suffixes.push('downstream_cx_active')
-  const regexps = [
-    'vhost\\..*\\.route\\..*',
-    ...config.proxyStatsMatcher.regexps,
-    ...annotated('statsInclusionRegexps'),
-  ]
-  const extra = config.extraStatTags.map((tag): readonly [string, string] => [tag, `(${tag}=\\.=(.*?);\\.;)`])
+  // The annotation stands in the place of ProxyConfig's; `{pod_ip}` is every address of the pod.
+  const asked = (annotation: string, own: readonly string[], always: readonly string[]): string[] => {
+    const words = annotated(annotation)
+    return unique([...(words.length > 0 ? words : own), ...always]).flatMap((word) =>
+      word.includes('{pod_ip}') ? settings.instanceIps.map((ip) => word.replaceAll('{pod_ip}', ip)) : [word],
+    )
+  }
+  const { proxyStatsMatcher } = config
+  const prefixes = asked('statsInclusionPrefixes', proxyStatsMatcher.prefixes, INCLUDED_PREFIXES)
+  const draining = settings.exitOnZeroActiveConnections ? ['downstream_cx_active'] : []
+  const suffixes = asked('statsInclusionSuffixes', proxyStatsMatcher.suffixes, [...INCLUDED_SUFFIXES, ...draining])
+  const regexps = asked('statsInclusionRegexps', proxyStatsMatcher.regexps, ['vhost\\..*\\.route\\..*'])
+  const extraTags = unique([...config.extraStatTags, ...annotated('extraStatTags')])
+  const extra = extraTags.map((tag): readonly [string, string] => [tag, `(${tag}=\\.=(.*?);\\.;)`])
   return {
     use_all_default_tags: false,
     stats_tags: [...STAT_TAGS, ...extra].map(([tag_name, regex]) => ({ tag_name, regex })),
+    ...histogramBuckets(settings),
     stats_matcher: {
       inclusion_list: {
         patterns: [
           { prefix: 'reporter=' },
-          ...unique(prefixes).map((prefix) => ({ prefix })),
-          ...unique(suffixes).map((suffix) => ({ suffix })),
-          ...unique(regexps).map((regex) => ({ safe_regex: { regex } })),
+          ...prefixes.map((prefix) => ({ prefix })),
+          ...suffixes.map((suffix) => ({ suffix })),
+          ...regexps.map((regex) => ({ safe_regex: { regex } })),
           { prefix: 'component' },
           { prefix: 'istio' },
         ],
       },
     },
   }
+}
+
+const FLUSH_INTERVAL = 'sidecar.istio.io/statsFlushInterval'
+const HISTOGRAM_BUCKETS = 'sidecar.istio.io/statsHistogramBuckets'
+
+function flushInterval({ annotations }: AgentSettings): JsonObject {
+  if (annotations[FLUSH_INTERVAL] === undefined) return {}
+  return { stats_flush_interval: `${duration(annotations, FLUSH_INTERVAL) / 1000}s` }
+}
+
+/** The annotation's value is JSON: the prefix of the histograms, and the upper bounds of their buckets. */
+function histogramBuckets({ annotations }: AgentSettings): JsonObject {
+  const text = annotations[HISTOGRAM_BUCKETS]
+  if (text === undefined) return {}
+  let asked: unknown
+  try {
+    asked = JSON.parse(text)
+  } catch (error) {
+    throw new ConfigError(HISTOGRAM_BUCKETS, 'is not JSON', { cause: error })
+  }
+  const settings = Object.entries(isRecord(asked) ? asked : {}).sort(([a], [b]) => (a < b ? -1 : 1))
+  if (settings.length === 0 || !settings.every(([, bounds]) => isAscending(bounds)))
+    throw new ConfigError(HISTOGRAM_BUCKETS, 'must map prefixes to rising lists of numbers')
+  return {
+    histogram_bucket_settings: settings.map(([prefix, buckets]) => ({
+      match: { prefix },
+      buckets: buckets as number[],
+    })),
+  }
+}
+
+function isAscending(value: unknown): boolean {
+  return Array.isArray(value) && value.every((n, i) => typeof n === 'number' && (i === 0 || n > value[i - 1]))
 }
 
 function unique(words: readonly string[]): string[] {
@@ -187,7 +276,13 @@ function xdsCluster(path: string): JsonObject {
 }
 
 /** A listener that hands one path to one cluster; probes and scrapes must pass whatever the load is. */
-function staticListener(port: number, statPrefix: string, prefix: string, cluster: string): JsonObject {
+function staticListener(
+  port: number,
+  statPrefix: string,
+  prefix: string,
+  cluster: string,
+  filters: readonly JsonObject[] = [],
+): JsonObject {
   return {
     address: socketAddress('0.0.0.0', port),
     ignore_global_conn_limit: true,
@@ -207,6 +302,7 @@ function staticListener(port: number, statPrefix: string, prefix: string, cluste
                 ],
               },
               http_filters: [
+                ...filters,
                 {
                   name: 'envoy.filters.http.router',
                   typed_config: { '@type': `${TYPE}envoy.extensions.filters.http.router.v3.Router` },

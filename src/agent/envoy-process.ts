@@ -10,6 +10,8 @@ export interface EnvoyOptions {
   readonly cwd: string
   readonly bootstrapPath: string
   readonly drainTimeS: number
+  readonly fileFlushIntervalMs: number
+  readonly fileFlushMinSizeKb: number
   readonly concurrency: number
   readonly logLevel: string
   readonly componentLogLevel?: string
@@ -23,7 +25,8 @@ function envoyArguments(options: EnvoyOptions): string[] {
     ...['--drain-time-s', String(options.drainTimeS)],
     ...['--drain-strategy', 'immediate'],
     ...['--local-address-ip-version', 'v4'],
-    ...['--file-flush-interval-msec', '1000'],
+    ...['--file-flush-interval-msec', String(options.fileFlushIntervalMs)],
+    ...['--file-flush-min-size-kb', String(options.fileFlushMinSizeKb)],
     '--disable-hot-restart',
     '--allow-unknown-static-fields',
     ...['-l', options.logLevel],

@@ -1,6 +1,8 @@
 // ProxyConfig (istio.mesh.v1alpha1) as the agent reads it: PROXY_CONFIG, then the pod's annotation over it.
 import { parse } from 'yaml'
 import { ConfigError, errorText } from '../base/errors.ts'
+import { count, duration, isRecord, port, stringMap, text, texts } from './raw-fields.ts'
+import { type RemoteService, readRemoteService, readTracer, type Tracer } from './remote-services.ts'
 import { parseReadinessProbe, type ReadinessProbe } from './workload-health.ts'
 
 /** The fields that shape the agent and its bootstrap; durations in milliseconds. */
@@ -26,6 +28,16 @@ export interface ProxyConfig {
     readonly regexps: readonly string[]
   }
   readonly extraStatTags: readonly string[]
+  readonly tracer?: Tracer
+  readonly statsdUdpAddress: string
+  readonly envoyMetricsService?: RemoteService
+  readonly envoyAccessLogService?: RemoteService
+  /** Roots that peers are verified by, beside the mesh's. PEM. */
+  readonly caCertificatesPem: readonly string[]
+  readonly fileFlushIntervalMs: number
+  readonly fileFlushMinSizeKb: number
+  /** Whether the page of the stats is compressed for who asks for it. */
+  readonly statsCompression: boolean
   readonly runtimeValues: Readonly<Record<string, string>>
   readonly proxyMetadata: Readonly<Record<string, string>>
   /** How the workload's health is found out where no kubelet does; null: not at all. */
@@ -50,18 +62,20 @@ const DEFAULTS = {
 
 /**
  * Fields of ProxyConfig that the control plane reads from node metadata, or that nothing reads any more; the agent passes
- * them on in `raw`. Service addresses add clusters and sinks to Istio's bootstrap and are refused until they do here.
+ * them on in `raw`.
  */
 const PASSED_ON = new Set([
   ...['statNameLength', 'interceptionMode', 'meshId', 'gatewayTopology'],
-  ...['image', 'proxyHeaders', 'tracing', 'connectionSettings'],
+  ...['image', 'proxyHeaders', 'connectionSettings'],
   ...['availabilityZone', 'discoveryRefreshDelay', 'sds'],
 ])
 const READ = new Set([
   ...['configPath', 'binaryPath', 'serviceCluster', 'drainDuration', 'terminationDrainDuration', 'discoveryAddress'],
   ...['proxyAdminPort', 'statusPort', 'controlPlaneAuthPolicy', 'concurrency', 'holdApplicationUntilProxyStarts'],
   ...['proxyStatsMatcher', 'extraStatTags', 'runtimeValues', 'proxyMetadata', 'environmentVariables', 'readinessProbe'],
-  'tracingServiceName',
+  ...['tracingServiceName', 'tracing', 'zipkinAddress', 'statsdUdpAddress', 'envoyMetricsService'],
+  ...['envoyMetricsServiceAddress', 'envoyAccessLogService', 'caCertificatesPem', 'fileFlushInterval'],
+  ...['fileFlushMinSizeKb', 'statsCompression'],
 ])
 
 /** Parses the sources (YAML or JSON texts, later ones win field by field; variables add up). Throws ConfigError naming source and field. */
@@ -107,12 +121,30 @@ function read(raw: Record<string, unknown>): ProxyConfig {
       regexps: texts(matcher, 'inclusionRegexps'),
     },
     extraStatTags: texts(raw, 'extraStatTags'),
+    tracer: readTracer(raw),
+    statsdUdpAddress: raw.statsdUdpAddress === undefined ? '' : text(raw, 'statsdUdpAddress'),
+    envoyMetricsService:
+      readRemoteService(raw.envoyMetricsService, 'envoyMetricsService') ??
+      readRemoteService(
+        raw.envoyMetricsServiceAddress && { address: raw.envoyMetricsServiceAddress },
+        'envoyMetricsServiceAddress',
+      ),
+    envoyAccessLogService: readRemoteService(raw.envoyAccessLogService, 'envoyAccessLogService'),
+    caCertificatesPem: texts(raw, 'caCertificatesPem'),
+    fileFlushIntervalMs: raw.fileFlushInterval === undefined ? FLUSH_MS : duration(raw, 'fileFlushInterval'),
+    fileFlushMinSizeKb: raw.fileFlushMinSizeKb === undefined ? FLUSH_KB : count(raw, 'fileFlushMinSizeKb'),
+    statsCompression: raw.statsCompression === true,
     runtimeValues: stringMap(raw, 'runtimeValues'),
     proxyMetadata: stringMap(raw, 'proxyMetadata'),
     readinessProbe: parseReadinessProbe(raw.readinessProbe),
     raw,
   }
 }
+
+/** Istio starts Envoy with it. */
+const FLUSH_MS = 1000
+/** Envoy's own. */
+const FLUSH_KB = 64
 
 const TRACING_NAMES = ['APP_LABEL_AND_NAMESPACE', 'CANONICAL_NAME_ONLY', 'CANONICAL_NAME_AND_NAMESPACE'] as const
 type TracingServiceName = (typeof TRACING_NAMES)[number]
@@ -134,56 +166,4 @@ function parseObject(from: string, source: string): Record<string, unknown> {
   if (value === null || value === undefined) return {}
   if (!isRecord(value)) throw new ConfigError(from, 'must be a map of ProxyConfig fields')
   return value
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function text(raw: Record<string, unknown>, key: string): string {
-  const value = raw[key]
-  if (typeof value !== 'string' || value === '')
-    throw new ConfigError(key, `must be a non-empty string, is ${JSON.stringify(value)}`)
-  return value
-}
-
-function texts(raw: Record<string, unknown>, key: string): string[] {
-  const value = raw[key] ?? []
-  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string'))
-    throw new ConfigError(key, 'must be a list of strings')
-  return value
-}
-
-function stringMap(raw: Record<string, unknown>, key: string): Record<string, string> {
-  const value = raw[key] ?? {}
-  if (!isRecord(value) || !Object.values(value).every((item) => typeof item === 'string')) {
-    throw new ConfigError(key, 'must be a map of strings')
-  }
-  return value as Record<string, string>
-}
-
-function count(raw: Record<string, unknown>, key: string): number {
-  const value = raw[key]
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0) {
-    throw new ConfigError(key, `must be a whole number from 0, is ${JSON.stringify(value)}`)
-  }
-  return value
-}
-
-function port(raw: Record<string, unknown>, key: string): number {
-  const value = count(raw, key)
-  if (value > 65_535) throw new ConfigError(key, `must be a port, is ${value}`)
-  return value
-}
-
-/** Protobuf JSON durations (`5s`, `0.25s`) and Go's (`1m30s`, `500ms`), which Istio's YAML uses. */
-function duration(raw: Record<string, unknown>, key: string): number {
-  const value = raw[key]
-  const unitMs: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 }
-  if (typeof value === 'string' && /^(?:\d+(?:\.\d+)?(?:h|ms|m|s))+$/.test(value)) {
-    let ms = 0
-    for (const [, amount, unit] of value.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g)) ms += Number(amount) * unitMs[unit!]!
-    return ms
-  }
-  throw new ConfigError(key, `must be a duration such as "5s", is ${JSON.stringify(value)}`)
 }

@@ -15,7 +15,7 @@ import { SecretManager } from '../security/secret-manager.ts'
 import { formatSpiffeId } from '../security/spiffe.ts'
 import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../xds/client.ts'
 import { parseAppProbes } from './app-probes.ts'
-import { buildBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
+import { buildBootstrap, leftOutOfBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
 import { type ControlPlaneOptions, connectControlPlane, controlPlaneMetadata } from './control-plane-channel.ts'
 import { waitForZeroConnections } from './drain.ts'
 import { HealthReports } from './health-reports.ts'
@@ -49,6 +49,7 @@ export async function runAgent(settings: AgentSettings, log: Logger): Promise<nu
   }
   const secrets = startSecrets(settings, log)
   const bootstrap = buildBootstrap(settings)
+  for (const what of leftOutOfBootstrap(settings)) log.warn(`ProxyConfig ${what}`)
   const configDir = resolve(workdir, config.configPath)
   mkdirSync(configDir, { recursive: true })
   const bootstrapPath = join(configDir, 'envoy-rev.json')
@@ -135,6 +136,7 @@ function startSecrets(settings: AgentSettings, log: Logger): SecretManager {
     spiffeId: formatSpiffeId({ trustDomain, namespace, serviceAccount }),
     keyType: settings.keyType,
     ttlSeconds: settings.certTtlSeconds,
+    moreRoots: settings.config.caCertificatesPem,
     graceRatio: settings.graceRatio,
     graceJitter: settings.graceJitter,
     log,
@@ -177,8 +179,8 @@ async function startInProcess(
     concurrency: settings.concurrency,
     drainTimeS: Math.round(settings.config.drainDurationMs / 1000),
     drainStrategy: 'immediate',
-    fileFlushIntervalMs: 1000,
-    fileFlushMinSizeKb: 64,
+    fileFlushIntervalMs: settings.config.fileFlushIntervalMs,
+    fileFlushMinSizeKb: settings.config.fileFlushMinSizeKb,
     rejectUnknownDynamicFields: false,
     log: createLogger('proxy', settings.proxyLogLevel as LogLevel),
     adsTransport: discovery,
@@ -227,6 +229,8 @@ async function startChild(
     cwd: workdir,
     bootstrapPath,
     drainTimeS: Math.round(config.drainDurationMs / 1000),
+    fileFlushIntervalMs: config.fileFlushIntervalMs,
+    fileFlushMinSizeKb: config.fileFlushMinSizeKb,
     concurrency: settings.concurrency,
     logLevel: settings.proxyLogLevel,
     componentLogLevel: settings.proxyComponentLogLevel,

@@ -65,9 +65,11 @@ export interface AgentSettings {
 export function readSettings(flags: AgentFlags, env: NodeJS.ProcessEnv): AgentSettings {
   const labels = readKeyValues(join(flags.podInfo, 'labels'))
   const annotations = readKeyValues(join(flags.podInfo, 'annotations'))
-  const sources = [{ from: 'PROXY_CONFIG', text: env.PROXY_CONFIG ?? '{}' }]
+  // The kubelet would put the node's address in its place in a variable, not within this text.
+  const hostIp = (text: string): string => text.replaceAll('$(HOST_IP)', env.HOST_IP || '127.0.0.1')
+  const sources = [{ from: 'PROXY_CONFIG', text: hostIp(env.PROXY_CONFIG ?? '{}') }]
   const overlay = annotations['proxy.istio.io/config']
-  if (overlay !== undefined) sources.push({ from: 'annotation proxy.istio.io/config', text: overlay })
+  if (overlay !== undefined) sources.push({ from: 'annotation proxy.istio.io/config', text: hostIp(overlay) })
   const config = parseProxyConfig(sources)
   const namespace = env.POD_NAMESPACE || 'default'
   const instanceIps = env.INSTANCE_IP ? env.INSTANCE_IP.split(',') : localAddresses()

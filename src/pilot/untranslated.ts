@@ -102,24 +102,16 @@ function warnings(fields: readonly Field[]): Problem[] {
 /** Providers that istiod has no part of any more: what names them goes nowhere. */
 const GONE = ['lightstep', 'opencensus', 'stackdriver', 'sds'] as const
 
-/** What of ProxyConfig adds to Istio's bootstrap or starts Envoy otherwise; our agent refuses it. */
-const REFUSED_BY_AGENT = [
-  'envoyAccessLogService',
-  'envoyMetricsService',
-  'envoyMetricsServiceAddress',
-  'statsdUdpAddress',
-  'zipkinAddress',
-  'customConfigFile',
-  'proxyBootstrapTemplatePath',
-  'privateKeyProvider',
-  'caCertificatesPem',
-  'fileFlushInterval',
-  'fileFlushMinSizeKb',
-  'statsCompression',
-] as const satisfies readonly (keyof MeshConfig['defaultConfig'])[]
+/** What of ProxyConfig brings a bootstrap of its own, or hardware; our agent refuses it. */
+const REFUSED_BY_AGENT = ['customConfigFile', 'proxyBootstrapTemplatePath', 'privateKeyProvider'] as const
 
-/** Tracers of ProxyConfig: Istio's bootstrap has them. */
-const BOOTSTRAP_TRACERS = ['zipkin', 'lightstep', 'datadog', 'stackdriver', 'openCensusAgent'] as const
+/** Tracers that Envoy has no more; our agent refuses them. */
+const GONE_TRACERS = ['lightstep', 'stackdriver', 'openCensusAgent'] as const
+
+/** What Istio's bootstrap pushes stats with. */
+const SINKS = ['envoyMetricsService', 'envoyMetricsServiceAddress', 'statsdUdpAddress'] as const
+
+const REFUSED = 'is refused by our agent: pods that are injected with it do not start'
 
 /** Every part of MeshConfig that is set and has no effect, or not all of it, as warnings. */
 export function untranslatedMesh(mesh: MeshConfig): Problem[] {
@@ -136,13 +128,23 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
     ...REFUSED_BY_AGENT.map((name) => ({
       path: `defaultConfig.${name}`,
       set: mesh.defaultConfig[name] !== undefined,
-      message: 'is refused by our agent: pods that are injected with it do not start',
+      message: REFUSED,
     })),
-    ...BOOTSTRAP_TRACERS.map((name) => ({
+    ...GONE_TRACERS.map((name) => ({
       path: `defaultConfig.tracing.${name}`,
       set: mesh.defaultConfig.tracing?.[name] !== undefined,
-      message: 'has no effect: name a tracing provider of extensionProviders instead',
+      message: REFUSED,
     })),
+    ...SINKS.map((name) => ({
+      path: `defaultConfig.${name}`,
+      set: Boolean(mesh.defaultConfig[name]),
+      message: 'Envoy pushes its stats there, proxies of Outrigger are scraped',
+    })),
+    {
+      path: 'defaultConfig.tracing.datadog',
+      set: mesh.defaultConfig.tracing?.datadog !== undefined,
+      message: LEFT_OUT,
+    },
     ...mesh.extensionProviders.flatMap(({ name, opentelemetry }) => [
       {
         path: `extensionProviders ${name} opentelemetry.resourceDetectors.dynatrace`,

@@ -25,6 +25,8 @@ export interface SecretManagerOptions {
   readonly keyType: KeyType
   /** Requested lifetime (SECRET_TTL), default 24 h. */
   readonly ttlSeconds?: number
+  /** PEM of roots that peers may be verified by beside the mesh's. */
+  readonly moreRoots?: readonly string[]
   /** Renewal when this share of the lifetime is left (SECRET_GRACE_PERIOD_RATIO), default 0.5. */
   readonly graceRatio?: number
   /** Random spread of that share (SECRET_GRACE_PERIOD_RATIO_JITTER), default 0.01, so that a fleet does not renew at once. */
@@ -120,7 +122,7 @@ export class SecretManager {
   }
 
   async #request(): Promise<WorkloadSecret> {
-    const { spiffeId, keyType, sign, ttlSeconds = DEFAULT_TTL_SECONDS } = this.#options
+    const { spiffeId, keyType, sign, ttlSeconds = DEFAULT_TTL_SECONDS, moreRoots = [] } = this.#options
     const { csrPem, keyPem } = await createCertificateRequest(spiffeId, keyType)
     const chain = await sign(csrPem, ttlSeconds)
     const certificates = chain.flatMap((pem) => parseCertificates(pem, 'CreateCertificate response'))
@@ -129,7 +131,7 @@ export class SecretManager {
     return {
       certChainPem: certificates.slice(0, -1).map(certificatePem).join(''),
       keyPem,
-      rootPem: chain.at(-1)!,
+      rootPem: [chain.at(-1)!, ...moreRoots].map((pem) => `${pem.trimEnd()}\n`).join(''),
       notBefore: leaf.notBefore,
       notAfter: leaf.notAfter,
     }

@@ -243,7 +243,9 @@ test('CreateCertificate over TLS: a token gets the first certificate, that certi
     expirationSeconds: 600,
   })
   const plain = connect()
+  const other = await CertificateAuthority.createSelfSigned({ trustDomain: 'other', keyType: 'ECDSA' })
   const manager = new SecretManager({
+    moreRoots: [other.rootPem],
     spiffeId: ID,
     keyType: 'ECDSA',
     log,
@@ -254,7 +256,7 @@ test('CreateCertificate over TLS: a token gets the first certificate, that certi
     manager.subscribe(resolve)
     manager.start()
   })
-  assert.equal(secret.rootPem, ca.rootPem)
+  assert.equal(secret.rootPem, ca.rootPem + other.rootPem, 'peers of both meshes are verified')
   const sans = openssl('x509', '-in', file('w.pem', secret.certChainPem), '-noout', '-ext', 'subjectAltName')
   assert.match(sans, new RegExp(ID))
 

@@ -342,6 +342,17 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
+const OF_BOOTSTRAP: readonly Scenario[] = [
+  { name: 'the provider of the bootstrap', listener: OUTBOUND, ...traced({}), client: [get()], upstream: echo },
+  {
+    name: 'an own provider beside that of the bootstrap',
+    ...traced({ provider: otlpGrpc() }),
+    client: [get()],
+    upstream: echo,
+  },
+  { name: 'not traced in spite of the bootstrap', client: [get()], upstream: echo },
+]
+
 const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
 /** Each request is reported at once. */
 const RUNTIME = {
@@ -372,71 +383,78 @@ function withoutRandom(text: string): string {
     .replace(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
 }
 
-describe('tracing', { skip: SKIP }, () => {
-  const sides: { proxy: RunningProxy; listeners: number[]; collectors: Collectors }[] = []
-  let servers: Server[] = []
-  before(async () => {
-    process.env.OTEL_RESOURCE_ATTRIBUTES = 'k1=v1,k2=v2'
-    servers = await Promise.all(SCENARIOS.map(startUpstream))
-    const upstreams = servers.map((server) => (server.address() as AddressInfo).port)
-    for (const name of ['envoy', 'outrigger'] as const) {
-      const listeners = await Promise.all(SCENARIOS.map(() => freePort()))
-      const collectors = new Collectors()
-      await collectors.listen()
-      const proxy = await startProxy(name, (ports) => ({
-        ...situationBootstrap(SCENARIOS, 'HTTP1', ports, listeners, upstreams, collectors.clusters()),
-        ...RUNTIME,
-      }))
-      sides.push({ proxy, listeners, collectors })
-    }
-  })
-  after(async () => {
-    await Promise.all(sides.map(({ proxy }) => proxy.stop()))
-    for (const server of servers) server.close()
-    for (const { collectors } of sides) collectors.close()
-  })
-
-  /** One request, and the spans that follow it: as many as `wanted`, or what comes until nothing more does. */
-  async function run(side: (typeof sides)[number], i: number, wanted: number | null) {
-    const { reports } = side.collectors
-    const from = reports.length
-    const outcome = await play(side.listeners[i]!, { quietMs: 200, ...SCENARIOS[i]! }, null)
-    await linesOf(side.proxy, i, 1)
-    const spans = () => spansOf(reports.slice(from))
-    let quiet = 0
-    for (let count = -1; quiet < 6 && (wanted === null || spans().length < wanted); quiet++) {
-      if (spans().length !== count) quiet = 0
-      count = spans().length
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-    // An attempt's span may be reported before its request's or after it.
-    const kindOf = (span: Record<string, unknown>): string =>
-      `${span.kind} ${span.name} ${JSON.stringify(span.attributes)}`
-    const list = spans().sort((a, b) => (kindOf(a) < kindOf(b) ? 1 : -1))
-    const text = JSON.stringify([list.map(inOrder), outcome.received])
-    return { count: list.length, result: JSON.parse(withoutRandom(text)) as unknown }
-  }
-
-  for (const [i, scenario] of SCENARIOS.entries()) {
-    it(scenario.name, async () => {
-      const theirs = await run(sides[0]!, i, null)
-      const mine = await run(sides[1]!, i, theirs.count)
-      assert.deepEqual(mine.result, theirs.result)
-      const counted = new RegExp(`^http\\.s${i}\\.tracing\\.`)
-      assert.deepEqual(await statsOf(sides[1]!.proxy, counted), await statsOf(sides[0]!.proxy, counted))
+function compare(title: string, scenarios: readonly Scenario[], more: object): void {
+  describe(title, { skip: SKIP }, () => {
+    const sides: { proxy: RunningProxy; listeners: number[]; collectors: Collectors }[] = []
+    let servers: Server[] = []
+    before(async () => {
+      process.env.OTEL_RESOURCE_ATTRIBUTES = 'k1=v1,k2=v2'
+      servers = await Promise.all(scenarios.map(startUpstream))
+      const upstreams = servers.map((server) => (server.address() as AddressInfo).port)
+      for (const name of ['envoy', 'outrigger'] as const) {
+        const listeners = await Promise.all(scenarios.map(() => freePort()))
+        const collectors = new Collectors()
+        await collectors.listen()
+        const proxy = await startProxy(name, (ports) => ({
+          ...situationBootstrap(scenarios, 'HTTP1', ports, listeners, upstreams, collectors.clusters()),
+          ...RUNTIME,
+          ...more,
+        }))
+        sides.push({ proxy, listeners, collectors })
+      }
     })
-  }
+    after(async () => {
+      await Promise.all(sides.map(({ proxy }) => proxy.stop()))
+      for (const server of servers) server.close()
+      for (const { collectors } of sides) collectors.close()
+    })
 
-  it('collectors are asked in the same way', () => {
-    const asked = ({ collectors }: (typeof sides)[number]): string[] =>
-      [
-        ...new Set(
-          collectors.reports.map(({ protocol, path, headers }) => {
-            const authority = headers[':authority'] ?? headers.host
-            return `${protocol} ${path} ${authority} ${headers['content-type']} ${headers['x-token']} ${headers.te}`
-          }),
-        ),
-      ].sort()
-    assert.deepEqual(asked(sides[1]!), asked(sides[0]!))
+    /** One request, and the spans that follow it: as many as `wanted`, or what comes until nothing more does. */
+    async function run(side: (typeof sides)[number], i: number, wanted: number | null) {
+      const { reports } = side.collectors
+      const from = reports.length
+      const outcome = await play(side.listeners[i]!, { quietMs: 200, ...scenarios[i]! }, null)
+      await linesOf(side.proxy, i, 1)
+      const spans = () => spansOf(reports.slice(from))
+      let quiet = 0
+      for (let count = -1; quiet < 6 && (wanted === null || spans().length < wanted); quiet++) {
+        if (spans().length !== count) quiet = 0
+        count = spans().length
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      // An attempt's span may be reported before its request's or after it.
+      const kindOf = (span: Record<string, unknown>): string =>
+        `${span.kind} ${span.name} ${JSON.stringify(span.attributes)}`
+      const list = spans().sort((a, b) => (kindOf(a) < kindOf(b) ? 1 : -1))
+      const text = JSON.stringify([list.map(inOrder), outcome.received])
+      return { count: list.length, result: JSON.parse(withoutRandom(text)) as unknown }
+    }
+
+    for (const [i, scenario] of scenarios.entries()) {
+      it(scenario.name, async () => {
+        const theirs = await run(sides[0]!, i, null)
+        const mine = await run(sides[1]!, i, theirs.count)
+        assert.deepEqual(mine.result, theirs.result)
+        const counted = new RegExp(`^http\\.s${i}\\.tracing\\.`)
+        assert.deepEqual(await statsOf(sides[1]!.proxy, counted), await statsOf(sides[0]!.proxy, counted))
+      })
+    }
+
+    it('collectors are asked in the same way', () => {
+      const asked = ({ collectors }: (typeof sides)[number]): string[] =>
+        [
+          ...new Set(
+            collectors.reports.map(({ protocol, path, headers }) => {
+              const authority = headers[':authority'] ?? headers.host
+              return `${protocol} ${path} ${authority} ${headers['content-type']} ${headers['x-token']} ${headers.te}`
+            }),
+          ),
+        ].sort()
+      assert.deepEqual(asked(sides[1]!), asked(sides[0]!))
+    })
   })
-})
+}
+
+compare('tracing', SCENARIOS, {})
+// A connection manager that traces and names no provider has the bootstrap's.
+compare('tracing by the bootstrap', OF_BOOTSTRAP, { tracing: { http: zipkin() } })

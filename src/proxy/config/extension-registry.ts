@@ -3,6 +3,7 @@
 import { type DescMessage, fromBinary, type JsonValue, type MessageShape } from '@bufbuild/protobuf'
 import { type Any, anyUnpack } from '@bufbuild/protobuf/wkt'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import type { Tracing_Http } from '../../api/gen/envoy/config/trace/v3/http_tracer_pb.js'
 import { TypedStructSchema as UdpaTypedStruct } from '../../api/gen/udpa/type/v1/typed_struct_pb.js'
 import { TypedStructSchema as XdsTypedStruct } from '../../api/gen/xds/type/v3/typed_struct_pb.js'
 import { messageType, typeNameOf } from '../../api/registry.ts'
@@ -23,6 +24,8 @@ export interface Extension {
 /** An explicit list of extensions by category; registering a type twice is an error. */
 export class ExtensionRegistry {
   private readonly byType = new Map<string, Extension>()
+  /** The bootstrap's `tracing.http`: of connection managers that trace and name no provider. */
+  defaultTracer: Tracing_Http | undefined
 
   register(category: ExtensionCategory, extension: Extension): void {
     const key = `${category}/${extension.desc.typeName}`
@@ -73,6 +76,7 @@ export function createParseContext(
   const join = (field: string): string => (path && !field.startsWith('[') ? `${path}.${field}` : path + field)
   return {
     path,
+    defaultTracer: registry.defaultTracer,
     at: (field) => createParseContext(registry, dependencies, join(field)),
     parseAny: (category, any, name) => parseAny(registry, dependencies, category, any, name, path),
     unpack: (any, desc) => unpackAs(any, desc, path),

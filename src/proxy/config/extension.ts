@@ -7,6 +7,7 @@
 import type { DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import type { Tracing_Http } from '../../api/gen/envoy/config/trace/v3/http_tracer_pb.js'
 import type { Logger } from '../../base/logger.ts'
 import type { HttpFilterFactory } from '../http/filter.ts'
 import type { NetworkFilter, ReadFilterCallbacks } from '../network/filter.ts'
@@ -30,6 +31,8 @@ export interface ParsedExtension<C = unknown> {
 export interface ParseContext {
   /** Field path of the message being parsed, for errors. */
   readonly path: string
+  /** The bootstrap's `tracing.http`: of connection managers that trace and name no provider. */
+  readonly defaultTracer: Tracing_Http | undefined
   at(field: string): ParseContext
   /** Parses a nested `typed_config` by the registered factory of `category`; an unknown type URL is refused by name. */
   parseAny(category: ExtensionCategory, any: Any | undefined, name: string): ParsedExtension

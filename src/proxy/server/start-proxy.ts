@@ -126,6 +126,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   const { bootstrap, log } = options
   refuseUnsupportedBootstrap(bootstrap)
   const registry = registerExtensions()
+  registry.defaultTracer = bootstrap.tracing?.http
   const statsSettings = parseStatsConfig(bootstrap.statsConfig)
   const runtimeLayers = parseRuntimeLayers(bootstrap)
   const store = new StatsStore(compileStatsFilter(statsSettings))

@@ -24,6 +24,7 @@ export function validateProxy(bootstrap: Bootstrap): void {
   parseStatsConfig(bootstrap.statsConfig)
   parseRuntimeLayers(bootstrap)
   const registry = registerExtensions()
+  registry.defaultTracer = bootstrap.tracing?.http
   const { secrets = [], clusters = [], listeners = [] } = bootstrap.staticResources ?? {}
   const find = (name: string) => clusters.find((cluster) => cluster.name === name)
   const ads = bootstrap.dynamicResources?.adsConfig

@@ -46,6 +46,7 @@ const FIELDS: ReadonlySet<string> = new Set([
 
 export function parseTracing(tracing: HttpConnectionManager_Tracing, context: ParseContext): TracingConfig {
   refuseUnsupported(HttpConnectionManager_TracingSchema, tracing, FIELDS, context.path)
+  const provider = tracing.provider ?? context.defaultTracer
   const millionths = (percent: Percent | undefined): number => Math.round(((percent?.value ?? 100) * MILLION) / 100)
   return {
     clientSampling: millionths(tracing.clientSampling),
@@ -58,7 +59,7 @@ export function parseTracing(tracing: HttpConnectionManager_Tracing, context: Pa
     operation: checkFormat(tracing.operation, context.at('operation').path),
     upstreamOperation: checkFormat(tracing.upstreamOperation, context.at('upstream_operation').path),
     noContextPropagation: tracing.noContextPropagation,
-    provider: tracing.provider ? parseProvider(tracing.provider, context.at('provider')) : null,
+    provider: provider ? parseProvider(provider, context.at('provider')) : null,
   }
 }
 
