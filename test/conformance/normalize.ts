@@ -1,11 +1,11 @@
 import type { JsonValue } from '@bufbuild/protobuf'
 
-/** Sorts what Istio itself emits in no fixed order, so that two answers can be compared. */
+/** Sorts what Istio itself emits in no fixed order, and keys, so that two answers can be compared. */
 export function normalize(value: JsonValue): JsonValue {
   if (Array.isArray(value)) return value.map(normalize)
   if (typeof value !== 'object' || value === null) return value
   const out: Record<string, JsonValue> = {}
-  for (const [key, inner] of Object.entries(value)) {
+  for (const [key, inner] of Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) {
     // The store's own count.
     const normalized = key === 'ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION' ? '' : normalize(inner)
     const unordered = key === 'queryParameters' || key === 'dynamicMetadata' || key === 'spaceDelimitedClaims'

@@ -1,4 +1,4 @@
-// Filter chains before they become protobuf: what decides their match, and how two of them conflict.
+// Filter chains before they become protobuf: what decides their match, and when two of them conflict.
 import { create } from '@bufbuild/protobuf'
 import type { TransportSocket } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import {
@@ -8,6 +8,7 @@ import {
   FilterChainMatchSchema,
   FilterChainSchema,
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
+import { parseCidr } from '../../base/cidr.ts'
 import type { Resource } from '../../config/index.ts'
 import { resourcePath } from '../model/resource.ts'
 import type { Service } from '../model/service.ts'
@@ -49,18 +50,30 @@ export function matchesAll(chain: OutboundChain): boolean {
   )
 }
 
-/** Two chains that Envoy could not tell apart. */
-export function sameMatch(a: OutboundChain, b: OutboundChain): boolean {
-  return (
-    a.transportProtocol === b.transportProtocol &&
-    sameSet(a.applicationProtocols, b.applicationProtocols) &&
-    sameSet(a.serverNames, b.serverNames) &&
-    sameSet(a.destinations, b.destinations)
-  )
+/** Equal for two chains that Envoy could not tell apart. */
+export function matchKey(chain: OutboundChain): string {
+  return JSON.stringify([
+    chain.transportProtocol,
+    chain.applicationProtocols,
+    unique(chain.serverNames.filter((name) => name !== '*')),
+    unique(chain.destinations.filter(isCertain).map(networkOf)),
+  ])
 }
 
-function sameSet(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((item) => b.includes(item))
+function unique(items: readonly string[]): string[] {
+  return [...new Set(items)].sort()
+}
+
+/** A range that starts at the unspecified address is any destination to Istio. */
+function isCertain(range: string): boolean {
+  return range.split('/')[0] !== '0.0.0.0'
+}
+
+/** The same text for ranges that hold the same addresses: `1.2.3.4/8` is `1.0.0.0/8`. */
+function networkOf(range: string): string {
+  const { addressPrefix, prefixLen } = cidrRange(range)
+  const network = parseCidr(addressPrefix, prefixLen)
+  return network ? `${network.words}/${prefixLen}` : range
 }
 
 export function chainMatch(chain: OutboundChain): FilterChainMatch {
@@ -69,7 +82,7 @@ export function chainMatch(chain: OutboundChain): FilterChainMatch {
     serverNames: names,
     applicationProtocols: [...chain.applicationProtocols],
     transportProtocol: chain.transportProtocol,
-    prefixRanges: [...chain.destinations].sort().map(cidrRange),
+    prefixRanges: chain.destinations.filter(isCertain).sort().map(cidrRange),
   })
 }
 

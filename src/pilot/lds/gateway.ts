@@ -28,7 +28,7 @@ import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4MatchApplies } from './l4-chains.ts'
 import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
-import { secondAddress, wildcardOf } from './wildcard.ts'
+import { additionalAddresses, wildcardOf, wildcardsOf } from './wildcard.ts'
 
 export function gatewayListeners(context: ListenerContext): Listener[] {
   const chains = new Map<string, { port: MergedPort; list: FilterChain[] }>()
@@ -62,7 +62,7 @@ function gatewayListener(
   return create(ListenerSchema, {
     name,
     address: addressOf(bind, port.port),
-    additionalAddresses: port.bind ? [] : secondAddress(bind, port.port, context.proxy),
+    additionalAddresses: port.bind ? [] : additionalAddresses(wildcardsOf(context.proxy), port.port),
     trafficDirection: TrafficDirection.OUTBOUND,
     perConnectionBufferLimitBytes: connectionSettingsOf(context)?.listenerPerConnectionBufferLimitBytes,
     maxConnectionsToAcceptPerSocketEvent: 1,

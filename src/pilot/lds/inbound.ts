@@ -13,7 +13,7 @@ import { isOwnPort, type ListenerContext } from './context.ts'
 import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
 import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
 import { httpDisabledOn, inspectedPorts, tlsDisabledOn } from './inspectors.ts'
-import { secondAddress, wildcardOf } from './wildcard.ts'
+import { additionalAddresses, wildcardOf, wildcardsOf } from './wildcard.ts'
 
 /** virtualInbound, then listeners that a Sidecar binds itself. */
 export function inboundListeners(context: ListenerContext): Listener[] {
@@ -41,7 +41,7 @@ function virtualInbound(context: ListenerContext, ports: readonly InboundPort[],
   return create(ListenerSchema, {
     name: 'virtualInbound',
     address: addressOf(wildcardOf(proxy), mesh.proxyInboundListenPort),
-    additionalAddresses: secondAddress(wildcardOf(proxy), mesh.proxyInboundListenPort, proxy),
+    additionalAddresses: additionalAddresses(wildcardsOf(proxy), mesh.proxyInboundListenPort),
     trafficDirection: TrafficDirection.INBOUND,
     transparent: transparent ? true : undefined,
     maxConnectionsToAcceptPerSocketEvent: 1,

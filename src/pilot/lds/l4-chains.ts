@@ -4,6 +4,7 @@ import { hostMatches, labelsMatch } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import { isTls } from '../model/protocol.ts'
 import type { Service, ServicePort } from '../model/service.ts'
+import { primaryAddress } from '../model/service-addresses.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { hostDomains } from '../rds/domains.ts'
 import { isDynamicDns } from '../xds/dynamic-dns.ts'
@@ -49,20 +50,24 @@ function tlsChains(
 ): OutboundChain[] {
   const chains: OutboundChain[] = []
   const seen = new Set<string>()
+  // As in istiod, the subnets of a match hold for those after it that name none.
+  let destinations: readonly string[] = cidr ? [cidr] : []
   for (const vs of virtualServices) {
     for (const tls of vs.spec.tls ?? []) {
+      if (!tls.route?.length) continue
       for (const match of tls.match) {
         if (!l4MatchApplies(match, context.proxy, MESH_GATEWAY, port.port)) continue
         const subnets = match.destinationSubnets ?? []
-        const runtime = `${[...match.sniHosts].sort()}|${[...subnets].sort()}`
+        if (subnets.length > 0 && port.port > 0) destinations = subnets
+        const runtime = `${match.sniHosts}|${subnets}`
         if (seen.has(runtime)) continue
         seen.add(runtime)
         chains.push(
           chain({
             serverNames: match.sniHosts,
-            destinations: subnets.length > 0 && port.port > 0 ? subnets : cidr ? [cidr] : [],
+            destinations,
             source: vs,
-            filters: routeFilters(context, tls.route ?? [], port, vs.metadata),
+            filters: routeFilters(context, tls.route, port, vs.metadata),
           }),
         )
       }
@@ -70,8 +75,8 @@ function tlsChains(
   }
   if (chains.length > 0) return chains
   // With an address of its own the destination is known; only a shared wildcard needs the server name to tell services apart.
-  const bySni =
-    cidr !== '' || isDynamicDns(service) || (service.addresses.length === 0 && bind === wildcardOf(context.proxy))
+  const address = primaryAddress(service, context.proxy)
+  const bySni = isDynamicDns(service) || (address === null ? bind === wildcardOf(context.proxy) : address.includes('/'))
   const aliases = service.aliases.flatMap((alias) => hostDomains(alias, context.proxy.dnsDomain))
   return [
     chain({
@@ -91,32 +96,44 @@ function tcpChains(
 ): OutboundChain[] {
   const chains: OutboundChain[] = []
   const own = cidr ? [cidr] : []
+  let covered = false
   for (const vs of virtualServices) {
     for (const tcp of vs.spec.tcp ?? []) {
-      const subnets: string[] = []
-      let everything = !tcp.match?.length
-      for (const match of tcp.match ?? []) {
-        if (!l4MatchApplies(match, context.proxy, MESH_GATEWAY, port.port)) continue
-        if (!match.destinationSubnets?.length || port.port === 0) {
-          everything = true
-          break
-        }
-        subnets.push(...match.destinationSubnets)
-      }
-      if (!everything && subnets.length === 0) continue
-      const filters = routeFilters(context, tcp.route ?? [], port, vs.metadata)
-      chains.push(chain({ destinations: everything ? own : subnets, source: vs, filters }))
-      if (everything) return chains
-      if (subnets.length === 1 && subnets[0] === cidr) return chains
+      if (!tcp.route?.length) continue
+      const subnets = matchedSubnets(context, tcp.match, port.port)
+      if (subnets?.length === 0) continue
+      const filters = routeFilters(context, tcp.route, port, vs.metadata)
+      if (!subnets) return [...chains, chain({ destinations: own, source: vs, filters })]
+      // Istiod does not say whose a chain for subnets is.
+      chains.push(chain({ destinations: subnets, filters }))
+      covered ||= subnets.length === 1 && subnets[0] === cidr
     }
   }
-  chains.push(
-    chain({
-      destinations: own,
-      filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
-    }),
-  )
+  if (!covered) {
+    chains.push(
+      chain({
+        destinations: own,
+        filters: singleDestinationFilters(context, service, port, servicePort(service, port)),
+      }),
+    )
+  }
   return chains
+}
+
+/** The subnets that the matches of a route take for this proxy, empty when none applies; null: every destination. */
+function matchedSubnets(
+  { proxy }: ListenerContext,
+  matches: readonly L4MatchAttributes[] | undefined,
+  port: number,
+): string[] | null {
+  if (!matches?.length) return null
+  const subnets: string[] = []
+  for (const match of matches) {
+    if (!l4MatchApplies(match, proxy, MESH_GATEWAY, port)) continue
+    if (!match.destinationSubnets?.length || port === 0) return null
+    subnets.push(...match.destinationSubnets)
+  }
+  return subnets
 }
 
 /** A Sidecar may listen on another port than the service's: with a single port it is clear which is meant. */

@@ -7,24 +7,24 @@ import { FilterChainSchema } from '../../api/gen/envoy/config/listener/v3/listen
 import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { isHttp, type ListenerProtocol, listenerProtocol, type Protocol, parseProtocol } from '../model/protocol.ts'
 import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
+import { addressesFor, primaryAddress } from '../model/service-addresses.ts'
 import type { EgressListener } from '../model/sidecar-scope.ts'
 import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
-import { chainMatch, filterChain, matchesAll, type OutboundChain, PLAINTEXT_HTTP_ALPN, sameMatch } from './chain.ts'
+import { chainMatch, filterChain, matchesAll, matchKey, type OutboundChain, PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import { isOwnPort, type ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
 import { catchAllFilters } from './tcp-proxy.ts'
-import { localhostOf, secondAddress, wildcardOf } from './wildcard.ts'
+import { additionalAddresses, localhostsOf, wildcardOf, wildcardsOf } from './wildcard.ts'
 
 /** A listener while services still join it. */
 interface Entry {
-  readonly bind: string
+  /** The addresses it stands on; the first names it. */
+  readonly binds: readonly string[]
   readonly port: number
   readonly bindToPort: boolean
-  /** The Sidecar names the address: there is no second one in another family. */
-  readonly named: boolean
   chains: OutboundChain[]
   protocol: Protocol
   /** Made by an egress listener with a port: later services may not join. */
@@ -53,10 +53,10 @@ function explicitPort(
   if (!canBind(context, port.number, bindToPort)) return
   const protocol = parseProtocol(port.protocol)
   // A captured TCP port without bind listens on its services' own addresses, as any other port does.
-  const bind = egress.bind !== '' ? egress.bind : bindToPort ? localhostOf(context.proxy) : ''
+  const binds = bindsOf(context, egress, bindToPort)
   const listenPort: ServicePort = { name: port.name, port: port.number, protocol, targetPort: 0, targetPortName: '' }
   for (const service of egress.services) {
-    add(context, entries, { egress, service, port: listenPort, bind, cidr: '', bindToPort })
+    add(context, entries, { egress, service, port: listenPort, binds, cidr: '', bindToPort })
   }
 }
 
@@ -67,22 +67,28 @@ function everyPort(
   bindToPort: boolean,
 ): void {
   for (const entry of entries.values()) entry.locked = true
-  const bind = egress.bind !== '' ? egress.bind : bindToPort ? localhostOf(context.proxy) : ''
+  const binds = bindsOf(context, egress, bindToPort)
   for (const service of egress.services) {
     for (const port of service.ports) {
       if (!canBind(context, port.port, bindToPort)) continue
-      const addresses = bind === '' ? headlessAddresses(context, service, port) : null
-      if (!addresses) add(context, entries, { egress, service, port, bind, cidr: '', bindToPort })
+      const endpoints = binds.length === 0 ? headlessEndpoints(context, service, port) : null
+      if (!endpoints) add(context, entries, { egress, service, port, binds, cidr: '', bindToPort })
       else
-        for (const address of addresses)
-          add(context, entries, { egress, service, port, bind: address, cidr: '', bindToPort })
+        for (const addresses of endpoints)
+          add(context, entries, { egress, service, port, binds: addresses, cidr: '', bindToPort })
     }
   }
 }
 
+/** The addresses that the listeners of an egress listener stand on; empty: those of each service. */
+function bindsOf({ proxy }: ListenerContext, { bind }: EgressListener, bindToPort: boolean): readonly string[] {
+  if (bind !== '') return [bind]
+  return bindToPort ? localhostsOf(proxy) : []
+}
+
 /** A listener on every address would take the place of one that the proxy has for itself. */
-function isReserved(context: ListenerContext, { bind, port }: Candidate): boolean {
-  if (bind === '' ? !isHttp(port.protocol) : bind !== wildcardOf(context.proxy)) return false
+function isReserved(context: ListenerContext, { binds: [bind], port }: Candidate): boolean {
+  if (bind === undefined ? !isHttp(port.protocol) : bind !== wildcardOf(context.proxy)) return false
   return isOwnPort(context, port.port)
 }
 
@@ -92,16 +98,24 @@ function canBind({ proxy }: ListenerContext, port: number, bindToPort: boolean):
 }
 
 /**
- * For TCP ports of headless services: one listener an endpoint, the proxy's own address left out. Null: listen as usual.
+ * For TCP ports of headless services: one listener an endpoint, with its addresses; the proxy's own left out. Null: listen
+ * as usual.
  */
-function headlessAddresses(context: ListenerContext, service: Service, port: ServicePort): string[] | null {
-  if (service.resolution !== 'Passthrough' || service.addresses.length > 0 || isHttp(port.protocol)) return null
-  const set = context.push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
+function headlessEndpoints(
+  { proxy, push }: ListenerContext,
+  service: Service,
+  port: ServicePort,
+): readonly (readonly string[])[] | null {
+  if (service.resolution !== 'Passthrough' || isHttp(port.protocol)) return null
+  if (primaryAddress(service, proxy) !== null) return null
+  const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
   const endpoints = set?.endpoints.filter((endpoint) => endpoint.portName === port.name) ?? []
   const { registry, selector } = service.attributes
   // A ServiceEntry that names no endpoints at all: any destination on that port.
   if (registry !== 'Kubernetes' && endpoints.length === 0 && !selector) return null
-  return endpoints.map((e) => e.address).filter((address) => isIP(address) !== 0 && address !== context.proxy.ips[0])
+  return endpoints
+    .map(({ addresses }) => addresses)
+    .filter((addresses) => addresses.every((address) => isIP(address) !== 0) && addresses[0] !== proxy.ips[0])
 }
 
 interface Candidate {
@@ -109,24 +123,17 @@ interface Candidate {
   readonly service: Service
   readonly port: ServicePort
   /** Empty: by the service's address. */
-  readonly bind: string
+  readonly binds: readonly string[]
   readonly cidr: string
   readonly bindToPort: boolean
 }
 
-/**
- * Addresses of a service as listeners see them: a ServiceEntry listens on each, a Kubernetes Service on its cluster IP,
- * that of the proxy's own family first.
- */
-function listenAddresses(context: ListenerContext, service: Service): readonly string[] {
-  const { metadata } = context.proxy
-  if (service.addresses.length === 0) {
-    const own = metadata.DNS_CAPTURE === 'true' ? service.autoAllocatedAddresses : []
-    return own.length > 0 ? own : [wildcardOf(context.proxy)]
-  }
-  if (service.attributes.registry !== 'Kubernetes') return service.addresses
-  const v6 = context.proxy.ips[0]?.includes(':') ?? false
-  return [service.addresses.find((address) => address.includes(':') === v6) ?? service.addresses[0]!]
+/** The addresses that a TCP port of a service is listened for on, and the range that tells it from others there. */
+function placeOf({ proxy }: ListenerContext, service: Service): Pick<Candidate, 'binds' | 'cidr'> {
+  const primary = primaryAddress(service, proxy)
+  if (primary === null) return { binds: wildcardsOf(proxy), cidr: '' }
+  if (primary.includes('/')) return { binds: wildcardsOf(proxy), cidr: primary }
+  return { binds: [primary, ...addressesFor(service, proxy).slice(1)], cidr: '' }
 }
 
 /** Adds one service port to the listener it belongs to. */
@@ -135,19 +142,9 @@ function add(context: ListenerContext, entries: Map<string, Entry>, candidate: C
   if (service.resolution === 'Alias') return
   const kind = listenerProtocol(port.protocol)
   if (kind === 'UNKNOWN' || isReserved(context, candidate)) return
-  if (candidate.bind !== '') addAt(context, entries, candidate, kind)
-  else if (kind === 'HTTP') addAt(context, entries, { ...candidate, bind: wildcardOf(context.proxy) }, kind)
-  else {
-    for (const address of listenAddresses(context, service)) {
-      const isRange = address.includes('/')
-      addAt(
-        context,
-        entries,
-        { ...candidate, bind: isRange ? wildcardOf(context.proxy) : address, cidr: isRange ? address : '' },
-        kind,
-      )
-    }
-  }
+  if (candidate.binds.length > 0) addAt(context, entries, candidate, kind)
+  else if (kind === 'HTTP') addAt(context, entries, { ...candidate, binds: wildcardsOf(context.proxy) }, kind)
+  else addAt(context, entries, { ...candidate, ...placeOf(context, service) }, kind)
 }
 
 function addAt(
@@ -156,7 +153,8 @@ function addAt(
   candidate: Candidate,
   kind: ListenerProtocol,
 ): void {
-  const { service, port, bind, bindToPort } = candidate
+  const { service, port, binds, bindToPort } = candidate
+  const bind = binds[0]!
   const key = `${bind}_${port.port}`
   const current = entries.get(key)
   if (current?.locked) return
@@ -186,10 +184,9 @@ function addAt(
   }
   if (!current || replaces) {
     entries.set(key, {
-      bind,
+      binds,
       port: port.port,
       bindToPort,
-      named: candidate.egress.bind !== '',
       chains,
       protocol,
       locked: false,
@@ -197,9 +194,13 @@ function addAt(
     return
   }
   if (cannotShare(port.protocol, current.protocol)) return
+  const taken = new Set(current.chains.map(matchKey))
   for (const chain of chains) {
-    if (!current.chains.some((other) => sameMatch(chain, other))) current.chains.push(chain)
-    else if (kind === 'TCP') {
+    const match = matchKey(chain)
+    if (!taken.has(match)) {
+      taken.add(match)
+      current.chains.push(chain)
+    } else if (kind === 'TCP') {
       context.remarks.push({
         metric: 'pilot_conflict_outbound_listener_tcp_over_current_tcp',
         key: `${bind}_${port.port}`,
@@ -229,13 +230,14 @@ function httpChain(routes: string, service: Service, port: ServicePort, sniffed:
 }
 
 function finish(context: ListenerContext, entry: Entry): Listener {
-  const name = `${entry.bind}_${entry.port}`
+  const [bind] = entry.binds
+  const name = `${bind}_${entry.port}`
   const needsTls = entry.chains.some((chain) => chain.serverNames.length > 0)
   const needsHttp = entry.chains.some((chain) => chain.applicationProtocols.length > 0)
   const listener = create(ListenerSchema, {
     name,
-    address: addressOf(entry.bind, entry.port),
-    additionalAddresses: entry.named ? [] : secondAddress(entry.bind, entry.port, context.proxy),
+    address: addressOf(bind!, entry.port),
+    additionalAddresses: additionalAddresses(entry.binds, entry.port),
     trafficDirection: TrafficDirection.OUTBOUND,
     bindToPort: entry.bindToPort ? undefined : false,
     maxConnectionsToAcceptPerSocketEvent: entry.bindToPort ? 1 : undefined,
@@ -276,7 +278,8 @@ function finish(context: ListenerContext, entry: Entry): Listener {
 export function httpProxyListener(context: ListenerContext): Listener | null {
   const port = context.proxy.httpProxyPort || context.mesh.proxyHttpPort
   if (port === 0) return null
-  const bind = localhostOf(context.proxy)
+  const binds = localhostsOf(context.proxy)
+  const bind = binds[0]!
   const name = `${bind}_${port}`
   const filters = httpChainFilters(context, {
     kind: 'outbound',
@@ -290,7 +293,7 @@ export function httpProxyListener(context: ListenerContext): Listener | null {
   return create(ListenerSchema, {
     name,
     address: addressOf(bind, port),
-    additionalAddresses: secondAddress(bind, port, context.proxy),
+    additionalAddresses: additionalAddresses(binds, port),
     trafficDirection: TrafficDirection.OUTBOUND,
     maxConnectionsToAcceptPerSocketEvent: 1,
     continueOnListenerFiltersTimeout: true,

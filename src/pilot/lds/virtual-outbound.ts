@@ -12,7 +12,7 @@ import type { ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY } from './filters.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
 import { catchAllFilters, fixedClusterFilters } from './tcp-proxy.ts'
-import { secondAddress, wildcardOf } from './wildcard.ts'
+import { additionalAddresses, wildcardOf, wildcardsOf } from './wildcard.ts'
 
 export function virtualOutboundListener(context: ListenerContext): Listener {
   const { mesh, proxy, push, scope, telemetry } = context
@@ -20,7 +20,7 @@ export function virtualOutboundListener(context: ListenerContext): Listener {
   return create(ListenerSchema, {
     name: 'virtualOutbound',
     address: addressOf(wildcardOf(proxy), mesh.proxyListenPort),
-    additionalAddresses: secondAddress(wildcardOf(proxy), mesh.proxyListenPort, proxy),
+    additionalAddresses: additionalAddresses(wildcardsOf(proxy), mesh.proxyListenPort),
     trafficDirection: TrafficDirection.OUTBOUND,
     useOriginalDst: true,
     transparent: proxy.interceptionMode === 'TPROXY' ? true : undefined,

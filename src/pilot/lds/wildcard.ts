@@ -1,28 +1,36 @@
 // Addresses that listeners without one of their own stand on, in the families that a proxy has.
 import type { AdditionalAddress } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
-import type { ProxyNode } from '../model/node.ts'
+import { hasIpv4, hasIpv6, type ProxyNode } from '../model/node.ts'
 import { addressOf } from '../xds/messages.ts'
 
 const ANY = ['0.0.0.0', '::'] as const
 const LOOPBACK = ['127.0.0.1', '::1'] as const
 
-function onlyV6({ ips }: Pick<ProxyNode, 'ips'>): boolean {
-  return ips.length > 0 && ips.every((ip) => ip.includes(':'))
-}
+type Families = Pick<ProxyNode, 'ips'>
 
 /** Every address of the host: IPv4's, or IPv6's for a proxy that has no other. */
-export function wildcardOf(proxy: Pick<ProxyNode, 'ips'>): string {
-  return ANY[onlyV6(proxy) ? 1 : 0]
+export function wildcardOf(proxy: Families): string {
+  return wildcardsOf(proxy)[0]!
 }
 
-export function localhostOf(proxy: Pick<ProxyNode, 'ips'>): string {
-  return LOOPBACK[onlyV6(proxy) ? 1 : 0]
+/** Every address of the host in each family that the proxy has, IPv4 first. */
+export function wildcardsOf(proxy: Families): readonly string[] {
+  return inFamilies(ANY, proxy)
 }
 
-/** The same address in the other family, for a proxy that has both. */
-export function secondAddress(bind: string, port: number, { ips }: Pick<ProxyNode, 'ips'>): AdditionalAddress[] {
-  const dual = ips.some((ip) => ip.includes(':')) && ips.some((ip) => !ip.includes(':'))
-  const other = dual ? (bind === ANY[0] ? ANY[1] : bind === LOOPBACK[0] ? LOOPBACK[1] : null) : null
-  if (other === null) return []
-  return [{ $typeName: 'envoy.config.listener.v3.AdditionalAddress', address: addressOf(other, port) }]
+export function localhostsOf(proxy: Families): readonly string[] {
+  return inFamilies(LOOPBACK, proxy)
+}
+
+function inFamilies([v4, v6]: readonly [string, string], proxy: Families): readonly string[] {
+  if (!hasIpv6(proxy)) return [v4]
+  return hasIpv4(proxy) ? [v4, v6] : [v6]
+}
+
+/** What a listener has beside its first address. */
+export function additionalAddresses([, ...others]: readonly string[], port: number): AdditionalAddress[] {
+  return others.map((address) => ({
+    $typeName: 'envoy.config.listener.v3.AdditionalAddress',
+    address: addressOf(address, port),
+  }))
 }

@@ -15,19 +15,12 @@ import type { RegistrySnapshot } from '../registry/registry.ts'
 import { buildGatewayScope, buildSidecarScope } from './build-sidecar-scope.ts'
 import { mergeDelegates } from './delegates.ts'
 import { DestinationRuleIndex } from './destination-rules.ts'
-import { compareText, labelsMatch } from './host.ts'
+import { labelsMatch } from './host.ts'
 import { type NetworkGateways, networkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { PushContext, ScopeSubject } from './push-context.ts'
-import {
-  type Endpoint,
-  type EndpointSet,
-  type Service,
-  type ServicePort,
-  serviceKey,
-  type Workload,
-} from './service.ts'
+import { ServiceInstanceIndex } from './service-instances.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
 import { resolveVirtualService, VirtualServiceIndex } from './virtual-service.ts'
 
@@ -129,8 +122,7 @@ class Snapshot implements PushContext {
   private readonly inputs: PushInputs
   /** Shared with the snapshots before and after while nothing that scopes are made of changes. */
   private readonly scopes: Map<string, SidecarScope>
-  private readonly selectingServices: Map<string, readonly Service[]>
-  private endpointsByAddress: ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> | null = null
+  private readonly instances: ServiceInstanceIndex
 
   constructor(inputs: PushInputs, before: Snapshot | null) {
     const { mesh, domain, resources, registry } = inputs
@@ -190,8 +182,7 @@ class Snapshot implements PushContext {
       before.destinationRules === this.destinationRules &&
       before.sidecars === this.sidecars
     this.scopes = sameScopes ? before.scopes : new Map()
-    this.selectingServices = before?.services === this.services ? before.selectingServices : new Map()
-    if (before && before.endpoints === this.endpoints) this.endpointsByAddress = before.endpointsByAddress
+    this.instances = new ServiceInstanceIndex(this.services, this.endpoints, this.workloads, before?.instances ?? null)
   }
 
   sidecarScope(proxy: ScopeSubject): SidecarScope {
@@ -225,94 +216,11 @@ class Snapshot implements PushContext {
   }
 
   serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[] {
-    const workload = this.workloads.byAddress.get(proxy.ips[0] ?? '')
-    const labels = workload?.labels ?? proxy.labels
-    const address = proxy.ips[0] ?? ''
-    const here = this.addressIndex().get(address) ?? []
-    const selecting = this.selectingIn(proxy.namespace).filter((s) => labelsMatch(s.attributes.selector!, labels))
-    const named = this.namedAt(here, proxy.namespace, selecting)
-    const served = [...selecting, ...named].sort(
-      (a, b) => a.creationMs - b.creationMs || compareText(a.hostname, b.hostname),
-    )
-    const instances: ServiceInstance[] = []
-    const seen = new Set<string>()
-    const add = (service: Service, port: ServicePort | undefined, targetPort: number): void => {
-      // A second port of the same protocol to the same place would be the same listener again.
-      const key = `${serviceKey(service.hostname, service.attributes.namespace)}|${port?.protocol}|${targetPort}`
-      if (!port || seen.has(key)) return
-      seen.add(key)
-      instances.push({ service, port, address, targetPort })
-    }
-    for (const service of served) {
-      if (!named.has(service)) {
-        for (const port of service.ports) {
-          const targetPort = targetPortOn(service, port, workload, proxy.podPorts)
-          if (targetPort !== null) add(service, port, targetPort)
-        }
-        continue
-      }
-      for (const { set, endpoint } of here) {
-        if (set.hostname !== service.hostname || set.namespace !== service.attributes.namespace) continue
-        add(
-          service,
-          service.ports.find((port) => port.name === endpoint.portName),
-          endpoint.port,
-        )
-      }
-    }
-    return instances
+    return this.instances.of(proxy)
   }
 
   gatewaysFor(proxy: ScopeSubject): readonly Gateway[] {
     return this.gateways.filter((g) => labelsMatch(g.spec.selector, proxy.labels))
-  }
-
-  /** Services of a namespace that say by labels who serves them. */
-  private selectingIn(namespace: string): readonly Service[] {
-    let selecting = this.selectingServices.get(namespace)
-    if (!selecting) {
-      selecting = this.services.all.filter(
-        (s) => s.attributes.namespace === namespace && s.attributes.selector !== null && s.resolution !== 'Alias',
-      )
-      this.selectingServices.set(namespace, selecting)
-    }
-    return selecting
-  }
-
-  /**
-   * Services of a namespace that a workload serves because an endpoint of theirs is where it is. Kubernetes Services
-   * count only when none selects the workload, as in istiod.
-   */
-  private namedAt(
-    here: readonly { set: EndpointSet }[],
-    namespace: string,
-    selecting: readonly Service[],
-  ): ReadonlySet<Service> {
-    const selected = selecting.some((service) => service.attributes.registry === 'Kubernetes')
-    const named = new Set<Service>()
-    for (const { set } of here) {
-      if (set.namespace !== namespace) continue
-      for (const service of this.services.byHost.get(set.hostname) ?? []) {
-        const { registry, selector, namespace: own } = service.attributes
-        if (own === namespace && (registry === 'Kubernetes' ? !selected : !selector)) named.add(service)
-      }
-    }
-    return named
-  }
-
-  private addressIndex(): ReadonlyMap<string, readonly { set: EndpointSet; endpoint: Endpoint }[]> {
-    if (!this.endpointsByAddress) {
-      const index = new Map<string, { set: EndpointSet; endpoint: Endpoint }[]>()
-      for (const set of this.endpoints.values()) {
-        for (const endpoint of set.endpoints) {
-          const list = index.get(endpoint.address)
-          if (list) list.push({ set, endpoint })
-          else index.set(endpoint.address, [{ set, endpoint }])
-        }
-      }
-      this.endpointsByAddress = index
-    }
-    return this.endpointsByAddress
   }
 }
 
@@ -322,24 +230,4 @@ function sharedNetworks(inputs: PushInputs, before: Snapshot | null): NetworkGat
   const { services, nodes } = registry
   const found = networkGateways({ meshNetworks, services, nodes, clusterId, resolved })
   return found && before?.networks?.key === found.key ? before.networks : found
-}
-
-/**
- * The port that a service's port means on one workload: by name from the workload's ports, or those its proxy tells of
- * while the pod is not known; else the number. Null: the workload has no port of that name.
- */
-function targetPortOn(
-  service: Service,
-  port: ServicePort,
-  workload: Workload | undefined,
-  podPorts: Readonly<Record<string, number>> | null,
-): number | null {
-  if (port.targetPortName) {
-    const ports = workload ? workload.ports : podPorts
-    return ports?.[port.targetPortName] ?? (workload?.kind === 'Pod' || podPorts ? null : port.port)
-  }
-  if (service.attributes.registry === 'External' && workload?.kind === 'WorkloadEntry') {
-    return workload.ports[port.name] ?? port.targetPort
-  }
-  return port.targetPort
 }

@@ -14,7 +14,7 @@ import { versionOf } from './identity.ts'
 import { MergedServices, withAliases, withPorts } from './merged-services.ts'
 import { parseProtocol } from './protocol.ts'
 import { type Service, serviceKey, visibleTo } from './service.ts'
-import type { ServiceIndex } from './service-index.ts'
+import { compareServices, type ServiceIndex } from './service-index.ts'
 import type { EgressListener, EgressProxy, MergedDestinationRule, SidecarScope } from './sidecar-scope.ts'
 import { MESH_GATEWAY, type VirtualServiceIndex } from './virtual-service.ts'
 
@@ -72,8 +72,11 @@ class Scope implements SidecarScope {
     service: Service,
     clientLabels: Readonly<Record<string, string>> | null,
   ): MergedDestinationRule | null {
-    let rules = this.found.get(service)
-    if (!rules) this.found.set(service, (rules = this.rules.lookup(service, this.namespace)))
+    // Rules are for hosts of the scope; that the server itself is of one says nothing.
+    const known = this.servicesByHost.get(service.hostname)
+    if (!known) return null
+    let rules = this.found.get(known)
+    if (!rules) this.found.set(known, (rules = this.rules.lookup(known, this.namespace)))
     return selectRule(rules, clientLabels, this.namespace)
   }
 }
@@ -202,16 +205,16 @@ function buildListener(
   })
   const port = matchedPort(listener.port)
   const services: Service[] = []
-  const namespaceOf = new Map<string, string>()
-  for (const service of visible) {
+  const owners = new Map<string, Service>()
+  for (const service of candidates(parts.services, filters, namespace, visible)) {
     const ns = service.attributes.namespace
     const imports = (host: string) => filters.some((f) => inNamespace(f, ns) && hostSubsetOf(host, f.host))
     if (!imports(service.hostname) || isExcluded(ns, service.hostname)) continue
     const asked = port > 0 ? withPorts(service, new Set([port])) : service
     if (!asked) continue
     services.push(withAliases(asked, imports))
-    // Of one host in several namespaces: the proxy's own, then the first.
-    if (!namespaceOf.has(service.hostname) || ns === namespace) namespaceOf.set(service.hostname, ns)
+    const owner = owners.get(service.hostname)
+    if (!owner || takesHost(service, owner, namespace)) owners.set(service.hostname, service)
   }
   return {
     port: listener.port
@@ -219,9 +222,34 @@ function buildListener(
       : null,
     bind: listener.bind ?? '',
     captureMode: listener.captureMode ?? 'DEFAULT',
-    services: services.filter((s) => namespaceOf.get(s.hostname) === s.attributes.namespace),
+    services: services.filter((s) => owners.get(s.hostname)!.attributes.namespace === s.attributes.namespace),
     virtualServices,
   }
+}
+
+/** Of one host in several namespaces: the proxy's own, then Kubernetes' service, then the first. */
+function takesHost({ attributes: one }: Service, { attributes: owner }: Service, namespace: string): boolean {
+  if (one.namespace === namespace) return true
+  return owner.registry !== 'Kubernetes' && one.registry === 'Kubernetes' && owner.namespace !== namespace
+}
+
+/**
+ * Where an egress listener picks its services from. One that names every host and its namespace asks for no other, and
+ * gets just one service of each: where several share a host and namespace, Kubernetes' or the oldest.
+ */
+function candidates(
+  index: ServiceIndex,
+  filters: readonly HostFilter[],
+  namespace: string,
+  visible: readonly Service[],
+): readonly Service[] {
+  if (filters.some((f) => f.namespace === '*' || f.host.startsWith('*'))) return visible
+  const named = new Set<Service>()
+  for (const filter of filters) {
+    const service = index.byKey.get(serviceKey(filter.host, filter.namespace))
+    if (service && visibleTo(service, namespace)) named.add(service)
+  }
+  return [...named].sort(compareServices)
 }
 
 const destinations = new WeakMap<VirtualService, Map<string, ReadonlyMap<string, ReadonlySet<number>>>>()

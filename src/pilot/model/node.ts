@@ -82,6 +82,14 @@ export function runsExtension(proxy: Pick<ProxyNode, 'extensions'>, name: string
   return proxy.extensions === null || proxy.extensions.has(name)
 }
 
+export function hasIpv4({ ips }: Pick<ProxyNode, 'ips'>): boolean {
+  return ips.some((ip) => !ip.includes(':'))
+}
+
+export function hasIpv6({ ips }: Pick<ProxyNode, 'ips'>): boolean {
+  return ips.some((ip) => ip.includes(':'))
+}
+
 /** Parses the node of a stream's first request; the message says what is wrong with it. */
 export function parseNode(node: Node): Result<ProxyNode> {
   const parts = node.id.split('~')

@@ -78,10 +78,14 @@ export interface ScopeSubject {
   readonly ips: readonly string[]
   /** Container ports by name, as the proxy tells them; null when it does not. */
   readonly podPorts: Readonly<Record<string, number>> | null
+  /** The name of its pod. */
+  readonly name: string
 }
 
 export interface WorkloadIndex {
   readonly byAddress: ReadonlyMap<string, Workload>
+  /** WorkloadEntries that are not known to be unhealthy, by their address, each list by namespace and name. */
+  readonly entriesByAddress: ReadonlyMap<string, readonly Workload[]>
   /** Namespace to workloads. */
   readonly byNamespace: ReadonlyMap<string, readonly Workload[]>
 }

@@ -52,7 +52,7 @@ export class ServiceIndex {
 }
 
 /** Istio's order of services: creation time, name, namespace; what is still equal is told apart by its resource. */
-function compareServices(a: Service, b: Service): number {
+export function compareServices(a: Service, b: Service): number {
   return (
     a.creationMs - b.creationMs ||
     compareText(a.attributes.name, b.attributes.name) ||

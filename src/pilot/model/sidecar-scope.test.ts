@@ -19,7 +19,14 @@ function seen(hosts: string): string[] {
   const mesh = new TestMesh([serviceYaml('web'), other, sidecar(hosts)].join('\n---\n'))
   const push = mesh.push()
   assert.deepEqual(mesh.problems, [])
-  const scope = push.sidecarScope({ type: 'sidecar', namespace: 'default', labels: {}, ips: [], podPorts: null })
+  const scope = push.sidecarScope({
+    type: 'sidecar',
+    namespace: 'default',
+    labels: {},
+    ips: [],
+    podPorts: null,
+    name: '',
+  })
   return scope.services.map((service) => service.hostname)
 }
 

@@ -19,7 +19,7 @@ import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Remark } from '../model/remarks.ts'
 import type { Service, ServicePort } from '../model/service.ts'
-import { addressesFor } from '../model/service-addresses.ts'
+import { addressesFor, primaryAddress } from '../model/service-addresses.ts'
 import type { EgressListener, SidecarScope } from '../model/sidecar-scope.ts'
 import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { durationOf } from '../xds/messages.ts'
@@ -157,7 +157,7 @@ function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
   const hosts: VirtualHost[] = []
   const { dnsDomain } = table.proxy
   const served = (service: Service, port: number) =>
-    servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, addressesFor(service, table.proxy))
+    servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, addressDomains(table, service))
   const add = (wrapper: Wrapper, host: string, wanted: Domains): void => {
     const { name } = wanted
     const twice = (): void => {
@@ -187,6 +187,13 @@ function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
     for (const service of wrapper.services) add(wrapper, service.hostname, served(service, wrapper.port))
   }
   return hosts
+}
+
+/** The addresses that clients may name instead of the host: in a port's own table just one of a ServiceEntry's. */
+function addressDomains({ port, proxy }: RouteTable, service: Service): readonly string[] {
+  if (port === ALL_PORTS || service.attributes.registry === 'Kubernetes') return addressesFor(service, proxy)
+  const primary = primaryAddress(service, proxy)
+  return primary === null ? [] : [primary]
 }
 
 function wrap(table: RouteTable): Wrapper[] {

@@ -88,7 +88,7 @@ export class Registry {
     this.snapshot = {
       services: new ServiceIndex([]),
       endpoints: new Map(),
-      workloads: { byAddress: new Map(), byNamespace: new Map() },
+      workloads: { byAddress: new Map(), entriesByAddress: new Map(), byNamespace: new Map() },
       nodes: new Map(),
     }
   }
@@ -404,7 +404,7 @@ export class Registry {
         else byNamespace.set(workload.namespace, [workload])
       }
     }
-    return { byAddress, byNamespace }
+    return { byAddress, entriesByAddress: entriesByAddress(this.entryWorkloads.values()), byNamespace }
   }
 
   private buildEndpoints(key: string, before: EndpointSet | undefined): EndpointSet | undefined {
@@ -473,6 +473,19 @@ function addEndpoints(into: Endpoint[], more: readonly Endpoint[], roundRobin: b
     if (roundRobin && into.some(({ servicePort }) => servicePort === endpoint.servicePort)) continue
     into.push(endpoint)
   }
+}
+
+function entriesByAddress(entries: Iterable<Workload>): WorkloadIndex['entriesByAddress'] {
+  const index = new Map<string, Workload[]>()
+  for (const entry of entries) {
+    if (entry.health === 'UNHEALTHY') continue
+    const list = index.get(entry.address)
+    if (list) list.push(entry)
+    else index.set(entry.address, [entry])
+  }
+  const key = ({ namespace, name }: Workload): string => `${namespace}/${name}`
+  for (const list of index.values()) list.sort((a, b) => compareText(key(a), key(b)))
+  return index
 }
 
 /** `status.addresses` of a ServiceEntry: `{value, host}` each. */

@@ -16,16 +16,31 @@ function ordered(list: readonly JsonValue[]): JsonValue[] {
   return keyed.sort((a, b) => (a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) ? -1 : 1)).map(([, , value]) => value)
 }
 
-/** Differences of two sets of answers, at most one a type. */
-export function differences(ours: Answers, theirs: Answers, proxyType: string): Difference[] {
+/**
+ * Differences of ours from what istiod answered, at most one a type. Istiod goes through Go maps, so that one input may have
+ * several outcomes: of several answers of istiods started anew, ours must be one, resource by resource.
+ */
+export function differences(ours: Answers, theirs: readonly Answers[], proxyType: string): Difference[] {
   const out: Difference[] = []
-  for (const type of Object.keys(theirs) as Answered[]) {
+  for (const type of Object.keys(ours) as Answered[]) {
+    const own = ordered(ours[type])
+    const [first = [], ...others] = theirs.map((answers) => ordered(answers[type]))
+    const wanted = others.reduce((chosen, other) => withOurs(own, chosen, other), first)
     // Routes and endpoints are asked for by names that listeners and clusters gave.
-    const lines = compareJson(ordered(ours[type]), ordered(theirs[type]), 12)
+    const lines = compareJson(own, wanted, 12)
     if (lines.length === 0) continue
     out.push({ lines, signature: signatureOf(type, lines[0]!, proxyType) })
   }
   return out
+}
+
+/** The chosen resources, but those of another answer that are just what we say. */
+function withOurs(own: readonly JsonValue[], chosen: readonly JsonValue[], other: readonly JsonValue[]): JsonValue[] {
+  const said = new Map(own.map((value) => [nameOf(value), JSON.stringify(value)]))
+  const agreed = new Map(
+    other.filter((value) => said.get(nameOf(value)) === JSON.stringify(value)).map((value) => [nameOf(value), value]),
+  )
+  return chosen.map((value) => agreed.get(nameOf(value)) ?? value)
 }
 
 function signatureOf(type: string, line: string, proxyType: string): string {

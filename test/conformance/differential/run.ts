@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { stringify } from 'yaml'
 import { errorText } from '../../../src/base/errors.ts'
-import { answersOf } from '../ads.ts'
+import { type Answers, answersOf } from '../ads.ts'
 import type { ProxyDescription } from '../pilot.ts'
 import { statusDifferences } from '../statuses.ts'
 import { type Difference, differences } from './difference.ts'
@@ -33,32 +33,60 @@ interface Found {
   readonly difference: Difference
 }
 
+/** How often a case that differs is given to an istiod started anew: what it decides by chance may come out as ours. */
+const TRIES = 5
+
 /** Every difference of a case. */
 async function differencesOf(input: Case): Promise<Found[]> {
   const { push, statuses } = load(input)
-  const answered = withIstiod(input, async (address, ask) => {
-    const out: Found[] = []
-    for (const proxy of input.proxies) {
-      const theirs = await answersOf(address, proxy)
-      const ours = await ourAnswers(proxy, push)
-      for (const difference of differences(ours, theirs, proxy.type)) out.push({ proxy, difference })
+  const theirs = new Map<ProxyDescription, Answers[]>(input.proxies.map((proxy) => [proxy, []]))
+  let ofStatuses: Found[] = []
+  let found: Found[] = []
+  let asked = input.proxies
+  for (let tries = 0; asked.length > 0 && tries < TRIES; tries++) {
+    const told = await askIstiod(input, asked)
+    if (typeof told === 'string') {
+      const signature = `refused by istiod alone: ${told.replace(/\d+|"[^"]*"/g, '…')}`
+      return [{ proxy: input.proxies[0]!, difference: { signature, lines: [told] } }]
     }
-    if (input.objects.some(({ kind }) => kind === 'GatewayClass')) {
-      const theirs = (await ask('statuses')) as { [key: string]: JsonValue }
-      const [proxy] = input.proxies as [ProxyDescription]
-      for (const { key, lines } of statusDifferences(input.objects, statuses, theirs)) {
+    if (tries === 0 && told.statuses) {
+      ofStatuses = statusDifferences(input.objects, statuses, told.statuses).map(({ key, lines }) => {
         const place = /^(.*?): got /.exec(lines[0]!)?.[1] ?? ''
         const signature = `status ${key.split('/')[0]} ${place.replace(/\[[^\]]*\]/g, '[]')}`
-        out.push({ proxy, difference: { signature, lines: lines.map((line) => `${key} ${line}`) } })
-      }
+        return { proxy: input.proxies[0]!, difference: { signature, lines: lines.map((line) => `${key} ${line}`) } }
+      })
     }
-    return out
-  })
-  return await answered.catch((error: unknown): Found[] => {
-    if (!(error instanceof RefusedByIstiod)) throw error
-    const signature = `refused by istiod alone: ${error.message.replace(/\d+|"[^"]*"/g, '…')}`
-    return [{ proxy: input.proxies[0]!, difference: { signature, lines: [error.message] } }]
-  })
+    found = []
+    for (const [proxy, answer] of told.answers) {
+      const all = theirs.get(proxy)!
+      all.push(answer)
+      for (const difference of differences(await ourAnswers(proxy, push), all, proxy.type))
+        found.push({ proxy, difference })
+    }
+    asked = input.proxies.filter((proxy) => found.some((one) => one.proxy === proxy))
+  }
+  return [...found, ...ofStatuses]
+}
+
+interface Told {
+  readonly answers: ReadonlyMap<ProxyDescription, Answers>
+  /** Of the objects of the Gateway API, when there are any. */
+  readonly statuses: { [key: string]: JsonValue } | null
+}
+
+/** What istiod answers, or why it refuses the case. */
+async function askIstiod(input: Case, proxies: readonly ProxyDescription[]): Promise<Told | string> {
+  try {
+    return await withIstiod(input, async (address, ask) => {
+      const answers = new Map<ProxyDescription, Answers>()
+      for (const proxy of proxies) answers.set(proxy, await answersOf(address, proxy))
+      const hasStatuses = input.objects.some(({ kind }) => kind === 'GatewayClass')
+      return { answers, statuses: hasStatuses ? ((await ask('statuses')) as { [key: string]: JsonValue }) : null }
+    })
+  } catch (error) {
+    if (error instanceof RefusedByIstiod) return error.message
+    throw error
+  }
 }
 
 /** The case without what our validation refuses: istiod's webhook would not let it in either. */
@@ -96,7 +124,7 @@ async function main(): Promise<number> {
   }
   const first = Number(values.seed)
   const topics = values.topics.split(',')
-  const known = new Map<string, number>()
+  const known = new Map<string, Set<number>>()
   const refusals = new Map<string, number>()
   let clean = 0
   let failed = 0
@@ -116,10 +144,13 @@ async function main(): Promise<number> {
     if (found.length === 0) clean++
     for (const one of found) {
       const { signature } = one.difference
-      const before = known.get(signature) ?? 0
-      known.set(signature, before + 1)
-      if (before > 0) continue
-      console.log(`seed ${seed}: ${signature}`)
+      const seeds = known.get(signature)
+      if (seeds) {
+        seeds.add(seed)
+        continue
+      }
+      known.set(signature, new Set([seed]))
+      console.log(`seed ${seed}, ${one.proxy.name}: ${signature}`)
       const smallest = values['no-shrink'] ? input : await made(input, one)
       const [shown] = (await differencesOf(smallest)).filter((other) => other.difference.signature === signature)
       for (const line of (shown ?? one).difference.lines.slice(0, 4)) console.log(`    ${line}`)
@@ -130,6 +161,8 @@ async function main(): Promise<number> {
   console.log(
     `${clean} of ${total} cases equal, ${known.size} kinds of difference, ${failed} not served, ${objects} objects`,
   )
+  for (const [signature, seeds] of [...known].sort((a, b) => b[1].size - a[1].size))
+    console.log(`  ${seeds.size} cases: ${signature} (${[...seeds].slice(0, 8).join(', ')})`)
   for (const [reason, count] of [...refusals].sort((a, b) => b[1] - a[1]).slice(0, 12))
     console.log(`  refused ${count}: ${reason}`)
   return clean === total ? 0 : 1

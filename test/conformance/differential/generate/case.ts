@@ -21,6 +21,7 @@ export interface Case {
 
 type Maker = readonly [topic: string, kind: string, apiVersion: string, make: (draw: Draw) => object]
 
+const DISTRIBUTION = 'networking.istio.io/traffic-distribution'
 const NETWORKING = 'networking.istio.io/v1'
 const SECURITY = 'security.istio.io/v1'
 const MAKERS: readonly Maker[] = [
@@ -84,11 +85,18 @@ function resource(draw: Draw, index: number, makers: readonly Maker[]): KubeObje
       namespace: place,
       // Of one age, istiod takes resources in any order.
       creationTimestamp: `2026-01-0${draw.between(1, 4)}T00:00:${String(index).padStart(2, '0')}Z`,
-      ...(kind === 'WorkloadEntry' && { labels: undefined }),
+      ...(kind === 'ServiceEntry' && { annotations: entryAnnotations(draw) }),
     },
     spec,
     status: kind === 'ServiceEntry' ? allocated(spec as { hosts: string[] }, index) : undefined,
   } as unknown as KubeObject
+}
+
+function entryAnnotations(draw: Draw): Record<string, string> {
+  const annotations: Record<string, string> = {}
+  if (draw.chance(0.05)) annotations[DISTRIBUTION] = draw.pick(['PreferClose', 'PreferSameNode', 'Any'])
+  if (draw.chance(0.05)) annotations['istio.io/connect-strategy'] = draw.pick(['RACE_FIRST_TCP_CONNECT', 'DEFAULT'])
+  return annotations
 }
 
 /** Addresses that istiod's allocator would have given: its discovery server alone gives none, and reads them. */
@@ -96,7 +104,7 @@ function allocated({ hosts }: { readonly hosts: readonly string[] }, index: numb
   return {
     addresses: hosts.flatMap((host, i) => [
       { value: `240.240.${index}.${i + 1}`, host },
-      { value: `2001:2::${index}:${i + 1}`, host },
+      { value: `2001:2::a${index}:${i + 1}`, host },
     ]),
   }
 }
@@ -126,5 +134,23 @@ export function generateCase(seed: number, topics: readonly string[] = TOPICS): 
     : asking.map((proxy) => ({ ...proxy, metadata: { NODE_NAME: proxy.metadata.NODE_NAME! } }))
   const unique = new Map(list.map((o) => [`${o.kind}/${o.metadata.namespace}/${o.metadata.name}`, o]))
   // A JSON round trip drops what is left out.
-  return JSON.parse(JSON.stringify({ objects: [...unique.values()], mesh, proxies: plain })) as Case
+  return JSON.parse(JSON.stringify({ objects: withDistribution([...unique.values()]), mesh, proxies: plain })) as Case
+}
+
+/** ServiceEntries told what their namespace says: istiod's test server does not show it namespaces, so it looks at neither. */
+function withDistribution(objects: readonly KubeObject[]): KubeObject[] {
+  const annotations = new Map(
+    objects.filter(({ kind }) => kind === 'Namespace').map((o) => [o.metadata.name, o.metadata.annotations]),
+  )
+  return objects.map((object) =>
+    object.kind === 'ServiceEntry'
+      ? {
+          ...object,
+          metadata: {
+            ...object.metadata,
+            annotations: { ...annotations.get(object.metadata.namespace!), ...object.metadata.annotations },
+          },
+        }
+      : object,
+  )
 }
