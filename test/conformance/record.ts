@@ -1,65 +1,52 @@
 // Records what a control plane answers: `node test/conformance/record.ts HOST:PORT FOLDER` asks for each proxy of
 // FOLDER/proxies.json and writes FOLDER/<proxy>/{listeners,routes,clusters,endpoints}.json, for the goldens suite.
-// With the program that scripts/build-istiod.mjs builds in place of HOST:PORT, it is started with the folder's input, and
-// the statuses of Gateway API objects are recorded too.
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+// `node test/conformance/record.ts istiod FOLDER...` starts real istiod (differential/istiod.ts) with each folder's input;
+// then the statuses of Gateway API objects are recorded too.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import type { JsonValue } from '@bufbuild/protobuf'
+import { parse } from 'yaml'
 import { type Answered, answersOf, field } from './ads.ts'
+import { withIstiod } from './differential/istiod.ts'
+import { read } from './inputs.ts'
 import { type ProxyDescription, readObjects } from './pilot.ts'
 import { hasStatus } from './statuses.ts'
 
 const ALWAYS: readonly Answered[] = ['clusters', 'endpoints', 'listeners', 'routes']
 const WHEN_ANY: readonly Answered[] = ['extensions']
 
-const [, , peer = '', folder = ''] = process.argv
-const istiod = existsSync(peer) ? await start(peer) : null
-const address = istiod?.address ?? peer
-for (const proxy of JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]) {
-  const out = join(folder, proxy.name)
-  mkdirSync(out, { recursive: true })
-  const answers = await answersOf(address, proxy)
-  for (const type of [...ALWAYS, ...WHEN_ANY.filter((one) => answers[one].length > 0)]) {
-    writeFileSync(join(out, `${type}.json`), `${JSON.stringify(sorted(answers[type]), null, 1)}\n`)
+const [peer = '', ...folders] = process.argv.slice(2)
+for (const folder of folders) {
+  const proxies = JSON.parse(readFileSync(join(folder, 'proxies.json'), 'utf8')) as ProxyDescription[]
+  const objects = readObjects(read(folder, 'input.yaml'))
+  const mesh = (parse(read(folder, 'mesh.yaml')) ?? {}) as object
+  const networks = (parse(read(folder, 'networks.yaml')) ?? {}) as object
+  if (peer !== 'istiod') await record(peer, folder, proxies)
+  else {
+    await withIstiod({ objects, mesh, networks, proxies }, async (address, ask) => {
+      await record(address, folder, proxies)
+      if (objects.some(hasStatus)) write(join(folder, 'statuses.json'), inOrder(withoutTimes(await ask('statuses'))))
+    })
   }
 }
-if (istiod && readObjects(readFileSync(join(folder, 'input.yaml'), 'utf8')).some(hasStatus)) {
-  writeFileSync(join(folder, 'statuses.json'), `${JSON.stringify(inOrder(await istiod.statuses()), null, 1)}\n`)
-}
-istiod?.stop()
 
-interface Istiod {
-  readonly address: string
-  /** Of Gateway API objects, without times. */
-  statuses(): Promise<JsonValue>
-  stop(): void
-}
-
-async function start(program: string): Promise<Istiod> {
-  const files = [
-    ['-input', 'input.yaml'] as const,
-    ['-mesh', 'mesh.yaml'] as const,
-    ['-networks', 'networks.yaml'] as const,
-  ]
-  const args = files.flatMap(([flag, file]) => (existsSync(join(folder, file)) ? [flag, join(folder, file)] : []))
-  const child = spawn(program, args, {
-    stdio: ['pipe', 'pipe', process.env.ISTIOD_LOG ? 'inherit' : 'ignore'],
-    env: { ...process.env, PILOT_ENABLE_ALPHA_GATEWAY_API: 'true' },
-  })
-  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const { value } = await answers.next()
-  const address = /^xds (\S+)/.exec(value ?? '')?.[1]
-  if (!address) throw new Error(`${program} did not start; ISTIOD_LOG=1 shows why`)
-  const statuses = async (): Promise<JsonValue> => {
-    child.stdin.write('statuses\n')
-    const answer = String((await answers.next()).value)
-    if (!answer.startsWith('ok ')) throw new Error(`${program}: ${answer}`)
-    const withoutTime = (key: string, inner: unknown) => (key === 'lastTransitionTime' ? undefined : inner)
-    return JSON.parse(answer.slice('ok '.length), withoutTime) as JsonValue
+async function record(address: string, folder: string, proxies: readonly ProxyDescription[]): Promise<void> {
+  for (const proxy of proxies) {
+    const out = join(folder, proxy.name)
+    mkdirSync(out, { recursive: true })
+    const answers = await answersOf(address, proxy)
+    for (const type of [...ALWAYS, ...WHEN_ANY.filter((one) => answers[one].length > 0)]) {
+      write(join(out, `${type}.json`), sorted(answers[type]))
+    }
   }
-  return { address, statuses, stop: () => child.stdin.end() }
+}
+
+function write(path: string, value: JsonValue): void {
+  writeFileSync(path, `${JSON.stringify(value, null, 1)}\n`)
+}
+
+function withoutTimes(statuses: JsonValue): JsonValue {
+  return JSON.parse(JSON.stringify(statuses, (key, inner) => (key === 'lastTransitionTime' ? undefined : inner)))
 }
 
 /** By name, keys in order: the form of the goldens. */

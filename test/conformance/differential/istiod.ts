@@ -37,7 +37,12 @@ export async function withIstiod<T>(input: Case, use: (address: string, ask: Ask
   const folder = mkdtempSync(join(tmpdir(), 'istiod-'))
   writeFileSync(join(folder, 'input.yaml'), caseYaml(input))
   writeFileSync(join(folder, 'mesh.yaml'), stringify(input.mesh))
-  const child = spawn(ISTIOD, ['-input', join(folder, 'input.yaml'), '-mesh', join(folder, 'mesh.yaml')], {
+  const args = ['-input', join(folder, 'input.yaml'), '-mesh', join(folder, 'mesh.yaml')]
+  if (Object.keys(input.networks).length > 0) {
+    writeFileSync(join(folder, 'networks.yaml'), stringify(input.networks))
+    args.push('-networks', join(folder, 'networks.yaml'))
+  }
+  const child = spawn(ISTIOD, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...FEATURES },
   })

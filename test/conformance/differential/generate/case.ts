@@ -16,6 +16,8 @@ import { GATEWAYS, namespace } from './vocabulary.ts'
 export interface Case {
   readonly objects: readonly KubeObject[]
   readonly mesh: object
+  /** MeshNetworks; empty: one network. */
+  readonly networks: object
   readonly proxies: readonly ProxyDescription[]
 }
 
@@ -134,7 +136,9 @@ export function generateCase(seed: number, topics: readonly string[] = TOPICS): 
     : asking.map((proxy) => ({ ...proxy, metadata: { NODE_NAME: proxy.metadata.NODE_NAME! } }))
   const unique = new Map(list.map((o) => [`${o.kind}/${o.metadata.namespace}/${o.metadata.name}`, o]))
   // A JSON round trip drops what is left out.
-  return JSON.parse(JSON.stringify({ objects: withDistribution([...unique.values()]), mesh, proxies: plain })) as Case
+  return JSON.parse(
+    JSON.stringify({ objects: withDistribution([...unique.values()]), mesh, networks: {}, proxies: plain }),
+  ) as Case
 }
 
 /** ServiceEntries told what their namespace says: istiod's test server does not show it namespaces, so it looks at neither. */
