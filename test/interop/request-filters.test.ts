@@ -1,6 +1,7 @@
 // Filters that look at requests and slow bodies, beside real Envoy: header_to_metadata, set_filter_state, bandwidth_limit,
 // health_check and grpc_http1_bridge.
 
+import { generateKeyPairSync } from 'node:crypto'
 import { describeBeside } from './harness/beside.ts'
 import type { Scenario } from './harness/play.ts'
 import { joinChunks } from './harness/responses.ts'
@@ -32,6 +33,10 @@ const STRING = { factory_key: 'envoy.string' }
 const setState = (...values: object[]) => filter('set_filter_state', 'Config', { on_request_headers: values })
 const plainState = (...keys: string[]): object =>
   Object.fromEntries(keys.map((key) => [key.replaceAll('.', '_'), `%FILTER_STATE(${key}:PLAIN)%`]))
+
+const JWKS = JSON.stringify({
+  keys: [{ ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' }), kid: 'k' }],
+})
 
 let limits = 0
 const bandwidth = (mode: string, config: object = {}) =>
@@ -123,6 +128,41 @@ const SCENARIOS: readonly Scenario[] = [
     ],
     log: plainState('my.key', 'skipped', 'absent', 'empty', 'fixed', 'envoy.network.upstream_server_name'),
     client: [get('x-a: v\r\n'), get()],
+    upstream: answer(),
+  },
+  {
+    name: 'jwt_authn: filter_state_rules',
+    filters: [
+      setState(state('tenant', '%REQ(x-a)%', { ...STRING, skip_if_empty: true }, { omit_empty_values: true })),
+      {
+        name: 'envoy.filters.http.jwt_authn',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+          providers: { p: { issuer: 'i', local_jwks: { inline_string: JWKS } } },
+          rules: [{ match: { prefix: '/open' } }, { match: { prefix: '/closed' }, requires: { provider_name: 'p' } }],
+          filter_state_rules: {
+            name: 'tenant',
+            requires: {
+              strict: { provider_name: 'p' },
+              easy: { allow_missing: {} },
+              either: { requires_any: { requirements: [{ provider_name: 'p' }, { allow_missing: {} }] } },
+            },
+          },
+        },
+      },
+    ],
+    client: [
+      ...['strict', 'easy', 'either', 'other', 'toString', ''].flatMap((value) => [
+        get(`x-a: ${value}\r\n`),
+        get(`x-a: ${value}\r\nauthorization: Bearer a.b.c\r\n`),
+      ]),
+      ...['ab.b.c', 'e30.b.c', 'e30.e30.c', 'eyJhbGciOiJFUzI1NiJ9.b.c', 'eyJhbGciOiJFUzI1NiJ9.e30.c', 'a=.b.c'].map(
+        (token) => get(`x-a: strict\r\nauthorization: Bearer ${token}\r\n`),
+      ),
+      get(),
+      ...['/open', '/closed'].map((path) => `GET ${path} HTTP/1.1\r\nhost: a\r\nx-a: strict\r\n\r\n`),
+    ],
+    quietMs: 200,
     upstream: answer(),
   },
   {

@@ -73,6 +73,11 @@ export interface JwtAuthnConfig {
   /** First match decides; a null requirement lets the request pass. */
   readonly rules: readonly { readonly match: RouteMatchData; readonly requires: RequirementConfig | null }[]
   readonly requirements: Readonly<Record<string, RequirementConfig>>
+  /** Where no rule matches: the requirement by the string that the filter state holds under `name`. */
+  readonly byFilterState: {
+    readonly name: string
+    readonly requirements: Readonly<Record<string, RequirementConfig>>
+  } | null
   readonly bypassCorsPreflight: boolean
   readonly stripFailureResponse: boolean
 }
@@ -111,6 +116,7 @@ const FILTER_FIELDS: ReadonlySet<string> = new Set([
   'rules',
   'bypass_cors_preflight',
   'requirement_map',
+  'filter_state_rules',
   'strip_failure_response',
 ])
 const DEFAULT_CLOCK_SKEW_S = 60
@@ -137,10 +143,15 @@ function parseJwtAuthn(config: JwtAuthentication, context: ParseContext): JwtAut
   refuseUnsupported(JwtAuthenticationSchema, config, FILTER_FIELDS, context.path)
   const names = new Set(Object.keys(config.providers))
   const requirement = (message: JwtRequirement, at: ParseContext) => parseRequirement(message, names, at)
-  const requirements: Record<string, RequirementConfig> = {}
-  for (const [name, message] of Object.entries(config.requirementMap)) {
-    requirements[name] = requirement(message, context.at(`requirement_map["${name}"]`))
-  }
+  const named = (messages: Readonly<Record<string, JwtRequirement>>, field: string) =>
+    Object.fromEntries(
+      Object.entries(messages).map(([name, message]) => [
+        name,
+        requirement(message, context.at(`${field}["${name}"]`)),
+      ]),
+    )
+  const requirements = named(config.requirementMap, 'requirement_map')
+  const byState = config.filterStateRules
   return {
     providers: Object.entries(config.providers).map(([name, provider]) =>
       parseProvider(name, provider, context.at(`providers["${name}"]`)),
@@ -163,6 +174,9 @@ function parseJwtAuthn(config: JwtAuthentication, context: ParseContext): JwtAut
       return { match: parseRouteMatch(rule.match, at.at('match')), requires }
     }),
     requirements,
+    byFilterState: byState
+      ? { name: byState.name, requirements: named(byState.requires, 'filter_state_rules.requires') }
+      : null,
     bypassCorsPreflight: config.bypassCorsPreflight,
     stripFailureResponse: config.stripFailureResponse,
   }

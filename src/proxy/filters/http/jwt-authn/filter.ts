@@ -143,7 +143,12 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
     for (const { matcher, requires } of this.shared.rules) {
       if (matcher.matchesPath(path) && matcher.matches(headers, path, info, info.random)) return requires
     }
-    return null
+    const { byFilterState } = this.shared.config
+    if (byFilterState === null) return null
+    const state = info.filterState.get(byFilterState.name)
+    return typeof state === 'string' && Object.hasOwn(byFilterState.requirements, state)
+      ? byFilterState.requirements[state]!
+      : null
   }
 
   /** Others wait for the same keys: a fault of this stream is not theirs. */

@@ -63,12 +63,17 @@ const ALGORITHMS: ReadonlyMap<string, Algorithm> = new Map(
 
 const BASE64URL = /^[A-Za-z0-9_-]*$/
 
+/** A single character past the last group of four holds no byte. */
+function isBase64Url(text: string): boolean {
+  return text.length % 4 !== 1 && BASE64URL.test(text)
+}
+
 function decodeObject(
   part: string,
   badBase64: JwtStatus,
   badJson: JwtStatus,
 ): Readonly<Record<string, unknown>> | JwtStatus {
-  if (part === '' || !BASE64URL.test(part)) return badBase64
+  if (part === '' || !isBase64Url(part)) return badBase64
   try {
     const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
@@ -91,7 +96,7 @@ export function parseJwt(token: string): Jwt | JwtStatus {
   if (header.kid !== undefined && typeof header.kid !== 'string') return JwtStatus.HeaderBadKid
   const payload = decodeObject(body, JwtStatus.PayloadBadBase64, JwtStatus.PayloadBadJson)
   if (typeof payload === 'string') return payload
-  if (!BASE64URL.test(tail)) return JwtStatus.SignatureBadBase64
+  if (!isBase64Url(tail)) return JwtStatus.SignatureBadBase64
   return {
     header,
     payload,
