@@ -67,14 +67,18 @@ function readBootstrap(path: string, allowUnknownFields: boolean): Bootstrap {
   try {
     bytes = readFileSync(path)
   } catch (error) {
-    throw new ConfigError('', `unable to read file: ${path} (${errorText(error)})`, { cause: error })
+    throw new ConfigError('', `unable to read file: ${path} (${errorText(error)})${readHint(error)}`, { cause: error })
   }
   switch (extname(path)) {
     case '.pb':
       try {
         return fromBinary(BootstrapSchema, bytes)
       } catch (error) {
-        throw new ConfigError('', `${path} is no binary bootstrap: ${errorText(error)}`, { cause: error })
+        throw new ConfigError(
+          '',
+          `${path} is no binary ${BootstrapSchema.typeName}: ${errorText(error)}; name files of text .yaml or .json`,
+          { cause: error },
+        )
       }
     case '.pb_text':
       throw new ConfigError('', `${path}: text protobuf is not supported; use .json, .yaml or .pb`)
@@ -86,13 +90,37 @@ function readBootstrap(path: string, allowUnknownFields: boolean): Bootstrap {
   }
 }
 
+/** What to do about a file that cannot be read. */
+function readHint(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return '; name an existing file with -c, or give the configuration itself with --config-yaml'
+    case 'EACCES':
+    case 'EPERM':
+      return `; let the user that runs the proxy (uid ${process.getuid?.() ?? 'unknown'}) read it`
+    case 'EISDIR':
+      return '; -c names a file, not a folder'
+    default:
+      return ''
+  }
+}
+
 /** YAML is a superset of JSON; merge keys and anchors are resolved as Envoy's loader does. */
 function yamlToJson(text: string, source: string): unknown {
+  const json = text.trimStart().startsWith('{') && source.endsWith('.json')
+  let value: unknown
   try {
-    return text.trimStart().startsWith('{') && source.endsWith('.json')
-      ? JSON.parse(text)
-      : parseYaml(text, { merge: true })
+    value = json ? JSON.parse(text) : parseYaml(text, { merge: true })
   } catch (error) {
-    throw new ConfigError('', `${source}: ${errorText(error).split('\n')[0]}`, { cause: error })
+    const reason = errorText(error).split('\n')[0]!.replace(/:$/, '')
+    const hint = json ? 'mend the JSON there, or call the file .yaml' : 'mend the YAML there'
+    throw new ConfigError('', `${source}: ${reason}; ${hint}`, { cause: error })
   }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  const found =
+    value === null || value === undefined ? 'nothing' : Array.isArray(value) ? 'a list' : `a ${typeof value}`
+  throw new ConfigError(
+    '',
+    `${source} holds ${found}; a bootstrap is an object with fields of ${BootstrapSchema.typeName}, such as static_resources`,
+  )
 }
