@@ -14,11 +14,12 @@ import { envoyBinary, type Ports, type RunningProxy, startProxy } from './harnes
 
 const type = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
 const address = (port_value: number): object => ({ socket_address: { address: '127.0.0.1', port_value } })
-const RESOURCES = ['requests', 'keepalive', 'reject', 'shed-requests', 'shed-connections'] as const
+const RESOURCES = ['requests', 'keepalive', 'reject', 'stop', 'shed-requests', 'shed-connections'] as const
 const ACTIONS = {
   requests: 'envoy.overload_actions.stop_accepting_requests',
   keepalive: 'envoy.overload_actions.disable_http_keepalive',
   reject: 'envoy.overload_actions.reject_incoming_connections',
+  stop: 'envoy.overload_actions.stop_accepting_connections',
 } as const
 const POINTS = {
   'shed-requests': 'envoy.load_shed_points.http_connection_manager_decode_headers',
@@ -160,6 +161,20 @@ class Side {
     return open
   }
 
+  /** What a connection gets that is made now: before `goOn`, and after. */
+  async waits(goOn: () => Promise<void>): Promise<readonly [string, boolean]> {
+    const socket = connect(this.proxy.ports.listener, '127.0.0.1')
+    let text = ''
+    socket.on('error', () => {}).on('data', (chunk) => (text += chunk))
+    socket.write('GET /waits HTTP/1.1\r\nhost: a\r\n\r\n')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const early = text
+    await goOn()
+    await until('an answer', () => text.endsWith('ok') || null)
+    socket.destroy()
+    return [early, text.startsWith('HTTP/1.1 200')]
+  }
+
   async stop(): Promise<void> {
     this.agent.destroy()
     await this.proxy.stop()
@@ -199,6 +214,9 @@ describe('overload manager', { skip }, () => {
         await side.set('shed-connections', 0)
         await side.set('reject', 1)
         seen.push(await side.open(2))
+        await side.set('reject', 0)
+        await side.set('stop', 1)
+        seen.push(await side.get('/the-connection-there-is'), await side.waits(() => side.set('stop', 0)))
         const stats = await side.proxy.admin(
           '/stats?usedonly&filter=^(overload|listener|http.t).*(active|scale|overload|overflow|shed)',
         )

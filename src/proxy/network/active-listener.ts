@@ -1,14 +1,13 @@
 // A listener in a worker: accepts, runs listener filters, hands off, chooses a filter chain (envoy-contract §4).
 
-import { lstatSync, unlinkSync } from 'node:fs'
-import { createServer, type Server, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { ListenerFacts } from '../config/extension.ts'
 import { originalDstFilter } from '../filters/listener/original-dst/filter.ts'
 import type { AccessLog } from '../observe/access-log.ts'
 import { StreamInfo } from '../stream-info.ts'
 import { acceptSocket } from './accept.ts'
 import { AcceptedSocket, FilterRunEnd } from './accepted-socket.ts'
-import { ipAddress, pipeAddress, pipePath } from './address.ts'
+import { ipAddress, pipeAddress } from './address.ts'
 import { type Address, CloseType } from './connection.ts'
 import { ExactBalance, type MovedConnection } from './connection-balance.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
@@ -20,8 +19,9 @@ import type { FilterChainConfig, ListenerConfig } from './listener-config.ts'
 import { type ListenerFilter, predicateHolds } from './listener-filter.ts'
 import { createListenerFilterFactory, type ListenerFilterFactory } from './listener-filters.ts'
 import { createListenerStats, type ListenerStats } from './listener-stats.ts'
+import { ListeningSockets } from './listening-sockets.ts'
 import type { SocketConnection } from './socket-connection.ts'
-import { boundSocket, duplicateDescriptor } from './socket-options.ts'
+import { duplicateDescriptor } from './socket-options.ts'
 import { acceptTls, ClientHelloPeek } from './tls-handshake.ts'
 
 /** Finds the listener that serves a restored destination (use_original_dst). */
@@ -53,7 +53,7 @@ export class ActiveListener {
   private choice: FilterChainChoice
   private chains: readonly WorkerFilterChain[]
   private defaultChain: WorkerFilterChain | null
-  private servers: Server[] = []
+  private readonly sockets: ListeningSockets
   /** False once the listener is stopped: not bound, not found by hand-off. */
   listening = true
 
@@ -63,6 +63,7 @@ export class ActiveListener {
     this.lookup = lookup
     this.stats = createListenerStats(config, environment.base.stats, environment.base.workerIndex)
     this.limit = new ListenerLimit(config.name, config.openConnections)
+    this.sockets = new ListeningSockets(config, environment.base.log, (socket) => this.onAccept(socket))
     const { workerIndex, concurrency } = environment.base
     this.balance =
       config.balance === null || environment.ports === null
@@ -83,25 +84,21 @@ export class ActiveListener {
   }
 
   /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error. */
-  async bind(): Promise<Address[]> {
-    const bound: Address[] = []
-    for (const address of this.config.addresses) {
-      // What cannot be bound twice belongs to the first worker alone.
-      const shared = this.config.reusePort && address.pipe === undefined
-      bound.push(shared || this.environment.base.workerIndex === 0 ? await this.bindOne(address) : address)
-    }
-    return bound
+  bind(): Promise<Address[]> {
+    return this.sockets.bind(this.environment.base.workerIndex)
   }
 
   /** Takes over the listening sockets of an older version with the same addresses. */
   adoptSockets(older: ActiveListener): void {
-    this.servers = older.servers
-    older.servers = []
+    this.sockets.adopt(older.sockets)
     older.listening = false
-    for (const server of this.servers) {
-      server.removeAllListeners('connection')
-      server.on('connection', this.onAccept)
-    }
+  }
+
+  /** False: connections wait in the kernel's queue (stop_accepting_connections). */
+  setAccepting(accepting: boolean): void {
+    if (this.config.bypassOverloadManager) return
+    if (accepting) this.sockets.resume()
+    else this.sockets.pause()
   }
 
   /** Replaces the filter chains; equal ones keep their connections, the others drain. */
@@ -126,8 +123,7 @@ export class ActiveListener {
   /** No new connections; those that stand go on, and those that listener filters still look at become some. */
   stopListening(): void {
     this.listening = false
-    for (const server of this.servers) server.close()
-    this.servers = []
+    this.sockets.close()
   }
 
   /** Connections are asked to end; what is left after the drain time is closed. Resolves then. */
@@ -172,41 +168,7 @@ export class ActiveListener {
     return new WorkerFilterChain(config, this.environment, this.facts, this.config)
   }
 
-  private bindOne(address: Address): Promise<Address> {
-    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true })
-    const { config } = this
-    server.on('connection', this.onAccept)
-    return new Promise((resolve, reject) => {
-      server.once('error', reject)
-      server.once('listening', () => {
-        server.off('error', reject)
-        // Accepting can fail for want of descriptors; the listener outlives it.
-        server.on('error', (error) =>
-          this.environment.base.log.error({ listener: config.name, reason: error.message }, 'accept failed'),
-        )
-        this.servers.push(server)
-        const where = server.address()
-        resolve(typeof where === 'string' || where === null ? address : ipAddress(where.address, where.port))
-      })
-      if (address.pipe !== undefined) {
-        removeStaleSocket(address.pipe)
-        server.listen({ path: pipePath(address.pipe), backlog: config.backlog })
-      } else if (config.socketOptions.length > 0) {
-        server.listen({ fd: boundSocket(address, config.socketOptions, config.reusePort), backlog: config.backlog })
-      } else {
-        server.listen({
-          host: address.ip,
-          port: address.port,
-          backlog: config.backlog,
-          exclusive: true,
-          reusePort: config.reusePort,
-          ipv6Only: config.ipv6Only,
-        })
-      }
-    })
-  }
-
-  private readonly onAccept = (socket: Socket): void => {
+  private onAccept(socket: Socket): void {
     const accepted = this.admit(socket)
     if (accepted !== null) this.start(accepted, this.config.useOriginalDst)
   }
@@ -446,11 +408,6 @@ class SkippableFilter implements ListenerFilter {
   onData(bytes: Buffer): ReturnType<ListenerFilter['onAccept']> {
     return this.filter.onData!(bytes)
   }
-}
-
-/** A socket file that an earlier process has left would keep the path taken (Envoy removes it too). */
-function removeStaleSocket(path: string): void {
-  if (!path.startsWith('@') && lstatSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path)
 }
 
 function addressesOf(socket: Socket, listening: Address): { localAddress: Address; remoteAddress: Address } {

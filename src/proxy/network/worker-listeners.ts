@@ -14,6 +14,7 @@ export class WorkerListeners implements ListenerLookup {
   private byAddress = new Map<string, ActiveListener>()
   /** Removed or replaced, with connections left. */
   private readonly draining = new Set<ActiveListener>()
+  private accepting = true
 
   constructor(environment: ListenerEnvironment) {
     this.environment = environment
@@ -41,6 +42,7 @@ export class WorkerListeners implements ListenerLookup {
       if (old?.config.bindToPort && sameSockets(old.config, config)) listener.adoptSockets(old)
       else bound = await listener.bind()
     }
+    if (!this.accepting) listener.setAccepting(false)
     this.byName.set(config.name, listener)
     if (old !== undefined) this.retire(old)
     this.rebuildAddresses()
@@ -61,6 +63,12 @@ export class WorkerListeners implements ListenerLookup {
     if (exact !== undefined) return exact
     const any = address.ip.includes(':') ? `[::]:${address.port}` : `0.0.0.0:${address.port}`
     return this.byAddress.get(any) ?? null
+  }
+
+  /** False: new connections wait, at listeners to come as well. */
+  setAccepting(accepting: boolean): void {
+    this.accepting = accepting
+    for (const listener of this.byName.values()) listener.setAccepting(accepting)
   }
 
   /** /drain_listeners: listeners stop accepting. */

@@ -56,6 +56,7 @@ export type WorkerUpdate =
   | { readonly kind: 'runtime'; readonly values: Readonly<Record<string, RuntimeValue>> }
   | { readonly kind: 'health-check'; readonly failed: boolean }
   | { readonly kind: 'start-drain'; readonly inboundOnly: boolean }
+  | { readonly kind: 'accept-connections'; readonly accepting: boolean }
   | { readonly kind: 'stop-listeners'; readonly inboundOnly: boolean }
   /** `logger` null: every logger. */
   | { readonly kind: 'log-level'; readonly logger: string | null; readonly level: string }

@@ -160,8 +160,13 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     },
   )
   const loggers = new Loggers(log)
+  const setAccepting = (accepting: boolean): void => {
+    workers
+      .apply({ kind: 'accept-connections', accepting })
+      .catch((error: unknown) => log.error({ reason: errorText(error) }, 'stop_accepting_connections failed'))
+  }
   const overloadManager =
-    overload && overloadMemory && new OverloadManager(overload, overloadMemory, openConnections, store)
+    overload && overloadMemory && new OverloadManager(overload, overloadMemory, openConnections, store, setAccepting)
   const warming = new Warming()
   const files = new FileSources(loggers.of('config'))
   const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, loggers.of('misc'))

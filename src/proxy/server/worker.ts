@@ -150,6 +150,9 @@ export class DataPlaneWorker {
       case 'start-drain':
         this.drain.start(update.inboundOnly)
         return null
+      case 'accept-connections':
+        this.listeners.setAccepting(update.accepting)
+        return null
       case 'stop-listeners':
         this.listeners.stopListeners(update.inboundOnly)
         return null

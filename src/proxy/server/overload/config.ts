@@ -49,11 +49,13 @@ export interface OverloadConfig {
 }
 
 export const SHRINK_HEAP = 'envoy.overload_actions.shrink_heap'
+export const STOP_ACCEPTING = 'envoy.overload_actions.stop_accepting_connections'
 const isPoint = (name: string): boolean => name.startsWith('envoy.load_shed_points.')
 const POINTS: ReadonlySet<string> = new Set(Object.keys(OVERLOAD_SLOTS).filter(isPoint))
 const ACTIONS: ReadonlySet<string> = new Set([
   ...Object.keys(OVERLOAD_SLOTS).filter((name) => !isPoint(name)),
   SHRINK_HEAP,
+  STOP_ACCEPTING,
 ])
 const DEFAULT_REFRESH_MS = 1000
 

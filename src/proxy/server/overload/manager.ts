@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { trimMemory } from '../../../base/malloc-trim.ts'
 import { OVERLOAD_SLOTS, SATURATED } from '../../network/overload-state.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../../observe/stats.ts'
-import { type MonitorConfig, type OverloadConfig, SHRINK_HEAP, type TriggerConfig } from './config.ts'
+import { type MonitorConfig, type OverloadConfig, SHRINK_HEAP, STOP_ACCEPTING, type TriggerConfig } from './config.ts'
 
 /** Memory is given back at most this often (Envoy's timer_interval). */
 const SHRINK_INTERVAL_MS = 10_000
@@ -40,13 +40,25 @@ export class OverloadManager {
   private readonly delay: Histogram
   private readonly openConnections: Int32Array
   private readonly timer: NodeJS.Timeout
+  private readonly setAccepting: (accepting: boolean) => void
+  private accepting = true
   private updating = false
   private dueMs: number
   private shrunkMs = Number.NEGATIVE_INFINITY
 
-  /** `memory`: what the workers read; `openConnections`: their count of downstream connections. */
-  constructor(config: OverloadConfig, memory: SharedArrayBuffer, openConnections: SharedArrayBuffer, stats: Scope) {
+  /**
+   * `memory`: what the workers read; `openConnections`: their count of downstream connections; `setAccepting` tells them
+   * whether to take new ones.
+   */
+  constructor(
+    config: OverloadConfig,
+    memory: SharedArrayBuffer,
+    openConnections: SharedArrayBuffer,
+    stats: Scope,
+    setAccepting: (accepting: boolean) => void,
+  ) {
     this.config = config
+    this.setAccepting = setAccepting
     this.words = new Int32Array(memory)
     this.openConnections = new Int32Array(openConnections)
     const scope = stats.scope('overload')
@@ -126,7 +138,14 @@ export class OverloadManager {
     action.active?.set(scale >= 1 ? 1 : 0)
     action.scalePercent.set(Math.round(scale * 100))
     if (action.name === SHRINK_HEAP) this.shrink(scale)
+    else if (action.name === STOP_ACCEPTING) this.accept(scale < 1)
     else this.words[OVERLOAD_SLOTS[action.name as keyof typeof OVERLOAD_SLOTS]] = Math.round(scale * SATURATED)
+  }
+
+  private accept(accepting: boolean): void {
+    if (this.accepting === accepting) return
+    this.accepting = accepting
+    this.setAccepting(accepting)
   }
 
   private shrink(scale: number): void {

@@ -30,8 +30,8 @@ test('scale runs from the scaling to the saturation threshold', () => {
 const REFUSED: readonly [string, object, RegExp][] = [
   [
     'an action that is not built',
-    { actions: [{ name: 'envoy.overload_actions.stop_accepting_connections', triggers: [] }] },
-    /actions\[0\]\.name: .*stop_accepting_connections/,
+    { actions: [{ name: 'envoy.overload_actions.reset_high_memory_stream', triggers: [] }] },
+    /actions\[0\]\.name: .*reset_high_memory_stream/,
   ],
   [
     'a monitor that is not built',
@@ -80,11 +80,16 @@ test('pressure of a file switches actions on and off', async (t) => {
         name: 'envoy.overload_actions.stop_accepting_requests',
         triggers: [{ name: 'file', threshold: { value: 0.8 } }],
       },
+      {
+        name: 'envoy.overload_actions.stop_accepting_connections',
+        triggers: [{ name: 'file', threshold: { value: 0.8 } }],
+      },
     ],
   })
   const memory = createOverloadMemory()
+  const accepting: boolean[] = []
   const stats = new StatsStore()
-  const manager = new OverloadManager(config, memory, sharedCount(), stats)
+  const manager = new OverloadManager(config, memory, sharedCount(), stats, (on) => accepting.push(on))
   t.after(() => manager.close())
   const state = new OverloadState(memory, new StatsStore())
   const action = 'overload.envoy.overload_actions.stop_accepting_requests'
@@ -101,5 +106,6 @@ test('pressure of a file switches actions on and off', async (t) => {
   writeFileSync(file, '0.1')
   await manager.refresh()
   assert.equal(state.stopAcceptingRequests, false)
+  assert.deepEqual(accepting, [false, true], 'told once for each change')
   assert.ok(stats.gauge('overload.heap.pressure').value > 0)
 })
