@@ -67,7 +67,8 @@ function locateField(field: DescField, value: unknown, path: string, decode: Dec
 
 function locateAny(json: unknown, path: string, decode: DecodeOptions): ConfigError | undefined {
   const typeUrl = (json as { '@type'?: unknown } | null)?.['@type']
-  if (typeof typeUrl !== 'string') return new ConfigError(path, 'an extension needs "@type"')
+  if (typeof typeUrl !== 'string')
+    return new ConfigError(path, 'an extension needs "@type", a URL such as type.googleapis.com/NAME')
   const desc = messageType(typeNameOf(typeUrl))
   if (!desc) return new ConfigError(path, `unknown type URL ${typeUrl}: this build has no such extension`)
   const { '@type': _, ...rest } = json as Record<string, unknown>

@@ -3,12 +3,12 @@
 import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { parse as parseYaml } from 'yaml'
 import { type Bootstrap, BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { LocalitySchema, NodeSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import { parseJson } from './json.ts'
 import { checkRules } from './validate-rules.ts'
+import { parseEnvoyYaml } from './yaml.ts'
 
 export interface BootstrapSources {
   /** `-c`: .json, .yaml, .yml or .pb. */
@@ -105,12 +105,12 @@ function readHint(error: unknown): string {
   }
 }
 
-/** YAML is a superset of JSON; merge keys and anchors are resolved as Envoy's loader does. */
+/** YAML is a superset of JSON. */
 function yamlToJson(text: string, source: string): unknown {
   const json = text.trimStart().startsWith('{') && source.endsWith('.json')
   let value: unknown
   try {
-    value = json ? JSON.parse(text) : parseYaml(text, { merge: true })
+    value = json ? JSON.parse(text) : parseEnvoyYaml(text)
   } catch (error) {
     const reason = errorText(error).split('\n')[0]!.replace(/:$/, '')
     const hint = json ? 'mend the JSON there, or call the file .yaml' : 'mend the YAML there'

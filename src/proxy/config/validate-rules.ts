@@ -3,6 +3,7 @@
 
 import { isIP } from 'node:net'
 import {
+  type DescEnum,
   type DescField,
   type DescMessage,
   type DescOneof,
@@ -87,7 +88,7 @@ function fieldCheck(field: DescField): FieldCheck | undefined {
   if (field.fieldKind === 'list') return listCheck(field, rules)
   if (field.fieldKind === 'map') return mapCheck(field, rules)
   if (field.fieldKind === 'message') return messageFieldCheck(field, rules)
-  const check = rules && valueCheck(rules)
+  const check = rules && valueCheck(rules, field.enum)
   if (!check) return undefined
   // Scalars have no presence in proto3: the rule sees the zero value too, except inside a oneof.
   return (message, path) => {
@@ -174,14 +175,15 @@ function listCheck(field: DescField & { fieldKind: 'list' }, rules: FieldRules |
 }
 
 function itemCheck(field: DescField & { fieldKind: 'list' }, list: RepeatedRules): ValueCheck | undefined {
-  return field.listKind === 'message' ? wrapperCheck(field.message, list.items!) : valueCheck(list.items!)
+  return field.listKind === 'message' ? wrapperCheck(field.message, list.items!) : valueCheck(list.items!, field.enum)
 }
 
 function mapCheck(field: DescField & { fieldKind: 'map' }, rules: FieldRules | undefined): FieldCheck | undefined {
   const map = rules?.type.case === 'map' ? rules.type.value : undefined
   const key = map?.keys && valueCheck(map.keys)
   const value =
-    map?.values && (field.mapKind === 'message' ? wrapperCheck(field.message, map.values) : valueCheck(map.values))
+    map?.values &&
+    (field.mapKind === 'message' ? wrapperCheck(field.message, map.values) : valueCheck(map.values, field.enum))
   const nested = field.mapKind === 'message' ? plan(field.message) : undefined
   if (!map && !nested) return undefined
   return (message, path) => {
@@ -201,7 +203,8 @@ function mapCheck(field: DescField & { fieldKind: 'map' }, rules: FieldRules | u
   }
 }
 
-function valueCheck(rules: FieldRules): ValueCheck | undefined {
+/** `desc`: the enum of an enum field. */
+function valueCheck(rules: FieldRules, desc?: DescEnum): ValueCheck | undefined {
   const type = rules.type
   switch (type.case) {
     case undefined:
@@ -216,11 +219,13 @@ function valueCheck(rules: FieldRules): ValueCheck | undefined {
     case 'bool':
       return type.value.$typeName && isOwn(type.value, 'const') ? constCheck(type.value.const) : undefined
     case 'enum': {
-      // defined_only is settled when decoding JSON; binary input may carry any number.
       const { in: allowed, notIn } = type.value
       const only = isOwn(type.value, 'const') ? constCheck(type.value.const) : undefined
+      const defined = type.value.definedOnly && desc ? new Set(desc.values.map(({ number }) => number)) : undefined
       return (value, path) => {
         only?.(value, path)
+        if (defined && !defined.has(value as number))
+          throw new ConfigError(path, `value must be one of the defined enum values, not ${String(value)}`)
         if (allowed.length > 0 && !allowed.includes(value as number))
           throw new ConfigError(path, `must be one of ${allowed.join(', ')}`)
         if (notIn.includes(value as number)) throw new ConfigError(path, `must not be ${String(value)}`)

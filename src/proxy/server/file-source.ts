@@ -3,13 +3,13 @@
 import { type FSWatcher, readFileSync, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { fromBinary } from '@bufbuild/protobuf'
-import { parse as parseYaml } from 'yaml'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { DiscoveryResponseSchema } from '../../api/gen/envoy/service/discovery/v3/discovery_pb.js'
 import { messageType, typeNameOf } from '../../api/registry.ts'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { parseJson } from '../config/json.ts'
+import { parseEnvoyYaml } from '../config/yaml.ts'
 import type { IncomingResource } from './resource.ts'
 
 /** Everything that the file holds now; returns why it is refused, or null. */
@@ -113,7 +113,7 @@ class FileSource {
 function readDiscoveryFile(path: string): { resources: IncomingResource[]; version: string } {
   let json: unknown
   try {
-    json = parseYaml(readFileSync(path, 'utf8'), { merge: true })
+    json = parseEnvoyYaml(readFileSync(path, 'utf8'))
   } catch (error) {
     throw new ConfigError(path, errorText(error).split('\n')[0]!, { cause: error })
   }

@@ -49,7 +49,7 @@ import { parseLoadBalancing } from './parse-lb.ts'
 const SUPPORTED: ReadonlySet<string> = new Set([
   'transport_socket_matches', 'name', 'alt_stat_name', 'type', 'cluster_type', 'eds_cluster_config', 'connect_timeout',
   'per_connection_buffer_limit_bytes', 'lb_policy', 'load_assignment', 'health_checks', 'max_requests_per_connection',
-  'circuit_breakers', 'upstream_http_protocol_options', 'common_http_protocol_options', 'http_protocol_options',
+  'circuit_breakers', 'upstream_http_protocol_options', 'common_http_protocol_options', 'http_protocol_options', 'http2_protocol_options',
   'typed_extension_protocol_options', 'dns_refresh_rate', 'dns_failure_refresh_rate', 'respect_dns_ttl', 'dns_lookup_family',
   'dns_resolvers', 'dns_resolution_config', 'typed_dns_resolver_config', 'dns_jitter', 'wait_for_warm_on_init',
   'outlier_detection', 'cleanup_interval', 'upstream_bind_config', 'lb_subset_config', 'ring_hash_lb_config',

@@ -29,7 +29,10 @@ const DEFAULT_MAX_HEADERS = 100
 const DEFAULT_STREAM_WINDOW = 16 * 1024 * 1024
 const DEFAULT_CONNECTION_WINDOW = 24 * 1024 * 1024
 
-/** Options of a cluster: the extension wins over the deprecated fields; none of both = HTTP/1.1. */
+/**
+ * Options of a cluster: the extension wins over the deprecated fields; none of both = HTTP/1.1. `http2_protocol_options` of
+ * the cluster, though empty, choose HTTP/2 (Envoy).
+ */
 export function parseHttpProtocol(cluster: Cluster, context: ParseContext, forwardProxy: boolean): HttpProtocolData {
   const any = cluster.typedExtensionProtocolOptions[HTTP_PROTOCOL_OPTIONS]
   if (any) {
@@ -44,10 +47,11 @@ export function parseHttpProtocol(cluster: Cluster, context: ParseContext, forwa
     return options
   }
   const useDownstream = cluster.protocolSelection === Cluster_ClusterProtocolSelection.USE_DOWNSTREAM_PROTOCOL
+  const configured = cluster.http2ProtocolOptions ? 'http2' : 'http1'
   return {
-    selection: useDownstream ? 'use_downstream' : 'http1',
+    selection: useDownstream ? 'use_downstream' : configured,
     http1: parseHttp1Options(cluster.httpProtocolOptions),
-    http2: parseHttp2Options(undefined),
+    http2: parseHttp2Options(cluster.http2ProtocolOptions),
     common: {
       ...parseCommonHttpOptions(cluster.commonHttpProtocolOptions),
       ...(cluster.maxRequestsPerConnection ? { maxRequestsPerConnection: cluster.maxRequestsPerConnection } : {}),

@@ -35,7 +35,7 @@ const IGNORED: readonly [pattern: RegExp, reason: string][] = [
   [/update_merge_window$/, 'updates of clusters are not merged'],
   [/CustomClusterType\.name$|RetryHostPredicate\.|Upstream.*\.name$/, 'the type of the configuration decides'],
   [
-    /Cluster\.(common_http_protocol_options|http_protocol_options|max_requests_per_connection|protocol_selection|upstream_http_protocol_options)$/,
+    /Cluster\.(common_http_protocol_options|http2?_protocol_options|max_requests_per_connection|protocol_selection|upstream_http_protocol_options)$/,
     'typed_extension_protocol_options stand in their place',
   ],
   [/use_tcp_for_dns_lookups$/, 'names are resolved by the system'],
