@@ -17,6 +17,7 @@ export const StreamResetReason = {
   LocalRefusedStreamReset: 'local refused stream reset',
   RemoteReset: 'remote reset',
   RemoteRefusedStreamReset: 'remote refused stream reset',
+  RemoteResetNoError: 'remote reset no error',
   LocalConnectionFailure: 'local connection failure',
   RemoteConnectionFailure: 'remote connection failure',
   ConnectionTimeout: 'connection timeout',
@@ -100,6 +101,8 @@ export interface RequestEncoder {
 export interface CodecError {
   readonly details: string
   readonly message: string
+  /** The stream that was at fault, whose details are others. */
+  readonly stream?: { readonly id: number; readonly details: string }
 }
 
 /** A connection's codec, either side. */
@@ -134,8 +137,10 @@ export interface ClientCodecCallbacks {
   onStreamComplete(reusable: boolean): void
   /** SETTINGS_MAX_CONCURRENT_STREAMS changed (H2). */
   onMaxStreamsChanged(max: number): void
-  /** A stream was reset, by us or by the server (H2). */
+  /** A stream was reset: by us, by the server, or with its connection (H2). */
   onStreamReset?(reason: StreamResetReason): void
+  /** The connection closes as soon as the one stream that is left is over (H2). */
+  endsWithStream?(): boolean
 }
 
 export interface ServerConnection extends CodecConnection {

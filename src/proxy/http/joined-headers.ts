@@ -107,10 +107,11 @@ export function joinedValue(first: string, second: string): string {
 
 /**
  * Joins the entries of a received block from the one at `from` on with those before it. Names are interned, so that
- * looking for equal ones is cheap.
+ * looking for equal ones is cheap. Returns how many entries are gone.
  */
-export function joinDuplicates(headers: HeaderMap, joined: ReadonlySet<string>, from = 2): void {
+export function joinDuplicates(headers: HeaderMap, joined: ReadonlySet<string>, from = 2): number {
   const { list } = headers
+  const before = list.length
   for (let i = from; i < list.length; i += 2) {
     const name = list[i]!
     for (let j = 0; j < i; j += 2) {
@@ -123,4 +124,5 @@ export function joinDuplicates(headers: HeaderMap, joined: ReadonlySet<string>, 
       break
     }
   }
+  return (before - list.length) >> 1
 }

@@ -31,6 +31,8 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
   /** The server has said that it will send no more: whatever closes the connection then, it was the server. */
   private remoteEnded = false
   private protocolError = false
+  /** Streams of HTTP/2 ended with the connection, and for no fault of the server's. */
+  private closedWithActive = false
   /** Why the connection was given up although it stood. */
   private failure = ''
   private readonly startedAt = now()
@@ -142,9 +144,16 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
 
   onStreamReset(reason: StreamResetReason): void {
     const { stats } = this.pool.environment
-    if (reason === StreamResetReason.RemoteReset) stats.rqRxReset.inc()
+    if (reason === StreamResetReason.ConnectionTermination) {
+      stats.rqPendingFailureEject.inc()
+      this.closedWithActive = true
+    } else if (reason === StreamResetReason.RemoteReset) stats.rqRxReset.inc()
     else if (reason === StreamResetReason.LocalReset || reason === StreamResetReason.ProtocolError)
       stats.rqTxReset.inc()
+  }
+
+  endsWithStream(): boolean {
+    return this.draining && this.activeStreams === 1
   }
 
   // Connection callbacks.
@@ -160,7 +169,8 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
       this.pool.environment.stats.cxProtocolError.inc()
       if (this.closed) return
       this.protocolError = true
-      this.close()
+      // The codec has said what is wrong.
+      this.connection.close(CloseType.FlushWrite)
     } else if (endStream && !this.closed) this.connection.close(CloseType.FlushWrite)
   }
 
@@ -235,11 +245,6 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     }
     stats.rqPerCx.record(this.requests)
     this.countBytes()
-    if (this.activeStreams > 0) {
-      stats.cxDestroyWithActiveRq.inc()
-      if (remote) stats.cxDestroyRemoteWithActiveRq.inc()
-      else stats.cxDestroyLocalWithActiveRq.inc()
-    }
     // Out of the pool first: a retry of what is reset now must not find this connection.
     pool.onClosed(this)
     const left = this.activeStreams
@@ -247,6 +252,11 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     this.codec.onConnectionClosed(
       this.protocolError ? StreamResetReason.ProtocolError : StreamResetReason.ConnectionTermination,
     )
+    if (this.codecProtocol === Protocol.Http2 ? this.closedWithActive : left > 0) {
+      stats.cxDestroyWithActiveRq.inc()
+      if (remote) stats.cxDestroyRemoteWithActiveRq.inc()
+      else stats.cxDestroyLocalWithActiveRq.inc()
+    }
     for (let i = 0; i < left; i++) pool.onStreamDestroyed()
   }
 

@@ -88,7 +88,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   private attach(client: ActiveClient, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
     const { stats } = this.environment
     if (!this.resources.requests.canCreate()) {
-      stats.rqPendingOverflow.inc()
+      stats.rqActiveOverflow.inc()
       callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host)
       return
     }

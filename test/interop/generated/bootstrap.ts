@@ -6,7 +6,8 @@ const T = 'type.googleapis.com/envoy.'
 const HCM = `${T}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
 const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 
-const FIELDS = {
+/** Of an access log line. */
+export const FIELDS = {
   connection: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
   flags: '%RESPONSE_FLAGS%',
   code: '%RESPONSE_CODE%',
@@ -84,7 +85,7 @@ export function generatedBootstrap(
                   request_timeout: '1s',
                   request_headers_timeout: '0.8s',
                   delayed_close_timeout: '0.1s',
-                  drain_timeout: '0.1s',
+                  drain_timeout: '0.5s',
                   access_log: [
                     {
                       name: 'envoy.access_loggers.file',

@@ -71,7 +71,6 @@ const twist = fc.oneof(
       'protocol',
       'connect',
       'connect with path',
-      'reset',
       'trailers without end',
       'many headers',
     ),

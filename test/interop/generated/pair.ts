@@ -145,12 +145,12 @@ export class Pair {
   }
 }
 
-function logText(proxy: RunningProxy): string {
+export function logText(proxy: RunningProxy): string {
   return readFileSync(proxy.ports.accessLog, 'utf8')
 }
 
 /** Log lines by `listener:client port`. The last line may still be half written. */
-function logsByConnection(text: string, listeners: readonly number[]): Map<string, string[]> {
+export function logsByConnection(text: string, listeners: readonly number[]): Map<string, string[]> {
   const byConnection = new Map<string, string[]>()
   for (const line of text.slice(0, text.lastIndexOf('\n') + 1).split('\n')) {
     if (line === '') continue

@@ -1,13 +1,24 @@
 // Finds what two proxies do differently: batches of generated traffic, each suspect again on its own, and the smallest
 // form of what stays. What differs once and never again was a race of that moment.
 
-import { type Entry, type Observation, type Pair, same, type Traffic } from './pair.ts'
+import { type BatchResult, type Entry, type Observation, same } from './pair.ts'
 
 const BATCH = 150
 const REPLAYS = 2
 /** Time to look for a smaller form of one difference, and how many differences get it. */
 const SHRINK_MS = Number(process.env.INTEROP_SHRINK_MS ?? 4000)
 const SHRINKS = 20
+
+/** What is known of one kind of items: how to make them smaller, how to print them. */
+interface Items<T> {
+  smaller(item: T): Iterable<T>
+  show(item: T): string
+}
+
+/** Two proxies that get the same traffic of kind `K`. */
+interface Beside<T, K> {
+  batch(traffic: K, entries: readonly Entry<T>[]): Promise<BatchResult>
+}
 
 export interface Finding<T> {
   readonly entry: Entry<T>
@@ -21,9 +32,9 @@ export interface SearchResult<T> {
   readonly unrepeated: readonly string[]
 }
 
-export async function search<T>(
-  pair: Pair,
-  traffic: Traffic<T>,
+export async function search<T, K>(
+  pair: Beside<T, K>,
+  traffic: K,
   entries: readonly Entry<T>[],
 ): Promise<SearchResult<T>> {
   const findings: Finding<T>[] = []
@@ -48,7 +59,7 @@ export async function search<T>(
 }
 
 /** What differs when the entry is sent alone, or null. */
-async function again<T>(pair: Pair, traffic: Traffic<T>, entry: Entry<T>): Promise<string | null> {
+async function again<T, K>(pair: Beside<T, K>, traffic: K, entry: Entry<T>): Promise<string | null> {
   for (let i = 0; i < REPLAYS; i++) {
     const { observations, stats } = await pair.batch(traffic, [entry])
     if (!same(observations[0]!) || stats.length > 0) return [describe(observations[0]!), ...stats].join('\n')
@@ -57,9 +68,9 @@ async function again<T>(pair: Pair, traffic: Traffic<T>, entry: Entry<T>): Promi
 }
 
 /** The entry that alone makes counters grow differently. */
-async function narrow<T>(
-  pair: Pair,
-  traffic: Traffic<T>,
+async function narrow<T, K>(
+  pair: Beside<T, K>,
+  traffic: K,
   batch: readonly Entry<T>[],
   among: readonly number[],
 ): Promise<{ i: number; stats: readonly string[] } | null> {
@@ -78,7 +89,11 @@ async function narrow<T>(
 }
 
 /** The findings, one of each kind, each in the smallest form that was found. */
-export async function explain<T>(pair: Pair, traffic: Traffic<T>, findings: readonly Finding<T>[]): Promise<string[]> {
+export async function explain<T, K extends Items<T>>(
+  pair: Beside<T, K>,
+  traffic: K,
+  findings: readonly Finding<T>[],
+): Promise<string[]> {
   const out: string[] = []
   for (const finding of oneOfEachKind(findings).slice(0, SHRINKS)) {
     const { item, text } = await shrink(pair, traffic, finding)
@@ -88,9 +103,9 @@ export async function explain<T>(pair: Pair, traffic: Traffic<T>, findings: read
   return out
 }
 
-async function shrink<T>(
-  pair: Pair,
-  traffic: Traffic<T>,
+async function shrink<T, K extends Items<T>>(
+  pair: Beside<T, K>,
+  traffic: K,
   { entry, text }: Finding<T>,
 ): Promise<{ item: T; text: string }> {
   let small = { item: entry.item, text }

@@ -4,8 +4,11 @@ import type { RunningProxy } from '../harness/proxies.ts'
 
 export type Stats = ReadonlyMap<string, number>
 
+/** Statistics that may differ, and why; `more`: only by Envoy's counting more. */
+export type Explanation = readonly [pattern: RegExp, reason: string, more?: 'more']
+
 /** Why a statistic may differ: the moment or the order of things, not what was done. */
-const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
+const EXPLAINED: readonly Explanation[] = [
   [
     /^cluster\.[^.]+\.(upstream_cx_(?!protocol_error)|.*upstream_rq_(pending_total|completed_connections))/,
     'how many connections a pool opens depends on what overlaps',
@@ -23,6 +26,8 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
     /\.downstream_cx_(delayed_close_timeout|destroy_local|destroy_remote)$/,
     'we end our direction at once, so that the client closes first; Envoy waits for it in silence',
   ],
+  [/nghttp2_(up|down)stream_connections$/, 'counts uses of a library'],
+  [/^http2\.goaway_sent$/, 'of malformed messages the client is told (docs/differences.md)'],
   [/\.(worker_0|main_thread)\./, 'threads are not Envoy’s'],
   [/\.downstream_cx_length_ms/, 'a time'],
 ]
@@ -30,7 +35,7 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
 /** Counters and gauges of the scopes that requests move. */
 export async function statsOf(proxy: RunningProxy): Promise<Stats> {
   const { stats } = JSON.parse(
-    await proxy.admin('/stats?format=json&filter=^(cluster\\.|http\\.m|listener\\.l|vhost)'),
+    await proxy.admin('/stats?format=json&filter=^(cluster\\.|http\\.m|listener\\.l|vhost|http2\\.)'),
   ) as { stats: { name: string; value: unknown }[] }
   const out = new Map<string, number>()
   for (const { name, value } of stats) if (typeof value === 'number') out.set(name, value)
@@ -43,13 +48,17 @@ export function isQuiet(stats: Stats): boolean {
 }
 
 /** Statistics that moved differently and have no explanation, as lines; `[Envoy, ours]` each. */
-export function differingGrowth([a0, b0]: readonly [Stats, Stats], [a1, b1]: readonly [Stats, Stats]): string[] {
+export function differingGrowth(
+  [a0, b0]: readonly [Stats, Stats],
+  [a1, b1]: readonly [Stats, Stats],
+  explained: readonly Explanation[] = EXPLAINED,
+): string[] {
   const lines: string[] = []
   for (const name of new Set([...a1.keys(), ...b1.keys()])) {
     const theirs = (a1.get(name) ?? 0) - (a0.get(name) ?? 0)
     const mine = (b1.get(name) ?? 0) - (b0.get(name) ?? 0)
     if (theirs === mine) continue
-    if (EXPLAINED.some(([pattern]) => pattern.test(name))) continue
+    if (explained.some(([pattern, , more]) => pattern.test(name) && (!more || theirs > mine))) continue
     lines.push(`  ${name}: envoy ${theirs}, outrigger ${mine}`)
   }
   return lines.sort()

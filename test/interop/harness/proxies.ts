@@ -66,6 +66,10 @@ export async function startProxy(
   let output = ''
   child.stdout.on('data', (d) => (output += d))
   child.stderr.on('data', (d) => (output += d))
+  let stopping = false
+  child.on('exit', (code, signal) => {
+    if (!stopping) process.stderr.write(`${name} ended by itself (${signal ?? code}): ${output.slice(-4000)}\n`)
+  })
   const admin = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${ports.admin}${path}`)).text()
   await waitLive(child, admin, () => output)
   return {
@@ -74,7 +78,8 @@ export async function startProxy(
     admin,
     logLines: () => readFileSync(ports.accessLog, 'utf8').split('\n').filter(Boolean),
     stop: async () => {
-      if (child.exitCode === null) {
+      stopping = true
+      if (child.exitCode === null && child.signalCode === null) {
         child.kill('SIGTERM')
         await once(child, 'exit')
       }

@@ -23,7 +23,8 @@ export function headerBlock(fields: readonly (readonly [string, string])[]): str
   return fields.map(([name, value]) => `\0${text(name)}${text(value)}`).join('')
 }
 
-function integer(value: number, bits: number): string {
+/** RFC 7541 §5.1; the bits before the prefix are 0. */
+export function integer(value: number, bits: number): string {
   const most = (1 << bits) - 1
   if (value < most) return String.fromCharCode(value)
   let out = String.fromCharCode(most)

@@ -56,6 +56,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   isGrpc = false
   /** The client asked for its connection to close after this response. */
   wantsClose = false
+  /** HTTP/2: the connection drains with this response. */
+  private drains = false
   private routeTable: RouteTable | null
   private cachedRoute: Route | null = null
   private routeCached = false
@@ -188,6 +190,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       const proceed = new HeaderMap()
       proceed.status = 100
       stats.countStatus(100)
+      info.responseCode = 100
       this.encoder.encode1xxHeaders(proceed)
       headers.remove('expect')
     }
@@ -242,6 +245,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const filters = allowed ?? (headers.method === 'CONNECT' && !this.route() ? manager.shared.chain : null)
     if (!filters) {
       stats.rqWsOnNonWsRoute.inc()
+      this.drains = info.protocol === Protocol.Http2
       this.sendLocalReply(403, '', null, null, 'upgrade_failed')
       return
     }
@@ -303,6 +307,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (
       reason === Reset.ConnectionTermination ||
       reason === Reset.RemoteReset ||
+      reason === Reset.ConnectError ||
       reason === Reset.RemoteRefusedStreamReset
     ) {
       info.setFlag(reason === Reset.ConnectionTermination ? 'DC' : 'DR')
@@ -366,6 +371,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   write1xxHeaders(headers: HeaderMap): void {
     if (this.responseStarted || !this.manager.shared.config.proxy100Continue) return
     this.manager.shared.stats.countStatus(headers.status)
+    this.info.responseCode = headers.status
     const id = this.requestIdToEcho()
     if (id !== '') headers.set('x-request-id', id)
     this.encoder.encode1xxHeaders(headers)
@@ -397,7 +403,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
         stats.rqResponseBeforeComplete.inc()
         if (info.protocol !== Protocol.Http2) manager.closeAfterStreams()
       }
-      manager.onResponseHeaders()
+      manager.onResponseHeaders(this.drains)
       if (info.protocol !== Protocol.Http2) this.sayPersistence(headers)
     }
     if (!info.isHealthCheck) stats.countStatus(headers.status)

@@ -3,10 +3,10 @@
 import { OwnedTimeout, type TimeoutHandle, type TimeoutQueue } from '../../../base/timeout-queue.ts'
 import { CloseType, type Connection, ConnectionEvent } from '../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../network/filter.ts'
-import type { RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
+import type { CodecError, RequestDecoder, ResponseEncoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
 import { createServerCodec, detectProtocol } from '../create-codec.ts'
-import { Http2Details } from '../h2/error.ts'
+import { Http2Details, isFlood } from '../h2/error.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { ActiveStream } from './active-stream.ts'
 import type { SharedState } from './shared.ts'
@@ -82,7 +82,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     const bytes = this.preface ?? chunk
     this.preface = null
     const error = this.codec!.dispatch(bytes)
-    if (error) this.onCodecError(error.details)
+    if (error) this.onCodecError(error)
   }
 
   onEvent(event: ConnectionEvent): void {
@@ -105,7 +105,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     if (this.codec) (this.codec.protocol === Protocol.Http2 ? stats.cxHttp2Active : stats.cxHttp1Active).dec()
     this.disarmTimers()
     const details = remote ? 'downstream_remote_disconnect' : localDisconnect(connection.localCloseReason)
-    for (const stream of [...this.streams]) stream.onResetStream(StreamResetReason.ConnectionTermination, details)
+    for (const stream of this.newestFirst()) stream.onResetStream(StreamResetReason.ConnectionTermination, details)
     this.codec?.onConnectionClosed()
     stats.cxLengthMs.record(Date.now() - connection.info.startTimeMs)
     stats.cxTxBytes.add(connection.bytesSent - this.sent)
@@ -150,6 +150,11 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.streams.push(stream)
   }
 
+  /** The order in which Envoy tells streams that their connection is gone. */
+  private newestFirst(): ActiveStream[] {
+    return this.streams.toSorted((a, b) => b.info.streamId - a.info.streamId)
+  }
+
   /** False when it has left already. */
   private removeStream(stream: ActiveStream): boolean {
     const { streams } = this
@@ -179,9 +184,10 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     this.closing = true
   }
 
-  /** Each response is where a draining listener can end its connection politely. */
-  onResponseHeaders(): void {
+  /** Each response is where a draining listener can end its connection politely; `last`: this one says so itself. */
+  onResponseHeaders(last: boolean): void {
     const { overload } = this.shared
+    if (last) this.startDrain()
     if (!this.draining && !this.closing && overload?.disableKeepalive) {
       this.shared.stats.cxOverloadDisableKeepalive.inc()
       this.shared.stats.cxDrainClose.inc()
@@ -217,7 +223,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     if (this.closed) return
     try {
       const error = this.codec!.resume()
-      if (error) this.onCodecError(error.details)
+      if (error) this.onCodecError(error)
     } catch (error) {
       this.connection.onFault(error)
     }
@@ -266,17 +272,20 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     return true
   }
 
-  private onCodecError(details: string): void {
+  private onCodecError({ details, stream: faulty }: CodecError): void {
     const { shared, connection } = this
     if (details === Http2Details.PrematureResets) shared.stats.rqTooManyPrematureResets.inc()
-    else if (this.streams.length === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
+    else if (isFlood(details)) {
+      // Too much is no fault of the protocol.
+    } else if (this.streams.length === 0 || this.codec!.protocol === Protocol.Http2) shared.stats.cxProtocolError.inc()
     if (this.streams.length > 0) {
       shared.stats.cxDestroyActiveRq.inc()
       shared.stats.cxDestroyLocalActiveRq.inc()
     }
-    // The newest first, as in Envoy.
-    for (const stream of this.streams.toReversed()) {
-      if (!stream.responseDone) stream.onResetStream(StreamResetReason.ProtocolError, details)
+    for (const stream of this.newestFirst()) {
+      if (stream.responseDone) continue
+      const own = stream.encoder.stream.id === faulty?.id ? faulty.details : details
+      stream.onResetStream(StreamResetReason.ProtocolError, own)
     }
     connection.close(CloseType.FlushWriteAndDelay, details)
   }

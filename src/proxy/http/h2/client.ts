@@ -14,6 +14,7 @@ import { Http2Stream } from './stream.ts'
 import { responseToUpgrade, upgradeOf } from './upgrade.ts'
 
 export class Http2ClientConnection extends Http2Connection implements ClientConnection {
+  protected readonly mayPeerAllowPush = false
   protected readonly refusedBlockReason = StreamResetReason.ProtocolError
   private readonly callbacks: ClientCodecCallbacks
   private nextStreamId = 1
@@ -32,7 +33,10 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     super(connection, options, limits, stats)
     this.callbacks = callbacks
     connection.write(PREFACE, false)
-    this.start([[Setting.EnablePush, 0]])
+    this.start([
+      [Setting.EnablePush, 0],
+      [Setting.MaxConcurrentStreams, options.maxConcurrentStreams],
+    ])
   }
 
   /** The id is given when the headers go out: ids must rise on the wire (RFC 9113 §5.1.1). */
@@ -57,20 +61,35 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   onConnectionClosed(reason: StreamResetReason): void {
     this.stop()
     this.closed = true
-    for (const stream of [...this.streams.values(), ...this.unopened]) {
+    // The newest first, as in Envoy.
+    for (const stream of [...this.streams.values(), ...this.unopened].reverse()) {
       stream.close()
       stream.fail(reason, '')
     }
   }
 
   onStreamReset(reason: StreamResetReason): void {
-    if (!this.closed) this.callbacks.onStreamReset?.(reason)
+    this.callbacks.onStreamReset?.(reason)
+  }
+
+  /** The end of this stream ends the connection, which says enough. */
+  endsWithStream(): boolean {
+    return this.callbacks.endsWithStream?.() ?? false
   }
 
   override onStreamClosed(stream: Http2Stream): void {
     super.onStreamClosed(stream)
     this.unopened.delete(stream as ClientStream)
     if (!this.closed) this.callbacks.onStreamComplete(!this.draining)
+  }
+
+  /** Late frames of a stream that is over are skipped: other requests are on this connection. */
+  protected lateData(): Http2Error | null {
+    return null
+  }
+
+  protected isMine(streamId: number): boolean {
+    return streamId % 2 === 1
   }
 
   /** The server opens no stream of its own. */
@@ -211,7 +230,8 @@ class ClientStream extends Http2Stream implements RequestEncoder {
 
   override resetStream(reason: StreamResetReason): void {
     this.client.onStreamReset(reason)
-    super.resetStream(reason)
+    if (this.client.endsWithStream()) this.close()
+    else super.resetStream(reason)
   }
 
   override fail(reason: StreamResetReason, details: string): void {
@@ -219,8 +239,11 @@ class ClientStream extends Http2Stream implements RequestEncoder {
     super.fail(reason, details)
   }
 
+  /** "Send no more of the request" (RFC 9113 §8.1). */
+  protected onRemoteNoError(): void {}
+
   protected resetCode(reason: StreamResetReason): number {
     if (reason === StreamResetReason.ProtocolError) return ErrorCode.ProtocolError
-    return this.localClosed && this.remoteClosed ? ErrorCode.NoError : ErrorCode.Cancel
+    return this.localClosed && this.remoteClosed ? ErrorCode.NoError : ErrorCode.InternalError
   }
 }

@@ -12,6 +12,7 @@ import { HpackEncoder } from '../hpack/encoder.ts'
 import {
   ACK,
   DEFAULT_MAX_FRAME_SIZE,
+  DEFAULT_TABLE_SIZE,
   DEFAULT_WINDOW,
   END_HEADERS,
   END_STREAM,
@@ -64,6 +65,12 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   private readonly connectionWindow: number
   private unacknowledged = 0
   private settingsReceived = false
+  /** Of our streams, the last that the peer serves. */
+  private peerLastStreamId = MAX_STREAM_ID
+  /** Of the DATA frame at hand, without padding. */
+  private dataBytes = 0
+  /** The peer knows our settings, which never change. */
+  private acknowledged = false
   private failed = false
   private aboveTransport = false
   private readonly pieces = new HeaderPieces()
@@ -89,8 +96,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     const { options } = this
     settings.push([Setting.HeaderTableSize, options.hpackTableSize])
     settings.push([Setting.EnableConnectProtocol, options.allowConnect ? 1 : 0])
-    if (options.initialStreamWindowSize !== DEFAULT_WINDOW)
-      settings.push([Setting.InitialWindowSize, options.initialStreamWindowSize])
+    settings.push([Setting.InitialWindowSize, options.initialStreamWindowSize])
     for (const [id, value] of options.customSettings) settings.push([id, value])
     this.writer.settings(settings)
     if (this.connectionWindow > this.receiveWindow) {
@@ -117,8 +123,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
 
   /** A frame that has no business on its stream. */
   protected misplaced(streamId: number, message: string, code: ErrorCode = ErrorCode.ProtocolError): Http2Error {
-    const known = this.streams.has(streamId)
-    return connectionError(code, message, known ? Http2Details.UnknownFault : Http2Details.ProtocolError)
+    const stream = this.streams.has(streamId) ? { id: streamId, details: Http2Details.UnknownFault } : undefined
+    return { ...connectionError(code, message), stream }
   }
 
   /** Says why, once. */
@@ -217,7 +223,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   protected messagingError(streamId: number, details: string): Http2Error | null {
     this.stats.rxMessagingError.inc()
     if (this.options.streamErrorOnInvalidMessage !== true) {
-      return connectionError(ErrorCode.ProtocolError, 'malformed message', details)
+      return { ...protocolError('malformed message'), stream: { id: streamId, details } }
     }
     this.endFaulty(streamId, ErrorCode.ProtocolError, details)
     return null
@@ -251,16 +257,15 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       return null
     }
     if (streamId === 0) return protocolError('DATA without a stream')
+    this.dataBytes = 0
     this.receiveWindow -= length
     if (this.receiveWindow < 0) return connectionError(ErrorCode.FlowControlError, 'connection window exceeded')
-    const flood = this.limits.onMessageFrame(length === 0, flags)
-    if (flood) return flood
     const stream = this.streams.get(streamId)
     if (!stream) {
       // Nobody will use the bytes: they are given back here.
       this.consumedConnection(length)
       if (this.isIdle(streamId)) return protocolError('DATA on an idle stream')
-      return this.resets.has(streamId) ? null : connectionError(ErrorCode.StreamClosed, 'DATA on a closed stream')
+      return this.resets.has(streamId) ? null : this.lateData()
     }
     stream.wireBytesReceived += length + FRAME_HEADER_BYTES
     if (stream.remoteClosed) {
@@ -285,6 +290,11 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   ): Http2Error | null {
     const stream = this.streams.get(streamId)
     if (!stream) return null
+    this.dataBytes += end - start
+    if (last) {
+      const flood = this.limits.onMessageFrame(this.dataBytes === 0, flags)
+      if (flood) return flood
+    }
     if (!stream.headersReceived) return protocolError('DATA before HEADERS')
     const endStream = last && (flags & END_STREAM) !== 0
     if (stream.bodyExpected >= 0) {
@@ -295,7 +305,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
         this.endFaulty(streamId, ErrorCode.ProtocolError, Http2Details.RemoteReset)
         return null
       }
-    }
+    } else stream.bodyExpected -= end - start
     stream.receiveData(payload, start, end, endStream)
     return this.limits.onFrameHandled(this.writer.outbound)
   }
@@ -338,8 +348,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       case FrameType.GoAway:
         if (streamId !== 0) return this.misplaced(streamId, 'GOAWAY on a stream')
         if (end - start < 8) return connectionError(ErrorCode.FrameSizeError, 'GOAWAY')
-        this.onGoAway(payload.readUInt32BE(start) & MAX_STREAM_ID, payload.readUInt32BE(start + 4))
-        return null
+        return this.onGoAwayFrame(payload.readUInt32BE(start) & MAX_STREAM_ID, payload.readUInt32BE(start + 4))
       case FrameType.WindowUpdate:
         return this.onWindowUpdate(streamId, payload, start, end)
       default:
@@ -418,7 +427,10 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     block.begin(trailers ? BlockKind.Trailers : this.firstBlockKind())
     if (!this.decoder.decode(payload, start, end, block)) {
       this.onUnreadBlock(streamId)
-      return connectionError(ErrorCode.CompressionError, 'HPACK')
+      const error = connectionError(ErrorCode.CompressionError, 'HPACK')
+      if (block.fault !== BlockFault.Field) return error
+      this.stats.rxMessagingError.inc()
+      return { ...error, stream: { id: streamId, details: this.faultDetails(Http2Details.InvalidHeaderField) } }
     }
     if (!stream && this.resets.has(streamId)) return null
     block.finish()
@@ -427,9 +439,13 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (stream!.remoteClosed) return connectionError(ErrorCode.StreamClosed, 'HEADERS after END_STREAM')
     stream!.wireBytesReceived += end - start + FRAME_HEADER_BYTES
     stream!.headerBytes?.addReceived(end - start + FRAME_HEADER_BYTES, block.bytes)
-    const incomplete = stream!.bodyExpected > 0
-    if (block.fault !== BlockFault.None || !endStream || incomplete) return this.blockError(streamId)
     if (this.firstBlockKind() === BlockKind.Request) this.stats.trailers.inc()
+    const incomplete = stream!.bodyExpected > 0
+    // A length that comes late must be right, too, and the only one.
+    const { contentLength } = block
+    if (contentLength >= 0 && (stream!.bodyExpected >= 0 || contentLength !== -1 - stream!.bodyExpected))
+      block.fault ||= BlockFault.Malformed
+    if (block.fault !== BlockFault.None || !endStream || incomplete) return this.blockError(streamId)
     if (block.headers.size === 0) stream!.receiveData(EMPTY, 0, 0, true)
     else stream!.receiveTrailers(block.headers)
     return null
@@ -505,7 +521,13 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
 
   private onSettings(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
     if (streamId !== 0) return this.misplaced(streamId, 'SETTINGS on a stream')
-    if (flags & ACK) return start === end ? null : connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
+    if (flags & ACK) {
+      if (start !== end) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
+      if (this.acknowledged) return protocolError('SETTINGS were acknowledged before')
+      if (this.options.hpackTableSize < DEFAULT_TABLE_SIZE) this.decoder.expectSizeUpdate()
+      this.acknowledged = true
+      return null
+    }
     if ((end - start) % 6 !== 0) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
     this.settingsReceived = true
     for (let at = start; at < end; at += 6) {
@@ -523,7 +545,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
         this.encoder.setPeerTableSize(value)
         break
       case Setting.EnablePush:
-        if (value > 1) return protocolError('SETTINGS_ENABLE_PUSH')
+        if (value > 1 || (value === 1 && !this.mayPeerAllowPush)) return protocolError('SETTINGS_ENABLE_PUSH')
         break
       case Setting.MaxConcurrentStreams:
         this.onPeerMaxStreams(value)
@@ -561,6 +583,24 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if ((flags & ACK) === 0) this.writer.ping(payload, start, true)
     return null
   }
+
+  /** The last stream is one of ours, and none beyond what was said before (§6.8). */
+  private onGoAwayFrame(lastStreamId: number, code: number): Http2Error | null {
+    if ((lastStreamId !== 0 && !this.isMine(lastStreamId)) || lastStreamId > this.peerLastStreamId)
+      return protocolError('GOAWAY: last stream')
+    this.peerLastStreamId = lastStreamId
+    this.onGoAway(lastStreamId, code)
+    return null
+  }
+
+  /** A server must not even ask for pushes (§6.5.2). */
+  protected abstract readonly mayPeerAllowPush: boolean
+
+  /** Whether streams of this number are ours to open. */
+  protected abstract isMine(streamId: number): boolean
+
+  /** DATA of a stream that is over, and not by a reset of ours. */
+  protected abstract lateData(): Http2Error | null
 
   protected abstract onGoAway(lastStreamId: number, code: number): void
 

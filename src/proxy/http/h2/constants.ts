@@ -55,5 +55,6 @@ export const FRAME_HEADER_BYTES = 9
 /** What both sides start with (§6.5.2, §6.9.2); we never ask for larger frames. */
 export const DEFAULT_MAX_FRAME_SIZE = 16_384
 export const DEFAULT_WINDOW = 65_535
+export const DEFAULT_TABLE_SIZE = 4096
 export const MAX_WINDOW = 0x7fffffff
 export const MAX_STREAM_ID = 0x7fffffff

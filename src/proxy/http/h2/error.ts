@@ -30,6 +30,19 @@ export const Http2Details = {
   KeepaliveTimeout: 'http2.keepalive_timeout',
 } as const
 
+const FLOODS: readonly string[] = [
+  Http2Details.EmptyFramesFlood,
+  Http2Details.PriorityFlood,
+  Http2Details.WindowUpdateFlood,
+  Http2Details.OutboundFlood,
+  Http2Details.OutboundControlFlood,
+]
+
+/** Frames that are right one by one, and too many. */
+export function isFlood(details: string): boolean {
+  return FLOODS.includes(details)
+}
+
 export function connectionError(
   code: ErrorCode,
   message: string,

@@ -51,7 +51,7 @@ function attach(connection: Connection, codec: CodecConnection, log: string[]): 
     onData(chunk, endStream) {
       const error = codec.dispatch(chunk)
       if (error) {
-        log.push(error.details)
+        log.push(error.stream?.details ?? error.details)
         connection.close(CloseType.FlushWriteAndDelay, error.details)
       } else if (endStream) connection.close(CloseType.FlushWrite)
     },

@@ -99,6 +99,8 @@ export class HeaderBlock implements HeaderSink {
   /** Of names and values. */
   bytes = 0
   private count = 0
+  /** Up to here entries of one header are joined. */
+  private joinedTo = 2
   private regular = false
   private pathSeen = false
   private authoritySeen = false
@@ -119,6 +121,7 @@ export class HeaderBlock implements HeaderSink {
     this.dropped = 0
     this.bytes = 0
     this.count = 0
+    this.joinedTo = 2
     this.regular = false
     this.pathSeen = false
     this.authoritySeen = false
@@ -197,20 +200,32 @@ export class HeaderBlock implements HeaderSink {
 
   /** A field that may be is one too many all the same; one that may not be is told as that (Envoy). */
   private countField(): void {
-    if (++this.count > this.limits.maxHeaders || this.bytes > this.limits.maxBytes) {
+    if (++this.count > this.limits.maxHeaders) this.joinSoFar()
+    if (this.count > this.limits.maxHeaders || this.bytes > this.limits.maxBytes) {
       this.fault = BlockFault.TooLarge
       this.doubtful = true
     }
+  }
+
+  /** Entries of one header that join count once; each entry is looked at once. */
+  private joinSoFar(): void {
+    const { headers } = this
+    this.count -= joinDuplicates(headers, this.joined(), this.joinedTo)
+    this.joinedTo = Math.max(2, headers.list.length)
   }
 
   /** After the last field: what must be there is there. */
   finish(): void {
     const { headers, kind } = this
     if (this.cookie !== '') headers.list.push('cookie', this.cookie)
-    joinDuplicates(headers, kind === BlockKind.Request ? REQUEST_JOINED : RESPONSE_JOINED)
+    joinDuplicates(headers, this.joined(), this.joinedTo)
     if (this.fault !== BlockFault.None || kind === BlockKind.Trailers) return
     const complete = kind === BlockKind.Response ? headers.status >= 100 : this.isRequest()
     if (!complete) this.fault = BlockFault.Malformed
+  }
+
+  private joined(): ReadonlySet<string> {
+    return this.kind === BlockKind.Request ? REQUEST_JOINED : RESPONSE_JOINED
   }
 
   private isRequest(): boolean {

@@ -19,6 +19,7 @@ const PREMATURE_RESET_TOTAL = 500
 const PREMATURE_LIFETIME_MS = 1000
 
 export class Http2ServerConnection extends Http2Connection implements ServerConnection {
+  protected readonly mayPeerAllowPush = true
   protected readonly refusedBlockReason = StreamResetReason.RemoteReset
   private readonly callbacks: ServerCodecCallbacks
   private prefaceRead = 0
@@ -70,6 +71,14 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
       this.sendReset(stream, ErrorCode.NoError)
       stream.close()
     }
+  }
+
+  protected lateData(): Http2Error | null {
+    return connectionError(ErrorCode.StreamClosed, 'DATA on a closed stream')
+  }
+
+  protected isMine(streamId: number): boolean {
+    return streamId % 2 === 0
   }
 
   protected lastPeerStream(): number {
@@ -230,6 +239,11 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
     this.dropHeld()
     super.onLocalEnd()
     if (this.state === StreamState.HalfClosedLocal && !this.tunnel) this.server.onAnsweredEarly(this)
+  }
+
+  /** The client wants no answer any more: no error, and logged as none (Envoy). */
+  protected onRemoteNoError(): void {
+    this.fail(StreamResetReason.RemoteResetNoError, '')
   }
 
   protected resetCode(reason: StreamResetReason): number {

@@ -34,7 +34,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   sendWindow: number
   /** What the peer may still send. */
   receiveWindow: number
-  /** Body bytes that the peer declared and has not sent, or -1. */
+  /** Body bytes that the peer declared and has not sent; without a declaration -1 and less, by what has come. */
   bodyExpected = -1
   /** Headers that are not 1xx have come in: what follows is a body or trailers. */
   headersReceived = false
@@ -346,14 +346,16 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   onRemoteReset(code: number): void {
     const answered = this.remoteClosed
     this.close()
-    // "Send no more of the request": the response is complete (§8.1).
-    if (code === ErrorCode.NoError && answered) return
-    if (code === ErrorCode.RefusedStream)
+    if (code === ErrorCode.NoError && answered) this.onRemoteNoError()
+    else if (code === ErrorCode.RefusedStream)
       this.fail(StreamResetReason.RemoteRefusedStreamReset, Http2Details.RemoteRefused)
     else if (code === ErrorCode.ConnectError) this.fail(StreamResetReason.ConnectError, Http2Details.RemoteReset)
     else if (code === ErrorCode.ProtocolError) this.fail(StreamResetReason.ProtocolError, Http2Details.RemoteReset)
     else this.fail(StreamResetReason.RemoteReset, Http2Details.RemoteReset)
   }
+
+  /** RST_STREAM without an error, after all that the peer had to say. */
+  protected abstract onRemoteNoError(): void
 
   /** Tells the user that the stream is gone. */
   fail(reason: StreamResetReason, details: string): void {

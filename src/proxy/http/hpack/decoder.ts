@@ -11,6 +11,9 @@ export interface HeaderSink {
   onHeader(name: string, value: string, fresh: boolean): void
 }
 
+/** What a name or a value may take up on the wire (Envoy). */
+const MAX_STRING_BYTES = 65_536
+
 /** Names are lowered nowhere: HTTP/2 forbids upper case (RFC 9113 §8.2.1), which the sink checks. */
 export class HpackDecoder {
   private readonly table: DynamicTable
@@ -20,10 +23,16 @@ export class HpackDecoder {
   private at = 0
   private end = 0
   private broken = false
+  private updateDue = false
 
   constructor(maxTableSize: number) {
     this.maxTableSize = maxTableSize
     this.table = new DynamicTable(maxTableSize)
+  }
+
+  /** The peer has acknowledged a smaller table than it started with: its next block says so first (RFC 9113 §4.3.1). */
+  expectSizeUpdate(): void {
+    this.updateDue = true
   }
 
   /** False: the block is not HPACK, and neither is anything after it (COMPRESSION_ERROR, RFC 9113 §4.3). */
@@ -34,6 +43,7 @@ export class HpackDecoder {
     let fields = false
     while (this.at < end) {
       const byte = buffer[this.at]!
+      if (this.updateDue && (byte & 0xe0) !== 0x20) return false
       if (byte & 0x80) {
         const index = this.integer(0x7f)
         if (index < 1 || index > STATIC_SIZE + this.table.length) return false
@@ -45,6 +55,7 @@ export class HpackDecoder {
         // A size update stands before the first field only (§4.2).
         const size = this.integer(0x1f)
         if (fields || size < 0 || size > this.maxTableSize) return false
+        this.updateDue = false
         this.table.setLimit(size)
         continue
       } else {
@@ -87,7 +98,7 @@ export class HpackDecoder {
     const huffman = buffer[this.at]! >= 0x80
     const length = this.integer(0x7f)
     const from = this.at
-    if (length < 0 || length > this.end - from) return this.fail()
+    if (length < 0 || length > this.end - from || length > MAX_STRING_BYTES) return this.fail()
     this.at = from + length
     if (!huffman) return latin1(buffer, from, from + length)
     return huffmanDecode(buffer, from, from + length) ?? this.fail()

@@ -68,6 +68,7 @@ test('durations between named points', () => {
 
 test('gRPC status by name and number, from the HTTP status when there is none', () => {
   const grpc = (i: StreamInfo, h: HeaderMap) => {
+    h.path = '/s/m'
     h.add('content-type', 'application/grpc')
     i.responseCode = 503
   }

@@ -146,7 +146,10 @@ export function grpcStatusOfAnswer(context: LogContext): number | null {
 }
 
 function grpcStatusOf(context: LogContext): number | null {
-  return isGrpcContentType(context.requestHeaders?.get('content-type')) ? grpcStatusOfAnswer(context) : null
+  const request = context.requestHeaders
+  // CONNECT has no path and is never gRPC.
+  if (request === null || request.path === '') return null
+  return isGrpcContentType(request.get('content-type')) ? grpcStatusOfAnswer(context) : null
 }
 
 function camelName(snake: string): string {

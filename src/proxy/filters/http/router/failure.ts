@@ -13,6 +13,7 @@ const FAILURES: Record<StreamResetReason, Failure> = {
   [StreamResetReason.LocalRefusedStreamReset]: { status: 503, flag: 'LR' },
   [StreamResetReason.RemoteReset]: { status: 503, flag: 'UR' },
   [StreamResetReason.RemoteRefusedStreamReset]: { status: 503, flag: 'UR' },
+  [StreamResetReason.RemoteResetNoError]: { status: 503, flag: 'UR' },
   [StreamResetReason.LocalConnectionFailure]: { status: 503, flag: 'UF' },
   [StreamResetReason.RemoteConnectionFailure]: { status: 503, flag: 'UF' },
   [StreamResetReason.ConnectionTimeout]: { status: 503, flag: 'UF' },

@@ -145,12 +145,10 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
       this.alternative = cluster.stats.alternative(name)
       headers.remove(ALTERNATIVE_STAT_NAME)
     }
-    const tunnel = headers.method === 'CONNECT' || headers.has('upgrade')
     this.timeouts = settleTimeouts(headers, forward, {
       suppressEnvoyHeaders: config.suppressEnvoyHeaders,
       respectExpectedTimeout: config.respectExpectedTimeout,
       grpc: this.grpc,
-      tunnel,
     })
     if (this.timeouts.maxStreamDuration === 0)
       this.timeouts.maxStreamDuration = cluster.data.http.common.maxStreamDurationMs
@@ -166,9 +164,7 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     }
     if (forward.autoHostRewrite && pool.host.hostname !== '')
       updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost, !config.suppressEnvoyHeaders)
-    this.retry = tunnel
-      ? null
-      : createRetryState(headers, forward.retryPolicy, cluster, forward.priority, this.requestStats)
+    this.retry = createRetryState(headers, forward.retryPolicy, cluster, forward.priority, this.requestStats)
     if ((this.retry || forward.internalRedirect) && !endStream) this.copy = new RequestCopy()
     if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.mirrors = this.startMirrors(headers, endStream)
     callbacks.setDownstreamWatermarkCallbacks(this)
@@ -448,7 +444,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.logUpstream()
     const details = resetDetails(reason, transportFailureReason, this.responseStarted || this.informed)
     if (this.responseStarted) {
-      this.shared.resetAfterStart.inc()
+      // Of gRPC whose outcome was to come in trailers, as in Envoy.
+      if (this.grpc && info.responseCode < 500) this.shared.resetAfterStart.inc()
       info.responseCodeDetails = details
       this.disarm()
       callbacks.resetStream()

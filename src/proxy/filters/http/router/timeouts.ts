@@ -24,10 +24,10 @@ export interface Timeouts {
 export function settleTimeouts(
   headers: HeaderMap,
   forward: ForwardAction,
-  options: { suppressEnvoyHeaders: boolean; respectExpectedTimeout: boolean; grpc: boolean; tunnel: boolean },
+  options: { suppressEnvoyHeaders: boolean; respectExpectedTimeout: boolean; grpc: boolean },
 ): Timeouts {
   const timeouts: Timeouts = {
-    global: options.tunnel ? 0 : baseTimeout(headers, forward, options.grpc),
+    global: baseTimeout(headers, forward, options.grpc),
     perTry: forward.retryPolicy?.perTryTimeoutMs ?? 0,
     perTryIdle: forward.retryPolicy?.perTryIdleTimeoutMs ?? 0,
     maxStreamDuration: 0,

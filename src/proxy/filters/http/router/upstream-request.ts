@@ -45,9 +45,13 @@ export interface UpstreamRequestOwner {
   pauseDownstream(pause: boolean): void
 }
 
-/** Bytes a request waits with until its pool has a connection. */
+/** Envoy's default limit of a connection's buffers. */
+const MAX_WAITING_BYTES = 1024 * 1024
+
+/** Bytes a request waits with until its pool has a connection, or CONNECT has been agreed to. */
 interface Waiting {
   chunks: Buffer[]
+  bytes: number
   trailers: HeaderMap | null
   end: boolean
 }
@@ -91,6 +95,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private readonly bodyless: boolean
   private pending: Cancellable | null = null
   private waiting: Waiting | null = null
+  /** CONNECT and WebSocket: what comes before the upstream has agreed, by this status, waits; 0 = nothing does. */
+  private consent = 0
   private pausedBy = 0
   private requestEnded = false
   private requestEndedAt = 0
@@ -138,9 +144,9 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   encodeData(chunk: Buffer, endStream: boolean): void {
     this.stats?.onRequestData(chunk.length)
     if (endStream) this.endRequest()
-    if (!this.encoder) {
-      this.waiting ??= { chunks: [], trailers: null, end: false }
-      if (chunk.length > 0) this.waiting.chunks.push(Buffer.from(chunk))
+    if (!this.encoder || this.consent !== 0) {
+      this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false }
+      if (chunk.length > 0) this.hold(this.waiting, chunk)
       if (endStream) this.waiting.end = true
       return
     }
@@ -152,14 +158,22 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   encodeTrailers(trailers: HeaderMap): void {
     this.endRequest()
-    if (!this.encoder) {
-      this.waiting ??= { chunks: [], trailers: null, end: false }
+    if (!this.encoder || this.consent !== 0) {
+      this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false }
       this.waiting.trailers = trailers
       return
     }
     this.lastTxAt = now()
     this.encoder.encodeTrailers(trailers)
     this.armPerTry()
+  }
+
+  /** Beyond the limit the downstream pauses until it is sent. */
+  private hold(waiting: Waiting, chunk: Buffer): void {
+    waiting.chunks.push(Buffer.from(chunk))
+    const before = waiting.bytes
+    waiting.bytes += chunk.length
+    if (before <= MAX_WAITING_BYTES && waiting.bytes > MAX_WAITING_BYTES) this.onAboveWriteBufferHighWatermark()
   }
 
   private endRequest(): void {
@@ -191,8 +205,6 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     encoder.stream.callbacks = this
     this.owner.onUpstreamReady(this, connection, protocol)
     if (this.abandoned) return
-    const { waiting } = this
-    this.waiting = null
     this.firstTxAt = now()
     this.poolReadyMs = this.firstTxAt - this.startedAt
     this.lastTxAt = this.firstTxAt
@@ -203,17 +215,22 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
         (this.duration = durationQueue.handle(new OwnedTimeout(this, () => this.owner.onMaxStreamDuration(this)))),
       )
     this.armIdle()
+    this.consent = consentOf(this.headers)
     encoder.encodeHeaders(this.headers, this.bodyless)
-    if (waiting && !this.abandoned) this.sendWaiting(encoder, waiting)
+    if (this.consent === 0) this.sendWaiting(encoder)
     if (this.requestEnded && !this.abandoned) this.armPerTry()
   }
 
-  private sendWaiting(encoder: RequestEncoder, waiting: Waiting): void {
+  private sendWaiting(encoder: RequestEncoder): void {
+    const { waiting } = this
+    this.waiting = null
+    if (waiting === null || this.abandoned) return
     const last = waiting.chunks.length - 1
     for (let i = 0; i <= last; i++)
       encoder.encodeData(waiting.chunks[i]!, waiting.end && i === last && !waiting.trailers)
     if (waiting.trailers) encoder.encodeTrailers(waiting.trailers)
     else if (waiting.end && last < 0) encoder.encodeData(EMPTY, true)
+    if (waiting.bytes > MAX_WAITING_BYTES) this.onBelowWriteBufferLowWatermark()
   }
 
   onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
@@ -259,6 +276,10 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.trace?.onHeaders(headers)
     this.stats?.onResponseHeaders(headers)
     this.armIdle()
+    if (this.consent === headers.status && this.encoder !== null) {
+      this.consent = 0
+      this.sendWaiting(this.encoder)
+    }
     if (endStream) this.onComplete()
     this.owner.onUpstreamHeaders(headers, endStream, this)
   }
@@ -393,6 +414,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 }
 
 const EMPTY = Buffer.alloc(0)
+
+function consentOf(headers: HeaderMap): number {
+  if (headers.method === 'CONNECT') return 200
+  return headers.get('upgrade')?.toLowerCase() === 'websocket' ? 101 : 0
+}
 
 const RESET_OF_POOL: Readonly<Record<Exclude<PoolFailureReason, 4>, StreamResetReason>> = {
   [PoolFailureReason.Overflow]: Reset.Overflow,
