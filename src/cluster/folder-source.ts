@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, extname, join, relative, resolve } from 'node:path'
 import { errorText, UserError } from '../base/errors.ts'
 import { type ManifestEntry, parseManifest } from './manifest.ts'
-import { groupKindOf, objectKey } from './object.ts'
+import { type GroupKind, groupKindOf, objectKey } from './object.ts'
 import { MemoryStore } from './store.ts'
 import { TreeWatch } from './tree-watch.ts'
 
@@ -16,11 +16,15 @@ const VANISHED_MS = 40
 export interface FolderSourceOptions {
   /** Told one line for each file that could not be used; its last good content stays. */
   readonly onProblem: (message: string) => void
+  /** A store that others fill too, instead of one of its own: what is there already stays. */
+  readonly store?: MemoryStore
+  /** Kinds that are taken; every kind when left out. */
+  readonly takes?: (kind: GroupKind) => boolean
 }
 
 /** Keeps a {@link MemoryStore} equal to a folder's `*.yaml`, `*.yml` and `*.json` files, subfolders included. */
 export class FolderSource {
-  readonly store = new MemoryStore()
+  readonly store: MemoryStore
   private readonly dir: string
   private readonly options: FolderSourceOptions
   /** What each file contributes: object id to entry. */
@@ -29,6 +33,8 @@ export class FolderSource {
   private readonly owners = new Map<string, string>()
   /** Some object stands in several files: who owns it may change with any of them. */
   private contested = false
+  /** Ids that the changes at hand take from their files. */
+  private dropping: ReadonlySet<string> = new Set()
   private readonly timers = new Map<string, NodeJS.Timeout>()
   private readonly complaints = new Map<string, string>()
   private readonly watcher: TreeWatch
@@ -37,6 +43,7 @@ export class FolderSource {
   constructor(dir: string, options: FolderSourceOptions) {
     this.dir = resolve(dir)
     this.options = options
+    this.store = options.store ?? new MemoryStore()
     let isDirectory: boolean
     try {
       isDirectory = statSync(this.dir).isDirectory()
@@ -114,6 +121,7 @@ export class FolderSource {
   /** Reads files and commits what changed as one batch. */
   private apply(paths: readonly string[]): void {
     const dropped = new Set<string>()
+    this.dropping = dropped
     for (const path of paths) {
       const entries = this.read(path)
       if (entries === null) continue
@@ -142,6 +150,13 @@ export class FolderSource {
           continue
         }
         if (owner === path && !paths.includes(path)) continue
+        if (owner === undefined && this.isForeign(id)) {
+          this.complain(
+            path,
+            `${entry.origin.file}:${entry.origin.line}: ${id} comes from elsewhere; this one is ignored`,
+          )
+          continue
+        }
         this.owners.set(id, path)
         puts.set(id, entry)
       }
@@ -151,6 +166,13 @@ export class FolderSource {
       [...puts.values()].map((entry) => this.withStatus(entry)),
       removals,
     )
+  }
+
+  /** In a shared store: somebody else put it there. (What was dropped just now is still there, and ours.) */
+  private isForeign(id: string): boolean {
+    if (this.options.store === undefined || this.dropping.has(id)) return false
+    const { kind, namespace, name } = parseId(id)
+    return this.store.get(kind, namespace, name) !== undefined
   }
 
   /** A file says what should be; a status that was written since stays. */
@@ -180,6 +202,7 @@ export class FolderSource {
     this.complaints.delete(path)
     const entries = new Map<string, ManifestEntry>()
     for (const entry of parsed.value) {
+      if (this.options.takes && !this.options.takes(groupKindOf(entry.object))) continue
       const id = `${groupKindOf(entry.object)} ${objectKey(entry.object.metadata)}`
       if (entries.has(id))
         this.complain(

@@ -1,4 +1,5 @@
 // Public entry of the control plane.
+export { followConfigSources } from './config-sources.ts'
 export type { GatewayWorkload } from './gateway-api/workload.ts'
 export { meshConfigMapProblems } from './mesh-sources.ts'
 export { type Pilot, type PilotOptions, type SecureGrpcOptions, type StatusUpdate, startPilot } from './pilot.ts'

@@ -123,7 +123,7 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
     {
       path: 'configSources',
       set: (mesh.configSources ?? []).length > 0,
-      message: 'are not followed: resources come from the folder or API server of the control plane',
+      message: 'only fs:// is followed, by `outrigger pilot`, from its start on',
     },
     ...REFUSED_BY_AGENT.map((name) => ({
       path: `defaultConfig.${name}`,

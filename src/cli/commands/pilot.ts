@@ -57,7 +57,7 @@ async function run(options: Options): Promise<void> {
   }
   const log = createLogger('pilot', options.logLevel)
   const { FolderSource } = await import('../../cluster/index.ts')
-  const { startPilot } = await import('../../pilot/index.ts')
+  const { followConfigSources, startPilot } = await import('../../pilot/index.ts')
   const { parseMeshConfigText, parseMeshNetworksText } = await import('../../config/index.ts')
   checkSettings(options.meshConfig, parseMeshConfigText)
   checkSettings(options.networksConfig, parseMeshNetworksText)
@@ -89,10 +89,15 @@ async function run(options: Options): Promise<void> {
     throw error
   })
   log.info(pilot.addresses, `serving ${options.from}`)
+  const stopSources = followConfigSources(pilot.meshConfig(), {
+    store: source.store,
+    onProblem: (text) => log.error(text),
+  })
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
   })
+  stopSources()
   source.stop()
   await pilot.stop()
 }

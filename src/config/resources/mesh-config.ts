@@ -25,6 +25,29 @@ import {
 
 const strings = list(string())
 
+const unsigned = integer({ min: 0 })
+/** As Kubernetes has it; the agent checks it whole. */
+const readinessProbe = message(
+  {
+    initialDelaySeconds: integer(),
+    timeoutSeconds: integer(),
+    periodSeconds: integer(),
+    successThreshold: integer(),
+    failureThreshold: integer(),
+    httpGet: message({
+      path: string(),
+      port: unsigned,
+      host: string(),
+      scheme: string(),
+      httpHeaders: list(message({ name: string(), value: string() })),
+    }),
+    tcpSocket: message({ host: string(), port: unsigned }),
+    exec: message({ command: strings }),
+    grpc: message({ port: unsigned, service: string() }),
+  },
+  { oneof: [['httpGet', 'tcpSocket', 'exec', 'grpc']] },
+)
+
 const labelSelector = message({
   matchLabels: map(string()),
   matchExpressions: list(
@@ -167,7 +190,7 @@ export const proxyConfig = message({
     proxyProtocol: struct,
   }),
   proxyStatsMatcher,
-  readinessProbe: struct,
+  readinessProbe,
   privateKeyProvider: message({ cryptomb: keyPolling, qat: keyPolling }, { oneof: [['cryptomb', 'qat']] }),
   sds: struct,
   meshId: string(),

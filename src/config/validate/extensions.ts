@@ -46,6 +46,8 @@ export function validateEnvoyFilter({ spec }: EnvoyFilter, problems: Problems): 
   spec.configPatches?.forEach((one, i) => {
     const path = `spec.configPatches[${i}]`
     const { applyTo = 'INVALID', match, patch } = one
+    if (match && (match.context === 'WAYPOINT') !== (match.waypoint !== undefined))
+      problems.error(`${path}.match`, 'a waypoint match and context WAYPOINT belong together')
     if (applyTo === 'INVALID') {
       problems.error(`${path}.applyTo`, 'is required')
       return

@@ -36,7 +36,7 @@ function validateServer(server: GatewayServer, path: string, problems: Problems)
   if (terminating && !tls) problems.error(`${path}.tls`, `is required for protocol ${port.protocol}`)
   if (!tls) return
   if (terminating && tls.httpsRedirect) {
-    problems.error(`${path}.tls.httpsRedirect`, 'is only for HTTP servers', 'put it on the plain HTTP server')
+    problems.warning(`${path}.tls.httpsRedirect`, 'is only for HTTP servers', 'put it on the plain HTTP server')
   }
   validateServerTls(tls, `${path}.tls`, problems)
   if (terminating) return
@@ -79,9 +79,9 @@ export function validateServerTls(tls: ServerTls, path: string, problems: Proble
     tls.maxProtocolVersion !== 'TLS_AUTO' &&
     PROTOCOL_ORDER.indexOf(tls.minProtocolVersion) > PROTOCOL_ORDER.indexOf(tls.maxProtocolVersion)
   ) {
-    problems.error(
+    problems.warning(
       path,
-      `minProtocolVersion ${tls.minProtocolVersion} is above maxProtocolVersion ${tls.maxProtocolVersion}`,
+      `minProtocolVersion ${tls.minProtocolVersion} is above maxProtocolVersion ${tls.maxProtocolVersion}: no handshake succeeds`,
     )
   }
   const used = CERTIFICATES.filter((name) => (Array.isArray(tls[name]) ? tls[name].length > 0 : tls[name]))

@@ -27,8 +27,12 @@ export function validateRequestAuthentication({ spec }: RequestAuthentication, p
 function validateJwtRule(rule: JwtRule, path: string, problems: Problems): void {
   if (!rule.issuer && !rule.jwksUri) problems.error(`${path}.issuer`, 'issuer or jwksUri must be a non-empty string')
   if (rule.jwksUri !== undefined) {
-    const scheme = /^(https?):\/\/[^\s/\\]+/.exec(rule.jwksUri)
-    if (!scheme) problems.error(`${path}.jwksUri`, `"${rule.jwksUri}" is not a URL`, 'use http:// or https://')
+    if (
+      !/^https?:\/\/[^\s\\]*$/.test(rule.jwksUri) ||
+      /^https?:\/\/[^/]*:[^\]/]*[^\d\]/][^/]*(\/|$)/.test(rule.jwksUri)
+    )
+      problems.error(`${path}.jwksUri`, `"${rule.jwksUri}" is not a URL`, 'use http:// or https://')
+    else if (/^https?:\/\/(\/|$)/.test(rule.jwksUri)) problems.warning(`${path}.jwksUri`, 'names no host')
   }
   if (rule.jwks && rule.jwksUri) problems.error(path, 'only one of jwks and jwksUri can be set')
   if (rule.jwks && !isKeySet(rule.jwks)) problems.error(`${path}.jwks`, 'is not a JSON Web Key Set')

@@ -115,7 +115,7 @@ function validatePorts(spec: ServiceEntry['spec'], resolution: string, problems:
     if (resolution === 'DYNAMIC_DNS' && !DYNAMIC_DNS_PROTOCOLS.test(port.protocol ?? '')) {
       problems.error(`${path}.protocol`, 'only HTTP, TLS, GRPC and HTTP2 are supported with resolution DYNAMIC_DNS')
     }
-    if (!addressed && spec.resolution === 'NONE' && /^(tcp|mongo|redis|mysql)?$/i.test(port.protocol ?? '')) {
+    if (!addressed && spec.resolution === 'NONE' && /^(tcp)?$/i.test(port.protocol ?? '')) {
       problems.warning(
         'spec.addresses',
         `are needed for port ${port.number}, which serves ${port.protocol || 'an undeclared protocol'}`,
@@ -168,7 +168,9 @@ export function validateWorkloadEntry({ spec }: WorkloadEntry, problems: Problem
 }
 
 export function validateWorkloadGroup({ spec }: WorkloadGroup, problems: Problems): void {
-  const { metadata, probe } = spec
+  const { metadata, template, probe } = spec
+  if (/^unix:\/\/(?![/@])/.test(template.address ?? ''))
+    problems.error('spec.template.address', 'must be an absolute path or an abstract socket (@name)')
   checkWorkloadLabels(metadata?.labels, 'spec.metadata.labels', problems)
   if (!probe) return
   if (!probe.httpGet && !probe.tcpSocket && !probe.exec && !probe.grpc) {

@@ -200,6 +200,7 @@ function wrap(table: RouteTable): Wrapper[] {
   const { port } = table
   const wrappers: Wrapper[] = []
   const served = new Set<string>()
+  const hosts = new Set<string>()
   for (const vs of relevant(table)) {
     for (const wrapper of wrapVirtualService(table, vs)) {
       wrappers.push(wrapper)
@@ -210,6 +211,10 @@ function wrap(table: RouteTable): Wrapper[] {
     if (served.has(service.hostname) || service.resolution === 'Alias') continue
     for (const servicePort of ports) {
       if (!takesRoutes(servicePort.protocol)) continue
+      // Hosts that differ in case are one service, of which the first counts.
+      const host = `${service.hostname.toLowerCase()}:${servicePort.port}`
+      if (hosts.has(host)) continue
+      hosts.add(host)
       wrappers.push({
         port: servicePort.port,
         services: [service],

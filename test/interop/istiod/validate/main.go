@@ -1,5 +1,6 @@
 // What an API server with Istio's CRDs and istiod's webhook say of objects: `validate CRDS < OBJECTS`, where CRDS is
-// Istio's file of CRDs and every line of OBJECTS one object as JSON. The last line of standard output is the JSON list of
+// Istio's file of CRDs and every line of OBJECTS one object as JSON; the spec of kind MeshConfig is read as istiod reads
+// its own settings. The last line of standard output is the JSON list of
 // verdicts.
 package main
 
@@ -13,6 +14,7 @@ import (
 
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	crdschema "istio.io/istio/pkg/config/crd"
+	"istio.io/istio/pkg/config/mesh"
 	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/config/schema/resource"
 )
@@ -56,6 +58,9 @@ func judge(schemas *crdschema.Validator, line []byte) verdict {
 	if err := object.UnmarshalJSON(line); err != nil {
 		return verdict{CRD: err.Error()}
 	}
+	if object.GetKind() == "MeshConfig" {
+		return judgeMesh(object.Object["spec"])
+	}
 	if err := schemas.ValidateCustomResource(&object); err != nil {
 		return verdict{CRD: err.Error()}
 	}
@@ -82,4 +87,15 @@ func judge(schemas *crdschema.Validator, line []byte) verdict {
 		answer.Error = err.Error()
 	}
 	return answer
+}
+
+func judgeMesh(spec any) verdict {
+	text, err := json.Marshal(spec)
+	if err == nil {
+		_, err = mesh.ApplyMeshConfigDefaults(string(text))
+	}
+	if err != nil {
+		return verdict{Error: err.Error()}
+	}
+	return verdict{}
 }
