@@ -19,6 +19,7 @@ const CONCURRENCY = 3
 const MANY = 60
 const FAILURES = 10
 const TOKENS = 7
+const FAULTS = 4
 
 interface Upstreams {
   readonly good: number
@@ -89,6 +90,17 @@ function bootstrap(ports: Ports, to: Upstreams): object {
                               route: { cluster: name },
                             })),
                             {
+                              match: { prefix: '/slow' },
+                              route: { cluster: 'plain' },
+                              typed_per_filter_config: {
+                                'envoy.filters.http.fault': {
+                                  '@type': type('filters.http.fault.v3.HTTPFault'),
+                                  max_active_faults: FAULTS,
+                                  delay: { fixed_delay: '30s', percentage: { numerator: 100 } },
+                                },
+                              },
+                            },
+                            {
                               match: { prefix: '/limited' },
                               route: { cluster: 'plain' },
                               typed_per_filter_config: {
@@ -118,6 +130,10 @@ function bootstrap(ports: Ports, to: Upstreams): object {
                       ],
                     },
                     http_filters: [
+                      {
+                        name: 'envoy.filters.http.fault',
+                        typed_config: { '@type': type('filters.http.fault.v3.HTTPFault') },
+                      },
                       {
                         name: 'envoy.filters.http.local_ratelimit',
                         typed_config: {
@@ -278,6 +294,7 @@ describe('one process, several workers', { skip }, () => {
 
     const named = count(await statuses(proxy, '/named'), 200)
     const limited = count(await statuses(proxy, '/limited'), 200)
+    const slowed = await held(proxy)
     const perUser = [
       count(await statuses(proxy, '/values', { 'x-user': 'a' }), 200),
       count(await statuses(proxy, '/values', { 'x-user': 'b' }), 200),
@@ -293,6 +310,7 @@ describe('one process, several workers', { skip }, () => {
       named,
       queries: names.queries,
       limited,
+      slowed,
       perUser,
       stats: [
         ...(await stats(proxy, '^cluster\\.(checked|leaving)\\.health_check\\.')),
@@ -305,6 +323,26 @@ describe('one process, several workers', { skip }, () => {
         .filter((line) => line.includes('health_flags'))
         .sort(),
     }
+  }
+
+  /** Of many requests that would be slowed, how many are at one time. */
+  async function held(proxy: RunningProxy): Promise<number> {
+    const waiting = new Set(
+      Array.from({ length: MANY }, () => {
+        const sent = httpRequest({ port: proxy.ports.listener, path: '/slow', agent: false }).on('error', () => {})
+        sent.on('response', (response) => {
+          response.resume()
+          waiting.delete(sent)
+        })
+        return sent.end()
+      }),
+    )
+    await until(proxy, `http.t.fault.faults_overflow: ${MANY - FAULTS}`)
+    while (waiting.size > FAULTS) await new Promise((resolve) => setTimeout(resolve, 10))
+    const count = waiting.size
+    for (const sent of waiting) sent.destroy()
+    await until(proxy, 'http.t.fault.active_faults: 0')
+    return count
   }
 
   /** rq_total of one host, of all workers. */
@@ -320,6 +358,7 @@ describe('one process, several workers', { skip }, () => {
     const got = await observe('outrigger')
     assert.deepEqual(got, expected)
     assert.equal(expected.limited, TOKENS)
+    assert.equal(expected.slowed, FAULTS)
     assert.deepEqual(expected.perUser, [TOKENS, TOKENS])
   })
 })

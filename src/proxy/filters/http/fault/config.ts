@@ -6,6 +6,7 @@ import { ConfigError } from '../../../../base/errors.ts'
 import { durationMs } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
+import { sharedCount } from '../../../network/connection-limits.ts'
 import { type HeaderMatcherData, parseHeaderMatchers } from '../../../route/header-matcher.ts'
 import { millionths, unitMillionths } from '../../../route/parse-common.ts'
 import { createFaultFilter } from './filter.ts'
@@ -47,6 +48,8 @@ export interface FaultConfig {
   readonly downstreamNodes: readonly string[]
   /** null = unlimited. */
   readonly maxActiveFaults: number | null
+  /** Faults at work, of all workers; routes count at their filter. */
+  readonly activeFaults: SharedArrayBuffer
   readonly runtimeKeys: FaultRuntimeKeys
   readonly disableDownstreamClusterStats: boolean
   readonly filterMetadata: Readonly<Record<string, unknown>> | null
@@ -91,6 +94,7 @@ function parseFault(message: HTTPFault, context: ParseContext): FaultConfig {
     headers: parseHeaderMatchers(message.headers, context.at('headers').path),
     downstreamNodes: message.downstreamNodes,
     maxActiveFaults: message.maxActiveFaults ?? null,
+    activeFaults: sharedCount(),
     runtimeKeys: {
       delayPercent: message.delayPercentRuntime || 'fault.http.delay.fixed_delay_percent',
       delayDuration: message.delayDurationRuntime || 'fault.http.delay.fixed_duration_ms',

@@ -37,17 +37,35 @@ class Shared {
   readonly delaysInjected: Counter
   readonly responsesSlowed: Counter
   readonly faultsOverflow: Counter
-  readonly activeFaults: Gauge
+  private readonly activeGauge: Gauge
+  /** Of all workers. */
+  private readonly active: Int32Array
   private readonly matchers = new WeakMap<FaultConfig, HeadersMatch>()
 
-  constructor(context: WorkerContext, statPrefix: string) {
+  constructor({ activeFaults }: FaultConfig, context: WorkerContext, statPrefix: string) {
     this.scope = context.stats.scope(`http.${statPrefix}.fault`)
     this.runtime = context.runtime
     this.abortsInjected = this.scope.counter('aborts_injected')
     this.delaysInjected = this.scope.counter('delays_injected')
     this.responsesSlowed = this.scope.counter('response_rl_injected')
     this.faultsOverflow = this.scope.counter('faults_overflow')
-    this.activeFaults = this.scope.gauge('active_faults')
+    this.activeGauge = this.scope.gauge('active_faults')
+    this.active = new Int32Array(activeFaults)
+  }
+
+  /** One more, unless there are `limit` already. */
+  begin(limit: number): boolean {
+    if (Atomics.add(this.active, 0, 1) >= limit) {
+      Atomics.sub(this.active, 0, 1)
+      return false
+    }
+    this.activeGauge.inc()
+    return true
+  }
+
+  end(): void {
+    Atomics.sub(this.active, 0, 1)
+    this.activeGauge.dec()
   }
 
   /** Configurations of routes live as long as their table: each is compiled once. */
@@ -62,7 +80,7 @@ class Shared {
 }
 
 export function createFaultFilter(config: FaultConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
-  const shared = new Shared(context, statPrefix)
+  const shared = new Shared(config, context, statPrefix)
   return (callbacks) => callbacks.addStreamFilter(new FaultFilter(config, shared))
 }
 
@@ -203,16 +221,13 @@ class FaultFilter extends PassThroughFilter {
   private begin(): boolean {
     if (this.active) return true
     const { maxActiveFaults, runtimeKeys } = this.config
-    if (maxActiveFaults !== null) {
-      const limit = this.shared.runtime.number(runtimeKeys.maxActiveFaults, maxActiveFaults)
-      if (this.shared.activeFaults.value >= limit) {
-        this.shared.faultsOverflow.inc()
-        return false
-      }
-    }
-    this.active = true
-    this.shared.activeFaults.inc()
-    return true
+    const limit =
+      maxActiveFaults === null
+        ? Number.POSITIVE_INFINITY
+        : this.shared.runtime.number(runtimeKeys.maxActiveFaults, maxActiveFaults)
+    this.active = this.shared.begin(limit)
+    if (!this.active) this.shared.faultsOverflow.inc()
+    return this.active
   }
 
   private countFor(name: string): void {
@@ -251,7 +266,7 @@ class FaultFilter extends PassThroughFilter {
   override onDestroy(): void {
     if (this.timer !== null) clearTimeout(this.timer)
     this.limiter?.destroy()
-    if (this.active) this.shared.activeFaults.dec()
+    if (this.active) this.shared.end()
   }
 }
 
