@@ -210,6 +210,7 @@ export class AdsClient {
 
   #fetchTimedOut(watched: Watched, names: readonly string[]): void {
     this.#options.stats?.initFetchTimeout?.(watched.state.typeUrl)
+    this.#options.stats?.updateAttempt?.(watched.state.typeUrl)
     this.#options.log.warn(
       { typeUrl: watched.state.typeUrl, names },
       'xds resources did not come within the initial fetch timeout',

@@ -11,10 +11,22 @@ const SCOPE: Readonly<Record<string, string>> = {
 }
 
 export function adsStats(stats: Scope): AdsStats {
+  return clientStats(stats, new Map(Object.entries(SCOPE).map(([typeUrl, name]) => [typeUrl, stats.scope(name)])))
+}
+
+/** Of a client with one subscription: `scope` has its stats and those of its connection. */
+export function subscriptionStats(scope: Scope, typeUrl: string): AdsStats {
+  for (const name of ['attempt', 'failure', 'rejected', 'success']) scope.counter(`update_${name}`)
+  scope.counter('init_fetch_timeout')
+  scope.gauge('version')
+  scope.textReadout('version_text')
+  return clientStats(scope, new Map([[typeUrl, scope]]))
+}
+
+function clientStats(stats: Scope, scopes: ReadonlyMap<string, Scope>): AdsStats {
   const controlPlane = stats.scope('control_plane')
   const connected = controlPlane.gauge('connected_state')
   const identifier = controlPlane.textReadout('identifier')
-  const scopes = new Map(Object.entries(SCOPE).map(([typeUrl, name]) => [typeUrl, stats.scope(name)]))
   const count = (typeUrl: string, name: string): void => scopes.get(typeUrl)?.counter(name).inc()
   return {
     updateAttempt: (typeUrl) => count(typeUrl, 'update_attempt'),

@@ -5,8 +5,11 @@ import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { AdsClient, SDS_TYPE } from '../../xds/index.ts'
+import type { Scope } from '../observe/stats.ts'
+import { subscriptionStats } from './ads-stats.ts'
 import { type FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
+import { fetchTimeoutMs } from './resource.ts'
 import type { SdsSubscribe } from './secrets.ts'
 
 /** `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
@@ -15,6 +18,7 @@ export function createSdsSubscribe(
   node: () => Node,
   files: FileSources,
   log: Logger,
+  stats: Scope,
 ): SdsSubscribe {
   return (name, source, onSecret) => {
     const path = filePath(source)
@@ -38,10 +42,11 @@ export function createSdsSubscribe(
       method: '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets',
       log,
       nodeOnFirstMessageOnly: specifier.value.setNodeOnFirstMessageOnly,
+      stats: subscriptionStats(stats.scope(`sds.${name}`), SDS_TYPE),
     })
     client.subscribe(
       SDS_TYPE,
-      { names: [name], initialFetchTimeoutMs: 0 },
+      { names: [name], initialFetchTimeoutMs: fetchTimeoutMs(source) },
       {
         onUpdate: (change) => {
           for (const resource of change.added) onSecret(resource)

@@ -176,7 +176,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     warming,
     loggers.of('secret'),
     options.secrets,
-    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, loggers.of('secret')),
+    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, loggers.of('secret'), store),
   )
   const clusters = new ClusterResources(
     registry,

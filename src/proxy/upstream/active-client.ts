@@ -193,9 +193,10 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
 
   private onConnected(): void {
     const { data, stats } = this.pool.environment
-    if (data.http.autoSanValidation && !this.peerHasName(this.pool.choice.sni)) {
+    const wrong = data.http.autoSanValidation ? this.wrongName(this.pool.choice.sni) : null
+    if (wrong !== null) {
       stats.scope.counter('ssl.fail_verify_san').inc()
-      this.failure = tlsErrorText('CERTIFICATE_VERIFY_FAILED', 'verify SAN list:')
+      this.failure = tlsErrorText('CERTIFICATE_VERIFY_FAILED', `verify cert failed: verify SAN list, ${wrong}:`)
       this.close()
       return
     }
@@ -213,11 +214,13 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     this.pool.onConnected(this, protocol)
   }
 
-  /** auto_san_validation: the certificate names the server that was asked for. */
-  private peerHasName(name: string | null): boolean {
+  /** auto_san_validation: null when the certificate names the server that was asked for, else what it names. */
+  private wrongName(name: string | null): string | null {
     const ssl = this.connection.info.ssl()
-    if (name === null || ssl === null) return true
-    return ssl.dnsSanPeer.some((pattern) => dnsNameMatches(name, pattern))
+    if (name === null || ssl === null || ssl.dnsSanPeer.some((pattern) => dnsNameMatches(name, pattern))) return null
+    const others = [...ssl.uriSanPeer, ...ssl.ipSanPeer, ...ssl.emailSanPeer]
+    if (others.includes(name)) return null
+    return `expected SANs: [${name}], certificate SANs: [${[...ssl.dnsSanPeer, ...others].join(', ')}]`
   }
 
   private chosenProtocol(): 'http1' | 'http2' {

@@ -16,6 +16,12 @@ import { createPeerVerifier, type PeerVerifier } from './verify.ts'
 /** Sessions of this version and later are for one use (RFC 8446 §C.4). */
 const TLS_1_3 = 0x304
 
+interface KeptSession {
+  readonly pointer: Pointer
+  /** The name that was asked for: the server's certificate was for that one (RFC 6066 §3). */
+  readonly serverName: string
+}
+
 export class UpstreamTlsFactory {
   readonly config: UpstreamTlsConfig
   readonly stats: SslStats
@@ -24,7 +30,7 @@ export class UpstreamTlsFactory {
   private context: SslContext | null = null
   private verifier: PeerVerifier | null = null
   /** Oldest first; owned. */
-  private sessions: Pointer[] = []
+  private sessions: KeptSession[] = []
   private closed = false
   /** Why there is no context although the secrets are there. */
   failure = ''
@@ -62,32 +68,36 @@ export class UpstreamTlsFactory {
   createSocket(serverName: string, alpnProtocols: readonly string[]): SslSocket | null {
     const { context, verifier } = this
     if (context === null) return null
-    const session = this.takeSession()
-    const keepSession = this.config.maxSessionKeys > 0 ? (kept: Pointer) => this.keepSession(context, kept) : null
+    const session = this.takeSession(serverName)
+    const keepSession =
+      this.config.maxSessionKeys > 0 ? (kept: Pointer) => this.keepSession(context, serverName, kept) : null
     const socket = SslSocket.client({ context, verifier, alpnProtocols, serverName, session, keepSession })
-    if (session !== null && !this.sessions.includes(session)) openssl().SSL_SESSION_free(session)
+    if (session !== null && !this.sessions.some(({ pointer }) => pointer === session))
+      openssl().SSL_SESSION_free(session)
     return socket
   }
 
-  /** The newest; one of TLS 1.3 is taken out of the list and the caller frees it. */
-  private takeSession(): Pointer | null {
-    const session = this.sessions.at(-1) ?? null
-    if (session !== null && openssl().SSL_SESSION_get_protocol_version(session) >= TLS_1_3) this.sessions.pop()
-    return session
+  /** The newest of this name; one of TLS 1.3 is taken out of the list and the caller frees it. */
+  private takeSession(serverName: string): Pointer | null {
+    const at = this.sessions.findLastIndex((kept) => kept.serverName === serverName)
+    if (at < 0) return null
+    const { pointer } = this.sessions[at]!
+    if (openssl().SSL_SESSION_get_protocol_version(pointer) >= TLS_1_3) this.sessions.splice(at, 1)
+    return pointer
   }
 
-  private keepSession(context: SslContext, session: Pointer): boolean {
+  private keepSession(context: SslContext, serverName: string, pointer: Pointer): boolean {
     // A session of an older context says nothing about what the secrets want now.
     if (this.context !== context) return false
-    this.sessions.push(session)
-    if (this.sessions.length > this.config.maxSessionKeys) openssl().SSL_SESSION_free(this.sessions.shift()!)
+    this.sessions.push({ pointer, serverName })
+    if (this.sessions.length > this.config.maxSessionKeys) openssl().SSL_SESSION_free(this.sessions.shift()!.pointer)
     return true
   }
 
   private replaceContext(context: SslContext | null): void {
     this.context?.free()
     this.context = context
-    for (const session of this.sessions) openssl().SSL_SESSION_free(session)
+    for (const { pointer } of this.sessions) openssl().SSL_SESSION_free(pointer)
     this.sessions = []
   }
 
