@@ -24,6 +24,18 @@ test('RSA, EC, Ed25519 and HMAC keys are read', () => {
   assert.deepEqual(read({ kty: 'oct', k: 'c2VjcmV0' }), ['oct   '])
 })
 
+// Envoy's own examples fold a key over several lines.
+test('blanks and line ends within a key, and its padding, do not count', () => {
+  const { n } = rsa as { n: string }
+  const folded = `${n.slice(0, 40)}\n    ${n.slice(40)}`
+  const [key] = parseKeySet(`{"keys":[{"kty":"RSA","n":"${folded}","e":"AQAB"}]}`)
+  const [plain] = parseKeySet(JSON.stringify({ keys: [rsa] }))
+  assert.ok(typeof key === 'object' && typeof plain === 'object')
+  assert.equal(key.key.equals(plain.key), true)
+  assert.deepEqual(read({ ...rsa, n: `${n}==` }), ['RSA   '])
+  assert.equal(read({ ...rsa, n: `${n}=` }), '[n] field is not Base64 for a RSA key')
+})
+
 // Each of these sets, alone, is refused by Envoy 1.40 with the text on the right, as far as it is Envoy's.
 for (const [what, keys, fault] of [
   ['no key', [], "Jwks doesn't have any valid public key"],

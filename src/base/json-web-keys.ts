@@ -21,7 +21,8 @@ const KeySetProblem = {
 export function parseKeySet(text: string): readonly WebKey[] | string {
   let parsed: unknown
   try {
-    parsed = JSON.parse(text)
+    // Sets are often folded over several lines; Envoy takes them so.
+    parsed = JSON.parse(text.replace(/[\t\n\v\f\r]/g, ' '))
   } catch {
     return KeySetProblem.BadJson
   }
@@ -38,7 +39,15 @@ export function parseKeySet(text: string): readonly WebKey[] | string {
   return keys.length > 0 ? keys : (fault ?? KeySetProblem.NoValidKeys)
 }
 
-const BASE64URL = /^[A-Za-z0-9_-]+$/
+/** Blanks between digits do not count, and padding may be left out. */
+const BASE64URL = /^[A-Za-z0-9_-]+={0,2}$/
+
+/** The digits of a field, null when it is no Base64. */
+function digitsOf(value: string): string | null {
+  const digits = value.replace(/[ \t\n\v\f\r]/g, '')
+  if (!BASE64URL.test(digits) || (digits.endsWith('=') && digits.length % 4 !== 0)) return null
+  return digits.replace(/=+$/, '')
+}
 
 /** By key type: the algorithms' first letters, the curves, and the fields that make the key. */
 const TYPES: Readonly<
@@ -62,15 +71,20 @@ function parseKey(jwk: JsonWebKey): WebKey | string {
     return `[alg] is not started with [${type.algorithms.join('] or [')}] for ${type.name}`
   if (type.curves.length > 0 && !type.curves.includes(crv))
     return `[crv]${kty === 'EC' ? ' or [alg]' : ''} field is not supported for ${type.name}`
-  for (const field of type.fields) {
-    const value = jwk[field as keyof JsonWebKey]
+  const plain = { ...jwk }
+  for (const field of type.fields as readonly ('n' | 'e' | 'x' | 'y' | 'k')[]) {
+    const value = jwk[field]
     if (typeof value !== 'string') return `[${field}] field is missing for ${type.name}`
+    const digits = digitsOf(value)
     // An empty secret is one that everybody knows.
-    if (!BASE64URL.test(value)) return `[${field}] field is not Base64 for ${type.name}`
+    if (digits === null) return `[${field}] field is not Base64 for ${type.name}`
+    plain[field] = digits
   }
   try {
     const key =
-      kty === 'oct' ? createSecretKey(Buffer.from(jwk.k!, 'base64url')) : createPublicKey({ key: jwk, format: 'jwk' })
+      kty === 'oct'
+        ? createSecretKey(Buffer.from(plain.k!, 'base64url'))
+        : createPublicKey({ key: plain, format: 'jwk' })
     if ((key.asymmetricKeyDetails?.modulusLength ?? MIN_RSA_BITS) < MIN_RSA_BITS)
       return 'Jwks RSA [n] or [e] field is missing or has a parse error'
     return { kid: text(jwk.kid), alg, kty, crv, key }
