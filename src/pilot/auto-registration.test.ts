@@ -60,13 +60,12 @@ test('a connecting proxy gets an entry of its group, with its own labels and pla
 test('a health-checked workload is used once its agent says it is well, and no longer when it is not', () => {
   const { mesh, registration } = start()
   registration.connected(vm())
-  const UNHEALTHY = '2'
   const HEALTHY = '1'
-  assert.deepEqual(endpoints(mesh), [UNHEALTHY])
+  assert.deepEqual(endpoints(mesh), [])
   registration.health(vm(), true, '')
   assert.deepEqual(endpoints(mesh), [HEALTHY])
   registration.health(vm(), false, 'refused')
-  assert.deepEqual(endpoints(mesh), [UNHEALTHY])
+  assert.deepEqual(endpoints(mesh), [])
   registration.close()
 })
 

@@ -83,7 +83,10 @@ export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment
 
 /** The assignment within a cluster that is found by DNS: names are dialled wherever they lead, as in istiod. */
 export function buildInlineAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
-  return assignmentOf(groupByLocality(selectEndpoints(inputs)), acceptsMutualTls(inputs), inputs)
+  const groups = groupByLocality(selectEndpoints(inputs))
+  const mtls = acceptsMutualTls(inputs)
+  if (inputs.name.startsWith(SNI_PREFIX)) keepMutualTls(groups, mtls)
+  return assignmentOf(groups, mtls, inputs)
 }
 
 function assignmentOf(
@@ -155,11 +158,11 @@ function keepMutualTls(groups: LocalityGroup[], mtls: (endpoint: Endpoint) => bo
   }
 }
 
-/** Whether clients use mutual TLS to an endpoint: the rule's mode first, else what endpoint and server say. */
+/** Whether clients use mutual TLS to an endpoint that takes it: as the rule says, else as the server does. */
 function acceptsMutualTls(inputs: AssignmentInputs): (endpoint: Endpoint) => boolean {
   const { push } = inputs
   const mode = endpointTlsMode(inputs.rule, inputs.subset, inputs.port)
-  if (mode !== undefined) return () => mode === 'ISTIO_MUTUAL'
+  if (mode !== undefined) return ({ tlsMode }) => tlsMode === 'istio' && mode === 'ISTIO_MUTUAL'
   return (endpoint) =>
     endpoint.tlsMode === 'istio' &&
     push.peerAuthentications.forPort(endpoint.namespace, endpoint.labels, endpoint.port) !== 'DISABLE'

@@ -80,6 +80,6 @@ function alike(a: Service, b: Service): boolean {
     one.registry === other.registry &&
     isDeepStrictEqual(one.labels, other.labels) &&
     isDeepStrictEqual(one.selector, other.selector) &&
-    isDeepStrictEqual(one.exportTo, other.exportTo)
+    one.writtenExportTo === other.writtenExportTo
   )
 }

@@ -26,6 +26,8 @@ export class PeerAuthenticationIndex {
       const { namespace } = policy.metadata
       const selector = policy.spec.selector?.matchLabels
       if (selector && Object.keys(selector).length > 0) {
+        // Istio has no policies for single workloads in the root namespace: they are neither its own nor the mesh's.
+        if (namespace === rootNamespace) continue
         const list = this.workloadPolicies.get(namespace)
         if (list) list.push(policy)
         else this.workloadPolicies.set(namespace, [policy])

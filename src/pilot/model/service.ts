@@ -38,6 +38,8 @@ export interface ServiceAttributes {
   /** Pod selector: of the Service, or the ServiceEntry's workloadSelector. Null when there is none. */
   readonly selector: Readonly<Record<string, string>> | null
   readonly exportTo: ExportTo
+  /** `exportTo` as the resource has it, sorted; empty: the mesh's default. */
+  readonly writtenExportTo: string
   /** Kubernetes `spec.type`. */
   readonly type: string
   /** Target of an ExternalName Service. */

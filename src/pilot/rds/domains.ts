@@ -44,7 +44,7 @@ function shortNames(host: string, clientDomain: string): string[] {
   const suffix = `.svc.${tail.join('.')}`
   if (!host.endsWith(suffix)) return []
   const nameAndNamespace = host.slice(0, -suffix.length)
-  const dot = nameAndNamespace.lastIndexOf('.')
+  const dot = nameAndNamespace.indexOf('.')
   if (dot < 0) return []
   if (`${nameAndNamespace.slice(dot + 1)}${suffix}` !== clientDomain)
     return [nameAndNamespace, `${nameAndNamespace}.svc`]

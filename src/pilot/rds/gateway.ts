@@ -143,6 +143,6 @@ function destinationsOf(
     cluster: ({ host, subset, port }) =>
       destinationClusterName(portOf(host, port?.number), subset, host, serviceOf(host)?.attributes.externalName),
     hashPolicy: ({ host, subset, port }) =>
-      hashPolicyFor(scope, scope.servicesByHost.get(host), portOf(host, port?.number), subset ?? '', proxy.labels),
+      hashPolicyFor(scope, scope.servicesByHost.get(host), port?.number ?? 0, subset ?? '', proxy.labels),
   }
 }

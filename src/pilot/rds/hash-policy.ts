@@ -9,7 +9,10 @@ import type { Service } from '../model/service.ts'
 import type { SidecarScope } from '../model/sidecar-scope.ts'
 import { durationOf } from '../xds/messages.ts'
 
-/** The hash policy for one port and subset of a service, or null. */
+/**
+ * The hash policy for one port and subset of a service, or null. Port 0: the route names none, so that settings of a port
+ * do not count.
+ */
 export function hashPolicyFor(
   scope: SidecarScope,
   service: Service | undefined,
@@ -21,15 +24,14 @@ export function hashPolicyFor(
   const spec = scope.destinationRule(service, labels)?.rule.spec
   if (!spec) return null
   const own = spec.subsets?.find((s) => s.name === subset)?.trafficPolicy
-  // As in Istio, a subset with another load balancer still gets the hash policy of the whole rule.
+  // As in Istio, a subset or port with another load balancer still gets the hash policy of the whole rule.
   const hash = hashOf(own, port) ?? hashOf(spec.trafficPolicy, port)
   return hash ? hashPolicy(hash) : null
 }
 
-/** Settings of the port replace the general ones as a whole. */
 function hashOf(policy: TrafficPolicy | undefined, port: number): ConsistentHash | undefined {
   const atPort = policy?.portLevelSettings?.find((setting) => setting.port?.number === port)
-  return (atPort ?? policy)?.loadBalancer?.consistentHash
+  return atPort?.loadBalancer?.consistentHash ?? policy?.loadBalancer?.consistentHash
 }
 
 function hashPolicy(hash: ConsistentHash): RouteAction_HashPolicy | null {

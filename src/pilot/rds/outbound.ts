@@ -180,10 +180,9 @@ function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
   }
   for (const wrapper of wrappers) {
     if (table.port !== ALL_PORTS && wrapper.port !== table.port) continue
-    for (const host of wrapper.hosts) {
-      const name = `${host}:${wrapper.port}`
-      add(wrapper, host, domainsOf(name, table.port === ALL_PORTS ? [host, name] : [host]))
-    }
+    // A host that no service has is known without a port only, which in the table of all ports means port 80.
+    const nameable = table.port === ALL_PORTS && wrapper.port !== 80 ? [] : wrapper.hosts
+    for (const host of nameable) add(wrapper, host, domainsOf(`${host}:${wrapper.port}`, [host]))
     for (const service of wrapper.services) add(wrapper, service.hostname, served(service, wrapper.port))
   }
   return hosts
@@ -369,7 +368,7 @@ function destinationsOf({ push, scope, proxy, port, services }: RouteTable): Des
         services.get(host)?.service.attributes.externalName,
       ),
     hashPolicy: ({ host, subset, port: asked }) =>
-      hashPolicyFor(scope, scope.servicesByHost.get(host), portOf(host, asked?.number), subset ?? '', proxy.labels),
+      hashPolicyFor(scope, scope.servicesByHost.get(host), asked?.number ?? 0, subset ?? '', proxy.labels),
   }
 }
 

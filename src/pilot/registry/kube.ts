@@ -90,6 +90,7 @@ export function convertService(object: KubeObject, settings: RegistrySettings, n
     labels,
     selector: spec.selector && Object.keys(spec.selector).length > 0 ? spec.selector : null,
     exportTo: parseExportTo(exportTo.length > 0 ? exportTo : settings.defaultServiceExportTo, namespace),
+    writtenExportTo: [...exportTo].sort().join(),
     type: spec.type ?? 'ClusterIP',
     externalName: external ? (spec.externalName ?? '') : '',
     nodeLocal: spec.internalTrafficPolicy === 'Local',
@@ -112,7 +113,7 @@ export function convertService(object: KubeObject, settings: RegistrySettings, n
     addresses: headless || external ? [] : clusterIps(spec),
     autoAllocatedAddresses: [],
     resolution: resolutionOf(external, headless),
-    meshExternal: false,
+    meshExternal: attributes.externalName !== '',
     subjectAltNames: [
       ...listed(annotations['alpha.istio.io/canonical-serviceaccounts']),
       ...listed(annotations['alpha.istio.io/kubernetes-serviceaccounts']).map((account) =>
@@ -367,7 +368,7 @@ function healthOf(
 export function workloadEndpoint(workload: Workload, clusterId: string): Endpoint {
   return {
     address: workload.address,
-    addresses: [workload.address],
+    addresses: workload.addresses,
     portName: '',
     servicePort: 0,
     port: 0,

@@ -68,6 +68,7 @@ export function convertServiceEntry(
       labels: item.metadata.labels,
       selector: spec.workloadSelector?.labels ?? null,
       exportTo,
+      writtenExportTo: [...(spec.exportTo ?? [])].sort().join(),
       type: '',
       externalName: '',
       nodeLocal: false,
@@ -274,7 +275,9 @@ export function selectedEndpoints(
   if (!selector) return []
   const endpoints: Endpoint[] = []
   for (const workload of workloads) {
-    if (workload.health === 'TERMINATING' || !labelsMatch(selector, workload.labels)) continue
+    // Unlike Services, ServiceEntries do not know of workloads that are not ready.
+    if (workload.health === 'TERMINATING' || workload.health === 'UNHEALTHY') continue
+    if (!labelsMatch(selector, workload.labels)) continue
     const pod = workload.kind === 'Pod'
     for (const port of item.spec.ports ?? []) {
       const number = (pod ? undefined : workload.ports[port.name]) ?? port.targetPort ?? port.number

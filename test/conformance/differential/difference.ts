@@ -23,8 +23,9 @@ function ordered(list: readonly JsonValue[]): JsonValue[] {
 export function differences(ours: Answers, theirs: readonly Answers[], proxyType: string): Difference[] {
   const out: Difference[] = []
   for (const type of Object.keys(ours) as Answered[]) {
-    const own = ordered(ours[type])
-    const [first = [], ...others] = theirs.map((answers) => ordered(answers[type]))
+    const read = (answers: Answers) => ordered(type === 'routes' ? answers[type].map(withPortsOnly) : answers[type])
+    const own = read(ours)
+    const [first = [], ...others] = theirs.map(read)
     const wanted = others.reduce((chosen, other) => withOurs(own, chosen, other), first)
     // Routes and endpoints are asked for by names that listeners and clusters gave.
     const lines = compareJson(own, wanted, 12)
@@ -33,6 +34,21 @@ export function differences(ours: Answers, theirs: readonly Answers[], proxyType
   }
   return out
 }
+
+/**
+ * A table that many ports share without the names that have no port: they mean port 80 of their service to us, and nothing
+ * to istiod when another of its HTTP ports comes first (docs/differences.md).
+ */
+function withPortsOnly(table: JsonValue): JsonValue {
+  const { virtualHosts = [], ...rest } = table as { [key: string]: JsonValue }
+  const hosts = virtualHosts as { domains: string[] }[]
+  const isShared = hosts.some(({ domains }) => domains.some((domain) => HAS_PORT.test(domain)))
+  if (!isShared) return table
+  const kept = hosts.map((host) => ({ ...host, domains: host.domains.filter((d) => d === '*' || HAS_PORT.test(d)) }))
+  return { ...rest, virtualHosts: kept }
+}
+
+const HAS_PORT = /^(\[.*\]|[^:]*):\d+$/
 
 /** The chosen resources, but those of another answer that are just what we say. */
 function withOurs(own: readonly JsonValue[], chosen: readonly JsonValue[], other: readonly JsonValue[]): JsonValue[] {
