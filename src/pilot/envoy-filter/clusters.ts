@@ -1,9 +1,9 @@
 // EnvoyFilter on clusters.
 import { clone } from '@bufbuild/protobuf'
 import { type Cluster, ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
-import { type TransportSocket, TransportSocketSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
+import { TransportSocketSchema } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { CompiledPatch, PatchContext } from './compile.ts'
-import { type ListMerge, mergeMessage } from './merge.ts'
+import { type ListMerge, MergeMismatch, mergeAny, mergeMessage } from './merge.ts'
 import { addsHere, contextMatches, NO_PATCHES, type PatchSet } from './select.ts'
 
 /** One cluster after its patches, changed in place; null: removed. `hosts` are the services behind an inbound cluster. */
@@ -44,21 +44,26 @@ function clusterMatches(cluster: Cluster, hosts: readonly string[], patch: Compi
   return !match.portNumber || Number(port) === match.portNumber
 }
 
-/** A transport socket merges into the cluster's own of the same name, also where endpoints choose between several. */
+/**
+ * A patch with a transport socket changes nothing else: it merges into the first one of its name where endpoints choose
+ * between several, else into the cluster's own of its name, which it replaces under another. As in istiod what is of another
+ * type stays.
+ */
 function mergeCluster(cluster: Cluster, value: Cluster, lists: ListMerge): void {
   const socket = value.transportSocket
   if (!socket) {
     mergeMessage(ClusterSchema, cluster, value, lists)
     return
   }
-  const rest = clone(ClusterSchema, value)
-  rest.transportSocket = undefined
-  mergeMessage(ClusterSchema, cluster, rest, lists)
-  const own: TransportSocket[] = []
-  if (cluster.transportSocket?.name === socket.name) own.push(cluster.transportSocket)
-  for (const match of cluster.transportSocketMatches) {
-    if (match.transportSocket?.name === socket.name) own.push(match.transportSocket)
-  }
-  if (own.length === 0) cluster.transportSocket = clone(TransportSocketSchema, socket)
-  for (const target of own) mergeMessage(TransportSocketSchema, target, socket, lists)
+  const matches = cluster.transportSocketMatches
+  const candidates = matches.length > 0 ? matches.map((one) => one.transportSocket) : [cluster.transportSocket]
+  const own = candidates.find((one) => one?.name === socket.name)
+  if (own) {
+    if (own.configType.case !== 'typedConfig' || socket.configType.case !== 'typedConfig') return
+    try {
+      mergeAny(own.configType.value, socket.configType.value)
+    } catch (error) {
+      if (!(error instanceof MergeMismatch)) throw error
+    }
+  } else if (matches.length === 0) cluster.transportSocket = clone(TransportSocketSchema, socket)
 }

@@ -25,7 +25,6 @@ export interface CompiledPatch {
   readonly applyTo: ApplyTo
   readonly operation: Operation
   readonly match: EnvoyConfigObjectMatch
-  readonly filterClass: 'UNSPECIFIED' | 'AUTHN' | 'AUTHZ' | 'STATS'
   /** Null for REMOVE. Never handed out: appliers copy it. */
   readonly value: Message | null
   /** Compiled `match.proxy.proxyVersion`. */
@@ -44,6 +43,10 @@ const SCHEMAS: Partial<Record<ApplyTo, DescMessage>> = {
   CLUSTER: ClusterSchema,
   EXTENSION_CONFIG: TypedExtensionConfigSchema,
 }
+
+const INSERTIONS: ReadonlySet<Operation> = new Set(['INSERT_BEFORE', 'INSERT_AFTER', 'INSERT_FIRST'])
+/** Kinds whose order counts: elsewhere an insertion is an addition. */
+const ORDERED: ReadonlySet<ApplyTo> = new Set(['HTTP_FILTER', 'NETWORK_FILTER', 'HTTP_ROUTE', 'LISTENER_FILTER'])
 
 interface Compiled {
   readonly patches: readonly CompiledPatch[]
@@ -83,6 +86,10 @@ function compile(resource: EnvoyFilter): Compiled {
       error(`${path}.patch.value`, 'is required')
       continue
     }
+    if ((patch?.filterClass ?? 'UNSPECIFIED') !== 'UNSPECIFIED') {
+      const message = 'has no effect, as in istiod: say where the filter stands by its operation and match'
+      problems.push({ path: `${path}.patch.filterClass`, message, level: 'warning' })
+    }
     try {
       const read = operation === 'REMOVE' ? null : readPatchValue(schema, patch!.value as JsonObject)
       for (const field of read?.unknown ?? [])
@@ -93,9 +100,8 @@ function compile(resource: EnvoyFilter): Compiled {
         })
       patches.push({
         applyTo,
-        operation,
+        operation: INSERTIONS.has(operation) && !ORDERED.has(applyTo) ? 'ADD' : operation,
         match,
-        filterClass: patch?.filterClass ?? 'UNSPECIFIED',
         value: read && read.value,
         proxyVersion: match.proxy?.proxyVersion ? RE2JS.compile(match.proxy.proxyVersion) : null,
       })

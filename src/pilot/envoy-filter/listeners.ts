@@ -15,19 +15,29 @@ import {
   type HttpFilter,
   HttpFilterSchema,
 } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import type { Remark } from '../model/remarks.ts'
 import type { CompiledPatch, PatchContext } from './compile.ts'
-import { editAny, mergeMessage } from './merge.ts'
+import { editAny, MergeMismatch, mergeAny, mergeMessage } from './merge.ts'
 import { patchRouteConfiguration } from './routes.ts'
 import { addsHere, contextMatches, NO_PATCHES, type PatchSet } from './select.ts'
-import { patchSequence } from './sequence.ts'
+import { arranged } from './sequence.ts'
 
 const HCM_TYPE = 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'
+const HCM_NAME = 'envoy.filters.network.http_connection_manager'
 const VIRTUAL = new Set(['virtualInbound', 'virtualOutbound'])
 
-/** The listeners of one context after its patches; the input is not changed. Without patches it is the input. */
-export function patchListeners(listeners: Listener[], context: PatchContext, set: PatchSet): Listener[] {
+/**
+ * The listeners of one context after its patches; the input is not changed. Without patches it is the input. `remarks`
+ * takes what could not be merged: there everything stays as it was.
+ */
+export function patchListeners(
+  listeners: Listener[],
+  context: PatchContext,
+  set: PatchSet,
+  remarks: Remark[] = [],
+): Listener[] {
   if (set === NO_PATCHES) return listeners
-  const patcher = new ListenerPatcher(context, set)
+  const patcher = new ListenerPatcher(context, set, remarks)
   const out: Listener[] = []
   for (const listener of listeners) {
     const patched = patcher.patch(clone(ListenerSchema, listener))
@@ -42,10 +52,12 @@ export function patchListeners(listeners: Listener[], context: PatchContext, set
 class ListenerPatcher {
   private readonly context: PatchContext
   private readonly set: PatchSet
+  private readonly remarks: Remark[]
 
-  constructor(context: PatchContext, set: PatchSet) {
+  constructor(context: PatchContext, set: PatchSet, remarks: Remark[]) {
     this.context = context
     this.set = set
+    this.remarks = remarks
   }
 
   patch(listener: Listener): Listener | null {
@@ -53,23 +65,15 @@ class ListenerPatcher {
       if (patch.operation === 'REMOVE') return null
       merge(ListenerSchema, listener, patch)
     }
-    listener.listenerFilters = patchSequence(
-      listener.listenerFilters,
-      this.of('LISTENER_FILTER', listener),
-      LISTENER_FILTERS,
-    )
-    const chains: FilterChain[] = []
-    for (const chain of listener.filterChains) {
-      const patched = this.patchChain(listener, chain)
-      if (patched) chains.push(patched)
-    }
+    this.patchListenerFilters(listener)
+    const chains = listener.filterChains.filter((chain) => this.patchChain(listener, chain))
     for (const patch of this.of('FILTER_CHAIN', listener)) {
-      if (patch.operation === 'ADD') chains.push(clone(FilterChainSchema, patch.value as FilterChain))
+      const added = patch.operation === 'ADD' ? (patch.value as FilterChain) : null
+      if (added && added.filters.length > 0) chains.push(clone(FilterChainSchema, added))
     }
     listener.filterChains = chains
-    if (listener.defaultFilterChain) {
-      listener.defaultFilterChain = this.patchChain(listener, listener.defaultFilterChain) ?? undefined
-    }
+    const last = listener.defaultFilterChain
+    if (last && !this.patchChain(listener, last)) listener.defaultFilterChain = undefined
     return listener
   }
 
@@ -80,41 +84,102 @@ class ListenerPatcher {
     )
   }
 
-  private patchChain(listener: Listener, chain: FilterChain): FilterChain | null {
-    const here = (patch: CompiledPatch) => chainMatches(listener, chain, patch)
-    for (const patch of this.of('FILTER_CHAIN', listener).filter(here)) {
-      if (patch.operation === 'REMOVE') return null
-      merge(FilterChainSchema, chain, patch)
+  /** Merges come in their turn among the others, and act on named filters only. */
+  private patchListenerFilters(listener: Listener): void {
+    for (const patch of this.of('LISTENER_FILTER', listener)) {
+      if (patch.operation !== 'MERGE') {
+        listener.listenerFilters = arranged(listener.listenerFilters, [patch], LISTENER_FILTERS)
+      } else if (LISTENER_FILTERS.named(patch)) {
+        for (const filter of listener.listenerFilters) {
+          if (LISTENER_FILTERS.matches(filter, patch)) this.merging(listener, () => mergeConfig(filter, patch))
+        }
+      }
     }
-    chain.filters = patchSequence(chain.filters, this.of('NETWORK_FILTER', listener).filter(here), NETWORK_FILTERS)
-    const http = this.of('HTTP_FILTER', listener).filter(here)
-    for (const filter of chain.filters) {
-      if (filter.configType.case !== 'typedConfig' || filter.configType.value.typeUrl !== HCM_TYPE) continue
-      const own = http.filter((patch) => networkFilterMatches(filter, patch))
-      editAny(filter.configType.value, HttpConnectionManagerSchema, (manager) => this.patchManager(manager, own))
-    }
-    return chain
   }
 
-  private patchManager(manager: HttpConnectionManager, patches: readonly CompiledPatch[]): void {
-    let filters = manager.httpFilters
-    const plain = patches.filter((patch) => patch.filterClass === 'UNSPECIFIED' || patch.operation !== 'ADD')
-    for (const patch of patches) if (!plain.includes(patch)) filters = addByClass(filters, patch)
-    manager.httpFilters = patchSequence(filters, plain, HTTP_FILTERS)
-    if (manager.routeSpecifier.case === 'routeConfig') {
-      manager.routeSpecifier.value = patchRouteConfiguration(manager.routeSpecifier.value, this.context, this.set)
+  /** False: removed. */
+  private patchChain(listener: Listener, chain: FilterChain): boolean {
+    const here = (patch: CompiledPatch) => chainMatches(listener, chain, patch)
+    for (const patch of this.of('FILTER_CHAIN', listener).filter(here)) {
+      if (patch.operation === 'REMOVE') return false
+      this.merging(listener, () => mergeChain(chain, patch))
+    }
+    const patches = this.of('NETWORK_FILTER', listener).filter(here)
+    chain.filters = arranged(chain.filters, patches, NETWORK_FILTERS)
+    const http = this.of('HTTP_FILTER', listener).filter(here)
+    for (const filter of chain.filters) {
+      // An inline route configuration is patched as it was made, before what a patch merges into its filter.
+      this.editManager(filter, (manager) => this.patchRoutes(manager))
+      for (const patch of patches) {
+        if (patch.operation !== 'MERGE' || !NETWORK_FILTERS.matches(filter, patch)) continue
+        this.merging(listener, () => {
+          mergeConfig(filter, patch)
+          filter.name = (patch.value as Filter).name || filter.name
+        })
+      }
+      if (filter.name !== HCM_NAME) continue
+      const own = http.filter((patch) => NETWORK_FILTERS.matches(filter, patch))
+      this.merging(listener, () => this.editManager(filter, (manager) => patchHttpFilters(manager, own)))
+    }
+    return true
+  }
+
+  private editManager(filter: Filter, edit: (manager: HttpConnectionManager) => void): void {
+    if (filter.configType.case !== 'typedConfig' || filter.configType.value.typeUrl !== HCM_TYPE) return
+    editAny(filter.configType.value, HttpConnectionManagerSchema, edit)
+  }
+
+  private patchRoutes(manager: HttpConnectionManager): void {
+    if (manager.routeSpecifier.case !== 'routeConfig') return
+    const { value } = manager.routeSpecifier
+    manager.routeSpecifier.value = patchRouteConfiguration(value, this.context, this.set)
+  }
+
+  private merging(listener: Listener, run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      if (!(error instanceof MergeMismatch)) throw error
+      const message = `listener ${listener.name}: EnvoyFilter: ${error.message}`
+      this.remarks.push({ metric: 'pilot_envoy_filter_errors', key: listener.name, message })
     }
   }
 }
 
+/** Filters merge after all are in place; a filter may get another name by it. */
+function patchHttpFilters(manager: HttpConnectionManager, patches: readonly CompiledPatch[]): void {
+  manager.httpFilters = arranged(manager.httpFilters, patches, HTTP_FILTERS)
+  for (const filter of manager.httpFilters) {
+    for (const patch of patches) {
+      if (patch.operation !== 'MERGE' || !HTTP_FILTERS.matches(filter, patch)) continue
+      if (filter.configType.case !== 'typedConfig') continue
+      mergeConfig(filter, patch)
+      filter.name = (patch.value as HttpFilter).name || filter.name
+    }
+  }
+}
+
+/** Of a filter only its configuration merges. */
+function mergeConfig(filter: Filter | HttpFilter | ListenerFilter, patch: CompiledPatch): void {
+  const { configType } = patch.value as Filter | HttpFilter | ListenerFilter
+  if (filter.configType.case !== 'typedConfig' || configType.case !== 'typedConfig') return
+  mergeAny(filter.configType.value, configType.value)
+}
+
+/** A transport socket of the same name merges, and nothing else with it. */
+function mergeChain(chain: FilterChain, patch: CompiledPatch): void {
+  if (patch.operation !== 'MERGE' && patch.operation !== 'MERGE_AND_REPLACE_LIST') return
+  const own = chain.transportSocket
+  const socket = (patch.value as FilterChain).transportSocket
+  if (!own || !socket || own.name !== socket.name) merge(FilterChainSchema, chain, patch)
+  else if (own.configType.case === 'typedConfig' && socket.configType.case === 'typedConfig') {
+    mergeAny(own.configType.value, socket.configType.value)
+  }
+}
+
 function merge(
-  schema:
-    | typeof ListenerSchema
-    | typeof FilterChainSchema
-    | typeof FilterSchema
-    | typeof HttpFilterSchema
-    | typeof ListenerFilterSchema,
-  target: Listener | FilterChain | Filter | HttpFilter | ListenerFilter,
+  schema: typeof ListenerSchema | typeof FilterChainSchema,
+  target: Listener | FilterChain,
   patch: CompiledPatch,
 ): void {
   if (patch.operation === 'MERGE') mergeMessage(schema, target, patch.value!, 'append')
@@ -147,22 +212,19 @@ function chainMatches(listener: Listener, chain: FilterChain, patch: CompiledPat
   if (wanted.sni && !has?.serverNames.includes(wanted.sni)) return false
   if (wanted.transportProtocol && wanted.transportProtocol !== has?.transportProtocol) return false
   if (wanted.applicationProtocols) {
-    const protocols = wanted.applicationProtocols.split(',').map((p) => p.trim())
+    const protocols = wanted.applicationProtocols.split(',')
     if (!protocols.every((p) => has?.applicationProtocols.includes(p))) return false
   }
-  return !wanted.destinationPort || has?.destinationPort === undefined || has.destinationPort === wanted.destinationPort
-}
-
-function networkFilterMatches(filter: Filter, patch: CompiledPatch): boolean {
-  const name = patch.match.listener?.filterChain?.filter?.name
-  return !name || name === filter.name
+  return !wanted.destinationPort || has?.destinationPort === wanted.destinationPort
 }
 
 const NETWORK_FILTERS = {
-  named: (patch: CompiledPatch) => Boolean(patch.match.listener?.filterChain?.filter?.name),
-  matches: networkFilterMatches,
+  named: (patch: CompiledPatch) => patch.match.listener?.filterChain?.filter !== undefined,
+  matches: (filter: Filter, patch: CompiledPatch) => {
+    const wanted = patch.match.listener?.filterChain?.filter
+    return !wanted || (wanted.name ?? '') === filter.name
+  },
   copy: (patch: CompiledPatch) => clone(FilterSchema, patch.value as Filter),
-  merge: (filter: Filter, patch: CompiledPatch) => merge(FilterSchema, filter, patch),
 }
 
 const LISTENER_FILTERS = {
@@ -172,36 +234,13 @@ const LISTENER_FILTERS = {
     return !name || name === filter.name
   },
   copy: (patch: CompiledPatch) => clone(ListenerFilterSchema, patch.value as ListenerFilter),
-  merge: (filter: ListenerFilter, patch: CompiledPatch) => merge(ListenerFilterSchema, filter, patch),
 }
 
 const HTTP_FILTERS = {
-  named: (patch: CompiledPatch) => Boolean(patch.match.listener?.filterChain?.filter?.subFilter?.name),
+  named: (patch: CompiledPatch) => patch.match.listener?.filterChain?.filter?.subFilter !== undefined,
   matches: (filter: HttpFilter, patch: CompiledPatch) => {
-    const name = patch.match.listener?.filterChain?.filter?.subFilter?.name
-    return !name || name === filter.name
+    const wanted = patch.match.listener?.filterChain?.filter?.subFilter
+    return !wanted || (wanted.name ?? '') === filter.name
   },
   copy: (patch: CompiledPatch) => clone(HttpFilterSchema, patch.value as HttpFilter),
-  merge: (filter: HttpFilter, patch: CompiledPatch) => merge(HttpFilterSchema, filter, patch),
-}
-
-/** The filters after which a class of added filters stands; STATS filters stand before Istio's own. */
-const AUTHN_FILTERS = new Set(['envoy.filters.http.jwt_authn', 'istio_authn'])
-const AUTHZ_FILTERS = new Set(['envoy.filters.http.rbac', 'envoy.filters.http.ext_authz'])
-const STATS_FILTERS = new Set(['istio.stats'])
-
-function addByClass(filters: readonly HttpFilter[], patch: CompiledPatch): HttpFilter[] {
-  const added = clone(HttpFilterSchema, patch.value as HttpFilter)
-  const names = filters.map((f) => f.name)
-  const lastOf = (set: ReadonlySet<string>) => names.findLastIndex((name) => set.has(name))
-  let at: number
-  if (patch.filterClass === 'STATS') at = names.findIndex((name) => STATS_FILTERS.has(name))
-  else {
-    const last =
-      patch.filterClass === 'AUTHN' ? lastOf(AUTHN_FILTERS) : Math.max(lastOf(AUTHN_FILTERS), lastOf(AUTHZ_FILTERS))
-    // Without such a filter: right after metadata exchange, which every chain of ours begins with.
-    at = last >= 0 ? last + 1 : names[0] === 'istio.metadata_exchange' ? 1 : 0
-  }
-  if (at < 0) at = Math.max(0, names.indexOf('envoy.filters.http.router'))
-  return [...filters.slice(0, at), added, ...filters.slice(at)]
 }

@@ -1,4 +1,4 @@
-// Protobuf merge by reflection: set scalars replace, messages merge, lists append (or are replaced), maps merge by key.
+// Protobuf merge by reflection: set scalars replace, messages merge, lists append (or are replaced).
 import {
   clone,
   type create,
@@ -14,15 +14,15 @@ import { messageType, typeNameOf } from '../../api/registry.ts'
 
 export type ListMerge = 'append' | 'replace'
 
+/** What a patch would merge is of another type than what is there. */
+export class MergeMismatch extends Error {}
+
 /**
- * Merges what `source` sets into `target`, in place. An Any merges into an Any of the same type field by field and
- * replaces one of another type. `source` is not changed and shares nothing with `target` afterwards.
+ * Merges what `source` sets into `target`, in place, as istiod does: entries of maps and durations replace, and so does an
+ * Any. A wrapper that holds its type's zero value sets nothing. `source` is not changed and shares nothing with `target`
+ * afterwards.
  */
 export function mergeMessage<D extends DescMessage>(desc: D, target: Message, source: Message, lists: ListMerge): void {
-  if (desc.typeName === 'google.protobuf.Any') {
-    mergeAny(target as Any, source as Any, lists)
-    return
-  }
   const into = reflect(desc, target as never)
   const from = reflect(desc, source as never)
   for (const field of desc.fields) {
@@ -43,20 +43,14 @@ function mergeField(field: DescField, into: Reflected, from: Reflected, lists: L
     }
     case 'map': {
       const map = into.get(field)
-      for (const [key, value] of from.get(field)) {
-        const known = map.get(key)
-        if (field.mapKind === 'message' && known !== undefined) {
-          mergeMessage(field.message, messageOf(known), messageOf(value), lists)
-          map.set(key, known as never)
-        } else map.set(key, copyValue(value) as never)
-      }
+      for (const [key, value] of from.get(field)) map.set(key, copyValue(value) as never)
       return
     }
     case 'message': {
       const value = from.get(field)
-      // Structs, durations and wrappers are values: they replace.
-      if (!into.isSet(field) || isValueType(field.message)) into.set(field, copyValue(value) as never)
-      else {
+      if (!into.isSet(field) || field.message.typeName === 'google.protobuf.Duration') {
+        into.set(field, copyValue(value) as never)
+      } else {
         const known = into.get(field)
         mergeMessage(field.message, messageOf(known), messageOf(value), lists)
         into.set(field, known)
@@ -66,10 +60,6 @@ function mergeField(field: DescField, into: Reflected, from: Reflected, lists: L
     default:
       into.set(field, from.get(field))
   }
-}
-
-function isValueType(desc: DescMessage): boolean {
-  return desc.typeName.startsWith('google.protobuf.') && desc.typeName !== 'google.protobuf.Any'
 }
 
 /** The message behind a reflected value. */
@@ -83,15 +73,19 @@ function copyValue(value: unknown): unknown {
   return reflect(desc, clone(desc, message as never))
 }
 
-function mergeAny(target: Any, source: Any, lists: ListMerge): void {
-  const desc = source.typeUrl === target.typeUrl ? messageType(typeNameOf(source.typeUrl)) : undefined
-  if (!desc) {
-    target.typeUrl = source.typeUrl
-    target.value = source.value.slice()
-    return
+/**
+ * Merges the message in an Any into that in another, field by field; of a type that is not known the target stays.
+ * Throws {@link MergeMismatch} when the types differ.
+ */
+export function mergeAny(target: Any, source: Any): void {
+  const desc = messageType(typeNameOf(target.typeUrl))
+  const other = messageType(typeNameOf(source.typeUrl))
+  if (!desc || !other) return
+  if (desc.typeName !== other.typeName) {
+    throw new MergeMismatch(`${other.typeName} cannot be merged into ${desc.typeName}`)
   }
   const merged = fromBinary(desc, target.value)
-  mergeMessage(desc, merged, fromBinary(desc, source.value), lists)
+  mergeMessage(desc, merged, fromBinary(desc, source.value), 'append')
   target.value = toBinary(desc, merged)
 }
 

@@ -1,4 +1,4 @@
-// Operations on a named list of filters, the same for listener, network and HTTP filters and for routes.
+// Operations on an ordered list: filters of a listener, a chain or a connection manager, and routes.
 import type { CompiledPatch } from './compile.ts'
 
 /** What differs between kinds of lists. */
@@ -7,44 +7,40 @@ export interface SequenceOps<T> {
   readonly named: (patch: CompiledPatch) => boolean
   readonly matches: (entry: T, patch: CompiledPatch) => boolean
   readonly copy: (patch: CompiledPatch) => T
-  readonly merge: (entry: T, patch: CompiledPatch) => void
 }
 
-/** Applies additions, insertions and replacements, then removals and merges, each in patch order. */
-export function patchSequence<T>(list: readonly T[], patches: readonly CompiledPatch[], ops: SequenceOps<T>): T[] {
-  let out = [...list]
-  for (const patch of patches) out = insert(out, patch, ops)
-  const kept: T[] = []
-  for (const entry of out) {
-    let removed = false
-    for (const patch of patches) {
-      if (!ops.matches(entry, patch)) continue
-      if (patch.operation === 'REMOVE') removed = true
-      else if (patch.operation === 'MERGE' || patch.operation === 'MERGE_AND_REPLACE_LIST') ops.merge(entry, patch)
-      if (removed) break
-    }
-    if (!removed) kept.push(entry)
-  }
-  return kept
-}
-
-function insert<T>(list: T[], patch: CompiledPatch, ops: SequenceOps<T>): T[] {
-  const at = list.findIndex((entry) => ops.matches(entry, patch))
+/** The list after an addition or insertion; the list itself when the patch is none, or finds no place. */
+export function inserted<T>(list: readonly T[], patch: CompiledPatch, ops: SequenceOps<T>): readonly T[] {
+  const at = () => list.findIndex((entry) => ops.matches(entry, patch))
+  const before = (index: number) => list.toSpliced(index, 0, ops.copy(patch))
   switch (patch.operation) {
     case 'ADD':
-      return [...list, ops.copy(patch)]
+      return before(list.length)
     case 'INSERT_FIRST':
-      return [ops.copy(patch), ...list]
-    case 'INSERT_BEFORE':
-      if (!ops.named(patch)) return [ops.copy(patch), ...list]
-      return at < 0 ? list : [...list.slice(0, at), ops.copy(patch), ...list.slice(at)]
-    case 'INSERT_AFTER':
-      if (!ops.named(patch)) return [...list, ops.copy(patch)]
-      return at < 0 ? list : [...list.slice(0, at + 1), ops.copy(patch), ...list.slice(at + 1)]
-    case 'REPLACE':
-      if (!ops.named(patch) || at < 0) return list
-      return [...list.slice(0, at), ops.copy(patch), ...list.slice(at + 1)]
+      return before(0)
+    case 'INSERT_BEFORE': {
+      const index = ops.named(patch) ? at() : 0
+      return index < 0 ? list : before(index)
+    }
+    case 'INSERT_AFTER': {
+      const index = ops.named(patch) ? at() : list.length - 1
+      return ops.named(patch) && index < 0 ? list : before(index + 1)
+    }
     default:
       return list
   }
+}
+
+/** Filters after additions, insertions, replacements and removals in patch order. The last two act on named filters only. */
+export function arranged<T>(list: readonly T[], patches: readonly CompiledPatch[], ops: SequenceOps<T>): T[] {
+  let out = list
+  for (const patch of patches) {
+    if (patch.operation === 'REPLACE') {
+      const index = ops.named(patch) ? out.findIndex((entry) => ops.matches(entry, patch)) : -1
+      if (index >= 0) out = out.with(index, ops.copy(patch))
+    } else if (patch.operation === 'REMOVE') {
+      if (ops.named(patch)) out = out.filter((entry) => !ops.matches(entry, patch))
+    } else out = inserted(out, patch, ops)
+  }
+  return [...out]
 }

@@ -38,7 +38,7 @@ export function gatewayListeners(context: ListenerContext): Listener[] {
     if (context.proxy.unprivileged && port.port < 1024) continue
     const name = `${port.bind || wildcardOf(context.proxy)}_${port.port}`
     const own = isHttp(port.protocol)
-      ? [filterChain(httpFilters(context, port.servers.at(-1)!, name), undefined, null)]
+      ? [filterChain(httpFilters(context, port.servers.at(-1)!, name, port.port), undefined, null)]
       : tlsAndTcpChains(context, port, name, sniTaken)
     const known = chains.get(name)
     if (known) known.list.push(...own)
@@ -75,14 +75,14 @@ function gatewayListener(
   })
 }
 
-function httpFilters(context: ListenerContext, server: MergedServer, listenerName: string): Filter[] {
+function httpFilters(context: ListenerContext, server: MergedServer, listenerName: string, port: number): Filter[] {
   return httpChainFilters(context, {
     kind: 'gateway',
     statPrefix: isHttp(server.protocol) || !server.server.name ? `outbound_${listenerName};` : server.server.name,
     routes: server.routeName,
     grpcWeb: server.protocol === 'GRPC-Web',
     security: httpSecurity(context.push, context.proxy),
-    port: server.server.port.number,
+    port,
   })
 }
 
@@ -99,7 +99,8 @@ function tlsAndTcpChains(
   for (const merged of port.servers) {
     const { server, sniHosts } = merged
     const socket = server.tls && (() => gatewayTlsSocket(server.tls!, context.mesh, merged.protocol))
-    if (socket && isHttpServer(server)) chains.push(chain(sniHosts, httpFilters(context, merged, name), socket()))
+    if (socket && isHttpServer(server))
+      chains.push(chain(sniHosts, httpFilters(context, merged, name, port.port), socket()))
     else if (server.tls?.mode === 'AUTO_PASSTHROUGH') chains.push(...autoPassthroughChains(context, merged))
     else if (server.tls && isPassthrough(server)) chains.push(...passthroughChains(context, merged, taken))
     else {

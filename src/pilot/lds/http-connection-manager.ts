@@ -29,7 +29,7 @@ export interface HttpChainOptions {
   readonly routes: string | RouteConfiguration
   readonly grpcWeb: boolean
   readonly security: HttpSecurityFilters
-  /** What extensions call the listener's port: that of the service outbound, of the server, of the workload inbound. */
+  /** What extensions call the listener's port: that of the service outbound, of the router itself, of the workload inbound. */
   readonly port: number
   /** Wildcard services whose hosts are resolved as requests name them. */
   readonly dynamic?: readonly Service[]

@@ -26,11 +26,11 @@ export function generateOutboundListeners(proxy: ProxyNode, push: PushContext, r
   const httpProxy = httpProxyListener(context)
   if (httpProxy) listeners.push(httpProxy)
   if (proxy.interceptionMode !== 'NONE') listeners.push(virtualOutboundListener(context))
-  return patchListeners(listeners, 'SIDECAR_OUTBOUND', patchesFor(proxy, push))
+  return patchListeners(listeners, 'SIDECAR_OUTBOUND', patchesFor(proxy, push), remarks)
 }
 
 /** What reaches a sidecar's application: virtualInbound and the listeners of its Sidecar resource. */
 export function generateInboundListeners(proxy: ProxyNode, push: PushContext, remarks: Remark[] = []): Listener[] {
   const listeners = inboundListeners(listenerContext(proxy, push, remarks))
-  return patchListeners(listeners, 'SIDECAR_INBOUND', patchesFor(proxy, push))
+  return patchListeners(listeners, 'SIDECAR_INBOUND', patchesFor(proxy, push), remarks)
 }

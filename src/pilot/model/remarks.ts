@@ -4,6 +4,7 @@ export const REMARK_METRICS = {
   pilot_conflict_inbound_listener: 'Proxies with two services of different protocols on one port.',
   pilot_conflict_outbound_listener_tcp_over_current_tcp:
     'Outbound listeners with TCP services that cannot be told apart.',
+  pilot_envoy_filter_errors: 'Places where an EnvoyFilter could not be merged, as its message is of another type.',
   pilot_duplicate_envoy_clusters: 'Clusters of a name that another one has.',
   pilot_vservice_dup_domain: 'Virtual hosts with a name or domain that another one has.',
 } as const

@@ -2,6 +2,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import type { Answered, Answers } from '../ads.ts'
 import { compareJson } from '../compare.ts'
 import { nameOf, normalize } from '../normalize.ts'
+import type { HalfPatched } from './istiod.ts'
 
 /** Where our answer to a proxy is not istiod's. */
 export interface Difference {
@@ -20,9 +21,15 @@ function ordered(list: readonly JsonValue[]): JsonValue[] {
  * Differences of ours from what istiod answered, at most one a type. Istiod goes through Go maps, so that one input may have
  * several outcomes: of several answers of istiods started anew, ours must be one, resource by resource.
  */
-export function differences(ours: Answers, theirs: readonly Answers[], proxyType: string): Difference[] {
+export function differences(
+  ours: Answers,
+  theirs: readonly Answers[],
+  proxyType: string,
+  halfPatched: ReadonlySet<HalfPatched>,
+): Difference[] {
   const out: Difference[] = []
   for (const type of Object.keys(ours) as Answered[]) {
+    if (DEPENDS_ON[type].some((one) => halfPatched.has(one))) continue
     const read = (answers: Answers) => ordered(type === 'routes' ? answers[type].map(withPortsOnly) : answers[type])
     const own = read(ours)
     const [first = [], ...others] = theirs.map(read)
@@ -57,6 +64,16 @@ function withOurs(own: readonly JsonValue[], chosen: readonly JsonValue[], other
     other.filter((value) => said.get(nameOf(value)) === JSON.stringify(value)).map((value) => [nameOf(value), value]),
   )
   return chosen.map((value) => agreed.get(nameOf(value)) ?? value)
+}
+
+/** Whose half patched state makes answers of a type incomparable: they are, or are named by, what was patched. */
+const DEPENDS_ON: Readonly<Record<Answered, readonly HalfPatched[]>> = {
+  clusters: ['clusters'],
+  endpoints: ['clusters'],
+  listeners: ['listeners'],
+  routes: ['listeners', 'route'],
+  extensions: ['listeners'],
+  names: [],
 }
 
 function signatureOf(type: string, line: string, proxyType: string): string {

@@ -32,8 +32,21 @@ export class RefusedByIstiod extends Error {}
 /** Asks istiod by its standard input (see test/interop/istiod/main.go); its answer is JSON. */
 export type Ask = (command: string) => Promise<JsonValue>
 
-/** Runs `use` with the address of an istiod that serves the case. Throws when istiod ends by itself. */
-export async function withIstiod<T>(input: Case, use: (address: string, ask: Ask) => Promise<T>): Promise<T> {
+/**
+ * What of a proxy's answers istiod left half patched: an EnvoyFilter that it cannot merge ends its patching of all listeners
+ * wherever it is then, and their order is random.
+ */
+export type HalfPatched = 'listeners' | 'clusters' | 'route'
+
+export interface RunningIstiod {
+  readonly address: string
+  readonly ask: Ask
+  /** So far. */
+  readonly halfPatched: ReadonlySet<HalfPatched>
+}
+
+/** Runs `use` with an istiod that serves the case. Throws when istiod ends by itself. */
+export async function withIstiod<T>(input: Case, use: (istiod: RunningIstiod) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'istiod-'))
   writeFileSync(join(folder, 'input.yaml'), caseYaml(input))
   writeFileSync(join(folder, 'mesh.yaml'), stringify(input.mesh))
@@ -48,9 +61,16 @@ export async function withIstiod<T>(input: Case, use: (address: string, ask: Ask
   })
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
   let errors = ''
-  child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-20_000)))
+  const halfPatched = new Set<HalfPatched>()
+  child.stderr.on('data', (chunk: Buffer) => {
+    for (const [, what] of String(chunk).matchAll(/(listeners|clusters|route) patch caused panic/g)) {
+      halfPatched.add(what as HalfPatched)
+    }
+    errors = (errors + chunk).slice(-20_000)
+  })
   try {
-    return await use(await addressOf(child, () => errors), (command) => ask(child, command))
+    const address = await addressOf(child, () => errors)
+    return await use({ address, ask: (command) => ask(child, command), halfPatched })
   } catch (error) {
     const panic = /(panic: [^\n]*)/.exec(errors)
     throw panic ? new Error(`istiod: ${panic[1]}`) : error

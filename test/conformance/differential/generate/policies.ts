@@ -287,6 +287,7 @@ function filterChainPatch(draw: Draw): object {
 }
 
 function networkFilterPatch(draw: Draw): object {
+  const merges = draw.chance(0.3)
   return {
     applyTo: 'NETWORK_FILTER',
     match: {
@@ -296,84 +297,94 @@ function networkFilterPatch(draw: Draw): object {
         filterChain: {
           ...filterChainMatch(draw),
           filter: {
-            name: draw.pick([
-              'envoy.filters.network.tcp_proxy',
-              'envoy.filters.network.http_connection_manager',
-              'istio.stats',
-              'envoy.tcp_proxy',
-            ]),
+            // Merged into a filter of another type, istiod gives up all patches.
+            name:
+              merges && draw.chance(0.97)
+                ? 'envoy.filters.network.http_connection_manager'
+                : draw.pick([
+                    'envoy.filters.network.tcp_proxy',
+                    'envoy.filters.network.http_connection_manager',
+                    'istio.stats',
+                    'envoy.tcp_proxy',
+                  ]),
           },
         },
       },
     },
-    patch: draw.either<object>(
-      () => ({
-        operation: draw.pick(['INSERT_BEFORE', 'INSERT_AFTER', 'INSERT_FIRST', 'ADD', 'REPLACE']),
-        value: ECHO,
-      }),
-      () => ({ operation: 'REMOVE' }),
-      () => ({
-        operation: 'MERGE',
-        value: {
-          name: 'envoy.filters.network.http_connection_manager',
-          typed_config: {
-            '@type':
-              'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
-            ...draw.pick<object>([
-              { xff_num_trusted_hops: 3 },
-              { common_http_protocol_options: { idle_timeout: '9s' } },
-              { server_name: 'own', use_remote_address: false },
-            ]),
+    patch: !merges
+      ? draw.either<object>(
+          () => ({
+            operation: draw.pick(['INSERT_BEFORE', 'INSERT_AFTER', 'INSERT_FIRST', 'ADD', 'REPLACE']),
+            value: ECHO,
+          }),
+          () => ({ operation: 'REMOVE' }),
+        )
+      : {
+          operation: 'MERGE',
+          value: {
+            name: 'envoy.filters.network.http_connection_manager',
+            typed_config: {
+              '@type':
+                'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+              ...draw.pick<object>([
+                { xff_num_trusted_hops: 3 },
+                { common_http_protocol_options: { idle_timeout: '9s' } },
+                { server_name: 'own', use_remote_address: false },
+              ]),
+            },
           },
         },
-      }),
-    ),
   }
 }
 
 function httpFilterPatch(draw: Draw): object {
+  const merges = draw.chance(0.3)
+  const named = merges && draw.chance(0.97)
   const value = { name: draw.pick(['envoy.filters.http.fault', 'own.fault']), typed_config: FAULT }
   return {
     applyTo: 'HTTP_FILTER',
     match: {
       context: draw.pick(CONTEXTS),
-      listener: draw.maybe(0.8, () => ({
+      listener: draw.maybe(named ? 1 : 0.8, () => ({
         ...listenerMatch(draw),
         filterChain: {
           ...filterChainMatch(draw),
           filter: {
             name: 'envoy.filters.network.http_connection_manager',
-            subFilter: draw.maybe(0.6, () => ({
-              name: draw.pick([
-                'envoy.filters.http.router',
-                'envoy.filters.http.cors',
-                'envoy.filters.http.fault',
-                'istio.alpn',
-                'envoy.router',
-              ]),
+            subFilter: draw.maybe(named ? 1 : 0.6, () => ({
+              name: named
+                ? 'envoy.filters.http.router'
+                : draw.pick([
+                    'envoy.filters.http.router',
+                    'envoy.filters.http.cors',
+                    'envoy.filters.http.fault',
+                    'istio.alpn',
+                    'envoy.router',
+                  ]),
             })),
           },
         },
       })),
     },
-    patch: draw.either<object>(
-      () => ({
-        operation: draw.pick(['INSERT_BEFORE', 'INSERT_AFTER', 'INSERT_FIRST', 'ADD', 'REPLACE']),
-        value,
-        filterClass: draw.maybe(0.2, () => draw.pick(['AUTHN', 'AUTHZ', 'STATS'])),
-      }),
-      () => ({ operation: 'REMOVE' }),
-      () => ({
-        operation: 'MERGE',
-        value: {
-          name: 'envoy.filters.http.router',
-          typed_config: {
-            '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
-            dynamic_stats: false,
+    patch: !merges
+      ? draw.either<object>(
+          () => ({
+            operation: draw.pick(['INSERT_BEFORE', 'INSERT_AFTER', 'INSERT_FIRST', 'ADD', 'REPLACE']),
+            value,
+            filterClass: draw.maybe(0.2, () => draw.pick(['AUTHN', 'AUTHZ', 'STATS'])),
+          }),
+          () => ({ operation: 'REMOVE' }),
+        )
+      : {
+          operation: 'MERGE',
+          value: {
+            name: 'envoy.filters.http.router',
+            typed_config: {
+              '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
+              dynamic_stats: false,
+            },
           },
         },
-      }),
-    ),
   }
 }
 
@@ -425,7 +436,8 @@ function routePatch(draw: Draw): object {
       match,
       patch: {
         operation: 'MERGE',
-        value: { request_headers_to_remove: ['x-rc'], max_direct_response_body_size_bytes: 7 },
+        // Not a number in a wrapper: istiod merges into one that all its routes share.
+        value: { request_headers_to_remove: ['x-rc'], response_headers_to_remove: ['x-rs'] },
       },
     }),
     () => ({
@@ -433,7 +445,8 @@ function routePatch(draw: Draw): object {
       match,
       patch: {
         operation: 'MERGE',
-        value: { request_headers_to_remove: ['x-vh'], include_request_attempt_count: false },
+        // Not a list: istiod merges twice into virtual hosts that it keeps for several route configurations.
+        value: { include_attempt_count_in_response: true, include_request_attempt_count: false },
       },
     }),
     () => ({ applyTo: 'VIRTUAL_HOST', match, patch: { operation: 'REMOVE' } }),
