@@ -23,7 +23,7 @@ for (const folder of folders) {
   const networks = (parse(read(folder, 'networks.yaml')) ?? {}) as object
   if (peer !== 'istiod') await record(peer, folder, proxies)
   else {
-    await withIstiod({ objects, mesh, networks, proxies }, async (address, ask) => {
+    await withIstiod({ objects, mesh, networks, proxies }, async ({ address, ask }) => {
       await record(address, folder, proxies)
       if (objects.some(hasStatus)) write(join(folder, 'statuses.json'), inOrder(withoutTimes(await ask('statuses'))))
     })
