@@ -72,6 +72,8 @@ export interface ResponseEncoder {
   readonly stream: Stream
   /** The end has been encoded and waits for the peer's window; onFlushed or onResetStream follows. H1: never. */
   readonly flushing: boolean
+  /** What was wrong with the request and let pass: a response-code detail for its log if the connection ends early, or ''. */
+  readonly passedFault?: string
   /** How long that may take before the stream is reset; 0 = as long as it takes. */
   flushTimeoutMs: number
   /** 100, 102, 103. */

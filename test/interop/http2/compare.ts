@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test'
 import { explain, search } from '../generated/search.ts'
 import { envoyBinary } from '../harness/proxies.ts'
 import { drawLanes } from './configs.ts'
+import { forgive } from './forgive.ts'
 import { Lanes } from './lanes.ts'
 import { type Script, showScript, smallerScripts } from './script.ts'
 import { drawScripts } from './scripts.ts'
@@ -14,15 +15,7 @@ const LANES = 12
 const skip = envoyBinary() ? false : 'real Envoy is not installed'
 
 const SCRIPTS = {
-  // Envoy ends a connection for a malformed message without a word; GOAWAY is what RFC 9113 §5.4.1 asks for.
-  forgive: (theirs: readonly string[], ours: readonly string[]): readonly string[] => {
-    const told = /^(client|upstream \d+): goaway [1-9]/
-    const said = new Set(theirs.filter((line) => told.test(line)))
-    if (!ours.some((line) => told.test(line) && !said.has(line))) return ours
-    // Nor has it told of a drain that began with the faulty request.
-    const drain = 'client: goaway 0 last 2147483647'
-    return ours.filter((line) => said.has(line) || (!told.test(line) && (line !== drain || theirs.includes(drain))))
-  },
+  forgive,
   smaller: smallerScripts,
   show: showScript,
 }

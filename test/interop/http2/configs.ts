@@ -49,7 +49,7 @@ function lane(draw: Draw): LaneConfig {
       max_inbound_window_update_frames_per_data_frame_sent: [1],
     }),
     downstreamCommon: some(draw, {
-      headers_with_underscores_action: ['ALLOW', 'REJECT_REQUEST', 'DROP_HEADER'],
+      headers_with_underscores_action: ['ALLOW', 'REJECT_REQUEST'],
       max_headers_count: [9],
       max_requests_per_connection: [1, 2],
     }),

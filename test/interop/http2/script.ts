@@ -61,6 +61,7 @@ const GET: readonly Field[] = [
 ]
 const block = headerBlock(GET)
 const OK = headerBlock([[':status', '200']])
+const FIELD = headerBlock([['x-piece', '1']])
 
 /** Frames that are seldom or never right; `stream` is the one that they are about, `next` one that does not exist yet. */
 export const RAW = {
@@ -85,11 +86,11 @@ export const RAW = {
   'HEADERS and empty CONTINUATIONs': (s) =>
     frame(Frame.Headers, 0, s, '') + frame(Frame.Continuation, 0, s, '') + frame(Frame.Continuation, 0, s, ''),
   'HEADERS within a header block': (s, next) =>
-    frame(Frame.Headers, 0, s, OK) + frame(Frame.Headers, Flag.EndHeaders, next, OK),
-  'DATA within a header block': (s) => frame(Frame.Headers, 0, s, OK) + frame(Frame.Data, 0, s, 'x'),
+    frame(Frame.Headers, 0, s, FIELD) + frame(Frame.Headers, Flag.EndHeaders, next, OK),
+  'DATA within a header block': (s) => frame(Frame.Headers, 0, s, FIELD) + frame(Frame.Data, 0, s, 'x'),
   'CONTINUATION alone': (s) => frame(Frame.Continuation, Flag.EndHeaders, s, ''),
   'CONTINUATION of another stream': (s, next) =>
-    frame(Frame.Headers, 0, s, OK) + frame(Frame.Continuation, Flag.EndHeaders, next, ''),
+    frame(Frame.Headers, 0, s, FIELD) + frame(Frame.Continuation, Flag.EndHeaders, next, ''),
   'CONTINUATION without an end': (s) =>
     frame(Frame.Headers, 0, s, OK) +
     frame(Frame.Continuation, 0, s, headerBlock([['x-more', 'm'.repeat(9000)]])).repeat(9),

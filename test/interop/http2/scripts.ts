@@ -18,7 +18,7 @@ function script(draw: Draw): Script {
   const alone = draw.chance(0.6)
   // An answer that must wait for a window while its request is incomplete is cut off by Envoy (docs/differences.md).
   const small = draw.chance(0.15)
-  const stories: Story[] = draw.many(1, alone ? 1 : 3, (i) => story(draw, i, alone, small))
+  const stories: Story[] = draw.many(1, alone || small ? 1 : 3, (i) => story(draw, i, alone, small))
   const steps: Step[] = []
   const left = stories.map((s) => ({ client: [...s.client], upstream: [...s.upstream], begun: false }))
   while (left.some((s) => s.client.length + s.upstream.length > 0)) {

@@ -396,13 +396,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       info.responseCode = headers.status
     }
     manager.shared.tracing?.decorateResponse(headers, this.toldOperation, info.span)
+    if (!this.requestDone) stats.rqResponseBeforeComplete.inc()
     if (!accepted) {
       if (this.wantsClose && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
-      if (!this.requestDone) {
-        // The rest of the request would stand in the way of the next one on this connection.
-        stats.rqResponseBeforeComplete.inc()
-        if (info.protocol !== Protocol.Http2) manager.closeAfterStreams()
-      }
+      // The rest of the request would stand in the way of the next one on this connection.
+      if (!this.requestDone && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
       manager.onResponseHeaders(this.drains)
       if (info.protocol !== Protocol.Http2) this.sayPersistence(headers)
     }

@@ -105,7 +105,10 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     if (this.codec) (this.codec.protocol === Protocol.Http2 ? stats.cxHttp2Active : stats.cxHttp1Active).dec()
     this.disarmTimers()
     const details = remote ? 'downstream_remote_disconnect' : localDisconnect(connection.localCloseReason)
-    for (const stream of this.newestFirst()) stream.onResetStream(StreamResetReason.ConnectionTermination, details)
+    for (const stream of this.newestFirst()) {
+      const own = stream.encoder.passedFault
+      stream.onResetStream(StreamResetReason.ConnectionTermination, own || details)
+    }
     this.codec?.onConnectionClosed()
     stats.cxLengthMs.record(Date.now() - connection.info.startTimeMs)
     stats.cxTxBytes.add(connection.bytesSent - this.sent)

@@ -10,10 +10,11 @@ import { ErrorCode, FRAME_HEADER_BYTES, MAX_STREAM_ID, PREFACE, Setting } from '
 import { type Http2Error, protocolError } from './error.ts'
 import { BlockFault, BlockKind, type BlockLimits } from './header-block.ts'
 import type { Http2Stats } from './stats.ts'
-import { Http2Stream } from './stream.ts'
+import { Http2Stream, REQUEST_LEFT_BEHIND } from './stream.ts'
 import { responseToUpgrade, upgradeOf } from './upgrade.ts'
 
 export class Http2ClientConnection extends Http2Connection implements ClientConnection {
+  readonly leftBehind = REQUEST_LEFT_BEHIND
   protected readonly mayPeerAllowPush = false
   protected readonly refusedBlockReason = StreamResetReason.ProtocolError
   private readonly callbacks: ClientCodecCallbacks
@@ -125,6 +126,13 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     if (stream.remoteClosed) return protocolError('HEADERS after END_STREAM')
     if (block.fault !== BlockFault.None) return this.blockError(streamId)
     const interim = headers.status < 200
+    // What has no body has no length (RFC 9110 §8.6); some servers say 0 in 204.
+    const lengthy = block.contentLength > (headers.status === 204 ? 0 : -1)
+    if (lengthy && (interim || headers.status === 204)) {
+      block.fault = BlockFault.Field
+      return this.blockError(streamId)
+    }
+    if (headers.status === 204 && block.contentLength === 0) headers.remove('content-length')
     if (interim && (endStream || headers.status === 101)) {
       block.fault = BlockFault.Malformed
       return this.blockError(streamId)

@@ -57,6 +57,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   protected lastStreamId = 0
   protected goAwaySent = false
   protected peerAllowsConnect = false
+  /** Names of headers that are not sent. */
+  abstract readonly leftBehind: ReadonlySet<string>
   protected readonly block: HeaderBlock
   private readonly decoder: HpackDecoder
   private readonly reader = new FrameReader()
@@ -253,7 +255,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       return protocolError('SETTINGS must come first')
     if (type !== FrameType.Data) {
       if (type === FrameType.Headers || type === FrameType.Continuation)
-        return this.limits.onMessageFrame(length === 0, flags)
+        return this.limits.onMessageFrame(length === 0, flags, streamId)
       return null
     }
     if (streamId === 0) return protocolError('DATA without a stream')
@@ -292,7 +294,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (!stream) return null
     this.dataBytes += end - start
     if (last) {
-      const flood = this.limits.onMessageFrame(this.dataBytes === 0, flags)
+      const flood = this.limits.onMessageFrame(this.dataBytes === 0, flags, streamId)
       if (flood) return flood
     }
     if (!stream.headersReceived) return protocolError('DATA before HEADERS')

@@ -22,8 +22,10 @@ export const Http2Details = {
   RemoteReset: 'http2.remote_reset',
   RemoteRefused: 'http2.remote_refuse',
   EmptyFramesFlood: 'http2.inbound_empty_frames_flood',
-  PriorityFlood: 'http2.inbound_priority_frames_flood',
-  WindowUpdateFlood: 'http2.inbound_window_update_frames_flood',
+  /** The same of the other requests of the connection. */
+  OtherEmptyFramesFlood: 'codec_error:Too_many_consecutive_frames_with_an_empty_payload',
+  PriorityFlood: 'codec_error:Too_many_PRIORITY_frames',
+  WindowUpdateFlood: 'codec_error:Too_many_WINDOW_UPDATE_frames',
   OutboundFlood: 'http2.outbound_frames_flood',
   OutboundControlFlood: 'http2.outbound_control_frames_flood',
   PrematureResets: 'too_many_premature_resets',
@@ -31,7 +33,7 @@ export const Http2Details = {
 } as const
 
 const FLOODS: readonly string[] = [
-  Http2Details.EmptyFramesFlood,
+  Http2Details.OtherEmptyFramesFlood,
   Http2Details.PriorityFlood,
   Http2Details.WindowUpdateFlood,
   Http2Details.OutboundFlood,

@@ -391,13 +391,13 @@ const FLOODS: [string, Partial<Http2Options>, () => Buffer[], string][] = [
     'PRIORITY',
     {},
     () => Array.from({ length: 101 }, () => frame(2, 0, 3, Buffer.alloc(5))),
-    'http2.inbound_priority_frames_flood',
+    'codec_error:Too_many_PRIORITY_frames',
   ],
   [
     'WINDOW_UPDATE',
     {},
     () => Array.from({ length: 6 }, () => frame(8, 0, 0, Buffer.from([0, 0, 0, 1]))),
-    'http2.inbound_window_update_frames_flood',
+    'codec_error:Too_many_WINDOW_UPDATE_frames',
   ],
   [
     'rapid reset',

@@ -23,14 +23,17 @@ export class InboundLimits {
   }
 
   /** A frame of a message, HEADERS to DATA. */
-  onMessageFrame(empty: boolean, flags: number): Http2Error | null {
+  onMessageFrame(empty: boolean, flags: number, streamId: number): Http2Error | null {
     if (!empty || (flags & END_STREAM) !== 0) {
       this.emptyFrames = 0
       return null
     }
     if (++this.emptyFrames <= this.options.maxConsecutiveInboundFramesWithEmptyPayload) return null
     this.stats.inboundEmptyFramesFlood.inc()
-    return flood('too many empty frames', Http2Details.EmptyFramesFlood)
+    return {
+      ...flood('too many empty frames', Http2Details.OtherEmptyFramesFlood),
+      stream: { id: streamId, details: Http2Details.EmptyFramesFlood },
+    }
   }
 
   onPriority(): Http2Error | null {

@@ -11,7 +11,7 @@ import { ErrorCode, FRAME_HEADER_BYTES, PREFACE, Setting } from './constants.ts'
 import { connectionError, Http2Details, type Http2Error, protocolError } from './error.ts'
 import { BlockFault, BlockKind, type BlockLimits } from './header-block.ts'
 import type { Http2Stats } from './stats.ts'
-import { Http2Stream, StreamState } from './stream.ts'
+import { Http2Stream, RESPONSE_LEFT_BEHIND, StreamState } from './stream.ts'
 import { requestToUpgrade } from './upgrade.ts'
 
 /** Rapid reset (CVE-2023-44487): half of this many requests reset before an answer, within their first second. */
@@ -19,6 +19,7 @@ const PREMATURE_RESET_TOTAL = 500
 const PREMATURE_LIFETIME_MS = 1000
 
 export class Http2ServerConnection extends Http2Connection implements ServerConnection {
+  readonly leftBehind = RESPONSE_LEFT_BEHIND
   protected readonly mayPeerAllowPush = true
   protected readonly refusedBlockReason = StreamResetReason.RemoteReset
   private readonly callbacks: ServerCodecCallbacks
@@ -121,6 +122,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     const { headers } = block
     const connect = headers.method === 'CONNECT'
     // The length of a tunnel says nothing (RFC 9110 §9.3.6).
+    if (block.dropped > 0) stream.passedFault = Http2Details.Underscore
     const incomplete = endStream && block.contentLength > 0 && !connect
     if (block.fault !== BlockFault.None || incomplete) return this.blockError(streamId)
     if (!connect) stream.bodyExpected = block.contentLength
@@ -191,6 +193,7 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   readonly startMs = now()
   /** Response headers went out. */
   answered = false
+  passedFault = ''
   /** The request was an extended CONNECT. */
   upgrade = false
   private readonly server: Http2ServerConnection

@@ -377,22 +377,23 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   }
 }
 
-/** Headers about the connection stay behind: HTTP/2 forbids them (§8.2.2), and `host` is `:authority`. */
-const LEFT_BEHIND: ReadonlySet<string> = new Set([
+/** Headers about the connection stay behind: HTTP/2 forbids them (§8.2.2). */
+export const RESPONSE_LEFT_BEHIND: ReadonlySet<string> = new Set([
   'connection',
   'upgrade',
   'keep-alive',
   'proxy-connection',
   'transfer-encoding',
-  'host',
 ])
+/** `host` is `:authority`. */
+export const REQUEST_LEFT_BEHIND: ReadonlySet<string> = new Set([...RESPONSE_LEFT_BEHIND, 'host'])
 
 function encodeFields(codec: Http2Connection, headers: HeaderMap): void {
   const { list } = headers
-  const { encoder } = codec
+  const { encoder, leftBehind } = codec
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i]!
-    if (LEFT_BEHIND.has(name)) continue
+    if (leftBehind.has(name)) continue
     encoder.field(name, list[i + 1]!)
   }
 }
