@@ -107,6 +107,11 @@ test('a host that no service has is served on port 80 only', () => {
   )}`
   assert.deepEqual(hostsOf(yaml, '80').get('virtual.example:80')?.domains, ['virtual.example'])
   assert.equal(hostsOf(yaml, '81').get('virtual.example:81'), undefined)
+  const withService = yaml.replace('virtual.example]', `${A}, virtual.example]`)
+  assert.ok(hostsOf(withService, '81').get('virtual.example:81'))
+  // The HTTP proxy's table has all ports, where a name without a port means 80.
+  assert.equal(hostsOf(withService, 'http_proxy').get('virtual.example:81'), undefined)
+  assert.deepEqual(hostsOf(withService, 'http_proxy').get('virtual.example:80')?.domains, ['virtual.example'])
 })
 
 test('a domain stands once in a table, whatever its case', () => {
