@@ -20,6 +20,7 @@ import { ImageCatalogue } from './images.ts'
 import type { InjectionOptions, ProxyChoice } from './inject.ts'
 import { Kubelet } from './kubelet.ts'
 import { rotateLogs } from './log-rotation.ts'
+import { meshConfigIn } from './mesh-in-store.ts'
 import { setUpNode } from './node-setup.ts'
 import { admitPod, injectedPod } from './pod-admission.ts'
 import type { Pod } from './pod-types.ts'
@@ -50,12 +51,12 @@ export async function runNode(options: NodeOptions): Promise<void> {
   const images = new ImageCatalogue()
   const events = new EventLog()
   let controlPlane: ControlPlane | undefined
-  const injection = (): InjectionOptions => ({
+  const injection = (view: Pick<Store, 'get'> = store): InjectionOptions => ({
     proxy: options.proxy,
     clusterId: 'Kubernetes',
-    meshConfig: controlPlane?.meshConfig(),
+    meshConfig: meshConfigIn(view, controlPlane?.meshConfig()),
   })
-  const admit = (pod: Pod, view: Pick<Store, 'get' | 'list'> = store) => admitPod(view, pod, injection())
+  const admit = (pod: Pod, view: Pick<Store, 'get' | 'list'> = store) => admitPod(view, pod, injection(view))
   const admission = new Admission(store, admit)
   const tokens = loadTokens(state.ca)
   new EndpointSliceController(store)
