@@ -6,7 +6,13 @@ import type { GatewayWorkload } from '../pilot/index.ts'
 import type { Admission } from './admission.ts'
 
 const MANAGED_LABEL = 'gateway.istio.io/managed'
-const OWNED_KINDS = ['Deployment.apps', 'Service', 'ServiceAccount'] as const
+const OWNED_KINDS = [
+  'Deployment.apps',
+  'Service',
+  'ServiceAccount',
+  'HorizontalPodAutoscaler.autoscaling',
+  'PodDisruptionBudget.policy',
+] as const
 
 type Report = (object: KubeObject, message: string) => void
 

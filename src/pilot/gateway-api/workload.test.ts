@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { TestMesh } from '../testing.ts'
+import { overlaid } from './overlay.ts'
 
 const gateway = (metadata: string, spec: string): string => `
 apiVersion: gateway.networking.k8s.io/v1
@@ -72,8 +73,65 @@ spec:
   assert.equal(deployed.template.spec.containers[0]?.image, 'auto')
   assert.deepEqual(deployed.template.spec.containers[0]?.resources, { requests: { cpu: '100m' } })
   const [bad] = workloads(gateway('', spec) + parameters('metadata: {name: other}'))
-  assert.deepEqual(bad?.problems, ['deployment: metadata.name and metadata.namespace cannot be changed'])
+  assert.deepEqual(bad?.problems, ['deployment: metadata.name cannot be changed'])
   assert.equal(bad?.objects[1]?.metadata.name, 'web-istio')
+})
+
+test('an autoscaler and a disruption budget come with their parameters; other keys are refused and reported', () => {
+  const spec = `${HTTP}, infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: options}}`
+  const [workload] = workloads(`${gateway('', spec)}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: options}
+data:
+  horizontalPodAutoscaler: "spec: {minReplicas: 2, maxReplicas: 5}"
+  podDisruptionBudget: "spec: {minAvailable: 1}"
+  daemonSet: "spec: {}"
+`)
+  const [, , , scaler, budget] = workload!.objects
+  assert.equal(scaler?.apiVersion, 'autoscaling/v2')
+  assert.deepEqual(scaler?.spec, {
+    scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web-istio' },
+    minReplicas: 2,
+    maxReplicas: 5,
+  })
+  assert.equal(`${budget?.kind} ${budget?.metadata.name}`, 'PodDisruptionBudget web-istio')
+  assert.deepEqual(budget?.spec, {
+    selector: { matchLabels: { 'gateway.networking.k8s.io/gateway-name': 'web' } },
+    minAvailable: 1,
+  })
+  const [problem = ''] = workload!.problems
+  assert.match(problem, /^unsupported overlay "daemonSet" \(supported: deployment, horizontalPodAutoscaler, /)
+})
+
+test('an overlay merges lists by the key of their items and obeys its directives', () => {
+  const base = {
+    ports: [
+      { port: 80, name: 'a' },
+      { port: 81, name: 'b' },
+    ],
+    args: ['x'],
+    env: [{ name: 'A', value: '1' }],
+    selector: { app: 'a', tier: 'b' },
+  }
+  const overlay = {
+    ports: [
+      { port: 80, $patch: 'delete' },
+      { port: 82, name: 'c' },
+    ],
+    args: ['y'],
+    env: [{ $patch: 'replace' }, { name: 'B', value: '2' }],
+    selector: { $patch: 'replace', own: 'c' },
+  }
+  assert.deepEqual(overlaid(base, overlay), {
+    ports: [
+      { port: 81, name: 'b' },
+      { port: 82, name: 'c' },
+    ],
+    args: ['y'],
+    env: [{ name: 'B', value: '2' }],
+    selector: { own: 'c' },
+  })
 })
 
 test('a Gateway that names Services, and one of another class, is given nothing', () => {

@@ -1,4 +1,6 @@
-// The ServiceAccount, Deployment and Service that a managed Gateway gets, as istiod's deployment controller makes them.
+// The ServiceAccount, Deployment and Service that a managed Gateway gets, as istiod's deployment controller makes them,
+// and the autoscaler and disruption budget that it gets when its parameters have them.
+import { isDeepStrictEqual } from 'node:util'
 import { parse } from 'yaml'
 import { errorText } from '../../base/errors.ts'
 import type { KubeObject, OwnerReference } from '../../cluster/index.ts'
@@ -10,7 +12,10 @@ import { overlaid } from './overlay.ts'
 export interface GatewayWorkload {
   /** `namespace/name` of the Gateway. */
   readonly gateway: string
-  /** ServiceAccount, Deployment, Service. The container's image is `auto`: the platform's own proxy. */
+  /**
+   * ServiceAccount, Deployment, Service, and perhaps HorizontalPodAutoscaler and PodDisruptionBudget. The container's image
+   * is `auto`: the platform's own proxy.
+   */
   readonly objects: readonly KubeObject[]
   /** What of `infrastructure.parametersRef` cannot be used. */
   readonly problems: readonly string[]
@@ -99,11 +104,29 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
       },
     },
   ]
+  if (parameters.horizontalPodAutoscaler !== undefined) objects.push(autoscaler(metadata))
+  if (parameters.podDisruptionBudget !== undefined) objects.push(disruptionBudget(metadata, selector))
+  for (const key of Object.keys(parameters)) {
+    if (!KEYS.includes(key)) problems.push(`unsupported overlay ${JSON.stringify(key)} (supported: ${KEYS.join(', ')})`)
+  }
   return {
     gateway: `${namespace}/${gatewayName}`,
     objects: objects.map((object) => withParameters(object, parameters, problems)),
     problems,
   }
+}
+
+function autoscaler(metadata: KubeObject['metadata']): KubeObject {
+  return {
+    apiVersion: 'autoscaling/v2',
+    kind: 'HorizontalPodAutoscaler',
+    metadata,
+    spec: { scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: metadata.name }, maxReplicas: 1 },
+  }
+}
+
+function disruptionBudget(metadata: KubeObject['metadata'], matchLabels: Readonly<Record<string, string>>): KubeObject {
+  return { apiVersion: 'policy/v1', kind: 'PodDisruptionBudget', metadata, spec: { selector: { matchLabels } } }
 }
 
 function proxyContainer() {
@@ -149,7 +172,20 @@ const PARAMETER_KEYS: Readonly<Record<string, string>> = {
   ServiceAccount: 'serviceAccount',
   Deployment: 'deployment',
   Service: 'service',
+  HorizontalPodAutoscaler: 'horizontalPodAutoscaler',
+  PodDisruptionBudget: 'podDisruptionBudget',
 }
+const KEYS: readonly string[] = Object.values(PARAMETER_KEYS).sort()
+/** What of an object's metadata an overlay leaves alone. */
+const FIXED = [
+  'name',
+  'namespace',
+  'uid',
+  'ownerReferences',
+  'finalizers',
+  'generateName',
+  'creationTimestamp',
+] as const
 
 function withParameters(
   object: KubeObject,
@@ -161,10 +197,10 @@ function withParameters(
   if (text === undefined) return object
   try {
     const result = overlaid(object, parse(text)) as KubeObject
-    const { name, namespace } = result.metadata
-    if (name !== object.metadata.name || namespace !== object.metadata.namespace) {
-      throw new Error('metadata.name and metadata.namespace cannot be changed')
-    }
+    const before = object.metadata as unknown as Record<string, unknown>
+    const after = result.metadata as unknown as Record<string, unknown>
+    const changed = FIXED.find((field) => !isDeepStrictEqual(before[field], after[field]))
+    if (changed) throw new Error(`metadata.${changed} cannot be changed`)
     return result
   } catch (error) {
     problems.push(`${key}: ${errorText(error).split('\n', 1)[0]}`)
