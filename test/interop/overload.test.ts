@@ -70,6 +70,7 @@ function bootstrap(ports: Ports, folder: string): object {
                   typed_config: {
                     '@type': type('filters.network.http_connection_manager.v3.HttpConnectionManager'),
                     stat_prefix: 't',
+                    append_local_overload: true,
                     access_log: [
                       {
                         name: 'f',
