@@ -9,7 +9,7 @@ import { CheckRequestSchema, CheckResponseSchema } from '../../src/api/gen/envoy
 import { startGrpcService } from './harness/grpc-service.ts'
 import { play, type Scenario } from './harness/play.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
-import { address, situationBootstrap, startUpstream } from './harness/situations.ts'
+import { address, situationBootstrap, startUpstream, statsOf } from './harness/situations.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.extensions.${name}`
 const authz = (more: object = {}) => [
@@ -90,6 +90,14 @@ const SCENARIOS: readonly Scenario[] = [
     client: [request],
     upstream: ok,
   },
+  ...[{}, { charge_cluster_response_stats: false }].map(
+    (fields): Scenario => ({
+      name: `refused, ${JSON.stringify(fields)}`,
+      filters: authz(fields),
+      client: ['GET /deny HTTP/1.1\r\nhost: a\r\n\r\n'],
+      upstream: ok,
+    }),
+  ),
   {
     name: 'metadata of a route that has none',
     filters: authz({ route_metadata_context_namespaces: ['com.example'] }),
@@ -98,12 +106,13 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-/** Allows everything and keeps the questions, and the metadata beside them. */
+/** Allows everything but /deny and keeps the questions, and the metadata beside them. */
 function startAuthorizer(asked: unknown[]): Promise<Http2Server> {
   return startGrpcService((message, headers) => {
     const question = toJson(CheckRequestSchema, fromBinary(CheckRequestSchema, message))
     asked.push({ question, metadata: metadataOf(headers) })
-    return toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code: 0 } }))
+    const denied = JSON.stringify(question).includes('/deny')
+    return toBinary(CheckResponseSchema, create(CheckResponseSchema, { status: { code: denied ? 7 : 0 } }))
   })
 }
 
@@ -174,6 +183,8 @@ describe('ext_authz', { skip: envoyBinary() ? false : 'real Envoy is not install
       await play(mine!.listeners[i]!, scenario, model)
       assert.equal(theirs!.asked.length, i + 1)
       assert.deepEqual(comparable(mine!.asked[i]), comparable(theirs!.asked[i]))
+      const counted = new RegExp(`^cluster\\.c${i}\\.(.*upstream_rq_(\\d|completed)|ext_authz)`)
+      assert.deepEqual(await statsOf(mine!.proxy, counted), await statsOf(theirs!.proxy, counted))
     })
   }
 })

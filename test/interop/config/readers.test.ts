@@ -41,7 +41,6 @@ const WITHOUT_READER: readonly [pattern: RegExp, reason: string][] = [
     'Envoy does not, either',
   ],
   [/FaultDelay\.header_delay$|FaultRateLimit\.header_limit$/, 'the case that is left'],
-  [/ExtAuthz\.charge_cluster_response_stats$/, 'see docs/differences.md'],
   [/RateLimitPerRoute\.override_option$/, 'Envoy does not, either'],
   [/JwksAsyncFetch\.fast_listener$/, 'listeners never wait for keys'],
   [/TlsInspector\.initial_read_buffer_size$/, 'a hint for the allocation of buffers'],

@@ -63,6 +63,8 @@ export interface ExtAuthzConfig {
   readonly denyAtDisable: { readonly value: boolean; readonly runtimeKey: string } | null
   readonly includePeerCertificate: boolean
   readonly includeTlsSession: boolean
+  /** A refusal counts as a response of the cluster that the request would go to. */
+  readonly chargeClusterResponseStats: boolean
   readonly statPrefix: string
   /** null = all. */
   readonly allowedHeaders: readonly StringMatcherData[] | null
@@ -144,6 +146,7 @@ function parseExtAuthz(message: ExtAuthz, context: ParseContext): ExtAuthzConfig
       : null,
     includePeerCertificate: message.includePeerCertificate,
     includeTlsSession: message.includeTlsSession,
+    chargeClusterResponseStats: message.chargeClusterResponseStats ?? true,
     statPrefix: message.statPrefix,
     allowedHeaders: message.allowedHeaders ? matchers(message.allowedHeaders, context.at('allowed_headers')) : null,
     disallowedHeaders: matchers(message.disallowedHeaders, context.at('disallowed_headers')),

@@ -256,6 +256,10 @@ class ExtAuthzFilter extends PassThroughFilter {
   private onDenied(answer: Extract<Answer, { kind: 'denied' }>): void {
     this.shared.counters.denied.inc()
     this.countForCluster('denied')
+    if (this.shared.config.chargeClusterResponseStats) {
+      const { upstreamCluster } = this.callbacks.streamInfo
+      this.shared.clusters.get(upstreamCluster)?.stats.responses.countResponse(answer.status, true, false, '')
+    }
     this.refuse(
       answer.status,
       answer.body,
