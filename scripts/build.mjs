@@ -32,10 +32,11 @@ export const loadModule = (path) => modules[path]()
  * at its place in the tree, with dist/ for src/; another entry that it starts is the file of that name in dist/.
  */
 function located(path, text) {
-  return text
-    .replace(/new URL\('(?:[^']*\/)?([^'/]+)\.ts', import\.meta\.url\)/g, (_, name) => `new URL('./${name}.js', META)`)
-    .replaceAll('import.meta.url', `new URL('./${relative(src, path)}', META).href`)
-    .replaceAll('META', 'import.meta.url')
+  const here = `new URL('./${relative(src, path)}', import.meta.url).href`
+  return text.replace(
+    /new URL\('(?:[^']*\/)?([^'/]+)\.ts', import\.meta\.url\)|import\.meta\.url/g,
+    (_, entry) => (entry === undefined ? here : `new URL('./${entry}.js', import.meta.url)`),
+  )
 }
 
 /** @type {import('esbuild').Plugin} */
