@@ -43,7 +43,7 @@ const ours = (cwd: string, name: string, env?: Record<string, string>, flags: st
   name,
   argv: [process.execPath, ...flags, 'bin/outrigger.js', 'proxy'],
   cwd,
-  ...(env ? { env } : {}),
+  env: { OUTRIGGER_DIST: '0', ...env },
 })
 const commands: Command[] = [ours(here, 'ours')]
 if (values.built) commands.push(ours(here, 'built', { OUTRIGGER_DIST: '1' }))

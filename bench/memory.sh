@@ -108,7 +108,7 @@ sleep 1
 report 'bare Node' "$bare"
 stop "$bare"
 
-OUTRIGGER_DIST='' proxy sources
+OUTRIGGER_DIST=0 proxy sources
 "$NODE" scripts/build.mjs
 OUTRIGGER_DIST=1 proxy dist
 
@@ -117,5 +117,5 @@ OUTRIGGER_DIST=1 proxy dist
 PIDS+=("$pilot")
 until_ok http://127.0.0.1:8080/ready "$pilot"
 until grep -q ready "$DIR/ca.log"; do sleep 0.1; done
-OUTRIGGER_DIST='' agent sources
+OUTRIGGER_DIST=0 agent sources
 OUTRIGGER_DIST=1 agent dist

@@ -70,7 +70,11 @@ const grpc = isGrpc(shape) ? startGrpcUpstream({ unary, stream }, 1) : null
 try {
   const argv = [process.execPath, '--cpu-prof', `--cpu-prof-dir=${out}`, 'bin/outrigger.js', 'proxy']
   const config = bootstrap(shape, { ...ports, upstreamGrpc: { unary, stream }, listener, admin }, dir)
-  const subject = await startSubject({ name: 'ours', argv, cwd: root }, config, { listener, admin }, dir, 0)
+  const subject = await startSubject(
+    // The bundles have no names that tell anything.
+    { name: 'ours', argv, cwd: root, env: { OUTRIGGER_DIST: '0' } },
+    ...([config, { listener, admin }, dir, 0] as const),
+  )
   const options = { core: 1, connections: Number(values.connections), seconds: Number(values.seconds) }
   const result = await load(shape, listener, { ...options, path: values.path })
   await subject.stop()

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Launcher: runs the sources in a checkout, dist/ in an installed package (under node_modules Node strips no types) or
-// with OUTRIGGER_DIST=1. Node before 22.18 cannot strip types, so an older one re-executes with the `node` package of
+// Launcher: runs dist/ in an installed package (under node_modules Node strips no types) and in a checkout where it was
+// built from just these sources (`npm install` does), else the sources. OUTRIGGER_DIST=1 asks for dist/, 0 for the
+// sources. Node before 22.18 cannot strip types, so an older one re-executes with the `node` package of
 // this installation.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,6 +9,7 @@ import * as nodeModule from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
+import { isBuiltFresh } from './built.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const [major, minor] = process.versions.node.split('.').map(Number)
@@ -23,6 +25,12 @@ const START_FLAGS = ['--semi-space-growth-factor=1', '--no-opt', '--no-maglev']
  * for good, without making anything faster.
  */
 const CONTROL_PLANE_FLAGS = ['--semi-space-growth-factor=1']
+
+function runsBuilt(asked, source) {
+  if (asked === '1' || root.includes('/node_modules/') || !existsSync(source)) return true
+  return asked !== '0' && isBuiltFresh(root)
+}
+
 const word = process.argv.slice(2).find((arg) => !arg.startsWith('-'))
 
 if (major > 22 || (major === 22 && minor >= 18)) {
@@ -32,8 +40,7 @@ if (major > 22 || (major === 22 && minor >= 18)) {
   // Node writes the cache at exit only; proxies live long and often end by a signal, and the next one starts meanwhile.
   for (const ms of [2_000, 15_000]) setTimeout(() => nodeModule.flushCompileCache?.(), ms).unref()
   const source = join(root, 'src/cli/main.ts')
-  const built = process.env.OUTRIGGER_DIST === '1' || root.includes('/node_modules/') || !existsSync(source)
-  const entry = built ? join(root, 'dist/main.js') : source
+  const entry = runsBuilt(process.env.OUTRIGGER_DIST, source) ? join(root, 'dist/main.js') : source
   await import(pathToFileURL(entry).href)
 } else {
   let node

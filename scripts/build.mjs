@@ -1,15 +1,25 @@
 // Makes dist/, what the published package runs: the command line and everything behind it as minified bundles that
 // share chunks, so that a command loads its own code and no more. esbuild, because it splits along dynamic imports,
 // wraps what is `require`d so that it runs on first use, and does all of this in two seconds.
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+// usage: node scripts/build.mjs [--if-stale: nothing when dist/ is what the sources say, as after an install]
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { describeInputs, INPUTS_FILE, isBuiltFresh } from '../bin/built.js'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const src = join(root, 'src')
 const out = join(root, 'dist')
+const ifStale = process.argv.includes('--if-stale')
+/** A process that runs loads chunks when it first needs them: those of an earlier build stay for so long. */
+const KEPT_MS = 24 * 3_600_000
+
+if (ifStale && !existsSync(join(root, 'node_modules/esbuild'))) {
+  console.log('build: esbuild is not installed; the sources run as they are')
+  process.exit(0)
+}
+if (ifStale && isBuiltFresh(root)) process.exit(0)
 
 /** Modules that are started by their file name: they keep it. */
 const ENTRIES = ['src/cli/main.ts', 'src/proxy/server/worker-thread.ts']
@@ -33,9 +43,8 @@ export const loadModule = (path) => modules[path]()
  */
 function located(path, text) {
   const here = `new URL('./${relative(src, path)}', import.meta.url).href`
-  return text.replace(
-    /new URL\('(?:[^']*\/)?([^'/]+)\.ts', import\.meta\.url\)|import\.meta\.url/g,
-    (_, entry) => (entry === undefined ? here : `new URL('./${entry}.js', import.meta.url)`),
+  return text.replace(/new URL\('(?:[^']*\/)?([^'/]+)\.ts', import\.meta\.url\)|import\.meta\.url/g, (_, entry) =>
+    entry === undefined ? here : `new URL('./${entry}.js', import.meta.url)`,
   )
 }
 
@@ -76,8 +85,16 @@ const builtins = {
   },
 }
 
-rmSync(out, { recursive: true, force: true })
-await build({
+/** What the launcher compares: generated code follows from the rest of this list. */
+function inputPaths({ inputs }) {
+  const sources = Object.keys(inputs).filter((path) => path.startsWith('src/') && !path.startsWith('src/api/gen/'))
+  return [...sources, 'src/api/proto-roots.txt', 'scripts/build.mjs', 'package-lock.json']
+}
+
+if (ifStale) rmSync(join(root, INPUTS_FILE), { force: true })
+else rmSync(out, { recursive: true, force: true })
+const { build } = await import('esbuild')
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: ENTRIES,
   outdir: out,
@@ -95,5 +112,14 @@ await build({
   // CommonJS libraries in the bundle `require` Node's modules.
   banner: { js: "import{createRequire as requireOf}from'node:module';const require=requireOf(import.meta.url);" },
   plugins: [places, builtins],
+  metafile: true,
   logLevel: 'warning',
 })
+const made = new Set(Object.keys(metafile.outputs))
+for (const name of readdirSync(out)) {
+  const path = join(out, name)
+  if (!made.has(`dist/${name}`) && Date.now() - statSync(path).mtimeMs > KEPT_MS) rmSync(path)
+}
+// Last, and as a whole: from here on the launcher runs the bundles.
+writeFileSync(join(root, `${INPUTS_FILE}.new`), JSON.stringify(describeInputs(root, inputPaths(metafile))))
+renameSync(join(root, `${INPUTS_FILE}.new`), join(root, INPUTS_FILE))
