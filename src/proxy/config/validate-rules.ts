@@ -1,7 +1,6 @@
 // Interprets the `validate.rules` options that Envoy's API carries in its descriptors, so that every field is checked
 // as Envoy checks it, and refuses the fields that nothing reads. A message type's checks are compiled once, on first use.
 
-import { isIP } from 'node:net'
 import {
   type DescEnum,
   type DescField,
@@ -9,11 +8,13 @@ import {
   type DescOneof,
   getOption,
   hasOption,
+  isFieldSet,
+  isMessage,
   type Message,
+  type ScalarType,
 } from '@bufbuild/protobuf'
-import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect'
+import { scalarZeroValue } from '@bufbuild/protobuf/reflect'
 import type { Any, Duration } from '@bufbuild/protobuf/wkt'
-import { RE2JS } from 're2js'
 import {
   type AnyRules,
   type BytesRules,
@@ -21,21 +22,30 @@ import {
   disabled,
   type FieldRules,
   rules as fieldRules,
-  KnownRegex,
   required as oneofRequired,
   type RepeatedRules,
-  type StringRules,
 } from '../../api/gen/validate/validate_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import { REFUSED_FIELDS } from './refused-fields.ts'
+import { checkLength, isOwn, stringCheck, type ValueCheck } from './string-rules.ts'
 
 /** Throws ConfigError naming the first field of `message` (nested ones included, Any not opened) that breaks its rules or is not supported. */
 export function checkRules<T extends Message>(desc: DescMessage, message: T, path: string): void {
-  checkMessage(plan(desc), reflect(desc, message), path)
+  checkMessage(plan(desc), message as unknown as Fields, path)
 }
 
-type ValueCheck = (value: unknown, path: string) => void
-type FieldCheck = (message: ReflectMessage, path: string) => void
+/**
+ * A message as protobuf-es keeps it: a property for each field, `{ case, value }` for each oneof, a bare scalar for a
+ * wrapper outside of oneofs, lists and maps. Reflection would wrap every value once more, and this is most of what an
+ * update costs a proxy.
+ */
+type Fields = Readonly<Record<string, unknown>>
+interface Oneof {
+  readonly case: string | undefined
+  readonly value?: unknown
+}
+
+type FieldCheck = (message: Fields, path: string) => void
 interface Plan {
   checks: FieldCheck[]
 }
@@ -62,12 +72,12 @@ function plan(desc: DescMessage): Plan {
 
 function refusal(field: DescField): FieldCheck {
   return (message, path) => {
-    if (message.isSet(field))
+    if (isFieldSet(message as unknown as Message, field))
       throw new ConfigError(join(path, field.name), 'not supported by this proxy; remove the field')
   }
 }
 
-function checkMessage(plan: Plan, message: ReflectMessage, path: string): void {
+function checkMessage(plan: Plan, message: Fields, path: string): void {
   for (const check of plan.checks) check(message, path)
 }
 
@@ -77,7 +87,7 @@ function join(path: string, name: string): string {
 
 function oneofCheck(oneof: DescOneof): FieldCheck {
   return (message, path) => {
-    if (!message.oneofCase(oneof)) {
+    if ((message[oneof.localName] as Oneof).case === undefined) {
       throw new ConfigError(path, `one of ${oneof.fields.map((f) => f.name).join(', ')} is required`)
     }
   }
@@ -91,10 +101,18 @@ function fieldCheck(field: DescField): FieldCheck | undefined {
   const check = rules && valueCheck(rules, field.enum)
   if (!check) return undefined
   // Scalars have no presence in proto3: the rule sees the zero value too, except inside a oneof.
+  const zero = field.fieldKind === 'enum' ? field.enum.values[0]!.number : scalarZeroValue(field.scalar, false)
   return (message, path) => {
-    if (field.oneof && !message.isSet(field)) return
-    check(message.get(field), join(path, field.name))
+    if (field.oneof && (message[field.oneof.localName] as Oneof).case !== field.localName) return
+    check(singular(message, field) ?? zero, join(path, field.name))
   }
+}
+
+/** The value of a field that is neither list nor map; undefined: it is not set. */
+function singular(message: Fields, { oneof, localName }: DescField): unknown {
+  if (!oneof) return message[localName]
+  const chosen = message[oneof.localName] as Oneof
+  return chosen.case === localName ? chosen.value : undefined
 }
 
 function messageFieldCheck(field: DescField & { fieldKind: 'message' }, rules: FieldRules | undefined): FieldCheck {
@@ -105,14 +123,14 @@ function messageFieldCheck(field: DescField & { fieldKind: 'message' }, rules: F
   const duration = field.message.typeName === 'google.protobuf.Duration'
   const nested = skip ? undefined : plan(field.message)
   return (message, path) => {
-    if (!message.isSet(field)) {
+    const value = singular(message, field)
+    if (value === undefined) {
       if (required) throw new ConfigError(join(path, field.name), 'value is required')
       return
     }
-    const value = message.get(field)
-    if (duration) checkDuration((value as ReflectMessage).message as Duration, join(path, field.name))
+    if (duration) checkDuration(value as Duration, join(path, field.name))
     check?.(value, join(path, field.name))
-    if (nested && nested.checks.length > 0) checkMessage(nested, value as ReflectMessage, join(path, field.name))
+    if (nested && nested.checks.length > 0) checkMessage(nested, value as Fields, join(path, field.name))
   }
 }
 
@@ -138,14 +156,8 @@ function wrapperCheck(desc: DescMessage, rules: FieldRules): ValueCheck | undefi
   const name = desc.typeName
   const wrapper = name.startsWith('google.protobuf.') && name.endsWith('Value') && desc.fields.length === 1
   return (value, path) => {
-    // A reflected wrapper field is its scalar; other messages are reflected ones.
-    if (wrapper) check(isReflected(value) ? value.get(desc.fields[0]!) : value, path)
-    else check(isReflected(value) ? value.message : value, path)
+    check(wrapper && isMessage(value) ? (value as Message & { value: unknown }).value : value, path)
   }
-}
-
-function isReflected(value: unknown): value is ReflectMessage {
-  return typeof value === 'object' && value !== null && 'message' in value && 'desc' in value
 }
 
 function listCheck(field: DescField & { fieldKind: 'list' }, rules: FieldRules | undefined): FieldCheck | undefined {
@@ -156,20 +168,18 @@ function listCheck(field: DescField & { fieldKind: 'list' }, rules: FieldRules |
   if (!list && !nested) return undefined
   return (message, path) => {
     const at = join(path, field.name)
-    const items = message.get(field)
-    if (list?.minItems !== undefined && list.minItems > 0n && items.size < Number(list.minItems)) {
+    const items = message[field.localName] as readonly unknown[]
+    if (list?.minItems !== undefined && list.minItems > 0n && items.length < Number(list.minItems)) {
       throw new ConfigError(at, `needs at least ${list.minItems} item(s)`)
     }
-    if (list?.maxItems !== undefined && list.maxItems > 0n && items.size > Number(list.maxItems)) {
+    if (list?.maxItems !== undefined && list.maxItems > 0n && items.length > Number(list.maxItems)) {
       throw new ConfigError(at, `allows at most ${list.maxItems} item(s)`)
     }
-    if (list?.unique && new Set(items).size < items.size) throw new ConfigError(at, 'items must be unique')
+    if (list?.unique && new Set(items).size < items.length) throw new ConfigError(at, 'items must be unique')
     if (!item && (!nested || nested.checks.length === 0)) return
-    let i = 0
-    for (const value of items) {
+    for (const [i, value] of items.entries()) {
       item?.(value, `${at}[${i}]`)
-      if (nested) checkMessage(nested, value as ReflectMessage, `${at}[${i}]`)
-      i++
+      if (nested) checkMessage(nested, value as Fields, `${at}[${i}]`)
     }
   }
 }
@@ -188,19 +198,27 @@ function mapCheck(field: DescField & { fieldKind: 'map' }, rules: FieldRules | u
   if (!map && !nested) return undefined
   return (message, path) => {
     const at = join(path, field.name)
-    const entries = message.get(field)
-    if (map?.minPairs !== undefined && map.minPairs > 0n && entries.size < Number(map.minPairs)) {
+    const entries = Object.entries(message[field.localName] as Fields)
+    if (map?.minPairs !== undefined && map.minPairs > 0n && entries.length < Number(map.minPairs)) {
       throw new ConfigError(at, `needs at least ${map.minPairs} entr${map.minPairs === 1n ? 'y' : 'ies'}`)
     }
-    if (map?.maxPairs !== undefined && map.maxPairs > 0n && entries.size > Number(map.maxPairs)) {
+    if (map?.maxPairs !== undefined && map.maxPairs > 0n && entries.length > Number(map.maxPairs)) {
       throw new ConfigError(at, `allows at most ${map.maxPairs} entries`)
     }
     for (const [k, v] of entries) {
-      key?.(k, `${at} key`)
-      value?.(v, `${at}["${String(k)}"]`)
-      if (nested) checkMessage(nested, v as ReflectMessage, `${at}["${String(k)}"]`)
+      key?.(mapKey(field.mapKey, k), `${at} key`)
+      value?.(v, `${at}["${k}"]`)
+      if (nested) checkMessage(nested, v as Fields, `${at}["${k}"]`)
     }
   }
+}
+
+/** Maps are kept with keys that are strings; a rule is about what they stand for. */
+function mapKey(type: ScalarType, key: string): string | number | bigint | boolean {
+  const zero = scalarZeroValue(type, false)
+  if (typeof zero === 'bigint') return BigInt(key)
+  if (typeof zero === 'number') return Number(key)
+  return typeof zero === 'boolean' ? key === 'true' : key
 }
 
 /** `desc`: the enum of an enum field. */
@@ -238,11 +256,6 @@ function valueCheck(rules: FieldRules, desc?: DescEnum): ValueCheck | undefined 
     default:
       return numberCheck(type.value as unknown as NumberRules)
   }
-}
-
-/** Proto2 fields have defaults on the prototype: only an own property was written. */
-function isOwn(rules: object, field: string): boolean {
-  return Object.hasOwn(rules, field) && (rules as Record<string, unknown>)[field] !== undefined
 }
 
 function constCheck(expected: unknown): ValueCheck {
@@ -317,97 +330,4 @@ function bytesCheck(rules: BytesRules): ValueCheck {
     const { length } = value as Uint8Array
     checkLength(length, rules, 'byte(s)', path)
   }
-}
-
-function checkLength(
-  length: number,
-  rules: { len?: bigint; minLen?: bigint; maxLen?: bigint },
-  unit: string,
-  path: string,
-): void {
-  if (rules.len && length !== Number(rules.len)) throw new ConfigError(path, `must have ${rules.len} ${unit}`)
-  if (rules.minLen && length < Number(rules.minLen))
-    throw new ConfigError(path, `must have at least ${rules.minLen} ${unit}`)
-  if (rules.maxLen && length > Number(rules.maxLen))
-    throw new ConfigError(path, `must have at most ${rules.maxLen} ${unit}`)
-}
-
-function stringCheck(rules: StringRules): ValueCheck {
-  const own = (key: keyof StringRules): boolean => isOwn(rules, key)
-  const pattern = own('pattern') ? RE2JS.compile(rules.pattern) : undefined
-  const format = formatCheck(rules)
-  return (value, path) => {
-    const text = value as string
-    if (rules.ignoreEmpty && text === '') return
-    if (own('const') && text !== rules.const) throw new ConfigError(path, `must be "${rules.const}"`)
-    checkLength([...text].length, rules, 'character(s)', path)
-    const { minBytes, maxBytes, lenBytes } = rules
-    checkLength(Buffer.byteLength(text), { minLen: minBytes, maxLen: maxBytes, len: lenBytes }, 'byte(s)', path)
-    if (own('prefix') && !text.startsWith(rules.prefix))
-      throw new ConfigError(path, `must start with "${rules.prefix}"`)
-    if (own('suffix') && !text.endsWith(rules.suffix)) throw new ConfigError(path, `must end with "${rules.suffix}"`)
-    if (own('contains') && !text.includes(rules.contains))
-      throw new ConfigError(path, `must contain "${rules.contains}"`)
-    if (own('notContains') && text.includes(rules.notContains))
-      throw new ConfigError(path, `must not contain "${rules.notContains}"`)
-    if (pattern && !pattern.matcher(text).find()) throw new ConfigError(path, `must match ${rules.pattern}`)
-    if (rules.in.length > 0 && !rules.in.includes(text))
-      throw new ConfigError(path, `must be one of ${rules.in.join(', ')}`)
-    if (rules.notIn.includes(text)) throw new ConfigError(path, `must not be "${text}"`)
-    format?.(text, path)
-  }
-}
-
-const HEADER_BREAKERS = /[\0\r\n]/
-const HEADER_NAME = /^:?[0-9a-zA-Z!#$%&'*+-.^_|~`]+$/
-const HEADER_VALUE_CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/
-const HOSTNAME =
-  /^(?=.{1,253}\.?$)(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?$/
-const UUID = /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/
-
-/** Well-known string formats (validate.proto, StringRules.well_known). Runs when configuration loads, never per request. */
-function formatCheck(rules: StringRules): ((text: string, path: string) => void) | undefined {
-  const { case: kind, value } = rules.wellKnown
-  if (!kind || value === false) return undefined
-  const must = (test: (text: string) => boolean, what: string) => (text: string, path: string) => {
-    if (!test(text)) throw new ConfigError(path, `must be ${what}, not "${text}"`)
-  }
-  switch (kind) {
-    case 'ip':
-      return must((t) => isIP(t) !== 0, 'an IP address')
-    case 'ipv4':
-      return must((t) => isIP(t) === 4, 'an IPv4 address')
-    case 'ipv6':
-      return must((t) => isIP(t) === 6, 'an IPv6 address')
-    case 'hostname':
-      return must((t) => HOSTNAME.test(t), 'a host name')
-    case 'address':
-      return must((t) => isIP(t) !== 0 || HOSTNAME.test(t), 'a host name or an IP address')
-    case 'uri':
-      return must((t) => URL.canParse(t), 'an absolute URI')
-    case 'uriRef':
-      return must((t) => URL.canParse(t, 'http://base.invalid/'), 'a URI reference')
-    case 'email':
-      return must((t) => /^[^@\s]+@[^@\s]+$/.test(t), 'an email address')
-    case 'uuid':
-      return must((t) => UUID.test(t), 'a UUID')
-    case 'wellKnownRegex':
-      return headerFormat(value as KnownRegex, rules.strict, must)
-    default:
-      return undefined
-  }
-}
-
-function headerFormat(
-  kind: KnownRegex,
-  strict: boolean,
-  must: (test: (text: string) => boolean, what: string) => (text: string, path: string) => void,
-): ((text: string, path: string) => void) | undefined {
-  if (kind === KnownRegex.HTTP_HEADER_NAME) {
-    return must((t) => t === '' || (strict ? HEADER_NAME.test(t) : !HEADER_BREAKERS.test(t)), 'an HTTP header name')
-  }
-  if (kind === KnownRegex.HTTP_HEADER_VALUE) {
-    return must((t) => !(strict ? HEADER_VALUE_CONTROL : HEADER_BREAKERS).test(t), 'an HTTP header value')
-  }
-  return undefined
 }
