@@ -26,8 +26,10 @@ const START_FLAGS = ['--semi-space-growth-factor=1', '--no-opt', '--no-maglev']
  */
 const CONTROL_PLANE_FLAGS = ['--semi-space-growth-factor=1']
 
-function runsBuilt(asked, source) {
-  if (asked === '1' || root.includes('/node_modules/') || !existsSync(source)) return true
+function runsBuilt(asked) {
+  // A published package has no scripts; the pods of a mesh see it at another place than node_modules.
+  const published = root.includes('/node_modules/') || !existsSync(join(root, 'scripts/build.mjs'))
+  if (asked === '1' || published) return true
   return asked !== '0' && isBuiltFresh(root)
 }
 
@@ -39,8 +41,7 @@ if (major > 22 || (major === 22 && minor >= 18)) {
   nodeModule.enableCompileCache?.()
   // Node writes the cache at exit only; proxies live long and often end by a signal, and the next one starts meanwhile.
   for (const ms of [2_000, 15_000]) setTimeout(() => nodeModule.flushCompileCache?.(), ms).unref()
-  const source = join(root, 'src/cli/main.ts')
-  const entry = runsBuilt(process.env.OUTRIGGER_DIST, source) ? join(root, 'dist/main.js') : source
+  const entry = join(root, runsBuilt(process.env.OUTRIGGER_DIST) ? 'dist/main.js' : 'src/cli/main.ts')
   await import(pathToFileURL(entry).href)
 } else {
   let node
