@@ -187,11 +187,16 @@ function requestOf(
     fields: fieldsOf(r, s.kind),
     body: withTrailers ? (body ?? ['']) : body,
     trailers: withTrailers ? trailers : null,
-    pieces: s.pieces,
+    pieces: s.kind === 'none' && isPlain(r) ? s.pieces : 1,
     padded: s.padded,
     prioritised: s.prioritised,
     reset: s.kind === 'reset' ? s.reset : null,
   }
+}
+
+/** Nothing that a header block could be refused for: Envoy ends the connection for a fault that CONTINUATION carries. */
+function isPlain({ host, path, headers }: StreamRequest): boolean {
+  return /^[\w.:-]+$/.test(host) && /^\/[!-~]*$/.test(path) && headers.length <= 3
 }
 
 function split(text: string, parts: number): string[] {

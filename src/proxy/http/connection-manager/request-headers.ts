@@ -4,6 +4,7 @@
 import { isLoopback, parseIp } from '../../../base/cidr.ts'
 import type { Address, ConnectionInfo } from '../../network/connection.ts'
 import type { HeaderMap } from '../header-map.ts'
+import { schemeOf } from '../scheme.ts'
 import { mutateClientCert } from './client-certificate.ts'
 import type { HcmConfig } from './config.ts'
 import { addressFromXff, type DetectedAddress, detectAddress, isInternal } from './remote-address.ts'
@@ -94,7 +95,7 @@ export function mutateRequestHeaders(
     origin.internal = false
     return
   }
-  if (headers.scheme !== 'http' && headers.scheme !== 'https') headers.scheme = schemeOf(headers, tls)
+  if (headers.scheme === '') headers.scheme = schemeOf(headers, tls)
   if (config.schemeOverwrite !== '') {
     headers.scheme = config.schemeOverwrite
     headers.set('x-forwarded-proto', config.schemeOverwrite)
@@ -184,12 +185,6 @@ function sanitizeTe(headers: HeaderMap): void {
   if (te === undefined || te === 'trailers') return
   if (hasToken(te, 'trailers')) headers.set('te', 'trailers')
   else headers.remove('te')
-}
-
-function schemeOf(headers: HeaderMap, tls: boolean): string {
-  const proto = headers.get('x-forwarded-proto')
-  if (proto === 'http' || proto === 'https') return proto
-  return tls ? 'https' : 'http'
 }
 
 function sanitizeExternal(headers: HeaderMap, edge: boolean, remote: Address, internalOnly: readonly string[]): void {

@@ -21,6 +21,7 @@ import {
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
+import { schemeOf } from '../../../http/scheme.ts'
 import { DetectedClose } from '../../../network/close.ts'
 import type { Connection } from '../../../network/connection.ts'
 import type { LogContext } from '../../../observe/access-log.ts'
@@ -197,6 +198,8 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
     this.current?.abandon()
     this.current = null
     this.abandonHedged()
+    // A copy of what will never be whole has no end of its own.
+    if (this.mirrors && !this.requestDone) for (const mirror of this.mirrors) mirror.abandon()
     this.retry?.release()
   }
 
@@ -212,6 +215,9 @@ class RouterFilter implements StreamDecoderFilter, UpstreamRequestOwner, Downstr
 
   private attempt(pool: HttpConnPool, headers: HeaderMap, endStream: boolean): void {
     if (this.callbacks.streamInfo.schemeMatchUpstream) headers.scheme = pool.host.secure ? 'https' : 'http'
+    // Direct answers and logs of them keep what came (Envoy).
+    else if (headers.scheme !== 'http' && headers.scheme !== 'https')
+      headers.scheme = schemeOf(headers, this.callbacks.connection.info.transportProtocol === 'tls')
     this.attempts++
     this.zone = pool.host.locality.zone
     this.callbacks.streamInfo.attemptCount = this.attempts
