@@ -47,3 +47,8 @@ export function isOwnPort({ proxy, mesh }: ListenerContext, port: number): boole
     (own) => own !== undefined && Number(own) === port,
   )
 }
+
+/** A privileged port that the proxy would have to bind itself is out of reach for an unprivileged one. */
+export function canBind({ proxy }: ListenerContext, port: number, bindToPort: boolean): boolean {
+  return !(bindToPort && proxy.unprivileged && port < 1024)
+}

@@ -9,7 +9,7 @@ import { type Protocol, parseProtocol } from '../model/protocol.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
-import { isOwnPort, type ListenerContext } from './context.ts'
+import { canBind, isOwnPort, type ListenerContext } from './context.ts'
 import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
 import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
 import { httpDisabledOn, inspectedPorts, tlsDisabledOn } from './inspectors.ts'
@@ -78,6 +78,7 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
   if (ingress.length > 0) {
     for (const listener of ingress) {
       const port = ingressPort(context, listener)
+      if (!canBind(context, port.targetPort, port.bindToPort)) continue
       if (!byPort.has(port.targetPort)) byPort.set(port.targetPort, port)
     }
   } else if (proxy.interceptionMode !== 'NONE') {

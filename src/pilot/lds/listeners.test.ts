@@ -295,3 +295,42 @@ spec: {hosts: [ext.example.com], ports: [{number: 443, name: tls, protocol: TLS}
     'ext.example.com',
   ])
 })
+
+test('a port that an unprivileged proxy cannot bind is left out of a Sidecar ingress', () => {
+  const yaml = `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: all}
+spec:
+  ingress:
+    - {port: {number: 80, protocol: TCP, name: low}, captureMode: NONE}
+    - {port: {number: 8080, protocol: TCP, name: high}, captureMode: NONE}`
+  const names = (metadata: Record<string, string>) => {
+    const proxy = testProxy({ metadata })
+    return [...listenersOf(yaml, undefined, proxy).keys()].filter((name) => name.startsWith(proxy.ip))
+  }
+  const { ip } = testProxy()
+  assert.deepEqual(names({}), [`${ip}_80`, `${ip}_8080`])
+  assert.deepEqual(names({ UNPRIVILEGED_POD: 'true' }), [`${ip}_8080`])
+})
+
+test('TCP is hashed as the rule and its subset say, whatever the settings of a port', () => {
+  const yaml = (extra: string) => `${tcpEntry('e', 'e.example', '')}
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: e}
+spec:
+  host: e.example
+  trafficPolicy:
+    loadBalancer: {consistentHash: {useSourceIp: true}}
+    ${extra}`
+  const hashes = (text: string): number => {
+    const [listener] = [...listenersOf(text).values()].filter(({ name }) => name.endsWith('_9000'))
+    const chain = listener!.filterChains[0] ?? listener!.defaultFilterChain!
+    const config = chain.filters.at(-1)!.configType
+    assert.ok(config.case === 'typedConfig')
+    return anyUnpack(config.value, TcpProxySchema)!.hashPolicy.length
+  }
+  assert.equal(hashes(yaml('')), 1)
+  assert.equal(hashes(yaml('portLevelSettings: [{port: {number: 9000}, loadBalancer: {simple: RANDOM}}]')), 1)
+})

@@ -12,7 +12,7 @@ import type { EgressListener } from '../model/sidecar-scope.ts'
 import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, matchKey, type OutboundChain, PLAINTEXT_HTTP_ALPN } from './chain.ts'
-import { isOwnPort, type ListenerContext } from './context.ts'
+import { canBind, isOwnPort, type ListenerContext } from './context.ts'
 import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
@@ -90,11 +90,6 @@ function bindsOf({ proxy }: ListenerContext, { bind }: EgressListener, bindToPor
 function isReserved(context: ListenerContext, { binds: [bind], port }: Candidate): boolean {
   if (bind === undefined ? !isHttp(port.protocol) : bind !== wildcardOf(context.proxy)) return false
   return isOwnPort(context, port.port)
-}
-
-/** A privileged port that the proxy would have to bind itself is out of reach for an unprivileged one. */
-function canBind({ proxy }: ListenerContext, port: number, bindToPort: boolean): boolean {
-  return !(bindToPort && proxy.unprivileged && port < 1024)
 }
 
 /**

@@ -125,7 +125,7 @@ interface ClusterTarget {
 
 function clusterFilters(context: ListenerContext, target: ClusterTarget): Filter[] {
   const { cluster, service, subset, port, listenerPort, kind } = target
-  const policy = service && policyOf(context, service, port, subset)
+  const policy = service && policyOf(context, service, subset)
   const template = context.mesh.outboundClusterStatName
   const statPrefix = service
     ? statName(template, {
@@ -159,7 +159,7 @@ export function passthroughFilters(
 ): Filter[] {
   const { port } = servicePort
   const cluster = outboundSni(port, subset, service.hostname)
-  const { loadBalancer, limits } = policyOf(context, service, port, subset) ?? {}
+  const { loadBalancer, limits } = policyOf(context, service, subset) ?? {}
   const template = context.mesh.outboundClusterStatName
   return [
     ...tcpFilters(context, 'gateway', port),
@@ -198,7 +198,7 @@ export function routeFilters(
   const clusters = routes.flatMap((route) => (route.weight ? { name: clusterOf(route), weight: route.weight } : []))
   if (clusters.length === 0) return []
   // The first destination's rule speaks for the connection: it is hashed and limited before it has a destination.
-  const policy = service && policyOf(context, service, port, '')
+  const policy = service && policyOf(context, service, '')
   const statPrefix = `${owner.name}.${owner.namespace}`
   return [
     ...before,
@@ -225,19 +225,19 @@ function destinationCluster(
   return destinationClusterName(port?.number || only, subset, host, service?.attributes.externalName)
 }
 
-/** The DestinationRule's policy for one port and subset of a service, as far as tcp_proxy needs it. */
+/** The DestinationRule's policy for a subset of a service, as far as tcp_proxy needs it: settings of ports do not count. */
 function policyOf(
   { scope, proxy }: ListenerContext,
   service: Service,
-  port: number,
   subset: string,
 ): (Pick<TrafficPolicy, 'loadBalancer' | 'tunnel'> & { readonly limits: TcpLimits | undefined }) | undefined {
   const merged = scope.destinationRule(service, proxy.labels)
   if (!merged) return undefined
   const { trafficPolicy, subsets } = merged.rule.spec
   const own = subsets?.find((s) => s.name === subset)?.trafficPolicy
-  const atPort = (policy: TrafficPolicy | undefined) =>
-    policy?.portLevelSettings?.find((setting) => setting.port?.number === port)
-  const loadBalancer = (atPort(own) ?? own)?.loadBalancer ?? (atPort(trafficPolicy) ?? trafficPolicy)?.loadBalancer
-  return { loadBalancer, tunnel: own?.tunnel ?? trafficPolicy?.tunnel, limits: trafficPolicy?.connectionPool?.tcp }
+  return {
+    loadBalancer: own?.loadBalancer ?? trafficPolicy?.loadBalancer,
+    tunnel: own?.tunnel ?? trafficPolicy?.tunnel,
+    limits: trafficPolicy?.connectionPool?.tcp,
+  }
 }

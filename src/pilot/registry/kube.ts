@@ -337,6 +337,9 @@ export function convertSlices(
       const isPod = entry.targetRef?.kind === 'Pod'
       const pod = isPod ? lookup.pod(entry.targetRef!.namespace ?? namespace, entry.targetRef!.name ?? '') : undefined
       if (isPod && !pod) continue
+      // A pod of a Service with both families is one endpoint with all its addresses; the slice of the other adds none.
+      const all = pod && service.addresses.length > 1 && pod.addresses.length > 1 ? pod.addresses : null
+      if (all && slice.addressType === 'IPv6') continue
       for (const address of entry.addresses ?? []) {
         for (const port of slice.ports ?? [{ name: '', port: 0 }]) {
           const key = `${address}|${port.name ?? ''}|${port.port ?? 0}`
@@ -344,7 +347,7 @@ export function convertSlices(
           seen.add(key)
           endpoints.push(
             pod
-              ? podEndpoint(pod, address, port.name ?? '', port.port ?? 0, health, settings.clusterId)
+              ? podEndpoint(pod, all ?? [address], port.name ?? '', port.port ?? 0, health, settings.clusterId)
               : bareEndpoint(address, port.name ?? '', port.port ?? 0, health, settings),
           )
         }
@@ -391,7 +394,7 @@ export function workloadEndpoint(workload: Workload, clusterId: string): Endpoin
 /** One port of a pod as an endpoint: also by its name within the Service, where it has one. */
 function podEndpoint(
   pod: Workload,
-  address: string,
+  addresses: readonly string[],
   portName: string,
   port: number,
   health: HealthStatus,
@@ -399,8 +402,8 @@ function podEndpoint(
 ): Endpoint {
   return {
     ...workloadEndpoint(pod, clusterId),
-    address,
-    addresses: [address],
+    address: addresses[0]!,
+    addresses,
     portName,
     port,
     health,

@@ -151,7 +151,11 @@ function beside(draw: Draw, pod: Pod, type = 'sidecar'): ProxyDescription {
     serviceAccount: pod.serviceAccount,
     labels: pod.labels,
     locality: LOCALITIES[pod.node]!,
-    metadata: { NODE_NAME: pod.node, ...metadata(draw, pod.ip) },
+    metadata: {
+      NODE_NAME: pod.node,
+      ...(pod.ip6 && { INSTANCE_IPS: `${pod.ip},${pod.ip6}` }),
+      ...metadata(draw, pod.ip),
+    },
   }
 }
 

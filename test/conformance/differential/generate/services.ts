@@ -8,6 +8,8 @@ export interface Pod {
   readonly name: string
   readonly namespace: string
   readonly ip: string
+  /** Its address in the other family, when it has one. */
+  readonly ip6?: string | undefined
   readonly labels: Record<string, string>
   readonly node: string
   readonly serviceAccount: string
@@ -194,42 +196,69 @@ function addService(
     },
     ...(type === 'LoadBalancer' && { status: { loadBalancer: { ingress: [{ ip: `203.0.113.${index + 1}` }] } } }),
   } as unknown as KubeObject)
-  const own = kind.selector ? draw.many(0, 3, (i) => pod(draw, name, namespace, index, i, kind.headless)) : []
+  const families = dual || draw.chance(0.04)
+  const own = kind.selector ? draw.many(0, 3, (i) => pod(draw, name, namespace, index, i, kind.headless, families)) : []
   for (const { object, described } of own) {
     objects.push(object)
     pods.push(described)
   }
-  objects.push({
+  const listed = kind.selector
+    ? own.map(({ described, ready }) => ({
+        addresses: [described.ip],
+        conditions: ready,
+        nodeName: described.node,
+        hostname: kind.headless ? described.name : undefined,
+        targetRef: { kind: 'Pod', name: described.name, namespace },
+      }))
+    : draw.many(0, 2, (i) => ({
+        addresses: [`192.0.2.${index * 10 + i + 1}`],
+        conditions: { ready: true, serving: true, terminating: false },
+      }))
+  objects.push(slice(draw, `${name}-a`, name, namespace, list, listed, 'IPv4'))
+  if (dual && own.length > 0) {
+    const others = listed.map((endpoint, i) => ({ ...endpoint, addresses: [own[i]!.described.ip6!] }))
+    objects.push(slice(draw, `${name}-b`, name, namespace, list, others, 'IPv6'))
+  }
+}
+
+function slice(
+  draw: Draw,
+  name: string,
+  service: string,
+  namespace: string,
+  ports: readonly ServicePort[],
+  endpoints: readonly object[],
+  addressType: 'IPv4' | 'IPv6',
+): KubeObject {
+  return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
-    metadata: metadata(draw, `${name}-a`, namespace, { labels: { 'kubernetes.io/service-name': name } }),
-    addressType: 'IPv4',
-    ports: list.map(({ name: port, port: number, targetPort, protocol }) => ({
+    metadata: metadata(draw, name, namespace, { labels: { 'kubernetes.io/service-name': service } }),
+    addressType,
+    ports: ports.map(({ name: port, port: number, targetPort, protocol }) => ({
       name: port ?? '',
       port: typeof targetPort === 'number' ? targetPort : targetPort === 'main' ? 7777 : number,
       protocol: protocol ?? 'TCP',
     })),
-    endpoints: kind.selector
-      ? own.map(({ described, ready }) => ({
-          addresses: [described.ip],
-          conditions: ready,
-          nodeName: described.node,
-          hostname: kind.headless ? described.name : undefined,
-          targetRef: { kind: 'Pod', name: described.name, namespace },
-        }))
-      : draw.many(0, 2, (i) => ({
-          addresses: [`192.0.2.${index * 10 + i + 1}`],
-          conditions: { ready: true, serving: true, terminating: false },
-        })),
-  } as unknown as KubeObject)
+    endpoints,
+  } as unknown as KubeObject
 }
 
-function pod(draw: Draw, app: string, namespace: string, service: number, index: number, headless: boolean) {
+function pod(
+  draw: Draw,
+  app: string,
+  namespace: string,
+  service: number,
+  index: number,
+  headless: boolean,
+  bothFamilies: boolean,
+) {
   const name = `${app}-${index}`
   const described: Pod = {
     name,
     namespace,
     ip: `10.1.${service}.${index + 1}`,
+    ip6: bothFamilies ? `fd00:1::${service}:${index + 1}` : undefined,
     node: draw.pick(NODES)[0],
     serviceAccount: draw.chance(0.7) ? 'default' : app,
     labels: {
@@ -257,7 +286,7 @@ function pod(draw: Draw, app: string, namespace: string, service: number, index:
     status: {
       phase: 'Running',
       podIP: described.ip,
-      podIPs: [{ ip: described.ip }],
+      podIPs: [{ ip: described.ip }, ...(described.ip6 ? [{ ip: described.ip6 }] : [])],
       conditions: [{ type: 'Ready', status: ready.ready ? 'True' : 'False' }],
     },
   } as unknown as KubeObject
