@@ -143,7 +143,11 @@ class RouteConversion {
         const tcp = routes.map((to) => ({ route: to, ...(port ? { match: [match] } : {}) }))
         for (const host of hosts) {
           const sniHosts = serverNames(route, attachment, host)
-          const tls = routes.map((to) => ({ match: [{ sniHosts, ...match }], route: to }))
+          // As in istiod, a rule that leads nowhere matches nothing: at a gateway connections are closed all the same.
+          const tls = routes.map((to) => ({
+            match: to[0]?.destination === NOWHERE ? [] : [{ sniHosts, ...match }],
+            route: to,
+          }))
           const name = `${route.metadata.name}~${protocol}~${count++}~${GENERATED}`
           this.l4.push({
             ...virtualService([route], name),
