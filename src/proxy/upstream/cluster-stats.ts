@@ -51,6 +51,7 @@ export class ClusterStats {
   readonly rqPerTryIdleTimeout: Counter
   readonly rqRxReset: Counter
   readonly rqTxReset: Counter
+  /** Stays 0: a request is over for us when its response is, before such a reset is read; Envoy counts none either. */
   readonly rqRxResetNoError: Counter
   readonly rqPerCx: Histogram
   readonly rqRetry: Counter

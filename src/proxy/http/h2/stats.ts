@@ -6,11 +6,13 @@ export class Http2Stats {
   readonly droppedHeadersWithUnderscores: Counter
   readonly goawaySent: Counter
   readonly headerOverflow: Counter
+  /** Stays 0: late HEADERS are skipped before any callback, which Envoy does not count either. */
   readonly headersCbNoStream: Counter
   readonly inboundEmptyFramesFlood: Counter
   readonly inboundPriorityFramesFlood: Counter
   readonly inboundWindowUpdateFramesFlood: Counter
   readonly keepaliveTimeout: Counter
+  /** Stays 0: `allow_metadata`, without which Envoy skips METADATA frames too, is refused. */
   readonly metadataEmptyFrames: Counter
   readonly outboundControlFlood: Counter
   readonly outboundFlood: Counter
