@@ -444,8 +444,12 @@ export function acceptedNames(service: Service, push: PushContext): readonly str
   const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
   const accounts = set?.serviceAccounts ?? []
   const aliases = push.mesh.trustDomainAliases
-  if (service.subjectAltNames.length === 0 && aliases.length === 0) return accounts
-  const names = new Set([...accounts, ...service.subjectAltNames])
+  // Of several resources with the host in one namespace the youngest says which names are accepted, as in istiod.
+  const { namespace } = service.attributes
+  const speaker = push.services.byHost.get(service.hostname)?.findLast((s) => s.attributes.namespace === namespace)
+  const own = (speaker ?? service).subjectAltNames
+  if (own.length === 0 && aliases.length === 0) return accounts
+  const names = new Set([...accounts, ...own])
   for (const name of [...names]) {
     const path = IDENTITY.exec(name)?.[1]
     if (path !== undefined) for (const alias of aliases) names.add(`spiffe://${alias}${path}`)

@@ -1,7 +1,7 @@
 // Keys of encoded resources. Each names every input of what it stands for: equal keys, equal bytes.
 
 import type { MeshConfig } from '../../config/index.ts'
-import { addressingOf, type OutboundSpec } from '../cds/outbound.ts'
+import { acceptedNames, addressingOf, type OutboundSpec } from '../cds/outbound.ts'
 import { nodeCertificates } from '../cds/tls.ts'
 import { localitySetting, zoneAwareSetting } from '../cds/traffic-policy.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
@@ -63,7 +63,7 @@ export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushConte
     versionOf(subset),
     versionOf(push.mesh),
     className,
-    set?.serviceAccounts.join(',') ?? '',
+    acceptedNames(service, push).join(','),
     push.peerAuthentications.namespaceMode(service.attributes.namespace),
     versionOf(patchesFor(proxy, push)),
   ].join('|')
