@@ -51,6 +51,17 @@ function mirrorHost(): NonNullable<Scenario['upstream']> {
     return OK
   }
 }
+const filter = (name: string, message: string, config: object): { name: string; typed_config: object } => ({
+  name: `envoy.filters.http.${name}`,
+  typed_config: { '@type': `type.googleapis.com/envoy.extensions.filters.http.${name}.v3.${message}`, ...config },
+})
+const ABORT = { abort: { http_status: 418, percentage: { numerator: 100 } } }
+const MATCHERS: readonly object[] = [
+  { string_match: { exact: 'one' } },
+  { string_match: { exact: '5,one' } },
+  { string_match: { exact: 'one' }, invert_match: true },
+  { range_match: { start: 5, end: 6 } },
+]
 /** Every second header of a pair is to join the first where Envoy joins them. */
 const TWICE = [
   ['x-forwarded-for: 10.0.0.1', 'x-forwarded-for: 10.0.0.2'],
@@ -385,6 +396,84 @@ const SCENARIOS: readonly Scenario[] = [
     client: ['PUT /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'],
     upstream: redirecting(`http://a${target}`),
   })),
+  ...MATCHERS.flatMap((matcher) => {
+    const header = { name: 'x-a', ...matcher }
+    const rules = { policies: { p: { permissions: [{ header }], principals: [{ any: true }] } } }
+    const retry_policy = { retry_on: 'retriable-headers', num_retries: 1, retriable_headers: [header] }
+    const mapper = { filter: { header_filter: { header } }, headers_to_add: add(['x-mapped', 'yes']) }
+    const scenario = {
+      client: [get('x-a: 5\r\nx-a: one')],
+      upstream: (): string => OK.replace('\r\n', '\r\nx-a: 5\r\nx-a: one\r\n'),
+    }
+    const name = `two values of a header: ${JSON.stringify(matcher)}`
+    return [
+      { ...scenario, name: `${name}, route`, routeEntry: { match: { prefix: '/', headers: [header] } } },
+      { ...scenario, name: `${name}, RBAC`, filters: [filter('rbac', 'RBAC', { rules })] },
+      { ...scenario, name: `${name}, fault`, filters: [filter('fault', 'HTTPFault', { ...ABORT, headers: [header] })] },
+      { ...scenario, name: `${name}, retries`, route: { retry_policy } },
+      {
+        ...scenario,
+        name: `${name}, local replies`,
+        hcm: { local_reply_config: { mappers: [mapper] } },
+        virtualHost: { domains: ['b'] },
+      },
+    ]
+  }),
+  ...[
+    'GET /a HTTP/1.1\r\nno-colon\r\n\r\n',
+    'GET /a HTTP/1.1\r\n\r\n',
+    'GET a HTTP/1.1\r\nhost: a\r\n\r\n',
+    'GET /a#f HTTP/1.1\r\nhost: a\r\n\r\n',
+    'GET /a HTTP/1.0\r\nhost: a\r\n\r\n',
+  ].map((request) => ({
+    name: `filters see the answer to ${JSON.stringify(request)}`,
+    filters: [
+      filter('header_mutation', 'HeaderMutation', {
+        mutations: { response_mutations: [{ append: add(['x-seen', '%PROTOCOL% %ROUTE_NAME%'])[0] }] },
+      }),
+    ],
+    client: [request],
+  })),
+  ...[1, 2, 3, 4].map((count) => ({
+    name: `${count} requests at once that need no upstream`,
+    virtualHost: { routes: [{ match: { prefix: '/' }, direct_response: { status: 203 } }] },
+    client: [GET.repeat(count)],
+  })),
+  {
+    name: 'a line end of a text in grpc-message',
+    hcm: { local_reply_config: { body_format: { text_format_source: { inline_string: '%RESPONSE_CODE%\n' } } } },
+    client: [GRPC.replace('host: a', 'host: b')],
+  },
+  {
+    name: 'a formatted answer to a fault does not know its flag yet',
+    hcm: { local_reply_config: { body_format: { text_format_source: { inline_string: '%RESPONSE_FLAGS%|' } } } },
+    client: ['GET /a HTTP/1.1\r\nno-colon\r\n\r\n'],
+  },
+  {
+    name: 'internal redirect of the last request of a connection',
+    route: { internal_redirect_policy: {} },
+    client: [get('connection: close') + GET],
+    upstream: redirecting('http://a/b'),
+  },
+  {
+    name: 'the status after 100 Continue, in headers of a local reply',
+    routeEntry: { response_headers_to_add: add(['x-code', '%RESPONSE_CODE%']) },
+    client: [GET.replace('host', 'expect: 100-continue\r\nhost')],
+    upstream: refuse,
+  },
+  ...[GET, GRPC].map((request) => ({
+    name: `an answer cut short: ${JSON.stringify(request)}`,
+    client: [request],
+    upstream: (_head: string, socket: Socket): null => {
+      socket.end('HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 9\r\n\r\nok')
+      return null
+    },
+  })),
+  {
+    name: 'a body too large for its filter',
+    filters: [filter('buffer', 'Buffer', { max_request_bytes: 3 })],
+    client: [`POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello${GET}`],
+  },
   ...['', '\r\n'].flatMap((before) =>
     ['tGET / HTTP/1.1', 'GET / HTTP/1.1'].map((line) => ({
       name: `much too large a head after ${JSON.stringify(before + line)}`,

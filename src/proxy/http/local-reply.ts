@@ -61,8 +61,9 @@ export function localReplyHeaders(
     headers.status = 200
     headers.set('content-type', 'application/grpc')
     headers.set('grpc-status', String(grpcStatus ?? grpcStatusOfHttp(status)))
-    // The line end of a formatted body is no part of the message.
-    if (body !== '' && !head) headers.set('grpc-message', encodeGrpcMessage(body.trimEnd()))
+    // The line end of a JSON body is no part of the message.
+    const message = contentType === 'application/json' && body.endsWith('\n') ? body.slice(0, -1) : body
+    if (message !== '' && !head) headers.set('grpc-message', encodeGrpcMessage(message))
     return headers
   }
   if (body !== '') {

@@ -53,3 +53,8 @@ export interface Scope {
   /** Gives this scope back; its stats vanish when every holder of the same prefix has (a removed cluster or listener). */
   release(): void
 }
+
+/** `prefix` of a statistic's name as configurations give it: with a dot behind it that may be there already (Envoy). */
+export function prefixed(prefix: string, name: string): string {
+  return prefix === '' || prefix.endsWith('.') ? prefix + name : `${prefix}.${name}`
+}

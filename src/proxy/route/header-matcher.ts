@@ -72,22 +72,23 @@ export function compileHeaderMatcher(data: HeaderMatcherData): HeadersMatch {
     if (data.missingAsEmpty) return () => wanted
     return (headers) => (headers.has(name) || (name === 'host' && headers.has(AUTHORITY))) === wanted
   }
+  const pseudo = name.charCodeAt(0) === 58
   const matches = match.kind === 'range' ? rangeMatch(match.start, match.end) : compileStringMatcher(match.matcher)
-  const ofEach = match.kind === 'range'
   // A missing header does not match, inverted or not (Envoy 1.40), unless it counts as empty.
   const missing = data.missingAsEmpty && matches('') !== invert
   return (headers) => {
-    const value = headers.getAll(name) ?? (name === 'host' ? headers.getAll(AUTHORITY) : undefined)
-    if (value === undefined) return missing
-    // One entry in the range is enough; texts are matched as one.
-    return (ofEach ? anyMatches(headers, name, matches) || matches(value) : matches(value)) !== invert
+    // One entry that matches is enough (Envoy 1.40, which joined them before).
+    const { list } = headers
+    let seen = false
+    for (let i = 0; i < list.length; i += 2) {
+      if (list[i] !== name) continue
+      if (matches(list[i + 1]!)) return !invert
+      seen = true
+    }
+    if (seen) return invert
+    const value = pseudo ? headers.get(name) : name === 'host' ? headers.get(AUTHORITY) : undefined
+    return value === undefined ? missing : matches(value) !== invert
   }
-}
-
-function anyMatches(headers: HeaderMap, name: string, matches: (text: string) => boolean): boolean {
-  const { list } = headers
-  for (let i = 0; i < list.length; i += 2) if (list[i] === name && matches(list[i + 1]!)) return true
-  return false
 }
 
 const INTEGER = /^\s*[+-]?\d{1,19}\s*$/

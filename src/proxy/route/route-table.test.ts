@@ -86,14 +86,19 @@ describe('route match', () => {
     assert.equal(matches({ prefix: '/', query_parameters: [{ name: 'k' }] }, '/?kk=1'), false)
   })
 
-  test('several values of a header are joined before they are compared', () => {
+  test('one of several values of a header is enough, they are not joined', () => {
+    const exact = (value: string): object => ({
+      prefix: '/',
+      headers: [{ name: 'X-A', string_match: { exact: value } }],
+    })
     const table = routes([
-      { match: { prefix: '/', headers: [{ name: 'X-A', string_match: { exact: '1,2' } }] }, route: { cluster: 'c' } },
+      { match: exact('1,2'), route: { cluster: 'joined' } },
+      { match: exact('2'), route: { cluster: 'each' } },
     ])
     const headers = request('/')
     headers.add('x-a', '1')
     headers.add('x-a', '2')
-    assert.equal(clusterOf(table, headers), 'c')
+    assert.equal(clusterOf(table, headers), 'each')
   })
 
   test('range, grpc and fractions', () => {

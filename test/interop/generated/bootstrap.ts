@@ -40,7 +40,16 @@ export interface Upstreams {
 
 const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 
-function cluster(name: string, ports: readonly number[], config: object, fields: object = {}): object {
+const limited = (thresholds: object): object => ({
+  circuit_breakers: { thresholds: [thresholds, { priority: 'HIGH', ...thresholds }] },
+})
+
+function cluster(
+  name: string,
+  ports: readonly number[],
+  { common_http_protocol_options, ...config }: { readonly [field: string]: object },
+  fields: object = {},
+): object {
   return {
     name,
     type: 'STATIC',
@@ -51,7 +60,11 @@ function cluster(name: string, ports: readonly number[], config: object, fields:
         ports.length === 0 ? [] : [{ lb_endpoints: ports.map((port) => ({ endpoint: { address: address(port) } })) }],
     },
     typed_extension_protocol_options: {
-      [HTTP_OPTIONS]: { '@type': T.slice(0, -6) + HTTP_OPTIONS, explicit_http_config: config },
+      [HTTP_OPTIONS]: {
+        '@type': T.slice(0, -6) + HTTP_OPTIONS,
+        explicit_http_config: config,
+        ...(common_http_protocol_options ? { common_http_protocol_options } : {}),
+      },
     },
     ...fields,
   }
@@ -84,6 +97,7 @@ export function generatedBootstrap(
                   // Whatever a broken request leaves open, the proxy ends itself.
                   request_timeout: '1s',
                   request_headers_timeout: '0.8s',
+                  stream_idle_timeout: '0.9s',
                   delayed_close_timeout: '0.1s',
                   drain_timeout: '0.5s',
                   access_log: [
@@ -112,6 +126,14 @@ export function generatedBootstrap(
         cluster('ring', [upstreams.http1, upstreams.other], plain, { lb_policy: 'RING_HASH' }),
         cluster('mirror', [upstreams.mirror], plain),
         cluster('empty', [], plain),
+        cluster('once', [upstreams.http1], {
+          http_protocol_options: {},
+          common_http_protocol_options: { max_requests_per_connection: 1 },
+        }),
+        cluster('no-requests', [upstreams.http1], plain, limited({ max_requests: 0 })),
+        cluster('no-pending', [upstreams.http1], plain, limited({ max_pending_requests: 0 })),
+        cluster('no-connections', [upstreams.http1], plain, limited({ max_connections: 0 })),
+        cluster('no-retries', [upstreams.http1], plain, limited({ max_retries: 0 })),
         cluster('refused', [1], plain),
       ],
     },

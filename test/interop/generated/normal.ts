@@ -11,6 +11,8 @@ export function normal(text: string, id: string, listenerPort: number): string {
       .replace(/^(x-client-trace-id): [0-9a-f-]{36}/gim, '$1: UUID')
       // Envoy restores the scheme of a redirect that it does not follow as `http,https`.
       .replace(/"scheme":"\w+,/, '"scheme":"')
+      // Envoy hands on all chunks of one read as one, also to a filter that has had enough with the first.
+      .replace(/("code":413,.*"rx":)\d+/, '$1N')
       .replaceAll(`:${listenerPort}`, ':LISTENER')
       .replace(/^(x-forwarded-port): (?!99)\d+/gim, '$1: PORT')
   )

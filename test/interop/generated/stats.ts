@@ -10,11 +10,11 @@ export type Explanation = readonly [pattern: RegExp, reason: string, more?: 'mor
 /** Why a statistic may differ: the moment or the order of things, not what was done. */
 const EXPLAINED: readonly Explanation[] = [
   [
-    /^cluster\.[^.]+\.(upstream_cx_(?!protocol_error)|.*upstream_rq_(pending_total|completed_connections))/,
+    /^cluster\.[^.]+\.(upstream_cx_((http\d_)?total|active|destroy|destroy_local|destroy_remote|[rt]x_bytes_\w+|max_requests)|upstream_rq_pending_total)$/,
     'how many connections a pool opens depends on what overlaps',
   ],
   [
-    /^cluster\.[^.]+\.(lb_|ring_hash_lb|membership_|update_|version|warming_state|assignment_|upstream_flow_control)/,
+    /^cluster\.[^.]+\.(lb_(?!healthy_panic)|ring_hash_lb|membership_|update_|version|warming_state|assignment_|upstream_flow_control)/,
     'not moved by requests',
   ],
   [
@@ -35,7 +35,7 @@ const EXPLAINED: readonly Explanation[] = [
 /** Counters and gauges of the scopes that requests move. */
 export async function statsOf(proxy: RunningProxy): Promise<Stats> {
   const { stats } = JSON.parse(
-    await proxy.admin('/stats?format=json&filter=^(cluster\\.|http\\.m|listener\\.l|vhost|http2\\.)'),
+    await proxy.admin('/stats?format=json&filter=^(cluster\\.|http\\.m|listener\\.l|vhost|limit|http2\\.)'),
   ) as { stats: { name: string; value: unknown }[] }
   const out = new Map<string, number>()
   for (const { name, value } of stats) if (typeof value === 'number') out.set(name, value)

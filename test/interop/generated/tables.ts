@@ -2,30 +2,10 @@
 // requests draw from too, so that most of what is configured is also met.
 
 import fc from 'fast-check'
+import { httpFilters, perFilterConfig } from './filters.ts'
+import { HEADER_NAMES, HEADER_VALUES, type Json, json, merged, PATHS, QUERY_NAMES, some } from './vocabulary.ts'
 
 const T = 'type.googleapis.com/envoy.'
-
-export const PATHS = ['/a', '/a/b', '/A', '/b/', '/b/c/d', '/re/12', '/re/x', '/t/one/two', '/x.y', '/'] as const
-export const HOSTS = [
-  'one.example',
-  'One.Example',
-  'sub.two.example',
-  'three.example:81',
-  'other',
-  '127.0.0.1',
-] as const
-export const HEADER_NAMES = ['x-a', 'x-b', 'x-n'] as const
-export const HEADER_VALUES = ['', 'one', 'One', 'two three', '5', '-3', '12', 'one,two'] as const
-export const QUERY_NAMES = ['q', 'w'] as const
-export const QUERY_VALUES = ['', '1', 'one', 'a%20b'] as const
-
-type Json = Record<string, unknown>
-const json = (value: fc.Arbitrary<object>): fc.Arbitrary<Json> => value as fc.Arbitrary<Json>
-/** Some of these fields. */
-const some = (fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Json> =>
-  fc.record(fields, { requiredKeys: [] }) as fc.Arbitrary<Json>
-const merged = (...parts: fc.Arbitrary<object>[]): fc.Arbitrary<Json> =>
-  fc.tuple(...parts).map((all) => Object.assign({}, ...all) as Json)
 
 const stringMatch = merged(
   fc.oneof(
@@ -169,6 +149,8 @@ const retryPolicy = merged(
     })),
   some({
     num_retries: fc.constantFrom(0, 1, 3),
+    per_try_timeout: fc.constantFrom('0.5s', '5s'),
+    per_try_idle_timeout: fc.constantFrom('0.5s', '5s'),
     retriable_headers: fc.constant([{ name: 'x-up', present_match: true }]),
     retriable_request_headers: fc.constant([{ name: 'x-a', present_match: true }]),
   }),
@@ -180,19 +162,27 @@ const cluster = fc.oneof(
     arbitrary: fc.constantFrom({ cluster: 'up' }, { cluster: 'up2' }, { cluster: 'proper' }),
   },
   { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing' }, { cluster: 'empty' }, { cluster: 'refused' }) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .constantFrom('once', 'no-requests', 'no-pending', 'no-connections', 'no-retries')
+      .map((name) => ({ cluster: name })),
+  },
   { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing', cluster_not_found_response_code: 'NOT_FOUND' }) },
   { weight: 1, arbitrary: fc.constant({ cluster_header: 'x-cluster' }) },
   {
     weight: 1,
-    arbitrary: fc.tuple(sometimesMutations, fc.constantFrom(0, 100)).map(([headers, weight]) => ({
-      weighted_clusters: {
-        clusters: [
-          { name: 'up', weight, ...headers },
-          { name: 'up2', weight: 100 - weight },
-          { name: 'missing', weight: 0 },
-        ],
-      },
-    })),
+    arbitrary: fc
+      .tuple(sometimesMutations, perFilterConfig, fc.constantFrom(0, 100))
+      .map(([headers, filters, weight]) => ({
+        weighted_clusters: {
+          clusters: [
+            { name: 'up', weight, ...headers, ...filters },
+            { name: 'up2', weight: 100 - weight },
+            { name: 'missing', weight: 0 },
+          ],
+        },
+      })),
   },
 )
 /** Chosen by a header, which `RANDOM_HEADER` asks for: without it the choice would be random. */
@@ -255,7 +245,7 @@ const routeAction = merged(
   rewrite,
   hostRewrite,
   some({
-    timeout: fc.constantFrom('0s', '9s'),
+    timeout: fc.constantFrom('0s', '9s', '0.7s'),
     retry_policy: retryPolicy,
     request_mirror_policies: fc.constant([{ cluster: 'mirror' }]),
     internal_redirect_policy: fc.constantFrom(
@@ -308,12 +298,13 @@ const route = merged(
     { weight: 1, arbitrary: directResponse },
   ),
   sometimesMutations,
+  perFilterConfig,
 )
 
 const virtualHost = fc
   .tuple(
     fc.array(route, { minLength: 1, maxLength: 5 }),
-    sometimesMutations,
+    merged(sometimesMutations, perFilterConfig),
     some({
       include_request_attempt_count: fc.boolean(),
       include_attempt_count_in_response: fc.boolean(),
@@ -327,6 +318,37 @@ const virtualHost = fc
     }),
   )
   .map(([routes, headers, rest]) => ({ routes, ...headers, ...rest }))
+
+const localReplyFilter = fc.oneof(
+  fc.constantFrom(404, 503, 504).map((status) => ({
+    status_code_filter: { comparison: { op: 'EQ', value: { default_value: status, runtime_key: 'k' } } },
+  })),
+  fc.constant({ status_code_filter: { comparison: { op: 'GE', value: { default_value: 500, runtime_key: 'k' } } } }),
+  fc.constantFrom(['NR'], ['UH', 'UF'], ['DPE'], []).map((flags) => ({ response_flag_filter: { flags } })),
+  fc.constantFrom('one', '5').map((exact) => ({
+    header_filter: { header: { name: 'x-a', string_match: { exact } } },
+  })),
+)
+const bodyFormat = fc.constantFrom<object>(
+  { json_format: { code: '%RESPONSE_CODE%', body: '%LOCAL_REPLY_BODY%', path: '%REQ(:PATH)%' } },
+  { text_format_source: { inline_string: '%LOCAL_REPLY_BODY% %RESPONSE_CODE%\n' }, content_type: 'text/x' },
+  { text_format_source: { inline_string: '%RESPONSE_CODE_DETAILS%|%RESPONSE_FLAGS%|%ROUTE_NAME%' } },
+)
+const localReplyConfig = some({
+  mappers: fc.array(
+    merged(
+      localReplyFilter.map((filter) => ({ filter })),
+      some({
+        status_code: fc.constantFrom(499, 403, 503),
+        headers_to_add: fc.constant([{ header: { key: 'x-mapped', value: '%RESPONSE_CODE%' } }]),
+        body: fc.constant({ inline_string: 'mapped' }),
+        body_format_override: bodyFormat,
+      }),
+    ),
+    { minLength: 1, maxLength: 2 },
+  ),
+  body_format: bodyFormat,
+})
 
 /** A RouteConfiguration. */
 const routeTable = fc
@@ -389,15 +411,20 @@ const settings = merged(
     scheme_header_transformation: fc.constantFrom({ scheme_to_overwrite: 'https' }, { scheme_to_overwrite: 'http' }),
     internal_address_config: fc.constant({ cidr_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] }),
     max_request_headers_kb: fc.constantFrom(8, 60),
-    local_reply_config: fc.constant({
-      mappers: [
-        {
-          filter: { status_code_filter: { comparison: { op: 'EQ', value: { default_value: 404, runtime_key: 'k' } } } },
-          status_code: 499,
-          headers_to_add: [{ header: { key: 'x-mapped', value: '%RESPONSE_CODE%' } }],
-        },
-      ],
-      body_format: { json_format: { code: '%RESPONSE_CODE%', body: '%LOCAL_REPLY_BODY%', path: '%REQ(:PATH)%' } },
+    local_reply_config: localReplyConfig,
+    forward_client_cert_details: fc.constantFrom(
+      'SANITIZE',
+      'FORWARD_ONLY',
+      'APPEND_FORWARD',
+      'SANITIZE_SET',
+      'ALWAYS_FORWARD_ONLY',
+    ),
+    set_current_client_cert_details: some({
+      subject: fc.boolean(),
+      cert: fc.boolean(),
+      chain: fc.boolean(),
+      dns: fc.boolean(),
+      uri: fc.boolean(),
     }),
   }),
   fc.constantFrom<object>({}, {}, { strip_any_host_port: true }, { strip_matching_host_port: true }),
@@ -428,15 +455,17 @@ const settings = merged(
   fc
     .tuple(
       routeTable,
+      httpFilters,
       some({
         suppress_envoy_headers: fc.boolean(),
         respect_expected_rq_timeout: fc.boolean(),
         start_child_span: fc.boolean(),
       }),
     )
-    .map(([route_config, router]) => ({
+    .map(([route_config, filters, router]) => ({
       route_config,
       http_filters: [
+        ...filters,
         {
           name: 'envoy.filters.http.router',
           typed_config: { '@type': `${T}extensions.filters.http.router.v3.Router`, ...router },

@@ -22,6 +22,8 @@ export async function startRecordingHttp2Upstream(mayClose = true): Promise<Reco
     const chunks: Buffer[] = []
     stream.on('data', (chunk: Buffer) => chunks.push(chunk))
     stream.on('end', () => {
+      // A reset is an end, too.
+      if (stream.aborted || stream.rstCode !== 0) return
       const id = String(headers['x-case'] ?? '')
       const list = seen.get(id) ?? []
       seen.set(id, list)
@@ -55,10 +57,12 @@ function received(raw: readonly string[], body: Buffer): ReceivedRequest {
 function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, attempt: number, mayClose: boolean): void {
   const answers = String(headers['x-answer'] ?? '200').split(';')
   const [status = '200', ...options] = answers[Math.min(attempt, answers.length - 1)]!.split(',')
-  if (status === 'drop') {
+  // Of HTTP/1's ways to answer badly one is left.
+  if (['drop', 'reset', 'junk', 'half-head'].includes(status)) {
     stream.close(2)
     return
   }
+  if (status === 'hang') return
   const length = options.find((o) => o.startsWith('len='))?.slice(4)
   const bodyless = status === '204' || status === '304' || headers[':method'] === 'HEAD'
   const body = bodyless ? '' : 'u'.repeat(Number(length ?? 2))

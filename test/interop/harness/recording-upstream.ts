@@ -23,7 +23,9 @@ export interface RecordingUpstream {
 /**
  * `x-answer` decides: `STATUS[,len=N][,chunked][,close][,header=NAME:VALUE][,trailer=NAME:VALUE][,early][,http10][,lf]…`;
  * `early` sends a 103 first, `http10` answers in that version, `lf` ends lines with a bare LF; `drop` closes without an
- * answer. Several answers separated by `;` are given one per attempt.
+ * answer, `reset` with a reset, `hang` never answers, `junk` is no HTTP, `half-head` and the options `short` and `reset`
+ * end the connection midway, `extra` sends more than was announced. Several answers separated by `;` are given one per
+ * attempt.
  */
 export async function startRecordingUpstream(): Promise<RecordingUpstream> {
   const seen = new Map<string, ReceivedRequest[]>()
@@ -106,9 +108,21 @@ function parseChunked(
 function answer(socket: Socket, request: ReceivedRequest, attempt: number): void {
   const answers = (headerOf(request, 'x-answer') ?? '200').split(';')
   const [status = '200', ...options] = (answers[Math.min(attempt, answers.length - 1)] as string).split(',')
-  if (status === 'drop') {
-    socket.destroy()
-    return
+  switch (status) {
+    case 'drop':
+      socket.destroy()
+      return
+    case 'reset':
+      socket.resetAndDestroy()
+      return
+    case 'hang':
+      return
+    case 'junk':
+      socket.write('junk\r\n\r\n')
+      return
+    case 'half-head':
+      socket.end('HTTP/1.1 200')
+      return
   }
   const value = (key: string): string | undefined => options.find((o) => o.startsWith(`${key}=`))?.slice(key.length + 1)
   const bodyless = status === '204' || status === '304' || request.requestLine.startsWith('HEAD ')
@@ -124,6 +138,11 @@ function answer(socket: Socket, request: ReceivedRequest, attempt: number): void
   const payload = chunked ? `${body.length > 0 ? `${body.length.toString(16)}\r\n${body}\r\n` : ''}${end}` : body
   const newline = options.includes('lf') ? '\n' : '\r\n'
   const early = options.includes('early') ? 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n' : ''
-  socket.write(`${early}${lines.join(newline)}${newline}${newline}${payload}`, 'latin1')
-  if (options.includes('close')) socket.end()
+  const cut = options.includes('short') || options.includes('reset')
+  const text = `${early}${lines.join(newline)}${newline}${newline}`
+  const sent = cut ? payload.slice(0, -1) : options.includes('extra') ? `${payload}more` : payload
+  socket.write(text + sent, 'latin1', () => {
+    if (options.includes('reset')) socket.resetAndDestroy()
+  })
+  if (options.includes('close') || options.includes('short')) socket.end()
 }

@@ -24,6 +24,7 @@ import { REDIRECT_STATE_KEYS } from './redirect-state.ts'
 import { hasToken, isUpgrade, mutateRequestHeaders, origin } from './request-headers.ts'
 import { TraceReason } from './request-id.ts'
 import { mutateResponseHeaders } from './response-headers.ts'
+import type { ChainEntry } from './shared.ts'
 import { StreamDownstreamInfo } from './stream-downstream-info.ts'
 
 let streamIds = 0
@@ -71,6 +72,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private durationQueue: TimeoutQueue | null = null
   private logTimer: TimeoutHandle | null = null
   private recreated = false
+  private chainCreated = false
+  /** Said to be the client's fault at its end only: what the answer is made of does not know yet (Envoy). */
+  private refusedByCodec = false
   /** A fault was met before: the next one ends the stream without an answer. */
   private faulty = false
   /** What the response says the operation is called. */
@@ -114,6 +118,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   /** This stream serves `former`'s request again: what was said of the client holds, headers are clean already. */
   continueFrom(former: ActiveStream): void {
     this.recreated = true
+    this.wantsClose = former.wantsClose
     this.info.downstream = former.info.downstream
     for (const key of REDIRECT_STATE_KEYS) {
       const value = former.info.filterState.get(key)
@@ -178,7 +183,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.isGrpc = headers.path !== '' && isGrpcContentType(headers.get('content-type'))
     if (endStream) this.onRequestEnd()
     else info.lastDownstreamRxByte = now()
-    this.wantsClose = closesConnection(info.protocol, headers)
+    if (closesConnection(info.protocol, headers)) this.wantsClose = true
     if (this.headersTimer) manager.shared.headersQueue!.disarm(this.headersTimer)
     if (manager.shared.overload?.stopAcceptingRequests) {
       stats.rqOverloadClose.inc()
@@ -256,11 +261,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     const { chain } = this
     const route = this.route()
-    for (let i = 0; i < filters.length; i++) {
-      const filter = filters[i]!
-      if (route?.filterDisabled(filter.name) ?? filter.disabled) continue
-      chain.add(filter.name, filter.factory)
-    }
+    this.createChain(filters, route)
     if (tracing) {
       const span = tracing.start(headers, info, reason)
       this.toldOperation = tracing.decorateRequest(headers, route, span)
@@ -273,6 +274,15 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (config.accessLogOnNewRequest) this.log('DownstreamStart')
     if (manager.shared.accessLogQueue) this.armPeriodicLog()
     chain.decodeHeaders(headers, endStream)
+  }
+
+  private createChain(filters: readonly ChainEntry[], route: Route | null): void {
+    this.chainCreated = true
+    for (let i = 0; i < filters.length; i++) {
+      const filter = filters[i]!
+      if (route?.filterDisabled(filter.name) ?? filter.disabled) continue
+      this.chain.add(filter.name, filter.factory)
+    }
   }
 
   private acceptData(chunk: Buffer, endStream: boolean): void {
@@ -293,7 +303,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   sendCodecError(status: number, body: string, details: string): void {
-    this.info.setFlag('DPE')
+    this.refusedByCodec = true
     this.wantsClose = true
     this.manager.shared.stats.cxProtocolError.inc()
     this.sendLocalReply(status, body, null, null, details)
@@ -334,8 +344,10 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   route(): Route | null {
     if (!this.routeCached) {
+      // Before x-forwarded-proto is settled no route is chosen (Envoy).
+      if (!this.requestHeaders?.has('x-forwarded-proto')) return null
       this.routeCached = true
-      this.cachedRoute = this.routeTable?.route(this.requestHeaders!, this.info, this.info.random) ?? null
+      this.cachedRoute = this.routeTable?.route(this.requestHeaders, this.info, this.info.random) ?? null
       this.info.route = this.cachedRoute
       this.info.routeName = this.cachedRoute?.name ?? ''
       this.noteCluster()
@@ -445,8 +457,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.ended) return
     const { chain, info } = this
     info.responseCodeDetails = details
-    // For the log. Before x-forwarded-proto is settled no route is chosen, as in Envoy.
-    if (this.requestHeaders?.has('x-forwarded-proto')) this.route()
+    // For the log.
+    this.route()
     if (this.responseStarted) {
       this.resetStream()
       return
@@ -456,6 +468,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       const { config } = this.manager.shared
       if (!(config.http1.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage)) this.wantsClose = true
     }
+    // Filters see every answer, also to what is refused before they saw a request (Envoy).
+    if (!this.chainCreated) this.createChain(this.manager.shared.chain, this.cachedRoute)
     chain.decodingDone = true
     chain.abandonResponse()
     const route = this.cachedRoute?.forward ? this.cachedRoute : null
@@ -473,6 +487,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   onRequestTooLarge(): void {
     this.manager.shared.stats.rqTooLarge.inc()
+    // HTTP/1 tells of the end of a body behind its last byte, which nobody waits for here (Envoy).
+    if (this.info.protocol !== Protocol.Http2) this.requestDone = false
     this.sendLocalReply(413, 'Payload Too Large', null, null, 'request_payload_too_large')
   }
 
@@ -616,6 +632,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { info, manager } = this
     const { shared } = manager
     info.end = now()
+    if (this.refusedByCodec) info.setFlag('DPE')
     this.disarm()
     if (this.tunneling) shared.stats.cxUpgradesActive.dec()
     const { stream } = this.encoder

@@ -237,7 +237,10 @@ describe('request acceptance', () => {
       assert.ok(bench.output.startsWith(`HTTP/1.1 ${line.slice(0, 3)} `))
       if (counter) assert.equal(bench.counter(counter), 1)
       assert.equal(bench.counter(`downstream_rq_${line[0]}xx`), 1)
-      assert.deepEqual(bench.log, [], 'no filter sees it')
+      assert.ok(
+        bench.log.length > 0 && bench.log.every((event) => /response|destroyed/.test(event)),
+        'filters see the answer only',
+      )
     })
   }
 })

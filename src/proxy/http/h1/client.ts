@@ -260,13 +260,12 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     this.callbacks.onStreamComplete(this.reusable)
   }
 
-  /** A reset ends the connection: nothing else can follow half a message. */
+  /** A reset ends the connection, and with it the stream: nothing else can follow half a message. */
   reset(stream: ClientStream): void {
     if (this.stream !== stream) return
     this.stream = null
     this.ended = true
     stream.releaseReads()
-    this.callbacks.onStreamComplete(false)
     this.connection.close(CloseType.NoFlush, '')
   }
 

@@ -49,6 +49,12 @@ const EMPTY = Buffer.alloc(0)
  * only seen by reading: Envoy gives up the request of a client that has left, whatever that client had pipelined.
  */
 const MAX_PIPELINED_BYTES = 64 * 1024
+/** Responses that may wait to be sent before another request is taken (as in Envoy): pipelined ones need no upstream. */
+const MAX_QUEUED_RESPONSES = 2
+const RESPONSE_FLOOD: CodecError = {
+  details: 'codec_error:Too_many_responses_queued.',
+  message: 'too many responses queued',
+}
 const LOW_VERSION: CodecError = { details: 'low_version', message: 'HTTP/1.0 or older' }
 const HTTPS_ON_PLAINTEXT: CodecError = {
   details: 'http1.https_url_on_plaintext_connection',
@@ -96,6 +102,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   /** Nothing more is read: a fault, or the last answer went out. */
   private failed = false
   private requests = 0
+  /** Since nothing waited to be sent. */
+  private queuedResponses = 0
 
   /** `atEdge`: targets of https need TLS (use_remote_address, no trusted hops). */
   constructor(
@@ -135,6 +143,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
           this.hold(buffer.subarray(at))
           return null
         }
+        if (this.queuedResponses >= MAX_QUEUED_RESPONSES && this.early === null && this.connection.bufferedBytes > 0)
+          return this.onResponseFlood()
         if (!this.scanner.feed(buffer, at)) return this.onPartialHead()
         buffer = this.scanner.buffer
         at = this.scanner.end
@@ -200,6 +210,18 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       if (!parsed) return this.refuse(this.isTooLarge() && !scanner.skipped ? HEADERS_TOO_LARGE : CODEC_ERROR)
     }
     return this.isTooLarge() ? this.refuse(HEADERS_TOO_LARGE) : null
+  }
+
+  private onResponseFlood(): CodecError {
+    this.failed = true
+    this.callbacks.newStream(new ServerStream(this, Protocol.Http11, ++this.requests))
+    return RESPONSE_FLOOD
+  }
+
+  /** A response begins. */
+  countResponse(): void {
+    if (this.queuedResponses > 0 && this.connection.bufferedBytes === 0) this.queuedResponses = 0
+    this.queuedResponses++
   }
 
   private isTooLarge(): boolean {
@@ -433,6 +455,7 @@ class ServerStream implements ResponseEncoder, Stream {
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     const { status } = headers
     this.responseStarted = true
+    this.codec.countResponse()
     if (headers.get('connection') === 'close') this.codec.lastAnswer()
     const tunnel = status === 101 || (this.isConnect && status === 200)
     let framingLine = ''

@@ -11,7 +11,7 @@ import {
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { ConnectionFacts } from '../../../matching/connection-facts.ts'
-import type { Counter, Scope } from '../../../observe/stats.ts'
+import { type Counter, prefixed, type Scope } from '../../../observe/stats.ts'
 import { compileRbac, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
 import type { RbacConfig, RbacRouteConfig } from './config.ts'
 
@@ -56,10 +56,10 @@ function compile(config: RbacConfig, context: WorkerContext, scope: Scope): Comp
     shadow: config.shadowRules && compileRbac(config.shadowRules, context),
     shadowPolicyKey: `${shadow}shadow_effective_policy_id`,
     shadowResultKey: `${shadow}shadow_engine_result`,
-    allowed: scope.counter(`${rules}allowed`),
-    denied: scope.counter(`${rules}denied`),
-    shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
-    shadowDenied: scope.counter(`${shadow}shadow_denied`),
+    allowed: scope.counter(prefixed(rules, 'allowed')),
+    denied: scope.counter(prefixed(rules, 'denied')),
+    shadowAllowed: scope.counter(prefixed(shadow, 'shadow_allowed')),
+    shadowDenied: scope.counter(prefixed(shadow, 'shadow_denied')),
     perPolicy: config.trackPerRuleStats ? scope.scope('policy') : null,
   }
 }

@@ -4,7 +4,7 @@ import type { WorkerContext } from '../../../config/extension.ts'
 import { ConnectionFacts } from '../../../matching/connection-facts.ts'
 import { CloseType } from '../../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
-import type { Counter } from '../../../observe/stats.ts'
+import { type Counter, prefixed } from '../../../observe/stats.ts'
 import { compileRbac, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
 import { deniedDetails } from '../../http/rbac/filter.ts'
 import type { NetworkRbacConfig } from './config.ts'
@@ -33,8 +33,8 @@ export function createNetworkRbac(
     shadow: config.shadowRules && compileRbac(config.shadowRules, context),
     allowed: scope.counter('allowed'),
     denied: scope.counter('denied'),
-    shadowAllowed: scope.counter(`${shadow}shadow_allowed`),
-    shadowDenied: scope.counter(`${shadow}shadow_denied`),
+    shadowAllowed: scope.counter(prefixed(shadow, 'shadow_allowed')),
+    shadowDenied: scope.counter(prefixed(shadow, 'shadow_denied')),
   }
   return (callbacks) => new NetworkRbac(compiled, callbacks)
 }
