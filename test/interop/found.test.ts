@@ -55,6 +55,12 @@ const filter = (name: string, message: string, config: object): { name: string; 
   name: `envoy.filters.http.${name}`,
   typed_config: { '@type': `type.googleapis.com/envoy.extensions.filters.http.${name}.v3.${message}`, ...config },
 })
+const perRoute = {
+  'envoy.filters.http.header_mutation': {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute',
+    mutations: { response_mutations: [{ append: add(['x-route', 'r'])[0] }] },
+  },
+}
 const ABORT = { abort: { http_status: 418, percentage: { numerator: 100 } } }
 const MATCHERS: readonly object[] = [
   { string_match: { exact: 'one' } },
@@ -469,6 +475,30 @@ const SCENARIOS: readonly Scenario[] = [
       return null
     },
   })),
+  ...[{}, { disabled: true }].flatMap((chain) =>
+    [{}, { typed_per_filter_config: perRoute }].map((route) => ({
+      name: `a filter of the chain ${JSON.stringify(chain)}, of the route ${JSON.stringify(route)}`,
+      filters: [
+        {
+          ...filter('header_mutation', 'HeaderMutation', {
+            mutations: { response_mutations: [{ append: add(['x-chain', '%REQ(:path)%'])[0] }] },
+          }),
+          ...chain,
+        },
+      ],
+      routeEntry: route,
+      client: [GET],
+      upstream: () => OK,
+    })),
+  ),
+  {
+    name: 'per_try_idle_timeout while the client is still sending',
+    hcm: { stream_idle_timeout: '0.6s' },
+    route: { retry_policy: { retry_on: '5xx', num_retries: 0, per_try_idle_timeout: '0.2s' } },
+    client: ['POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhello'],
+    upstream: () => null,
+    quietMs: 1000,
+  },
   {
     name: 'a body too large for its filter',
     filters: [filter('buffer', 'Buffer', { max_request_bytes: 3 })],

@@ -338,7 +338,8 @@ function mergePerFilter(levels: readonly PerFilterConfigs[]): ReadonlyMap<string
     for (const [name, { config, disabled }] of Object.entries(level)) {
       let entry = merged.get(name)
       if (!entry) merged.set(name, (entry = { config: undefined, disabled: undefined, configs: [] }))
-      if (disabled !== undefined) entry.disabled = disabled
+      // Who configures a filter wants it, too: also one that the chain has disabled (Envoy).
+      if (disabled !== undefined || config !== undefined) entry.disabled = disabled ?? false
       if (config === undefined) continue
       entry.config = config
       entry.configs.push(config)

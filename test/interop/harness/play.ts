@@ -21,7 +21,7 @@ export interface Outcome {
 /** After the client's last bytes: Envoy holds a connection that it is done with for a moment before it closes it. */
 const LAST_QUIET_MS = Math.max(400, 2 * DELAYED_CLOSE_MS)
 /** How long silence is doubted that the counters do not explain. */
-const DOUBT_MS = 3000
+const DOUBT_MS = 10_000
 /** When as much has come as had come from the other proxy: time for more than that. */
 const EXTRA_MS = 100
 /** How long what the other proxy did may take. */

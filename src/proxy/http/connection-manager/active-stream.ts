@@ -469,7 +469,10 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       if (!(config.http1.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage)) this.wantsClose = true
     }
     // Filters see every answer, also to what is refused before they saw a request (Envoy).
-    if (!this.chainCreated) this.createChain(this.manager.shared.chain, this.cachedRoute)
+    if (!this.chainCreated) {
+      chain.requestHeaders = this.requestHeaders
+      this.createChain(this.manager.shared.chain, this.cachedRoute)
+    }
     chain.decodingDone = true
     chain.abandonResponse()
     const route = this.cachedRoute?.forward ? this.cachedRoute : null

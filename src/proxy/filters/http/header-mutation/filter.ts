@@ -93,6 +93,8 @@ class HeaderMutationFilter extends PassThroughFilter {
 
   override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     const info = this.callbacks.streamInfo
+    // None in the answer to what was no request.
+    this.requestHeaders ??= this.encoderCallbacks.requestHeaders
     apply(this.shared.own.response, headers, info, this.requestHeaders, headers)
     // A local reply before routing has no route to ask.
     if (this.requestHeaders !== null) {

@@ -166,6 +166,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.lastTxAt = now()
     this.encoder.encodeTrailers(trailers)
     this.armPerTry()
+    this.armIdle()
   }
 
   /** Beyond the limit the downstream pauses until it is sent. */
@@ -395,8 +396,9 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.owner.onPerTryTimeout(this)
   }
 
+  /** As per-try time: a client that is slow to send is not the upstream's fault. */
   private armIdle(): void {
-    if (!this.idleQueue) return
+    if (!this.idleQueue || !this.requestEnded) return
     this.idle ??= this.idleQueue.handle(new OwnedTimeout(this, () => this.owner.onPerTryIdleTimeout(this)))
     this.idleQueue.arm(this.idle)
   }
