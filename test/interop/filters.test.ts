@@ -7,6 +7,7 @@ import type { AddressInfo, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { isIdle } from './harness/idle.ts'
 import { play, type Scenario } from './harness/play.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { startRateLimitService } from './harness/rate-limit-service.ts'
@@ -457,7 +458,9 @@ describe('HTTP filters', { skip: SKIP }, () => {
     for (const [i, scenario] of SCENARIOS.entries()) {
       it(scenario.name, async () => {
         const [envoy, ours] = sides
-        const theirs = await play(envoy!.listeners[i]!, scenario, null)
+        const theirs = await play(envoy!.listeners[i]!, scenario, null, (traffic) =>
+          isIdle(envoy!.proxy, i, traffic, null),
+        )
         const mine = await play(ours!.listeners[i]!, scenario, theirs)
         assert.deepEqual([told(mine.received), mine.closed], [told(theirs.received), theirs.closed])
         const envoyLog = await linesOf(envoy!.proxy, i, 1)

@@ -492,14 +492,6 @@ const SCENARIOS: readonly Scenario[] = [
     })),
   ),
   {
-    name: 'per_try_idle_timeout while the client is still sending',
-    hcm: { stream_idle_timeout: '0.6s' },
-    route: { retry_policy: { retry_on: '5xx', num_retries: 0, per_try_idle_timeout: '0.2s' } },
-    client: ['POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhello'],
-    upstream: () => null,
-    quietMs: 1000,
-  },
-  {
     name: 'a body too large for its filter',
     filters: [filter('buffer', 'Buffer', { max_request_bytes: 3 })],
     client: [`POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello${GET}`],

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test'
 import { fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf'
 import { ValueSchema } from '@bufbuild/protobuf/wkt'
 import { RateLimitRequestSchema } from '../../src/api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import { isIdle } from './harness/idle.ts'
 import { play, type Scenario } from './harness/play.ts'
 import { envoyBinary, freePort, type RunningProxy, startProxy } from './harness/proxies.ts'
 import { startRateLimitService } from './harness/rate-limit-service.ts'
@@ -430,7 +431,7 @@ describe('questions to a rate limit service', { skip: SKIP }, () => {
     for (const [i, each] of CASES.entries()) {
       it(each.name, async () => {
         const [envoy, ours] = sides
-        const theirs = await play(envoy!.listeners[i]!, each, null)
+        const theirs = await play(envoy!.listeners[i]!, each, null, (traffic) => isIdle(envoy!.proxy, i, traffic, null))
         const mine = await play(ours!.listeners[i]!, each, theirs)
         assert.deepEqual(told(mine.received), told(theirs.received))
         const theirQuestions = await asked(envoy!.questions, i, 1)

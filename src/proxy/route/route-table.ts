@@ -262,6 +262,15 @@ class TlsRedirectRoute extends RouteEntry {
 
   /** Nothing that the virtual host adds (Envoy). */
   override finalizeResponseHeaders(): void {}
+  override perFilterConfig(): unknown {
+    return undefined
+  }
+  override perFilterConfigs(): readonly unknown[] {
+    return []
+  }
+  override filterDisabled(): undefined {
+    return undefined
+  }
 }
 
 const TLS_REDIRECT: RouteData = {

@@ -95,7 +95,7 @@ export function generatedBootstrap(
                   '@type': HCM,
                   stat_prefix: `m${i}`,
                   // Whatever a broken request leaves open, the proxy ends itself.
-                  request_timeout: '1s',
+                  request_timeout: '1.5s',
                   request_headers_timeout: '0.8s',
                   stream_idle_timeout: '0.9s',
                   delayed_close_timeout: '0.1s',

@@ -340,7 +340,8 @@ export function encodeStream({ requests, edits, last }: Stream, id: string): str
     first ||= text.indexOf('\r\n\r\n') + 4
   }
   for (const { at, behindHead, remove, insert } of edits) {
-    const place = behindHead ? first + Math.floor(at * (text.length - first)) : Math.floor(at * first)
+    // Not behind the last byte: empty lines there are a documented difference.
+    const place = behindHead ? first + Math.floor(at * Math.max(0, text.length - first - 1)) : Math.floor(at * first)
     text = text.slice(0, place) + insert + text.slice(place + remove)
   }
   return last ? `${text}GET / HTTP/1.1\r\nhost: last\r\nx-case: ${id}\r\nconnection: close\r\n\r\n` : text

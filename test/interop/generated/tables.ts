@@ -150,7 +150,7 @@ const retryPolicy = merged(
   some({
     num_retries: fc.constantFrom(0, 1, 3),
     per_try_timeout: fc.constantFrom('0.5s', '5s'),
-    per_try_idle_timeout: fc.constantFrom('0.5s', '5s'),
+    per_try_idle_timeout: fc.constantFrom('0.3s', '5s'),
     retriable_headers: fc.constant([{ name: 'x-up', present_match: true }]),
     retriable_request_headers: fc.constant([{ name: 'x-a', present_match: true }]),
   }),
