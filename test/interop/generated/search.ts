@@ -58,13 +58,15 @@ export async function search<T, K>(
   return { findings, unrepeated }
 }
 
-/** What differs when the entry is sent alone, or null. */
+/** What differs each time when the entry is sent alone, or null. */
 async function again<T, K>(pair: Beside<T, K>, traffic: K, entry: Entry<T>): Promise<string | null> {
+  let text: string | null = null
   for (let i = 0; i < REPLAYS; i++) {
     const { observations, stats } = await pair.batch(traffic, [entry])
-    if (!same(observations[0]!) || stats.length > 0) return [describe(observations[0]!), ...stats].join('\n')
+    if (same(observations[0]!) && stats.length === 0) return null
+    text = [describe(observations[0]!), ...stats].join('\n')
   }
-  return null
+  return text
 }
 
 /** The entry that alone makes counters grow differently. */
