@@ -120,6 +120,14 @@ type Stat = CounterStat | GaugeStat | HistogramStat | TextStat
 /** Id of a stat that the matcher refused: it counts for its holder, but nobody is told. */
 const UNLISTED = -1
 
+// V8 keeps a number as a small integer until a field of its class has held another one. Gauges of bytes and days do so
+// seconds after a start, counters after 2^31 bytes: then all stats would change their shape under load, and everything
+// that counts would be compiled anew, which holds requests up. So they have their last shape from the first.
+for (const stat of [new CounterStat('', UNLISTED), new GaugeStat('', UNLISTED)]) {
+  stat.value = 0.5
+  stat.sent = 0.5
+}
+
 /** All stats of one thread. The root of its scopes. */
 export class StatsStore implements Scope {
   readonly prefix = ''

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInThisContext } from 'node:vm'
 import { create } from '@bufbuild/protobuf'
 import { StatsConfigSchema } from '../../api/gen/envoy/config/metrics/v3/stats_pb.js'
 import { ConfigError } from '../../base/errors.ts'
@@ -215,4 +217,18 @@ test('a bad stats_config is refused with its path', () => {
   )
   const unknown = create(StatsConfigSchema, { statsTags: [{ tagName: 'x' }] })
   assert.throws(() => parseStatsConfig(unknown), /no default regex for name: 'x'/)
+})
+
+test('a large or fractional value of one stat leaves the shape of all others as it is', () => {
+  setFlagsFromString('--allow-natives-syntax')
+  const haveSameMap = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean
+  const store = new StatsStore()
+  const gauges = [store.gauge('a'), store.gauge('b')] as const
+  const counters = [store.counter('c'), store.counter('d')] as const
+  for (const stat of [...gauges, ...counters]) stat.inc()
+  gauges[0].set(2 ** 40 + 0.5)
+  counters[0].add(2 ** 40)
+  assert.ok(haveSameMap(...gauges))
+  assert.ok(haveSameMap(...counters))
+  assert.deepEqual([gauges[1].value, counters[0].value, counters[1].value], [1, 2 ** 40 + 1, 1])
 })

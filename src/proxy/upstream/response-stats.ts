@@ -28,7 +28,8 @@ export class CodeCounters {
       this.unknown.inc()
       return
     }
-    const group = Math.floor(status / 100)
+    // Truncated as an integer: compiled code would else hold only while every status is a multiple of 100.
+    const group = (status / 100) | 0
     this.classes[group] ??= this.scope.counter(`${this.prefix}upstream_rq_${group}xx`)
     this.classes[group].inc()
     this.codes[status] ??= this.scope.counter(`${this.prefix}upstream_rq_${status}`)

@@ -122,7 +122,8 @@ export class HcmStats {
   countStatus(status: number): void {
     this.rqCompleted.inc()
     this.listenerCompleted?.inc()
-    const digit = Math.floor(status / 100)
+    // As in CodeCounters: an integer whatever the status.
+    const digit = (status / 100) | 0
     if (digit < 1 || digit > 5) return
     this.rqClass[digit - 1]!.inc()
     if (this.listenerClass !== null) this.listenerClass[digit - 1]!.inc()
