@@ -4,7 +4,6 @@ import { type Route, RouteSchema } from '../../api/gen/envoy/config/route/v3/rou
 import type { HttpMatchRequest, HttpRoute, VirtualService } from '../../config/index.ts'
 import { routeSemantics } from '../gateway-api/names.ts'
 import { resourcePath } from '../model/resource.ts'
-import { parseOutboundClusterName } from '../xds/names.ts'
 import { isCatchAll, type MatchSubject, matchApplies, routeMatch } from './match.ts'
 import { type Destinations, directResponseAction, headerChanges, redirectAction, routeAction } from './route-action.ts'
 import { corsConfig, faultConfig } from './typed-filters.ts'
@@ -66,8 +65,10 @@ function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest
 function operation(route: Route, name: string, port: number): string {
   const path = pathText(route)
   const specifier = route.action.case === 'route' ? route.action.value.clusterSpecifier : undefined
-  const cluster = specifier?.case === 'cluster' ? parseOutboundClusterName(specifier.value) : null
-  return cluster ? `${cluster.host}:${cluster.port}${path}` : `${name}:${port}${path}`
+  // In the table of all ports a route may name no port: the cluster of port 0 tells its host all the same.
+  const parts = specifier?.case === 'cluster' ? specifier.value.split('|') : []
+  const [, clusterPort, , host] = parts
+  return parts.length === 4 ? `${host}:${clusterPort}${path}` : `${name}:${port}${path}`
 }
 
 function pathText(route: Route): string {
