@@ -3,7 +3,7 @@
 // wraps what is `require`d so that it runs on first use, and does all of this in two seconds.
 // usage: node scripts/build.mjs [--if-stale: nothing when dist/ is what the sources say, as after an install]
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { isBuiltin } from 'node:module'
+import { createRequire, isBuiltin } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describeInputs, INPUTS_FILE, isBuiltFresh } from '../bin/built.js'
@@ -85,6 +85,43 @@ const builtins = {
   },
 }
 
+/**
+ * `await import` of a CommonJS library: Node finds its exports by name, esbuild gives it a default export only. The names
+ * here are what the library exports here and now.
+ * @type {import('esbuild').Plugin}
+ */
+const named = {
+  name: 'named',
+  setup(setup) {
+    setup.onResolve({ filter: /^[\w@]/ }, ({ path, kind }) =>
+      kind === 'dynamic-import' && !isBuiltin(path) && isCommonJs(path) ? { path, namespace: 'named' } : undefined,
+    )
+    setup.onLoad({ filter: /.*/, namespace: 'named' }, ({ path }) => {
+      const names = Object.keys(createRequire(import.meta.url)(path)).filter(
+        (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== 'default',
+      )
+      const library = JSON.stringify(path)
+      return {
+        contents: [
+          `import * as library from ${library}`,
+          ...names.map((name) => `export const ${name} = library.${name}`),
+        ].join('\n'),
+        resolveDir: root,
+      }
+    })
+  },
+}
+
+/** Whether `import` of a package gives CommonJS, by its file's name or the nearest package.json (as Node decides). */
+function isCommonJs(specifier) {
+  const file = fileURLToPath(import.meta.resolve(specifier))
+  if (/\.[cm]js$/.test(file)) return file.endsWith('.cjs')
+  for (let folder = dirname(file); ; folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json')
+    if (existsSync(manifest)) return JSON.parse(readFileSync(manifest, 'utf8')).type !== 'module'
+  }
+}
+
 /** What the launcher compares: generated code follows from the rest of this list. */
 function inputPaths({ inputs }) {
   const sources = Object.keys(inputs).filter((path) => path.startsWith('src/') && !path.startsWith('src/api/gen/'))
@@ -111,7 +148,7 @@ const { metafile } = await build({
   external: ['koffi'],
   // CommonJS libraries in the bundle `require` Node's modules.
   banner: { js: "import{createRequire as requireOf}from'node:module';const require=requireOf(import.meta.url);" },
-  plugins: [places, builtins],
+  plugins: [places, builtins, named],
   metafile: true,
   logLevel: 'warning',
 })
