@@ -76,7 +76,8 @@ export async function startProxy(
     name,
     ports,
     admin,
-    logLines: () => readFileSync(ports.accessLog, 'utf8').split('\n').filter(Boolean),
+    // What stands behind the last line end is a line that is being written.
+    logLines: () => readFileSync(ports.accessLog, 'utf8').split('\n').slice(0, -1).filter(Boolean),
     stop: async () => {
       stopping = true
       if (child.exitCode === null && child.signalCode === null) {
