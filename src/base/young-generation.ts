@@ -17,8 +17,12 @@ const BUSY_BYTES = 4 << 20
 /** Growing takes half a dozen collections of well under a millisecond. */
 const MAX_COLLECTIONS = 32
 
-/** From now on this thread's young generation grows when the thread is busy. The result ends it. */
+/**
+ * From now on this thread's young generation grows when the thread is busy. The result ends it. So small a generation is
+ * collected by the thread itself: helpers, where they have to share its core, double the pause.
+ */
 export function growYoungGenerationWhenBusy(): () => void {
+  setFlagsFromString('--no-parallel-scavenge')
   let last = performance.eventLoopUtilization()
   const timer = setInterval(() => {
     const now = performance.eventLoopUtilization()
