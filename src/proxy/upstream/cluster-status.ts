@@ -1,8 +1,10 @@
 // What /clusters prints of a cluster: plain data that workers answer and the main thread merges.
 
 import type { Address } from '../network/connection.ts'
-import type { ThresholdsData } from './config.ts'
+import type { ClusterData, ThresholdsData } from './config.ts'
 import type { Locality } from './host.ts'
+import type { OutlierDetector } from './outlier/detector.ts'
+import type { PrioritySet } from './priority-set.ts'
 
 export interface HostStatus {
   readonly address: Address
@@ -40,4 +42,31 @@ export interface ClusterStatus {
   readonly localOriginSuccessRateAverage: number
   readonly localOriginSuccessRateEjectionThreshold: number
   readonly hosts: readonly HostStatus[]
+}
+
+/** `detector`: null where nobody judges here. */
+export function statusOf(data: ClusterData, hosts: PrioritySet, detector: OutlierDetector | null): ClusterStatus {
+  return {
+    name: data.name,
+    observabilityName: data.statName,
+    edsServiceName: data.type === 'EDS' ? data.edsServiceName : '',
+    thresholds: { default: data.circuitBreakers.default, high: data.circuitBreakers.high },
+    successRateAverage: detector?.successRateAverage ?? -1,
+    successRateEjectionThreshold: detector?.successRateEjectionThreshold ?? -1,
+    localOriginSuccessRateAverage: detector?.localOriginSuccessRateAverage ?? -1,
+    localOriginSuccessRateEjectionThreshold: detector?.localOriginSuccessRateEjectionThreshold ?? -1,
+    hosts: [...hosts.hosts()].map((host) => ({
+      address: host.address,
+      hostname: host.hostname,
+      locality: host.locality,
+      priority: host.priority,
+      weight: host.weight,
+      canary: host.canary,
+      flags: host.flags,
+      edsHealthStatus: host.endpoint.healthStatus,
+      successRate: host.monitor?.successRate ?? -1,
+      localOriginSuccessRate: host.monitor?.localOriginSuccessRate ?? -1,
+      stats: { ...host.stats },
+    })),
+  }
 }

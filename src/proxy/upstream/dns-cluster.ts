@@ -74,11 +74,11 @@ export class DnsCluster extends Cluster {
   }
 
   /** The one host of a logical cluster keeps its name when its addresses change. */
-  protected override peerKey(host: Host): string {
+  override peerKey(host: Host): string {
     return this.data.type === 'LOGICAL_DNS' ? '' : super.peerKey(host)
   }
 
-  protected override hostByPeerKey(key: string): Host | undefined {
+  override hostByPeerKey(key: string): Host | undefined {
     return this.data.type === 'LOGICAL_DNS' ? this.hosts.sets[0]?.hosts[0] : super.hostByPeerKey(key)
   }
 

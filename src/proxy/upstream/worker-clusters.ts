@@ -72,9 +72,7 @@ export class WorkerClusters implements ClusterManager {
   }
 
   private onReport(report: ClusterReport): void {
-    const cluster = this.byId(report.cluster)
-    if (report.kind === 'offenses') cluster?.onOffenses(report.host, report.offenses)
-    else cluster?.onReportedFailure(report.host)
+    this.byId(report.cluster)?.onReport(report)
   }
 
   private byId(id: number): Cluster | undefined {

@@ -44,7 +44,7 @@ export class DynamicForwardProxyCluster extends Cluster implements DnsCacheWatch
   constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters, cache: DnsCacheData) {
     super(data, context, clusters)
     const nowhere = { ...endpointOf('', []), address: { ip: '', port: 0, text: '' } }
-    this.unresolved = new Host(nowhere, NOWHERE, 0, this.plainSocket)
+    this.unresolved = new Host(nowhere, NOWHERE, 0, this.defaultSocket)
     this.cache = clusters.dnsCache(cache)
   }
 

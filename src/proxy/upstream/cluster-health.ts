@@ -1,0 +1,208 @@
+// The health of a cluster's hosts in a worker: active checks, outlier detection, and what workers tell each other of both.
+
+import type { StreamResetReason } from '../http/codec.ts'
+import type { Scope } from '../observe/stats.ts'
+import type { Cluster } from './cluster.ts'
+import { ClusterOutliers } from './cluster-outliers.ts'
+import type { ClusterData } from './config.ts'
+import { HealthChecker } from './health-checker.ts'
+import { Health, HealthFlag, type Host, SHARED_HEALTH } from './host.ts'
+import type { HostSharing } from './host-sharing.ts'
+import type { OutlierConfig } from './outlier/config.ts'
+import type { OutlierDetector } from './outlier/detector.ts'
+import type { ClusterNews, HostNews } from './peers.ts'
+import type { ClusterContext } from './worker-clusters.ts'
+
+/** Whose hosts they are. */
+export interface HealthOwner {
+  /** What a host is called between workers. */
+  peerKey(host: Host): string
+  hostByPeerKey(key: string): Host | undefined
+  /** The flags of some host are others now. */
+  onHealthChange(): void
+  /** A host that only its passing health checks kept is to go. */
+  removeHost(host: Host): void
+}
+
+export class ClusterHealth {
+  private readonly data: ClusterData
+  private readonly owner: HealthOwner
+  private readonly sharing: HostSharing
+  private readonly outliers: ClusterOutliers | null
+  private readonly checkers: readonly HealthChecker[]
+
+  constructor(cluster: Cluster & HealthOwner, sharing: HostSharing, scope: Scope, context: ClusterContext) {
+    const { data } = cluster
+    this.data = data
+    this.owner = cluster
+    this.sharing = sharing
+    this.outliers = data.outlierDetection && this.createOutliers(data.outlierDetection, scope)
+    this.checkers = sharing.leads
+      ? data.healthChecks.map(
+          (check) =>
+            new HealthChecker(
+              check,
+              cluster,
+              scope,
+              context.log,
+              check.eventLogs.map((path) => context.openLog(path)),
+              (host, healthy) => this.onHealthCheck(host, healthy),
+            ),
+        )
+      : []
+  }
+
+  private createOutliers(config: OutlierConfig, scope: Scope): ClusterOutliers {
+    if (this.sharing.leads) return ClusterOutliers.judging(config, scope, (host) => this.onEjection(host))
+    return ClusterOutliers.reporting(config, (host, offenses) =>
+      this.sharing.reportOffenses(this.owner.peerKey(host), offenses),
+    )
+  }
+
+  start(): void {
+    this.outliers?.start()
+    for (const checker of this.checkers) checker.start()
+  }
+
+  stop(): void {
+    this.sharing.tellEnd()
+    this.outliers?.stop()
+    for (const checker of this.checkers) checker.stop()
+  }
+
+  /** null: there is no outlier detection, or another worker judges. */
+  get detector(): OutlierDetector | null {
+    return this.outliers?.detector ?? null
+  }
+
+  /** Puts a new host under outlier detection and active health checks. */
+  add(host: Host): void {
+    this.outliers?.add(host, this.sharing.tells)
+    if (this.checks && !host.endpoint.disableActiveHealthCheck) {
+      host.setFlag(HealthFlag.FailedActiveHc, true)
+      if (this.data.ignoreNewHostsUntilFirstHc) host.setFlag(HealthFlag.PendingActiveHc, true)
+    }
+    this.tell(host)
+    const news = this.sharing.known(this.owner.peerKey(host))
+    if (news === null) return
+    host.flags = (host.flags & ~SHARED_HEALTH) | news.flags
+    this.countFor(host, news)
+  }
+
+  /** Takes back `add`. */
+  remove(host: Host): void {
+    this.outliers?.remove(host)
+    if (this.shares) this.sharing.forget(this.owner.peerKey(host))
+  }
+
+  /** Hosts that leave stay while their active checks pass, unless configured otherwise. */
+  keeps(host: Host): boolean {
+    if (!this.checks || this.data.ignoreHealthOnHostRemoval || this.data.type !== 'EDS') return false
+    return (host.flags & HealthFlag.FailedActiveHc) === 0 && !this.sharing.isGone(this.owner.peerKey(host))
+  }
+
+  private get checks(): boolean {
+    return this.data.healthChecks.length > 0
+  }
+
+  /** There is something about hosts that workers tell each other. */
+  private get shares(): boolean {
+    return this.outliers !== null || this.checks
+  }
+
+  private tell(host: Host): void {
+    if (this.shares) this.sharing.tellHost(this.owner.peerKey(host), host)
+  }
+
+  private countFor(host: Host, news: HostNews): void {
+    if (news.tally !== null) this.outliers?.countIn(host, news.tally)
+  }
+
+  // What is found out here.
+
+  private onHealthCheck(host: Host, healthy: boolean): void {
+    this.tell(host)
+    this.afterHealthCheck(host, healthy)
+    if (healthy) this.outliers?.onActiveHealthCheckSuccess(host)
+    this.owner.onHealthChange()
+  }
+
+  private afterHealthCheck(host: Host, healthy: boolean): void {
+    if (healthy) {
+      host.slowStartSince = performance.now()
+      return
+    }
+    this.onUnhealthy(host)
+    if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) this.owner.removeHost(host)
+  }
+
+  private onEjection(host: Host): void {
+    if (host.health === Health.Unhealthy) this.onUnhealthy(host)
+    this.tell(host)
+    this.owner.onHealthChange()
+  }
+
+  /** Connections to a bad host are not kept for later. */
+  private onUnhealthy(host: Host): void {
+    for (const pool of host.pools) {
+      if (this.data.closeConnectionsOnHostHealthFailure) pool.closeAll()
+      else pool.drainConnections()
+    }
+  }
+
+  onResponse(host: Host, status: number): void {
+    this.outliers?.onResponse(host, status)
+  }
+
+  onReset(host: Host, reason: StreamResetReason): void {
+    this.outliers?.onReset(host, reason)
+  }
+
+  /** A response says that its host must not be used any more (x-envoy-immediate-health-check-fail). */
+  onImmediateFailure(host: Host): void {
+    if (!this.checks) return
+    if (!this.sharing.leads) {
+      this.sharing.reportFailure(this.owner.peerKey(host))
+      return
+    }
+    const changed = host.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, true)
+    if (!changed) return
+    for (const checker of this.checkers) checker.onPassiveFailure(host)
+    this.onHealthCheck(host, false)
+  }
+
+  // What other workers tell.
+
+  /** The leader knows more; the board has it already. */
+  onNews(news: ClusterNews): void {
+    if (news.kind !== 'host' && news.kind !== 'host-gone') return
+    const host = this.owner.hostByPeerKey(news.host)
+    if (news.kind === 'host-gone') {
+      if (host === undefined) this.sharing.forgetUnknown(news.host)
+      else if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) this.owner.removeHost(host)
+      return
+    }
+    if (host === undefined) return
+    this.countFor(host, { ...news, gone: false })
+    const before = host.flags
+    const { health } = host
+    host.flags = (before & ~SHARED_HEALTH) | news.flags
+    if (host.flags === before) return
+    const failing = (host.flags & HealthFlag.FailedActiveHc) !== 0
+    if (failing !== ((before & HealthFlag.FailedActiveHc) !== 0)) this.afterHealthCheck(host, !failing)
+    else if (health !== Health.Unhealthy && host.health === Health.Unhealthy) this.onUnhealthy(host)
+    this.owner.onHealthChange()
+  }
+
+  /** Leading: another worker's counts for a host reached thresholds. */
+  onOffenses(key: string, offenses: number): void {
+    const host = this.owner.hostByPeerKey(key)
+    if (host !== undefined) this.outliers?.onReport(host, offenses)
+  }
+
+  /** Leading: answers that another worker got say that the host fails. */
+  onReportedFailure(key: string): void {
+    const host = this.owner.hostByPeerKey(key)
+    if (host !== undefined) this.onImmediateFailure(host)
+  }
+}
