@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
+import { socketFd } from '../src/proxy/network/socket-handle.ts'
 import { freePorts } from './free-ports.ts'
 import { bootstrap, type Shape } from './shapes.ts'
 
@@ -57,7 +58,7 @@ registerHooks({
 })
 
 const from = (file: string): Promise<unknown> => import(join(resolve(values.base), 'src', file))
-const { SocketConnection, socketFd } = (await from(
+const { SocketConnection } = (await from(
   'proxy/network/socket-connection.ts',
 )) as typeof import('../src/proxy/network/socket-connection.ts')
 const { READ_BUFFER } = (await from(

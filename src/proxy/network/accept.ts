@@ -3,7 +3,8 @@
 import { Socket } from 'node:net'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import type { SecureTransport } from './secure-transport.ts'
-import { SocketConnection, sharedOnRead } from './socket-connection.ts'
+import { SocketConnection } from './socket-connection.ts'
+import { sharedOnRead } from './socket-owner.ts'
 
 interface HandleHolder {
   _handle: object | null

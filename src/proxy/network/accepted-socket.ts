@@ -7,7 +7,7 @@ import type { ConnectionSlot } from './connection-limits.ts'
 import { reportFault } from './fault.ts'
 import { type DynamicMetadata, FilterState } from './filter.ts'
 import { type AcceptedSocketView, type ListenerFilter, ListenerFilterStatus } from './listener-filter.ts'
-import { socketFd } from './socket-connection.ts'
+import { socketFd } from './socket-handle.ts'
 
 /** How the run of a socket's listener filters ended. */
 export const FilterRunEnd = {

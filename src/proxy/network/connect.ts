@@ -8,8 +8,10 @@ import { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
 import { ConnectRace, interleaved } from './happy-eyeballs.ts'
 import type { SecureTransport } from './secure-transport.ts'
-import { SocketConnection, sharedOnRead, socketFd } from './socket-connection.ts'
+import { SocketConnection } from './socket-connection.ts'
+import { socketFd } from './socket-handle.ts'
 import { type SocketOption, setSocketOptions, socketWithOptions } from './socket-options.ts'
+import { sharedOnRead } from './socket-owner.ts'
 import type { SslSocket } from './tls/ssl-socket.ts'
 
 export interface TcpKeepalive {
