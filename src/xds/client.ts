@@ -42,7 +42,8 @@ export const ADS_CHANNEL_OPTIONS = {
 /** Counters in Envoy's words (envoy-contract 3.5); every method may be left out. */
 export interface AdsStats {
   updateAttempt?(typeUrl: string): void
-  updateSuccess?(typeUrl: string, version: string): void
+  /** `startedMs`: performance.now() of when the response came. */
+  updateSuccess?(typeUrl: string, version: string, startedMs: number): void
   updateRejected?(typeUrl: string): void
   /** The stream failed while this type was subscribed. */
   updateFailure?(typeUrl: string): void
@@ -294,6 +295,7 @@ export class AdsClient {
       return
     }
     const { stats, log } = this.#options
+    const startedMs = performance.now()
     const read = watched.state.read(response)
     let reason: string | null = null
     if (!read.ok) reason = read.problems.map((p) => `${p.path}: ${p.message}`).join('; ')
@@ -303,7 +305,7 @@ export class AdsClient {
       // A response of a stream that has gone was applied all the same: the next stream must say so.
       watched.state.accepted(read.value, nonce)
       if (epoch !== this.#epoch) watched.state.reconnected()
-      stats?.updateSuccess?.(typeUrl, read.value.version)
+      stats?.updateSuccess?.(typeUrl, read.value.version, startedMs)
     } else {
       log.warn({ typeUrl, nonce, reason }, 'xds response refused, the last good configuration stays')
       watched.waiting.clear()

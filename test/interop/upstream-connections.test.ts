@@ -42,6 +42,9 @@ const proxyProtocol = (config: object): object => ({
 /** Version 2, 192.0.2.7:1234 → 192.0.2.8:80, TLVs 0xE1 `one` and 0xE2 `two`. */
 const HEADER = Buffer.from('0d0a0d0a000d0a515549540a21110018c0000207c000020804d20050e100036f6e65e2000374776f', 'hex')
 
+/** An address of TEST-NET-2 (RFC 5737), which no machine has. */
+const NOT_OURS = { upstream_bind_config: { source_address: { address: '198.51.100.7', port_value: 0 } } }
+
 const CASES: readonly Case[] = [
   { name: 'PROXY version 1, TCP', http: false, cluster: proxyProtocol({ version: 'V1' }) },
   { name: 'PROXY version 2, TCP', http: false, cluster: proxyProtocol({ version: 'V2' }) },
@@ -105,6 +108,8 @@ const CASES: readonly Case[] = [
       additional_addresses: [{ address: address(closed, '127.0.0.2') }],
     }),
   },
+  { name: 'the local address cannot be had', http: false, cluster: NOT_OURS },
+  { name: 'the local address cannot be had, HTTP', http: true, cluster: NOT_OURS },
   { name: 'connections shared', http: true, times: 3 },
   {
     name: 'connections of one downstream',
@@ -255,7 +260,7 @@ describe('upstream connections', { skip }, () => {
   for (const [i, entry] of CASES.entries()) {
     test(entry.name, async () => {
       const results = await Promise.all(
-        sides.map(async ({ listeners, upstreams }) => {
+        sides.map(async ({ proxy, listeners, upstreams }) => {
           const answers: string[] = []
           const ports: number[] = []
           for (let time = 0; time < (entry.times ?? 1); time++) {
@@ -263,7 +268,8 @@ describe('upstream connections', { skip }, () => {
             answers.push(answer)
             ports.push(port)
           }
-          return { answers, seen: upstreams[i]!.described(ports, listeners[i]!) }
+          const failures = await proxy.admin(`/stats?filter=^cluster.c${i}.(bind_errors|upstream_cx_connect_fail)$`)
+          return { answers, failures, seen: upstreams[i]!.described(ports, listeners[i]!) }
         }),
       )
       const [envoy, ours] = results as [(typeof results)[0], (typeof results)[0]]

@@ -247,7 +247,7 @@ test('/server_info, /memory, /runtime, /certs and /init_dump are JSON with every
 test('counters are reset on the listener, over HTTP with Envoy headers', async (t) => {
   const { source, store } = fakeServer()
   const counter = store.counter('a')
-  const admin = await startAdmin({ host: '127.0.0.1', port: 0 }, source, createLogger('test', 'off'))
+  const admin = await startAdmin({ host: '127.0.0.1', port: 0 }, source, createLogger('test', 'off'), null)
   t.after(() => admin.close())
   const fetchText = (method: string, path: string) =>
     new Promise<{ headers: Record<string, unknown>; body: string }>((resolve, reject) => {

@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { http } from '../../base/node-http.ts'
+import type { Scope } from '../observe/stats.ts'
+import { AdminStats } from './admin-stats.ts'
 import type { AdminResponse } from './response.ts'
 import { handleAdmin, type PathFilter } from './router.ts'
 import type { AdminSource } from './source.ts'
@@ -18,11 +20,12 @@ export interface AdminServer {
   close(): Promise<void>
 }
 
-/** Starts the admin listener; rejects when the address cannot be bound. */
+/** Starts the admin listener; rejects when the address cannot be bound. `stats`: null = it is not counted. */
 export async function startAdmin(
   address: AdminAddress,
   source: AdminSource,
   log: Logger,
+  stats: Scope | null,
   allowed: PathFilter = null,
 ): Promise<AdminServer> {
   const server = http.createServer((request, response) => {
@@ -39,6 +42,7 @@ export async function startAdmin(
       },
     )
   })
+  if (stats !== null) new AdminStats(stats).watch(server)
   await listen(server, address)
   const bound = server.address() as AddressInfo | string
   return {

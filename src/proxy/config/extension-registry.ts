@@ -9,7 +9,7 @@ import { TypedStructSchema as XdsTypedStruct } from '../../api/gen/xds/type/v3/t
 import { messageType, typeNameOf } from '../../api/registry.ts'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { DiscoveryNeed } from './discovery.ts'
-import type { ExtensionCategory, ParseContext, ParsedExtension } from './extension.ts'
+import type { ExtensionCategory, ParseContext, ParsedExtension, RouteNeed } from './extension.ts'
 import { parseJson } from './json.ts'
 import { checkRules } from './validate-rules.ts'
 
@@ -55,7 +55,7 @@ export class ExtensionRegistry {
 
 /** Route and secret names that a parsed resource waits for. */
 export interface Dependencies {
-  readonly routes: Map<string, ConfigSource | undefined>
+  readonly routes: Map<string, RouteNeed>
   readonly extensions: Map<string, DiscoveryNeed>
   /** Name → where to ask for it (undefined: a static secret). */
   readonly secrets: Map<string, ConfigSource | undefined>
@@ -80,7 +80,7 @@ export function createParseContext(
     at: (field) => createParseContext(registry, dependencies, join(field)),
     parseAny: (category, any, name) => parseAny(registry, dependencies, category, any, name, path),
     unpack: (any, desc) => unpackAs(any, desc, path),
-    needsRoute: (name, source) => void dependencies.routes.set(name, source),
+    needsRoute: (name, need) => void dependencies.routes.set(name, need),
     needsExtension: (name, need) => void dependencies.extensions.set(name, need),
     knowsExtension: (category, typeName) => registry.get(category, typeName) !== undefined,
     needsSecret: (name, source) => void dependencies.secrets.set(name, source),

@@ -27,6 +27,14 @@ export interface ParsedExtension<C = unknown> {
   readonly config: C
 }
 
+/** A route configuration that comes by RDS. */
+export interface RouteNeed {
+  /** rds.config_source. */
+  readonly source: ConfigSource | undefined
+  /** Of the connection manager: `http.<stat_prefix>.rds.<name>` counts the subscription. */
+  readonly statPrefix: string
+}
+
 /** Helps parse functions: nested extensions, and which resources the configuration waits for. */
 export interface ParseContext {
   /** Field path of the message being parsed, for errors. */
@@ -39,8 +47,7 @@ export interface ParseContext {
   /** Decodes an Any as `desc` (TypedStruct is converted too) after validate.rules; refuses other types. */
   unpack<Desc extends DescMessage>(any: Any, desc: Desc): MessageShape<Desc>
   /** Named by the configuration and must be there before it may serve (warming). */
-  /** `source`: rds.config_source, for its initial_fetch_timeout. */
-  needsRoute(name: string, source?: ConfigSource): void
+  needsRoute(name: string, need: RouteNeed): void
   /** A configuration that comes by itself (ECDS). */
   needsExtension(name: string, need: DiscoveryNeed): void
   /** True when this build has an extension of that configuration type. */

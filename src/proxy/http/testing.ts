@@ -14,6 +14,7 @@ export class MemoryConnection implements Connection {
   open = true
   readonly connecting = false
   readonly connectTimedOut = false
+  readonly bindFailed = false
   readonly delayedCloseTimedOut = false
   localCloseReason = ''
   readonly bufferedBytes = 0

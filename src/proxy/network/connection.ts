@@ -163,6 +163,8 @@ export interface Connection extends FaultOwner {
   readonly connecting: boolean
   /** The connect timeout ended it (its event is LocalClose). */
   readonly connectTimedOut: boolean
+  /** Its local address could not be had (its event is LocalClose). */
+  readonly bindFailed: boolean
   /** It was closed with bytes unsent, or the peer had not closed, for a whole delayed_close_timeout. */
   readonly delayedCloseTimedOut: boolean
   /** Why somebody outside its filters closes it, in Envoy's words; set before close(), '' = nobody did. */

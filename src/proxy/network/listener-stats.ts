@@ -25,7 +25,11 @@ export interface ListenerStats {
 /** `listener.0.0.0.0_15006`, or with stat_prefix in the address's place. */
 export function createListenerStats(config: ListenerConfig, root: Scope, workerIndex: number): ListenerStats {
   const scope = root.scope(`listener.${config.statPrefix || config.addresses[0]!.text.replaceAll(':', '_')}`)
-  const worker = scope.scope(`worker_${workerIndex}`)
+  return listenerStatsOf(scope, scope.scope(`worker_${workerIndex}`))
+}
+
+/** `worker`: below `scope`, for the thread that counts. */
+export function listenerStatsOf(scope: Scope, worker: Scope): ListenerStats {
   return {
     scope,
     cxTotal: scope.counter('downstream_cx_total'),

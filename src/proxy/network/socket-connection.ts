@@ -29,6 +29,7 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
   detectedClose: DetectedClose = DetectedClose.Normal
   transportFailureReason = ''
   connectTimedOut = false
+  bindFailed = false
   delayedCloseTimedOut = false
   localCloseReason = ''
 
@@ -261,7 +262,8 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
       this.transportFailureReason =
         this.tls === null ? connectFailureText(error, this.info.remoteAddress) : socketFailureText(error)
     }
-    this.closeEvent = ConnectionEvent.RemoteClose
+    this.bindFailed = this.state === State.Connecting && error.syscall === 'bind'
+    this.closeEvent = this.bindFailed ? ConnectionEvent.LocalClose : ConnectionEvent.RemoteClose
     if (error.code === 'ECONNRESET' && this.state === State.Open) this.detectedClose = DetectedClose.RemoteReset
     this.info.downstreamTransportFailureReason = this.transportFailureReason
   }

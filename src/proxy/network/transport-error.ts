@@ -1,5 +1,6 @@
 // Why a transport failed, in Envoy's words: access logs, local replies and alerts are matched against these texts.
 
+import { ipAddress } from './address.ts'
 import type { Address } from './connection.ts'
 
 /** Linux's strerror for what sockets report. */
@@ -39,8 +40,14 @@ function errnoText(error: NodeJS.ErrnoException): string {
   return ERRNO_TEXT[error.code ?? ''] ?? error.message
 }
 
+/** The local address that was asked for, as Node's error has it. */
+function boundText(error: NodeJS.ErrnoException & { address?: string; port?: number }): string {
+  return ipAddress(error.address ?? '', error.port ?? 0).text
+}
+
 /** `delayed connect error: Connection refused`, or `immediate connect error: …|remote address:…`. */
 export function connectFailureText(error: NodeJS.ErrnoException, remote: Address): string {
+  if (error.syscall === 'bind') return `failed to bind to ${boundText(error)}: ${errnoText(error)}`
   const immediate = remote.pipe !== undefined || IMMEDIATE.has(error.code ?? '')
   if (immediate) return `immediate connect error: ${errnoText(error)}|remote address:${remote.text}`
   return `delayed connect error: ${errnoText(error)}`

@@ -79,6 +79,10 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
   get delayedCloseTimedOut(): boolean {
     return this.inner.delayedCloseTimedOut
   }
+  get bindFailed(): boolean {
+    return this.inner.bindFailed
+  }
+
   get connectTimedOut(): boolean {
     return this.inner.connectTimedOut
   }

@@ -1,5 +1,6 @@
 // All listeners of a worker, by name and by address.
 
+import type { Counter, Gauge } from '../observe/stats.ts'
 import { ActiveListener, type ListenerLookup } from './active-listener.ts'
 import { isAnyAddress } from './address.ts'
 import type { Address } from './connection.ts'
@@ -15,9 +16,14 @@ export class WorkerListeners implements ListenerLookup {
   /** Removed or replaced, with connections left. */
   private readonly draining = new Set<ActiveListener>()
   private accepting = true
+  private readonly stopped: Counter
+  private readonly drainingGauge: Gauge
 
   constructor(environment: ListenerEnvironment) {
     this.environment = environment
+    const scope = environment.base.stats.scope('listener_manager')
+    this.stopped = scope.counter('listener_stopped')
+    this.drainingGauge = scope.gauge('total_listeners_draining')
     environment.ports?.listen((moved) => {
       const listener = this.byName.get(moved.listener)
       // Its listener has gone meanwhile.
@@ -73,7 +79,10 @@ export class WorkerListeners implements ListenerLookup {
 
   /** /drain_listeners: listeners stop accepting. */
   stopListeners(inboundOnly: boolean): void {
-    for (const listener of this.selected(inboundOnly)) listener.stopListening()
+    for (const listener of this.selected(inboundOnly)) {
+      listener.stopListening()
+      this.stopped.inc()
+    }
     this.rebuildAddresses()
   }
 
@@ -104,7 +113,15 @@ export class WorkerListeners implements ListenerLookup {
   private retire(listener: ActiveListener): void {
     listener.stopListening()
     this.draining.add(listener)
-    void listener.drain(this.environment.drain.drainTimeMs).then(() => this.draining.delete(listener))
+    this.countDraining()
+    void listener.drain(this.environment.drain.drainTimeMs).then(() => {
+      this.draining.delete(listener)
+      this.countDraining()
+    })
+  }
+
+  private countDraining(): void {
+    this.drainingGauge.set(this.draining.size)
   }
 
   private rebuildAddresses(): void {

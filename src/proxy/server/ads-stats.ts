@@ -1,44 +1,44 @@
-// The ADS client's counters under Envoy's names (envoy-contract §3.5).
+// What an xDS client counts under Envoy's names (envoy-contract §3.5): its connection, and whole types. Subscriptions to
+// single resources count where their resources are applied (subscription-stats.ts).
 
-import { xxh64 } from '../../base/hash.ts'
 import { type AdsStats, CDS_TYPE, LDS_TYPE } from '../../xds/index.ts'
 import type { Scope } from '../observe/stats.ts'
+import { type NamedSubscriptions, SubscriptionStats } from './subscription-stats.ts'
 
-/** CDS and LDS have scopes of their own; named types count with their cluster or route, which Envoy's users rarely read. */
-const SCOPE: Readonly<Record<string, string>> = {
-  [CDS_TYPE]: 'cluster_manager.cds',
-  [LDS_TYPE]: 'listener_manager.lds',
-}
-
-export function adsStats(stats: Scope): AdsStats {
-  return clientStats(stats, new Map(Object.entries(SCOPE).map(([typeUrl, name]) => [typeUrl, stats.scope(name)])))
+/** `asked`: the types that are subscribed whole. `named`: subscriptions by name, by type URL, which fail with the stream. */
+export function adsStats(
+  stats: Scope,
+  asked: { readonly cds: boolean; readonly lds: boolean },
+  named: ReadonlyMap<string, NamedSubscriptions>,
+): AdsStats {
+  const whole = new Map<string, SubscriptionStats>()
+  if (asked.cds) whole.set(CDS_TYPE, new SubscriptionStats(stats.scope('cluster_manager.cds')))
+  if (asked.lds) whole.set(LDS_TYPE, new SubscriptionStats(stats.scope('listener_manager.lds')))
+  return clientStats(stats, whole, named)
 }
 
 /** Of a client with one subscription: `scope` has its stats and those of its connection. */
 export function subscriptionStats(scope: Scope, typeUrl: string): AdsStats {
-  for (const name of ['attempt', 'failure', 'rejected', 'success']) scope.counter(`update_${name}`)
-  scope.counter('init_fetch_timeout')
-  scope.gauge('version')
-  scope.textReadout('version_text')
-  return clientStats(scope, new Map([[typeUrl, scope]]))
+  return clientStats(scope, new Map([[typeUrl, new SubscriptionStats(scope)]]), new Map())
 }
 
-function clientStats(stats: Scope, scopes: ReadonlyMap<string, Scope>): AdsStats {
+function clientStats(
+  stats: Scope,
+  whole: ReadonlyMap<string, SubscriptionStats>,
+  named: ReadonlyMap<string, NamedSubscriptions>,
+): AdsStats {
   const controlPlane = stats.scope('control_plane')
   const connected = controlPlane.gauge('connected_state')
   const identifier = controlPlane.textReadout('identifier')
-  const count = (typeUrl: string, name: string): void => scopes.get(typeUrl)?.counter(name).inc()
   return {
-    updateAttempt: (typeUrl) => count(typeUrl, 'update_attempt'),
-    updateSuccess: (typeUrl, version) => {
-      count(typeUrl, 'update_success')
-      const scope = scopes.get(typeUrl)
-      scope?.gauge('version').set(Number(xxh64(version)))
-      if (scope) scope.textReadout('version_text').value = version
+    updateAttempt: (typeUrl) => whole.get(typeUrl)?.attempt(),
+    updateSuccess: (typeUrl, version, startedMs) => whole.get(typeUrl)?.success(version, startedMs),
+    updateRejected: (typeUrl) => whole.get(typeUrl)?.rejected(),
+    updateFailure: (typeUrl) => {
+      whole.get(typeUrl)?.failure()
+      named.get(typeUrl)?.failure(null)
     },
-    updateRejected: (typeUrl) => count(typeUrl, 'update_rejected'),
-    updateFailure: (typeUrl) => count(typeUrl, 'update_failure'),
-    initFetchTimeout: (typeUrl) => count(typeUrl, 'init_fetch_timeout'),
+    initFetchTimeout: (typeUrl) => whole.get(typeUrl)?.fetchTimeout(),
     connected: (state) => connected.set(state ? 1 : 0),
     identifier: (text) => {
       identifier.value = text

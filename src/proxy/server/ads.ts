@@ -7,11 +7,12 @@ import { type AdsClient, ECDS_TYPE, EDS_TYPE, RDS_TYPE, type ResourceChange, SDS
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ClusterResources } from './clusters.ts'
 import type { ExtensionResources } from './extensions.ts'
-import type { FileSources } from './file-source.ts'
+import type { FileHandler, FileSources } from './file-source.ts'
 import type { ListenerResources } from './listeners.ts'
 import type { IncomingResource } from './resource.ts'
 import type { RouteResources } from './routes.ts'
 import type { SecretResources } from './secrets.ts'
+import type { SubscriptionStats } from './subscription-stats.ts'
 import { PROXY_VERSION } from './version.ts'
 
 /** Envoy's names of our extension categories, as a control plane sees them in node.extensions. */
@@ -98,18 +99,23 @@ export function adsFeed(ads: AdsClient, typeUrl: string, initialFetchTimeoutMs: 
 }
 
 /** What a file no longer holds is removed. */
-export function fileFeed(files: FileSources, kind: string, path: string): ResourceFeed {
+export function fileFeed(files: FileSources, kind: string, path: string, stats: SubscriptionStats): ResourceFeed {
+  stats.attempt()
   return (apply) =>
     new Promise((done) => {
       let names: readonly string[] = []
-      files.use(kind, path, async (resources, version) => {
+      const take: FileHandler = async (resources, version) => {
+        const startedMs = performance.now()
         const now = resources.map((resource) => resource.name)
         const removed = names.filter((name) => !now.includes(name))
         const reason = await apply(resources, removed, version)
+        if (reason === null) stats.success(version, startedMs)
+        else stats.rejected()
         names = now
         done()
         return reason
-      })
+      }
+      files.use(kind, path, take, stats)
     })
 }
 

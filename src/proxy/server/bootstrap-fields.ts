@@ -22,7 +22,6 @@ const FIELDS = new Set([
   'stats_flush_interval',
   'layered_runtime',
   'admin',
-  // Watchdogs watch Envoy's own threads for stalls; Node has no counterpart, and nothing a user sees depends on them.
   'watchdog',
   'watchdogs',
   'tracing',

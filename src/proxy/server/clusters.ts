@@ -22,6 +22,7 @@ import {
   type UnknownFields,
 } from './resource.ts'
 import type { SecretResources } from './secrets.ts'
+import { NamedSubscriptions } from './subscription-stats.ts'
 import type { Need, Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
@@ -52,7 +53,16 @@ export class ClusterResources {
   private readonly changes: { readonly added: Counter; readonly modified: Counter; readonly removed: Counter }
   private readonly activeGauge: Gauge
   private readonly warmingGauge: Gauge
+  /** Envoy's main thread has every cluster too. */
+  private readonly inflated: Gauge
+  /** What this thread counts of each cluster. */
+  private readonly scopes = new Map<string, Scope>()
   private onIdle: (() => void)[] = []
+  /** Of EDS, by cluster. */
+  readonly subscriptions = new NamedSubscriptions()
+  /** Cluster → assignment. */
+  private readonly subscribed = new Map<string, string>()
+  private readonly stats: Scope
   private nextId = 1
   eds: EndpointSubscription | null = null
   versionInfo = ''
@@ -74,12 +84,21 @@ export class ClusterResources {
     this.files = files
     this.unknown = unknown
     this.log = log
+    this.stats = stats
     const scope = stats.scope('cluster_manager')
     this.changes = {
       added: scope.counter('cluster_added'),
       modified: scope.counter('cluster_modified'),
       removed: scope.counter('cluster_removed'),
     }
+    for (const name of [
+      'cluster_updated',
+      'cluster_updated_via_merge',
+      'update_merge_cancelled',
+      'update_out_of_merge_window',
+    ])
+      scope.counter(name)
+    this.inflated = stats.scope('thread_local_cluster_manager.main_thread').gauge('clusters_inflated')
     this.activeGauge = scope.gauge('active_clusters')
     this.warmingGauge = scope.gauge('warming_clusters')
   }
@@ -137,6 +156,7 @@ export class ClusterResources {
   /** One EDS response; returns the NACK reason or null. */
   async updateEndpoints(added: readonly IncomingResource[]): Promise<string | null> {
     const errors: string[] = []
+    const startedMs = performance.now()
     for (const resource of added) {
       try {
         const message = decodeResource(ClusterLoadAssignmentSchema, resource)
@@ -148,12 +168,19 @@ export class ClusterResources {
             await this.workers.apply({ kind: 'endpoints', cluster: cluster.data.name, endpoints: data })
           }
         }
+        for (const name of this.clustersOf(resource.name)) this.subscriptions.success(name, resource.version, startedMs)
         this.warming.satisfied(`endpoints:${resource.name}`)
       } catch (error) {
+        for (const name of this.clustersOf(resource.name)) this.subscriptions.rejected(name)
         errors.push(`${resource.name}: ${errorText(error)}`)
       }
     }
     return joinErrors(errors)
+  }
+
+  /** Names of the clusters that subscribe to this assignment. */
+  private clustersOf(assignment: string): string[] {
+    return [...this.subscribed].filter(([, name]) => name === assignment).map(([cluster]) => cluster)
   }
 
   /** Resolves when every cluster of the bootstrap that waits for DNS has had its first answer. */
@@ -213,7 +240,9 @@ export class ClusterResources {
     if (data.type === 'EDS') {
       const source = message.edsClusterConfig?.edsConfig
       const path = filePath(source)
-      if (path !== null) this.files.use('endpoints', path, (resources) => this.updateEndpoints(resources))
+      this.subscribed.set(data.name, data.edsServiceName)
+      this.subscriptions.begin(data.name, () => this.stats.scope(`cluster.${data.statName}`), path)
+      if (path !== null) this.useFile(path)
       else if (this.eds === null) {
         throw new ConfigError(
           'eds_cluster_config',
@@ -222,14 +251,27 @@ export class ClusterResources {
       }
       // A file says what it has when it changes, not when it is asked.
       const known = path !== null && this.assignments.has(data.edsServiceName)
-      if (!known) needs.push({ key: `endpoints:${data.edsServiceName}`, timeoutMs: fetchTimeoutMs(source) })
+      if (!known)
+        needs.push({
+          key: `endpoints:${data.edsServiceName}`,
+          timeoutMs: fetchTimeoutMs(source),
+          onTimeout: () => this.subscriptions.fetchTimeout(data.name),
+        })
     }
     return { known: { data, resource, dump: dumped(ClusterSchema, resource), fixed }, needs }
+  }
+
+  private useFile(path: string): void {
+    this.files.use('endpoints', path, (resources) => this.updateEndpoints(resources), {
+      attempt: () => this.subscriptions.attempt(path),
+      failure: () => this.subscriptions.failure(path),
+    })
   }
 
   /** Resolves when the workers have the cluster; rejects when one refuses it. */
   private warm(known: KnownCluster, needs: readonly Need[]): Promise<void> {
     const { name } = known.data
+    this.warmingState(known.data).set(1)
     ;(this.active.has(name) || this.warmingClusters.has(name) ? this.changes.modified : this.changes.added).inc()
     this.warmingClusters.set(name, known)
     this.countClusters()
@@ -248,7 +290,10 @@ export class ClusterResources {
       applied()
       if (waitsForDns(known.data)) await this.workers.whenWarm(name)
       // Another version, or a removal, may have come meanwhile.
-      if (this.warmingClusters.get(name) === known) this.active.set(name, known)
+      if (this.warmingClusters.get(name) === known) {
+        this.active.set(name, known)
+        this.warmingState(known.data).set(0)
+      }
     } finally {
       if (this.warmingClusters.get(name) === known) this.warmingClusters.delete(name)
       this.countClusters()
@@ -262,6 +307,10 @@ export class ClusterResources {
     this.warmingClusters.delete(name)
     this.active.delete(name)
     this.changes.removed.inc()
+    this.scopes.get(name)?.release()
+    this.scopes.delete(name)
+    this.subscriptions.end(name)
+    this.subscribed.delete(name)
     const service = known.data.edsServiceName
     const others = [...this.active.values(), ...this.warmingClusters.values()]
     if (known.data.type === 'EDS' && !others.some((c) => c.data.type === 'EDS' && c.data.edsServiceName === service)) {
@@ -272,8 +321,21 @@ export class ClusterResources {
     await this.workers.apply({ kind: 'remove-cluster', name })
   }
 
+  private warmingState({ name, statName }: ClusterData): Gauge {
+    const prefix = `cluster.${statName}`
+    let scope = this.scopes.get(name)
+    if (scope?.prefix !== prefix) {
+      scope?.release()
+      scope = this.stats.scope(prefix)
+      this.scopes.set(name, scope)
+    }
+    scope.gauge('version')
+    return scope.gauge('warming_state')
+  }
+
   private countClusters(): void {
     this.activeGauge.set(this.active.size)
+    this.inflated.set(this.active.size)
     this.warmingGauge.set(this.warmingClusters.size)
     if (this.warmingClusters.size > 0) return
     const waiting = this.onIdle

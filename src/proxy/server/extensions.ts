@@ -3,7 +3,6 @@
 import { existsSync } from 'node:fs'
 import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
-import { xxh64 } from '../../base/hash.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import { checkDiscoveredType, type DiscoveryNeed } from '../config/discovery.ts'
 import type { HttpFilterExtension, ParsedExtension } from '../config/extension.ts'
@@ -11,6 +10,7 @@ import { createParseContext, type ExtensionRegistry, noDependencies } from '../c
 import type { Scope } from '../observe/stats.ts'
 import { type FileSources, filePath } from './file-source.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes, type UnknownFields } from './resource.ts'
+import { NamedSubscriptions } from './subscription-stats.ts'
 import { WantedNames } from './wanted-names.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
@@ -31,6 +31,7 @@ export class ExtensionResources {
   private readonly users = new Map<object, DiscoveryNeeds>()
   private readonly known = new Map<string, { resource: IncomingResource; dump: DumpedResource }>()
   private readonly answers = new Set<string>()
+  readonly subscriptions = new NamedSubscriptions()
   ecds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
   constructor(
@@ -74,14 +75,20 @@ export class ExtensionResources {
       const path = filePath(source)
       if (path === null || this.fromFiles.has(name)) continue
       this.fromFiles.add(name)
-      this.files.use(`extension ${name}`, path, (resources) => this.updateFromFile(name, resources))
+      this.begin(name, path)
+      this.files.use(`extension ${name}`, path, (resources) => this.updateFromFile(name, resources), {
+        attempt: () => this.subscriptions.attempt(path),
+        failure: () => this.subscriptions.failure(path),
+      })
     }
     const { fresh, gone } = this.wanted.use(user, new Set(needs.keys()))
     const subscribed = (name: string): boolean => !this.fromFiles.has(name)
+    for (const name of fresh.filter(subscribed)) this.begin(name, null)
     if (fresh.some(subscribed)) this.ecds?.add(fresh.filter(subscribed))
     if (gone.some(subscribed)) this.ecds?.remove(gone.filter(subscribed))
     for (const name of gone.filter(subscribed)) {
       this.answers.delete(name)
+      this.subscriptions.end(name)
       void this.forget(name)
     }
   }
@@ -115,9 +122,8 @@ export class ExtensionResources {
   }
 
   private refuse(name: string, reason: string): Promise<string> {
-    const scope = this.scope(name)
-    scope.counter('config_fail').inc()
-    scope.counter('update_rejected').inc()
+    this.subscriptions.scope(name)?.counter('config_fail').inc()
+    this.subscriptions.rejected(name)
     this.settle(name)
     return Promise.resolve(reason)
   }
@@ -128,23 +134,26 @@ export class ExtensionResources {
     this.warming.satisfied(`extension:${name}`)
   }
 
-  private scope(name: string): Scope {
-    return this.stats.scope(`extension_config_discovery.http_filter.${name}`)
+  private begin(name: string, path: string | null): void {
+    const made = (): Scope => {
+      const scope = this.stats.scope(`extension_config_discovery.http_filter.${name}`)
+      for (const counter of ['config_reload', 'config_fail', 'config_conflict']) scope.counter(counter)
+      return scope
+    }
+    this.subscriptions.begin(name, made, path)
   }
 
   private async receive(name: string, resource: IncomingResource): Promise<string | null> {
+    const startedMs = performance.now()
     try {
       const current = this.known.get(name)
-      const scope = this.scope(name)
       if (current === undefined || !sameBytes(current.resource.body, resource.body)) {
         const parsed = this.parse(name, resource)
         await this.workers.apply({ kind: 'extension', name, parsed })
-        scope.counter('config_reload').inc()
+        this.subscriptions.scope(name)?.counter('config_reload').inc()
       }
       this.known.set(name, { resource, dump: dumped(TypedExtensionConfigSchema, resource) })
-      scope.counter('update_success').inc()
-      scope.gauge('version').set(Number(xxh64(resource.version)))
-      scope.textReadout('version_text').value = resource.version
+      this.subscriptions.success(name, resource.version, startedMs)
       this.settle(name)
       return null
     } catch (error) {

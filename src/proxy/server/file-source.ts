@@ -18,6 +18,14 @@ export type FileHandler = (
   version: string,
 ) => Promise<string | null> | string | null
 
+/** What is counted of a file. */
+export interface FileStats {
+  /** It is read again. */
+  attempt?(): void
+  /** It cannot be read. */
+  failure?(): void
+}
+
 /** Several writes of one replacement come as several events. */
 const SETTLE_MS = 20
 
@@ -38,10 +46,10 @@ export class FileSources {
   }
 
   /** `kind` tells handlers of one file apart. Throws ConfigError when the file cannot be read or parsed at the start. */
-  use(kind: string, path: string, handler: FileHandler): void {
+  use(kind: string, path: string, handler: FileHandler, stats: FileStats = {}): void {
     const key = `${kind} ${path}`
     if (this.watched.has(key)) return
-    const source = new FileSource(path, handler, this.log)
+    const source = new FileSource(path, handler, this.log, stats)
     this.watched.set(key, source)
     source.start()
   }
@@ -56,13 +64,15 @@ class FileSource {
   private readonly path: string
   private readonly handler: FileHandler
   private readonly log: Logger
+  private readonly stats: FileStats
   private watcher: FSWatcher | null = null
   private timer: NodeJS.Timeout | null = null
 
-  constructor(path: string, handler: FileHandler, log: Logger) {
+  constructor(path: string, handler: FileHandler, log: Logger, stats: FileStats) {
     this.path = path
     this.handler = handler
     this.log = log
+    this.stats = stats
   }
 
   start(): void {
@@ -86,10 +96,12 @@ class FileSource {
   private reload(): void {
     if (this.timer !== null) clearTimeout(this.timer)
     this.timer = setTimeout(() => {
+      this.stats.attempt?.()
       try {
         const { resources, version } = readDiscoveryFile(this.path)
         void this.hand(resources, version)
       } catch (error) {
+        this.stats.failure?.()
         this.refuse(errorText(error))
       }
     }, SETTLE_MS)

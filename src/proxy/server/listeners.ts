@@ -199,14 +199,23 @@ export class ListenerResources {
       this.secrets.need(name, source)
       if (!this.secrets.has(name)) needs.push({ key: `secret:${name}`, timeoutMs: fetchTimeoutMs(source) })
     }
-    for (const [name, source] of dependencies.routes) {
-      this.routes.ensure(name, source)
-      if (!this.routes.has(name)) needs.push({ key: `route:${name}`, timeoutMs: fetchTimeoutMs(source) })
+    for (const [name, need] of dependencies.routes) {
+      this.routes.ensure(name, need)
+      if (!this.routes.has(name))
+        needs.push({
+          key: `route:${name}`,
+          timeoutMs: fetchTimeoutMs(need.source),
+          onTimeout: () => this.routes.subscriptions.fetchTimeout(name),
+        })
     }
     for (const [name, need] of dependencies.extensions) {
       this.extensions.check(name, need)
       if (!need.withoutWarming && !this.extensions.answered(name))
-        needs.push({ key: `extension:${name}`, timeoutMs: fetchTimeoutMs(need.source) })
+        needs.push({
+          key: `extension:${name}`,
+          timeoutMs: fetchTimeoutMs(need.source),
+          onTimeout: () => this.extensions.subscriptions.fetchTimeout(name),
+        })
     }
     const known: KnownListener = {
       config,

@@ -12,6 +12,7 @@ import type { ClusterStatus } from '../upstream/cluster-status.ts'
 import type { ClusterData, EndpointsData } from '../upstream/config.ts'
 import type { PeerPorts } from '../upstream/peers.ts'
 import type { RuntimeValue } from './runtime.ts'
+import type { WatchdogData } from './watchdog.ts'
 
 /** How a worker begins. */
 export interface WorkerSettings {
@@ -35,6 +36,7 @@ export interface WorkerSettings {
   readonly overload: SharedArrayBuffer | null
   /** global_downstream_max_connections of the overload manager; null = not limited by it. */
   readonly maxDownstreamConnections: number | null
+  readonly watchdog: WatchdogData
 }
 
 /** One change. A worker applies them in the order in which they come. */

@@ -4,6 +4,7 @@ import { toBinary } from '@bufbuild/protobuf'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { ExtensionRegistry } from '../config/extension-registry.ts'
 import { parseJson } from '../config/json.ts'
+import { StatsStore } from '../observe/stats-store.ts'
 import type { FileSources } from './file-source.ts'
 import type { WorkerUpdate } from './messages.ts'
 import type { UnknownFields } from './resource.ts'
@@ -33,7 +34,14 @@ test('a table that is dropped while workers take a change of it is sent whole wh
   } as unknown as Workers
   const warming = { satisfied: () => {} } as unknown as Warming
   const unknown = { check: () => true } as unknown as UnknownFields
-  const routes = new RouteResources(new ExtensionRegistry(), workers, warming, {} as FileSources, unknown)
+  const routes = new RouteResources(
+    new ExtensionRegistry(),
+    workers,
+    warming,
+    {} as FileSources,
+    unknown,
+    new StatsStore(),
+  )
   const user = {}
   routes.use(user, new Set(['r']))
   assert.equal(await routes.update([table('x')]), null)

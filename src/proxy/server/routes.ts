@@ -1,14 +1,16 @@
 // Route configurations of RDS on the main thread: parsed, handed to the workers, kept while a listener names them.
 
-import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { DumpedResource } from '../admin/source.ts'
+import type { RouteNeed } from '../config/extension.ts'
 import { createParseContext, type ExtensionRegistry } from '../config/extension-registry.ts'
+import type { Scope } from '../observe/stats.ts'
 import { parseRouteConfiguration } from '../route/parse.ts'
 import { type KnownRoutes, knownRoutes, readRouteChange } from '../route/route-change.ts'
 import { type FileSources, filePath } from './file-source.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors, sameBytes, type UnknownFields } from './resource.ts'
+import { NamedSubscriptions } from './subscription-stats.ts'
 import { WantedNames } from './wanted-names.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
@@ -30,6 +32,8 @@ export class RouteResources {
   private readonly fromFiles = new Set<string>()
   private readonly wanted = new WantedNames()
   private readonly known = new Map<string, KnownResource>()
+  private readonly stats: Scope
+  readonly subscriptions = new NamedSubscriptions()
   rds: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
   constructor(
@@ -38,26 +42,43 @@ export class RouteResources {
     warming: Warming,
     files: FileSources,
     unknown: UnknownFields,
+    stats: Scope,
   ) {
     this.registry = registry
     this.workers = workers
     this.warming = warming
     this.files = files
     this.unknown = unknown
+    this.stats = stats
   }
 
   /** Makes sure that somebody delivers it. Throws ConfigError. */
-  ensure(name: string, source: ConfigSource | undefined): void {
+  ensure(name: string, { source, statPrefix }: RouteNeed): void {
     const path = filePath(source)
     if (path !== null) {
       this.fromFiles.add(name)
-      this.files.use('routes', path, (resources) => this.update(resources))
+      this.begin(name, statPrefix, path)
+      this.files.use('routes', path, (resources) => this.update(resources), {
+        attempt: () => this.subscriptions.attempt(path),
+        failure: () => this.subscriptions.failure(path),
+      })
     } else if (this.rds === null) {
       throw new ConfigError(
         '',
         `there is no ADS to ask for route configuration '${name}'; set dynamic_resources.ads_config or a path_config_source`,
       )
+    } else this.begin(name, statPrefix, null)
+  }
+
+  private begin(name: string, statPrefix: string, path: string | null): void {
+    const made = (): Scope => {
+      const scope = this.stats.scope(`http.${statPrefix}.rds.${name}`)
+      scope.counter('config_reload')
+      scope.counter('update_empty')
+      scope.gauge('config_reload_time_ms')
+      return scope
     }
+    this.subscriptions.begin(name, made, path)
   }
 
   has(name: string): boolean {
@@ -72,6 +93,7 @@ export class RouteResources {
     if (fresh.length > 0) this.rds?.add(fresh)
     if (gone.length > 0) this.rds?.remove(gone)
     for (const name of gone) {
+      this.subscriptions.end(name)
       if (this.known.delete(name)) void this.workers.apply({ kind: 'remove-routes', name })
     }
   }
@@ -79,6 +101,7 @@ export class RouteResources {
   /** One RDS response; returns the NACK reason or null. */
   async update(added: readonly IncomingResource[]): Promise<string | null> {
     const errors: string[] = []
+    const startedMs = performance.now()
     for (const resource of added) {
       const current = this.known.get(resource.name)
       try {
@@ -87,12 +110,21 @@ export class RouteResources {
         // Nobody named it any more while the workers took it: they were told to drop it, and it will be asked for anew.
         if (this.known.get(resource.name) !== current) continue
         this.known.set(resource.name, { resource, dump: dumped(RouteConfigurationSchema, resource), routes })
+        this.subscriptions.success(resource.name, resource.version, startedMs)
+        if (!same) this.countReload(resource.name)
         this.warming.satisfied(`route:${resource.name}`)
       } catch (error) {
+        this.subscriptions.rejected(resource.name)
         errors.push(`${resource.name}: ${errorText(error)}`)
       }
     }
     return joinErrors(errors)
+  }
+
+  private countReload(name: string): void {
+    const scope = this.subscriptions.scope(name)
+    scope?.counter('config_reload').inc()
+    scope?.gauge('config_reload_time_ms').set(Date.now())
   }
 
   /** Throws what is wrong with the resource, having changed nothing. */

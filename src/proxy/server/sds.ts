@@ -7,7 +7,7 @@ import type { Logger } from '../../base/logger.ts'
 import { AdsClient, SDS_TYPE } from '../../xds/index.ts'
 import type { Scope } from '../observe/stats.ts'
 import { subscriptionStats } from './ads-stats.ts'
-import { type FileSources, filePath } from './file-source.ts'
+import { type FileHandler, type FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
 import { fetchTimeoutMs } from './resource.ts'
 import type { SdsSubscribe } from './secrets.ts'
@@ -20,12 +20,18 @@ export function createSdsSubscribe(
   log: Logger,
   stats: Scope,
 ): SdsSubscribe {
-  return (name, source, onSecret) => {
+  return (name, source, onSecret, counted) => {
     const path = filePath(source)
     if (path !== null) {
-      files.use(`secret ${name}`, path, (resources) => {
-        for (const resource of resources) if (resource.name === name) onSecret(resource)
-        return null
+      const take: FileHandler = (resources) => {
+        const secret = resources.find((resource) => resource.name === name)
+        if (secret !== undefined) onSecret(secret)
+        else counted.rejected(name)
+        return secret === undefined ? `there is no secret '${name}' in it` : null
+      }
+      files.use(`secret ${name}`, path, take, {
+        attempt: () => counted.attempt(path),
+        failure: () => counted.failure(path),
       })
       return () => {}
     }
@@ -35,6 +41,8 @@ export function createSdsSubscribe(
         'sds_config',
         `secret '${name}': only api_config_source and path_config_source are supported by this proxy`,
       )
+    const scope = stats.scope(`sds.${name}`)
+    scope.counter('key_rotation_failed')
     const client = new AdsClient({
       transport: grpcTransport(specifier.value, find, 'sds_config.api_config_source'),
       node: node(),
@@ -42,7 +50,7 @@ export function createSdsSubscribe(
       method: '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets',
       log,
       nodeOnFirstMessageOnly: specifier.value.setNodeOnFirstMessageOnly,
-      stats: subscriptionStats(stats.scope(`sds.${name}`), SDS_TYPE),
+      stats: subscriptionStats(scope, SDS_TYPE),
     })
     client.subscribe(
       SDS_TYPE,

@@ -17,9 +17,12 @@ import {
   parseTicketKeys,
   parseValidation,
 } from '../network/tls/tls-config.ts'
+import type { Scope } from '../observe/stats.ts'
+import { filePath } from './file-source.ts'
 import type { SecretSource, SecretValue } from './options.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors } from './resource.ts'
 import { secretDirectories, watchDirectories } from './secret-files.ts'
+import { NamedSubscriptions } from './subscription-stats.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
@@ -28,6 +31,7 @@ export type SdsSubscribe = (
   name: string,
   source: ConfigSource,
   onSecret: (resource: IncomingResource) => void,
+  counted: NamedSubscriptions,
 ) => () => void
 
 interface Known {
@@ -42,6 +46,7 @@ export class SecretResources {
   private readonly workers: Workers
   private readonly warming: Warming
   private readonly log: Logger
+  private readonly stats: Scope
   private readonly inProcess: SecretSource | undefined
   private readonly sds: SdsSubscribe
   private readonly dynamic = new Map<string, Known>()
@@ -49,10 +54,21 @@ export class SecretResources {
   /** Secrets whose sds_config says `ads: {}`; null without ADS. */
   ads: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
-  constructor(workers: Workers, warming: Warming, log: Logger, inProcess: SecretSource | undefined, sds: SdsSubscribe) {
+  /** Of those over ADS and from files; a stream of their own has its own (sds.ts). */
+  readonly subscriptions = new NamedSubscriptions()
+
+  constructor(
+    workers: Workers,
+    warming: Warming,
+    log: Logger,
+    stats: Scope,
+    inProcess: SecretSource | undefined,
+    sds: SdsSubscribe,
+  ) {
     this.workers = workers
     this.warming = warming
     this.log = log
+    this.stats = stats
     this.inProcess = inProcess
     this.sds = sds
   }
@@ -75,12 +91,14 @@ export class SecretResources {
           `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
         )
       this.dynamic.set(name, { end: () => ads.remove([name]), dump: null, resource: null, endWatch: null })
+      this.subscriptions.begin(name, () => this.scope(name), null)
       ads.add([name])
       return
     }
     if (this.inProcess !== undefined) {
       const known: Known = { end: () => end(), dump: null, resource: null, endWatch: null }
       this.dynamic.set(name, known)
+      this.subscriptions.begin(name, () => this.scope(name), null)
       const end = this.inProcess.watch(name, (value) => this.receive(fromValue(name, value)))
       return
     }
@@ -88,13 +106,21 @@ export class SecretResources {
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
     // Known before it is asked for: a file answers at once.
     let end = (): void => {}
+    const path = filePath(source)
+    if (path !== null) this.subscriptions.begin(name, () => this.scope(name), path)
     this.dynamic.set(name, { end: () => end(), dump: null, resource: null, endWatch: null })
     try {
-      end = this.sds(name, source, (resource) => this.receive(resource))
+      end = this.sds(name, source, (resource) => this.receive(resource), this.subscriptions)
     } catch (error) {
       this.dynamic.delete(name)
       throw error
     }
+  }
+
+  private scope(name: string): Scope {
+    const scope = this.stats.scope(`sds.${name}`)
+    scope.counter('key_rotation_failed')
+    return scope
   }
 
   /** One SDS response over ADS; returns the NACK reason or null. */
@@ -105,6 +131,7 @@ export class SecretResources {
         parseSecret(resource)
         this.receive(resource)
       } catch (error) {
+        this.subscriptions.rejected(resource.name)
         errors.push(`${resource.name}: ${errorText(error)}`)
       }
     }
@@ -144,11 +171,12 @@ export class SecretResources {
   private watchFiles(resource: IncomingResource): (() => void) | null {
     const directories = secretDirectories(decodeResource(SecretSchema, resource))
     if (directories.size === 0) return null
-    return watchDirectories(directories, () => this.receive(resource))
+    return watchDirectories(directories, () => this.receive(resource, false))
   }
 
-  /** A bad secret is logged and the last good one stays. */
-  private receive(resource: IncomingResource): void {
+  /** A bad secret is logged and the last good one stays. `delivered`: by its subscription; else files have changed that it names. */
+  private receive(resource: IncomingResource, delivered = true): void {
+    const startedMs = performance.now()
     const before = this.dynamic.get(resource.name)
     if (before?.endWatch && before.resource !== resource) {
       before.endWatch()
@@ -159,8 +187,11 @@ export class SecretResources {
       secret = parseSecret(resource)
     } catch (error) {
       this.log.error({ secret: resource.name, reason: errorText(error) }, 'secret refused, the last good one stays')
+      if (delivered) this.subscriptions.rejected(resource.name)
+      else this.subscriptions.scope(resource.name)?.counter('key_rotation_failed').inc()
       return
     }
+    if (delivered) this.subscriptions.success(resource.name, resource.version, startedMs)
     const known = this.dynamic.get(resource.name)
     if (known !== undefined) {
       known.dump = dumped(SecretSchema, resource)

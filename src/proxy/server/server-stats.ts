@@ -10,6 +10,7 @@ import { Faults } from './faults.ts'
 import { mergeRuntime } from './runtime.ts'
 import type { ServerContext } from './start-proxy.ts'
 import { PROXY_VERSION } from './version.ts'
+import { Watchdog } from './watchdog.ts'
 
 /** Envoy's numbers of the states. */
 const STATE_NUMBER: Readonly<Record<ServerState, number>> = {
@@ -39,6 +40,7 @@ export class ServerStats {
   private readonly adminOverrides: Gauge
   private readonly flushFailures: Counter
   private readonly timer: NodeJS.Timeout
+  private readonly watchdog: Watchdog
   /** One collection at a time: deltas must be applied in order. */
   private collecting: Promise<MergedStats> | null = null
   private expiryCheckedMs = 0
@@ -75,6 +77,11 @@ export class ServerStats {
     runtime.gauge('num_layers').set(context.runtimeLayers.length)
     this.runtimeKeys = runtime.gauge('num_keys')
     this.adminOverrides = runtime.gauge('admin_overrides_active')
+    // Static and admin layers have no directory, and no field that is deprecated is accepted with a warning.
+    for (const name of ['override_dir_exists', 'override_dir_not_exists', 'deprecated_feature_use'])
+      runtime.counter(name)
+    runtime.gauge('deprecated_feature_seen_since_process_start').set(0)
+    this.watchdog = new Watchdog(context.watchdogs.main, store, 'main_thread', 'main_thread')
     const intervalMs = durationMsOr(options.bootstrap.statsFlushInterval, DEFAULT_FLUSH_INTERVAL_MS)
     this.timer = setInterval(() => this.flush(), intervalMs)
     this.timer.unref()
@@ -96,6 +103,7 @@ export class ServerStats {
 
   close(): void {
     clearInterval(this.timer)
+    this.watchdog.close()
   }
 
   private flush(): void {

@@ -9,7 +9,16 @@ import { ConfigError, errorText, UserError } from '../../base/errors.ts'
 import { keepMallocTrimmed } from '../../base/malloc-trim.ts'
 import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import { growYoungGenerationWhenBusy } from '../../base/young-generation.ts'
-import { AdsClient, type AdsTransport, CDS_TYPE, LDS_TYPE } from '../../xds/index.ts'
+import {
+  AdsClient,
+  type AdsTransport,
+  CDS_TYPE,
+  ECDS_TYPE,
+  EDS_TYPE,
+  LDS_TYPE,
+  RDS_TYPE,
+  SDS_TYPE,
+} from '../../xds/index.ts'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
 import type { ServerState } from '../admin/source.ts'
 import { parseAddress } from '../config/address.ts'
@@ -41,7 +50,9 @@ import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.t
 import { createSdsSubscribe } from './sds.ts'
 import { SecretResources } from './secrets.ts'
 import { ServerStats } from './server-stats.ts'
+import { SubscriptionStats } from './subscription-stats.ts'
 import { Warming } from './warming.ts'
+import { parseWatchdogs, type WatchdogsData } from './watchdog.ts'
 import { startWorkers, type Workers } from './workers.ts'
 
 /** Everything of a running proxy that its parts share. */
@@ -62,6 +73,7 @@ export interface ServerContext {
   readonly store: StatsStore
   readonly merged: MergedStats
   readonly runtimeLayers: RuntimeLayer[]
+  readonly watchdogs: WatchdogsData
   /** null = the bootstrap has none. */
   readonly overloadManager: OverloadManager | null
   readonly startTime: Date
@@ -128,6 +140,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   const registry = registerExtensions()
   registry.defaultTracer = bootstrap.tracing?.http
   const statsSettings = parseStatsConfig(bootstrap.statsConfig)
+  const watchdogs = parseWatchdogs(bootstrap)
   const runtimeLayers = parseRuntimeLayers(bootstrap)
   const store = new StatsStore(compileStatsFilter(statsSettings))
   const overload = bootstrap.overloadManager ? parseOverloadManager(bootstrap.overloadManager) : null
@@ -153,6 +166,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
       openConnections,
       overload: overloadMemory,
       maxDownstreamConnections: connectionLimit?.max ?? null,
+      watchdog: watchdogs.worker,
     },
     (error) => {
       log.fatal({ reason: errorText(error) }, 'a worker is lost; the process ends')
@@ -175,6 +189,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     workers,
     warming,
     loggers.of('secret'),
+    store,
     options.secrets,
     createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, loggers.of('secret'), store),
   )
@@ -189,7 +204,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     store,
   )
   const extensions = new ExtensionResources(registry, workers, warming, files, unknown, store)
-  const routes = new RouteResources(registry, workers, warming, files, unknown)
+  const routes = new RouteResources(registry, workers, warming, files, unknown, store)
   return {
     options,
     loggers,
@@ -217,6 +232,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     store,
     merged: new MergedStats(),
     runtimeLayers,
+    watchdogs,
     overloadManager,
     startTime: new Date(),
     state: 'PRE_INITIALIZING',
@@ -267,6 +283,7 @@ function startAdminListener(context: ServerContext, stats: ServerStats, quit: ()
     address.pipe === undefined ? { host: address.ip, port: address.port } : { path: pipePath(address.pipe) },
     createAdminSource(context, stats, quit),
     context.loggers.of('admin'),
+    context.store,
   )
 }
 
@@ -294,7 +311,19 @@ function createAds(context: ServerContext): AdsClient | null {
     mode: isDelta(source) ? 'delta' : 'sotw',
     log: context.loggers.of('config'),
     nodeOnFirstMessageOnly: source?.setNodeOnFirstMessageOnly ?? false,
-    stats: adsStats(store),
+    stats: adsStats(
+      store,
+      {
+        cds: dynamic?.cdsConfig?.configSourceSpecifier.case === 'ads',
+        lds: dynamic?.ldsConfig?.configSourceSpecifier.case === 'ads',
+      },
+      new Map([
+        [EDS_TYPE, context.clusters.subscriptions],
+        [RDS_TYPE, context.routes.subscriptions],
+        [SDS_TYPE, context.secrets.subscriptions],
+        [ECDS_TYPE, context.extensions.subscriptions],
+      ]),
+    ),
   })
 }
 
@@ -310,12 +339,13 @@ function feedOf(
   context: ServerContext,
   ads: AdsClient | null,
   typeUrl: string,
+  scope: string,
   source: ConfigSource | undefined,
   path: string,
 ): ResourceFeed | null {
   if (source === undefined) return null
   const file = filePath(source)
-  if (file !== null) return fileFeed(context.files, typeUrl, file)
+  if (file !== null) return fileFeed(context.files, typeUrl, file, new SubscriptionStats(context.store.scope(scope)))
   if (source.configSourceSpecifier.case !== 'ads' || ads === null) {
     throw new ConfigError(path, 'only ads (with ads_config) and path_config_source are supported by this proxy')
   }
@@ -340,8 +370,8 @@ class RunningProxy implements ProxyHandle {
     this.adminAddress = admin?.address ?? null
     const dynamic = context.options.bootstrap.dynamicResources
     this.sources = {
-      cds: feedOf(context, ads, CDS_TYPE, dynamic?.cdsConfig, 'dynamic_resources.cds_config'),
-      lds: feedOf(context, ads, LDS_TYPE, dynamic?.ldsConfig, 'dynamic_resources.lds_config'),
+      cds: feedOf(context, ads, CDS_TYPE, 'cluster_manager.cds', dynamic?.cdsConfig, 'dynamic_resources.cds_config'),
+      lds: feedOf(context, ads, LDS_TYPE, 'listener_manager.lds', dynamic?.ldsConfig, 'dynamic_resources.lds_config'),
     }
   }
 

@@ -50,8 +50,9 @@ export function validateProxy(bootstrap: Bootstrap): void {
   for (const [name, source] of dependencies.secrets)
     if (source === undefined && !secrets.some((secret) => secret.name === name))
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
+  const routes = [...dependencies.routes.values()].map(({ source }) => source)
   const discovered = [...dependencies.extensions.values()].map(({ source }) => source)
-  for (const source of [...dependencies.routes.values(), ...dependencies.secrets.values(), ...discovered]) {
+  for (const source of [...routes, ...dependencies.secrets.values(), ...discovered]) {
     const file = source && filePath(source)
     if (typeof file === 'string' && !existsSync(file))
       throw new ConfigError('', `paths must refer to an existing path in the system: '${file}' does not exist`)

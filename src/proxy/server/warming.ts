@@ -7,6 +7,8 @@ export interface Need {
   readonly key: string
   /** After that it is given up; 0 = wait for ever. */
   readonly timeoutMs: number
+  /** It is given up. */
+  readonly onTimeout?: () => void
 }
 
 interface Item {
@@ -30,8 +32,13 @@ export class Warming {
     }
     const item: Item = { missing: new Set(needs.map((need) => need.key)), timers: [], ready }
     this.items.set(name, item)
-    for (const { key, timeoutMs } of needs) {
-      if (timeoutMs > 0) item.timers.push(setTimeout(() => this.settle(name, item, key), timeoutMs))
+    for (const { key, timeoutMs, onTimeout } of needs) {
+      if (timeoutMs <= 0) continue
+      const giveUp = (): void => {
+        if (item.missing.has(key)) onTimeout?.()
+        this.settle(name, item, key)
+      }
+      item.timers.push(setTimeout(giveUp, timeoutMs))
     }
   }
 

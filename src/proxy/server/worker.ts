@@ -29,6 +29,7 @@ import { WorkerClusters } from '../upstream/worker-clusters.ts'
 import { Faults } from './faults.ts'
 import type { WorkerAnswers, WorkerQuery, WorkerSettings, WorkerUpdate } from './messages.ts'
 import { Runtime } from './runtime.ts'
+import { Watchdog } from './watchdog.ts'
 
 export class DataPlaneWorker {
   readonly stats: StatsStore
@@ -41,6 +42,7 @@ export class DataPlaneWorker {
   private readonly extensions = new Map<string, ParsedExtension>()
   private readonly files: AccessLogFiles
   private readonly drain: ServerDrain
+  private readonly watchdog: Watchdog
   private readonly clusters: WorkerClusters
   private readonly listeners: WorkerListeners
 
@@ -53,6 +55,7 @@ export class DataPlaneWorker {
     this.faults = new Faults(this.stats.scope('server').counter('envoy_bug_failures'), this.loggers.of('envoy_bug'))
     setFaultReporter((error, where) => this.faults.report(error, where))
     this.runtime = new Runtime(settings.runtime)
+    this.watchdog = new Watchdog(settings.watchdog, this.stats, `worker_${settings.index}`, 'workers')
     this.files = new AccessLogFiles(settings.fileFlushIntervalMs, settings.fileFlushMinBytes, this.stats)
     this.drain = new ServerDrain(settings.drainTimeMs, settings.drainImmediate)
     const registry = registerExtensions()
@@ -163,6 +166,7 @@ export class DataPlaneWorker {
         this.files.reopen()
         return null
       case 'close':
+        this.watchdog.close()
         this.listeners.close()
         this.clusters.close()
         await this.files.close()

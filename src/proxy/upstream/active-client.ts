@@ -273,8 +273,9 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
       pool.onConnectFailed(this, PoolFailureReason.Timeout, connection.transportFailureReason)
       return
     }
+    if (connection.bindFailed) stats.bindErrors.inc()
     const details = this.failure || connection.transportFailureReason
-    const failed = remote || details !== ''
+    const failed = !connection.bindFailed && (remote || details !== '')
     const reason = failed ? PoolFailureReason.RemoteConnectionFailure : PoolFailureReason.LocalConnectionFailure
     pool.onConnectFailed(this, reason, details)
   }

@@ -83,6 +83,7 @@ export class ClusterStats {
   readonly lbHealthyPanic: Counter
   readonly lbRecalculateZoneStructures: Counter
   readonly lbZoneClusterTooSmall: Counter
+  readonly lbLocalClusterNotOk: Counter
   readonly lbZoneNoCapacityLeft: Counter
   readonly lbZoneRoutingAllDirectly: Counter
   readonly lbZoneRoutingSampled: Counter
@@ -186,6 +187,7 @@ export class ClusterStats {
     for (const name of ['stale', 'timeout_received', 'use_cached']) once.counter(`assignment_${name}`)
     this.lbHealthyPanic = scope.counter('lb_healthy_panic')
     this.lbRecalculateZoneStructures = scope.counter('lb_recalculate_zone_structures')
+    this.lbLocalClusterNotOk = scope.counter('lb_local_cluster_not_ok')
     this.lbZoneClusterTooSmall = scope.counter('lb_zone_cluster_too_small')
     this.lbZoneNoCapacityLeft = scope.counter('lb_zone_no_capacity_left')
     this.lbZoneRoutingAllDirectly = scope.counter('lb_zone_routing_all_directly')

@@ -3,7 +3,7 @@
 import { Protocol, StreamResetReason } from '../http/codec.ts'
 import type { UpstreamTransportSocket } from '../network/transport-socket.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
-import type { Scope } from '../observe/stats.ts'
+import type { Counter, Scope } from '../observe/stats.ts'
 import { ResourceManager } from './circuit-breakers.ts'
 import { ClusterHealth } from './cluster-health.ts'
 import type { HttpConnPool, LoadBalancerContext, TcpConnPool, ThreadLocalCluster } from './cluster-manager.ts'
@@ -41,6 +41,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   private readonly byAddress = new Map<string, Host>()
   private readonly health: ClusterHealth
   protected readonly sharing: HostSharing
+  private readonly updated: Counter
   private draining = false
   private released = false
 
@@ -51,6 +52,9 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.scope = context.stats.scope(`cluster.${data.statName}`)
     this.sharing = new HostSharing(context.peers, data.id, () => clusters.boardOf(data.id))
     const once = this.sharing.leads ? this.scope : context.uncounted
+    this.updated = (this.sharing.leads ? context.stats : context.uncounted)
+      .scope('cluster_manager')
+      .counter('cluster_updated')
     this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone, once)
     this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
@@ -96,10 +100,6 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   /** Replaces the endpoints; hosts whose address stays keep their connections. */
   applyEndpoints(endpoints: EndpointsData): void {
-    if (this.data.type === 'EDS') {
-      this.stats.updateAttempt.inc()
-      this.stats.updateSuccess.inc()
-    }
     this.dropMillionths = endpoints.dropMillionths
     const { localities } = endpoints
     if (localities.length === 0 && this.data.type === 'EDS') this.stats.updateEmpty.inc()
@@ -138,6 +138,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     if (changed || removed.length > 0) this.stats.membershipChange.inc()
     else if (this.data.type !== 'STATIC') this.stats.updateNoRebuild.inc()
     this.hosts.update(hostGroups, policy)
+    this.updated.inc()
     this.onMembership()
     for (const host of removed) host.drainPools()
     if (this.data.closeConnectionsOnHostSetChange && changed) for (const host of this.hosts.hosts()) host.drainPools()
@@ -207,6 +208,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   onHealthChange(): void {
     this.hosts.refresh()
+    this.updated.inc()
     this.onMembership()
   }
 

@@ -167,7 +167,8 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
       if (connection.connectTimedOut) stats.cxConnectTimeout.inc()
       stats.rqPendingFailureEject.inc()
       this.pool.onClosed(this)
-      const reason = connection.connectTimedOut ? PoolFailureReason.Timeout : PoolFailureReason.RemoteConnectionFailure
+      if (connection.bindFailed) stats.bindErrors.inc()
+      const reason = failureReason(connection)
       waiting.onPoolFailure(reason, connection.transportFailureReason, host)
       return
     }
@@ -187,4 +188,9 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
   onBelowWriteBufferLowWatermark(): void {
     this.user?.onBelowWriteBufferLowWatermark()
   }
+}
+
+function failureReason({ connectTimedOut, bindFailed }: Connection): PoolFailureReason {
+  if (connectTimedOut) return PoolFailureReason.Timeout
+  return bindFailed ? PoolFailureReason.LocalConnectionFailure : PoolFailureReason.RemoteConnectionFailure
 }

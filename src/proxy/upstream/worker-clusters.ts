@@ -5,7 +5,7 @@ import type { NodeInfo, ParsedExtension, RuntimeSnapshot } from '../config/exten
 import type { SecretStore } from '../network/tls/secret-store.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { AccessLogFile } from '../observe/access-log-file.ts'
-import type { Scope } from '../observe/stats.ts'
+import type { Gauge, Scope } from '../observe/stats.ts'
 import type { Cluster } from './cluster.ts'
 import type { ClusterManager, ThreadLocalCluster } from './cluster-manager.ts'
 import type { ClusterStatus } from './cluster-status.ts'
@@ -42,6 +42,7 @@ export class WorkerClusters implements ClusterManager {
   private readonly dnsCaches: DnsCaches
   /** By ClusterData.id. */
   private readonly boards = new Map<number, ClusterBoard>()
+  private readonly inflated: Gauge
 
   constructor(context: ClusterContext) {
     this.context = context
@@ -50,6 +51,9 @@ export class WorkerClusters implements ClusterManager {
       (report) => this.onReport(report),
     )
     this.dnsCaches = new DnsCaches(context.stats)
+    this.inflated = context.stats
+      .scope(`thread_local_cluster_manager.worker_${context.workerIndex}`)
+      .gauge('clusters_inflated')
   }
 
   /** What the leading worker has told about a cluster, or will. */
@@ -119,6 +123,7 @@ export class WorkerClusters implements ClusterManager {
     this.warming.delete(cluster.name)
     const old = this.clusters.get(cluster.name)
     this.clusters.set(cluster.name, cluster)
+    this.inflated.set(this.clusters.size)
     this.retire(old)
   }
 
@@ -140,6 +145,7 @@ export class WorkerClusters implements ClusterManager {
     this.warming.delete(name)
     const cluster = this.clusters.get(name)
     this.clusters.delete(name)
+    this.inflated.set(this.clusters.size)
     this.retire(cluster)
   }
 

@@ -17,6 +17,9 @@ export class ZoneRouting {
   private readonly environment: BalancerEnvironment
   private readonly data: ZoneAware
 
+  /** Too few of this proxy's own kind are healthy for their zones to tell anything. */
+  private readonly localPanic: boolean
+
   private constructor(
     local: LocalityHosts,
     others: readonly LocalityHosts[],
@@ -24,6 +27,7 @@ export class ZoneRouting {
     residual: readonly number[],
     environment: BalancerEnvironment,
     data: ZoneAware,
+    localPanic: boolean,
   ) {
     this.local = local
     this.others = others
@@ -31,6 +35,7 @@ export class ZoneRouting {
     this.residual = residual
     this.environment = environment
     this.data = data
+    this.localPanic = localPanic
   }
 
   /** null where zones do not count: no local cluster, too few hosts, zones that differ on the two sides. */
@@ -68,7 +73,9 @@ export class ZoneRouting {
       end += Math.max(0, upstreamShare(locality) - callerShare(locality.locality.zone))
       return end
     })
-    return new ZoneRouting(local, others, localShare, residual, environment, data)
+    const callerCount = callers.hosts.length - callers.excludedCount
+    const panic = callers.healthy.length < (callerCount * environment.data.healthyPanicThreshold) / 100
+    return new ZoneRouting(local, others, localShare, residual, environment, data, panic)
   }
 
   /** null: this request is to be spread over all zones alike. */
@@ -76,6 +83,10 @@ export class ZoneRouting {
     const { stats, runtime } = this.environment
     const enabled = runtime.number('upstream.zone_routing.enabled', this.data.routingEnabled)
     if (enabled < 100 && Math.random() * 100 >= enabled) return null
+    if (this.localPanic) {
+      stats.lbLocalClusterNotOk.inc()
+      return null
+    }
     if (this.localShare >= 1) {
       stats.lbZoneRoutingAllDirectly.inc()
       return this.local

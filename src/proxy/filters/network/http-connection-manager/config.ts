@@ -181,7 +181,10 @@ function parseRoutes(
   if (routes.case === 'rds') {
     if (routes.value.routeConfigName === '')
       throw new ConfigError(context.at('rds.route_config_name').path, 'is required')
-    context.needsRoute(routes.value.routeConfigName, routes.value.configSource)
+    context.needsRoute(routes.value.routeConfigName, {
+      source: routes.value.configSource,
+      statPrefix: message.statPrefix,
+    })
     return { rdsName: routes.value.routeConfigName, routeConfig: null }
   }
   if (routes.case !== 'routeConfig') throw new ConfigError(context.path, 'one of rds, route_config is required')
