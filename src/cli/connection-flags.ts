@@ -1,7 +1,6 @@
 // Flags of istioctl that choose a cluster or a control plane: there is one mesh here, so they are refused with the reason.
 
 const CLUSTER = 'commands talk to the mesh that `outrigger up` runs on this machine, not to a Kubernetes cluster'
-const XDS = 'commands read the debug pages of the mesh on this machine, which need no xDS address'
 const SYSTEM = 'the control plane of a local mesh is the one in istio-system'
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -12,15 +11,6 @@ const REASONS: Readonly<Record<string, string>> = {
   '--as-uid': CLUSTER,
   '--as-group': CLUSTER,
   '--kubeclient-timeout': CLUSTER,
-  '--xds-address': XDS,
-  '--xds-label': XDS,
-  '--xds-port': XDS,
-  '--cert-dir': XDS,
-  '--authority': XDS,
-  '--insecure': XDS,
-  '--plaintext': XDS,
-  '--timeout': XDS,
-  '--all': SYSTEM,
   '-i': SYSTEM,
   '--istioNamespace': SYSTEM,
   '-r': SYSTEM,

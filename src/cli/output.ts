@@ -8,16 +8,23 @@ export async function printStructured(value: unknown, format: 'json' | 'yaml'): 
     process.stdout.write(`${JSON.stringify(value, null, 4)}\n`)
     return
   }
-  const { stringify } = await import('yaml')
-  process.stdout.write(
-    stringify(value, {
-      sortMapEntries: true,
-      lineWidth: 0,
-      aliasDuplicateObjects: false,
-      indentSeq: false,
-      singleQuote: true,
-    }),
-  )
+  process.stdout.write(await goYaml(value))
+}
+
+/** What a YAML 1.1 reader would not take for a text. */
+const OTHER_THAN_TEXT =
+  /^(?:|~|null|true|false|yes|no|on|off|y|n|[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:e[-+]?\d+)?|0x[\da-f_]+|0o?[0-7_]+|0b[01_]+|[-+]?\.inf|\.nan|\d{4}-\d\d?-\d\d?(?:(?:t|\s+)\d\d?:\d\d:\d\d(?:\.\d*)?\s*(?:z|[-+]\d\d?(?::?\d\d)?)?)?|<<|=)$/i
+
+/** YAML as Go programs write it: sorted keys; texts that look like something else in double quotes, other quotes single. */
+async function goYaml(value: unknown): Promise<string> {
+  const { Document, Scalar, visit } = await import('yaml')
+  const document = new Document(value, { aliasDuplicateObjects: false, sortMapEntries: true })
+  visit(document, {
+    Scalar(_key, node) {
+      if (typeof node.value === 'string' && OTHER_THAN_TEXT.test(node.value)) node.type = Scalar.QUOTE_DOUBLE
+    },
+  })
+  return document.toString({ lineWidth: 0, indentSeq: false, singleQuote: true })
 }
 
 /** Checks `-o`. Throws UserError with the choices. */

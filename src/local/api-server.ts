@@ -10,7 +10,7 @@ import { ownerDeployment } from './deployments.ts'
 import type { EventLog } from './event-log.ts'
 import { type ApplyReport, applyManifests, type FolderFile, FolderSource, keyOf } from './folder-source.ts'
 import type { ImageCatalogue } from './images.ts'
-import type { Kubelet } from './kubelet.ts'
+import type { Kubelet, SignToken } from './kubelet.ts'
 import { followFile, tailOffset } from './log-file.ts'
 import { readManifests } from './manifest.ts'
 import { podSummary } from './pod-summary.ts'
@@ -19,6 +19,7 @@ import type { PodWorker } from './pod-worker.ts'
 import { refusalKey, refusalProblems } from './refusals.ts'
 import { resourceType } from './resource-names.ts'
 
+const TOKEN_SECONDS = 3600
 const MAX_BODY_BYTES = 64 * 2 ** 20
 /** A proxy that does not answer must not hold up who applies. */
 const SETTLE_LIMIT_MS = 3_000
@@ -32,6 +33,7 @@ export interface ApiServerOptions {
   readonly info: Pick<MeshStatus, 'proxy'>
   shutdown(): undefined
   readonly settled: ControlPlane['settled']
+  readonly signToken: SignToken
 }
 
 /** The embedded cluster's API: JSON over HTTP on a Unix socket, `POST /v1/OPERATION`, and `POST /v1/logs` as a stream. */
@@ -92,6 +94,8 @@ export class ApiServer {
     patch: ({ kind, namespace, name, labels, replicas }) =>
       this.options.admission.update(kind, namespace, name, (object) => patched(object, labels, replicas)),
     container: ({ namespace, pod, container }) => this.containerInfo(namespace, pod, container),
+    serviceAccountToken: ({ namespace, serviceAccount, audience }) =>
+      this.options.signToken(namespace, serviceAccount, audience, TOKEN_SECONDS),
     balancedServices: ({ since }) => this.balanced.next(since),
   }
 

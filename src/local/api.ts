@@ -53,6 +53,11 @@ export interface ApiOperations {
   /** `labels` with null values are removed. */
   patch: { input: ObjectRef & { labels?: Record<string, string | null>; replicas?: number }; output: KubeObject }
   container: { input: { namespace: string; pod: string; container?: string }; output: ContainerInfo }
+  /** For the audience and an hour, as the TokenRequest of Kubernetes. */
+  serviceAccountToken: {
+    input: { namespace: string; serviceAccount: string; audience: string }
+    output: string
+  }
   /** Answers when there is another list than that of version `since`. */
   balancedServices: { input: { since: number }; output: BalancedServices }
 }

@@ -90,6 +90,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     store,
     writeStatuses: (updates) => store.putStatuses(updates),
     deployGateways: options.deployGateways,
+    instance: 'istiod',
     log,
     grpcAddr: `${NODE_IP}:15010`,
     secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: SERVER_NAMES },

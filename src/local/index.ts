@@ -28,9 +28,14 @@ export {
 export { endpointsView, formatTable, tableRows } from './tables.ts'
 
 /** A port of this machine that leads into the running mesh; returns its number. Port 0 takes a free one. */
-export async function forwardPort(host: string, port: number, state: StateDir, target: ForwardTarget): Promise<number> {
+export async function forwardPort(
+  host: string,
+  port: number,
+  state: StateDir,
+  target: ForwardTarget,
+): Promise<{ readonly port: number; close(): void }> {
   const server = await relayPort(host, port, state.forwardSocket, target)
-  return (server.address() as AddressInfo).port
+  return { port: (server.address() as AddressInfo).port, close: () => server.close() }
 }
 
 /** The node process; loaded on its own, because no command needs what it needs. */

@@ -16,8 +16,16 @@ export interface KubeletOptions {
   readonly events: EventLog
   readonly logDir: string
   readonly log: Logger
-  signToken(namespace: string, serviceAccount: string, audience: string, expirationSeconds: number): Promise<string>
+  readonly signToken: SignToken
 }
+
+/** A service-account token for one audience. */
+export type SignToken = (
+  namespace: string,
+  serviceAccount: string,
+  audience: string,
+  expirationSeconds: number,
+) => Promise<string>
 
 /** Runs every Pod object of the store on this machine, and keeps each one's status in the store. */
 export class Kubelet implements PodEnvironment {

@@ -18,7 +18,7 @@ import { startForwardServer } from './forward.ts'
 import { GatewayWorkloads } from './gateway-workloads.ts'
 import { ImageCatalogue } from './images.ts'
 import type { InjectionOptions, ProxyChoice } from './inject.ts'
-import { Kubelet } from './kubelet.ts'
+import { Kubelet, type SignToken } from './kubelet.ts'
 import { rotateLogs } from './log-rotation.ts'
 import { meshConfigIn } from './mesh-in-store.ts'
 import { setUpNode } from './node-setup.ts'
@@ -75,14 +75,15 @@ export async function runNode(options: NodeOptions): Promise<void> {
   })
   distributeRootCertificate(store, controlPlane.rootPem)
   keepMeshSettings(store)
+  const signToken: SignToken = (namespace, serviceAccount, audience, expirationSeconds) =>
+    tokens.sign({ namespace, serviceAccount, audiences: [audience], expirationSeconds })
   const kubelet = new Kubelet({
     store,
     images,
     events,
     logDir: state.logs,
     log,
-    signToken: (namespace, serviceAccount, audience, expirationSeconds) =>
-      tokens.sign({ namespace, serviceAccount, audiences: [audience], expirationSeconds }),
+    signToken,
   })
   rotateLogs(state.logs)
   await startForwardServer(state.forwardSocket, { store, kubelet })
@@ -96,5 +97,6 @@ export async function runNode(options: NodeOptions): Promise<void> {
     ...{ store, admission, images, kubelet, events, shutdown },
     info: { proxy: options.proxy },
     settled: controlPlane.settled,
+    signToken,
   }).listen(state.apiSocket)
 }

@@ -42,11 +42,11 @@ test('answers readiness, version, metrics and the debug pages on both ports', as
     assert.match(metrics, new RegExp(`^${name} \\d+$`, 'm'), name)
   assert.match(metrics, /^process_resident_memory_bytes [1-9]\d+$/m)
   const pages = (await (await get('/debug/list')).json()) as string[]
-  assert.ok(pages.includes('/debug/adsz'))
+  assert.ok(pages.includes('adsz'))
+  const ofProxy = ['config_dump', 'ecdsz', 'edsz', 'ndsz', 'sidecarz']
   for (const page of pages) {
-    const { status } = await get(page, 'monitoring')
-    const wantsProxy = page === '/debug/edsz' || page === '/debug/config_dump'
-    assert.equal(status, wantsProxy ? 400 : 200, page)
+    const { status } = await get(`/debug/${page}`, 'monitoring')
+    assert.equal(status, ofProxy.includes(page) ? 400 : 200, page)
   }
   assert.equal((await get('/debug/edsz?proxyID=nobody.default')).status, 404)
   assert.equal((await get('/nothing')).status, 404)
@@ -147,7 +147,15 @@ for (const mode of ['delta', 'sotw'] as const) {
     }
     assert.deepEqual(
       dump.configs.map((c) => c['@type'].split('.').at(-1)),
-      ['ClustersConfigDump', 'ListenersConfigDump', 'RoutesConfigDump'],
+      [
+        'BootstrapConfigDump',
+        'ClustersConfigDump',
+        'ListenersConfigDump',
+        'ScopedRoutesConfigDump',
+        'RoutesConfigDump',
+        'SecretsConfigDump',
+        'EcdsConfigDump',
+      ],
     )
   })
 }

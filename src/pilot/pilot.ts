@@ -11,6 +11,8 @@ import { VERSION } from '../base/version.ts'
 import { type GroupKind, MemoryStore, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
 import type { MeshConfig, MeshNetworks } from '../config/index.ts'
 import {
+  type AuthenticatorOptions,
+  bearerAuthenticator,
   type CertificateAuthority,
   createAuthenticator,
   createServerCredentials,
@@ -20,8 +22,10 @@ import {
 import { XDS_SERVER_OPTIONS, XdsServer } from '../xds/server.ts'
 import { KeySetFetcher } from './authorization/key-sets.ts'
 import { AutoRegistration } from './auto-registration.ts'
-import { type HttpPort, serveHttp, splitAddress } from './debug/http.ts'
+import { type HttpPort, type HttpSources, serveHttp, splitAddress } from './debug/http.ts'
+import type { DebugSources } from './debug/pages.ts'
 import { SCOPES, serveScopes } from './debug/scopes.ts'
+import { answerDebug } from './debug/xds.ts'
 import { type Changes, DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { type MeshSourceOptions, MeshSources } from './mesh-sources.ts'
@@ -96,6 +100,8 @@ export interface PilotOptions {
   readonly domain?: string
   /** Default `Kubernetes`. */
   readonly clusterId?: string
+  /** Name of this instance in answers to istioctl, the pod's on Kubernetes; default: the host's name. */
+  readonly instance?: string
   /** Version shown by /version and pilot_info; that of this package when left out. */
   readonly version?: string
 }
@@ -141,7 +147,19 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     store instanceof MemoryStore
       ? new AutoRegistration({ store, log: scoped('ads'), controller: hostname(), metrics: metrics.registrations })
       : undefined
-  const discovery = new DiscoveryServer({ generator, metrics, log: scoped('ads'), registration })
+  const identifier = { Component: 'istiod', ID: options.instance ?? hostname(), Info: buildInfo(version) }
+  const debugXds = {
+    sources: (): DebugSources => sources,
+    systemNamespace: () => settings.mesh.rootNamespace,
+    controlPlane: JSON.stringify(identifier),
+  }
+  const discovery = new DiscoveryServer({
+    generator,
+    metrics,
+    log: scoped('ads'),
+    registration,
+    debug: (connection, typeUrl, names) => answerDebug(connection, typeUrl, names, debugXds),
+  })
   const caches = {
     cds: generator.clusters,
     eds: generator.assignments,
@@ -240,6 +258,28 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   writeStatuses(options, initial.statuses)
   if (initial.workloads) options.deployGateways?.(initial.workloads)
 
+  const sources: DebugSources = {
+    store,
+    discovery,
+    generator,
+    metrics,
+    log,
+    version,
+    caches,
+    pushStatus: () => status.json(generator.remarks),
+    forcePush: () => {
+      forced = true
+      changed()
+      return [...discovery.connected()].length
+    },
+  }
+  const pages: HttpSources = {
+    ...sources,
+    systemNamespace: debugXds.systemNamespace,
+    ...(options.secureGrpc && {
+      authenticate: bearerAuthenticator(authenticatorOptions(options.secureGrpc, settings)),
+    }),
+  }
   const xds = new XdsServer({
     handler: discovery,
     log: scoped('ads'),
@@ -272,24 +312,10 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       options.webhooks &&
       (await startWebhooks({ ...options, log: scoped('validationServer') }, secure?.certificate, metrics, renewals))
     if (webhooks) closing.push(() => webhooks.close())
-    const sources = {
-      store,
-      discovery,
-      metrics,
-      log,
-      version,
-      caches,
-      pushStatus: () => status.json(generator.remarks),
-      forcePush: () => {
-        forced = true
-        changed()
-        return [...discovery.connected()].length
-      },
-    }
-    const http = options.httpAddr === undefined ? undefined : await serveHttp(options.httpAddr, sources)
+    const http = options.httpAddr === undefined ? undefined : await serveHttp(options.httpAddr, pages)
     if (http) closing.push(() => http.close())
     const monitoring: HttpPort | undefined =
-      options.monitoringAddr === undefined ? undefined : await serveHttp(options.monitoringAddr, sources)
+      options.monitoringAddr === undefined ? undefined : await serveHttp(options.monitoringAddr, pages)
     if (monitoring) closing.push(() => monitoring.close())
     const ctrlz = options.ctrlzAddr === undefined ? undefined : await serveScopes(options.ctrlzAddr, scopes)
     if (ctrlz) closing.push(() => ctrlz.close())
@@ -331,6 +357,20 @@ async function startWebhooks(
   return port
 }
 
+function authenticatorOptions({ tokens }: SecureGrpcOptions, settings: MeshSources): AuthenticatorOptions {
+  return {
+    tokens,
+    get trustDomain() {
+      return settings.mesh.trustDomain
+    },
+  }
+}
+
+/** istiod's description of a build, as far as there is one. */
+function buildInfo(version: string) {
+  return { version, revision: '', golang_version: '', status: '', tag: version }
+}
+
 /** `renewals` are told of every new certificate. */
 async function startSecure(
   secure: SecureGrpcOptions,
@@ -341,13 +381,8 @@ async function startSecure(
   renewals: readonly ((certificate: WebhookCertificate) => void)[],
   closing: (() => Promise<void> | void)[],
 ): Promise<{ address: string; certificate: WebhookCertificate }> {
-  const { ca, tokens, serverNames } = secure
-  const authenticate = createAuthenticator({
-    tokens,
-    get trustDomain() {
-      return settings.mesh.trustDomain
-    },
-  })
+  const { ca, serverNames } = secure
+  const authenticate = createAuthenticator(authenticatorOptions(secure, settings))
   const certificate = await ca.issueServerCertificate([...serverNames])
   const tls = createServerCredentials(certificate, ca.rootPem)
   const server = new Server(XDS_SERVER_OPTIONS)

@@ -28,13 +28,26 @@ export interface AuthenticatorOptions {
 export function createAuthenticator(
   options: AuthenticatorOptions,
 ): (call: AuthenticatedCall) => Promise<readonly string[]> {
-  const { tokens, audience = ISTIO_CA_AUDIENCE } = options
+  const verify = bearerAuthenticator(options)
   return async (call) => {
     const certificate = call.getAuthContext().sslPeerCertificate
     const identities = certificate === undefined ? [] : spiffeIdsOf(certificate)
     if (identities.length > 0) return identities
-    const token = bearerToken(call.metadata)
-    if (token === null)
+    return verify(...call.metadata.get('authorization').map(String))
+  }
+}
+
+/**
+ * Returns the SPIFFE id of who holds one of these `authorization` values (`Bearer …`). Throws
+ * GrpcStatusError(UNAUTHENTICATED) when there is no token or it does not hold.
+ */
+export function bearerAuthenticator(
+  options: AuthenticatorOptions,
+): (...authorization: string[]) => Promise<readonly string[]> {
+  const { tokens, audience = ISTIO_CA_AUDIENCE } = options
+  return async (...authorization) => {
+    const token = authorization.map((value) => /^Bearer (\S+)$/i.exec(value)?.[1]).find((one) => one !== undefined)
+    if (token === undefined)
       throw new GrpcStatusError(
         GRPC_STATUS.UNAUTHENTICATED,
         'neither a client certificate with a SPIFFE id nor a bearer token',
@@ -48,14 +61,6 @@ export function createAuthenticator(
       })
     }
   }
-}
-
-function bearerToken(metadata: Metadata): string | null {
-  for (const value of metadata.get('authorization')) {
-    const match = /^Bearer (\S+)$/i.exec(value.toString())
-    if (match !== null) return match[1]!
-  }
-  return null
 }
 
 /** The URI SANs that are SPIFFE ids. Node prints SANs as `URI:a, DNS:b`, and quotes (JSON) what holds a comma. */

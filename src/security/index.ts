@@ -1,4 +1,9 @@
-export { type AuthenticatedCall, createAuthenticator } from './authenticate.ts'
+export {
+  type AuthenticatedCall,
+  type AuthenticatorOptions,
+  bearerAuthenticator,
+  createAuthenticator,
+} from './authenticate.ts'
 export { CertificateAuthority, DEFAULT_CERT_TTL_MS, MAX_CERT_TTL_MS, type ServerCertificate } from './ca.ts'
 export { type CertificateOutcome, createCertificate, mountCertificateService } from './ca-service.ts'
 export { SecretManager, type SignRequest, type WorkloadSecret } from './secret-manager.ts'

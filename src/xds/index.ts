@@ -1,4 +1,5 @@
 // The client's half of the room, for the data plane. The server's half is server.ts: a sidecar need not load it.
+export { askOnce, type Question } from './ask-once.ts'
 export {
   ADS_CHANNEL_OPTIONS,
   AdsClient,

@@ -60,6 +60,15 @@ export interface ResourceUpdate {
   readonly force?: boolean
 }
 
+/** An answer to one request of a type that is not watched. */
+export interface OneTimeAnswer {
+  /** Each with the type of its own body, which need not be the type asked for. */
+  readonly resources: readonly { readonly name: string; readonly typeUrl: string; readonly body: Uint8Array }[]
+  readonly version: string
+  /** ControlPlane.identifier of this answer; left out: that of every response. */
+  readonly controlPlane?: string
+}
+
 /** One ADS stream. Lives from its first request to `onDisconnect`. */
 export interface XdsConnection {
   /** Unique in this process: `<node id>-<counter>`. */
@@ -110,6 +119,8 @@ export interface XdsHandler {
    * a subscription, and gets no answer.
    */
   onReport?(conn: XdsConnection, typeUrl: string, error: string | null): boolean
+  /** What a request of a type that is not watched is answered, once; null: the type is watched. May throw GrpcStatusError. */
+  answerOnce?(conn: XdsConnection, typeUrl: string, names: readonly string[]): OneTimeAnswer | null
   /** Follows every `onConnect` that did not throw, once. */
   onDisconnect(conn: XdsConnection): void
 }

@@ -14,9 +14,10 @@ import { GRPC_STATUS, GrpcStatusError } from '../base/grpc-status.ts'
 import type { Logger } from '../base/logger.ts'
 import { framedMessages, joinPieces, type Pieces } from './framed-call.ts'
 import { ResponseEncoder } from './response-encoder.ts'
-import type { ResourceUpdate, WatchedResource, XdsConnection, XdsHandler } from './server-types.ts'
+import type { OneTimeAnswer, ResourceUpdate, WatchedResource, XdsConnection, XdsHandler } from './server-types.ts'
 import { CDS_TYPE, comparePushOrder, EDS_TYPE } from './type-urls.ts'
 import { type Verdict, Watch } from './watch.ts'
+import { encodeOneTimeAnswer } from './wire.ts'
 
 export type * from './server-types.ts'
 
@@ -158,6 +159,8 @@ class Connection implements XdsConnection {
   readonly #options: XdsServerOptions
   readonly #books: Bookkeeping
   readonly #watches = new Map<string, Watch>()
+  /** Type URL to nonce of the last answer to a type that is not watched. */
+  readonly #answered = new Map<string, string>()
   #node: Node | null = null
   #open = false
   #finished = false
@@ -253,6 +256,7 @@ class Connection implements XdsConnection {
     if (typeUrl === '')
       throw new GrpcStatusError(GRPC_STATUS.INVALID_ARGUMENT, 'type_url is required on an aggregated stream')
     if (this.#options.handler.onReport?.(this, typeUrl, request.errorDetail?.message ?? null)) return
+    if (this.#answerOnce(request)) return
     const known = this.#watches.get(typeUrl)
     const watch = known ?? new Watch(typeUrl, this.delta)
     const first = known === undefined
@@ -261,6 +265,22 @@ class Connection implements XdsConnection {
       : watch.onRequest(request as DiscoveryRequest, first)
     if (first) this.#watches.set(typeUrl, watch)
     this.#act(watch, request.responseNonce, verdict)
+  }
+
+  /** True: the type is not watched, and the request is answered unless it is the acknowledgement of an answer. */
+  #answerOnce(request: Request): boolean {
+    const { typeUrl, responseNonce } = request
+    if (responseNonce !== '' && responseNonce === this.#answered.get(typeUrl)) return true
+    const names = this.delta
+      ? (request as DeltaDiscoveryRequest).resourceNamesSubscribe
+      : (request as DiscoveryRequest).resourceNames
+    const answer: OneTimeAnswer | null = this.#options.handler.answerOnce?.(this, typeUrl, names) ?? null
+    if (answer === null) return false
+    const { version, controlPlane = this.#options.controlPlane ?? '' } = answer
+    const nonce = `${version}${randomUUID()}`
+    this.#answered.set(typeUrl, nonce)
+    this.#call.write(encodeOneTimeAnswer({ version, typeUrl, nonce, controlPlane }, answer.resources, this.delta))
+    return true
   }
 
   #act(watch: Watch, nonce: string, verdict: Verdict): void {

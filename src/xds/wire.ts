@@ -1,6 +1,6 @@
 // Writes the parts of discovery responses around bodies that are encoded already. Fields of a message may stand in any
 // order, so the resources come first: they are the same for many connections, what follows them is not.
-import type { EncodedResource } from './server-types.ts'
+import type { EncodedResource, OneTimeAnswer } from './server-types.ts'
 
 /** What a response says beside its resources. */
 export interface ResponseHead {
@@ -127,4 +127,16 @@ export function encodeRest(head: ResponseHead, removed: readonly string[], delta
   if (delta) for (const name of removed) writer.string(6, name)
   writeControlPlane(writer, delta ? 7 : 6, head.controlPlane)
   return writer.buffer
+}
+
+/** A response whose resources may each be of another type, in pieces. */
+export function encodeOneTimeAnswer(
+  head: ResponseHead,
+  resources: OneTimeAnswer['resources'],
+  delta: boolean,
+): readonly Buffer[] {
+  const pieces = resources.map(({ name, typeUrl, body }) => {
+    return encodeResources(typeUrl, [{ name, version: '', body }], delta).bytes
+  })
+  return [...pieces, encodeRest(head, [], delta)]
 }

@@ -124,7 +124,7 @@ async function open(target: ForwardTarget, port: number, path: string, options: 
   let bound = 0
   for (const [i, local] of preferred.entries()) {
     try {
-      bound = await forwardPort(options.address, local, state, target)
+      bound = (await forwardPort(options.address, local, state, target)).port
       break
     } catch (error) {
       if (i < preferred.length - 1) continue

@@ -27,7 +27,7 @@ export function register(program: Command): void {
       }
       for (const { local, remote } of pairs) {
         try {
-          const bound = await forwardPort(options.address, local, state, targetOf.at(remote))
+          const { port: bound } = await forwardPort(options.address, local, state, targetOf.at(remote))
           console.log(`Forwarding from ${options.address}:${bound} -> ${remote}`)
         } catch (error) {
           throw new UserError(`cannot listen on ${options.address}:${local}: ${(error as Error).message}`)

@@ -1,6 +1,13 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { UserError } from '../../base/errors.ts'
-import type { MeshAccess } from '../access.ts'
+import {
+  addControlPlaneFlags,
+  askControlPlane,
+  type ControlPlaneFlags,
+  DEBUG_TYPE,
+  identityOf,
+  SYNC_TYPE,
+} from '../control-plane.ts'
 import { clusters } from '../envoy/clusters.ts'
 import { compareResources } from '../envoy/compare.ts'
 import { ConfigDump } from '../envoy/config-dump.ts'
@@ -8,112 +15,57 @@ import { listeners } from '../envoy/listeners.ts'
 import { routes } from '../envoy/routes.ts'
 import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import { outputFormat, printStructured } from '../output.ts'
-import { tabulate } from '../tab-writer.ts'
 
-interface Options extends SourceOptions {
+interface Options extends Omit<SourceOptions, 'namespace'>, ControlPlaneFlags {
+  readonly namespace?: string
   readonly output: string
   readonly verbosity: string
 }
 
-/** One proxy of pilot's /debug/syncz. */
-interface SyncStatus {
-  readonly cluster_id: string
-  readonly proxy: string
-  readonly istio_version?: string
-  readonly resources?: Readonly<Record<string, { sent: string; acked: string; sentTime: string }>>
+/** `outrigger proxy-status [POD]`, also as `x proxy-status`. */
+export function register(program: Command): void {
+  registerProxyStatus(program)
 }
 
-const TYPES: readonly (readonly [short: string, typeUrl: string])[] = [
-  ['CDS', 'type.googleapis.com/envoy.config.cluster.v3.Cluster'],
-  ['LDS', 'type.googleapis.com/envoy.config.listener.v3.Listener'],
-  ['EDS', 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment'],
-  ['RDS', 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration'],
-  ['ECDS', 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig'],
-]
-
-/** The only control plane of a local mesh. */
-const ISTIOD = 'istiod'
-
-/** `outrigger proxy-status [POD]`: who is connected and in step; with a pod, how its configuration differs from pilot's. */
-export function register(program: Command): void {
-  program
+/** Who is connected and in step; with a pod, how its configuration differs from the control plane's. */
+export function registerProxyStatus(parent: Command): void {
+  const command = parent
     .command('proxy-status [pod]')
     .alias('ps')
     .description('which proxies are connected to the control plane, and whether they have its configuration')
-    .option('-n, --namespace <name>', 'namespace of the pod', 'default')
-    .option('-f, --file <file>', "compare pilot's configuration of the pod with this config dump")
+    .option('-n, --namespace <name>', 'proxies of this namespace only; namespace of the pod')
+    .option('-f, --file <file>', "compare the control plane's configuration of the pod with this config dump")
     .option('-o, --output <format>', 'table, json or yaml', 'table')
-    .option('-v, --verbosity <level>', '1: one column per resource type', '0')
+    .addOption(new Option('-v, --verbosity <level>', '1: one column per resource type').default('0'))
     .option('--proxy-admin-port <port>', "the proxy's admin port", '15000')
-    .action(async (pod: string | undefined, options: Options) => {
-      const access = await localAccess()
-      if (pod !== undefined) await printDifferences(access, pod, options)
-      else if (options.file !== undefined) throw new UserError('--file needs the pod to compare with', 64)
-      else await printStatus(access, options)
-    })
-}
-
-async function printStatus(access: MeshAccess, options: Options): Promise<void> {
-  const format = outputFormat(options.output, ['table', 'json', 'yaml'])
-  const answer = await access.pilotRequest('/debug/syncz')
-  if (answer.status !== 200) throw new UserError(`the control plane answered ${answer.status}: ${answer.body.trim()}`)
-  const all = (JSON.parse(answer.body) as SyncStatus[]).sort((a, b) => (a.proxy < b.proxy ? -1 : 1))
-  if (format !== 'table') {
-    await printStructured(all, format)
-    return
-  }
-  process.stdout.write(options.verbosity === '0' ? statusTable(all) : verboseTable(all, Date.now()))
-}
-
-function statusTable(all: readonly SyncStatus[]): string {
-  const rows = all.map((status) => {
-    const types = TYPES.filter(([, url]) => status.resources?.[url]).map(([short]) => short)
-    return [status.proxy, status.cluster_id, ISTIOD, status.istio_version ?? '', `${types.length} (${types.join(',')})`]
+  addControlPlaneFlags(command).action(async (pod: string | undefined, options: Options) => {
+    if (pod !== undefined) await printDifferences(pod, options)
+    else if (options.file !== undefined) throw new UserError('--file needs the pod to compare with', 64)
+    else await printStatus(options)
   })
-  return tabulate([['NAME', 'CLUSTER', 'ISTIOD', 'VERSION', 'SUBSCRIBED TYPES'], ...rows], 5)
 }
 
-function verboseTable(all: readonly SyncStatus[], nowMs: number): string {
-  const rows = all.map((status) => [
-    status.proxy,
-    status.cluster_id,
-    ...TYPES.map(([, url]) => syncText(status.resources?.[url], nowMs)),
-    ISTIOD,
-    status.istio_version ?? '',
-  ])
-  return tabulate([['NAME', 'CLUSTER', ...TYPES.map(([short]) => short), 'ISTIOD', 'VERSION'], ...rows], 5)
+async function printStatus(options: Options): Promise<void> {
+  const format = outputFormat(options.output, ['table', 'json', 'yaml'])
+  if (!/^\d+$/.test(options.verbosity)) throw new UserError(`--verbosity ${options.verbosity}: must be a number`, 64)
+  const answer = await askControlPlane(SYNC_TYPE, [], options)
+  const { proxiesOf, statusTable, syncJson, verboseTable } = await import('../sync-status.ts')
+  const { namespace } = options
+  if (format !== 'table') return printStructured(syncJson(answer, namespace), format)
+  const proxies = proxiesOf(answer).filter((proxy) => namespace === undefined || proxy.namespace === namespace)
+  const { ID } = identityOf(answer)
+  const verbose = Number(options.verbosity) > 0
+  process.stdout.write(verbose ? verboseTable(proxies, ID, Date.now()) : statusTable(proxies, ID))
 }
 
-/** `SYNCED (12s)`, `STALE (3m)`, `NOT SENT`, or IGNORED for a type the proxy never asked for. */
-function syncText(sync: { sent: string; acked: string; sentTime: string } | undefined, nowMs: number): string {
-  if (!sync) return 'IGNORED'
-  if (!sync.sent) return 'NOT SENT'
-  const age = sync.sentTime ? ` (${ageText(nowMs - Date.parse(sync.sentTime))})` : ''
-  return `${sync.sent === sync.acked ? 'SYNCED' : 'STALE'}${age}`
-}
-
-/** Kubernetes' short durations: 12s, 3m20s, 15m, 4h. */
-function ageText(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1000))
-  if (seconds < 120) return `${seconds}s`
-  const minutes = Math.floor(seconds / 60)
-  if (minutes < 10) return seconds % 60 === 0 ? `${minutes}m` : `${minutes}m${seconds % 60}s`
-  if (minutes < 180) return `${minutes}m`
-  const hours = Math.floor(minutes / 60)
-  if (hours < 8) return minutes % 60 === 0 ? `${hours}h` : `${hours}h${minutes % 60}m`
-  return hours < 48 ? `${hours}h` : `${Math.floor(hours / 24)}d`
-}
-
-async function printDifferences(access: MeshAccess, pod: string, options: Options): Promise<void> {
-  const ref = await access.findPod(pod, options.namespace)
-  const answer = await access.pilotRequest(`/debug/config_dump?proxyID=${ref.name}.${ref.namespace}`)
-  if (answer.status !== 200) throw new UserError(answer.body.trim())
-  const text =
-    options.file === undefined
-      ? await adminRequest(access, ref, 'GET', '/config_dump', options)
-      : await readAdmin(undefined, '', options)
+async function printDifferences(pod: string, options: Options): Promise<void> {
+  const source = { ...options, namespace: options.namespace ?? 'default' }
+  const { name, text } = await proxyDump(pod, source)
+  const answer = await askControlPlane(DEBUG_TYPE, [`config_dump?proxyID=${name}`], options)
+  const known = Buffer.from(answer.resources[0]?.value ?? new Uint8Array()).toString('utf8')
+  if (!known.startsWith('{')) throw new UserError(known.trim() || 'unable to find config dump in Istiod responses')
   const actual = new ConfigDump(text)
-  const expected = new ConfigDump(answer.body)
+  const expected = new ConfigDump(known)
   const everyCluster = { fqdn: '', port: 0, subset: '', direction: '' }
   const everyListener = { address: '', port: 0, type: '' }
   // Only what pilot serves is compared: static clusters, listeners and routes come from the bootstrap.
@@ -133,7 +85,23 @@ async function printDifferences(access: MeshAccess, pod: string, options: Option
   ]
   for (const [name, istiod, envoy] of parts) {
     const difference = await compareResources(name, istiod, envoy)
-    const loaded = name === 'Routes' ? ` (RDS last loaded at ${actual.routesLoaded()})` : ''
+    const loadedAt = name === 'Routes' ? actual.routesLoaded() : ''
+    const loaded = loadedAt === '' ? '' : ` (RDS last loaded at ${loadedAt})`
     process.stdout.write(difference === '' ? `${name} Match${loaded}\n` : `${name} Don't Match${loaded}\n${difference}`)
   }
+}
+
+/** The proxy's own configuration, and its name as control planes know it. */
+async function proxyDump(pod: string, source: SourceOptions): Promise<{ name: string; text: string }> {
+  if (source.file !== undefined && !pod.includes('/')) {
+    const name = pod.includes('.') ? pod : `${pod}.${source.namespace}`
+    return { name, text: await readAdmin(undefined, '', source) }
+  }
+  const access = await localAccess()
+  const ref = await access.findPod(pod, source.namespace)
+  const text =
+    source.file === undefined
+      ? await adminRequest(access, ref, 'GET', '/config_dump', source)
+      : await readAdmin(undefined, '', source)
+  return { name: `${ref.name}.${ref.namespace}`, text }
 }

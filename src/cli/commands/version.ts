@@ -1,70 +1,93 @@
 import type { Command } from 'commander'
-import { UserError } from '../../base/errors.ts'
+import { errorText, UserError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
-import { localAccess } from '../envoy/source.ts'
+import {
+  addControlPlaneFlags,
+  askControlPlane,
+  type ControlPlaneFlags,
+  type ControlPlaneIdentity,
+  identityOf,
+  SYNC_TYPE,
+} from '../control-plane.ts'
 import { outputFormat, printStructured } from '../output.ts'
+import type { ProxySync } from '../sync-status.ts'
 
-interface Options {
+interface Options extends ControlPlaneFlags {
   readonly output: string
-  readonly remote: boolean
-  readonly short?: boolean
+  readonly remote: string | boolean
+  readonly short?: string | boolean
 }
 
 interface Remote {
-  readonly controlPlane: string
-  /** Version → number of proxies. */
-  readonly dataPlane: ReadonlyMap<string, number>
+  readonly controlPlane: ControlPlaneIdentity
+  readonly proxies: readonly ProxySync[]
 }
 
-/** `outrigger version`: of this program and, when a mesh runs, of its control plane and proxies. */
+/** `outrigger version`, also as `x version`: of this program and, when a mesh runs, of its control plane and proxies. */
 export function register(program: Command): void {
-  program
+  registerVersion(program)
+}
+
+export function registerVersion(parent: Command): void {
+  const command = parent
     .command('version')
     .description('versions of this program, the control plane and the proxies')
     .option('-o, --output <format>', 'text, json or yaml', 'text')
-    .option('-s, --short', 'accepted for istioctl: the text is always short')
+    .option('-s, --short [boolean]', 'false: with the names of the proxies', 'true')
+    .option('--remote [boolean]', 'false: only this program', 'true')
     .option('--no-remote', 'only this program')
-    .action(async (options: Options) => {
-      const format = outputFormat(options.output, ['text', 'json', 'yaml'])
-      const remote = options.remote ? await readRemote() : null
-      if (format === 'text') printText(VERSION, remote)
-      else await printStructured(structured(VERSION, remote), format)
-    })
+  addControlPlaneFlags(command).action(printVersions)
 }
 
-/** null when no mesh runs here. */
-async function readRemote(): Promise<Remote | null> {
-  const access = await localAccess()
+async function printVersions(options: Options): Promise<void> {
+  const format = outputFormat(options.output, ['text', 'json', 'yaml'])
+  const remote = isTrue('--remote', options.remote) ? await readRemote(options) : null
+  if (format === 'text') process.stdout.write(await versionText(remote, isTrue('--short', options.short ?? 'true')))
+  else if (format === 'json') console.log(JSON.stringify(structured(remote), null, 2))
+  else await printStructured(structured(remote), 'yaml')
+}
+
+function isTrue(flag: string, value: string | boolean): boolean {
+  if (value === true || value === 'true') return true
+  if (value === false || value === 'false') return false
+  throw new UserError(`${flag} ${value}: must be true or false`, 64)
+}
+
+/** Null, with a line of its reason on stderr, when there is no control plane to ask. */
+async function readRemote(flags: ControlPlaneFlags): Promise<Remote | null> {
   try {
-    const version = await access.pilotRequest('/version')
-    const proxies = JSON.parse((await access.pilotRequest('/debug/syncz')).body) as { istio_version?: string }[]
-    const counts = new Map<string, number>()
-    for (const { istio_version: name = 'unknown' } of proxies) counts.set(name, (counts.get(name) ?? 0) + 1)
-    return { controlPlane: version.body.trim().replace(/^.*\//, ''), dataPlane: counts }
+    const answer = await askControlPlane(SYNC_TYPE, [], flags)
+    const { proxiesOf } = await import('../sync-status.ts')
+    return { controlPlane: identityOf(answer), proxies: proxiesOf(answer) }
   } catch (error) {
-    if (error instanceof UserError) return null
-    throw error
+    if (!(error instanceof UserError) || error.exitCode === 64) throw error
+    console.error(`no control plane: ${errorText(error)}`)
+    return null
   }
 }
 
-function printText(client: string, remote: Remote | null): void {
-  console.log(`client version: ${client}`)
-  if (!remote) return
-  console.log(`control plane version: ${remote.controlPlane}`)
-  const proxies = [...remote.dataPlane].map(
-    ([version, count]) => `${version} (${count} ${count === 1 ? 'proxy' : 'proxies'})`,
-  )
-  console.log(`data plane version: ${proxies.join(', ') || 'none'}`)
+async function versionText(remote: Remote | null, short: boolean): Promise<string> {
+  const lines = [`client version: ${VERSION}`]
+  if (remote) {
+    const { Component, Info } = remote.controlPlane
+    lines.push(`${short ? 'control plane' : Component} version: ${Info.version}`)
+    if (short) {
+      const { versionsText } = await import('../sync-status.ts')
+      lines.push(`data plane version: ${versionsText(remote.proxies)}`)
+    } else {
+      for (const { name, version } of remote.proxies) lines.push(`data plane version: ${version} (${name})`)
+    }
+  }
+  return `${lines.join('\n')}\n`
 }
 
-function structured(client: string, remote: Remote | null): unknown {
-  const clientVersion = { version: client }
+function structured(remote: Remote | null): unknown {
+  const clientVersion = { version: VERSION }
   if (!remote) return { clientVersion }
+  const { Component, Info } = remote.controlPlane
   return {
     clientVersion,
-    meshVersion: [{ Component: 'pilot', Info: { version: remote.controlPlane } }],
-    dataPlaneVersion: [...remote.dataPlane].flatMap(([version, count]) =>
-      new Array(count).fill({ IstioVersion: version }),
-    ),
+    meshVersion: [{ Component, Revision: 'default', Info }],
+    dataPlaneVersion: remote.proxies.map(({ name, version }) => ({ ID: name, IstioVersion: version })),
   }
 }

@@ -1,6 +1,15 @@
 import type { Command } from 'commander'
+import type { DiscoveryResponse } from '../../api/gen/envoy/service/discovery/v3/discovery_pb.js'
 import { UserError } from '../../base/errors.ts'
 import type { MeshAccess, MeshObject } from '../access.ts'
+import {
+  addControlPlaneFlags,
+  askControlPlane,
+  type ControlPlaneFlags,
+  DEBUG_TYPE,
+  identityOf,
+  SYNC_TYPE,
+} from '../control-plane.ts'
 import { type DescribeInput, describePod, describeService } from '../describe.ts'
 import { authorizationTable } from '../envoy/authorization.ts'
 import { ConfigDump } from '../envoy/config-dump.ts'
@@ -8,6 +17,8 @@ import { localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import type { Injector, InjectorWebhook } from '../injectors.ts'
 import { printStructured } from '../output.ts'
 import { tabulate } from '../tab-writer.ts'
+import { registerProxyStatus } from './proxy-status.ts'
+import { registerVersion } from './version.ts'
 
 interface Options {
   readonly namespace: string
@@ -18,7 +29,9 @@ export function register(program: Command): void {
   const x = program
     .command('x')
     .alias('experimental')
-    .description('authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug, metrics')
+    .description(
+      'authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug, metrics, proxy-status, version',
+    )
   const describe = x.command('describe').alias('des').description('what concerns one pod or service')
   describe
     .command('pod <pod>')
@@ -62,9 +75,14 @@ export function register(program: Command): void {
     .description('requests, errors and latencies of workloads (NAME or NAME.NAMESPACE), watched for a while')
     .option('-d, --duration <duration>', 'how long to watch', '10s')
     .action(metrics)
-  x.command('internal-debug <page>')
+  const debug = x
+    .command('internal-debug [page]')
     .description("one of the control plane's debug pages, for example syncz or config_dump?proxyID=POD.NAMESPACE")
-    .action(internalDebug)
+    .option('-L, --list', 'list the pages')
+    .option('--all', 'of every instance of the control plane, by its name')
+  addControlPlaneFlags(debug).action(internalDebug)
+  registerProxyStatus(x)
+  registerVersion(x)
 }
 
 /** Where `up` publishes the ingress gateway. */
@@ -194,10 +212,42 @@ async function proxyStats(
   return stats
 }
 
-async function internalDebug(page: string): Promise<void> {
-  const answer = await (await localAccess()).pilotRequest(`/debug/${page.replace(/^\/?(debug\/)?/, '')}`)
-  if (answer.status !== 200) throw new UserError(`the control plane answered ${answer.status}: ${answer.body.trim()}`)
-  process.stdout.write(answer.body.endsWith('\n') ? answer.body : `${answer.body}\n`)
+interface DebugOptions extends ControlPlaneFlags {
+  readonly list?: boolean
+  readonly all?: boolean
+}
+
+async function internalDebug(page: string | undefined, options: DebugOptions): Promise<void> {
+  if (page === undefined && !options.list) {
+    throw new UserError('debug type is required, you can specify --list flag to list supported debug types', 64)
+  }
+  let answer = await askControlPlane(DEBUG_TYPE, [page?.replace(/^\/?(debug\/)?/, '') ?? 'list'], options)
+  const text = pageText(answer)
+  if (text.includes('You must provide a proxyID in the query string')) {
+    throw new UserError('You must provide a proxyID in the query string, e.g. [edsz?proxyID=istio-ingressgateway]')
+  }
+  if (text.includes('404 page not found')) {
+    console.log('error: according to below command list, please check all supported internal debug commands')
+    answer = await askControlPlane(DEBUG_TYPE, ['list'], options)
+  }
+  // Only answers to sync questions name the instance.
+  const instance = options.all ? identityOf(await askControlPlane(SYNC_TYPE, [], options)).ID : null
+  process.stdout.write(`${debugText(pageText(answer), instance)}\n`)
+}
+
+function pageText({ resources }: DiscoveryResponse): string {
+  return Buffer.from(resources[0]?.value ?? new Uint8Array()).toString('utf8')
+}
+
+/** JSON with two spaces, other text as it is; with an instance, as the value of its name. */
+function debugText(text: string, instance: string | null): string {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return instance === null ? text : JSON.stringify({ [instance]: text }, null, 2)
+  }
+  return JSON.stringify(instance === null ? json : { [instance]: json }, null, 2)
 }
 
 async function checkInject(name: string | undefined, options: Options & { readonly labels?: string }): Promise<void> {

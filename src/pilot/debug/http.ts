@@ -1,107 +1,32 @@
 // The control plane's HTTP ports: readiness, metrics, version and the debug pages.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { JsonValue } from '@bufbuild/protobuf'
 import { errorText, UserError } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
-import type { Store } from '../../cluster/index.ts'
-import { meshConfigJson } from '../../config/index.ts'
-import type { PushContext } from '../model/push-context.ts'
-import type { Client, DiscoveryServer } from '../push/discovery-server.ts'
-import type { EncodedCache } from '../push/encoded-cache.ts'
-import type { PilotMetrics } from '../push/metrics.ts'
-import { adsz, configDump, edsz, findProxy, syncz } from './proxies.ts'
-import { configz, endpointShardz, registryz } from './registry.ts'
+import { mayRead, provedNamespace, type Reach, reachOf } from './access.ts'
+import { type Answer, answerText, type DebugSources, debugPage, indexPage, textAnswer } from './pages.ts'
 
-/** What the pages read. */
-export interface DebugSources {
-  readonly store: Store
-  readonly discovery: DiscoveryServer
-  readonly metrics: PilotMetrics
-  readonly caches: Readonly<Record<string, EncodedCache<unknown>>>
-  readonly log: Logger
-  readonly version: string
-  /** Refused resources: metric to key to what is wrong. */
-  readonly pushStatus: () => JsonValue
-  /** Pushes everything to everybody; returns to how many. */
-  readonly forcePush: () => number
+/** Who a caller from elsewhere is: its SPIFFE ids, from a bearer token. Throws when it proves nothing. */
+export type AuthenticateHttp = (authorization: string) => Promise<readonly string[]>
+
+export interface HttpSources extends DebugSources {
+  /** Left out: the debug pages answer on this machine only. */
+  readonly authenticate?: AuthenticateHttp
+  /** Whose workloads may read everything. */
+  readonly systemNamespace: () => string
 }
 
-/** A page's answer: JSON, or text with its status. */
-type Answer = { readonly json: JsonValue } | { readonly status: number; readonly type: string; readonly body: string }
-type Page = (query: URLSearchParams, sources: DebugSources) => Answer | Promise<Answer>
-
-const text = (status: number, body: string): Answer => ({ status, type: 'text/plain; charset=utf-8', body })
+type OpenPage = (sources: HttpSources) => Answer | Promise<Answer>
 
 /** Pages for everybody. */
-const OPEN_PAGES: Readonly<Record<string, Page>> = {
-  '/ready': (_query, { discovery }) =>
-    discovery.pushContext ? text(200, '') : text(503, 'configuration is still being read\n'),
-  '/version': (_query, { version }) => text(200, `outrigger-pilot/${version}\n`),
-  '/metrics': async (_query, { metrics }) => ({
+const OPEN_PAGES: Readonly<Record<string, OpenPage>> = {
+  '/ready': ({ discovery }) =>
+    discovery.pushContext ? textAnswer(200, '') : textAnswer(503, 'configuration is still being read\n'),
+  '/version': ({ version }) => textAnswer(200, `outrigger-pilot/${version}\n`),
+  '/metrics': async ({ metrics }) => ({
     status: 200,
     type: metrics.registry.contentType,
     body: await metrics.registry.metrics(),
   }),
-}
-
-/** Pages for callers on this machine: they show the configuration of the whole mesh. */
-const DEBUG_PAGES: Readonly<Record<string, Page>> = {
-  '/debug/adsz': (query, { discovery, forcePush }) =>
-    query.get('push') === 'true'
-      ? text(200, `Pushed to ${forcePush()} servers\n`)
-      : { json: adsz(discovery.connected()) },
-  '/debug/syncz': (query, { discovery }) => ({ json: syncz(discovery.connected(), query.get('namespace')) }),
-  '/debug/edsz': (query, sources) => ofProxy(query, sources, (client, push) => ({ json: edsz(client, push) })),
-  '/debug/config_dump': (query, sources) =>
-    ofProxy(query, sources, (client, push) => ({ json: configDump(client, push, query.has('include_eds')) })),
-  '/debug/registryz': (_query, sources) => withPush(sources, (push) => ({ json: registryz(push) })),
-  '/debug/endpointShardz': (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
-  '/debug/endpointz': (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
-  '/debug/configz': (_query, { store }) => ({ json: configz(store) }),
-  '/debug/mesh': (_query, sources) => withPush(sources, (push) => ({ json: meshConfigJson(push.mesh) as JsonValue })),
-  '/debug/push_status': (_query, { pushStatus }) => ({ json: pushStatus() }),
-  '/debug/cachez': (_query, { caches }) => ({
-    json: Object.fromEntries(
-      Object.entries(caches).map(([name, c]) => [name, { size: c.size, hits: c.hits, misses: c.misses }]),
-    ),
-  }),
-  '/debug/connections': (_query, { discovery }) => ({
-    json: [...discovery.connected()].map((c) => ({
-      connectionId: c.connection.id,
-      address: c.connection.peer.address,
-    })),
-  }),
-  '/debug/list': () => ({ json: Object.keys(DEBUG_PAGES).sort() }),
-  '/debug': () => ({ status: 200, type: 'text/html; charset=utf-8', body: indexPage() }),
-}
-
-const NO_PROXY_ID = 'You must provide a proxyID in the query string'
-const UNKNOWN_PROXY = 'Proxy not connected to this Pilot instance. It may be connected to another instance.'
-
-function ofProxy(
-  query: URLSearchParams,
-  sources: DebugSources,
-  page: (client: Client, push: PushContext) => Answer,
-): Answer {
-  const id = query.get('proxyID')
-  if (!id) return text(400, `${NO_PROXY_ID}\n`)
-  const client = findProxy(sources.discovery.connected(), id)
-  if (!client) return text(404, `${UNKNOWN_PROXY}\n`)
-  return withPush(sources, (push) => page(client, push))
-}
-
-function withPush(sources: DebugSources, page: (push: PushContext) => Answer): Answer {
-  const push = sources.discovery.pushContext
-  return push ? page(push) : text(503, 'configuration is still being read\n')
-}
-
-function indexPage(): string {
-  const items = Object.keys(DEBUG_PAGES)
-    .filter((path) => path !== '/debug')
-    .sort()
-  const links = items.map((path) => `<li><a href="${path}">${path}</a></li>`).join('\n')
-  return `<!doctype html><title>Pilot debug</title>\n<h1>Pilot debug</h1>\n<ul>\n${links}\n</ul>\n`
 }
 
 /** A listening HTTP port. */
@@ -112,13 +37,13 @@ export interface HttpPort {
 }
 
 /** Serves all pages on `host:port`. Throws UserError when the address cannot be had. */
-export async function serveHttp(address: string, sources: DebugSources): Promise<HttpPort> {
+export async function serveHttp(address: string, sources: HttpSources): Promise<HttpPort> {
   const server = createServer((request, response) => {
     answer(request, sources).then(
       (result) => respond(response, result, request.url ?? ''),
       (error: unknown) => {
         sources.log.error({ url: request.url, err: error }, 'debug page failed')
-        respond(response, text(500, `${errorText(error)}\n`), '')
+        respond(response, textAnswer(500, `${errorText(error)}\n`), '')
       },
     )
   })
@@ -155,17 +80,51 @@ export function listen(server: Server, host: string, port: number, address: stri
   })
 }
 
-async function answer(request: IncomingMessage, sources: DebugSources): Promise<Answer> {
+const NO_SUCH_PAGE = '404 page not found\n'
+
+async function answer(request: IncomingMessage, sources: HttpSources): Promise<Answer> {
   const url = new URL(request.url ?? '/', 'http://pilot')
   const open = OPEN_PAGES[url.pathname]
-  if (open) return open(url.searchParams, sources)
-  const debug = DEBUG_PAGES[url.pathname]
-  if (!debug) return text(404, 'no such page; /debug/list names them\n')
-  if (!fromThisMachine(request)) return text(403, 'debug pages answer only on this machine\n')
-  return debug(url.searchParams, sources)
+  if (open) return open(sources)
+  if (!url.pathname.startsWith('/debug')) return textAnswer(404, NO_SUCH_PAGE)
+  const caller = await callerOf(request, sources)
+  if ('refused' in caller) return caller.refused
+  const { reach } = caller
+  if (url.pathname === '/debug') return reach === null ? indexPage() : FORBIDDEN
+  const name = url.pathname.replace(/^\/debug\//, '')
+  if (!mayRead(name, reach)) return FORBIDDEN
+  return debugPage(name, url.searchParams, sources, reach) ?? textAnswer(404, NO_SUCH_PAGE)
 }
 
-/** The debug pages show the configuration of the whole mesh: to callers on this machine only. */
+const FORBIDDEN = textAnswer(
+  403,
+  'this page is for callers on this machine and for workloads of the namespace of the control plane\n',
+)
+
+/** The reach of a caller: everything for one on this machine; of others, what a bearer token proves. */
+async function callerOf(
+  request: IncomingMessage,
+  sources: HttpSources,
+): Promise<{ readonly reach: Reach } | { readonly refused: Answer }> {
+  if (fromThisMachine(request)) return { reach: null }
+  const { authorization } = request.headers
+  if (!sources.authenticate || authorization === undefined) {
+    const how = sources.authenticate ? ' and to callers with a service-account token' : ''
+    return {
+      refused: textAnswer(sources.authenticate ? 401 : 403, `debug pages answer on this machine${how} only\n`),
+    }
+  }
+  let identities: readonly string[]
+  try {
+    identities = await sources.authenticate(authorization)
+  } catch (error) {
+    return { refused: textAnswer(401, `${errorText(error)}\n`) }
+  }
+  const namespace = provedNamespace(identities)
+  return namespace === null ? { refused: FORBIDDEN } : { reach: reachOf(namespace, sources.systemNamespace()) }
+}
+
+/** The debug pages show the configuration of the whole mesh: to callers on this machine only, unless they prove who they are. */
 export function fromThisMachine(request: IncomingMessage): boolean {
   const { remoteAddress, localAddress } = request.socket
   if (remoteAddress === undefined) return false
@@ -174,8 +133,6 @@ export function fromThisMachine(request: IncomingMessage): boolean {
 }
 
 function respond(response: ServerResponse, result: Answer, url: string): void {
-  if ('json' in result) {
-    const body = JSON.stringify(result.json, null, url.includes('pretty') ? 2 : undefined)
-    response.writeHead(200, { 'content-type': 'application/json' }).end(`${body}\n`)
-  } else response.writeHead(result.status, { 'content-type': result.type }).end(result.body)
+  const { status, type, body } = answerText(result, new URL(url || '/', 'http://pilot').searchParams)
+  response.writeHead(status, { 'content-type': type }).end(body.endsWith('\n') || body === '' ? body : `${body}\n`)
 }

@@ -74,14 +74,24 @@ function endpointJson(endpoint: Endpoint): JsonValue {
   }
 }
 
+/** Kinds of resources that configure the mesh, as a store keys them. */
+const CONFIG_KINDS: readonly string[] = [
+  ...ISTIO_KINDS.map(istioGroupKind),
+  ...GATEWAY_API_KINDS.map(gatewayApiGroupKind),
+  'Ingress.networking.k8s.io',
+]
+
+/** `/debug/resourcesz`. */
+export function resourcesz(): JsonValue {
+  return CONFIG_KINDS.map((key) => {
+    const dot = key.indexOf('.')
+    return { Group: key.slice(dot + 1), Kind: key.slice(0, dot) }
+  })
+}
+
 /** `/debug/configz`: every resource of Istio's and of the Gateway API, as it was written, with its status. */
 export function configz(store: Store): JsonValue {
-  const kinds = [
-    ...ISTIO_KINDS.map(istioGroupKind),
-    ...GATEWAY_API_KINDS.map(gatewayApiGroupKind),
-    'Ingress.networking.k8s.io',
-  ]
-  const objects: KubeObject[] = kinds.flatMap((kind) => store.list(kind))
+  const objects: KubeObject[] = CONFIG_KINDS.flatMap((kind) => store.list(kind))
   return objects.map(({ apiVersion, kind, metadata, spec, status }) => ({
     apiVersion,
     kind,

@@ -39,11 +39,14 @@ export class NetworkGateways {
    * be split among any of them without a rest.
    */
   readonly scale: number
+  /** Sorted by address and port. */
+  readonly all: readonly NetworkGateway[]
   private readonly byNetwork: ReadonlyMap<string, readonly NetworkGateway[]>
   private readonly byCluster: ReadonlyMap<string, readonly NetworkGateway[]>
 
   constructor(gateways: readonly NetworkGateway[]) {
     const sorted = unique(gateways).sort((a, b) => compareText(a.address, b.address) || a.port - b.port)
+    this.all = sorted
     this.key = sorted.map(keyOf).join(' ')
     this.byNetwork = group(sorted, (g) => g.network)
     this.byCluster = group(sorted, (g) => `${g.network}|${g.cluster}`)

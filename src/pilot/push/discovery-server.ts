@@ -5,6 +5,7 @@ import type { Logger } from '../../base/logger.ts'
 import { parseSpiffeId } from '../../security/index.ts'
 import type {
   EncodedResource,
+  OneTimeAnswer,
   ResourceUpdate,
   SubscriptionChange,
   XdsConnection,
@@ -68,6 +69,8 @@ export interface DiscoveryServerOptions {
   readonly log: Logger
   /** Left out: workloads do not register themselves. */
   readonly registration?: AutoRegistration
+  /** Answers the types of the debug pages; null: another type. Left out: there are none. */
+  readonly debug?: (connection: XdsConnection, typeUrl: string, names: readonly string[]) => OneTimeAnswer | null
 }
 
 /** The control plane's {@link XdsHandler}. */
@@ -184,6 +187,10 @@ export class DiscoveryServer implements XdsHandler {
     const client = this.clients.get(connection.id)
     if (client) this.options.registration?.health(client.proxy, error === null, error ?? '')
     return true
+  }
+
+  answerOnce(connection: XdsConnection, typeUrl: string, names: readonly string[]): OneTimeAnswer | null {
+    return this.options.debug?.(connection, typeUrl, names) ?? null
   }
 
   onNack(connection: XdsConnection, typeUrl: string): void {
@@ -430,7 +437,7 @@ export class DiscoveryServer implements XdsHandler {
 
 /**
  * Who authenticated may claim only its own namespace and service account (istiod's PILOT_ENABLE_XDS_IDENTITY_CHECK): the
- * node decides which configuration it gets. Throws GrpcStatusError(UNAUTHENTICATED).
+ * node decides which configuration it gets. Throws GrpcStatusError(PERMISSION_DENIED).
  */
 function checkIdentity(connection: XdsConnection, proxy: ProxyNode): void {
   const { identities } = connection.peer
@@ -443,7 +450,10 @@ function checkIdentity(connection: XdsConnection, proxy: ProxyNode): void {
   )
     return
   const claimed = `namespace ${proxy.namespace}, service account ${proxy.serviceAccount || 'any'}`
-  throw new GrpcStatusError(GRPC_STATUS.UNAUTHENTICATED, `${identities.join(', ')} does not belong to ${claimed}`)
+  throw new GrpcStatusError(
+    GRPC_STATUS.PERMISSION_DENIED,
+    `authorization failed: ${identities.join(', ')} does not belong to ${claimed}`,
+  )
 }
 
 /** Private keys go only to who proved, by certificate or token, to live where it says it does. */

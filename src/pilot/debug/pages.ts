@@ -1,0 +1,191 @@
+// The debug pages, under istiod's names: what each shows. Who may read them is decided in access.ts.
+import type { JsonValue } from '@bufbuild/protobuf'
+import type { Logger } from '../../base/logger.ts'
+import type { Store } from '../../cluster/index.ts'
+import { meshConfigJson } from '../../config/index.ts'
+import type { PushContext } from '../model/push-context.ts'
+import type { Client, DiscoveryServer } from '../push/discovery-server.ts'
+import type { EncodedCache } from '../push/encoded-cache.ts'
+import type { PilotMetrics } from '../push/metrics.ts'
+import type { ResourceGenerator } from '../push/resources.ts'
+import type { Reach } from './access.ts'
+import { configDump, type DumpInput, dumpJson, typedDump } from './config-dump.ts'
+import { authorizationz, instancesz, networkz, sidecarz, telemetryz } from './policies.ts'
+import { adsz, connections, findProxy, syncz } from './proxies.ts'
+import { configz, endpointShardz, registryz, resourcesz } from './registry.ts'
+
+/** What the pages read. */
+export interface DebugSources {
+  readonly store: Store
+  readonly discovery: DiscoveryServer
+  readonly generator: ResourceGenerator
+  readonly metrics: PilotMetrics
+  readonly caches: Readonly<Record<string, EncodedCache<unknown>>>
+  readonly log: Logger
+  readonly version: string
+  /** Refused resources: metric to key to what is wrong. */
+  readonly pushStatus: () => JsonValue
+  /** Pushes everything to everybody; returns to how many. */
+  readonly forcePush: () => number
+}
+
+/** A page's answer: JSON, or text with its status. */
+export type Answer =
+  | { readonly json: JsonValue }
+  | { readonly status: number; readonly type: string; readonly body: string }
+
+interface Page {
+  readonly help: string
+  readonly show: (query: URLSearchParams, sources: DebugSources, reach: Reach) => Answer
+}
+
+export const textAnswer = (status: number, body: string): Answer => ({
+  status,
+  type: 'text/plain; charset=utf-8',
+  body,
+})
+
+/** An answer as it is sent: JSON is indented where the query asks for it (`pretty`). */
+export function answerText(answer: Answer, query: URLSearchParams): { status: number; type: string; body: string } {
+  if (!('json' in answer)) return answer
+  const body = JSON.stringify(answer.json, null, query.has('pretty') ? 2 : undefined)
+  return { status: 200, type: 'application/json', body }
+}
+
+const PAGES: Readonly<Record<string, Page>> = {
+  adsz: {
+    help: 'connected proxies and what they watch; ?push=true pushes everything to all of them',
+    show: (query, { discovery, forcePush }, reach) => {
+      if (query.has('push')) return textAnswer(200, `Pushed to ${forcePush()} servers\n`)
+      const client = query.has('proxyID') ? proxyOf(query, discovery, reach) : null
+      if (client === undefined) return textAnswer(404, UNKNOWN_PROXY)
+      return { json: adsz(client === null ? discovery.connected() : [client]) }
+    },
+  },
+  authorizationz: {
+    help: 'authorization policies by namespace',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: authorizationz(sources.store, push) })),
+  },
+  cachez: {
+    help: 'the caches of encoded resources',
+    show: (_query, { caches }) => ({
+      json: Object.fromEntries(
+        Object.entries(caches).map(([name, c]) => [name, { size: c.size, hits: c.hits, misses: c.misses }]),
+      ),
+    }),
+  },
+  config_dump: {
+    help: 'what the proxy of ?proxyID= would be sent now, as Envoy prints it; ?include_eds, ?types=cds,rds',
+    show: (query, sources, reach) =>
+      ofProxy(query, sources, reach, (input) => {
+        const types = (query.get('types') ?? '').split(',').filter(Boolean)
+        return {
+          json: dumpJson(types.length > 0 ? typedDump(types, input) : configDump(input, query.has('include_eds'))),
+        }
+      }),
+  },
+  configz: { help: 'resources as they were written', show: (_query, { store }) => ({ json: configz(store) }) },
+  connections: {
+    help: 'connected proxies',
+    show: (_query, { discovery }) => ({ json: connections(discovery.connected()) }),
+  },
+  ecdsz: typedPage('ecds', 'extension configurations of the proxy of ?proxyID='),
+  edsz: typedPage('eds', 'endpoints of the proxy of ?proxyID='),
+  endpointShardz: {
+    help: 'endpoints by service',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
+  },
+  endpointz: {
+    help: 'obsolete, use endpointShardz',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
+  },
+  instancesz: {
+    help: 'service ports that the workload of each connected proxy serves',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: instancesz(sources.discovery.connected(), push) })),
+  },
+  list: { help: 'the names of all pages', show: () => ({ json: debugPageNames().filter((name) => name !== 'list') }) },
+  mesh: {
+    help: 'MeshConfig in force',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: meshConfigJson(push.mesh) as JsonValue })),
+  },
+  ndsz: typedPage('nds', 'name table of the proxy of ?proxyID='),
+  networkz: {
+    help: 'gateways between networks',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: networkz(push) })),
+  },
+  push_status: {
+    help: 'resources that were refused or have no effect, and why',
+    show: (_query, { pushStatus }) => ({ json: pushStatus() }),
+  },
+  registryz: {
+    help: 'services',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: registryz(push) })),
+  },
+  resourcesz: { help: 'kinds of resources that are read', show: () => ({ json: resourcesz() }) },
+  sidecarz: {
+    help: 'services and listeners in scope of the proxy of ?proxyID=',
+    show: (query, sources, reach) =>
+      ofProxy(query, sources, reach, ({ client, push }) => ({ json: sidecarz(client.proxy, push) })),
+  },
+  syncz: {
+    help: 'whether proxies have acknowledged what they were sent; ?namespace=',
+    show: (query, { discovery }) => ({ json: syncz(discovery.connected(), query.get('namespace')) }),
+  },
+  telemetryz: {
+    help: 'Telemetry resources by namespace',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: telemetryz(sources.store, push) })),
+  },
+}
+
+/** Sorted. */
+export function debugPageNames(): string[] {
+  return Object.keys(PAGES).sort()
+}
+
+/** Null: no such page. */
+export function debugPage(name: string, query: URLSearchParams, sources: DebugSources, reach: Reach): Answer | null {
+  return Object.hasOwn(PAGES, name) ? PAGES[name]!.show(query, sources, reach) : null
+}
+
+/** The page of all pages. */
+export function indexPage(): Answer {
+  const items = debugPageNames().map(
+    (name) => `<li><a href="/debug/${name}">/debug/${name}</a> ${PAGES[name]!.help}</li>`,
+  )
+  const body = `<!doctype html><title>Pilot debug</title>\n<h1>Pilot debug</h1>\n<ul>\n${items.join('\n')}\n</ul>\n`
+  return { status: 200, type: 'text/html; charset=utf-8', body }
+}
+
+const NO_PROXY_ID = 'You must provide a proxyID in the query string\n'
+const UNKNOWN_PROXY = 'Proxy not connected to this Pilot instance. It may be connected to another instance.\n'
+
+function typedPage(type: string, help: string): Page {
+  return {
+    help,
+    show: (query, sources, reach) =>
+      ofProxy(query, sources, reach, (input) => ({ json: dumpJson(typedDump([type], input)) })),
+  }
+}
+
+/** A proxy out of reach is as unknown as one that is not there. */
+function proxyOf(query: URLSearchParams, discovery: DiscoveryServer, reach: Reach): Client | undefined {
+  const client = findProxy(discovery.connected(), query.get('proxyID') ?? '')
+  return client && (reach === null || client.proxy.namespace === reach) ? client : undefined
+}
+
+function ofProxy(
+  query: URLSearchParams,
+  sources: DebugSources,
+  reach: Reach,
+  show: (input: DumpInput) => Answer,
+): Answer {
+  if (!query.get('proxyID')) return textAnswer(400, NO_PROXY_ID)
+  const client = proxyOf(query, sources.discovery, reach)
+  if (!client) return textAnswer(404, UNKNOWN_PROXY)
+  return withPush(sources, (push) => show({ client, push, generator: sources.generator }))
+}
+
+function withPush(sources: DebugSources, page: (push: PushContext) => Answer): Answer {
+  const push = sources.discovery.pushContext
+  return push ? page(push) : textAnswer(503, 'configuration is still being read\n')
+}

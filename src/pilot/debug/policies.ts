@@ -1,0 +1,72 @@
+// Debug pages about what applies to whom: policies, telemetry, scopes, networks.
+import type { JsonValue } from '@bufbuild/protobuf'
+import type { Store } from '../../cluster/index.ts'
+import type { ProxyNode } from '../model/node.ts'
+import type { PushContext } from '../model/push-context.ts'
+import type { Client } from '../push/discovery-server.ts'
+
+/** `/debug/authorizationz`. */
+export function authorizationz(store: Store, push: PushContext): JsonValue {
+  return {
+    authorization_policies: {
+      namespace_to_policies: byNamespace(store, 'AuthorizationPolicy.security.istio.io'),
+      root_namespace: push.mesh.rootNamespace,
+    },
+  }
+}
+
+/** `/debug/telemetryz`. */
+export function telemetryz(store: Store, push: PushContext): JsonValue {
+  return {
+    telemetries: {
+      NamespaceToTelemetries: byNamespace(store, 'Telemetry.telemetry.istio.io'),
+      RootNamespace: push.mesh.rootNamespace,
+    },
+  }
+}
+
+/** As they were written. */
+function byNamespace(store: Store, kind: string): JsonValue {
+  const out: { [namespace: string]: JsonValue[] } = {}
+  for (const { metadata, spec } of store.list(kind)) {
+    const { name, namespace = '', annotations } = metadata
+    ;(out[namespace] ??= []).push({ name, namespace, annotations: { ...annotations }, spec: (spec ?? {}) as JsonValue })
+  }
+  return out
+}
+
+/** `/debug/sidecarz?proxyID=`. */
+export function sidecarz(proxy: ProxyNode, push: PushContext): JsonValue {
+  const scope = push.sidecarScope(proxy)
+  const { mode } = scope.outboundTrafficPolicy
+  return {
+    name: scope.sidecar?.metadata.name ?? 'default-sidecar',
+    namespace: scope.sidecar?.metadata.namespace ?? scope.namespace,
+    version: push.version,
+    services: scope.services.map(({ hostname }) => hostname),
+    egressListeners: scope.egressListeners.map(({ services }) => services.map(({ hostname }) => hostname)),
+    outboundTrafficPolicy: { mode: mode ?? 'ALLOW_ANY' },
+  }
+}
+
+/** `/debug/instancesz`: service ports by proxy. */
+export function instancesz(clients: Iterable<Client>, push: PushContext): JsonValue {
+  const out: { [proxy: string]: JsonValue } = {}
+  for (const { proxy } of clients) {
+    out[`${proxy.name}.${proxy.namespace}`] = push.serviceInstances(proxy).map(({ service, port, targetPort }) => ({
+      Service: { hostname: service.hostname, namespace: service.attributes.namespace },
+      Port: { ServicePort: { name: port.name, port: port.port, protocol: port.protocol }, TargetPort: targetPort },
+    }))
+  }
+  return out
+}
+
+/** `/debug/networkz`. */
+export function networkz(push: PushContext): JsonValue {
+  return (push.networks?.all ?? []).map(({ network, cluster, address, port }) => ({
+    Network: network,
+    Cluster: cluster,
+    Addr: address,
+    Port: port,
+  }))
+}
