@@ -138,7 +138,7 @@ const PAGES: Readonly<Record<string, Page>> = {
 }
 
 /** Sorted. */
-export function debugPageNames(): string[] {
+function debugPageNames(): string[] {
   return Object.keys(PAGES).sort()
 }
 
