@@ -74,6 +74,8 @@ export interface ResponseEncoder {
   readonly flushing: boolean
   /** What was wrong with the request and let pass: a response-code detail for its log if the connection ends early, or ''. */
   readonly passedFault?: string
+  /** The request is a CONNECT whose upstream connection failed: ending it early is told as that (RFC 9113 §8.5). H1: no use. */
+  connectFailed: boolean
   /** How long that may take before the stream is reset; 0 = as long as it takes. */
   flushTimeoutMs: number
   /** 100, 102, 103. */

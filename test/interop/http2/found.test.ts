@@ -1,62 +1,24 @@
-// Differences that generated frames found (scripts.ts), each in its smallest form. Real Envoy and ours, the same frames
-// from client and upstream: the same frames to either, the same log lines, the same counters.
+// Differences that generated frames found (scripts.ts), each in its smallest form.
 
-import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
-import { envoyBinary } from '../harness/proxies.ts'
-import type { LaneConfig } from './bootstrap.ts'
-import { forgive } from './forgive.ts'
-import { Lanes } from './lanes.ts'
-import type { Field } from './peer.ts'
-import type { Op, RawKind, Script } from './script.ts'
-
-interface Case extends Partial<LaneConfig> {
-  readonly name: string
-  readonly clientSettings?: Script['clientSettings']
-  readonly upstreamSettings?: Script['upstreamSettings']
-  /** Steps of the client and, with `u`, of the upstream. */
-  readonly steps: readonly (readonly ['c' | 'u', ...Op[]])[]
-}
-
-const request = (method: string, ...more: Field[]): Field[] => [
-  [':method', method],
-  [':authority', 'a'],
-  [':scheme', 'http'],
-  [':path', '/x'],
-  ...more,
-]
-const headers = (to: number, fields: readonly Field[], end = false, pieces = 1): Op => ({
-  op: 'headers',
-  to,
-  fields,
-  end,
-  pieces,
-})
-const get = (to = 0): Op => headers(to, request('GET'), true)
-const post = (to = 0): Op => headers(to, request('POST'))
-const status = (code: string, end = false, to = 0, ...more: Field[]): Op =>
-  headers(to, [[':status', code], ...more], end)
-const data = (bytes: number, end = false, to = 0): Op => ({ op: 'data', to, bytes, end })
-const reset = (code: number, to = 0): Op => ({ op: 'reset', to, code })
-const raw = (kind: RawKind, count = 1, to = 0): Op => ({ op: 'raw', to, kind, count })
-const goaway = (last: number, code = 0): Op => ({ op: 'goaway', last, code })
-const CONNECT: Field[] = [
-  [':method', 'CONNECT'],
-  [':authority', 'a:80'],
-]
-const WEBSOCKET = request('CONNECT', [':protocol', 'websocket'])
-const TUNNELS = {
-  downstream: { allow_connect: true },
-  upstream: { allow_connect: true },
-  manager: { upgrade_configs: [{ upgrade_type: 'websocket' }, { upgrade_type: 'CONNECT' }] },
-  upstreamSettings: [[8, 1]] as const,
-}
-const RETRIES = {
-  route: {
-    retry_policy: { retry_on: 'reset', num_retries: 1, retry_back_off: { base_interval: '0.001s' } },
-  },
-  quietMs: 12,
-}
+import {
+  type Case,
+  CONNECT,
+  close,
+  data,
+  describeCases,
+  get,
+  goaway,
+  headers,
+  post,
+  RETRIES,
+  raw,
+  request,
+  reset,
+  status,
+  TUNNELS,
+  WEBSOCKET,
+} from './cases.ts'
+import type { Op } from './script.ts'
 
 const CASES: readonly Case[] = [
   { name: 'settings of either side', downstream: { initial_stream_window_size: 65_535 }, steps: [['c', get()]] },
@@ -363,39 +325,58 @@ const CASES: readonly Case[] = [
     downstreamCommon: { max_headers_count: 6 },
     steps: [['c', headers(0, request('GET', ['via', 'a'], ['via', 'b'], ['via', 'c'], ['x', '1']), true)]],
   },
+  {
+    name: 'CONNECT whose upstream closes',
+    ...TUNNELS,
+    steps: [
+      ['c', headers(0, CONNECT)],
+      ['u', close()],
+    ],
+  },
+  {
+    name: 'WebSocket whose upstream closes',
+    ...TUNNELS,
+    steps: [
+      ['c', headers(0, WEBSOCKET)],
+      ['u', close()],
+    ],
+  },
+  {
+    name: 'an open tunnel whose upstream closes',
+    ...TUNNELS,
+    steps: [
+      ['c', headers(0, CONNECT)],
+      ['u', status('200')],
+      ['u', close()],
+    ],
+  },
+  {
+    name: 'CONNECT whose upstream refuses it',
+    ...TUNNELS,
+    steps: [
+      ['c', headers(0, CONNECT)],
+      ['u', status('404', true)],
+    ],
+  },
+  ...(['DATA of padding alone', 'empty DATA'] as const).flatMap((kind) =>
+    [1, 5].map((count) => ({
+      name: `${count} of ${kind} behind 150`,
+      steps: [
+        ['c', get()],
+        ['u', status('150')],
+        ['u', raw(kind, count)],
+      ] as const,
+    })),
+  ),
+  ...[data(5), data(5, true), data(0, true), data(20_000)].map((op, i) => ({
+    name: `DATA behind 100 (${i})`,
+    steps: [
+      ['c', get()],
+      ['u', status('100')],
+      ['u', op],
+      ['u', status('200', true)],
+    ] as const,
+  })),
 ]
 
-describe('found differences of HTTP/2 frames', { skip: envoyBinary() ? false : 'real Envoy is not installed' }, () => {
-  let lanes: Lanes
-  before(async () => {
-    lanes = await Lanes.start(
-      CASES.map((c) => ({
-        downstream: {},
-        upstream: {},
-        downstreamCommon: {},
-        upstreamCommon: {},
-        manager: {},
-        route: {},
-        cluster: {},
-        quietMs: 0,
-        ...c,
-      })),
-    )
-  })
-  after(() => lanes?.stop())
-
-  for (const [i, { name, steps, clientSettings = [], upstreamSettings = [] }] of CASES.entries()) {
-    it(name, async () => {
-      const item: Script = {
-        clientSettings,
-        upstreamSettings,
-        steps: steps.map(([at, ...ops]) => ({ at: at === 'c' ? 'client' : 'upstream', ops })),
-        lastMs: 0,
-      }
-      const { observations, stats } = await lanes.batch({ forgive }, [{ item, listener: i }])
-      const [theirs, ours] = observations[0]!
-      assert.deepEqual(ours, theirs)
-      assert.deepEqual(stats, [])
-    })
-  }
-})
+describeCases('found differences of HTTP/2 frames', CASES)

@@ -9,7 +9,7 @@ import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
 import { responseFlags } from '../../observe/format/stream-operators.ts'
 import { formatGrpcTimeout, streamDuration } from '../../route/grpc-timeout.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
-import { now, StreamInfo } from '../../stream-info.ts'
+import { Flag, now, StreamInfo } from '../../stream-info.ts'
 import type { RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason } from '../codec.ts'
 import { Protocol, StreamResetReason as Reset } from '../codec.ts'
 import type { DownstreamWatermarkCallbacks, ModifyHeaders } from '../filter.ts'
@@ -30,6 +30,7 @@ import { StreamDownstreamInfo } from './stream-downstream-info.ts'
 let streamIds = 0
 const tellOverload: ModifyHeaders = (headers) => headers.set('x-envoy-local-overloaded', 'true')
 const GRPC_DEADLINE_EXCEEDED = 4
+const CONNECTION_FAILED = Flag.UF | Flag.UC
 const NONE: readonly string[] = []
 
 export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamCallbacks, LogContext, TimeoutEntry {
@@ -473,6 +474,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       chain.requestHeaders = this.requestHeaders
       this.createChain(this.manager.shared.chain, this.cachedRoute)
     }
+    this.tellConnectFailed()
     chain.decodingDone = true
     chain.abandonResponse()
     const route = this.cachedRoute?.forward ? this.cachedRoute : null
@@ -507,10 +509,17 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     // Envoy counts a reset of its own as one received, too.
     stats.rqRxReset.inc()
     this.encoder.stream.callbacks = null
+    this.tellConnectFailed()
     // HTTP/1 has no other way to end a response early than to end the connection: end() does it.
     if (this.info.protocol === Protocol.Http2) this.encoder.stream.resetStream(Reset.LocalReset)
     else this.manager.closeAfterStreams()
     this.end()
+  }
+
+  /** The codec has its own word for the end of a tunnel whose upstream connection failed. */
+  private tellConnectFailed(): void {
+    if ((this.info.responseFlags & CONNECTION_FAILED) !== 0 && this.requestHeaders !== null)
+      this.encoder.connectFailed = this.upgradeType(this.requestHeaders) !== ''
   }
 
   pauseRequestBody(pause: boolean): void {

@@ -427,6 +427,7 @@ class ServerStream implements ResponseEncoder, Stream {
   /** What is written waits in the connection, not in the stream: the connection's timeouts are for that. */
   readonly flushing = false
   flushTimeoutMs = 0
+  connectFailed = false
   private readonly codec: Http1ServerConnection
   private chunkedBody = false
   private bodyless = false

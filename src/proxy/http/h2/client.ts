@@ -16,7 +16,6 @@ import { responseToUpgrade, upgradeOf } from './upgrade.ts'
 export class Http2ClientConnection extends Http2Connection implements ClientConnection {
   readonly leftBehind = REQUEST_LEFT_BEHIND
   protected readonly mayPeerAllowPush = false
-  protected readonly refusedBlockReason = StreamResetReason.ProtocolError
   private readonly callbacks: ClientCodecCallbacks
   private nextStreamId = 1
   private draining = false
@@ -137,7 +136,8 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
       block.fault = BlockFault.Malformed
       return this.blockError(streamId)
     }
-    if (!interim) {
+    if (interim) stream.interimReceived = true
+    else {
       stream.headersReceived = true
       // The length of what a GET would have got (RFC 9110 §9.3.2), or of what the client has already.
       const bodyless = stream.isHead || headers.status === 304 || headers.status === 204

@@ -76,6 +76,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   private failed = false
   private aboveTransport = false
   private readonly pieces = new HeaderPieces()
+  /** The block at hand is one. */
+  private trailers = false
   private readonly resets = new Set<number>()
 
   constructor(connection: Connection, options: Http2Options, blockLimits: BlockLimits, stats: Http2Stats) {
@@ -297,7 +299,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       const flood = this.limits.onMessageFrame(this.dataBytes === 0, flags, streamId)
       if (flood) return flood
     }
-    if (!stream.headersReceived) return protocolError('DATA before HEADERS')
+    if (!stream.headersReceived) return this.earlyData(stream, end - start, last && (flags & END_STREAM) !== 0)
     const endStream = last && (flags & END_STREAM) !== 0
     if (stream.bodyExpected >= 0) {
       stream.bodyExpected -= end - start
@@ -310,6 +312,14 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     } else stream.bodyExpected -= end - start
     stream.receiveData(payload, start, end, endStream)
     return this.limits.onFrameHandled(this.writer.outbound)
+  }
+
+  /** DATA before the headers of the response: behind 1xx it is the stream's fault, and none where it says nothing (Envoy). */
+  private earlyData(stream: Http2Stream, bytes: number, endStream: boolean): Http2Error | null {
+    if (!stream.interimReceived) return protocolError('DATA before HEADERS')
+    this.consumedConnection(bytes)
+    if (bytes > 0 || endStream) this.endFaulty(stream.id, ErrorCode.ProtocolError, Http2Details.ProtocolError)
+    return null
   }
 
   onFrame(
@@ -383,9 +393,13 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     const refused = this.acceptHeaders(streamId)
     if (refused) return refused
     const endStream = (flags & END_STREAM) !== 0
-    if (flags & END_HEADERS) return this.onBlock(streamId, endStream, payload, start, end)
+    this.beginBlock(streamId)
+    if (flags & END_HEADERS) {
+      if (!this.decoder.decode(payload, start, end, this.block)) return this.unreadable(streamId)
+      return this.onBlock(streamId, endStream, end - start)
+    }
     this.pieces.begin(streamId, endStream)
-    return this.keepPiece(payload, start, end)
+    return this.onPiece(payload, start, end, false)
   }
 
   private onContinuation(
@@ -395,18 +409,30 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     start: number,
     end: number,
   ): Http2Error | null {
-    if (this.pieces.streamId === 0) return protocolError('CONTINUATION without HEADERS')
-    const error = this.keepPiece(payload, start, end)
-    if (error || (flags & END_HEADERS) === 0) return error
-    const { endStream } = this.pieces
-    const block = this.pieces.take()
-    return this.onBlock(streamId, endStream, block, 0, block.length)
+    const { pieces } = this
+    if (pieces.streamId === 0) return protocolError('CONTINUATION without HEADERS')
+    const last = (flags & END_HEADERS) !== 0
+    const error = this.onPiece(payload, start, end, last)
+    if (error || !last) return error
+    pieces.finish()
+    return this.onBlock(streamId, pieces.endStream, pieces.bytes)
   }
 
-  private keepPiece(payload: Buffer, start: number, end: number): Http2Error | null {
-    if (this.pieces.add(payload, start, end)) return null
-    this.stats.headerOverflow.inc()
-    return connectionError(ErrorCode.EnhanceYourCalm, 'header block too large', Http2Details.TooManyHeaders)
+  private onPiece(payload: Buffer, start: number, end: number, last: boolean): Http2Error | null {
+    const { pieces, block, decoder } = this
+    if (!pieces.count(end - start)) {
+      this.stats.headerListSizeTooLarge.inc()
+      return connectionError(ErrorCode.EnhanceYourCalm, 'header block too large', Http2Details.HeaderListTooLarge)
+    }
+    const joined = pieces.join(payload, start, end)
+    const at = decoder.decodePart(joined, 0, joined.length, block, pieces.isFirst)
+    if (at < 0 || (last && at < joined.length)) return this.unreadable(pieces.streamId)
+    pieces.keep(joined, at)
+    if (last || block.fault === BlockFault.None || pieces.refused) return null
+    // A fault does not wait for the rest of the block.
+    pieces.refused = true
+    this.onUnreadBlock(pieces.streamId)
+    return this.blockError(pieces.streamId)
   }
 
   /** May HEADERS come for this stream? Creates nothing yet. */
@@ -415,33 +441,34 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   /** Never used by the peer so far. */
   protected abstract isIdle(streamId: number): boolean
 
-  /** A complete header block. It is always decoded: the table must follow (§4.3). */
-  private onBlock(
-    streamId: number,
-    endStream: boolean,
-    payload: Buffer,
-    start: number,
-    end: number,
-  ): Http2Error | null {
-    const { block } = this
+  /** Blocks are always decoded, whoever they are for: the table must follow (§4.3). */
+  private beginBlock(streamId: number): void {
+    this.trailers = this.streams.get(streamId)?.headersReceived === true
+    const first = this.firstBlockKind()
+    if (this.trailers && first === BlockKind.Request) this.stats.trailers.inc()
+    this.block.begin(this.trailers ? BlockKind.Trailers : first)
+  }
+
+  private unreadable(streamId: number): Http2Error {
+    this.onUnreadBlock(streamId)
+    const error = connectionError(ErrorCode.CompressionError, 'HPACK')
+    if (this.block.fault !== BlockFault.Field) return error
+    this.stats.rxMessagingError.inc()
+    return { ...error, stream: { id: streamId, details: this.faultDetails(Http2Details.InvalidHeaderField) } }
+  }
+
+  /** A complete header block of `bytes` encoded ones. */
+  private onBlock(streamId: number, endStream: boolean, bytes: number): Http2Error | null {
+    const { block, trailers } = this
     const stream = this.streams.get(streamId)
-    const trailers = stream?.headersReceived === true
-    block.begin(trailers ? BlockKind.Trailers : this.firstBlockKind())
-    if (!this.decoder.decode(payload, start, end, block)) {
-      this.onUnreadBlock(streamId)
-      const error = connectionError(ErrorCode.CompressionError, 'HPACK')
-      if (block.fault !== BlockFault.Field) return error
-      this.stats.rxMessagingError.inc()
-      return { ...error, stream: { id: streamId, details: this.faultDetails(Http2Details.InvalidHeaderField) } }
-    }
-    if (!stream && this.resets.has(streamId)) return null
+    // Reset by us, maybe while its block came.
+    if (!stream && (trailers || this.resets.has(streamId))) return null
     block.finish()
     if (block.dropped > 0) this.stats.droppedHeadersWithUnderscores.add(block.dropped)
-    if (!trailers) return this.onFirstBlock(streamId, stream, endStream, end - start)
+    if (!trailers) return this.onFirstBlock(streamId, stream, endStream, bytes)
     if (stream!.remoteClosed) return connectionError(ErrorCode.StreamClosed, 'HEADERS after END_STREAM')
-    stream!.wireBytesReceived += end - start + FRAME_HEADER_BYTES
-    stream!.headerBytes?.addReceived(end - start + FRAME_HEADER_BYTES, block.bytes)
-    if (this.firstBlockKind() === BlockKind.Request) this.stats.trailers.inc()
+    stream!.wireBytesReceived += bytes + FRAME_HEADER_BYTES
+    stream!.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, block.bytes)
     const incomplete = stream!.bodyExpected > 0
     // A length that comes late must be right, too, and the only one.
     const { contentLength } = block
@@ -466,30 +493,29 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     bytes: number,
   ): Http2Error | null
 
-  /** What the stream's user is told of a header block beyond our limits. */
-  protected abstract readonly refusedBlockReason: StreamResetReason
-
   /** What the fault in `block` does to its stream, which may be known or not. */
   protected blockError(streamId: number): Http2Error | null {
     switch (this.block.fault) {
       case BlockFault.TooLarge:
+        this.stats.headerListSizeTooLarge.inc()
+        return this.refuseBlock(streamId, this.faultDetails(Http2Details.HeaderListTooLarge))
+      case BlockFault.TooMany:
         this.stats.headerOverflow.inc()
-        this.endFaulty(
-          streamId,
-          ErrorCode.InternalError,
-          this.faultDetails(Http2Details.TooManyHeaders),
-          this.refusedBlockReason,
-        )
-        return null
+        return this.refuseBlock(streamId, this.faultDetails(Http2Details.TooManyHeaders))
       case BlockFault.Underscore:
         this.stats.requestsRejectedWithUnderscoresInHeaders.inc()
-        this.endFaulty(streamId, ErrorCode.InternalError, Http2Details.Underscore, this.refusedBlockReason)
-        return null
+        return this.refuseBlock(streamId, Http2Details.Underscore)
       case BlockFault.Field:
         return this.messagingError(streamId, this.faultDetails(Http2Details.InvalidHeaderField))
       default:
         return this.messagingError(streamId, this.faultDetails(Http2Details.MessagingRule))
     }
+  }
+
+  /** The stream's user is told what Envoy's is: the peer has reset it. */
+  private refuseBlock(streamId: number, details: string): null {
+    this.endFaulty(streamId, ErrorCode.InternalError, details, StreamResetReason.RemoteReset)
+    return null
   }
 
   /** A header that was dropped for its underscore is the first thing that was wrong (Envoy). */

@@ -18,6 +18,7 @@ export const Http2Details = {
   MessagingRule: 'http2.violation.of.messaging.rule',
   InvalidHeaderField: 'http2.invalid.header.field',
   TooManyHeaders: 'http2.too_many_headers',
+  HeaderListTooLarge: 'http2.header_list_size_too_large',
   Underscore: 'http2.unexpected_underscore',
   RemoteReset: 'http2.remote_reset',
   RemoteRefused: 'http2.remote_refuse',

@@ -384,8 +384,12 @@ const FLOODS: [string, Partial<Http2Options>, () => Buffer[], string][] = [
   [
     'large CONTINUATION',
     {},
-    () => [frame(1, 0, 1, GET), ...Array.from({ length: 9 }, () => frame(9, 0, 1, Buffer.alloc(16_384)))],
-    'http2.too_many_headers',
+    // x: y, time and again, until the block has more than a mebibyte.
+    () => [
+      frame(1, 0, 1, GET),
+      ...Array.from({ length: 65 }, () => frame(9, 0, 1, Buffer.alloc(16_380, Buffer.from([0, 1, 0x78, 1, 0x79])))),
+    ],
+    'http2.header_list_size_too_large',
   ],
   [
     'PRIORITY',

@@ -8,9 +8,11 @@ import { joinDuplicates, REQUEST_JOINED, RESPONSE_JOINED } from '../joined-heade
 export const BlockKind = { Request: 0, Response: 1, Trailers: 2 } as const
 export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind]
 
-/** What is wrong with a block; the first fault counts. */
-/** Field: one that may not be; Malformed: what may not be together, or is missing. */
-export const BlockFault = { None: 0, Malformed: 1, TooLarge: 2, Underscore: 3, Field: 4 } as const
+/**
+ * What is wrong with a block; the first fault counts. Field: one that may not be; Malformed: what may not be together, or
+ * is missing; TooLarge, TooMany: bytes and fields beyond the limits.
+ */
+export const BlockFault = { None: 0, Malformed: 1, TooLarge: 2, Underscore: 3, Field: 4, TooMany: 5 } as const
 export type BlockFault = (typeof BlockFault)[keyof typeof BlockFault]
 
 export interface BlockLimits {
@@ -202,7 +204,7 @@ export class HeaderBlock implements HeaderSink {
   private countField(): void {
     if (++this.count > this.limits.maxHeaders) this.joinSoFar()
     if (this.count > this.limits.maxHeaders || this.bytes > this.limits.maxBytes) {
-      this.fault = BlockFault.TooLarge
+      this.fault = this.bytes > this.limits.maxBytes ? BlockFault.TooLarge : BlockFault.TooMany
       this.doubtful = true
     }
   }

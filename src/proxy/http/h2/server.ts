@@ -21,7 +21,6 @@ const PREMATURE_LIFETIME_MS = 1000
 export class Http2ServerConnection extends Http2Connection implements ServerConnection {
   readonly leftBehind = RESPONSE_LEFT_BEHIND
   protected readonly mayPeerAllowPush = true
-  protected readonly refusedBlockReason = StreamResetReason.RemoteReset
   private readonly callbacks: ServerCodecCallbacks
   private prefaceRead = 0
   private closedStreams = 0
@@ -68,8 +67,8 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     this.answeredEarly = []
     for (const stream of streams) {
       if (stream.remoteClosed) continue
-      // RFC 9113 §8.1: no error, but no more of the request either.
-      this.sendReset(stream, ErrorCode.NoError)
+      // RFC 9113 §8.1: no error, but no more of the request either; §8.5 of a CONNECT.
+      this.sendReset(stream, stream.connectFailed ? ErrorCode.ConnectError : ErrorCode.NoError)
       stream.close()
     }
   }
@@ -194,6 +193,7 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   /** Response headers went out. */
   answered = false
   passedFault = ''
+  connectFailed = false
   /** The request was an extended CONNECT. */
   upgrade = false
   private readonly server: Http2ServerConnection
@@ -252,7 +252,7 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   protected resetCode(reason: StreamResetReason): number {
     if (reason === StreamResetReason.LocalRefusedStreamReset) return ErrorCode.RefusedStream
     if (reason === StreamResetReason.ProtocolError) return ErrorCode.ProtocolError
-    if (reason === StreamResetReason.ConnectError) return ErrorCode.ConnectError
+    if (this.connectFailed) return ErrorCode.ConnectError
     return this.localClosed ? ErrorCode.NoError : ErrorCode.InternalError
   }
 }

@@ -5,6 +5,7 @@ import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
 export class Http2Stats {
   readonly droppedHeadersWithUnderscores: Counter
   readonly goawaySent: Counter
+  readonly headerListSizeTooLarge: Counter
   readonly headerOverflow: Counter
   /** Stays 0: late HEADERS are skipped before any callback, which Envoy does not count either. */
   readonly headersCbNoStream: Counter
@@ -31,6 +32,7 @@ export class Http2Stats {
     const at = scope.scope('http2')
     this.droppedHeadersWithUnderscores = at.counter('dropped_headers_with_underscores')
     this.goawaySent = at.counter('goaway_sent')
+    this.headerListSizeTooLarge = at.counter('header_list_size_too_large')
     this.headerOverflow = at.counter('header_overflow')
     this.headersCbNoStream = at.counter('headers_cb_no_stream')
     this.inboundEmptyFramesFlood = at.counter('inbound_empty_frames_flood')

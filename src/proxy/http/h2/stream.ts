@@ -38,6 +38,8 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   bodyExpected = -1
   /** Headers that are not 1xx have come in: what follows is a body or trailers. */
   headersReceived = false
+  /** 1xx have come in. */
+  interimReceived = false
   flushTimeoutMs = 0
   /** Extended or plain CONNECT: ends in each direction apart. */
   tunnel = false

@@ -23,6 +23,11 @@ export class HpackDecoder {
   private at = 0
   private end = 0
   private broken = false
+  /** What was read last goes on behind the end. */
+  private cutOff = false
+  /** Of the block at hand: where the field or size update at hand begins, and whether there was a field before it. */
+  private fieldAt = 0
+  private fields = false
   private updateDue = false
 
   constructor(maxTableSize: number) {
@@ -37,11 +42,29 @@ export class HpackDecoder {
 
   /** False: the block is not HPACK, and neither is anything after it (COMPRESSION_ERROR, RFC 9113 §4.3). */
   decode(buffer: Buffer, start: number, end: number, sink: HeaderSink): boolean {
+    this.fields = false
+    return this.read(buffer, start, end, sink)
+  }
+
+  /**
+   * Decodes what is complete of a block that goes on behind `end`; `first`: it begins here. Returns the position of what is
+   * not, from where the next call has to go on, or -1 as decode returns false.
+   */
+  decodePart(buffer: Buffer, start: number, end: number, sink: HeaderSink, first: boolean): number {
+    if (first) this.fields = false
+    this.cutOff = false
+    if (this.read(buffer, start, end, sink)) return end
+    if (!this.cutOff) return -1
+    this.broken = false
+    return this.fieldAt
+  }
+
+  private read(buffer: Buffer, start: number, end: number, sink: HeaderSink): boolean {
     this.buffer = buffer
     this.at = start
     this.end = end
-    let fields = false
     while (this.at < end) {
+      this.fieldAt = this.at
       const byte = buffer[this.at]!
       if (this.updateDue && (byte & 0xe0) !== 0x20) return false
       if (byte & 0x80) {
@@ -54,7 +77,7 @@ export class HpackDecoder {
       } else if ((byte & 0xe0) === 0x20) {
         // A size update stands before the first field only (§4.2).
         const size = this.integer(0x1f)
-        if (fields || size < 0 || size > this.maxTableSize) return false
+        if (this.fields || size < 0 || size > this.maxTableSize) return false
         this.updateDue = false
         this.table.setLimit(size)
         continue
@@ -73,7 +96,7 @@ export class HpackDecoder {
         if (indexed) this.table.add(name, value)
         sink.onHeader(name, value, true)
       }
-      fields = true
+      this.fields = true
     }
     return true
   }
@@ -84,7 +107,7 @@ export class HpackDecoder {
     let value = buffer[this.at++]! & prefix
     if (value < prefix) return value
     for (let shift = 0; shift <= 21; shift += 7) {
-      if (this.at >= end) return -1
+      if (this.at >= end) return this.endOfBytes()
       const byte = buffer[this.at++]!
       value += (byte & 0x7f) << shift
       if (byte < 0x80) return value
@@ -92,13 +115,25 @@ export class HpackDecoder {
     return -1
   }
 
+  private endOfBytes(): number {
+    this.cutOff = true
+    return -1
+  }
+
   private string(): string {
     const { buffer } = this
-    if (this.at >= this.end) return this.fail()
+    if (this.at >= this.end) {
+      this.cutOff = true
+      return this.fail()
+    }
     const huffman = buffer[this.at]! >= 0x80
     const length = this.integer(0x7f)
     const from = this.at
-    if (length < 0 || length > this.end - from || length > MAX_STRING_BYTES) return this.fail()
+    if (length < 0 || length > MAX_STRING_BYTES) return this.fail()
+    if (length > this.end - from) {
+      this.cutOff = true
+      return this.fail()
+    }
     this.at = from + length
     if (!huffman) return latin1(buffer, from, from + length)
     return huffmanDecode(buffer, from, from + length) ?? this.fail()
