@@ -5,6 +5,8 @@ import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter, Scope } from '../../../observe/stats.ts'
 import type { InternalRedirectData } from '../../../route/config.ts'
+import type { RequestCopy } from './request-copy.ts'
+import type { RoutedRequest } from './routed-request.ts'
 
 /** Why a redirect was passed on: `http.<prefix>.passthrough_internal_redirect_*`. */
 export interface PassedRedirects {
@@ -26,8 +28,30 @@ export function passedRedirects(scope: Scope): PassedRedirects {
   }
 }
 
+/** True when `response` is a redirect that is followed: another stream serves the request then. `copy`: of its body. */
+export function redirectInternally(routed: RoutedRequest, copy: RequestCopy | null, response: HeaderMap): boolean {
+  const { callbacks, cluster, headers, info, shared } = routed
+  const policy = routed.forward.internalRedirect!
+  if (!routed.done || !policy.responseCodes.includes(response.status)) return false
+  const request = copy?.dropped ? null : tryRedirect(headers, response, policy, callbacks, shared.passedRedirects)
+  if (request !== null) {
+    // A redirect that makes a GET of it leaves the body behind.
+    if (copy && request.method === headers.method)
+      for (const chunk of copy.chunks) if (chunk.length > 0) callbacks.addDecodedData(chunk)
+    info.responseCode = response.status
+    info.responseCodeDetails = 'internal_redirect'
+    if (callbacks.recreateStream(request)) {
+      cluster.stats.internalRedirectSucceeded.inc()
+      return true
+    }
+    callbacks.restoreRequest(headers)
+  }
+  cluster.stats.internalRedirectFailed.inc()
+  return false
+}
+
 /** The request to serve instead, or null when the response must be passed on. */
-export function tryInternalRedirect(
+function tryRedirect(
   request: HeaderMap,
   response: HeaderMap,
   policy: InternalRedirectData,
