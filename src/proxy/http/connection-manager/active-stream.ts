@@ -1,39 +1,32 @@
 // One request and its response on a downstream connection: accepts or refuses the request, runs it through the filter
 // chain, writes the answer, and logs the end. Every field is set in the constructor, in order: one hidden class.
 
-import { OwnedTimeout, type TimeoutEntry, type TimeoutHandle, type TimeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Connection } from '../../network/connection.ts'
 import { reportFault } from '../../network/fault.ts'
 import { FilterState } from '../../network/filter.ts'
 import type { AccessLogType, LogContext } from '../../observe/access-log.ts'
-import { responseFlags } from '../../observe/format/stream-operators.ts'
-import { formatGrpcTimeout, streamDuration } from '../../route/grpc-timeout.ts'
-import type { Route, RouteTable } from '../../route/route.ts'
+import type { Route } from '../../route/route.ts'
 import { Flag, now, StreamInfo } from '../../stream-info.ts'
 import type { RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason } from '../codec.ts'
 import { Protocol, StreamResetReason as Reset } from '../codec.ts'
+import { closesConnection, upgradeType } from '../connection-header.ts'
 import type { DownstreamWatermarkCallbacks, ModifyHeaders } from '../filter.ts'
-import { HeaderMap } from '../header-map.ts'
+import type { HeaderMap } from '../header-map.ts'
 import { isGrpcContentType } from '../local-reply.ts'
-import { normalized, normalizePath, PathAction } from '../path.ts'
+import { accepts, chainFor, settlesOrigin } from './acceptance.ts'
 import type { ConnectionManager } from './connection-manager.ts'
 import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
-import { normalizeHost } from './host.ts'
-import { addProxyStatus } from './proxy-status.ts'
 import { REDIRECT_STATE_KEYS } from './redirect-state.ts'
-import { hasToken, isUpgrade, mutateRequestHeaders, origin } from './request-headers.ts'
 import { TraceReason } from './request-id.ts'
-import { mutateResponseHeaders } from './response-headers.ts'
+import { finishResponseHead, settlePersistence } from './response-head.ts'
 import type { ChainEntry } from './shared.ts'
-import { StreamDownstreamInfo } from './stream-downstream-info.ts'
+import { StreamRoute } from './stream-route.ts'
+import { StreamTimers, type TimedStream } from './stream-timers.ts'
 
 let streamIds = 0
-const tellOverload: ModifyHeaders = (headers) => headers.set('x-envoy-local-overloaded', 'true')
-const GRPC_DEADLINE_EXCEEDED = 4
 const CONNECTION_FAILED = Flag.UF | Flag.UC
-const NONE: readonly string[] = []
 
-export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamCallbacks, LogContext, TimeoutEntry {
+export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamCallbacks, LogContext, TimedStream {
   readonly manager: ConnectionManager
   readonly encoder: ResponseEncoder
   readonly chain: FilterManager
@@ -59,19 +52,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   /** The client asked for its connection to close after this response. */
   wantsClose = false
   /** HTTP/2: the connection drains with this response. */
-  private drains = false
-  private routeTable: RouteTable | null
-  private cachedRoute: Route | null = null
-  private routeCached = false
+  drains = false
+  private readonly chosen: StreamRoute
   private downstreamWatermarks: DownstreamWatermarkCallbacks | null = null
   private aboveWatermark = 0
-  private idle: TimeoutHandle | null = null
-  private idleQueue: TimeoutQueue | null
-  private requestTimer: TimeoutHandle | null = null
-  private headersTimer: TimeoutHandle | null = null
-  private durationTimer: TimeoutHandle | null = null
-  private durationQueue: TimeoutQueue | null = null
-  private logTimer: TimeoutHandle | null = null
+  private readonly timers: StreamTimers
   private recreated = false
   private chainCreated = false
   /** Said to be the client's fault at its end only: what the answer is made of does not know yet (Envoy). */
@@ -94,16 +79,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.streamId = ++streamIds
     info.schemeMatchUpstream = manager.shared.config.schemeMatchUpstream
     info.random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
-    this.routeTable = manager.shared.routeTable()
-    this.idleQueue = manager.shared.streamIdleQueue
+    this.chosen = new StreamRoute(manager.shared.routeTable(), info, manager.shared.clusters)
     encoder.flushTimeoutMs = manager.shared.config.streamFlushTimeoutMs
-    if (this.idleQueue) this.armIdle()
-    const { requestQueue, headersQueue, durationQueue } = manager.shared
-    if (requestQueue)
-      requestQueue.arm((this.requestTimer = requestQueue.handle(new OwnedTimeout(this, () => this.onRequestTimeout()))))
-    if (headersQueue)
-      headersQueue.arm((this.headersTimer = headersQueue.handle(new OwnedTimeout(this, () => this.onHeadersTimeout()))))
-    if (durationQueue) this.armDuration(durationQueue)
+    this.timers = new StreamTimers(this, manager.shared)
   }
 
   get connection(): Connection {
@@ -177,7 +155,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   private acceptHeaders(headers: HeaderMap, endStream: boolean): void {
     const { manager, info } = this
-    const { config, stats } = manager.shared
+    const { config } = manager.shared
     this.requestHeaders = headers
     info.protocol = this.encoder.stream.protocol
     this.isHead = headers.method === 'HEAD'
@@ -185,53 +163,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (endStream) this.onRequestEnd()
     else info.lastDownstreamRxByte = now()
     if (closesConnection(info.protocol, headers)) this.wantsClose = true
-    if (this.headersTimer) manager.shared.headersQueue!.disarm(this.headersTimer)
-    if (manager.shared.overload?.stopAcceptingRequests) {
-      stats.rqOverloadClose.inc()
-      const tell = config.appendLocalOverload ? tellOverload : null
-      this.sendLocalReply(503, 'envoy overloaded', tell, null, 'overload')
-      return
-    }
-    if (!config.proxy100Continue && headers.get('expect')?.toLowerCase() === '100-continue') {
-      const proceed = new HeaderMap()
-      proceed.status = 100
-      stats.countStatus(100)
-      info.responseCode = 100
-      this.encoder.encode1xxHeaders(proceed)
-      headers.remove('expect')
-    }
-    if (headers.authority === '' && !manager.hostGiven(headers)) {
-      this.sendLocalReply(400, '', null, null, 'missing_host_header')
-      return
-    }
-    const connect = headers.method === 'CONNECT'
-    if (!connect || headers.protocol !== '') {
-      if (headers.path === '') {
-        this.sendLocalReply(404, '', null, null, 'missing_path_rejected')
-        return
-      }
-      if (headers.path.charCodeAt(0) !== 47) {
-        stats.rqNonRelativePath.inc()
-        this.sendLocalReply(404, '', null, null, 'absolute_path_rejected')
-        return
-      }
-      if (!this.acceptPath(headers)) return
-    }
-    normalizeHost(headers, config, manager.connection.info.localAddress.port)
-    const internalOnly = this.routeTable?.internalOnlyHeaders ?? NONE
-    if (!this.recreated) {
-      const { earlyHeaderMutations } = manager.shared
-      for (let i = 0; i < earlyHeaderMutations.length; i++) earlyHeaderMutations[i]!.apply(headers, info, headers, null)
-      mutateRequestHeaders(headers, manager.connection.info, config, manager.shared.node, internalOnly)
-      if (origin.rejectStatus !== 0) {
-        stats.rqRejectedViaIpDetection.inc()
-        this.sendLocalReply(origin.rejectStatus, '', null, null, 'rejecting_because_detection_failed')
-        return
-      }
-      if (origin.remoteAddress !== info.downstream.remoteAddress) {
-        info.downstream = new StreamDownstreamInfo(manager.connection.info, origin.remoteAddress)
-      }
-    }
+    this.timers.onRequestHeaders()
+    if (!accepts(this, headers)) return
+    if (!this.recreated && !settlesOrigin(this, headers, this.chosen.internalOnlyHeaders)) return
     info.requestId = headers.get('x-request-id') ?? ''
     const { tracing } = manager.shared
     let reason: TraceReason = TraceReason.NotTraceable
@@ -240,28 +174,10 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       info.traced = reason !== TraceReason.NotTraceable
       info.requestId = headers.get('x-request-id') ?? ''
     }
-    const idleMs = this.idleOverride()
-    if (idleMs !== null) this.rearmIdle(idleMs)
-    const flushMs = this.route()?.flushTimeoutMs ?? null
-    if (flushMs !== null) this.encoder.flushTimeoutMs = flushMs
-    this.limitDuration(headers)
-    const allowed = manager.shared.filtersFor(this.upgradeType(headers), this.route())
-    if (!allowed) this.wantsClose = true
-    // What has no route is no upgrade that a route refuses: the router says that there is none, and counts it.
-    const filters = allowed ?? (headers.method === 'CONNECT' && !this.route() ? manager.shared.chain : null)
-    if (!filters) {
-      stats.rqWsOnNonWsRoute.inc()
-      this.drains = info.protocol === Protocol.Http2
-      this.sendLocalReply(403, '', null, null, 'upgrade_failed')
-      return
-    }
-    if (allowed && this.upgradeType(headers) !== '') {
-      this.tunneling = true
-      stats.cxUpgradesTotal.inc()
-      stats.cxUpgradesActive.inc()
-    }
-    const { chain } = this
     const route = this.route()
+    if (route) this.followRoute(route, headers)
+    const filters = chainFor(this, headers, upgradeType(headers))
+    if (!filters) return
     this.createChain(filters, route)
     if (tracing) {
       const span = tracing.start(headers, info, reason)
@@ -273,8 +189,13 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       }
     }
     if (config.accessLogOnNewRequest) this.log('DownstreamStart')
-    if (manager.shared.accessLogQueue) this.armPeriodicLog()
-    chain.decodeHeaders(headers, endStream)
+    this.timers.armPeriodicLog()
+    this.chain.decodeHeaders(headers, endStream)
+  }
+
+  private followRoute(route: Route, headers: HeaderMap): void {
+    this.timers.onRoute(route, headers, this.isGrpc)
+    if (route.flushTimeoutMs !== null) this.encoder.flushTimeoutMs = route.flushTimeoutMs
   }
 
   private createChain(filters: readonly ChainEntry[], route: Route | null): void {
@@ -288,7 +209,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   private acceptData(chunk: Buffer, endStream: boolean): void {
     this.info.bytesReceived += chunk.length
-    if (this.idleQueue) this.armIdle()
+    this.timers.onActivity()
     if (endStream) this.onRequestEnd()
     else this.info.lastDownstreamRxByte = now()
     if (!this.chain.decodingDone) this.chain.decodeData(chunk, endStream)
@@ -297,7 +218,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   private acceptTrailers(trailers: HeaderMap): void {
     this.requestTrailers = trailers
-    if (this.idleQueue) this.armIdle()
+    this.timers.onActivity()
     this.onRequestEnd()
     if (!this.chain.decodingDone) this.chain.decodeTrailers(trailers)
     this.maybeEnd()
@@ -344,27 +265,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   // ---- from the filter chain
 
   route(): Route | null {
-    if (!this.routeCached) {
-      // Before x-forwarded-proto is settled no route is chosen (Envoy).
-      if (!this.requestHeaders?.has('x-forwarded-proto')) return null
-      this.routeCached = true
-      this.cachedRoute = this.routeTable?.route(this.requestHeaders, this.info, this.info.random) ?? null
-      this.info.route = this.cachedRoute
-      this.info.routeName = this.cachedRoute?.name ?? ''
-      this.noteCluster()
-    }
-    return this.cachedRoute
-  }
-
-  /** Logs name the cluster of the route even when the request never gets there. */
-  private noteCluster(): void {
-    const { cachedRoute: route, info } = this
-    const cluster = route?.forward
-      ? this.manager.shared.clusters.get(route.clusterName(this.requestHeaders!))
-      : undefined
-    info.upstreamCluster = cluster?.name ?? ''
-    info.upstreamClusterStatName = cluster?.statName ?? ''
-    info.upstreamClusterMetadata = cluster?.metadata ?? null
+    return this.chosen.of(this.requestHeaders)
   }
 
   /** The request's id as it now is, where the response shows it; '' = it does not. */
@@ -376,9 +277,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   clearRouteCache(): void {
-    this.routeCached = false
-    this.cachedRoute = null
-    this.info.route = null
+    this.chosen.clear()
   }
 
   write1xxHeaders(headers: HeaderMap): void {
@@ -398,45 +297,25 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.responseStarted = true
     info.responseCode = headers.status
     info.firstDownstreamTxByte = now()
-    if (this.idleQueue) this.armIdle()
+    this.timers.onActivity()
     const accepted =
       this.tunneling &&
       (headers.status === 101 || (headers.status === 200 && this.requestHeaders!.method === 'CONNECT'))
     if (this.tunneling && !accepted) this.leaveTunnel()
-    mutateResponseHeaders(headers, config, accepted, this.requestIdToEcho())
-    if (manager.shared.proxyStatus !== null && this.requestHeaders !== null) {
-      addProxyStatus(headers, info, responseFlags(info, false), manager.shared.proxyStatus)
-      info.responseCode = headers.status
-    }
+    finishResponseHead(this, headers, accepted, this.requestIdToEcho())
     manager.shared.tracing?.decorateResponse(headers, this.toldOperation, info.span)
     if (!this.requestDone) stats.rqResponseBeforeComplete.inc()
-    if (!accepted) {
-      if (this.wantsClose && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
-      // The rest of the request would stand in the way of the next one on this connection.
-      if (!this.requestDone && info.protocol !== Protocol.Http2) manager.closeAfterStreams()
-      manager.onResponseHeaders(this.drains)
-      if (info.protocol !== Protocol.Http2) this.sayPersistence(headers)
-    }
+    if (!accepted) settlePersistence(this, headers)
     if (!info.isHealthCheck) stats.countStatus(headers.status)
     this.encoder.encodeHeaders(headers, endStream)
     if (accepted && config.accessLogOnTunnel) this.log('DownstreamTunnelSuccessfullyEstablished')
     if (endStream) this.onResponseEnd()
   }
 
-  /** Whether the connection will carry another request. */
-  private sayPersistence(headers: HeaderMap): void {
-    const { manager } = this
-    const http10 = this.info.protocol === Protocol.Http10
-    // Without a length the body of a response to HTTP/1.0 ends with the connection.
-    if (http10 && !headers.has('content-length')) manager.closeAfterStreams()
-    if (manager.closing) headers.list.push('connection', 'close')
-    else if (http10) headers.list.push('connection', 'keep-alive')
-  }
-
   writeData(chunk: Buffer, endStream: boolean): void {
     if (this.ended) return
     this.info.bytesSent += chunk.length
-    if (this.idleQueue) this.armIdle()
+    this.timers.onActivity()
     this.encoder.encodeData(chunk, endStream)
     if (endStream) this.onResponseEnd()
   }
@@ -458,8 +337,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (this.ended) return
     const { chain, info } = this
     info.responseCodeDetails = details
-    // For the log.
-    this.route()
+    // For the log, too.
+    const route = this.route()
     if (this.responseStarted) {
       this.resetStream()
       return
@@ -472,13 +351,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     // Filters see every answer, also to what is refused before they saw a request (Envoy).
     if (!this.chainCreated) {
       chain.requestHeaders = this.requestHeaders
-      this.createChain(this.manager.shared.chain, this.cachedRoute)
+      this.createChain(this.manager.shared.chain, route)
     }
     this.tellConnectFailed()
     chain.decodingDone = true
     chain.abandonResponse()
-    const route = this.cachedRoute?.forward ? this.cachedRoute : null
-    const change: ModifyHeaders | null = route
+    const change: ModifyHeaders | null = route?.forward
       ? (reply) => {
           route.finalizeResponseHeaders(reply, info, this.requestHeaders!)
           modify?.(reply)
@@ -554,27 +432,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   // ---- internals
 
-  /** Path normalisation; false when the request was answered. */
-  private acceptPath(headers: HeaderMap): boolean {
-    const { shared } = this.manager
-    const action = normalizePath(headers.path, shared.pathOptions)
-    headers.path = normalized.path
-    // No gRPC client follows a redirect.
-    if (action === PathAction.Reject || (action !== PathAction.Continue && this.isGrpc)) {
-      shared.stats.rqFailedPathNormalization.inc()
-      this.sendLocalReply(400, '', null, action === PathAction.Reject ? null : 13, 'path_normalization_failed')
-      return false
-    }
-    if (action === PathAction.Continue) return true
-    shared.stats.rqRedirectedNormalizedPath.inc()
-    this.sendLocalReply(307, '', (h) => h.set('location', headers.path), null, 'path_normalization_failed')
-    return false
-  }
-
-  /** `connect`, the upgrade type in lower case, or '' for a plain request. */
-  private upgradeType(headers: HeaderMap): string {
-    if (headers.method === 'CONNECT') return headers.protocol === '' ? 'connect' : headers.protocol.toLowerCase()
-    return isUpgrade(headers) ? (headers.getAll('upgrade') ?? '').toLowerCase() : ''
+  enterTunnel(): void {
+    const { stats } = this.manager.shared
+    this.tunneling = true
+    stats.cxUpgradesTotal.inc()
+    stats.cxUpgradesActive.inc()
   }
 
   private leaveTunnel(): void {
@@ -585,7 +447,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   private onRequestEnd(): void {
     this.requestDone = true
     this.info.lastDownstreamRxByte = now()
-    if (this.requestTimer) this.manager.shared.requestQueue!.disarm(this.requestTimer)
+    this.timers.onRequestEnd()
   }
 
   private onResponseEnd(): void {
@@ -595,9 +457,9 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
       this.chain.decodingDone = true
       this.manager.shared.stats.rqRxReset.inc()
-      if (this.requestHeaders && this.upgradeType(this.requestHeaders) !== '') this.endTunnel()
+      if (this.requestHeaders && upgradeType(this.requestHeaders) !== '') this.endTunnel()
     }
-    if (this.encoder.flushing) this.disarm()
+    if (this.encoder.flushing) this.timers.disarm()
     else this.end()
   }
 
@@ -626,15 +488,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.type = 'DownstreamEnd'
   }
 
-  private armPeriodicLog(): void {
-    const queue = this.manager.shared.accessLogQueue!
-    this.logTimer ??= queue.handle(
-      new OwnedTimeout(this, () => {
-        this.log('DownstreamPeriodic')
-        this.armPeriodicLog()
-      }),
-    )
-    queue.arm(this.logTimer)
+  logPeriodically(): void {
+    this.log('DownstreamPeriodic')
   }
 
   /** Once: timers, log, filters, and the connection's bookkeeping. */
@@ -645,7 +500,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { shared } = manager
     info.end = now()
     if (this.refusedByCodec) info.setFlag('DPE')
-    this.disarm()
+    this.timers.disarm()
     if (this.tunneling) shared.stats.cxUpgradesActive.dec()
     const { stream } = this.encoder
     info.downstreamWireBytesReceived = stream.wireBytesReceived
@@ -661,85 +516,4 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     manager.onStreamEnd(this)
   }
-
-  private disarm(): void {
-    const { shared } = this.manager
-    if (this.idle && this.idleQueue) this.idleQueue.disarm(this.idle)
-    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
-    if (this.requestTimer) shared.requestQueue!.disarm(this.requestTimer)
-    if (this.headersTimer) shared.headersQueue!.disarm(this.headersTimer)
-    if (this.logTimer) shared.accessLogQueue!.disarm(this.logTimer)
-  }
-
-  private armIdle(): void {
-    this.idle ??= this.idleQueue!.handle(this)
-    this.idleQueue!.arm(this.idle)
-  }
-
-  private armDuration(queue: TimeoutQueue): void {
-    this.durationQueue = queue
-    queue.arm((this.durationTimer = queue.handle(new OwnedTimeout(this, () => this.onDurationTimeout()))))
-  }
-
-  /** The route may have its own max_stream_duration. */
-  private limitDuration(headers: HeaderMap): void {
-    const forward = this.route()?.forward
-    const ms = forward ? streamDuration(headers, forward) : null
-    if (ms === null) return
-    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
-    this.durationTimer = null
-    if (ms === 0) return
-    this.armDuration(this.manager.shared.queue(ms))
-    if (this.isGrpc) headers.set('grpc-timeout', formatGrpcTimeout(ms))
-  }
-
-  private idleOverride(): number | null {
-    return this.route()?.idleTimeoutMs ?? null
-  }
-
-  private rearmIdle(ms: number): void {
-    if (this.idle) this.idleQueue!.disarm(this.idle)
-    this.idle = null
-    this.idleQueue = ms > 0 ? this.manager.shared.queue(ms) : null
-    if (this.idleQueue) this.armIdle()
-  }
-
-  /** The stream idle timer's; the others are rare enough for an object of their own. */
-  onTimeout(): void {
-    this.manager.shared.stats.rqIdleTimeout.inc()
-    this.info.setFlag('SI')
-    if (this.responseStarted) this.info.responseCodeDetails = 'stream_idle_timeout'
-    this.sendLocalReply(this.requestDone ? 504 : 408, 'stream timeout', null, null, 'stream_idle_timeout')
-  }
-
-  private onRequestTimeout(): void {
-    this.manager.shared.stats.rqTimeout.inc()
-    this.sendLocalReply(408, 'request timeout', null, null, 'request_overall_timeout')
-  }
-
-  private onHeadersTimeout(): void {
-    this.manager.shared.stats.rqHeaderTimeout.inc()
-    this.sendLocalReply(408, 'request header timeout', null, null, 'request_header_timeout')
-  }
-
-  private onDurationTimeout(): void {
-    this.manager.shared.stats.rqMaxDuration.inc()
-    this.sendLocalReply(
-      this.requestDone ? 504 : 408,
-      'downstream duration timeout',
-      null,
-      GRPC_DEADLINE_EXCEEDED,
-      'max_duration_timeout',
-    )
-  }
-}
-
-/** Whether the request itself ends its connection (RFC 9112 §9.3, and `proxy-connection` of old clients). */
-function closesConnection(protocol: string, headers: HeaderMap): boolean {
-  if (protocol === Protocol.Http2) return false
-  const connection = headers.getAll('connection')
-  if (protocol === Protocol.Http10) return connection === undefined || !hasToken(connection, 'keep-alive')
-  if (connection !== undefined && hasToken(connection, 'close')) return true
-  const old = headers.getAll('proxy-connection')
-  return old !== undefined && hasToken(old, 'close')
 }

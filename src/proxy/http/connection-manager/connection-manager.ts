@@ -177,11 +177,6 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   // ---- streams
 
-  /** An HTTP/1.0 request may live without Host; an absolute or empty one given on the wire still counts as given. */
-  hostGiven(headers: HeaderMap): boolean {
-    return headers.hostSeen
-  }
-
   /** The next response says so and then the connection closes. */
   closeAfterStreams(): void {
     this.closing = true

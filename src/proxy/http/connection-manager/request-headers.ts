@@ -3,6 +3,7 @@
 
 import { isLoopback, parseIp } from '../../../base/cidr.ts'
 import type { Address, ConnectionInfo } from '../../network/connection.ts'
+import { hasToken, isUpgrade } from '../connection-header.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { schemeOf } from '../scheme.ts'
 import { mutateClientCert } from './client-certificate.ts'
@@ -155,28 +156,6 @@ function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmCo
   const text = config.ipv4MappedIpv6 && shown === peer.ip && !shown.includes(':') ? `::ffff:${shown}` : shown
   const existing = headers.getAll('x-forwarded-for')
   headers.set('x-forwarded-for', existing === undefined || existing === '' ? text : `${existing},${text}`)
-}
-
-/** `Upgrade: x` named by `Connection: upgrade`. */
-export function isUpgrade(headers: HeaderMap): boolean {
-  if (!headers.has('upgrade')) return false
-  const connection = headers.getAll('connection')
-  return connection !== undefined && hasToken(connection, 'upgrade')
-}
-
-/** True when comma-separated `value` holds `token` (lower case). */
-export function hasToken(value: string, token: string): boolean {
-  if (value === token) return true
-  if (value.length < token.length) return false
-  if (!value.includes(',')) return isToken(value, token)
-  for (const part of value.split(',')) if (isToken(part, token)) return true
-  return false
-}
-
-function isToken(part: string, token: string): boolean {
-  const trimmed = part.trim()
-  // Lowering is a call: most values are of another length.
-  return trimmed.length === token.length && trimmed.toLowerCase() === token
 }
 
 /** Only `trailers` may pass on. */

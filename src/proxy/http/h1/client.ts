@@ -13,8 +13,8 @@ import type {
   StreamCallbacks,
 } from '../codec.ts'
 import { Protocol, type StreamResetReason } from '../codec.ts'
+import { hasToken, isUpgrade } from '../connection-header.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
-import { hasToken, isUpgrade } from '../connection-manager/request-headers.ts'
 import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
 import { joinDuplicates, RESPONSE_JOINED } from '../joined-headers.ts'
