@@ -397,7 +397,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   /** The codec has its own word for the end of a tunnel whose upstream connection failed. */
   private tellConnectFailed(): void {
     if ((this.info.responseFlags & CONNECTION_FAILED) !== 0 && this.requestHeaders !== null)
-      this.encoder.connectFailed = this.upgradeType(this.requestHeaders) !== ''
+      this.encoder.connectFailed = upgradeType(this.requestHeaders) !== ''
   }
 
   pauseRequestBody(pause: boolean): void {
