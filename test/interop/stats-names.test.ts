@@ -24,10 +24,6 @@ const ABSENT: readonly Explained[] = [
     'this bootstrap has no overload manager',
   ],
   [/nghttp2_|oghttp2_/, 'which of Envoy’s two HTTP/2 libraries a connection uses'],
-  [
-    /header_list_size|cookies_total_bytes|cookie_(count|size)|header_count/,
-    'sizes of header blocks are limited, not measured',
-  ],
   [/outbound_(control_)?frames_active|deferred_stream_close/, 'queues inside Envoy’s HTTP/2 codec'],
   [/_bytes_buffered/, 'what waits in socket buffers is the kernel’s'],
   [/soft_drain/, 'connections that Envoy’s HTTP/1 codec marks for drain'],
@@ -50,10 +46,6 @@ const ABSENT: readonly Explained[] = [
   ],
   [/response_rl_injected|rejected_via_ip_detection/, 'the option that counts in it is refused'],
   [/ssl[._](ciphers|curves|sigalgs|versions)/, 'what TLS agrees on is OpenSSL’s choice'],
-  [
-    /http1[._](response_flood|metadata_not_supported_error|dropped_headers|requests_rejected)/,
-    'the HTTP/1 codec keeps no counters',
-  ],
 ]
 /** Names that only we have. */
 const EXTRA: readonly Explained[] = [

@@ -3,6 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { HcmStats } from '../http/connection-manager/stats.ts'
+import { Http1Stats } from '../http/h1/stats.ts'
 import { type ListenerStats, listenerStatsOf } from '../network/listener-stats.ts'
 import type { Scope } from '../observe/stats.ts'
 
@@ -13,6 +14,8 @@ export class AdminStats {
 
   constructor(stats: Scope) {
     const scope = stats.scope('listener.admin')
+    // Of the codec that whoever asks for statistics speaks with.
+    new Http1Stats(stats)
     this.http = new HcmStats(stats.scope('http.admin'), scope.scope('http.admin'))
     this.listener = listenerStatsOf(scope, scope.scope('main_thread'))
   }

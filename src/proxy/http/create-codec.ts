@@ -46,5 +46,6 @@ export function createServerCodec(
     return new Http2ServerConnection(connection, callbacks, shared.http2Options, limits, shared.http2Stats)
   // Behind trusted proxies the target may speak of the connection to the first of them.
   const atEdge = config.useRemoteAddress && config.xffTrustedHops === 0
-  return new Http1ServerConnection(connection, callbacks, config.http1, limits, atEdge)
+  const counted = { ...limits, stats: shared.http1Stats }
+  return new Http1ServerConnection(connection, callbacks, config.http1, counted, atEdge)
 }

@@ -54,8 +54,7 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     stats.cxTotal.inc()
     stats.cxActive.inc()
     // As Envoy: by the protocol that is meant, where that is known before the connection stands.
-    if (pool.protocol === 'http1') stats.cxHttp1Total.inc()
-    else if (pool.protocol === 'http2') stats.cxHttp2Total.inc()
+    if (pool.protocol !== 'auto') stats.ofProtocol(pool.protocol).inc()
   }
 
   get hasRoom(): boolean {
@@ -206,7 +205,7 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
       this.codecProtocol = Protocol.Http2
       this.limit = data.http.http2.maxConcurrentStreams
     }
-    if (this.pool.protocol === 'auto') (protocol === 'http2' ? stats.cxHttp2Total : stats.cxHttp1Total).inc()
+    if (this.pool.protocol === 'auto') stats.ofProtocol(protocol).inc()
     this.codec = createClientCodec(protocol, this.connection, this, data.http, stats)
     const { maxConnectionDurationMs } = data.http.common
     if (maxConnectionDurationMs > 0) this.durationTimer = setTimeout(onDurationTimer, maxConnectionDurationMs, this)

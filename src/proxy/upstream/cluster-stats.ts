@@ -1,5 +1,6 @@
 // `cluster.<name>.*` (envoy-contract §12.4), resolved once so that counting is a field access.
 
+import { Http1Stats } from '../http/h1/stats.ts'
 import { Http2Stats } from '../http/h2/stats.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../observe/stats.ts'
 import type { TrackedStatsData } from './config.ts'
@@ -100,6 +101,7 @@ export class ClusterStats {
   /** By name. */
   private readonly alternatives = new Map<string, ResponseStats>()
   private readonly localZone: string
+  private http1Stats: Http1Stats | null = null
   private http2Stats: Http2Stats | null = null
 
   /** null = not asked for. */
@@ -203,10 +205,21 @@ export class ClusterStats {
     this.retriedCodes = new CodeCounters(scope, 'retry.')
   }
 
-  /** Codec counters, made when the first HTTP/2 connection is. */
+  /** Codec counters, made when the first connection of their kind is. */
   get http2(): Http2Stats {
     this.http2Stats ??= new Http2Stats(this.scope)
     return this.http2Stats
+  }
+
+  get http1(): Http1Stats {
+    this.http1Stats ??= new Http1Stats(this.scope)
+    return this.http1Stats
+  }
+
+  /** Counts connections of that protocol, whose codec's counters are there from now on. */
+  ofProtocol(protocol: 'http1' | 'http2'): Counter {
+    void this[protocol]
+    return protocol === 'http2' ? this.cxHttp2Total : this.cxHttp1Total
   }
 
   /** `<name>.upstream_rq_*`, as `x-envoy-upstream-alt-stat-name` asks for; null when there are too many. */

@@ -29,6 +29,6 @@ export function createClientCodec(
     return new Http2ClientConnection(connection, callbacks, http.http2, limits, stats.http2)
   }
   const keepSpellings = http.http1.headerKeyFormat === 'preserve_case'
-  const limits = { maxBytes: MAX_RESPONSE_HEADERS_BYTES, maxHeaders, underscores, keepSpellings }
+  const limits = { maxBytes: MAX_RESPONSE_HEADERS_BYTES, maxHeaders, underscores, keepSpellings, stats: stats.http1 }
   return new Http1ClientConnection(connection, callbacks, http.http1, limits)
 }

@@ -377,6 +377,25 @@ const CASES: readonly Case[] = [
       ['u', status('200', true)],
     ] as const,
   })),
+  ...[3, 4].map((count) => ({
+    name: `${count} PRIORITY frames where one of two requests is over`,
+    downstream: { max_inbound_priority_frames_per_stream: 1 },
+    steps: [
+      ['c', get()],
+      ['u', status('200', true)],
+      ['c', get(1)],
+      ['c', raw('PRIORITY', count)],
+    ] as const,
+  })),
+  ...[5, 6].map((count) => ({
+    name: `${count} WINDOW_UPDATE frames behind a request that is over`,
+    steps: [
+      ['c', get()],
+      ['u', status('200', true)],
+      ['c', ...Array.from({ length: count }, (): Op => ({ op: 'window', to: -1, bytes: 1 }))],
+      ['c', get(1)],
+    ] as const,
+  })),
 ]
 
 describeCases('found differences of HTTP/2 frames', CASES)

@@ -1,6 +1,6 @@
 // Header blocks that are malformed, too large or unfinished, of requests, responses and trailers, in one frame and in several.
 
-import { type Case, describeCases, get, headers, post, raw, request, status } from './cases.ts'
+import { type Case, describeCases, get, headers, post, raw, request, reset, status } from './cases.ts'
 import type { Field } from './peer.ts'
 
 const STREAM_ERROR = {
@@ -87,4 +87,13 @@ describeCases('HTTP/2 header blocks', [
       ],
     },
   ]),
+  {
+    name: 'response of a request that is gone: too many fields, unfinished',
+    upstreamCommon: { max_headers_count: 4 },
+    steps: [
+      ['c', post()],
+      ['c', reset(8)],
+      ['u', raw('CONTINUATION without an end')],
+    ],
+  },
 ])

@@ -28,8 +28,9 @@ function script(draw: Draw): Script {
     one.begun = true
     const from = client ? one.client : one.upstream
     const most = draw.chance(0.8) ? 1 : draw.between(1, 3)
-    // What ends a request comes after it: whether an answer that is ready goes out before is a matter of taste.
-    const end = from.findIndex(({ op }, i) => i > 0 && op === 'reset')
+    // What ends a request comes after it: whether an answer that is ready goes out before is a matter of taste. So it is
+    // with what makes the request faulty.
+    const end = from.findIndex(({ op }, i) => i > 0 && (op === 'reset' || (client && op === 'headers')))
     const ops = from.splice(0, end < 0 ? most : Math.min(most, end))
     steps.push({ at: client ? 'client' : 'upstream', ops })
   }

@@ -9,6 +9,7 @@ import type { Route, RouteTable } from '../../route/route.ts'
 import { compileRouteTable } from '../../route/route-table.ts'
 import type { ClusterManager } from '../../upstream/cluster-manager.ts'
 import type { HttpFilterFactory } from '../filter.ts'
+import { Http1Stats } from '../h1/stats.ts'
 import { Http2Stats } from '../h2/stats.ts'
 import type { PathOptions } from '../path.ts'
 import { compileLocalReplies } from './compile-local-replies.ts'
@@ -33,7 +34,6 @@ const DEFAULT_BUFFER_LIMIT = 1024 * 1024
 export class SharedState {
   readonly config: HcmConfig
   readonly stats: HcmStats
-  readonly http2Stats: Http2Stats
   readonly http2Options: Http2Options
   readonly node: LocalNode
   readonly clusters: ClusterManager
@@ -60,12 +60,13 @@ export class SharedState {
   private readonly inlineTable: RouteTable | null
   /** For requests that are no upgrade. */
   readonly chain: readonly ChainEntry[]
+  private http1: Http1Stats | null = null
+  private http2: Http2Stats | null = null
   private readonly upgradeChains = new Map<string, { enabled: boolean; chain: readonly ChainEntry[] }>()
 
   constructor(config: HcmConfig, context: WorkerContext) {
     this.config = config
     this.context = context
-    this.http2Stats = new Http2Stats(context.stats)
     this.http2Options = {
       ...config.http2,
       streamErrorOnInvalidMessage: config.http2.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage,
@@ -115,6 +116,17 @@ export class SharedState {
           ? discoveredFilter(name, filter, statPrefix, this.context)
           : this.context.createHttpFilter(filter, statPrefix),
     }))
+  }
+
+  /** Codec counters, made when the first connection of their kind is, as in Envoy. */
+  get http2Stats(): Http2Stats {
+    this.http2 ??= new Http2Stats(this.context.stats)
+    return this.http2
+  }
+
+  get http1Stats(): Http1Stats {
+    this.http1 ??= new Http1Stats(this.context.stats)
+    return this.http1
   }
 
   /** The current table; null until RDS has delivered it. */

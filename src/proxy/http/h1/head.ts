@@ -9,6 +9,7 @@ import type { HeaderMap } from '../header-map.ts'
 import { joinDuplicates } from '../joined-headers.ts'
 import { HEAD_STOP, headerName, mayPassAsName } from './characters.ts'
 import { followerOf, knownLines, type Line, noteFollower } from './known-lines.ts'
+import type { Http1Stats } from './stats.ts'
 
 const LF = 10
 const CR = 13
@@ -21,6 +22,8 @@ export interface HeadLimits {
   readonly underscores: 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER'
   /** Keep the names as written for a stateful formatter. */
   readonly keepSpellings: boolean
+  /** Counts what is dropped or refused for an underscore. */
+  readonly stats?: Http1Stats
 }
 
 export const CODEC_ERROR: CodecError = { details: 'http1.codec_error', message: 'HTTP/1 syntax error' }
@@ -238,7 +241,9 @@ export function parseHeaderLines(
     at = lineEnd + 1
     firstLine = false
     if (limits.underscores !== 'ALLOW' && name.includes('_')) {
-      if (limits.underscores === 'REJECT_REQUEST' && refused === null) {
+      if (limits.underscores === 'DROP_HEADER') limits.stats?.droppedHeadersWithUnderscores.inc()
+      else if (refused === null) {
+        limits.stats?.requestsRejectedWithUnderscoresInHeaders.inc()
         refused = UNDERSCORE
         afterRefused = at
       }

@@ -181,7 +181,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
 
   protected register(stream: Http2Stream): void {
     this.streams.set(stream.id, stream)
-    this.limits.openedStreams++
+    this.limits.openStreams++
     this.stats.streamsActive.inc()
     this.keepalive?.onStream()
     if (this.aboveTransport) stream.onTransportWatermark(true)
@@ -190,6 +190,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   onStreamClosed(stream: Http2Stream): void {
     this.blocked.delete(stream)
     if (!this.streams.delete(stream.id)) return
+    this.limits.openStreams--
     this.stats.streamsActive.dec()
   }
 
@@ -429,10 +430,10 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (at < 0 || (last && at < joined.length)) return this.unreadable(pieces.streamId)
     pieces.keep(joined, at)
     if (last || block.fault === BlockFault.None || pieces.refused) return null
-    // A fault does not wait for the rest of the block.
+    // A fault does not wait for the rest of the block. Who is gone already has none.
     pieces.refused = true
     this.onUnreadBlock(pieces.streamId)
-    return this.blockError(pieces.streamId)
+    return this.streams.has(pieces.streamId) ? this.blockError(pieces.streamId) : null
   }
 
   /** May HEADERS come for this stream? Creates nothing yet. */

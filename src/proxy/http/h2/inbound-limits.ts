@@ -8,8 +8,8 @@ import type { OutboundFrames } from './outbound-frames.ts'
 import type { Http2Stats } from './stats.ts'
 
 export class InboundLimits {
-  /** Streams opened on this connection, either way. */
-  openedStreams = 0
+  /** Streams that are open on this connection (Envoy counts those, not all there were). */
+  openStreams = 0
   dataFramesSent = 0
   private readonly options: Http2Options
   private readonly stats: Http2Stats
@@ -37,14 +37,14 @@ export class InboundLimits {
   }
 
   onPriority(): Http2Error | null {
-    if (++this.priorityFrames <= this.options.maxInboundPriorityFramesPerStream * (1 + this.openedStreams)) return null
+    if (++this.priorityFrames <= this.options.maxInboundPriorityFramesPerStream * (1 + this.openStreams)) return null
     this.stats.inboundPriorityFramesFlood.inc()
     return flood('too many PRIORITY frames', Http2Details.PriorityFlood)
   }
 
   onWindowUpdate(): Http2Error | null {
     const perData = this.options.maxInboundWindowUpdateFramesPerDataFrameSent
-    if (++this.windowUpdateFrames <= 5 + 2 * (this.openedStreams + perData * this.dataFramesSent)) return null
+    if (++this.windowUpdateFrames <= 5 + 2 * (this.openStreams + perData * this.dataFramesSent)) return null
     this.stats.inboundWindowUpdateFramesFlood.inc()
     return flood('too many WINDOW_UPDATE frames', Http2Details.WindowUpdateFlood)
   }

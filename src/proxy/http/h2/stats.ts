@@ -3,6 +3,8 @@
 import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
 
 export class Http2Stats {
+  /** Stays 0: cookies are limited with the other headers. */
+  readonly cookiesTotalBytesTooLarge: Counter
   readonly droppedHeadersWithUnderscores: Counter
   readonly goawaySent: Counter
   readonly headerListSizeTooLarge: Counter
@@ -30,6 +32,10 @@ export class Http2Stats {
   /** `scope` is the root or the cluster's. */
   constructor(scope: Scope) {
     const at = scope.scope('http2')
+    // Without a value, as Envoy's are as long as nothing at run time asks for them.
+    for (const name of ['cookie_count', 'cookie_size', 'header_count', 'header_list_size'])
+      at.histogram(name, 'unspecified')
+    this.cookiesTotalBytesTooLarge = at.counter('cookies_total_bytes_too_large')
     this.droppedHeadersWithUnderscores = at.counter('dropped_headers_with_underscores')
     this.goawaySent = at.counter('goaway_sent')
     this.headerListSizeTooLarge = at.counter('header_list_size_too_large')
