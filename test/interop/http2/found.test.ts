@@ -283,6 +283,27 @@ const CASES: readonly Case[] = [
       ['u', data(7)],
     ],
   },
+  ...[true, false].flatMap((end) => [
+    {
+      name: `WebSocket refused, ${end ? 'ended' : 'open'}`,
+      ...TUNNELS,
+      steps: [
+        ['c', headers(0, WEBSOCKET)],
+        ['c', data(20_000, end)],
+        ['u', status('503')],
+        ['u', data(5, true)],
+      ] as const,
+    },
+    {
+      name: `WebSocket refused at once, ${end ? 'ended' : 'open'}`,
+      ...TUNNELS,
+      steps: [
+        ['c', headers(0, WEBSOCKET)],
+        ['c', data(20_000, end)],
+        ['u', status('503', true)],
+      ] as const,
+    },
+  ]),
   {
     name: 'CONNECT is retried',
     ...TUNNELS,

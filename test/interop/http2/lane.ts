@@ -38,6 +38,8 @@ export class Lane {
   private readonly opened = new Map<number, number>()
   /** Those requests that the client has ended. */
   private readonly ended = new Set<number>()
+  /** The client has sent GOAWAY. */
+  private goneAway = false
 
   private constructor(port: number, server: Server, quietMs: number) {
     this.port = port
@@ -80,6 +82,7 @@ export class Lane {
     this.upstreams = []
     this.opened.clear()
     this.ended.clear()
+    this.goneAway = false
     this.upstreamSettings = settingsPayload(script.upstreamSettings)
     const socket = connect(this.port, '127.0.0.1')
     await once(socket, 'connect')
@@ -115,7 +118,8 @@ export class Lane {
     const streamOf = (to: number): number => this.opened.get(to) ?? 0
     for (const op of ops) {
       if ('to' in op && op.to >= 0 && !this.opened.has(op.to)) {
-        if (op.op !== 'headers') continue
+        // What a client asks behind its own GOAWAY is never answered by Envoy (docs/differences.md).
+        if (op.op !== 'headers' || this.goneAway) continue
         // Ids rise in the order of use.
         this.opened.set(op.to, 2 * this.opened.size + 1)
       }
@@ -123,6 +127,7 @@ export class Lane {
       if ('to' in op && this.ended.has(op.to) && MESSAGE.test(op.op === 'raw' ? op.kind : op.op)) continue
       if (op.op === 'reset' || (op.op === 'raw' && /^RST|that end$/.test(op.kind))) this.ended.add(op.to)
       if ((op.op === 'headers' || op.op === 'data') && op.end) this.ended.add(op.to)
+      if (op.op === 'goaway') this.goneAway = true
       if (op.op === 'close') {
         client.write(bytes)
         if (op.abort) client.abort()

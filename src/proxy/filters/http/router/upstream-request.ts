@@ -277,7 +277,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.trace?.onHeaders(headers)
     this.stats?.onResponseHeaders(headers)
     this.armIdle()
-    if (this.consent === headers.status && this.encoder !== null) {
+    // WebSocket needs an answer only: one that refuses it gets the bytes as the body of a request (Envoy).
+    if ((this.consent === headers.status || this.consent === WEBSOCKET_CONSENT) && this.encoder !== null) {
       this.consent = 0
       this.sendWaiting(this.encoder)
     }
@@ -419,8 +420,10 @@ const EMPTY = Buffer.alloc(0)
 
 function consentOf(headers: HeaderMap): number {
   if (headers.method === 'CONNECT') return 200
-  return headers.get('upgrade')?.toLowerCase() === 'websocket' ? 101 : 0
+  return headers.get('upgrade')?.toLowerCase() === 'websocket' ? WEBSOCKET_CONSENT : 0
 }
+
+const WEBSOCKET_CONSENT = 101
 
 const RESET_OF_POOL: Readonly<Record<Exclude<PoolFailureReason, 4>, StreamResetReason>> = {
   [PoolFailureReason.Overflow]: Reset.Overflow,
