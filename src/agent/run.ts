@@ -185,7 +185,7 @@ async function startInProcess(
     log: createLogger('proxy', settings.proxyLogLevel as LogLevel),
     adsTransport: discovery,
     secrets: inProcessSecrets(secrets),
-    onExit: () => exit(0),
+    onExit: exit,
   })
   proxy.outliveFaults()
   log.info({ admin: proxy.adminAddress }, 'proxy started in this process')

@@ -2,6 +2,7 @@
 import type { PeerCertificate } from 'node:tls'
 import type { Metadata } from '@grpc/grpc-js'
 import type { AuthContext } from '@grpc/grpc-js/build/src/auth-context.js'
+import { alternativeNames } from '../base/alternative-names.ts'
 import { errorText } from '../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../base/grpc-status.ts'
 import { ISTIO_CA_AUDIENCE, type TokenVerifier } from './service-account-token.ts'
@@ -63,12 +64,6 @@ export function bearerAuthenticator(
   }
 }
 
-/** The URI SANs that are SPIFFE ids. Node prints SANs as `URI:a, DNS:b`, and quotes (JSON) what holds a comma. */
 function spiffeIdsOf(certificate: PeerCertificate): string[] {
-  const ids: string[] = []
-  for (const match of (certificate.subjectaltname ?? '').matchAll(/URI:("(?:[^"\\]|\\.)*"|[^,]*)/g)) {
-    const value = match[1]!.startsWith('"') ? (JSON.parse(match[1]!) as string) : match[1]!
-    if (value.startsWith('spiffe://')) ids.push(value)
-  }
-  return ids
+  return alternativeNames(certificate.subjectaltname).uri.filter((name) => name.startsWith('spiffe://'))
 }

@@ -1,7 +1,7 @@
 // The mesh's certificate authority: what istiod's built-in CA does.
 import { createPublicKey, randomBytes, webcrypto } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, errorText } from '../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../base/grpc-status.ts'
@@ -144,14 +144,19 @@ export class CertificateAuthority {
     this.#chain = intermediates.filter((c) => !isSelfSigned(c)).map(certificatePem)
   }
 
-  /** Writes the four files; keys are readable by the owner only. */
+  /**
+   * Writes the four files; keys are readable by the owner only. The certificate comes last and whole: its presence says
+   * that the others are there, also after a crash or on a full disk.
+   */
   async save(dir: string): Promise<void> {
     await mkdir(dir, { recursive: true, mode: 0o700 })
     const { certPem, keyPem, rootPem, chainPem } = this.#material
-    await writeFile(join(dir, FILES.cert), certPem)
+    await writeFile(join(dir, FILES.key), keyPem, { mode: 0o600 })
     await writeFile(join(dir, FILES.root), rootPem)
     await writeFile(join(dir, FILES.chain), chainPem)
-    await writeFile(join(dir, FILES.key), keyPem, { mode: 0o600 })
+    const unfinished = join(dir, `${FILES.cert}.new`)
+    await writeFile(unfinished, certPem)
+    await rename(unfinished, join(dir, FILES.cert))
   }
 
   /**

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -83,6 +83,15 @@ test('requests made by openssl are signed too; garbage, foreign signatures and t
   body[body.length - 1]! ^= 1
   const tampered = `-----BEGIN CERTIFICATE REQUEST-----\n${body.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`
   await assert.rejects(ca.signCsr(tampered, [ID]), invalid)
+})
+
+test('a CA of which not every file could be written is none: the next start makes another', async () => {
+  const home = join(dir, 'unfinished')
+  mkdirSync(join(home, 'cert-chain.pem'), { recursive: true })
+  await assert.rejects(CertificateAuthority.loadOrCreate(home, { trustDomain: 'cluster.local' }), /EISDIR/)
+  rmSync(join(home, 'cert-chain.pem'), { recursive: true })
+  const made = await CertificateAuthority.loadOrCreate(home, { trustDomain: 'cluster.local' })
+  assert.equal((await CertificateAuthority.loadOrCreate(home, { trustDomain: 'x' })).rootPem, made.rootPem)
 })
 
 test('a CA is kept in files, reads an intermediate made by openssl, and refuses a key that is not its own', async () => {

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type JsonValue, toJson } from '@bufbuild/protobuf'
 import { TestNamespace } from '../../src/agent/testing/namespace.ts'
 import { NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
+import { grpcCluster } from './grpc-cluster.ts'
 import { nodeMessageOf, type ProxyDescription } from './pilot.ts'
 
 const START_LIMIT_MS = 60_000
@@ -131,23 +132,5 @@ function bootstrap(proxy: ProxyDescription, admin: string, { xds, sds }: Sockets
       },
     },
     staticResources: { clusters: [grpcCluster('xds-grpc', xds), grpcCluster('sds-grpc', sds)] },
-  }
-}
-
-function grpcCluster(name: string, path: string): JsonValue {
-  return {
-    name,
-    type: 'STATIC',
-    connectTimeout: '1s',
-    typedExtensionProtocolOptions: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-        explicitHttpConfig: { http2ProtocolOptions: {} },
-      },
-    },
-    loadAssignment: {
-      clusterName: name,
-      endpoints: [{ lbEndpoints: [{ endpoint: { address: { pipe: { path } } } }] }],
-    },
   }
 }

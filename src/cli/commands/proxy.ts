@@ -127,12 +127,20 @@ async function run(flags: ProxyFlags): Promise<void> {
     fileFlushMinSizeKb: flags.fileFlushMinSizeKb,
     rejectUnknownDynamicFields: flags.rejectUnknownDynamicFields,
     log,
-    onExit: () => process.exit(0),
+    onExit: (exitCode) => process.exit(exitCode),
   })
   proxy.outliveFaults()
   if (flags.adminAddressPath !== undefined && proxy.adminAddress !== null)
     writeFileSync(flags.adminAddressPath, proxy.adminAddress)
-  const stop = (): void => void proxy.stop().then(() => process.exit(0))
+  const stop = (): void => {
+    proxy.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ reason: errorText(error) }, 'the proxy could not be stopped in order')
+        process.exit(1)
+      },
+    )
+  }
   if (flags.mode === 'init_only') stop()
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)

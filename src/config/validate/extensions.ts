@@ -5,6 +5,7 @@ import type { TrafficSelectors, WasmConfig } from '../resources/wasm-plugin.ts'
 import type { Problems } from '../schema.ts'
 import { checkCel } from './cel.ts'
 import { checkLabels, checkSelector, checkTargets } from './common.ts'
+import { checkRegex } from './regex.ts'
 
 export function validateTelemetry({ spec }: Telemetry, problems: Problems): void {
   checkTargets(spec, problems)
@@ -66,13 +67,8 @@ export function validateEnvoyFilter({ spec }: EnvoyFilter, problems: Problems): 
     ) {
       problems.warning(`${path}.patch.operation`, `MERGE_AND_REPLACE_LIST on ${applyTo} replaces every list it names`)
     }
-    if (match?.proxy?.proxyVersion !== undefined) {
-      try {
-        new RegExp(match.proxy.proxyVersion)
-      } catch {
-        problems.error(`${path}.match.proxy.proxyVersion`, 'is not a regular expression')
-      }
-    }
+    if (match?.proxy?.proxyVersion !== undefined)
+      checkRegex(match.proxy.proxyVersion, `${path}.match.proxy.proxyVersion`, problems)
     if (LISTENER_KINDS.has(applyTo) && (match?.routeConfiguration || match?.cluster)) {
       problems.error(`${path}.match`, `applyTo ${applyTo} can match only a listener`)
     }

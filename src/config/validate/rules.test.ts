@@ -4,12 +4,15 @@ import { test } from 'node:test'
 import { parse } from 'yaml'
 import { parseResource } from '../parse.ts'
 
-const GROUPS: Readonly<Record<string, string>> = { AuthorizationPolicy: 'security' }
+const API_VERSIONS: Readonly<Record<string, string>> = {
+  AuthorizationPolicy: 'security.istio.io/v1',
+  EnvoyFilter: 'networking.istio.io/v1alpha3',
+}
 
 /** `path: message`, warnings marked; none: accepted without a word. */
 function problemsOf(kind: string, spec: string): string[] {
   const result = parseResource({
-    apiVersion: `${GROUPS[kind] ?? 'networking'}.istio.io/v1`,
+    apiVersion: API_VERSIONS[kind] ?? 'networking.istio.io/v1',
     kind,
     metadata: { name: 'x', namespace: 'default' },
     spec: parse(spec) as unknown,
@@ -187,6 +190,11 @@ const CASES: readonly (readonly [kind: string, spec: string, problem: RegExp, ta
     '{host: a, subsets: [{name: a.b}]}',
     /subset name is invalid/,
     '{host: a, subsets: [{name: a-b}]}',
+  ],
+  [
+    'EnvoyFilter',
+    '{configPatches: [{applyTo: CLUSTER, match: {proxy: {proxyVersion: "^1(?=x)"}}, patch: {operation: REMOVE}}]}',
+    /configPatches\[0\]\.match\.proxy\.proxyVersion: .*not a regular expression of RE2/,
   ],
   ['Sidecar', '{}', /^spec: empty configuration provided/, '{outboundTrafficPolicy: {}}'],
   ['Sidecar', '{workloadSelector: {labels: {a: b}}}', /^spec: empty configuration provided/],

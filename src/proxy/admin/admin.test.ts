@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { create, type DescMessage, fromJson, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { anyPack } from '@bufbuild/protobuf/wkt'
@@ -269,4 +271,18 @@ test('counters are reset on the listener, over HTTP with Envoy headers', async (
   counter.inc()
   assert.equal((await fetchText('GET', '/stats?usedonly')).body, 'a: 1\n')
   assert.equal((await fetchText('GET', '/stats/prometheus')).body, '# TYPE envoy_a counter\nenvoy_a{} 1\n')
+})
+
+test('a client that has connected and asks nothing does not hold up the end', async (t) => {
+  const admin = await startAdmin({ host: '127.0.0.1', port: 0 }, fakeServer().source, createLogger('test', 'off'))
+  const sockets = ['', 'GET /rea'].map((request) => {
+    const socket = connect(Number(admin.address.split(':')[1]), '127.0.0.1')
+    t.after(() => socket.destroy())
+    socket.write(request)
+    return socket.resume().on('error', () => {})
+  })
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  const ends = sockets.map((socket) => new Promise((resolve) => socket.on('close', resolve)))
+  await admin.close()
+  await Promise.all(ends)
 })

@@ -11,6 +11,9 @@ import type { AdminResponse } from './response.ts'
 import { handleAdmin, type PathFilter } from './router.ts'
 import type { AdminSource } from './source.ts'
 
+/** For an answer that is on its way. A connection that has not asked yet, or asks slowly, would hold up the end of the process. */
+const CLOSE_MS = 1_000
+
 /** Where to listen: a TCP address or the path of a Unix socket. */
 export type AdminAddress = { readonly host: string; readonly port: number } | { readonly path: string }
 
@@ -52,10 +55,15 @@ export async function startAdmin(
         : bound.family === 'IPv6'
           ? `[${bound.address}]:${bound.port}`
           : `${bound.address}:${bound.port}`,
-    close: () => {
-      server.closeIdleConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
-    },
+    close: () =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS)
+        server.close(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+        server.closeIdleConnections()
+      }),
   }
 }
 

@@ -78,6 +78,29 @@ test('inspectors choose the chain, byte by byte too', async (t) => {
   }
 })
 
+test('of a listener that cannot bind all its addresses none is bound', async (t) => {
+  const { listeners, parse, apply } = testListeners(t)
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.after(() => taken.close())
+  await once(taken, 'listening')
+  const address = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+  const spare = createServer().listen(0, '127.0.0.1')
+  await once(spare, 'listening')
+  const { port } = spare.address() as AddressInfo
+  await new Promise((resolve) => spare.close(resolve))
+  const chains = { filter_chains: [{ filters: [respond('x')] }] }
+  const both = parse({
+    name: 'both',
+    address: address(port),
+    additional_addresses: [{ address: address((taken.address() as AddressInfo).port) }],
+    ...chains,
+  })
+  await assert.rejects(listeners.apply(both), { code: 'EADDRINUSE' })
+  // Without the refused listener's socket the address is free, even for one that does not share it.
+  await apply({ name: 'alone', address: address(port), enable_reuse_port: false, ...chains })
+  assert.equal(await talk(t, port, ''), 'x')
+})
+
 test('a server-first protocol goes on after the timeout', async (t) => {
   const { apply, stats } = testListeners(t)
   const { port } = await apply({

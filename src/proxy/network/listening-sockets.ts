@@ -23,13 +23,19 @@ export class ListeningSockets {
     this.onAccept = onAccept
   }
 
-  /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error. */
+  /** Binds every address and returns them as bound (port 0 resolved). Rejects with the system's error, and none is bound. */
   async bind(workerIndex: number): Promise<Address[]> {
     const bound: Address[] = []
-    for (const address of this.config.addresses) {
-      // What cannot be bound twice belongs to the first worker alone.
-      const shared = this.config.reusePort && address.pipe === undefined
-      bound.push(shared || workerIndex === 0 ? await this.bindOne(address) : address)
+    try {
+      for (const address of this.config.addresses) {
+        // What cannot be bound twice belongs to the first worker alone.
+        const shared = this.config.reusePort && address.pipe === undefined
+        bound.push(shared || workerIndex === 0 ? await this.bindOne(address) : address)
+      }
+    } catch (error) {
+      // Of a listener that is refused no address may go on accepting.
+      this.close()
+      throw error
     }
     return bound
   }

@@ -1,6 +1,7 @@
 // TLS facts of a connection: computed when first asked for, because certificates are slow to read.
 
 import { X509Certificate } from 'node:crypto'
+import { alternativeNames } from '../../base/alternative-names.ts'
 import type { CertificateDigest, SslInfo } from './connection.ts'
 import type { SslSource } from './connection-info.ts'
 import { type HandshakeFacts, readHandshakeFacts } from './tls/handshake-facts.ts'
@@ -80,31 +81,6 @@ function describe(facts: HandshakeFacts): SslInfo {
     subjectLocal: local ? rfc2253(local.toLegacyObject().subject) : '',
     sessionId: facts.sessionId,
   }
-}
-
-interface AlternativeNames {
-  /** All of them, in the certificate's order. */
-  readonly all: string[]
-  readonly uri: string[]
-  readonly dns: string[]
-  readonly ip: string[]
-  readonly email: string[]
-}
-
-/** Node's `URI:…, DNS:…` text; values with special characters are JSON strings in it. */
-export function alternativeNames(text: string | undefined): AlternativeNames {
-  const names: AlternativeNames = { all: [], uri: [], dns: [], ip: [], email: [] }
-  for (const [, kind, quoted, plain] of (text ?? '').matchAll(
-    /(URI|DNS|IP Address|email):(?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, |$)/g,
-  )) {
-    const value = quoted === undefined ? plain!.trim() : (JSON.parse(quoted) as string)
-    names.all.push(value)
-    if (kind === 'URI') names.uri.push(value)
-    else if (kind === 'DNS') names.dns.push(value)
-    else if (kind === 'email') names.email.push(value)
-    else names.ip.push(value)
-  }
-  return names
 }
 
 /** Most significant part last in X.509, first in RFC 2253. */

@@ -1,8 +1,8 @@
 // /certs: the certificates that secrets hold.
 
 import { X509Certificate } from 'node:crypto'
-import { create } from '@bufbuild/protobuf'
-import { anyUnpack, timestampFromDate } from '@bufbuild/protobuf/wkt'
+import { create, fromBinary } from '@bufbuild/protobuf'
+import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import {
   type Certificate,
   type CertificateDetails,
@@ -12,31 +12,28 @@ import {
 } from '../../api/gen/envoy/admin/v3/certs_pb.js'
 import type { DataSource } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
-import { readDataSource } from '../config/data-source.ts'
-import { alternativeNames } from '../network/ssl-info.ts'
+import { alternativeNames } from '../../base/alternative-names.ts'
 import type { ServerContext } from './start-proxy.ts'
 
 const DAY_MS = 86_400_000
 
-export function secretCertificates({ secrets }: ServerContext): Certificate[] {
-  const dump = secrets.dump()
-  const certificates: Certificate[] = []
-  for (const one of [...dump.static, ...dump.active]) {
-    const secret = anyUnpack(one.resource, SecretSchema)
-    if (secret?.type.case === 'tlsCertificate') {
-      certificates.push(create(CertificateSchema, { certChain: details(secret.type.value.certificateChain) }))
-    } else if (secret?.type.case === 'validationContext') {
-      certificates.push(create(CertificateSchema, { caCert: details(secret.type.value.trustedCa) }))
+/** Of the secrets in force, which may be older than what their files hold now. */
+export function secretCertificates({ secrets }: Pick<ServerContext, 'secrets'>): Certificate[] {
+  return secrets.loaded().flatMap(({ resource, secret: { certificate, validation } }) => {
+    const { type } = fromBinary(SecretSchema, resource.body)
+    if (certificate !== null && type.case === 'tlsCertificate') {
+      const certChain = details(certificate.certificateChain, type.value.certificateChain)
+      return [create(CertificateSchema, { certChain })]
     }
-  }
-  return certificates
+    if (validation !== null && type.case === 'validationContext')
+      return [create(CertificateSchema, { caCert: details(validation.trustedCa, type.value.trustedCa) })]
+    return []
+  })
 }
 
 /** One entry for each certificate of a PEM bundle; Envoy shows the first of a chain and every CA. */
-function details(source: DataSource | undefined): CertificateDetails[] {
-  if (!source) return []
-  const text = readDataSource(source, 'certificate').toString('latin1')
-  const path = source.specifier.case === 'filename' ? source.specifier.value : '<inline>'
+function details(text: string, source: DataSource | undefined): CertificateDetails[] {
+  const path = source?.specifier.case === 'filename' ? source.specifier.value : '<inline>'
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? []
   return blocks.map((block) => {
     const certificate = new X509Certificate(block)

@@ -50,8 +50,8 @@ export class FileSources {
     const key = `${kind} ${path}`
     if (this.watched.has(key)) return
     const source = new FileSource(path, handler, this.log, stats)
-    this.watched.set(key, source)
     source.start()
+    this.watched.set(key, source)
   }
 
   close(): void {
@@ -67,6 +67,8 @@ class FileSource {
   private readonly stats: FileStats
   private watcher: FSWatcher | null = null
   private timer: NodeJS.Timeout | null = null
+  /** What the file holds is handed over version by version: the handler may take longer than the next write. */
+  private last: Promise<void> = Promise.resolve()
 
   constructor(path: string, handler: FileHandler, log: Logger, stats: FileStats) {
     this.path = path
@@ -85,7 +87,7 @@ class FileSource {
     this.watcher.on('error', (error) =>
       this.log.error({ path: this.path, reason: errorText(error) }, 'file is watched no more'),
     )
-    void this.hand(resources, version)
+    this.hand(resources, version)
   }
 
   close(): void {
@@ -99,7 +101,7 @@ class FileSource {
       this.stats.attempt?.()
       try {
         const { resources, version } = readDiscoveryFile(this.path)
-        void this.hand(resources, version)
+        this.hand(resources, version)
       } catch (error) {
         this.stats.failure?.()
         this.refuse(errorText(error))
@@ -107,7 +109,11 @@ class FileSource {
     }, SETTLE_MS)
   }
 
-  private async hand(resources: readonly IncomingResource[], version: string): Promise<void> {
+  private hand(resources: readonly IncomingResource[], version: string): void {
+    this.last = this.last.then(() => this.handNext(resources, version))
+  }
+
+  private async handNext(resources: readonly IncomingResource[], version: string): Promise<void> {
     try {
       const reason = await this.handler(resources, version)
       if (reason !== null) this.refuse(reason)

@@ -5,11 +5,9 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
-import { silentLog, until } from '../../xds/testing.ts'
-import { parseJson } from '../config/json.ts'
+import { until } from '../../xds/testing.ts'
 import { startProxy } from './start-proxy.ts'
-import { endpoints, listener } from './testing.ts'
+import { endpoints, listener, testOptions } from './testing.ts'
 
 interface Attempt {
   readonly response: ServerResponse
@@ -44,17 +42,7 @@ async function hedging(t: TestContext, retries = 1): Promise<{ port: number; att
       clusters: [{ name: 'c', type: 'STATIC', connect_timeout: '1s', load_assignment: endpoints('c', to) }],
     },
   }
-  const proxy = await startProxy({
-    bootstrap: parseJson(BootstrapSchema, JSON.parse(JSON.stringify(bootstrap)), { path: '' }),
-    configPath: 'test.json',
-    concurrency: 1,
-    drainTimeS: 1,
-    drainStrategy: 'immediate',
-    fileFlushIntervalMs: 1000,
-    fileFlushMinSizeKb: 64,
-    rejectUnknownDynamicFields: false,
-    log: silentLog,
-  })
+  const proxy = await startProxy(testOptions(JSON.parse(JSON.stringify(bootstrap)) as object))
   t.after(async () => {
     await proxy.stop()
     upstream.closeAllConnections()

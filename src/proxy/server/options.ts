@@ -31,8 +31,8 @@ export interface ProxyOptions {
   readonly adsTransport?: AdsTransport
   /** Replaces SDS over the bootstrap's `sds-grpc` cluster. */
   readonly secrets?: SecretSource
-  /** Called by /quitquitquit and fatal ends; default process exit is the command's matter. */
-  readonly onExit?: () => void
+  /** Called after /quitquitquit (0) and when a worker is lost (1): what becomes of the process is the caller's matter. */
+  readonly onExit?: (exitCode: 0 | 1) => void
 }
 
 /** A running data plane. */

@@ -9,7 +9,7 @@ import type { Scope } from '../observe/stats.ts'
 import { subscriptionStats } from './ads-stats.ts'
 import { type FileHandler, type FileSources, filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
-import { fetchTimeoutMs } from './resource.ts'
+import { fetchTimeoutMs, type IncomingResource, joinErrors } from './resource.ts'
 import type { SdsSubscribe } from './secrets.ts'
 
 /** `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
@@ -23,11 +23,11 @@ export function createSdsSubscribe(
   return (name, source, onSecret, counted) => {
     const path = filePath(source)
     if (path !== null) {
-      const take: FileHandler = (resources) => {
+      const take: FileHandler = async (resources) => {
         const secret = resources.find((resource) => resource.name === name)
-        if (secret !== undefined) onSecret(secret)
-        else counted.rejected(name)
-        return secret === undefined ? `there is no secret '${name}' in it` : null
+        if (secret !== undefined) return onSecret(secret)
+        counted.rejected(name)
+        return `there is no secret '${name}' in it`
       }
       files.use(`secret ${name}`, path, take, {
         attempt: () => counted.attempt(path),
@@ -56,13 +56,24 @@ export function createSdsSubscribe(
       SDS_TYPE,
       { names: [name], initialFetchTimeoutMs: fetchTimeoutMs(source) },
       {
-        onUpdate: (change) => {
-          for (const resource of change.added) onSecret(resource)
-          return null
-        },
+        onUpdate: (change) => takeAll(change.added, name, onSecret),
       },
     )
     client.start()
     return () => client.close()
   }
+}
+
+/** Why what is called `name` is refused, or null. */
+async function takeAll(
+  resources: readonly IncomingResource[],
+  name: string,
+  take: (resource: IncomingResource) => Promise<string | null>,
+): Promise<string | null> {
+  const errors: string[] = []
+  for (const resource of resources) {
+    const reason = resource.name === name ? await take(resource) : null
+    if (reason !== null) errors.push(reason)
+  }
+  return joinErrors(errors)
 }

@@ -10,15 +10,9 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { DumpedResource } from '../admin/source.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
-import { checkCertificate } from '../network/tls/secure-context.ts'
-import {
-  type CertificateConfig,
-  parseCertificate,
-  parseTicketKeys,
-  parseValidation,
-} from '../network/tls/tls-config.ts'
-import type { Scope } from '../observe/stats.ts'
-import { filePath } from './file-source.ts'
+import { checkCertificate, checkTrust } from '../network/tls/secure-context.ts'
+import { parseCertificate, parseTicketKeys, parseValidation } from '../network/tls/tls-config.ts'
+      this.subscriptions.begin(name, () => this.scope(name), null)
 import type { SecretSource, SecretValue } from './options.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors } from './resource.ts'
 import { secretDirectories, watchDirectories } from './secret-files.ts'
@@ -30,14 +24,22 @@ import type { Workers } from './workers.ts'
 export type SdsSubscribe = (
   name: string,
   source: ConfigSource,
-  onSecret: (resource: IncomingResource) => void,
-  counted: NamedSubscriptions,
+      this.subscriptions.begin(name, () => this.scope(name), null)
+  /** Why the secret is refused, or null. */
+  onSecret: (resource: IncomingResource) => Promise<string | null>,
 ) => () => void
+
+/** A secret in force. */
+export interface LoadedSecret {
+  readonly resource: IncomingResource
+  readonly secret: Secret
+}
 
 interface Known {
   readonly end: () => void
   dump: DumpedResource | null
-  resource: IncomingResource | null
+  /** null = none has come that could be used. */
+  loaded: LoadedSecret | null
   /** Ends the watch of the files that the current version names. */
   endWatch: (() => void) | null
 }
@@ -50,7 +52,9 @@ export class SecretResources {
   private readonly inProcess: SecretSource | undefined
   private readonly sds: SdsSubscribe
   private readonly dynamic = new Map<string, Known>()
-  private readonly fixed = new Map<string, DumpedResource>()
+  private readonly fixed = new Map<string, LoadedSecret & { readonly dump: DumpedResource }>()
+  /** Secrets are taken one after the other, in the order in which they come. */
+  private last: Promise<unknown> = Promise.resolve()
   /** Secrets whose sds_config says `ads: {}`; null without ADS. */
   ads: { add(names: Iterable<string>): void; remove(names: Iterable<string>): void } | null = null
 
@@ -76,7 +80,7 @@ export class SecretResources {
   /** static_resources.secrets. Throws ConfigError. */
   async addStatic(resource: IncomingResource): Promise<void> {
     const secret = parseSecret(resource)
-    this.fixed.set(resource.name, dumped(SecretSchema, resource))
+    this.fixed.set(resource.name, { resource, secret, dump: dumped(SecretSchema, resource) })
     await this.workers.apply({ kind: 'secret', secret })
   }
 
@@ -90,25 +94,23 @@ export class SecretResources {
           'sds_config.ads',
           `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
         )
-      this.dynamic.set(name, { end: () => ads.remove([name]), dump: null, resource: null, endWatch: null })
-      this.subscriptions.begin(name, () => this.scope(name), null)
+    const path = filePath(source)
+    if (path !== null) this.subscriptions.begin(name, () => this.scope(name), path)
+      this.dynamic.set(name, { end: () => ads.remove([name]), dump: null, loaded: null, endWatch: null })
       ads.add([name])
       return
     }
     if (this.inProcess !== undefined) {
-      const known: Known = { end: () => end(), dump: null, resource: null, endWatch: null }
+      const known: Known = { end: () => end(), dump: null, loaded: null, endWatch: null }
       this.dynamic.set(name, known)
-      this.subscriptions.begin(name, () => this.scope(name), null)
-      const end = this.inProcess.watch(name, (value) => this.receive(fromValue(name, value)))
+      const end = this.inProcess.watch(name, (value) => void this.receive(fromValue(name, value)).then(this.report))
       return
     }
     if (source === undefined)
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
     // Known before it is asked for: a file answers at once.
     let end = (): void => {}
-    const path = filePath(source)
-    if (path !== null) this.subscriptions.begin(name, () => this.scope(name), path)
-    this.dynamic.set(name, { end: () => end(), dump: null, resource: null, endWatch: null })
+    this.dynamic.set(name, { end: () => end(), dump: null, loaded: null, endWatch: null })
     try {
       end = this.sds(name, source, (resource) => this.receive(resource), this.subscriptions)
     } catch (error) {
@@ -124,16 +126,11 @@ export class SecretResources {
   }
 
   /** One SDS response over ADS; returns the NACK reason or null. */
-  update(added: readonly IncomingResource[]): string | null {
+  async update(added: readonly IncomingResource[]): Promise<string | null> {
     const errors: string[] = []
     for (const resource of added) {
-      try {
-        parseSecret(resource)
-        this.receive(resource)
-      } catch (error) {
-        this.subscriptions.rejected(resource.name)
-        errors.push(`${resource.name}: ${errorText(error)}`)
-      }
+      const reason = await this.receive(resource)
+      if (reason !== null) errors.push(reason)
     }
     return joinErrors(errors)
   }
@@ -157,7 +154,7 @@ export class SecretResources {
           }),
         )
     }
-    return { static: [...this.fixed.values()], active, warming }
+    return { static: [...this.fixed.values()].map((one) => one.dump), active, warming }
   }
 
   close(): void {
@@ -167,42 +164,62 @@ export class SecretResources {
     }
   }
 
+  /** What connections use. */
+  loaded(): LoadedSecret[] {
+    const dynamic = [...this.dynamic.values()].flatMap((known) => known.loaded ?? [])
+    return [...this.fixed.values(), ...dynamic]
+  }
+
   /** A rotation on disk is a new version of the secret that names the files. */
   private watchFiles(resource: IncomingResource): (() => void) | null {
     const directories = secretDirectories(decodeResource(SecretSchema, resource))
     if (directories.size === 0) return null
-    return watchDirectories(directories, () => this.receive(resource, false))
+    return watchDirectories(directories, () => {
+      if (this.dynamic.get(resource.name)?.loaded?.resource === resource) void this.receive(resource).then(this.report)
+    })
   }
 
-  /** A bad secret is logged and the last good one stays. `delivered`: by its subscription; else files have changed that it names. */
-  private receive(resource: IncomingResource, delivered = true): void {
+  /** Why the secret is refused, or null. Of a refused one nothing stays: the last good one is in force, and followed. */
+  private receive(resource: IncomingResource): Promise<string | null> {
+    const result = this.last.then(() => this.apply(resource))
+    this.last = result
+    return result
+  }
+
+  private async apply(resource: IncomingResource): Promise<string | null> {
+    const { name } = resource
+    const known = this.dynamic.get(name)
+    // Files that it names have changed.
+    const again = known?.loaded?.resource === resource
     const startedMs = performance.now()
-    const before = this.dynamic.get(resource.name)
-    if (before?.endWatch && before.resource !== resource) {
-      before.endWatch()
-      before.endWatch = null
-    }
-    let secret: Secret
+    let endWatch: (() => void) | null = null
     try {
-      secret = parseSecret(resource)
+      // Before the files are read: whatever comes later is a change.
+      if (known !== undefined && !again) endWatch = this.watchFiles(resource)
+      const secret = parseSecret(resource)
+      await this.workers.apply({ kind: 'secret', secret })
+      if (known !== undefined) {
+        known.dump = dumped(SecretSchema, resource)
+        known.loaded = { resource, secret }
+        if (!again) {
+          known.endWatch?.()
+          known.endWatch = endWatch
+        }
+      }
+      if (!again) this.subscriptions.success(name, resource.version, startedMs)
+      this.warming.satisfied(`secret:${name}`)
+      return null
     } catch (error) {
-      this.log.error({ secret: resource.name, reason: errorText(error) }, 'secret refused, the last good one stays')
-      if (delivered) this.subscriptions.rejected(resource.name)
-      else this.subscriptions.scope(resource.name)?.counter('key_rotation_failed').inc()
-      return
+      endWatch?.()
+      if (again) this.subscriptions.scope(name)?.counter('key_rotation_failed').inc()
+      else this.subscriptions.rejected(name)
+      return `${name}: ${errorText(error)}`
     }
-    if (delivered) this.subscriptions.success(resource.name, resource.version, startedMs)
-    const known = this.dynamic.get(resource.name)
-    if (known !== undefined) {
-      known.dump = dumped(SecretSchema, resource)
-      known.resource = resource
-      known.endWatch ??= this.watchFiles(resource)
-    }
-    this.workers.apply({ kind: 'secret', secret }).then(
-      () => this.warming.satisfied(`secret:${resource.name}`),
-      (error: unknown) =>
-        this.log.error({ secret: resource.name, reason: errorText(error) }, 'secret could not be applied'),
-    )
+  }
+
+  /** For secrets that nobody else reports. */
+  private readonly report = (reason: string | null): void => {
+    if (reason !== null) this.log.error({ reason }, 'secret refused, the last good one stays')
   }
 }
 
@@ -231,9 +248,15 @@ export function parseSecret(resource: IncomingResource): Secret {
   const secret: Secret = { name: resource.name, certificate: null, validation: null, ticketKeys: null }
   switch (type.case) {
     case 'tlsCertificate':
-      return { ...secret, certificate: checkPair(parseCertificate(type.value, 'tls_certificate')) }
+      return {
+        ...secret,
+        certificate: checked(parseCertificate(type.value, 'tls_certificate'), checkCertificate, type.case),
+      }
     case 'validationContext':
-      return { ...secret, validation: parseValidation(type.value, 'validation_context') }
+      return {
+        ...secret,
+        validation: checked(parseValidation(type.value, 'validation_context'), checkTrust, type.case),
+      }
     case 'sessionTicketKeys':
       return { ...secret, ticketKeys: parseTicketKeys(type.value, 'session_ticket_keys') }
     case 'genericSecret':
@@ -246,14 +269,18 @@ export function parseSecret(resource: IncomingResource): Secret {
   }
 }
 
-/** A certificate that its key does not fit must not reach a worker. Throws ConfigError. */
-function checkPair(certificate: CertificateConfig): CertificateConfig {
+const CHECKED_FIELDS = {
+  tlsCertificate: ['tls_certificate', 'Failed to load certificate chain or private key'],
+  validationContext: ['validation_context', 'Failed to load trusted CA certificates or CRL'],
+} as const
+
+/** What OpenSSL does not take (a key that fits another certificate, …) must not reach a worker. Throws ConfigError. */
+function checked<C>(config: C, check: (config: C) => void, field: keyof typeof CHECKED_FIELDS): C {
   try {
-    checkCertificate(certificate)
+    check(config)
   } catch (error) {
-    throw new ConfigError('tls_certificate', `Failed to load certificate chain or private key: ${errorText(error)}`, {
-      cause: error,
-    })
+    const [path, what] = CHECKED_FIELDS[field]
+    throw new ConfigError(path, `${what}: ${errorText(error)}`, { cause: error })
   }
-  return certificate
+  return config
 }

@@ -8,14 +8,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connect as tlsConnect } from 'node:tls'
-import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
-import { connectTo, serve, silentLog, until } from '../../xds/testing.ts'
-import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
-import { parseJson } from '../config/json.ts'
+import { connectTo, serve, until } from '../../xds/testing.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { TestCa } from '../network/testing.ts'
 import type { ProxyOptions, Proxy as RunningProxy } from './options.ts'
 import { startProxy } from './start-proxy.ts'
-import { ADS, ControlPlane, cluster, endpoints, listener, ROUTER, routes } from './testing.ts'
+import { ADS, ControlPlane, cluster, endpoints, listener, ROUTER, routes, testOptions } from './testing.ts'
 
 async function upstream(t: TestContext, answer: string): Promise<number> {
   const server: Server = createServer((_, response) => response.end(answer))
@@ -35,23 +33,8 @@ async function freePort(): Promise<number> {
   return port
 }
 
-function options(bootstrap: object, over: Partial<ProxyOptions> = {}): ProxyOptions {
-  return {
-    bootstrap: parseJson(BootstrapSchema, bootstrap, { path: '' }),
-    configPath: 'test.json',
-    concurrency: 1,
-    drainTimeS: 1,
-    drainStrategy: 'immediate',
-    fileFlushIntervalMs: 1000,
-    fileFlushMinSizeKb: 64,
-    rejectUnknownDynamicFields: false,
-    log: silentLog,
-    ...over,
-  }
-}
-
 async function start(t: TestContext, bootstrap: object, over: Partial<ProxyOptions> = {}): Promise<RunningProxy> {
-  const proxy = await startProxy(options(bootstrap, over))
+  const proxy = await startProxy({ ...testOptions(bootstrap), ...over })
   t.after(() => proxy.stop())
   return proxy
 }
@@ -274,7 +257,7 @@ test('a listener that is removed stops accepting', async (t) => {
 })
 
 test('static bootstraps that cannot be served are refused with a path', async () => {
-  const bad = (listeners: object[]) => startProxy(options({ static_resources: { listeners } }))
+  const bad = (listeners: object[]) => startProxy(testOptions({ static_resources: { listeners } }))
   const address = { socket_address: { address: '127.0.0.1', port_value: 0 } }
   await assert.rejects(bad([{ name: 'l', address }]), /static_resources\.listeners\[0\].*no filter chains/)
   const unknown = { name: 'x', typed_config: { '@type': ROUTER.typed_config['@type'] } }
@@ -287,7 +270,7 @@ test('static bootstraps that cannot be served are refused with a path', async ()
 test('a proxy that cannot start leaves nothing open', async () => {
   const port = await freePort()
   const admin = { address: { socket_address: { address: '127.0.0.1', port_value: port } } }
-  const bad = startProxy(options({ admin, static_resources: { listeners: [{ name: 'l' }] } }))
+  const bad = startProxy(testOptions({ admin, static_resources: { listeners: [{ name: 'l' }] } }))
   await assert.rejects(bad, /static_resources\.listeners\[0\]/)
   await assert.rejects(fetch(`http://127.0.0.1:${port}/ready`))
 })
@@ -392,4 +375,64 @@ test('a certificate that rotates on disk takes effect; a pair that does not fit 
   assert.equal(await served(), 'DNS:first.example')
   replace('key.pem', second.key)
   while ((await served()) !== 'DNS:second.example');
+})
+
+test('secrets that OpenSSL does not take are refused; the last good ones serve, and are shown', async (t) => {
+  const ca = new TestCa(t)
+  const { cert, key } = ca.issue('DNS:a.example')
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-secrets-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text)
+    return { filename: join(folder, name) }
+  }
+  const { plane, proxy } = await mesh(t, 1)
+  plane.put(SDS_TYPE, 'cert', {
+    name: 'cert',
+    tls_certificate: { certificate_chain: file('cert.pem', cert), private_key: file('key.pem', key) },
+  })
+  const validation = (inline_string: string) => ({ name: 'ca', validation_context: { trusted_ca: { inline_string } } })
+  plane.put(SDS_TYPE, 'ca', validation(ca.cert))
+  const port = await freePort()
+  const sds = (name: string) => ({ name, sds_config: ADS })
+  const tls = {
+    '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+    common_tls_context: {
+      tls_certificate_sds_secret_configs: [sds('cert')],
+      validation_context_sds_secret_config: sds('ca'),
+    },
+  }
+  const { filter_chains, ...rest } = listener('secure', port)
+  const secured = { ...filter_chains[0], transport_socket: { name: 'tls', typed_config: tls } }
+  plane.push(LDS_TYPE, 'secure', { ...rest, filter_chains: [secured] })
+  const admin = async (path: string) => (await fetch(`http://${proxy.adminAddress}${path}`)).text()
+  const handshake = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+        resolve(true)
+        socket.destroy()
+      })
+      socket.on('error', () => resolve(false))
+    })
+  while (!(await handshake()));
+
+  const nacked = () => plane.events.filter((event) => event.startsWith('nack Secret'))
+  plane.push(SDS_TYPE, 'ca', validation('no certificate'))
+  await until(() => nacked().length === 1, 'the NACK')
+  assert.match(nacked()[0]!, /ca: validation_context: Failed to load trusted CA certificates/)
+  plane.push(SDS_TYPE, 'ca', validation(`${ca.cert}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`))
+  await until(() => nacked().length === 2, 'the second NACK')
+  assert.match(nacked()[1]!, /object 2 cannot be read/)
+  plane.push(SDS_TYPE, 'cert', { name: 'cert', tls_certificate: {} })
+  await until(() => nacked().length === 3, 'the third NACK')
+  assert.ok(await handshake())
+
+  // The pages show what connections use, whatever has become of the files.
+  rmSync(folder, { recursive: true })
+  const certs = JSON.parse(await admin('/certs')) as { certificates: { cert_chain: { path: string }[] }[] }
+  assert.deepEqual(
+    certs.certificates.flatMap(({ cert_chain }) => cert_chain.map(({ path }) => path)),
+    [join(folder, 'cert.pem')],
+  )
+  assert.match(await admin('/stats'), /server\.days_until_first_cert_expiring: \d+/)
 })

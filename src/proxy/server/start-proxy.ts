@@ -98,7 +98,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
     let server: RunningProxy | null = null
     const stats = new ServerStats(context)
     open.stats = stats
-    const admin = await startAdminListener(context, stats, () => void server?.stop().then(() => options.onExit?.()))
+    const admin = await startAdminListener(context, stats, () => void server?.stop().then(() => options.onExit?.(0)))
     open.admin = admin
     await context.clusters.dnsAnswered()
     await addStaticListeners(context)
@@ -170,7 +170,7 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
     },
     (error) => {
       log.fatal({ reason: errorText(error) }, 'a worker is lost; the process ends')
-      options.onExit?.()
+      options.onExit?.(1)
     },
   )
   const loggers = new Loggers(log)

@@ -1,6 +1,7 @@
 // For tests and soak runs: a control plane that serves what it is told, and resources to tell it.
 
 import { type DescMessage, toBinary } from '@bufbuild/protobuf'
+import { BootstrapSchema } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { TypedExtensionConfigSchema } from '../../api/gen/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
@@ -8,9 +9,10 @@ import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { XdsConnection } from '../../xds/server.ts'
-import { RecordingHandler } from '../../xds/testing.ts'
+import { RecordingHandler, silentLog } from '../../xds/testing.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { parseJson } from '../config/json.ts'
+import type { ProxyOptions } from './options.ts'
 
 const SCHEMA: Readonly<Record<string, DescMessage>> = {
   [CDS_TYPE]: ClusterSchema,
@@ -64,6 +66,21 @@ export class ControlPlane extends RecordingHandler {
       return schema && json ? [{ name, version, body: toBinary(schema, parseJson(schema, json, { path: '' })) }] : []
     })
     conn.push(typeUrl, { resources, removed: [], version, full: false, force: true })
+  }
+}
+
+/** For one worker that drains and flushes within a second. */
+export function testOptions(bootstrap: object): ProxyOptions {
+  return {
+    bootstrap: parseJson(BootstrapSchema, bootstrap, { path: '' }),
+    configPath: 'test.json',
+    concurrency: 1,
+    drainTimeS: 1,
+    drainStrategy: 'immediate',
+    fileFlushIntervalMs: 1000,
+    fileFlushMinSizeKb: 64,
+    rejectUnknownDynamicFields: false,
+    log: silentLog,
   }
 }
 

@@ -91,8 +91,11 @@ class WorkerPool implements Workers {
   }
 
   async close(): Promise<void> {
-    await this.apply({ kind: 'close' })
-    await Promise.all(this.handles.map((handle) => handle.terminate()))
+    try {
+      await this.apply({ kind: 'close' })
+    } finally {
+      await Promise.all(this.handles.map((handle) => handle.terminate()))
+    }
   }
 
   /** The first worker decides: a port of 0 is resolved by it, and what it refuses the others never see. */
@@ -165,6 +168,8 @@ class ThreadWorker implements WorkerHandle {
   }
 
   private post(message: (id: number) => ToWorker): Promise<unknown> {
+    // A thread that has ended answers nothing: whoever waits for it would wait for ever.
+    if (this.ended) return Promise.reject(new Error('the worker has ended'))
     const id = this.nextId++
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject })

@@ -23,6 +23,7 @@ import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import { generateRoutes } from '../../../src/pilot/rds/index.ts'
 import { registerExtensions } from '../../../src/proxy/filters/register.ts'
 import { validateProxy } from '../../../src/proxy/index.ts'
+import { grpcCluster } from '../grpc-cluster.ts'
 import { inputsIn, networksOf, OWN_INPUTS, read } from '../inputs.ts'
 import {
   messageJson,
@@ -141,7 +142,10 @@ function bootstrap(proxy: ProxyNode, push: PushContext): JsonValue {
         grpcServices: [{ envoyGrpc: { clusterName: 'xds-grpc' } }],
       },
     },
-    staticResources: { listeners, clusters: [grpcCluster('xds-grpc'), grpcCluster('sds-grpc'), ...clusters] },
+    staticResources: {
+      listeners,
+      clusters: [grpcCluster('xds-grpc', './unused'), grpcCluster('sds-grpc', './unused'), ...clusters],
+    },
   }
 }
 
@@ -158,22 +162,4 @@ function inlineRoutes(value: JsonValue, proxy: ProxyNode, push: PushContext): Js
     } else out[key] = inlineRoutes(inner, proxy, push)
   }
   return out
-}
-
-function grpcCluster(name: string): JsonValue {
-  return {
-    name,
-    type: 'STATIC',
-    connectTimeout: '1s',
-    typedExtensionProtocolOptions: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-        explicitHttpConfig: { http2ProtocolOptions: {} },
-      },
-    },
-    loadAssignment: {
-      clusterName: name,
-      endpoints: [{ lbEndpoints: [{ endpoint: { address: { pipe: { path: './unused' } } } }] }],
-    },
-  }
 }

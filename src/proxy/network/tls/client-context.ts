@@ -1,9 +1,9 @@
 // The TLS side of an upstream transport socket: one context for each version of its secrets.
 
-import { errorText } from '../../../base/errors.ts'
 import type { Scope } from '../../observe/stats.ts'
 import type { ClientTls } from '../connect.ts'
 import type { SocketConnectionInfo } from '../connection-info.ts'
+import { reportFault } from '../fault.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
 import { openssl, type Pointer } from './openssl/library.ts'
 import type { SecretStore } from './secret-store.ts'
@@ -32,8 +32,6 @@ export class UpstreamTlsFactory {
   /** Oldest first; owned. */
   private sessions: KeptSession[] = []
   private closed = false
-  /** Why there is no context although the secrets are there. */
-  failure = ''
 
   constructor(config: UpstreamTlsConfig, secrets: SecretStore, clusterScope: Scope) {
     this.config = config
@@ -43,7 +41,13 @@ export class UpstreamTlsFactory {
     for (const name of new Set([...config.common.certificateSecrets, config.common.validationSecret])) {
       if (name !== '') this.unwatch.push(secrets.watch(name, rebuild))
     }
-    this.rebuild()
+    try {
+      this.rebuild()
+    } catch (error) {
+      // Configuration and secrets are sound each for itself; together they are not (a certificate without the staple that
+      // the policy asks for). It is as if the secret had not come.
+      reportFault(error, 'TLS context')
+    }
   }
 
   /** Its secrets have come and OpenSSL takes them. */
@@ -101,6 +105,7 @@ export class UpstreamTlsFactory {
     this.sessions = []
   }
 
+  /** Throws what OpenSSL refuses; the context in use stays. */
   private rebuild(): void {
     const resolved = resolveTls(this.config.common, this.secrets)
     if (this.closed) return
@@ -108,17 +113,11 @@ export class UpstreamTlsFactory {
       this.replaceContext(null)
       return
     }
-    try {
-      const verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
-      this.replaceContext(createClientContext(this.config.common, resolved, this.config.maxSessionKeys > 0))
-      this.verifier = verifier
-      this.failure = ''
-      this.stats.showExpiration(this.config.common, resolved)
-      if (this.unwatch.length > 0 && this.secrets.countsUpdates) this.stats.contextUpdates.inc()
-    } catch (error) {
-      // A bad rotation: the context in use stays.
-      this.failure = errorText(error)
-    }
+    const verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
+    this.replaceContext(createClientContext(this.config.common, resolved, this.config.maxSessionKeys > 0))
+    this.verifier = verifier
+    this.stats.showExpiration(this.config.common, resolved)
+    if (this.unwatch.length > 0 && this.secrets.countsUpdates) this.stats.contextUpdates.inc()
   }
 }
 

@@ -25,15 +25,26 @@ export class SecretStore {
     return this.secrets.get(name)
   }
 
-  /** Replaces a secret; whoever watches it is told. */
+  /** Replaces a secret; whoever watches it is told. Throws what one of them makes of it, when all know. */
   set(secret: Secret): void {
     this.secrets.set(secret.name, secret)
-    for (const onChange of this.watchers.get(secret.name) ?? []) onChange()
+    this.tell(secret.name)
   }
 
   delete(name: string): void {
-    if (!this.secrets.delete(name)) return
-    for (const onChange of this.watchers.get(name) ?? []) onChange()
+    if (this.secrets.delete(name)) this.tell(name)
+  }
+
+  private tell(name: string): void {
+    let failure: unknown = null
+    for (const onChange of this.watchers.get(name) ?? []) {
+      try {
+        onChange()
+      } catch (error) {
+        failure ??= error
+      }
+    }
+    if (failure !== null) throw failure
   }
 
   /** Returns the function that ends the watch. */

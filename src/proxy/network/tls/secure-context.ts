@@ -202,6 +202,17 @@ export function checkCertificate(certificate: CertificateConfig): void {
   }
 }
 
+/** Throws when trust anchors or revocation lists do not load. */
+export function checkTrust(validation: ValidationConfig): void {
+  const lib = openssl()
+  const pointer = newContext(lib.TLS_client_method())
+  try {
+    applyValidation(pointer, validation, false)
+  } finally {
+    lib.SSL_CTX_free(pointer)
+  }
+}
+
 function newContext(method: Pointer): Pointer {
   const pointer = openssl().SSL_CTX_new(method)
   if (pointer === null) throw configurationError('SSL_CTX_new')

@@ -1,12 +1,12 @@
 // The TLS side of a filter chain's transport socket: one context for each certificate and version of its secrets.
 
 import { X509Certificate } from 'node:crypto'
-import { errorText } from '../../../base/errors.ts'
+import { alternativeNames } from '../../../base/alternative-names.ts'
 import type { Scope } from '../../observe/stats.ts'
 import type { ClientHello } from '../client-hello.ts'
 import type { SocketConnectionInfo } from '../connection-info.ts'
+import { reportFault } from '../fault.ts'
 import type { SecureTransport } from '../secure-transport.ts'
-import { alternativeNames } from '../ssl-info.ts'
 import { negotiatedAlpn } from './handshake-facts.ts'
 import { mustStaple, type OcspStaple, ocspAction } from './ocsp.ts'
 import type { SecretStore } from './secret-store.ts'
@@ -34,7 +34,6 @@ export class DownstreamTlsFactory implements SecureTransport {
   private identities: readonly Identity[] = []
   private verifier: PeerVerifier | null = null
   private closed = false
-  failure = ''
 
   constructor(config: DownstreamTlsConfig, secrets: SecretStore, listenerScope: Scope) {
     this.config = config
@@ -45,7 +44,13 @@ export class DownstreamTlsFactory implements SecureTransport {
     for (const name of new Set([...common.certificateSecrets, common.validationSecret, config.ticketKeysSecret])) {
       if (name !== '') this.unwatch.push(secrets.watch(name, rebuild))
     }
-    this.rebuild()
+    try {
+      this.rebuild()
+    } catch (error) {
+      // Configuration and secrets are sound each for itself; together they are not (a certificate without the staple that
+      // the policy asks for). It is as if the secret had not come.
+      reportFault(error, 'TLS context')
+    }
   }
 
   get ready(): boolean {
@@ -115,6 +120,7 @@ export class DownstreamTlsFactory implements SecureTransport {
     for (const { context } of old) context.free()
   }
 
+  /** Throws what OpenSSL refuses; the contexts in use stay. */
   private rebuild(): void {
     const resolved = resolveTls(this.config.common, this.secrets)
     const ticketKeys =
@@ -126,17 +132,11 @@ export class DownstreamTlsFactory implements SecureTransport {
       this.replace([])
       return
     }
-    try {
-      const verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
-      this.replace(this.createIdentities(resolved, ticketKeys))
-      this.verifier = verifier
-      this.failure = ''
-      this.stats.showExpiration(this.config.common, resolved)
-      if (this.unwatch.length > 0 && this.secrets.countsUpdates) this.stats.contextUpdates.inc()
-    } catch (error) {
-      // A bad rotation: the contexts in use stay.
-      this.failure = errorText(error)
-    }
+    const verifier = resolved.validation === null ? null : createPeerVerifier(resolved.validation)
+    this.replace(this.createIdentities(resolved, ticketKeys))
+    this.verifier = verifier
+    this.stats.showExpiration(this.config.common, resolved)
+    if (this.unwatch.length > 0 && this.secrets.countsUpdates) this.stats.contextUpdates.inc()
   }
 
   private createIdentities(resolved: ResolvedTls, ticketKeys: readonly Uint8Array[]): Identity[] {

@@ -2,8 +2,8 @@
 // refused peer gets an alert.
 
 import { createHash, X509Certificate } from 'node:crypto'
+import { alternativeNames } from '../../../base/alternative-names.ts'
 import { compileStringMatcher } from '../../route/string-matcher.ts'
-import { alternativeNames } from '../ssl-info.ts'
 import { tlsErrorText } from '../transport-error.ts'
 import { derOf } from './certificates.ts'
 import { signsOthers } from './key-usage.ts'

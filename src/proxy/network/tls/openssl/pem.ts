@@ -1,12 +1,13 @@
 // PEM texts into OpenSSL's objects. Every object made here is given to the context, which keeps its own reference, and
 // freed here.
 
-import { configurationError } from './errors.ts'
+import { configurationError, takeErrors } from './errors.ts'
 import { type OpenSsl, openssl, type Pointer } from './library.ts'
 
 /** Without a password buffer OpenSSL would ask for one on the terminal. */
 const NO_PASSWORD = Buffer.alloc(1)
 const CTRL_CHAIN_CERT = 89
+const END_OF_TEXT = 'no start line'
 
 type Reader = 'PEM_read_bio_X509' | 'PEM_read_bio_X509_CRL' | 'PEM_read_bio_PrivateKey'
 
@@ -34,8 +35,11 @@ function eachObject(
         free(lib, read, pointer)
       }
     }
-    // The end of the text is an error too ("no start line").
-    if (count > 0) lib.ERR_clear_error()
+    // The end of the text is an error too. Anything else is an object that cannot be read: without it a chain or a list
+    // of authorities would be another one than was written.
+    if (count === 0 || count === most) return count
+    const broken = takeErrors().reasons.find((reason) => reason !== END_OF_TEXT)
+    if (broken !== undefined) throw new Error(`object ${count + 1} cannot be read: ${broken}`)
     return count
   } finally {
     lib.BIO_free(bio)
