@@ -1,6 +1,7 @@
 // What is known of one stream (HTTP request or TCP connection): filled along the path, read by access logs, formats,
 // tracing and stats (Envoy's StreamInfo). Every field is set in the constructor, in order: one hidden class.
 
+import { ownObject, setOwnValue } from '../base/own-property.ts'
 import type { Protocol } from './http/codec.ts'
 import type { RequestSpan } from './http/connection-manager/tracing.ts'
 import type { HeaderBytes } from './http/header-bytes.ts'
@@ -160,7 +161,6 @@ export class StreamInfo {
 
   setDynamicMetadata(namespace: string, key: string, value: unknown): void {
     this.dynamicMetadata ??= {}
-    const values = (this.dynamicMetadata[namespace] ??= {})
-    values[key] = value
+    setOwnValue(ownObject(this.dynamicMetadata, namespace), key, value)
   }
 }

@@ -217,6 +217,19 @@ test('a name that does not come in time, and one that the server says does not e
   assert.deepEqual(removed, ['gone'])
 })
 
+test('a refusal of megabytes is told in short: servers take no message that long', async () => {
+  const handler = new RecordingHandler()
+  const { port } = await server(handler)
+  const ads = client(port, 'delta')
+  ads.subscribe(CDS_TYPE, { wildcard: true }, { onUpdate: () => 'x'.repeat(8 << 20) })
+  handler.onSubscribed = (conn, typeUrl) =>
+    conn.push(typeUrl, { resources: [clusterResource('a')], removed: [], version: 'v1', full: true })
+  ads.start()
+  await until(() => handler.events.some((event) => event.startsWith('nack')), 'the NACK')
+  const nack = handler.events.find((event) => event.startsWith('nack'))!
+  assert.match(nack, /^nack Cluster x{16384}… \(\d+ characters more\)$/)
+})
+
 test('a request without node.id and a refused connection end the stream with the right status', async () => {
   const handler = new RecordingHandler()
   const { port } = await server(handler)

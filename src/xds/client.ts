@@ -298,7 +298,7 @@ export class AdsClient {
     const startedMs = performance.now()
     const read = watched.state.read(response)
     let reason: string | null = null
-    if (!read.ok) reason = read.problems.map((p) => `${p.path}: ${p.message}`).join('; ')
+    if (!read.ok) reason = shortened(read.problems.map((p) => `${p.path}: ${p.message}`).join('; '))
     else reason = await handle(watched.handler, { ...read.value, added: read.value.added.filter((r) => !r.heartbeat) })
     if (reason === null && read.ok) {
       this.#settle(watched, read.value)
@@ -375,10 +375,7 @@ export class AdsClient {
     this.#drop()
     if (!this.#started) return
     const waitMs = this.#backoff.next()
-    this.#options.log.warn(
-      { reason: error === null ? 'closed by the server' : errorText(error), retryInMs: waitMs },
-      'xds stream ended',
-    )
+    this.#options.log.warn({ reason: endText(error), retryInMs: waitMs }, 'xds stream ended')
     for (const typeUrl of this.#watched.keys()) {
       this.#options.stats?.updateFailure?.(typeUrl)
       this.#options.stats?.updateAttempt?.(typeUrl)
@@ -403,10 +400,26 @@ export class AdsClient {
 
 async function handle(handler: ResourceHandler, change: ResourceChange): Promise<string | null> {
   try {
-    return await handler.onUpdate(change)
+    const reason = await handler.onUpdate(change)
+    return reason === null ? null : shortened(reason)
   } catch (error) {
-    return errorText(error)
+    return shortened(errorText(error))
   }
+}
+
+/** grpc-js has neither status nor text for a peer whose messages cannot be decompressed. */
+function endText(error: unknown): string {
+  if (error === null) return 'closed by the server'
+  const { code } = error as Partial<ServiceError>
+  return code === undefined && errorText(error).startsWith('undefined ') ? 'unreadable message' : errorText(error)
+}
+
+/** Servers take messages of 4 MB unless told otherwise; a refusal that is longer would end the stream, again and again. */
+const MAX_REASON_LENGTH = 16 * 1024
+
+function shortened(reason: string): string {
+  if (reason.length <= MAX_REASON_LENGTH) return reason
+  return `${reason.slice(0, MAX_REASON_LENGTH)}… (${reason.length - MAX_REASON_LENGTH} characters more)`
 }
 
 function encodeSotw(request: Request): Buffer {

@@ -6,6 +6,7 @@ import { HttpConnectionManagerSchema } from '../../src/api/gen/envoy/extensions/
 import { createLogger } from '../../src/base/logger.ts'
 import type { HttpFilterExtension, NetworkFilterExtension, WorkerContext } from '../../src/proxy/config/extension.ts'
 import { createParseContext } from '../../src/proxy/config/extension-registry.ts'
+import { checkRules } from '../../src/proxy/config/validate-rules.ts'
 import { MemoryConnection } from '../../src/proxy/http/testing.ts'
 import { ConnectionEvent } from '../../src/proxy/network/connection.ts'
 import { FilterState } from '../../src/proxy/network/filter.ts'
@@ -24,6 +25,7 @@ export function connectionManagers(chains: readonly FilterChain[]): unknown[] {
     for (const { configType } of filters) {
       if (configType.case !== 'typedConfig' || !configType.value.typeUrl.endsWith(hcm.desc.typeName)) continue
       const message = fromBinary(HttpConnectionManagerSchema, configType.value.value)
+      checkRules(HttpConnectionManagerSchema, message, '')
       parsed.push(structuredClone(hcm.parse(message, createParseContext(registry))))
     }
   return parsed

@@ -42,33 +42,69 @@ setInterval(() => {
 }, hangMs)`
 let watched = false
 
+/** Says when to go on, and watches the heap over the second half. */
+class Progress {
+  private readonly spanMs: number
+  private readonly cases: number
+  private readonly start = performance.now()
+  private halfway = 0
+
+  constructor(tests: number, cases: number) {
+    this.spanMs = (SECONDS * 1000) / tests
+    this.cases = cases
+    if (!watched) new Worker(WATCH, { eval: true, workerData: { current, hangMs: HANG_MS } }).unref()
+    watched = true
+  }
+
+  /** Whether input `i` is to be handled. */
+  begin(i: number): boolean {
+    const share = SECONDS > 0 ? (performance.now() - this.start) / this.spanMs : i / this.cases
+    // What is loaded on first use is no growth: on a slow machine half of the time may be few inputs.
+    if (this.halfway === 0 && share >= 0.5 && i >= this.cases / 2) this.halfway = heapBytes()
+    Atomics.store(current, 0, SEED + i)
+    return share < 1
+  }
+
+  end(): void {
+    Atomics.store(current, 0, 0)
+    if (this.halfway === 0) return
+    const grown = heapBytes() - this.halfway
+    assert.ok(grown < GROWTH_BYTES, `the heap grew by ${(grown / 1024 / 1024).toFixed(1)} MB over the second half`)
+  }
+}
+
 /**
  * A runner of one test of a file with `tests` of them, which share FUZZ_SECONDS. Without it: `cases` inputs, the same ones
  * every time. `one` gets seeds from FUZZ_SEED on; the seed of a failing input is in the error.
  */
 export function rounds(tests: number, cases = 2000): (one: (random: Random) => void) => void {
   return (one) => {
-    if (!watched) new Worker(WATCH, { eval: true, workerData: { current, hangMs: HANG_MS } }).unref()
-    watched = true
-    const spanMs = (SECONDS * 1000) / tests
-    const start = performance.now()
-    const share = (i: number): number => (SECONDS > 0 ? (performance.now() - start) / spanMs : i / cases)
-    let halfway = 0
-    for (let i = 0; share(i) < 1; i++) {
-      if (halfway === 0 && share(i) >= 0.5) halfway = heapBytes()
-      const seed = SEED + i
-      Atomics.store(current, 0, seed)
+    const progress = new Progress(tests, cases)
+    for (let i = 0; progress.begin(i); i++) {
       const before = process.cpuUsage()
       try {
-        one(new Random(seed))
+        one(new Random(SEED + i))
         const { user, system } = process.cpuUsage(before)
         assert.ok(user + system < LIMIT_MS * 1000, `took ${Math.round((user + system) / 1000)} ms`)
       } catch (error) {
-        throw new Error(`FUZZ_SEED=${seed}`, { cause: error })
+        throw new Error(`FUZZ_SEED=${SEED + i}`, { cause: error })
       }
     }
-    Atomics.store(current, 0, 0)
-    const grown = heapBytes() - halfway
-    assert.ok(grown < GROWTH_BYTES, `the heap grew by ${(grown / 1024 / 1024).toFixed(1)} MB over the second half`)
+    progress.end()
+  }
+}
+
+/** As {@link rounds}, for inputs that are handled beside the event loop: one after the other. */
+export function asyncRounds(tests: number, cases: number): (one: (random: Random) => Promise<void>) => Promise<void> {
+  return async (one) => {
+    const progress = new Progress(tests, cases)
+    for (let i = 0; progress.begin(i); i++) {
+      try {
+        await one(new Random(SEED + i))
+      } catch (error) {
+        throw new Error(`FUZZ_SEED=${SEED + i}`, { cause: error })
+      }
+    }
+    progress.end()
   }
 }

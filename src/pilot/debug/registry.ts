@@ -1,5 +1,6 @@
 // Debug pages about what the control plane knows: services, endpoints, resources.
 import type { JsonValue } from '@bufbuild/protobuf'
+import { ownObject } from '../../base/own-property.ts'
 import type { KubeObject, Store } from '../../cluster/index.ts'
 import { GATEWAY_API_KINDS, gatewayApiGroupKind, ISTIO_KINDS, istioGroupKind } from '../../config/index.ts'
 import type { PushContext } from '../model/push-context.ts'
@@ -47,8 +48,7 @@ export function endpointShardz(push: PushContext): JsonValue {
     const registry = push.services.byKey.get(serviceKey(set.hostname, set.namespace))?.attributes.registry ?? 'External'
     const accounts: { [account: string]: JsonValue } = {}
     for (const account of set.serviceAccounts) accounts[account] = {}
-    out[set.hostname] ??= {}
-    out[set.hostname]![set.namespace] = {
+    ownObject(out, set.hostname)[set.namespace] = {
       Shards: { [`${registry}/${push.clusterId}`]: set.endpoints.map(endpointJson) },
       ServiceAccounts: accounts,
     }

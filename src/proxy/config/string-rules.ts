@@ -27,6 +27,13 @@ export function checkLength(
     throw new ConfigError(path, `must have at most ${rules.maxLen} ${unit}`)
 }
 
+/** Code points, counted without making an array of them: a peer may send a name of 64 MB. */
+export function characters(text: string): number {
+  let count = text.length
+  for (let i = 0; i < text.length; i++) if (text.codePointAt(i)! > 0xffff) count--
+  return count
+}
+
 /** The rules of a string field as one function; patterns are compiled once. */
 export function stringCheck(rules: StringRules): ValueCheck {
   const own = (key: keyof StringRules): boolean => isOwn(rules, key)
@@ -42,7 +49,7 @@ export function stringCheck(rules: StringRules): ValueCheck {
       () => `be "${rules.const}"`,
     )
   if (rules.len || rules.minLen || rules.maxLen)
-    checks.push((text, path) => checkLength([...text].length, rules, 'character(s)', path))
+    checks.push((text, path) => checkLength(characters(text), rules, 'character(s)', path))
   const bytes = { minLen: rules.minBytes, maxLen: rules.maxBytes, len: rules.lenBytes }
   if (bytes.len || bytes.minLen || bytes.maxLen)
     checks.push((text, path) => checkLength(Buffer.byteLength(text), bytes, 'byte(s)', path))

@@ -4,6 +4,7 @@ import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { HttpConnectionManagerSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { parseJson } from './json.ts'
+import { characters } from './string-rules.ts'
 import { checkRules } from './validate-rules.ts'
 
 function check(desc: Parameters<typeof parseJson>[0], json: unknown): void {
@@ -23,6 +24,11 @@ describe('validate.rules', () => {
       () => check(ClusterSchema, { connect_timeout: '1s' }),
       /^ConfigError: name: must have at least 1 character/,
     )
+  })
+  it('counts characters, not code units', () => {
+    assert.equal(characters('a😀é'), 3)
+    assert.equal(characters(''), 0)
+    assert.equal(characters('\ud83d'), 1)
   })
   it('checks durations', () => {
     assert.throws(

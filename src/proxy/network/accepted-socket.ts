@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { ownedTimeout } from '../../base/fault-owner.ts'
+import { ownObject, setOwnValue } from '../../base/own-property.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
 import type { ConnectionSlot } from './connection-limits.ts'
 import { reportFault } from './fault.ts'
@@ -67,8 +68,7 @@ export class AcceptedSocket implements AcceptedSocketView {
   }
 
   setDynamicMetadata(namespace: string, key: string, value: unknown): void {
-    const values = (this.dynamicMetadata[namespace] ??= {})
-    values[key] = value
+    setOwnValue(ownObject(this.dynamicMetadata, namespace), key, value)
   }
 
   setFilterState(key: string, value: unknown): void {

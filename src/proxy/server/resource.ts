@@ -19,8 +19,14 @@ export interface IncomingResource {
   readonly body: Uint8Array
 }
 
+/** Some hundred stats carry a resource's name: one of megabytes would fill the memory a hundred times over. */
+const MAX_NAME_LENGTH = 64 * 1024
+
 /** Decodes and checks validate.rules. Throws ConfigError. */
 export function decodeResource<Desc extends DescMessage>(desc: Desc, resource: IncomingResource): MessageShape<Desc> {
+  const { length } = resource.name
+  if (length > MAX_NAME_LENGTH)
+    throw new ConfigError('', `its name has ${length} characters, more than ${MAX_NAME_LENGTH}`)
   let message: MessageShape<Desc>
   try {
     message = fromBinary(desc, resource.body)

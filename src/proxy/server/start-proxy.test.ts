@@ -436,3 +436,13 @@ test('secrets that OpenSSL does not take are refused; the last good ones serve, 
   )
   assert.match(await admin('/stats'), /server\.days_until_first_cert_expiring: \d+/)
 })
+
+test('a name of megabytes is refused, in a few words', async (t) => {
+  const { plane, port } = await mesh(t, 1)
+  const name = 'x'.repeat(8 << 20)
+  plane.push(CDS_TYPE, name, cluster(name))
+  const refused = () => plane.events.find((event) => event.startsWith('nack Cluster'))
+  await until(() => refused() !== undefined, 'the NACK')
+  assert.ok(refused()!.length < 20_000, `${refused()!.length} characters`)
+  assert.deepEqual(await get(port), { status: 200, body: 'a' })
+})

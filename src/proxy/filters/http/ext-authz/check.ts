@@ -8,6 +8,7 @@ import {
 } from '../../../../api/gen/envoy/config/core/v3/base_pb.js'
 import { AttributeContextSchema } from '../../../../api/gen/envoy/service/auth/v3/attribute_context_pb.js'
 import { CheckRequestSchema, CheckResponseSchema } from '../../../../api/gen/envoy/service/auth/v3/external_auth_pb.js'
+import { ownValue, setOwnValue } from '../../../../base/own-property.ts'
 import { HeaderMap } from '../../../http/header-map.ts'
 import type { SslInfo } from '../../../network/connection.ts'
 import { compileStringMatcher, type StringMatch, type StringMatcherData } from '../../../route/string-matcher.ts'
@@ -86,7 +87,10 @@ export function grpcQuestion(
   const put = (name: string, value: string): void => {
     if (!allowed(name)) return
     if (config.encodeRawHeaders) raw.push({ key: name, rawValue: Buffer.from(value, 'latin1') })
-    else map[name] = map[name] === undefined ? value : `${map[name]},${value}`
+    else {
+      const before = ownValue(map, name)
+      setOwnValue(map, name, before === undefined ? value : `${before},${value}`)
+    }
   }
   for (const [name, value] of [
     [':method', headers.method],
