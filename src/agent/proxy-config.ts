@@ -165,5 +165,10 @@ function parseObject(from: string, source: string): Record<string, unknown> {
   }
   if (value === null || value === undefined) return {}
   if (!isRecord(value)) throw new ConfigError(from, 'must be a map of ProxyConfig fields')
+  try {
+    JSON.stringify(value)
+  } catch (error) {
+    throw new ConfigError(from, 'a YAML alias stands within what it names', { cause: error })
+  }
   return value
 }

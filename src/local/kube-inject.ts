@@ -63,10 +63,11 @@ function injectObject(file: string, value: unknown, meshConfig: MeshConfig | und
 function injectPod(file: string, workload: Tree, template: unknown, meshConfig: MeshConfig | undefined): Tree | null {
   const { name = '', namespace = 'default' } = (workload.metadata ?? {}) as { name?: string; namespace?: string }
   const what = `${file}: ${String(workload.kind)} ${name}`
-  const pod = template as { metadata?: Tree; spec?: { containers?: unknown } } | undefined
+  const pod = template as { metadata?: Tree | null; spec?: { containers?: unknown } } | undefined
   if (!Array.isArray(pod?.spec?.containers) || pod.spec.containers.length === 0)
     throw new UserError(`${what} has no containers`, 65)
-  const { metadata = {} } = pod
+  const metadata = pod.metadata ?? {}
+  if (!isTree(metadata)) throw new UserError(`${what}: metadata must be a mapping`, 65)
   // As the pods of a Deployment are born: the names of workload and pod are read off them.
   const hash = 'hash'
   const born = {

@@ -1,4 +1,5 @@
 // Which ports of which services a proxy's own workload serves: what it listens for, and where it sends what comes.
+import { ownValue } from '../../base/own-property.ts'
 import { compareText, labelsMatch } from './host.ts'
 import type { ServiceInstance } from './node.ts'
 import type { ScopeSubject, WorkloadIndex } from './push-context.ts'
@@ -163,11 +164,11 @@ function chooseEntry(entries: readonly Workload[], { name, namespace }: ScopeSub
 function entryPort({ ports }: Workload, service: Service, port: ServicePort): number | null {
   if (service.resolution !== 'ClientSideLB' || port.protocol === 'UDP') return null
   const { targetPortName } = port
-  return ports[targetPortName || port.name] || (targetPortName ? null : port.targetPort)
+  return ownValue(ports, targetPortName || port.name) || (targetPortName ? null : port.targetPort)
 }
 
 function podPort({ ports }: Workload, { targetPortName, targetPort }: ServicePort): number | null {
-  return targetPortName ? (ports[targetPortName] ?? null) : targetPort
+  return targetPortName ? (ownValue(ports, targetPortName) ?? null) : targetPort
 }
 
 /** What the proxy tells of its pod's ports; when it tells nothing, the Service's own number. */
@@ -176,5 +177,5 @@ function toldPort(
   { targetPortName, targetPort, port }: ServicePort,
 ): number | null {
   if (!targetPortName) return targetPort
-  return podPorts ? (podPorts[targetPortName] ?? null) : port
+  return podPorts ? (ownValue(podPorts, targetPortName) ?? null) : port
 }

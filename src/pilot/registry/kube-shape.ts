@@ -1,4 +1,5 @@
 // Whether a Kubernetes object has the shape that conversions read. An API server guarantees it, a folder of files does not.
+import { isIP } from 'node:net'
 import type { KubeObject } from '../../cluster/index.ts'
 
 type Check = (value: unknown, path: string) => string | null
@@ -7,6 +8,11 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const string: Check = (value, path) => (typeof value === 'string' ? null : `${path} must be a string`)
+/** Headless is `None`; not placed yet is empty. */
+const ip: Check = (value, path) =>
+  value === '' || value === 'None' || (typeof value === 'string' && isIP(value) !== 0)
+    ? null
+    : `${path} must be an IP address`
 const boolean: Check = (value, path) => (typeof value === 'boolean' ? null : `${path} must be true or false`)
 const port: Check = (value, path) =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65535
@@ -40,7 +46,7 @@ const strings: Check = (value, path) => {
 function fields(checks: Readonly<Record<string, Check>>, required: readonly string[] = []): Check {
   return (value, path) => {
     if (!isObject(value)) return `${path} must be a mapping`
-    for (const name of required) if (value[name] === undefined) return `${path}.${name} is missing`
+    for (const name of required) if ((value[name] ?? null) === null) return `${path}.${name} is missing`
     for (const [name, check] of Object.entries(checks)) {
       if (value[name] === undefined || value[name] === null) continue
       const problem = check(value[name], path ? `${path}.${name}` : name)
@@ -50,24 +56,26 @@ function fields(checks: Readonly<Record<string, Check>>, required: readonly stri
   }
 }
 
+const METADATA: Check = fields({ metadata: fields({ labels: strings, annotations: strings }) })
+
 const SHAPES: Readonly<Record<string, Check>> = {
   Service: fields({
     spec: fields({
       type: string,
-      clusterIP: string,
-      clusterIPs: list(string),
+      clusterIP: ip,
+      clusterIPs: list(ip),
       externalName: string,
       selector: strings,
       ports: list(
         fields({ name: string, port, protocol: string, targetPort: portOrName, appProtocol: string }, ['port']),
       ),
-      externalIPs: list(string),
+      externalIPs: list(ip),
       internalTrafficPolicy: string,
       publishNotReadyAddresses: boolean,
       trafficDistribution: string,
     }),
     status: fields({
-      loadBalancer: fields({ ingress: list(fields({ ip: string, hostname: string })) }),
+      loadBalancer: fields({ ingress: list(fields({ ip, hostname: string })) }),
     }),
   }),
   Pod: fields({
@@ -83,8 +91,8 @@ const SHAPES: Readonly<Record<string, Check>> = {
     }),
     status: fields({
       phase: string,
-      podIP: string,
-      podIPs: list(fields({ ip: string }, ['ip'])),
+      podIP: ip,
+      podIPs: list(fields({ ip }, ['ip'])),
       conditions: list(fields({ type: string, status: string })),
     }),
   }),
@@ -104,5 +112,8 @@ const SHAPES: Readonly<Record<string, Check>> = {
 
 /** The first thing wrong with an object, with its path; null when it can be converted. */
 export function kubeShapeProblem(kind: string, object: KubeObject): string | null {
-  return SHAPES[kind]?.(object, '') ?? null
+  const shape = SHAPES[kind]
+  // Istio's and the Gateway API's resources have parsers of their own.
+  if (shape === undefined && object.apiVersion !== 'v1') return null
+  return METADATA(object, '') ?? shape?.(object, '') ?? null
 }

@@ -1,5 +1,6 @@
 // From ServiceEntry and WorkloadEntry to the service model.
 import { isIP } from 'node:net'
+import { ownValue } from '../../base/own-property.ts'
 import type { ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadEntrySpec } from '../../config/index.ts'
 import { labelsMatch } from '../model/host.ts'
 import { parseProtocol } from '../model/protocol.ts'
@@ -198,7 +199,7 @@ export function inlineEndpoints(item: ServiceEntry, hostname: string, settings: 
         ...base,
         portName: port.name,
         servicePort: port.number,
-        port: unix ? 0 : (entry.ports?.[port.name] ?? port.targetPort ?? port.number),
+        port: unix ? 0 : (ownValue(entry.ports ?? {}, port.name) ?? port.targetPort ?? port.number),
       })
     }
   }
@@ -259,7 +260,8 @@ export function selectedByService(
   )
   return service.ports.flatMap((port) =>
     chosen.flatMap((workload) => {
-      const number = workload.ports[port.targetPortName || port.name] ?? (port.targetPortName ? 0 : port.targetPort)
+      const number =
+        ownValue(workload.ports, port.targetPortName || port.name) ?? (port.targetPortName ? 0 : port.targetPort)
       return number ? [{ ...workloadEndpoint(workload, clusterId), portName: port.name, port: number }] : []
     }),
   )
@@ -280,7 +282,7 @@ export function selectedEndpoints(
     if (!labelsMatch(selector, workload.labels)) continue
     const pod = workload.kind === 'Pod'
     for (const port of item.spec.ports ?? []) {
-      const number = (pod ? undefined : workload.ports[port.name]) ?? port.targetPort ?? port.number
+      const number = (pod ? undefined : ownValue(workload.ports, port.name)) ?? port.targetPort ?? port.number
       endpoints.push({
         ...workloadEndpoint(workload, settings.clusterId),
         portName: port.name,

@@ -49,8 +49,12 @@ export function answerReview(
 }
 
 function asMapping(value: unknown, what: string): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${what} must be an object`)
-  return value as Readonly<Record<string, unknown>>
+  if (!isObject(value)) throw new Error(`${what} must be an object`)
+  return value
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function denied(message: string): Omit<AdmissionResponse, 'uid'> {
@@ -68,8 +72,7 @@ export function reviewConfiguration({
   if (operation !== 'CREATE' && operation !== 'UPDATE') return { allowed: true, reason: null }
   const { apiVersion, kind } = (object ?? {}) as Partial<KubeObject>
   const parse = isIstioApiVersion(apiVersion) ? parseResource : isGatewayApiVersion(apiVersion) ? parseGatewayApi : null
-  if (!parse)
-    return { ...denied(`unrecognized type ${String(apiVersion)}, Kind=${String(kind)}`), reason: 'unknown_type' }
+  if (!parse) return { ...denied(`unrecognized type ${word(apiVersion)}, Kind=${word(kind)}`), reason: 'unknown_type' }
   const parsed = parse(object)
   if (parsed.ok) {
     const warnings = parsed.value.warnings.map(sentence)
@@ -77,6 +80,10 @@ export function reviewConfiguration({
   }
   const errors = parsed.problems.filter(({ level }) => level === 'error').map(sentence)
   return { ...denied(`configuration is invalid: ${errors.join('; ')}`), reason: 'invalid_resource' }
+}
+
+function word(value: unknown): string {
+  return typeof value === 'string' ? value : typeof value
 }
 
 function sentence({ path, message, hint }: Problem): string {
@@ -91,10 +98,9 @@ export function reviewPod(
   { object, namespace }: AdmissionRequest,
   inject: InjectPod,
 ): Omit<AdmissionResponse, 'uid'> & { readonly injected: boolean } {
-  const pod = object as KubeObject | undefined
-  if (pod?.kind !== 'Pod' || typeof pod.metadata !== 'object') {
-    return { ...denied('request.object is no Pod'), injected: false }
-  }
+  const pod = object as KubeObject | null | undefined
+  if (pod?.kind !== 'Pod' || !isObject(pod.metadata) || !isObject(pod.spec) || !Array.isArray(pod.spec.containers))
+    return { ...denied('request.object is no Pod with containers'), injected: false }
   // The API server names the namespace beside a pod that was created without one.
   const placed = { ...pod, metadata: { ...pod.metadata, namespace: pod.metadata.namespace ?? namespace ?? 'default' } }
   let result: KubeObject | undefined

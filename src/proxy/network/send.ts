@@ -7,6 +7,13 @@ type Send = (fd: number, bytes: Buffer, length: number, flags: number) => number
 
 let loaded: Send | undefined
 
+/**
+ * Loads the library now. The first bytes to send may come when the process has no descriptor left to read it with.
+ */
+export function prepareSend(): void {
+  if (loaded === undefined) load()
+}
+
 function load(): Send {
   const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
   loaded = koffi.load(null).func('send', 'long', ['int', 'const void *', 'size_t', 'int']) as Send

@@ -16,6 +16,7 @@ import { ConnectionLimits } from '../network/connection-limits.ts'
 import { ServerDrain } from '../network/drain.ts'
 import { setFaultReporter } from '../network/fault.ts'
 import { OverloadState } from '../network/overload-state.ts'
+import { prepareSend } from '../network/send.ts'
 import { SecretStore } from '../network/tls/secret-store.ts'
 import { WorkerListeners } from '../network/worker-listeners.ts'
 import { AccessLogFiles } from '../observe/access-log-file.ts'
@@ -49,6 +50,7 @@ export class DataPlaneWorker {
   constructor(settings: WorkerSettings) {
     this.secrets = new SecretStore(settings.peers.leads)
     setConnectionIdRange(settings.index, settings.concurrency)
+    prepareSend()
     const level = isLogLevel(settings.logLevel) ? settings.logLevel : 'info'
     this.loggers = new Loggers(createLogger(`worker_${settings.index}`, level))
     this.stats = new StatsStore(compileStatsFilter(settings.stats))

@@ -73,7 +73,7 @@ describe('ext_authz over gRPC', () => {
     })
     const filter = harness(GRPC, port)
     const stream = filter.stream()
-    const headers = request('/p?q', { 'x-secret': 's', 'x-user': 'forged' })
+    const headers = request('/p?q', { 'x-secret': 's', 'x-user': 'forged', constructor: 'own' })
     assert.equal(stream.request(headers), FilterHeadersStatus.StopIteration)
     await stream.resumed()
     assert.equal(headers.getAll('x-user'), 'me')
@@ -81,6 +81,7 @@ describe('ext_authz over gRPC', () => {
     const http = asked[0]!.attributes!.request!.http!
     assert.deepEqual([http.method, http.path, http.host], ['GET', '/p?q', 'a.example'])
     assert.equal(http.headers[':path'], '/p?q')
+    assert.equal(http.headers.constructor, 'own')
     assert.equal(filter.counter('ext_authz.ok'), 1)
   })
 

@@ -20,6 +20,22 @@ test('headers and cookies become metadata of their kind', () => {
   assert.equal(headers.has('x-version'), false)
 })
 
+test('a namespace may have any name: no prototype is written to', () => {
+  const rule = (metadata_namespace: string) => ({
+    header: 'x-a',
+    on_header_present: { metadata_namespace, key: 'keys' },
+  })
+  const request_rules = [rule('constructor'), rule('__proto__')]
+  const stream = new FilterHarness(headerToMetadataFilter, { request_rules }).stream()
+  stream.request(request('/', { 'x-a': 'b' }))
+  assert.deepEqual(Object.entries(stream.info.dynamicMetadata!), [
+    ['constructor', { keys: 'b' }],
+    ['__proto__', { keys: 'b' }],
+  ])
+  assert.equal(({} as { keys?: unknown }).keys, undefined)
+  assert.equal(typeof Object.keys, 'function')
+})
+
 test('rules that cannot be meant are refused', () => {
   const rule = (rule: object) => () => new FilterHarness(headerToMetadataFilter, { request_rules: [rule] })
   assert.throws(rule({ header: 'a' }), /on_header_present, on_header_missing is required/)
