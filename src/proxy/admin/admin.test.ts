@@ -274,7 +274,7 @@ test('counters are reset on the listener, over HTTP with Envoy headers', async (
 })
 
 test('a client that has connected and asks nothing does not hold up the end', async (t) => {
-  const admin = await startAdmin({ host: '127.0.0.1', port: 0 }, fakeServer().source, createLogger('test', 'off'))
+  const admin = await startAdmin({ host: '127.0.0.1', port: 0 }, fakeServer().source, createLogger('test', 'off'), null)
   const sockets = ['', 'GET /rea'].map((request) => {
     const socket = connect(Number(admin.address.split(':')[1]), '127.0.0.1')
     t.after(() => socket.destroy())

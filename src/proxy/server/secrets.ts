@@ -12,7 +12,8 @@ import type { DumpedResource } from '../admin/source.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
 import { checkCertificate, checkTrust } from '../network/tls/secure-context.ts'
 import { parseCertificate, parseTicketKeys, parseValidation } from '../network/tls/tls-config.ts'
-      this.subscriptions.begin(name, () => this.scope(name), null)
+import type { Scope } from '../observe/stats.ts'
+import { filePath } from './file-source.ts'
 import type { SecretSource, SecretValue } from './options.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors } from './resource.ts'
 import { secretDirectories, watchDirectories } from './secret-files.ts'
@@ -24,9 +25,9 @@ import type { Workers } from './workers.ts'
 export type SdsSubscribe = (
   name: string,
   source: ConfigSource,
-      this.subscriptions.begin(name, () => this.scope(name), null)
   /** Why the secret is refused, or null. */
   onSecret: (resource: IncomingResource) => Promise<string | null>,
+  counted: NamedSubscriptions,
 ) => () => void
 
 /** A secret in force. */
@@ -94,15 +95,15 @@ export class SecretResources {
           'sds_config.ads',
           `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
         )
-    const path = filePath(source)
-    if (path !== null) this.subscriptions.begin(name, () => this.scope(name), path)
       this.dynamic.set(name, { end: () => ads.remove([name]), dump: null, loaded: null, endWatch: null })
+      this.subscriptions.begin(name, () => this.scope(name), null)
       ads.add([name])
       return
     }
     if (this.inProcess !== undefined) {
       const known: Known = { end: () => end(), dump: null, loaded: null, endWatch: null }
       this.dynamic.set(name, known)
+      this.subscriptions.begin(name, () => this.scope(name), null)
       const end = this.inProcess.watch(name, (value) => void this.receive(fromValue(name, value)).then(this.report))
       return
     }
@@ -110,6 +111,8 @@ export class SecretResources {
       throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
     // Known before it is asked for: a file answers at once.
     let end = (): void => {}
+    const path = filePath(source)
+    if (path !== null) this.subscriptions.begin(name, () => this.scope(name), path)
     this.dynamic.set(name, { end: () => end(), dump: null, loaded: null, endWatch: null })
     try {
       end = this.sds(name, source, (resource) => this.receive(resource), this.subscriptions)
