@@ -39,6 +39,7 @@ const KINDS = [
   'Service',
   'Pod',
   'Secret',
+  'Node',
   'Deployment.apps',
   'Gateway.networking.istio.io',
   'VirtualService.networking.istio.io',

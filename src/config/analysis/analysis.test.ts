@@ -53,5 +53,8 @@ test('a host in another namespace is found by its full name only', () => {
   const hostMessages = (text: string) =>
     analyze(items(text), options).filter((message) => message.message.startsWith('Referenced host not'))
   assert.equal(hostMessages(`${VIRTUAL_SERVICE}---\n${service}`).length, 1)
-  assert.equal(hostMessages(`${VIRTUAL_SERVICE.replace('missing', 'missing.other')}---\n${service}`).length, 0)
+  // A name with a dot is a full name to Istio.
+  assert.equal(hostMessages(`${VIRTUAL_SERVICE.replace('missing', 'missing.other')}---\n${service}`).length, 1)
+  const full = VIRTUAL_SERVICE.replace('missing', 'missing.other.svc.cluster.local')
+  assert.equal(hostMessages(`${full}---\n${service}`).length, 0)
 })

@@ -1,6 +1,6 @@
 // Istio's annotations: how mature they are, what they belong on, and how their values are checked.
 
-export type Maturity = 'stable' | 'beta' | 'alpha' | 'deprecated'
+type Maturity = 'stable' | 'beta' | 'alpha'
 
 export interface AnnotationRule {
   readonly maturity: Maturity
@@ -100,15 +100,30 @@ export const ANNOTATIONS: ReadonlyMap<string, AnnotationRule> = new Map([
     [`${TRAFFIC}includeOutboundIPRanges`]: ranges,
     [`${TRAFFIC}includeOutboundPorts`]: ports,
   }),
-  ...rules('deprecated', POD, {
+  ...rules('alpha', POD, {
     [`${SIDECAR}controlPlaneAuthPolicy`]: anything,
     [`${SIDECAR}discoveryAddress`]: anything,
     [`${TRAFFIC}kubevirtInterfaces`]: anything,
   }),
-  ...rules('deprecated', SERVICE, {
+  ...rules('alpha', SERVICE, {
     'alpha.istio.io/canonical-serviceaccounts': anything,
     'alpha.istio.io/kubernetes-serviceaccounts': anything,
   }),
+])
+
+/** Annotations that Istio wants to be rid of. */
+export const DEPRECATED_ANNOTATIONS: ReadonlySet<string> = new Set([
+  'alpha.istio.io/canonical-serviceaccounts',
+  'alpha.istio.io/kubernetes-serviceaccounts',
+  `${SIDECAR}controlPlaneAuthPolicy`,
+  `${SIDECAR}discoveryAddress`,
+  `${SIDECAR}extraStatTags`,
+  `${SIDECAR}inject`,
+  `${SIDECAR}statsCompression`,
+  `${SIDECAR}statsInclusionPrefixes`,
+  `${SIDECAR}statsInclusionRegexps`,
+  `${SIDECAR}statsInclusionSuffixes`,
+  `${TRAFFIC}kubevirtInterfaces`,
 ])
 
 /** Written by the platform, not by people. */

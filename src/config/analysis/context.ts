@@ -62,6 +62,11 @@ export class Entry {
   get key(): string {
     return `${this.namespace}/${this.name}`
   }
+
+  /** As messages name it: with its namespace when the object itself names one. */
+  get fullName(): string {
+    return this.item.hasNamespace ? this.key : this.name
+  }
 }
 
 export interface AnalysisOptions {
@@ -113,13 +118,11 @@ export class AnalysisContext {
 
   /** `path` is the field the message is about, for its file and line. */
   report(type: MessageType, entry: Entry, path: string, ...args: readonly unknown[]): void {
-    const { kind, metadata } = entry.item.object
-    const name = entry.item.hasNamespace ? `${metadata.namespace}/${metadata.name}` : metadata.name
     this.messages.push({
       code: type.code,
       level: type.level,
       message: type.text(...args),
-      origin: `${kind} ${name}`,
+      origin: `${entry.item.object.kind} ${entry.fullName}`,
       namespace: entry.namespace,
       reference: entry.item.reference(path),
     })

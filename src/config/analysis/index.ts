@@ -99,22 +99,30 @@ export const ANALYZERS: readonly Analyzer[] = [
   webhookAnalyzer,
 ]
 
-/** Runs the analyzers (all, or those named) over the objects; messages by level, code and origin. */
+/** Those that run unless others are named: alpha annotations are what an installation itself writes, too. */
+const DEFAULT_ANALYZERS: readonly Analyzer[] = ANALYZERS.filter((analyzer) => analyzer !== alphaAnnotationAnalyzer)
+
+/** Runs the analyzers (all that run by default, or those named) over the objects; messages by level, code and origin. */
 export function analyze(
   items: readonly AnalysisItem[],
   options: AnalysisOptions,
-  analyzers: readonly Analyzer[] = ANALYZERS,
+  analyzers: readonly Analyzer[] = DEFAULT_ANALYZERS,
 ): AnalysisMessage[] {
   const context = new AnalysisContext([...items, ...defaultResources(items, options)], options)
   for (const analyzer of analyzers) analyzer.run(context)
   const severity = { Error: 0, Warning: 1, Info: 2 }
-  return context.messages.sort(
+  const sorted = context.messages.sort(
     (a, b) =>
       severity[a.level] - severity[b.level] ||
       compare(a.code, b.code) ||
       compare(a.origin, b.origin) ||
       compare(a.message, b.message),
   )
+  const said = new Set<string>()
+  return sorted.filter(({ code, origin, reference, message }) => {
+    const key = JSON.stringify([code, origin, reference, message])
+    return said.has(key) ? false : said.add(key)
+  })
 }
 
 /** The ingress gateway that an installation has, unless the analysed set brings its own. */

@@ -1,14 +1,14 @@
 // Hosts that the mesh knows: Kubernetes Services and ServiceEntries, with who may see them.
 
 import type { AnalysisContext, Entry } from './context.ts'
-import { fqdn, hostMatches, list, record, strings, text } from './fields.ts'
+import { fqdn, list, record, strings, text } from './fields.ts'
 
 export interface KnownHost {
   readonly host: string
   readonly namespace: string
   readonly entry: Entry
   readonly ports: readonly number[]
-  /** Namespaces; `*` everybody, `.` its own, `~` nobody. */
+  /** Namespaces; `*` everybody, `.` its own, `~` nobody. Where several hosts bear one name, Services come first. */
   readonly exportTo: readonly string[]
 }
 
@@ -40,29 +40,37 @@ export function knownHosts(context: AnalysisContext): readonly KnownHost[] {
   return hosts
 }
 
-export function visibleFrom(host: { exportTo: readonly string[]; namespace: string }, namespace: string): boolean {
-  return host.exportTo.some(
-    (scope) => scope === '*' || scope === namespace || (scope === '.' && host.namespace === namespace),
-  )
-}
-
-/** The host that a destination written in `namespace` means for proxies in `viewer`: `reviews`, `reviews.ns`, `reviews.ns.svc`, or a full name. */
+/**
+ * The host that a destination means in rules that are seen from `viewers`: exported to everybody, else to one of them,
+ * else under a wildcard. A name with a dot is a full name.
+ */
 export function findHost(
   hosts: readonly KnownHost[],
   destination: string,
   namespace: string,
-  viewer = namespace,
+  viewers: readonly string[],
 ): KnownHost | undefined {
-  const names = new Set([
-    fqdn(destination, namespace),
-    `${destination}.svc.cluster.local`,
-    `${destination}.cluster.local`,
-  ])
-  const visible = hosts.filter((known) => visibleFrom(known, viewer))
-  return (
-    visible.find((known) => names.has(known.host)) ??
-    visible.find((known) => [...names].some((name) => hostMatches(known.host, name)))
+  const name = fqdn(destination, namespace)
+  const exported = (known: KnownHost, scope: string) =>
+    known.exportTo.some((one) => (one === '.' ? known.namespace : one) === scope)
+  for (const scope of ['*', ...viewers]) {
+    const found = hosts.find((known) => known.host === name && exported(known, scope))
+    if (found) return found
+  }
+  const ending = destination.replace(/^\*/, '')
+  return hosts.find(
+    (known) =>
+      known.host.startsWith('*') &&
+      ending.endsWith(known.host.slice(1)) &&
+      (exported(known, '*') || exported(known, namespace)),
   )
+}
+
+/** Namespaces whose proxies use a VirtualService or DestinationRule: its own, or those it is exported to. */
+export function viewers(rule: Entry): readonly string[] {
+  const scopes = strings(rule.spec.exportTo)
+  if (scopes.length === 0) return [rule.namespace]
+  return scopes.map((scope) => (scope === '.' ? rule.namespace : scope))
 }
 
 /** A destination of a VirtualService with the path of its field. */
@@ -71,25 +79,27 @@ export interface Destination {
   readonly host: string
   readonly subset: string
   readonly port: number | null
+  /** A copy of the traffic, not the traffic. */
+  readonly mirror: boolean
 }
 
 /** Every destination of a VirtualService: routes of all protocols and mirrors. */
 export function destinations(virtualService: Entry): readonly Destination[] {
   const found: Destination[] = []
-  const take = (value: unknown, path: string) => {
+  const take = (value: unknown, path: string, mirror = false) => {
     const destination = record(value)
     const host = text(destination.host)
     const port = record(destination.port).number
-    found.push({ path, host, subset: text(destination.subset), port: typeof port === 'number' ? port : null })
+    found.push({ path, host, subset: text(destination.subset), port: typeof port === 'number' ? port : null, mirror })
   }
   for (const protocol of ['http', 'tcp', 'tls'] as const) {
     for (const [i, route] of list(virtualService.spec[protocol]).entries()) {
       for (const [j, target] of list(route.route).entries()) {
         take(target.destination, `spec.${protocol}[${i}].route[${j}].destination`)
       }
-      if (route.mirror !== undefined) take(route.mirror, `spec.${protocol}[${i}].mirror`)
+      if (route.mirror !== undefined) take(route.mirror, `spec.${protocol}[${i}].mirror`, true)
       for (const [j, mirror] of list(route.mirrors).entries())
-        take(mirror.destination, `spec.${protocol}[${i}].mirrors[${j}].destination`)
+        take(mirror.destination, `spec.${protocol}[${i}].mirrors[${j}].destination`, true)
     }
   }
   return found

@@ -1,6 +1,12 @@
 // Annotations: unknown, misplaced, wrong, deprecated, or not yet mature.
 
-import { ANNOTATIONS, type AnnotationRule, isIstioAnnotation, isPlatformAnnotation } from '../annotation-table.ts'
+import {
+  ANNOTATIONS,
+  type AnnotationRule,
+  DEPRECATED_ANNOTATIONS,
+  isIstioAnnotation,
+  isPlatformAnnotation,
+} from '../annotation-table.ts'
 import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
 import { list, record } from '../fields.ts'
 import {
@@ -11,14 +17,7 @@ import {
   UnknownAnnotation,
 } from '../messages.ts'
 
-const KINDS = [
-  'Namespace',
-  'Service',
-  'Pod',
-  'Deployment.apps',
-  'Ingress.networking.k8s.io',
-  'Gateway.gateway.networking.k8s.io',
-]
+const KINDS = ['Namespace', 'Service', 'Pod', 'Deployment.apps']
 
 /** Annotations somebody wrote, with their rule (undefined = unknown to Istio). */
 function* written(
@@ -38,6 +37,8 @@ function* written(
   }
 }
 
+const INJECT = 'sidecar.istio.io/inject'
+
 function pathOf(name: string): string {
   return `metadata.annotations[${JSON.stringify(name)}]`
 }
@@ -51,7 +52,12 @@ export const annotationAnalyzer: Analyzer = {
         context.report(UnknownAnnotation, entry, pathOf(name), name)
         continue
       }
-      if (rule.maturity === 'deprecated') context.report(DeprecatedAnnotation, entry, pathOf(name), name, '')
+      // Who has the label beside it keeps the annotation for older versions.
+      const replaced = name === INJECT && entry.labels[INJECT] !== undefined
+      if (DEPRECATED_ANNOTATIONS.has(name) && !replaced) {
+        const instead = name === INJECT ? ` in favor of the "${INJECT}" label` : ''
+        context.report(DeprecatedAnnotation, entry, pathOf(name), name, instead)
+      }
       if (!rule.kinds.includes('Any') && !rule.kinds.includes(kind)) {
         context.report(MisplacedAnnotation, entry, pathOf(name), name, rule.kinds.join(', '))
         continue

@@ -1,14 +1,14 @@
 // DestinationRules: TLS without verification, subsets without pods, unknown hosts.
 
 import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
-import { fqdn, hostMatches, list, record, selects, text } from '../fields.ts'
+import { list, record, selects, text } from '../fields.ts'
 import {
   DestinationRuleSubsetNotSelectPods,
   NoServerCertificateVerificationDestinationLevel,
   NoServerCertificateVerificationPortLevel,
   UnknownDestinationRuleHost,
 } from '../messages.ts'
-import { knownHosts } from '../services.ts'
+import { findHost, knownHosts, viewers } from '../services.ts'
 
 function rules(context: AnalysisContext): readonly Entry[] {
   return context.istio('DestinationRule', 'networking')
@@ -36,7 +36,7 @@ export const caCertificateAnalyzer: Analyzer = {
           NoServerCertificateVerificationDestinationLevel,
           rule,
           'spec.trafficPolicy.tls.mode',
-          rule.name,
+          rule.fullName,
           rule.namespace,
           mode,
           host,
@@ -50,38 +50,37 @@ export const caCertificateAnalyzer: Analyzer = {
           NoServerCertificateVerificationPortLevel,
           rule,
           `spec.trafficPolicy.portLevelSettings[${i}].tls.mode`,
-          rule.name,
+          rule.fullName,
           rule.namespace,
           portMode,
           host,
-          port,
+          `number:${port}`,
         )
       }
     }
   },
 }
 
-/** Subsets and hosts can be judged only where the pods and services are part of the analysed set. */
 export const podNotSelectedAnalyzer: Analyzer = {
   name: 'destinationrule.PodNotSelectedAnalyzer',
   description: 'Checks that each subset selects a pod and the host is known',
   run(context) {
     const hosts = knownHosts(context)
+    const pods = workloads(context)
+    // Of files without pods nobody can say what subsets will select.
+    const judged = pods.some(({ namespace }) => namespace !== context.options.istioNamespace)
     for (const rule of rules(context)) {
-      const host = fqdn(text(rule.spec.host), rule.namespace)
-      const service = hosts.find((known) => hostMatches(host, known.host))
+      const service = findHost(hosts, text(rule.spec.host), rule.namespace, viewers(rule))
       if (!service) {
-        if (context.all('Service').length > 0)
-          context.report(UnknownDestinationRuleHost, rule, 'spec.host', text(rule.spec.host))
+        context.report(UnknownDestinationRuleHost, rule, 'spec.host', text(rule.spec.host))
         continue
       }
-      if (service.entry.item.object.kind !== 'Service') continue
-      const pods = workloads(context).filter(
-        (pod) => pod.namespace === service.namespace && selects(service.entry.spec.selector, pod.labels),
-      )
-      if (pods.length === 0) continue
+      if (!judged) continue
+      const base =
+        service.entry.item.object.kind === 'Service' ? {} : record(service.entry.spec.workloadSelector).labels
       for (const [i, subset] of list(rule.spec.subsets).entries()) {
-        if (!pods.some((pod) => selects(subset.labels, pod.labels))) {
+        const wanted = { ...record(base), ...record(subset.labels) }
+        if (!pods.some((pod) => selects(wanted, pod.labels))) {
           context.report(DestinationRuleSubsetNotSelectPods, rule, `spec.subsets[${i}]`, text(subset.name))
         }
       }
@@ -89,11 +88,28 @@ export const podNotSelectedAnalyzer: Analyzer = {
   },
 }
 
-/** Labels of pods and of what will become pods. */
-function workloads(context: AnalysisContext): { namespace: string; labels: Readonly<Record<string, string>> }[] {
+const REGION = 'topology.kubernetes.io/region'
+const ZONE = 'topology.kubernetes.io/zone'
+const SUBZONE = 'topology.istio.io/subzone'
+
+interface Workload {
+  readonly namespace: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** Labels of pods, with those of their place, and of what will become pods. */
+function workloads(context: AnalysisContext): readonly Workload[] {
+  const nodes = new Map(context.all('Node').map((node) => [node.name, node.labels]))
+  const pods = context.all('Pod').map((pod) => {
+    const nodeName = text(pod.spec.nodeName)
+    const node = nodes.get(nodeName) ?? {}
+    const place = [REGION, ZONE, SUBZONE].flatMap((name) => (node[name] === undefined ? [] : [[name, node[name]]]))
+    const host = nodeName === '' ? {} : { 'kubernetes.io/hostname': nodeName }
+    return { namespace: pod.namespace, labels: { ...pod.labels, ...Object.fromEntries(place), ...host } }
+  })
   const templates = context.all('Deployment.apps').map((deployment) => ({
     namespace: deployment.namespace,
     labels: record(record(record(deployment.spec.template).metadata).labels) as Record<string, string>,
   }))
-  return [...context.all('Pod'), ...templates]
+  return [...pods, ...templates]
 }

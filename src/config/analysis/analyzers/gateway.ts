@@ -2,7 +2,7 @@
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
-import { hostsOverlap, list, record, selectorText, selects, strings, text } from '../fields.ts'
+import { type Fields, list, record, selectorText, selects, strings, text } from '../fields.ts'
 import {
   ConflictingGateways,
   GatewayDuplicateCertificate,
@@ -15,28 +15,29 @@ function gateways(context: AnalysisContext): readonly Entry[] {
   return context.istio('Gateway', 'networking')
 }
 
-/** Namespace of the pods a gateway selects; secrets are read there. */
-function workloadNamespace(context: AnalysisContext, gateway: Entry): string {
-  const pod = context.all('Pod').find((candidate) => selects(gateway.spec.selector, candidate.labels))
-  return pod?.namespace ?? gateway.namespace
-}
-
 export const secretAnalyzer: Analyzer = {
   name: 'gateway.SecretAnalyzer',
   description: "Checks a gateway's referenced secrets for correctness",
   run(context) {
     for (const gateway of gateways(context)) {
-      const namespace = workloadNamespace(context, gateway)
+      // Credentials are read in the namespace of the pods.
+      const pod = context.all('Pod').find((candidate) => selects(gateway.spec.selector, candidate.labels))
+      if (!pod) {
+        const selector = selectorText(gateway.spec.selector)
+        context.report(ReferencedResourceNotFound, gateway, 'spec.selector', 'selector', selector)
+        continue
+      }
       for (const [i, server] of list(gateway.spec.servers).entries()) {
-        const name = text(record(server.tls).credentialName)
-        if (!name || text(record(server.tls).mode) === 'ISTIO_MUTUAL') continue
+        const credential = text(record(server.tls).credentialName)
+        if (!credential) continue
         const path = `spec.servers[${i}].tls.credentialName`
-        const secret = context
-          .all('Secret')
-          .find((candidate) => candidate.name === name && candidate.namespace === namespace)
-        if (!secret) context.report(ReferencedResourceNotFound, gateway, path, 'credentialName', name)
+        const slash = credential.indexOf('/')
+        const namespace = slash < 0 ? pod.namespace : credential.slice(0, slash)
+        const name = credential.slice(slash + 1)
+        const secret = context.all('Secret').find((one) => one.name === name && one.namespace === namespace)
+        if (!secret) context.report(ReferencedResourceNotFound, gateway, path, 'credentialName', credential)
         else if (!isValidSecret(secret))
-          context.report(InvalidGatewayCredential, gateway, path, gateway.name, gateway.namespace)
+          context.report(InvalidGatewayCredential, gateway, path, gateway.name, pod.namespace)
       }
     }
   },
@@ -67,43 +68,40 @@ export const conflictingGatewayAnalyzer: Analyzer = {
         const conflicting = all.filter(
           (other) =>
             other !== gateway &&
-            sameWorkloads(gateway, other) &&
-            list(other.spec.servers).some(
-              (s) => record(s.port).number === record(server.port).number && hostsConflict(server, s, gateway, other),
-            ),
+            sameWorkloads(context, gateway, other) &&
+            list(other.spec.servers).some((one) => serversConflict(server, one)),
         )
         if (conflicting.length === 0) continue
-        const hosts = strings(server.hosts)
         context.report(
           ConflictingGateways,
           gateway,
           `spec.servers[${i}]`,
-          conflicting.map((other) => (other.item.hasNamespace ? other.key : other.name)).join(','),
+          conflicting
+            .map((other) => other.fullName)
+            .sort()
+            .join(','),
           selectorText(gateway.spec.selector),
           String(record(server.port).number),
-          hosts.join(','),
+          strings(server.hosts).join(','),
         )
       }
     }
   },
 }
 
-/** One selector is contained in the other. */
-function sameWorkloads(a: Entry, b: Entry): boolean {
-  const [left, right] = [record(a.spec.selector), record(b.spec.selector)]
-  return selects(left, right as Record<string, string>) || selects(right, left as Record<string, string>)
+/** The same selector, or one that is contained in the other and selects a pod in common. */
+function sameWorkloads(context: AnalysisContext, a: Entry, b: Entry): boolean {
+  const [left, right] = [a.spec.selector, b.spec.selector]
+  if (selectorText(left) === selectorText(right)) return true
+  const contained = selectorText(left).includes(selectorText(right)) || selectorText(right).includes(selectorText(left))
+  return contained && context.all('Pod').some(({ labels }) => selects(left, labels) && selects(right, labels))
 }
 
-function hostsConflict(a: Record<string, unknown>, b: Record<string, unknown>, first: Entry, second: Entry): boolean {
-  const full = (hosts: unknown, gateway: Entry) =>
-    strings(hosts).map((host) => (host.includes('/') ? host.replace(/^\.\//, `${gateway.namespace}/`) : `*/${host}`))
-  return full(a.hosts, first).some((left) =>
-    full(b.hosts, second).some((right) => {
-      const [scopeA, hostA] = left.split('/') as [string, string]
-      const [scopeB, hostB] = right.split('/') as [string, string]
-      return (scopeA === '*' || scopeB === '*' || scopeA === scopeB) && hostsOverlap(hostA, hostB)
-    }),
-  )
+/** One port and address, and a host in common. */
+function serversConflict(a: Fields, b: Fields): boolean {
+  if (record(a.port).number !== record(b.port).number || text(a.bind) !== text(b.bind)) return false
+  const hosts = new Set(strings(b.hosts))
+  return strings(a.hosts).some((host) => hosts.has(host))
 }
 
 export const ingressPortAnalyzer: Analyzer = {
@@ -112,55 +110,34 @@ export const ingressPortAnalyzer: Analyzer = {
   run(context) {
     for (const gateway of gateways(context)) {
       const pods = context.all('Pod').filter((pod) => selects(gateway.spec.selector, pod.labels))
-      const services = context.all('Service').filter((service) => {
-        const selector = record(service.spec.selector)
-        return (
-          Object.keys(selector).length > 0 &&
-          pods.some((pod) => pod.namespace === service.namespace && selects(selector, pod.labels))
-        )
-      })
-      if (services.length === 0) {
-        if (pods.length === 0)
-          context.report(
-            ReferencedResourceNotFound,
-            gateway,
-            'spec.selector',
-            'selector',
-            selectorText(gateway.spec.selector),
-          )
+      if (pods.length === 0) {
+        const selector = selectorText(gateway.spec.selector)
+        context.report(ReferencedResourceNotFound, gateway, 'spec.selector', 'selector', selector)
         continue
       }
       const known = new Set(
-        services.flatMap((service) => list(service.spec.ports).flatMap((port) => targetPorts(port, pods))),
+        context
+          .all('Service')
+          .filter(({ namespace, spec }) =>
+            pods.some((pod) => pod.namespace === namespace && selects(spec.selector, pod.labels)),
+          )
+          .flatMap((service) => list(service.spec.ports).flatMap(reachablePorts)),
       )
       for (const [i, server] of list(gateway.spec.servers).entries()) {
         const port = Number(record(server.port).number)
-        if (port && !known.has(port)) {
-          context.report(
-            GatewayPortNotDefinedOnService,
-            gateway,
-            `spec.servers[${i}].port`,
-            port,
-            selectorText(gateway.spec.selector),
-          )
-        }
+        if (!port || known.has(port)) continue
+        const selector = selectorText(gateway.spec.selector)
+        context.report(GatewayPortNotDefinedOnService, gateway, `spec.servers[${i}].port`, port, selector)
       }
     }
   },
 }
 
-/** A service port's number in the pods; names are looked up there. */
-function targetPorts(port: Record<string, unknown>, pods: readonly Entry[]): number[] {
-  const target = port.targetPort ?? port.port
-  if (typeof target === 'number') return [target]
-  if (/^\d+$/.test(String(target))) return [Number(target)]
-  return pods.flatMap((pod) =>
-    list(pod.spec.containers).flatMap((container) =>
-      list(container.ports)
-        .filter((p) => p.name === target)
-        .map((p) => Number(p.containerPort)),
-    ),
-  )
+/** Ports of a gateway that a TCP port of its Service leads to: by its number in the pods, or by its own. */
+function reachablePorts({ protocol = 'TCP', port, targetPort }: Readonly<Record<string, unknown>>): number[] {
+  if (protocol !== 'TCP') return []
+  const target = Number(targetPort ?? 0)
+  return target ? [target, Number(port)] : [Number(port)]
 }
 
 export const duplicateCertificateAnalyzer: Analyzer = {

@@ -2,7 +2,7 @@
 
 import { isIP } from 'node:net'
 import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
-import { list, record, text } from '../fields.ts'
+import { type Fields, list, record, selects, strings, text } from '../fields.ts'
 import {
   ExternalControlPlaneAddressIsNotAHostname,
   GatewayAPICRDVersionBelowMinimum,
@@ -20,45 +20,105 @@ function configurations(
   return context.all(`${kind}.${WEBHOOKS}`)
 }
 
-/** Selectors as comparable text. */
-function selectorKey(webhook: Record<string, unknown>): string {
-  return JSON.stringify([webhook.namespaceSelector ?? null, webhook.objectSelector ?? null])
+const REVISION = 'istio.io/rev'
+/** Labels of a namespace and of a pod that decide about injection. */
+const SUBJECTS = ['istio-injection', 'sidecar.istio.io/inject'] as const
+
+interface Webhook {
+  readonly config: Entry
+  readonly fields: Fields
+  /** `configuration/webhook`. */
+  readonly name: string
 }
 
 export const webhookAnalyzer: Analyzer = {
   name: 'webhook.Analyzer',
   description: 'Checks the validity of Istio webhooks',
   run(context) {
-    const injectors = configurations(context, 'MutatingWebhookConfiguration').filter(
-      (config) => config.name.startsWith('istio-sidecar-injector') || config.labels.app === 'sidecar-injector',
-    )
-    const users = new Map<string, { config: Entry; name: string }[]>()
-    for (const config of injectors) {
-      for (const [i, webhook] of list(config.item.object.webhooks).entries()) {
-        const service = record(record(webhook.clientConfig).service)
-        const key = selectorKey(webhook)
-        users.set(key, [...(users.get(key) ?? []), { config, name: `${config.name}/${text(webhook.name)}` }])
-        if (service.name === undefined) continue
-        const known = context.all('Service').some((s) => s.name === service.name && s.namespace === service.namespace)
-        if (!known) {
-          const problem = `Injector refers to a control plane service that does not exist: ${text(service.name)}.${text(service.namespace)}.`
-          context.report(InvalidWebhook, config, `webhooks[${i}].clientConfig.service`, problem)
-        }
-      }
+    const revisions = new Set<string>()
+    const webhooks: Webhook[] = []
+    for (const config of configurations(context, 'MutatingWebhookConfiguration')) {
+      const all = list(config.item.object.webhooks)
+      const own = revisionsOf(config, all)
+      if (own.length === 0 && !all.some(({ name }) => text(name).endsWith('istio.io'))) continue
+      for (const revision of own) revisions.add(revision)
+      for (const fields of all) webhooks.push({ config, fields, name: `${config.name}/${text(fields.name)}` })
     }
-    for (const same of users.values()) {
-      if (same.length < 2) continue
-      for (const { config, name } of same) {
-        const others = same.filter((other) => other.name !== name).map((other) => other.name)
-        context.report(
-          InvalidWebhook,
-          config,
-          'webhooks',
-          `Webhook overlaps with others: ${others.join(',')}. This may cause injection to occur twice.`,
-        )
-      }
+    const [namespaces, pods] = SUBJECTS.map((key) => labelSets(key, revisions)) as [LabelSet[], LabelSet[]]
+    for (const namespace of namespaces) {
+      for (const pod of pods) reportOverlap(context, webhooks, namespace, pod)
+    }
+    for (const { config, fields } of webhooks) {
+      const { service } = record(fields.clientConfig)
+      if (service === undefined) continue
+      const { name, namespace } = record(service)
+      if (context.all('Service').some((s) => s.name === name && s.namespace === namespace)) continue
+      const index = list(config.item.object.webhooks).indexOf(fields)
+      const problem = `Injector refers to a control plane service that does not exist: ${text(namespace)}/${text(name)}.`
+      context.report(InvalidWebhook, config, `webhooks[${index}].clientConfig.service`, problem)
     }
   },
+}
+
+type LabelSet = Readonly<Record<string, string>>
+
+/** Every way in which a namespace or a pod may be labelled for injection. */
+function labelSets(key: string, revisions: ReadonlySet<string>): LabelSet[] {
+  const words = key === 'istio-injection' ? ['enabled', 'disabled'] : ['true', 'false']
+  const plain: LabelSet[] = [{}, ...words.map((word) => ({ [key]: word }))]
+  return [...plain, ...[...revisions].flatMap((revision) => plain.map((set) => ({ ...set, [REVISION]: revision })))]
+}
+
+/** A pod that two webhooks take would be injected twice. */
+function reportOverlap(
+  context: AnalysisContext,
+  webhooks: readonly Webhook[],
+  namespace: LabelSet,
+  pod: LabelSet,
+): void {
+  const taking = webhooks.filter(
+    ({ fields }) => selectorTakes(fields.namespaceSelector, namespace) && selectorTakes(fields.objectSelector, pod),
+  )
+  const names = [...new Set(taking.map(({ name }) => name))].sort()
+  if (names.length < 2) return
+  for (const name of names) {
+    const { config } = taking.findLast((webhook) => webhook.name === name)!
+    const others = names.filter((other) => other !== name).join(' ')
+    const problem = `Webhook overlaps with others: [${others}]. This may cause injection to occur twice.`
+    context.report(InvalidWebhook, config, 'webhooks', problem)
+  }
+}
+
+/** Revisions that a configuration is about, by its label and its selectors. */
+function revisionsOf(config: Entry, webhooks: readonly Fields[]): string[] {
+  const found = new Set<string>()
+  if (config.labels[REVISION] !== undefined) found.add(config.labels[REVISION])
+  for (const webhook of webhooks) {
+    for (const selector of [record(webhook.namespaceSelector), record(webhook.objectSelector)]) {
+      const revision = record(selector.matchLabels)[REVISION]
+      if (typeof revision === 'string') found.add(revision)
+      for (const { key, values } of list(selector.matchExpressions)) {
+        if (key === REVISION) for (const value of strings(values)) found.add(value)
+      }
+    }
+  }
+  return [...found]
+}
+
+/** Kubernetes' LabelSelector; none takes everything. */
+function selectorTakes(selector: unknown, labels: LabelSet): boolean {
+  if (selector === undefined || selector === null) return true
+  const { matchLabels, matchExpressions } = record(selector)
+  return (
+    selects(matchLabels, labels) &&
+    list(matchExpressions).every(({ key, operator, values }) => {
+      const value = labels[text(key)]
+      if (operator === 'Exists') return value !== undefined
+      if (operator === 'DoesNotExist') return value === undefined
+      const listed = value !== undefined && strings(values).includes(value)
+      return operator === 'In' ? listed : operator === 'NotIn' ? !listed : false
+    })
+  )
 }
 
 export const externalControlPlaneAnalyzer: Analyzer = {

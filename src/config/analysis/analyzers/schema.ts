@@ -2,7 +2,7 @@
 
 import { isIstioApiVersion, parseResource } from '../../parse.ts'
 import type { Analyzer } from '../context.ts'
-import { list, record, text } from '../fields.ts'
+import { list, record } from '../fields.ts'
 import { Deprecated, SchemaValidationError, SchemaWarning } from '../messages.ts'
 import { isShadowText } from '../shadowed-rules.ts'
 
@@ -34,13 +34,12 @@ export const deprecationAnalyzer: Analyzer = {
       }
     }
     for (const sidecar of context.istio('Sidecar', 'networking')) {
-      const mode = text(record(sidecar.spec.outboundTrafficPolicy).mode)
-      if (record(sidecar.spec.outboundTrafficPolicy).egressProxy !== undefined && mode !== '') {
+      if (record(sidecar.spec.outboundTrafficPolicy).egressProxy !== undefined) {
         context.report(
           Deprecated,
           sidecar,
           'spec.outboundTrafficPolicy.egressProxy',
-          'OutboundTrafficPolicy.EgressProxy is deprecated; use a VirtualService instead',
+          'OutboundTrafficPolicy.EgressProxy ignored',
         )
       }
     }

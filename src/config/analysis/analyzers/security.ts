@@ -1,7 +1,7 @@
 // AuthorizationPolicies and policies that select a Gateway API gateway by labels.
 
-import type { Analyzer } from '../context.ts'
-import { list, record, selectorText, selects, strings } from '../fields.ts'
+import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
+import { list, record, selectorText, selects, strings, text } from '../fields.ts'
 import {
   IneffectiveSelector,
   JwksUriFetchUnrestricted,
@@ -14,14 +14,15 @@ export const authorizationAnalyzer: Analyzer = {
   description: 'Checks the validity of authorization policies',
   run(context) {
     const namespaces = new Set(context.all('Namespace').map((namespace) => namespace.name))
+    const pods = context.all('Pod').filter((pod) => isInMesh(context, pod))
     for (const policy of context.istio('AuthorizationPolicy', 'security')) {
-      const labels = record(policy.spec.selector).matchLabels
+      const selector = policy.spec.selector === undefined ? null : record(policy.spec.selector).matchLabels
       const meshWide = policy.namespace === context.options.rootNamespace
-      const pods = context
-        .all('Pod')
-        .filter((pod) => (meshWide || pod.namespace === policy.namespace) && selects(labels, pod.labels))
-      if (pods.length === 0 && policy.spec.targetRef === undefined && policy.spec.targetRefs === undefined) {
-        context.report(NoMatchingWorkloadsFound, policy, 'spec.selector.matchLabels', selectorText(labels))
+      const own = pods.filter(
+        (pod) => (meshWide || pod.namespace === policy.namespace) && selects(selector, pod.labels),
+      )
+      if (own.length === 0 && (selector !== null || !meshWide)) {
+        context.report(NoMatchingWorkloadsFound, policy, 'spec.selector.matchLabels', selectorText(selector))
       }
       for (const [i, rule] of list(policy.spec.rules).entries()) {
         for (const [j, from] of list(rule.from).entries()) {
@@ -45,6 +46,19 @@ export const authorizationAnalyzer: Analyzer = {
       }
     }
   },
+}
+
+const INJECT = 'sidecar.istio.io/inject'
+
+/** Whether a pod has a proxy, or is to be given one by itself or its namespace. */
+function isInMesh(context: AnalysisContext, pod: Entry): boolean {
+  if (pod.annotations['ambient.istio.io/redirection'] === 'enabled') return true
+  const containers = [...list(pod.spec.containers), ...list(pod.spec.initContainers)]
+  if (containers.some((container) => container.name === 'istio-proxy')) return true
+  const inject = pod.labels[INJECT] ?? pod.annotations[INJECT]
+  if (inject !== undefined) return inject === 'true'
+  const namespace = context.all('Namespace').find(({ name }) => name === pod.namespace)
+  return namespace?.labels['istio-injection'] === 'enabled'
 }
 
 /** Names may have `*` at either end. */
@@ -88,29 +102,24 @@ export const gatewaySelectorAnalyzer: Analyzer = {
 
 /** Environment variable of istiod that restricts where JWKS are fetched from. */
 const BLOCKED_CIDRS = 'BLOCKED_CIDRS_IN_JWKS_URIS'
+const SHOWN_NAMES = 5
 
 export const blockedCidrsAnalyzer: Analyzer = {
   name: 'authn.BlockedCIDRsAnalyzer',
   description: 'Checks that istiod restricts JWKS fetches when RequestAuthentications make it fetch',
   run(context) {
-    const istiod = context
-      .all('Deployment.apps')
-      .find((entry) => entry.namespace === context.options.istioNamespace && entry.labels.app === 'istiod')
-    if (!istiod) return // nothing to judge without the control plane in the set
-    const containers = list(record(record(istiod.spec.template).spec).containers)
-    const restricted = containers.some((container) =>
-      list(container.env).some((variable) => variable.name === BLOCKED_CIDRS && variable.value !== ''),
-    )
-    const policies = context
-      .istio('RequestAuthentication', 'security')
-      .filter((policy) => list(policy.spec.jwtRules).some((rule) => rule.jwksUri !== undefined))
-    if (restricted || policies.length === 0) return
-    context.report(
-      JwksUriFetchUnrestricted,
-      policies[0]!,
-      'spec.jwtRules',
-      policies.length,
-      policies.map((policy) => policy.key).join(', '),
-    )
+    const names = context.istio('RequestAuthentication', 'security').map((policy) => policy.fullName)
+    if (names.length === 0) return
+    const more = names.length > SHOWN_NAMES ? `, and ${names.length - SHOWN_NAMES} more` : ''
+    for (const deployment of context.all('Deployment.apps')) {
+      if (deployment.labels.app !== 'istiod') continue
+      const containers = list(record(record(deployment.spec.template).spec).containers)
+      const restricted = containers.some((container) =>
+        list(container.env).some((variable) => variable.name === BLOCKED_CIDRS && text(variable.value) !== ''),
+      )
+      if (restricted) continue
+      const shown = names.slice(0, SHOWN_NAMES).join(', ')
+      context.report(JwksUriFetchUnrestricted, deployment, 'spec.template', names.length, `${shown}${more}`)
+    }
   },
 }

@@ -54,7 +54,7 @@ function checkSelectors(context: AnalysisContext, rules: SelectorRules): void {
   const reported = new Set<Entry>()
   for (const [pod, entries] of byPod) {
     if (entries.length < 2) continue
-    const names = entries.map((entry) => entry.name)
+    const names = entries.map((entry) => entry.name).sort()
     for (const entry of entries) {
       if (reported.has(entry)) continue
       reported.add(entry)
@@ -75,7 +75,7 @@ function checkDefaults(context: AnalysisContext, rules: SelectorRules): void {
   }
   for (const [namespace, entries] of byNamespace) {
     if (entries.length < 2) continue
-    const names = entries.map((entry) => entry.name)
+    const names = entries.map((entry) => entry.name).sort()
     for (const entry of entries) context.report(rules.multiple, entry, 'metadata.name', names, namespace)
   }
 }

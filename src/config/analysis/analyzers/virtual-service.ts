@@ -1,7 +1,7 @@
 // VirtualServices: what they refer to, and rules that never apply.
 
 import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
-import { fqdn, hostMatches, hostsOverlap, list, record, selects, strings, text } from '../fields.ts'
+import { fqdn, hostsOverlap, list, record, selects, strings, text } from '../fields.ts'
 import {
   ConflictingMeshGatewayVirtualServiceHosts,
   IngressRouteRulesNotAffected,
@@ -11,7 +11,7 @@ import {
   VirtualServiceDestinationPortSelectorRequired,
   VirtualServiceHostNotFoundInGateway,
 } from '../messages.ts'
-import { destinations, findHost, type KnownHost, knownHosts, visibleFrom } from '../services.ts'
+import { type Destination, destinations, findHost, knownHosts, viewers } from '../services.ts'
 
 function virtualServices(context: AnalysisContext): readonly Entry[] {
   return context.istio('VirtualService', 'networking')
@@ -40,7 +40,9 @@ export const gatewayAnalyzer: Analyzer = {
         if (!served) context.report(ReferencedResourceNotFound, vs, `spec.gateways[${i}]`, 'gateway', name)
         const hosts = strings(vs.spec.hosts)
         if (!served || !hosts.some((host) => served.some((name_) => hostsOverlap(name_, host)))) {
-          context.report(VirtualServiceHostNotFoundInGateway, vs, `spec.gateways[${i}]`, hosts, vs.name, name)
+          const [namespace, short] = splitName(name, vs.item.hasNamespace ? vs.namespace : '')
+          const gateway = namespace === '' ? short : `${namespace}/${short}`
+          context.report(VirtualServiceHostNotFoundInGateway, vs, `spec.gateways[${i}]`, hosts, vs.fullName, gateway)
         }
       }
     }
@@ -79,24 +81,16 @@ export const destinationHostAnalyzer: Analyzer = {
     const hosts = knownHosts(context)
     for (const vs of virtualServices(context)) {
       for (const destination of destinations(vs)) {
-        const known = viewers(vs).reduce<KnownHost | undefined>(
-          (found, namespace, i) =>
-            i > 0 && !found ? undefined : findHost(hosts, destination.host, vs.namespace, namespace),
-          undefined,
-        )
+        const known = findHost(hosts, destination.host, vs.namespace, viewers(vs))
         if (!known) {
-          context.report(ReferencedResourceNotFound, vs, `${destination.path}.host`, 'host', destination.host)
+          const what = destination.mirror ? 'mirror host' : 'host'
+          context.report(ReferencedResourceNotFound, vs, `${destination.path}.host`, what, destination.host)
           continue
         }
         if (destination.port === null) {
-          if (known.ports.length > 1 && known.entry.item.object.kind === 'Service') {
-            context.report(
-              VirtualServiceDestinationPortSelectorRequired,
-              vs,
-              `${destination.path}.host`,
-              known.host,
-              known.ports,
-            )
+          if (known.ports.length > 1) {
+            const { host, path } = destination
+            context.report(VirtualServiceDestinationPortSelectorRequired, vs, `${path}.host`, host, known.ports)
           }
         } else if (!known.ports.includes(destination.port)) {
           context.report(
@@ -112,42 +106,32 @@ export const destinationHostAnalyzer: Analyzer = {
   },
 }
 
-/** Namespaces whose proxies use the rules of a virtual service: its own, or those it is exported to. */
-function viewers(vs: Entry): readonly string[] {
-  const scopes = strings(vs.spec.exportTo)
-  if (scopes.length === 0 || scopes.includes('*')) return [vs.namespace]
-  return scopes.map((scope) => (scope === '.' ? vs.namespace : scope))
-}
-
 export const destinationRuleAnalyzer: Analyzer = {
   name: 'virtualservice.DestinationRuleAnalyzer',
   description: 'Checks the destination rules associated with each virtual service',
   run(context) {
-    const rules = context.istio('DestinationRule', 'networking').map((rule) => ({
-      host: fqdn(text(rule.spec.host), rule.namespace),
-      namespace: rule.namespace,
-      exportTo: strings(rule.spec.exportTo).length > 0 ? strings(rule.spec.exportTo) : ['*'],
-      subsets: new Set(list(rule.spec.subsets).map((subset) => text(subset.name))),
-    }))
+    const known = new Set(
+      context
+        .istio('DestinationRule', 'networking')
+        .flatMap((rule) =>
+          list(rule.spec.subsets).map(({ name }) => subsetKey(text(rule.spec.host), rule.namespace, text(name))),
+        ),
+    )
     for (const vs of virtualServices(context)) {
-      for (const { path, host, subset } of destinations(vs)) {
-        if (!subset || !host) continue
-        const wanted = fqdn(host, vs.namespace)
-        const found = rules.some(
-          (rule) => visibleFrom(rule, vs.namespace) && hostMatches(rule.host, wanted) && rule.subsets.has(subset),
-        )
-        if (!found) {
-          context.report(
-            ReferencedResourceNotFound,
-            vs,
-            `${path}.host`,
-            'host+subset in destinationrule',
-            `${host}+${subset}`,
-          )
-        }
+      for (const { path, host, subset, mirror } of destinations(vs)) {
+        if (!subset || known.has(subsetKey(host, vs.namespace, subset))) continue
+        const what = `${mirror ? 'mirror' : 'host'}+subset in destinationrule`
+        context.report(ReferencedResourceNotFound, vs, `${path}.host`, what, `${host}+${subset}`)
       }
     }
   },
+}
+
+/** Only names within the cluster are the same in every namespace. */
+function subsetKey(host: string, namespace: string, subset: string): string {
+  const service = /^(.+)\.(.+)\.svc\.cluster\.local$/.exec(host)
+  const [owner, name] = service ? [service[2], service[1]] : [namespace, host]
+  return `${owner}/${name}+${subset}`
 }
 
 export const conflictingMeshHostsAnalyzer: Analyzer = {
@@ -171,47 +155,57 @@ export const conflictingMeshHostsAnalyzer: Analyzer = {
         }
       }
     }
-    for (const [key, everywhere] of byHost) {
-      const host = key.slice(key.indexOf('/') + 1)
-      const scope = key.slice(0, key.indexOf('/'))
-      const conflicting = scope === '*' ? everywhere : [...(byHost.get(`*/${host}`) ?? []), ...everywhere]
+    const reported = new Set<Entry>()
+    for (const [key, own] of byHost) {
+      const conflicting = key.startsWith('*/') ? own : [...own, ...everywhere(byHost, key.slice(key.indexOf('/') + 1))]
       if (conflicting.length < 2) continue
       const names = conflicting
-        .map((vs) => (vs.item.hasNamespace ? vs.key : vs.name))
+        .map((vs) => vs.fullName)
         .sort()
         .join(',')
-      for (const vs of everywhere)
-        context.report(ConflictingMeshGatewayVirtualServiceHosts, vs, 'metadata.name', names, host)
+      for (const vs of conflicting) {
+        if (reported.has(vs)) continue
+        reported.add(vs)
+        context.report(ConflictingMeshGatewayVirtualServiceHosts, vs, 'metadata.name', names, key)
+      }
     }
   },
 }
 
-const INGRESS_ONLY = ['spec.http', 'spec.tls', 'spec.tcp']
+/** VirtualServices that are exported to everybody and have a host that fits. */
+function everywhere(byHost: ReadonlyMap<string, readonly Entry[]>, host: string): Entry[] {
+  return [...byHost].flatMap(([key, entries]) =>
+    key.startsWith('*/') && hostsOverlap(host, key.slice(2)) ? entries : [],
+  )
+}
 
-/** Subsets of a gateway-bound route only work when the same VirtualService governs the mesh too. */
+/** Routes of a gateway are not affected by the subsets of another VirtualService for the same host. */
 export const ingressRouteAnalyzer: Analyzer = {
   name: 'virtualservice.DestinationHostAnalyzer',
   description:
     'Checks for routes of ingress gateways that name subsets whose route rules sit in another virtual service',
   run(context) {
-    const meshHosts = new Map<string, Entry>()
+    const withSubsets = virtualServices(context).map((vs) => {
+      const own = new Set(strings(vs.spec.hosts))
+      return [
+        vs,
+        new Set(httpRoutes(vs).flatMap(({ host, subset }) => (subset && own.has(host) ? [host] : []))),
+      ] as const
+    })
     for (const vs of virtualServices(context)) {
-      const gateways = strings(vs.spec.gateways)
-      const bound = gateways.length > 0 && !gateways.includes('mesh')
-      if (bound || !INGRESS_ONLY.some((path) => list(vs.spec[path.slice(5)]).length > 0)) continue
-      for (const host of strings(vs.spec.hosts)) meshHosts.set(fqdn(host, vs.namespace), vs)
-    }
-    for (const vs of virtualServices(context)) {
-      const gateways = strings(vs.spec.gateways)
-      if (gateways.length === 0 || gateways.includes('mesh')) continue
-      for (const destination of destinations(vs)) {
-        const other = meshHosts.get(fqdn(destination.host, vs.namespace))
-        if (!other || destination.subset) continue
-        const subset = destinations(other).find((d) => d.subset)
-        if (subset) context.report(IngressRouteRulesNotAffected, vs, destination.path, other.name, vs.name)
+      if (strings(vs.spec.gateways).length === 0) continue
+      for (const { path, host, subset } of httpRoutes(vs)) {
+        if (subset) continue
+        for (const [other, hosts] of withSubsets) {
+          if (hosts.has(host)) context.report(IngressRouteRulesNotAffected, vs, path, other.fullName, vs.fullName)
+        }
       }
     }
   },
+}
+
+function httpRoutes(vs: Entry): readonly Destination[] {
+  return destinations(vs).filter(({ path, mirror }) => !mirror && path.startsWith('spec.http['))
 }
 
 const CLAIM = /^@request\.auth\.claims[.[]/

@@ -17,6 +17,9 @@ import {
 } from '../messages.ts'
 import { injectorValues } from './proxy-image.ts'
 
+const REVISION = 'istio.io/rev'
+const DATAPLANE_MODE = 'istio.io/dataplane-mode'
+const INJECT = 'sidecar.istio.io/inject'
 const PROXY_UID = 1337
 const PROXY_CONTAINER = 'istio-proxy'
 /** Namespaces of the platform, which nobody injects. */
@@ -50,30 +53,40 @@ export const applicationUidAnalyzer: Analyzer = {
   },
 }
 
-const PORT_NAME = /^(grpc|grpc-web|http|http2|https|mongo|mysql|redis|tcp|tls|udp|hbone|ws|wss)(-|$)/
+const PROTOCOLS = /^(grpc|grpc-web|http|http2|https|mongo|mysql|redis|tcp|tls|udp|hbone)$/i
+/** SMTP, DNS, MySQL, MongoDB: TCP without being told. */
+const WELL_KNOWN_PORTS: ReadonlySet<unknown> = new Set([25, 53, 3306, 27017])
+const APP_PROTOCOLS = new Set(['kubernetes.io/h2c', 'kubernetes.io/ws', 'kubernetes.io/wss'])
+
+/** Whether Istio knows the protocol of a port by its `appProtocol`, its name or its number. */
+function tellsProtocol(port: Fields): boolean {
+  if (port.protocol === 'UDP' || (typeof port.appProtocol === 'string' && APP_PROTOCOLS.has(port.appProtocol)))
+    return true
+  const name = text(port.appProtocol ?? port.name)
+  const word = name.toLowerCase().startsWith('grpc-web') ? 'grpc-web' : name.replace(/-.*$/, '')
+  return PROTOCOLS.test(word) || WELL_KNOWN_PORTS.has(port.port)
+}
+
+/** Labels of Services that an installation or a gateway controller wrote. */
+const CONTROLLERS = new Set(['istio.io-gateway-controller', 'istio.io-mesh-controller', 'istio.io-eastwest-controller'])
 
 export const portNameAnalyzer: Analyzer = {
   name: 'service.PortNameAnalyzer',
   description: 'Checks the port names associated with each service',
   run(context) {
     for (const service of context.all('Service')) {
-      if (SYSTEM_NAMESPACES.has(service.namespace) || service.namespace === context.options.istioNamespace) continue
+      if (SYSTEM_NAMESPACES.has(service.namespace)) continue
+      if (service.labels.istio !== undefined || service.labels.release === 'istio') continue
+      if (CONTROLLERS.has(service.labels['gateway.istio.io/managed'] ?? '')) continue
       const external = service.spec.type === 'ExternalName'
       for (const [i, port] of list(service.spec.ports).entries()) {
-        const name = text(port.name)
-        if (external && (name === '' || /^tcp(-|$)/.test(name) || !PORT_NAME.test(name))) {
-          context.report(ExternalNameServiceTypeInvalidPortName, service, `spec.ports[${i}]`)
-          continue
+        if (tellsProtocol(port) && !(external && port.name === 'tcp')) continue
+        const path = `spec.ports[${i}]`
+        if (external) context.report(ExternalNameServiceTypeInvalidPortName, service, path)
+        else {
+          const { name, port: number, targetPort = 0 } = port
+          context.report(PortNameIsNotUnderNamingConvention, service, path, text(name), number, String(targetPort))
         }
-        if (text(port.appProtocol) || PORT_NAME.test(name) || port.protocol === 'UDP') continue
-        context.report(
-          PortNameIsNotUnderNamingConvention,
-          service,
-          `spec.ports[${i}]`,
-          name,
-          port.port,
-          String(port.targetPort ?? 0),
-        )
       }
     }
   },
@@ -137,27 +150,26 @@ export const injectionAnalyzer: Analyzer = {
     const injected = new Set<string>()
     for (const namespace of context.all('Namespace')) {
       if (SYSTEM_NAMESPACES.has(namespace.name) || namespace.name === context.options.istioNamespace) continue
-      const word = namespace.labels['istio-injection']
-      const revision = namespace.labels['istio.io/rev']
-      if (word === undefined && revision === undefined && injectsByDefault(context)) {
-        context.report(NamespaceInjectionEnabledByDefault, namespace, 'metadata.name')
-        injected.add(namespace.name)
-      } else if (word === undefined && revision === undefined) {
-        context.report(NamespaceNotInjected, namespace, 'metadata.name', namespace.name, namespace.name)
-      } else if (word !== undefined && revision !== undefined) {
-        context.report(NamespaceMultipleInjectionLabels, namespace, 'metadata.labels', [
-          `istio-injection:${word}`,
-          `istio.io/rev:${revision}`,
-        ])
-      } else if (word === 'enabled' || revision !== undefined) injected.add(namespace.name)
+      const { 'istio-injection': word, [REVISION]: revision, [DATAPLANE_MODE]: mode } = namespace.labels
+      const labels = word === undefined ? [] : [`istio-injection=${word}`]
+      for (const name of [REVISION, DATAPLANE_MODE]) {
+        const value = namespace.labels[name]
+        if (value !== undefined && (word === undefined || word === 'enabled')) labels.push(`${name}=${value}`)
+      }
+      if (labels.length > 1) context.report(NamespaceMultipleInjectionLabels, namespace, 'metadata.labels', labels)
+      if (mode === 'ambient') continue
+      if (!word && revision === undefined) {
+        if (injectsByDefault(context)) context.report(NamespaceInjectionEnabledByDefault, namespace, 'metadata.name')
+        else context.report(NamespaceNotInjected, namespace, 'metadata.name', namespace.name, namespace.name)
+      } else if (word === 'enabled') injected.add(namespace.name)
     }
     for (const pod of context.all('Pod')) {
       if (!injected.has(pod.namespace) || pod.spec.hostNetwork === true) continue
-      if (pod.annotations['sidecar.istio.io/inject'] === 'false' || pod.labels['sidecar.istio.io/inject'] === 'false')
-        continue
+      const inject = pod.labels[INJECT] ?? pod.annotations[INJECT]
+      if (inject?.toLowerCase() === 'false') continue
       const containers = [...list(pod.spec.containers), ...list(pod.spec.initContainers)]
-      if (!containers.some((container) => container.name === PROXY_CONTAINER))
-        context.report(PodMissingProxy, pod, 'metadata.name', pod.name)
+      if (!text(containers.find((container) => container.name === PROXY_CONTAINER)?.image))
+        context.report(PodMissingProxy, pod, 'metadata.name', pod.fullName)
     }
   },
 }
