@@ -6,6 +6,7 @@ export {
   type AnalysisOptions,
   type Analyzer,
   analyze,
+  MESSAGE_CODES,
 } from './analysis/index.ts'
 export { isCipherSuite } from './cipher-suites.ts'
 export { type DurationMs, parseDuration } from './duration.ts'

@@ -5,7 +5,6 @@ import type { AnalysisItem, AnalysisMessage } from '../../config/index.ts'
 import { localAccess } from '../envoy/source.ts'
 import { readLocated } from '../manifest-lines.ts'
 import { outputFormat, printStructured } from '../output.ts'
-import { tabulate } from '../tab-writer.ts'
 
 interface Options {
   readonly namespace: string
@@ -28,6 +27,8 @@ interface Options {
 
 const LEVELS = ['Info', 'Warning', 'Error'] as const
 type Level = (typeof LEVELS)[number]
+
+const DOCUMENTATION = 'https://istio.io/latest/docs/reference/config/analysis'
 
 /** istioctl's exit code for findings at or above the failure threshold. */
 const EXIT_FOUND = 79
@@ -95,27 +96,31 @@ export function register(program: Command): void {
 }
 
 async function run(files: string[], options: Options): Promise<void> {
-  const { ANALYZERS, analyze } = await import('../../config/index.ts')
+  const { ANALYZERS, analyze, MESSAGE_CODES } = await import('../../config/index.ts')
   if (options.listAnalyzers) {
-    process.stdout.write(
-      tabulate(
-        ANALYZERS.map((a) => [`* ${a.name}:`, a.description]),
-        2,
-      ),
-    )
+    // Several checks may bear one name: the first says what it is.
+    const descriptions = new Map([...ANALYZERS].reverse().map(({ name, description }) => [name, description]))
+    const names = [...descriptions.keys()].sort()
+    process.stdout.write(names.map((name) => `* ${name}:\n    ${descriptions.get(name)}\n`).join(''))
     return
   }
   const format = outputFormat(options.output, ['log', 'json', 'yaml'])
   const fail = levelOf(options.failureThreshold, '--failure-threshold')
   const show = levelOf(options.outputThreshold, '--output-threshold')
-  const chosen = ANALYZERS.filter((a) => options.analyzer.length === 0 || options.analyzer.includes(a.name))
+  const wanted = new Set(options.analyzer)
+  const chosen = wanted.size === 0 ? undefined : ANALYZERS.filter(({ name }) => wanted.has(name))
   const unknown = options.analyzer.find((name) => !ANALYZERS.some((a) => a.name === name))
   if (unknown) throw new UserError(`no analyzer "${unknown}"; see --list-analyzers`, 64)
   for (const rule of options.suppress) {
-    if (rule.split('=').length !== 2) throw new UserError(`--suppress "${rule}": write CODE=Kind name.namespace`, 64)
+    const [code = '', ...resource] = rule.split('=')
+    if (resource.length !== 1) throw new UserError(`--suppress "${rule}": write CODE=Kind name.namespace`)
+    if (!MESSAGE_CODES.has(code)) console.error(`Warning: --suppress ${rule}: there is no message code "${code}"`)
   }
   const items = (await gather(files, options)).filter((item) => ofRevision(item, options.revision))
-  if (options.verbose) console.error(`Analyzing ${items.length} objects with ${chosen.length} analyzers`)
+  if (options.verbose) {
+    const names = [...new Set((chosen ?? ANALYZERS).map(({ name }) => name))]
+    console.error(`Analyzed resources in ${scopeText(options)}\nExecuted analyzers:\n\t ${names.join('\n\t ')}\n`)
+  }
   const messages = analyze(
     items,
     {
@@ -132,7 +137,8 @@ async function run(files: string[], options: Options): Promise<void> {
   await print(shown, format, files, options)
   // As istioctl: a program that reads JSON decides for itself, and what is not shown still counts.
   if (format === 'log' && messages.some((message) => LEVELS.indexOf(message.level) >= fail)) {
-    throw new UserError(`Analyzers found issues when analyzing ${scopeText(options)}.`, EXIT_FOUND)
+    const found = `Analyzers found issues when analyzing ${scopeText(options)}.`
+    throw new UserError(`${found}\nSee ${DOCUMENTATION} for more information about causes and resolutions.`, EXIT_FOUND)
   }
 }
 
@@ -270,29 +276,30 @@ async function print(
   options: Options,
 ): Promise<void> {
   if (format !== 'log') {
-    await printStructured(
-      messages.map(({ code, level, message, origin, reference }) => ({
-        code,
-        documentationUrl: `https://istio.io/latest/docs/reference/config/analysis/${code.toLowerCase()}/`,
-        level,
-        message,
-        origin,
-        ...(reference ? { reference } : {}),
-      })),
-      format,
-    )
-    return
-  }
+    const list = messages.map(({ code, level, message, origin, reference }) => ({
+      code,
+      documentationUrl: `${DOCUMENTATION}/${code.toLowerCase()}/`,
+      level,
+      message,
+      origin,
+      ...(reference ? { reference } : {}),
+    }))
+    if (format === 'yaml') await printStructured(list, 'yaml')
+    else console.log(JSON.stringify(list, null, '\t'))
+  } else printLog(messages, options)
+  if (messages.length > 0) return
+  const clean = '✔ No validation issues found when analyzing'
+  if (files.length > 1) console.error(`${clean}:\n  - ${files.join('\n  - ')}`)
+  else console.error(`${clean} ${files[0] ?? scopeText(options)}.`)
+}
+
+function printLog(messages: readonly AnalysisMessage[], options: Options): void {
   const color = options.color === 'auto' ? colorful() : options.color === 'true'
   for (const { level, code, origin, reference, message } of messages) {
     const word = color ? `${COLORS[level]}${level}${COLORS[level] ? RESET : ''}` : level
     console.log(`${word} [${code}] (${origin}${reference ? ` ${reference}` : ''}) ${message}`)
   }
-  if (messages.length === 0) {
-    const clean = '✔ No validation issues found when analyzing'
-    if (files.length > 1) console.error(`${clean}:\n  - ${files.join('\n  - ')}`)
-    else console.error(`${clean} ${files[0] ?? scopeText(options)}.`)
-  }
+  if (messages.length === 0) console.log('')
 }
 
 const COLORS: Readonly<Record<Level, string>> = { Info: '', Warning: '\u001b[33m', Error: '\u001b[31m' }

@@ -32,7 +32,7 @@ export function selectorText(selector: unknown): string {
 }
 
 /** A wildcard host matches the hosts below it; both sides may have a wildcard. */
-export function hostMatches(pattern: string, host: string): boolean {
+function hostMatches(pattern: string, host: string): boolean {
   if (pattern === '*' || pattern === host) return true
   if (pattern.startsWith('*')) return host.endsWith(pattern.slice(1)) && host.length > pattern.length - 1
   return false

@@ -17,7 +17,7 @@ import {
   webhookAnalyzer,
 } from './analyzers/installation.ts'
 import { injectionImageAnalyzer } from './analyzers/proxy-image.ts'
-import { deprecationAnalyzer, schemaAnalyzer } from './analyzers/schema.ts'
+import { deprecationAnalyzer, schemaAnalyzers } from './analyzers/schema.ts'
 import { authorizationAnalyzer, blockedCidrsAnalyzer, gatewaySelectorAnalyzer } from './analyzers/security.ts'
 import {
   sidecarAmbientAnalyzer,
@@ -53,7 +53,7 @@ import {
 } from './context.ts'
 
 export type { AnalysisItem, AnalysisMessage, AnalysisOptions, Analyzer } from './context.ts'
-export type { Level } from './messages.ts'
+export { type Level, MESSAGE_CODES } from './messages.ts'
 
 /** Every analyzer; several checks may bear one of istioctl's names. */
 export const ANALYZERS: readonly Analyzer[] = [
@@ -87,7 +87,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   meshNetworksAnalyzer,
   podNotSelectedAnalyzer,
   portNameAnalyzer,
-  schemaAnalyzer,
+  ...schemaAnalyzers,
   secretAnalyzer,
   serviceAssociationAnalyzer,
   sidecarAmbientAnalyzer,

@@ -9,8 +9,13 @@ export interface MessageType {
   readonly text: (...args: readonly unknown[]) => string
 }
 
+const codes = new Set<string>()
+/** Every code that there is. */
+export const MESSAGE_CODES: ReadonlySet<string> = codes
+
 /** Go's verbs as the templates use them: %v and %s print, lists as [a b]; %q quotes; %d is a number. */
 function template(code: string, level: Level, format: string): MessageType {
+  codes.add(code)
   return {
     code,
     level,

@@ -69,7 +69,7 @@ export const annotationAnalyzer: Analyzer = {
 }
 
 export const alphaAnnotationAnalyzer: Analyzer = {
-  name: 'maturity.AlphaAnalyzer',
+  name: 'annotations.AlphaAnalyzer',
   description: 'Checks for alpha Istio annotations in Kubernetes resources',
   run(context) {
     for (const [entry, name, , , rule] of written(context)) {

@@ -62,7 +62,7 @@ export const caCertificateAnalyzer: Analyzer = {
 }
 
 export const podNotSelectedAnalyzer: Analyzer = {
-  name: 'destinationrule.PodNotSelectedAnalyzer',
+  name: 'destinationrule.SubsetSelectPodAnalyzer',
   description: 'Checks that each subset selects a pod and the host is known',
   run(context) {
     const hosts = knownHosts(context)

@@ -147,7 +147,12 @@ export const externalControlPlaneAnalyzer: Analyzer = {
 }
 
 /** Gateway API bundle that Istio needs for a kind. */
-const MINIMUM_VERSIONS: Readonly<Record<string, string>> = { 'tlsroutes.gateway.networking.k8s.io': '1.5.0' }
+const MINIMUM_VERSIONS: Readonly<Record<string, string>> = {
+  'grpcroutes.gateway.networking.k8s.io': '1.1.0',
+  'backendtlspolicies.gateway.networking.k8s.io': '1.4.0',
+  'tlsroutes.gateway.networking.k8s.io': '1.5.0',
+  'tcproutes.gateway.networking.k8s.io': '1.6.0',
+}
 const BUNDLE_VERSION = 'gateway.networking.k8s.io/bundle-version'
 
 export const crdVersionAnalyzer: Analyzer = {
@@ -173,7 +178,7 @@ function isBelow(version: string, minimum: string): boolean {
 const LOCAL_REGISTRY = 'Kubernetes'
 
 export const meshNetworksAnalyzer: Analyzer = {
-  name: 'multicluster.MeshNetworksAnalyzer',
+  name: 'meshnetworks.MeshNetworksAnalyzer',
   description: 'Checks the validity of MeshNetworks in the cluster',
   run(context) {
     const clusters = new Set([LOCAL_REGISTRY])

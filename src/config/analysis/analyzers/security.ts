@@ -10,7 +10,7 @@ import {
 } from '../messages.ts'
 
 export const authorizationAnalyzer: Analyzer = {
-  name: 'authz.AuthorizationPoliciesAnalyzer',
+  name: 'auth.AuthorizationPoliciesAnalyzer',
   description: 'Checks the validity of authorization policies',
   run(context) {
     const namespaces = new Set(context.all('Namespace').map((namespace) => namespace.name))

@@ -128,7 +128,7 @@ export const telemetrySelectorAnalyzer: Analyzer = {
 }
 
 export const telemetryDefaultAnalyzer: Analyzer = {
-  name: 'telemetry.SelectorAnalyzer',
+  name: 'telemetry.DefaultSelectorAnalyzer',
   description: 'Validates that there is at most one default telemetry in a namespace',
   run: (context) => checkDefaults(context, TELEMETRY),
 }

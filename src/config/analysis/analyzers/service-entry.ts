@@ -5,7 +5,7 @@ import { list, record, strings, text } from '../fields.ts'
 import { ConflictingServiceEntryProtocol, ServiceEntryAddressesRequired } from '../messages.ts'
 
 export const addressesAnalyzer: Analyzer = {
-  name: 'serviceentry.ProtocolAddressesAnalyzer',
+  name: 'serviceentry.Analyzer',
   description: 'Checks if ServiceEntry addresses are set for TCP or unset protocol',
   run(context) {
     const metadata = context.options.proxyMetadata

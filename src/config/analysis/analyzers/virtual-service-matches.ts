@@ -5,7 +5,7 @@ import { VirtualServiceIneffectiveMatch, VirtualServiceUnreachableRule } from '.
 import { shadowedRules } from '../shadowed-rules.ts'
 
 export const matchesAnalyzer: Analyzer = {
-  name: 'schemaValidation.CollectionValidationAnalyzer',
+  name: 'schema.ValidationAnalyzer.VirtualService',
   description: 'Finds virtual services with routing rules that can never be reached',
   run(context) {
     for (const vs of context.istio('VirtualService', 'networking')) {

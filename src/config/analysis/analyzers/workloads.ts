@@ -34,7 +34,7 @@ function templateLabels(deployment: Entry): Readonly<Record<string, string>> {
 }
 
 export const applicationUidAnalyzer: Analyzer = {
-  name: 'deployment.ApplicationUIDAnalyzer',
+  name: 'applicationUID.Analyzer',
   description: 'Checks invalid application UID',
   run(context) {
     for (const entry of [...context.all('Pod'), ...context.all('Deployment.apps')]) {
@@ -93,7 +93,7 @@ export const portNameAnalyzer: Analyzer = {
 }
 
 export const serviceAssociationAnalyzer: Analyzer = {
-  name: 'deployment.ServiceAssociationAnalyzer',
+  name: 'deployment.MultiServiceAnalyzer',
   description: 'Checks association between services and pods',
   run(context) {
     for (const deployment of context.all('Deployment.apps')) {
