@@ -100,7 +100,7 @@ function warnings(fields: readonly Field[]): Problem[] {
 }
 
 /** Providers that istiod has no part of any more: what names them goes nowhere. */
-const GONE = ['lightstep', 'opencensus', 'stackdriver', 'sds'] as const
+const GONE = ['lightstep', 'opencensus', 'stackdriver'] as const
 
 /** What of ProxyConfig brings a bootstrap of its own, or hardware; our agent refuses it. */
 const REFUSED_BY_AGENT = ['customConfigFile', 'proxyBootstrapTemplatePath', 'privateKeyProvider'] as const

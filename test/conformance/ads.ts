@@ -1,13 +1,14 @@
 // What a control plane answers a proxy over ADS (state of the world), as the JSON of the goldens.
 import { create, type DescMessage, fromBinary, type JsonValue, toBinary } from '@bufbuild/protobuf'
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
-import { Client, type ClientDuplexStream, credentials } from '@grpc/grpc-js'
+import { Client, type ClientDuplexStream, credentials, Metadata } from '@grpc/grpc-js'
 import { ClusterSchema } from '../../src/api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { NodeSchema } from '../../src/api/gen/envoy/config/core/v3/base_pb.js'
 import { TypedExtensionConfigSchema } from '../../src/api/gen/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../src/api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../../src/api/gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../../src/api/gen/envoy/config/route/v3/route_pb.js'
+import { SecretSchema } from '../../src/api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import {
   type DiscoveryRequest,
   DiscoveryRequestSchema,
@@ -26,6 +27,7 @@ export const ANSWERED = {
   listeners: ListenerSchema,
   routes: RouteConfigurationSchema,
   extensions: TypedExtensionConfigSchema,
+  secrets: SecretSchema,
   names: NameTableSchema,
 } as const satisfies Record<string, DescMessage>
 
@@ -37,34 +39,55 @@ export type Answers = Readonly<Record<Answered, readonly JsonValue[]>>
 export type Ask = (type: Answered, names: readonly string[]) => Promise<readonly JsonValue[]> | readonly JsonValue[]
 
 /** Everything a proxy would ask for, each thing named by what came before. */
-export async function askEverything(ask: Ask): Promise<Answers> {
-  const named = (type: Answered, names: readonly string[]) => (names.length > 0 ? ask(type, names) : [])
+export async function askEverything(
+  { metadata, asks = [] }: Pick<ProxyDescription, 'metadata' | 'asks'>,
+  ask: Ask,
+): Promise<Answers> {
+  const named = async (type: Answered, names: readonly string[]) => (names.length > 0 ? await ask(type, names) : [])
+  if (metadata.GENERATOR === 'grpc') {
+    const listeners = await ask('listeners', asks)
+    const routes = await named('routes', stringsCalled(listeners as JsonValue, 'routeConfigName'))
+    const clusters = await named('clusters', clustersNamed(routes as JsonValue))
+    const endpoints = await named('endpoints', stringsCalled(clusters as JsonValue, 'serviceName'))
+    return { clusters, endpoints, listeners, routes, extensions: [], secrets: [], names: [] }
+  }
   const clusters = await ask('clusters', [])
   const eds = clusters.filter((c) => field(c, 'type') === 'EDS').map((c) => String(field(c, 'name')))
   const endpoints = await named('endpoints', eds)
   const listeners = await ask('listeners', [])
   const routes = await named('routes', stringsCalled(listeners as JsonValue, 'routeConfigName'))
-  const extensions = await named('extensions', discovered(listeners as JsonValue))
+  // A control plane may say nothing where it has nothing: the answer to the next question shows it.
+  const extensions = named('extensions', discovered(listeners as JsonValue))
+  const secrets = named('secrets', secretsNamed([...clusters, ...listeners] as JsonValue))
   const names = await ask('names', [])
-  return { clusters, endpoints, listeners, routes, extensions, names }
+  return { clusters, endpoints, listeners, routes, extensions: await extensions, secrets: await secrets, names }
 }
 
-/** Asks one control plane for one proxy. Throws when an answer does not come within `timeoutMs`. */
+/**
+ * Asks one control plane for one proxy, which tells who it is (see test/interop/istiod/identity.go). Throws when an answer
+ * does not come within `timeoutMs`.
+ */
 export async function answersOf(address: string, proxy: ProxyDescription, timeoutMs = 10_000): Promise<Answers> {
   const client = new Client(address, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 })
+  const identity = new Metadata()
+  identity.set('identity', `spiffe://cluster.local/ns/${proxy.namespace}/sa/${proxy.serviceAccount}`)
   const stream: Stream = client.makeBidiStreamRequest(
     '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
     (request: DiscoveryRequest) => Buffer.from(toBinary(DiscoveryRequestSchema, request)),
     (bytes: Buffer) => fromBinary(DiscoveryResponseSchema, bytes),
+    identity,
   )
   stream.on('error', () => {}) // Whoever waits for an answer hears of it; the end of the stream is an error too.
   try {
-    return await askEverything((type, names) => askStream(stream, proxy, ANSWERED[type], names, timeoutMs))
+    return await askEverything(proxy, (type, names) => askStream(stream, proxy, ANSWERED[type], names, timeoutMs))
   } finally {
     stream.cancel()
     client.close()
   }
 }
+
+/** Types of which there may be no answer at all; that to the name table comes after theirs. */
+const MAY_BE_SILENT: ReadonlySet<DescMessage> = new Set([SecretSchema, TypedExtensionConfigSchema])
 
 async function askStream(
   stream: Stream,
@@ -80,7 +103,7 @@ async function askStream(
     metadata,
     locality: { region: locality.region, zone: locality.zone, subZone: locality.subzone },
   })
-  const answered = new Promise<DiscoveryResponse>((resolve, reject) => {
+  const answered = new Promise<DiscoveryResponse | null>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no answer for ${schema.typeName}`)), timeoutMs)
     const done = (): void => {
       clearTimeout(timer)
@@ -91,14 +114,15 @@ async function askStream(
       reject(error)
     }
     const onData = (response: DiscoveryResponse): void => {
-      if (response.typeUrl !== typeUrl) return
+      const isNext = MAY_BE_SILENT.has(schema) && response.typeUrl.endsWith(NameTableSchema.typeName)
+      if (response.typeUrl !== typeUrl && !isNext) return
       done()
-      resolve(response)
+      resolve(response.typeUrl === typeUrl ? response : null)
     }
     stream.on('data', onData).on('error', onError)
   })
   stream.write(create(DiscoveryRequestSchema, { node, typeUrl, resourceNames: [...names] }))
-  const { resources } = await answered
+  const { resources = [] } = (await answered) ?? {}
   return resources.map((any) => messageJson(schema, anyUnpack(any, schema)!))
 }
 
@@ -117,6 +141,25 @@ export function stringsCalled(value: JsonValue, key: string): string[] {
   const found = new Set<string>()
   walk(value, (object) => {
     if (typeof object[key] === 'string') found.add(object[key])
+  })
+  return [...found]
+}
+
+/** Clusters that routes lead to. */
+function clustersNamed(value: JsonValue): string[] {
+  const found = new Set(stringsCalled(value, 'cluster'))
+  walk(value, ({ clusters }) => {
+    if (Array.isArray(clusters)) for (const one of clusters) found.add(String(field(one, 'name')))
+  })
+  return [...found]
+}
+
+/** Secrets that the control plane itself holds, by the names in TLS contexts. */
+export function secretsNamed(value: JsonValue): string[] {
+  const found = new Set<string>()
+  walk(value, ({ name, sdsConfig }) => {
+    if (sdsConfig && typeof name === 'string' && /^(kubernetes|kubernetes-gateway|configmap):\/\//.test(name))
+      found.add(name)
   })
   return [...found]
 }

@@ -95,6 +95,8 @@ export interface ProxyDescription {
   readonly labels: Record<string, string>
   readonly metadata: { readonly [name: string]: JsonValue }
   readonly locality: string
+  /** Listeners that a proxyless client asks for by name. */
+  readonly asks?: readonly string[]
 }
 
 /** How a proxy introduces itself, as Istio's agent would have it. */

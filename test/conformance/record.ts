@@ -1,5 +1,6 @@
 // Records what a control plane answers: `node test/conformance/record.ts HOST:PORT FOLDER` asks for each proxy of
-// FOLDER/proxies.json and writes FOLDER/<proxy>/{listeners,routes,clusters,endpoints}.json, for the goldens suite.
+// FOLDER/proxies.json and writes FOLDER/<proxy>/{listeners,routes,clusters,endpoints}.json, for the goldens suite; extensions and secrets where there are
+// any, the name table for proxies that capture DNS.
 // `node test/conformance/record.ts istiod FOLDER...` starts real istiod (differential/istiod.ts) with each folder's input;
 // then the statuses of Gateway API objects are recorded too.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,7 +14,7 @@ import { type ProxyDescription, readObjects } from './pilot.ts'
 import { hasStatus } from './statuses.ts'
 
 const ALWAYS: readonly Answered[] = ['clusters', 'endpoints', 'listeners', 'routes']
-const WHEN_ANY: readonly Answered[] = ['extensions']
+const WHEN_ANY: readonly Answered[] = ['extensions', 'secrets']
 
 const [peer = '', ...folders] = process.argv.slice(2)
 for (const folder of folders) {
@@ -35,7 +36,8 @@ async function record(address: string, folder: string, proxies: readonly ProxyDe
     const out = join(folder, proxy.name)
     mkdirSync(out, { recursive: true })
     const answers = await answersOf(address, proxy)
-    for (const type of [...ALWAYS, ...WHEN_ANY.filter((one) => answers[one].length > 0)]) {
+    const names: readonly Answered[] = proxy.metadata.DNS_CAPTURE === 'true' ? ['names'] : []
+    for (const type of [...ALWAYS, ...WHEN_ANY.filter((one) => answers[one].length > 0), ...names]) {
       write(join(out, `${type}.json`), sorted(answers[type]))
     }
   }

@@ -313,7 +313,7 @@ const extensionProvider = message(
       accessToken: string(),
     }),
     opencensus: struct,
-    sds: struct,
+    sds: message({ name: string(), service: withZero(string(), ''), port: withZero(integer({ min: 0 }), 0) }),
   },
   {
     oneof: [

@@ -54,7 +54,7 @@ export function customHttpFilters(
   return filters
 }
 
-/** The same for TCP: only gRPC providers can be asked, and only rules that a connection can answer count. */
+/** The same for TCP: only gRPC providers can be asked. */
 export function customNetworkFilters(
   policies: readonly AuthorizationPolicy[],
   push: PushContext,
@@ -66,7 +66,6 @@ export function customNetworkFilters(
     const config = byProvider.length > 1 ? null : providerConfig(push, provider)
     if (config && !config.network) continue
     const rules = customRules(list, provider, true, trustDomains, config === null)
-    if (Object.keys(rules.policies).length === 0) continue
     if (!config?.network) {
       const rbac = create(NetworkRbacSchema, { rules, statPrefix: 'tcp.' })
       filters.push(networkFilter('envoy.filters.network.rbac', anyPack(NetworkRbacSchema, rbac)))
@@ -111,8 +110,8 @@ function customRules(
   for (const policy of policies) {
     addPolicies(rules, policy, {
       tcp,
-      // Without anybody to ask, everything is denied that the rule may be about.
-      lenient: tcp && bad,
+      // A connection is asked about that a rule may be about: what only HTTP has is left aside, as in a DENY policy.
+      lenient: tcp,
       trustDomains,
       prefix: `${NAME_PREFIX}${provider}-`,
       suffix: bad ? '-deny-due-to-bad-CUSTOM-action' : '',

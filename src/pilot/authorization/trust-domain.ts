@@ -1,7 +1,11 @@
 // Trust domain aliases: an identity written with one of the mesh's trust domains means the same in all of them.
 
-/** `td/ns/X/sa/Y` for every trust domain of the mesh, when `principal` names one of them; otherwise itself. */
+/**
+ * `td/ns/X/sa/Y` for every trust domain of the mesh, when `principal` names one of them; otherwise itself. Without any trust
+ * domain each stays what it is.
+ */
 export function expandTrustDomains(principals: readonly string[], trustDomains: readonly string[]): string[] {
+  if (trustDomains.length === 0) return [...principals]
   const expanded: string[] = []
   for (const principal of principals) {
     const parts = principal.split('/')

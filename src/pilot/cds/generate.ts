@@ -12,8 +12,9 @@ import { NO_PATCHES, patchesFor } from '../envoy-filter/select.ts'
 import { mergedGateways } from '../gateway/merge.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { EXTERNAL_SDS_CLUSTER, EXTERNAL_SDS_SOCKET, ownSources } from '../xds/credential-secrets.ts'
 import { anyHostDnsCache, dynamicForwardProxyType } from '../xds/dynamic-dns.ts'
-import { durationOf } from '../xds/messages.ts'
+import { addressOf, durationOf } from '../xds/messages.ts'
 import {
   ANY_DYNAMIC_DNS_CLUSTER,
   BLACK_HOLE_CLUSTER,
@@ -60,6 +61,38 @@ function outboundContext(proxy: ProxyNode): PatchContext {
 
 /** What follows the outbound clusters: the fixed ones and, for sidecars, those of their own ports. */
 export function fixedClusters(proxy: ProxyNode, push: PushContext): Cluster[] {
+  const clusters = fixedAndInbound(proxy, push)
+  return ownSources(proxy).socket ? [...clusters, externalSds(push)] : clusters
+}
+
+/** The SDS server of the pod itself. */
+function externalSds({ mesh }: PushContext): Cluster {
+  const cluster = create(ClusterSchema, {
+    name: EXTERNAL_SDS_CLUSTER,
+    altStatName: `${EXTERNAL_SDS_CLUSTER};`,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.STATIC },
+    connectTimeout: durationOf(mesh.connectTimeout),
+    loadAssignment: {
+      clusterName: EXTERNAL_SDS_CLUSTER,
+      endpoints: [
+        {
+          lbEndpoints: [
+            {
+              hostIdentifier: {
+                case: 'endpoint',
+                value: { address: addressOf(`unix://${EXTERNAL_SDS_SOCKET}`, 0) },
+              },
+            },
+          ],
+        },
+      ],
+    },
+  })
+  writeHttpOptions(cluster, { protocol: 'http2' })
+  return cluster
+}
+
+function fixedAndInbound(proxy: ProxyNode, push: PushContext): Cluster[] {
   const set = patchesFor(proxy, push)
   const context = outboundContext(proxy)
   const kept = (cluster: Cluster, where: PatchContext, hosts?: readonly string[]): Cluster[] => {
@@ -155,6 +188,7 @@ function anyDynamicDnsCluster(proxy: ProxyNode, push: PushContext): Cluster {
         external: false,
         router: false,
         selecting: false,
+        secrets: ownSources(proxy),
       })?.socket ?? undefined
   }
   applyConnectionPool(cluster, http, undefined, mesh)

@@ -22,6 +22,7 @@ import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
 import { type Service, type ServicePort, serviceKey } from '../model/service.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
+import { ownSources } from '../xds/credential-secrets.ts'
 import { dynamicForwardProxyType, isDynamicDns, lookupFamily, serviceDnsCache } from '../xds/dynamic-dns.ts'
 import { ADS_WITHOUT_TIMEOUT, durationOf, RAW_BUFFER_SOCKET, typedStruct } from '../xds/messages.ts'
 import { outboundClusterName, outboundSni } from '../xds/names.ts'
@@ -374,6 +375,7 @@ function tlsInputs(
     external: service.attributes.registry === 'External',
     router: proxy.type !== 'sidecar',
     selecting: rule?.rule.spec.workloadSelector !== undefined,
+    secrets: ownSources(proxy),
   }
 }
 

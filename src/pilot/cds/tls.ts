@@ -13,10 +13,6 @@ import {
   TlsParameters_TlsProtocol,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
 import {
-  type SdsSecretConfig,
-  SdsSecretConfigSchema,
-} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
-import {
   type CommonTlsContext,
   CommonTlsContextSchema,
   type UpstreamTlsContext,
@@ -24,9 +20,9 @@ import {
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { StringMatcherSchema } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
 import type { ClientTls, MeshConfig } from '../../config/index.ts'
-import { NO_CREDENTIAL } from '../model/credential.ts'
 import type { ProxyNode } from '../model/node.ts'
-import { ADS_SECRETS, agentSds, RAW_BUFFER_SOCKET } from '../xds/messages.ts'
+import { credentialSecret, fileSecret, meshSecret, type SecretSources } from '../xds/credential-secrets.ts'
+import { RAW_BUFFER_SOCKET } from '../xds/messages.ts'
 
 const ISTIO_ALPN = ['istio-peer-exchange', 'istio'] as const
 const ISTIO_ALPN_H2 = ['istio-peer-exchange', 'istio', 'h2'] as const
@@ -49,6 +45,8 @@ export interface TlsInputs {
   readonly router: boolean
   /** The DestinationRule selects workloads: sidecars may then read credentials too. */
   readonly selecting: boolean
+  /** Of the proxy. */
+  readonly secrets: SecretSources
 }
 
 /** TLS of a cluster, and what the names of each request's host decide of it. */
@@ -132,12 +130,12 @@ export function istioMutualContext(
     commonTlsContext: {
       tlsParams: CURVES_AND_VERSIONS,
       alpnProtocols: [...(inputs.http2 ? ISTIO_ALPN_H2 : ISTIO_ALPN)],
-      tlsCertificateSdsSecretConfigs: [{ name: 'default', sdsConfig: agentSds(true) }],
+      tlsCertificateSdsSecretConfigs: [meshSecret('default')],
       validationContextType: {
         case: 'combinedValidationContext',
         value: {
           defaultValidationContext: exactNames(subjectAltNames),
-          validationContextSdsSecretConfig: { name: 'ROOTCA', sdsConfig: agentSds(true) },
+          validationContextSdsSecretConfig: meshSecret('ROOTCA'),
         },
       },
     },
@@ -174,9 +172,12 @@ function originationParameters(defaults: NonNullable<MeshConfig['tlsDefaults']>)
 
 function setClientCertificate(common: CommonTlsContext, tls: ClientTls, inputs: TlsInputs): void {
   if (tls.mode !== 'MUTUAL') return
-  if (usesCredential(tls, inputs)) common.tlsCertificateSdsSecretConfigs = [credentialSecret(tls.credentialName!)]
+  if (usesCredential(tls, inputs))
+    common.tlsCertificateSdsSecretConfigs = [credentialSecret(tls.credentialName!, inputs.secrets)]
   else if (tls.clientCertificate) {
-    common.tlsCertificateSdsSecretConfigs = [fileSecret(`file-cert:${tls.clientCertificate}~${tls.privateKey ?? ''}`)]
+    common.tlsCertificateSdsSecretConfigs = [
+      fileSecret(`file-cert:${tls.clientCertificate}~${tls.privateKey ?? ''}`, inputs.secrets),
+    ]
   }
 }
 
@@ -190,8 +191,8 @@ function setValidation(common: CommonTlsContext, tls: ClientTls, inputs: TlsInpu
     return
   }
   const secret = usesCredential(tls, inputs)
-    ? credentialSecret(tls.credentialName === NO_CREDENTIAL ? NO_CREDENTIAL : `${tls.credentialName!}-cacert`)
-    : fileSecret(`file-root:${tls.caCertificates || 'system'}`)
+    ? credentialSecret(tls.credentialName!, inputs.secrets, '-cacert')
+    : fileSecret(`file-root:${tls.caCertificates || 'system'}`, inputs.secrets)
   common.validationContextType = {
     case: 'combinedValidationContext',
     value: {
@@ -206,15 +207,6 @@ function setValidation(common: CommonTlsContext, tls: ClientTls, inputs: TlsInpu
 function usesCredential(tls: ClientTls, inputs: TlsInputs): boolean {
   if (!tls.credentialName) return false
   return inputs.router || inputs.selecting || tls.credentialName.startsWith('configmap://')
-}
-
-function credentialSecret(name: string): SdsSecretConfig {
-  const full = name.includes('://') ? name : `kubernetes://${name}`
-  return create(SdsSecretConfigSchema, { name: full, sdsConfig: ADS_SECRETS })
-}
-
-function fileSecret(name: string): SdsSecretConfig {
-  return create(SdsSecretConfigSchema, { name, sdsConfig: agentSds(false) })
 }
 
 export function tlsSocket(context: UpstreamTlsContext): TransportSocket {

@@ -248,7 +248,8 @@ function slowStart(lb: LoadBalancer | undefined) {
 /** Ring size of a hash policy that names no algorithm. */
 const DEFAULT_RING_SIZE = 1024
 
-function applyHash(cluster: Cluster, lb: LoadBalancer): void {
+/** The hashing balancer of a policy that has `consistentHash`. */
+export function applyHash(cluster: Cluster, lb: LoadBalancer): void {
   const hash = lb.consistentHash!
   if (hash.maglev) {
     cluster.lbPolicy = Cluster_LbPolicy.MAGLEV

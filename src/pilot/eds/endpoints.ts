@@ -68,7 +68,7 @@ const HEALTH: Readonly<Record<HealthStatus, EnvoyHealth>> = {
 
 /** The assignment of one cluster that is found by EDS; without endpoints it is empty, never absent. */
 export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
-  const endpoints = selectEndpoints(inputs)
+  const endpoints = selectEndpoints(inputs, listedIn)
   const accepts = acceptsMutualTls(inputs)
   const { networks } = inputs.push
   const all = groupByLocality(endpoints)
@@ -83,7 +83,7 @@ export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment
 
 /** The assignment within a cluster that is found by DNS: names are dialled wherever they lead, as in istiod. */
 export function buildInlineAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
-  const groups = groupByLocality(selectEndpoints(inputs))
+  const groups = groupByLocality(selectEndpoints(inputs, dialledFor))
   const mtls = acceptsMutualTls(inputs)
   if (inputs.name.startsWith(SNI_PREFIX)) keepMutualTls(groups, mtls)
   return assignmentOf(groups, mtls, inputs)
@@ -109,7 +109,10 @@ function assignmentOf(
   return create(ClusterLoadAssignmentSchema, { clusterName: inputs.name, endpoints: out })
 }
 
-function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
+function selectEndpoints(
+  inputs: AssignmentInputs,
+  serves: (endpoint: Endpoint, port: ServicePort) => boolean,
+): Endpoint[] {
   const { service, push, proxy } = inputs
   const set = push.endpoints.get(serviceKey(service.hostname, service.attributes.namespace))
   const port = service.ports.find((p) => p.port === inputs.port)
@@ -120,7 +123,7 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
     service.attributes.trafficDistribution !== '' || !inputs.policy.outlierDetection?.minHealthPercent
   const selected: Endpoint[] = []
   for (const endpoint of set.endpoints) {
-    if (!serves(endpoint, service, port)) continue
+    if (!serves(endpoint, port)) continue
     if (endpoint.health === 'UNHEALTHY' && !sendUnhealthy) continue
     if (endpoint.health === 'TERMINATING') continue
     if (isDraining(endpoint) && service.attributes.persistentSession !== 'cookie') continue
@@ -133,14 +136,13 @@ function selectEndpoints(inputs: AssignmentInputs): Endpoint[] {
   return selected
 }
 
-/**
- * Clusters that resolve names know ports of a ServiceEntry by number, so that entries of one host may name them otherwise;
- * those by EDS know them by name, and addresses only.
- */
-function serves(endpoint: Endpoint, { resolution }: Service, { name, port }: ServicePort): boolean {
-  if (resolution === 'DNSLB' || resolution === 'DNSRoundRobinLB') {
-    return endpoint.servicePort === 0 ? endpoint.portName === name : endpoint.servicePort === port
-  }
+/** Clusters that resolve names know ports of a ServiceEntry by number, so that entries of one host may name them otherwise. */
+function dialledFor(endpoint: Endpoint, { name, port }: ServicePort): boolean {
+  return endpoint.servicePort === 0 ? endpoint.portName === name : endpoint.servicePort === port
+}
+
+/** EDS knows ports by name, and addresses only, whatever the service's resolution (gRPC clients get it for names, too). */
+function listedIn(endpoint: Endpoint, { name }: ServicePort): boolean {
   return endpoint.portName === name && (endpoint.port === 0 || endpoint.address === '' || isIP(endpoint.address) !== 0)
 }
 

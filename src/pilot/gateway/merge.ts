@@ -187,9 +187,13 @@ function listenPorts(port: number, instances: readonly ServiceInstance[], select
   return selecting ? [port] : []
 }
 
+const ANY_OF_ANY = '*/*'
+
 function mergedServer(gateway: Gateway, server: GatewayServer, port: number): MergedServer {
   const { namespace, name } = gateway.metadata
-  const hosts = server.hosts.map((text) => serverHost(text, namespace))
+  // As in istiod, whoever takes any host of any namespace takes nothing else by name.
+  const texts = server.hosts.includes(ANY_OF_ANY) ? [ANY_OF_ANY] : server.hosts
+  const hosts = texts.map((text) => serverHost(text, namespace))
   const names = [...new Set(hosts.map(({ host }) => host))].sort(compareText)
   return {
     server,

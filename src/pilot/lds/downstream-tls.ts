@@ -8,7 +8,7 @@ import {
   DownstreamTlsContextSchema,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import type { MeshConfig } from '../../config/index.ts'
-import { agentSds } from '../xds/messages.ts'
+import { meshSecret } from '../xds/credential-secrets.ts'
 
 /** Istio's cipher suites for inbound TLS 1.2. */
 const CIPHER_SUITES = [
@@ -54,12 +54,12 @@ function context(mesh: MeshConfig, alpnProtocols: string[]): DownstreamTlsContex
         cipherSuites: cipherSuites?.length ? [...cipherSuites] : CIPHER_SUITES,
         ecdhCurves: [...(ecdhCurves ?? [])],
       },
-      tlsCertificateSdsSecretConfigs: [{ name: 'default', sdsConfig: agentSds(true) }],
+      tlsCertificateSdsSecretConfigs: [meshSecret('default')],
       validationContextType: {
         case: 'combinedValidationContext',
         value: {
           defaultValidationContext: { matchSubjectAltNames: trustDomains(mesh) },
-          validationContextSdsSecretConfig: { name: 'ROOTCA', sdsConfig: agentSds(true) },
+          validationContextSdsSecretConfig: meshSecret('ROOTCA'),
         },
       },
     },

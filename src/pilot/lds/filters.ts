@@ -86,9 +86,9 @@ const ALPN = httpFilter(
     ],
   }),
 )
-const FAULT = httpFilter('envoy.filters.http.fault', pack(HTTPFaultSchema))
+export const FAULT = httpFilter('envoy.filters.http.fault', pack(HTTPFaultSchema))
 const CORS = httpFilter('envoy.filters.http.cors', pack(CorsSchema))
-const ROUTER = httpFilter('envoy.filters.http.router', pack(RouterSchema))
+export const ROUTER = httpFilter('envoy.filters.http.router', pack(RouterSchema))
 /** Without x-envoy-… headers towards either side. */
 const QUIET_ROUTER = httpFilter('envoy.filters.http.router', pack(RouterSchema, { suppressEnvoyHeaders: true }))
 

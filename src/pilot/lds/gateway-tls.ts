@@ -9,17 +9,14 @@ import {
   CertificateValidationContext_TrustChainVerification as TrustChainVerification,
   TlsParameters_TlsProtocol as Version,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
-import {
-  type SdsSecretConfig,
-  SdsSecretConfigSchema,
-} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import type { SdsSecretConfig } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import {
   type CommonTlsContextSchema,
   DownstreamTlsContextSchema,
 } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { isCipherSuite, type MeshConfig, type ServerTls, type TlsProtocolVersion } from '../../config/index.ts'
 import { isHttp, type Protocol } from '../model/protocol.ts'
-import { ADS_SECRETS, agentSds } from '../xds/messages.ts'
+import { credentialSecret, fileSecret, meshSecret, type SecretSources } from '../xds/credential-secrets.ts'
 import { downstreamSocket } from './downstream-tls.ts'
 
 const ALPN = ['h2', 'http/1.1']
@@ -31,6 +28,7 @@ export function gatewayTlsSocket(
   tls: ServerTls,
   mesh: Pick<MeshConfig, 'tlsDefaults'>,
   protocol: Protocol,
+  secrets: SecretSources,
 ): TransportSocket {
   const mutual = tls.mode === 'ISTIO_MUTUAL'
   const carriesTcp = !isHttp(protocol) && protocol !== 'HTTPS'
@@ -40,15 +38,18 @@ export function gatewayTlsSocket(
       commonTlsContext: {
         alpnProtocols: mutual && carriesTcp ? PEER_EXCHANGE_ALPN : ALPN,
         tlsParams: mutual ? undefined : parameters(tls, mesh.tlsDefaults ?? {}),
-        tlsCertificateSdsSecretConfigs: certificateSecrets(tls),
-        validationContextType: clientValidation(tls),
+        tlsCertificateSdsSecretConfigs: certificateSecrets(tls, secrets),
+        validationContextType: clientValidation(tls, secrets),
       },
     }),
   )
 }
 
-function clientValidation(tls: ServerTls): MessageInitShape<typeof CommonTlsContextSchema>['validationContextType'] {
-  const clientCa = clientCaSecret(tls)
+function clientValidation(
+  tls: ServerTls,
+  secrets: SecretSources,
+): MessageInitShape<typeof CommonTlsContextSchema>['validationContextType'] {
+  const clientCa = clientCaSecret(tls, secrets)
   if (clientCa) {
     return {
       case: 'combinedValidationContext',
@@ -90,33 +91,33 @@ function parameters(tls: ServerTls, defaults: NonNullable<MeshConfig['tlsDefault
   })
 }
 
-function certificateSecrets(tls: ServerTls): SdsSecretConfig[] {
-  // `builtin://`: the certificate of the gateway's own workload.
-  if (tls.mode === 'ISTIO_MUTUAL' || tls.credentialName === 'builtin://') return [meshSecret('default')]
-  if (tls.credentialNames?.length) return tls.credentialNames.map(credential)
-  if (tls.credentialName) return [credential(tls.credentialName)]
-  if (tls.tlsCertificates?.length) {
-    return tls.tlsCertificates.map(certificateFiles)
-  }
-  return [certificateFiles(tls)]
+function certificateSecrets(tls: ServerTls, secrets: SecretSources): SdsSecretConfig[] {
+  if (tls.mode === 'ISTIO_MUTUAL') return [meshSecret('default')]
+  if (tls.credentialNames?.length) return tls.credentialNames.map((name) => credentialSecret(name, secrets))
+  if (tls.credentialName) return [credentialSecret(tls.credentialName, secrets)]
+  const pairs = tls.tlsCertificates?.length ? tls.tlsCertificates : [tls]
+  return pairs.map((pair) => certificateFiles(pair, secrets))
 }
 
-function certificateFiles({ serverCertificate, privateKey }: Pick<ServerTls, 'serverCertificate' | 'privateKey'>) {
+function certificateFiles(
+  { serverCertificate, privateKey }: Pick<ServerTls, 'serverCertificate' | 'privateKey'>,
+  secrets: SecretSources,
+) {
   if (!serverCertificate || !privateKey) return meshSecret('default')
-  return fileSecret(`file-cert:${serverCertificate}~${privateKey}`)
+  return fileSecret(`file-cert:${serverCertificate}~${privateKey}`, secrets)
 }
 
 /** Where the CA of client certificates comes from; null when clients show none. */
-function clientCaSecret(tls: ServerTls): SdsSecretConfig | null {
+function clientCaSecret(tls: ServerTls, secrets: SecretSources): SdsSecretConfig | null {
   switch (tls.mode) {
     case 'ISTIO_MUTUAL':
       return meshSecret('ROOTCA')
     case 'MUTUAL':
     case 'OPTIONAL_MUTUAL': {
-      if (tls.caCertCredentialName) return credential(tls.caCertCredentialName)
+      if (tls.caCertCredentialName) return credentialSecret(tls.caCertCredentialName, secrets)
       const name = tls.credentialName ?? tls.credentialNames?.[0]
-      if (name) return credential(`${name}-cacert`)
-      return tls.caCertificates ? fileSecret(`file-root:${tls.caCertificates}`) : meshSecret('ROOTCA')
+      if (name) return credentialSecret(name, secrets, '-cacert')
+      return tls.caCertificates ? fileSecret(`file-root:${tls.caCertificates}`, secrets) : meshSecret('ROOTCA')
     }
     default:
       return null
@@ -139,17 +140,4 @@ function clientNames(tls: ServerTls): CertificateValidationContext {
     // A list of revoked certificates comes with the Secret.
     crl: tls.caCrl && !secrets ? { specifier: { case: 'filename', value: tls.caCrl } } : undefined,
   })
-}
-
-function credential(name: string): SdsSecretConfig {
-  const full = name.includes('://') ? name : `kubernetes://${name}`
-  return create(SdsSecretConfigSchema, { name: full, sdsConfig: ADS_SECRETS })
-}
-
-function meshSecret(name: string): SdsSecretConfig {
-  return create(SdsSecretConfigSchema, { name, sdsConfig: agentSds(true) })
-}
-
-function fileSecret(name: string): SdsSecretConfig {
-  return create(SdsSecretConfigSchema, { name, sdsConfig: agentSds(false) })
 }

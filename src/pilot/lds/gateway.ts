@@ -18,11 +18,13 @@ import { hostSubsetOf } from '../model/host.ts'
 import { isHttp } from '../model/protocol.ts'
 import type { ServicePort } from '../model/service.ts'
 import { buildAccessLogs } from '../telemetry/access-log.ts'
+import { serverSources } from '../xds/credential-secrets.ts'
 import { addressOf } from '../xds/messages.ts'
 import { outboundSni } from '../xds/names.ts'
 import { chainMatch, filterChain, MUTUAL_TLS_ALPN, type OutboundChain } from './chain.ts'
 import { connectionSettingsOf } from './connection-settings.ts'
 import type { ListenerContext } from './context.ts'
+import { exactBalance } from './exact-balance.ts'
 import { PROXY_PROTOCOL, tcpMetadataFilters, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
@@ -72,6 +74,7 @@ function gatewayListener(
       ...(inspects ? [tlsInspector()] : []),
     ],
     filterChains: [...chains],
+    connectionBalanceConfig: exactBalance(context.proxy, 'OUTBOUND'),
   })
 }
 
@@ -94,11 +97,12 @@ function tlsAndTcpChains(
   sniTaken: Map<number, Map<string, string>>,
 ): FilterChain[] {
   const chains: FilterChain[] = []
+  const secrets = serverSources(context.proxy, context.push)
   let taken = sniTaken.get(port.port)
   if (!taken) sniTaken.set(port.port, (taken = new Map()))
   for (const merged of port.servers) {
     const { server, sniHosts } = merged
-    const socket = server.tls && (() => gatewayTlsSocket(server.tls!, context.mesh, merged.protocol))
+    const socket = server.tls && (() => gatewayTlsSocket(server.tls!, context.mesh, merged.protocol, secrets))
     if (socket && isHttpServer(server))
       chains.push(chain(sniHosts, httpFilters(context, merged, name, port.port), socket()))
     else if (server.tls?.mode === 'AUTO_PASSTHROUGH') chains.push(...autoPassthroughChains(context, merged))

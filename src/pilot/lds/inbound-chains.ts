@@ -11,6 +11,7 @@ import type { MutualTlsMode } from '../model/peer-authentication.ts'
 import { isGrpc, isHttp, isHttp2, listenerProtocol, type Protocol } from '../model/protocol.ts'
 import { resourcePath } from '../model/resource.ts'
 import { inboundRouteConfiguration } from '../rds/inbound.ts'
+import { serverSources } from '../xds/credential-secrets.ts'
 import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts'
 import { MUTUAL_TLS_ALPN, PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import type { ListenerContext } from './context.ts'
@@ -143,7 +144,7 @@ function ingressTlsChain(context: ListenerContext, port: InboundPort, tls: Serve
     port.name,
     `inbound_${port.name}`,
   )
-  chain.transportSocket = gatewayTlsSocket(tls, context.mesh, port.protocol)
+  chain.transportSocket = gatewayTlsSocket(tls, context.mesh, port.protocol, serverSources(context.proxy, context.push))
   return chain
 }
 

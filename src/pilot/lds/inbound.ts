@@ -10,6 +10,7 @@ import { buildAccessLogs } from '../telemetry/access-log.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { inboundClusterName } from '../xds/names.ts'
 import { canBind, isOwnPort, type ListenerContext } from './context.ts'
+import { exactBalance } from './exact-balance.ts'
 import { httpInspector, ORIGINAL_DST, ORIGINAL_SRC, tlsInspector } from './filters.ts'
 import { blackHoleChain, type InboundPort, inboundChains, passthroughChains } from './inbound-chains.ts'
 import { httpDisabledOn, inspectedPorts, tlsDisabledOn } from './inspectors.ts'
@@ -50,6 +51,7 @@ function virtualInbound(context: ListenerContext, ports: readonly InboundPort[],
     listenerFiltersTimeout: durationOf(mesh.protocolDetectionTimeout),
     listenerFilters: [ORIGINAL_DST, ...(transparent ? [ORIGINAL_SRC] : []), ...inspectors(chains)],
     filterChains: chains,
+    connectionBalanceConfig: exactBalance(proxy, 'INBOUND'),
   })
 }
 
@@ -149,5 +151,6 @@ function ownListener(context: ListenerContext, port: InboundPort, mtls: ServerMu
     listenerFiltersTimeout: durationOf(mesh.protocolDetectionTimeout),
     listenerFilters: inspectors(chains),
     filterChains: chains,
+    connectionBalanceConfig: exactBalance(proxy, 'INBOUND'),
   })
 }

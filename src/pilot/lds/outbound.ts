@@ -13,6 +13,7 @@ import { isDynamicDns } from '../xds/dynamic-dns.ts'
 import { addressOf, durationOf } from '../xds/messages.ts'
 import { chainMatch, filterChain, matchesAll, matchKey, type OutboundChain, PLAINTEXT_HTTP_ALPN } from './chain.ts'
 import { canBind, isOwnPort, type ListenerContext } from './context.ts'
+import { exactBalance } from './exact-balance.ts'
 import { httpInspector, NO_SECURITY, tlsInspector } from './filters.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
 import { l4Chains } from './l4-chains.ts'
@@ -239,6 +240,7 @@ function finish(context: ListenerContext, entry: Entry): Listener {
     continueOnListenerFiltersTimeout: true,
     listenerFiltersTimeout: needsHttp ? durationOf(context.mesh.protocolDetectionTimeout) : NO_TIMEOUT,
     listenerFilters: [...(needsTls ? [tlsInspector()] : []), ...(needsHttp ? [httpInspector()] : [])],
+    connectionBalanceConfig: exactBalance(context.proxy, 'OUTBOUND'),
   })
   for (const chain of entry.chains) {
     const filters = chain.http
@@ -294,5 +296,6 @@ export function httpProxyListener(context: ListenerContext): Listener | null {
     continueOnListenerFiltersTimeout: true,
     listenerFiltersTimeout: NO_TIMEOUT,
     filterChains: [filterChain(filters, undefined, null)],
+    connectionBalanceConfig: exactBalance(context.proxy, 'OUTBOUND'),
   })
 }

@@ -182,7 +182,13 @@ class Snapshot implements PushContext {
       before.destinationRules === this.destinationRules &&
       before.sidecars === this.sidecars
     this.scopes = sameScopes ? before.scopes : new Map()
-    this.instances = new ServiceInstanceIndex(this.services, this.endpoints, this.workloads, before?.instances ?? null)
+    this.instances = new ServiceInstanceIndex(
+      this.services,
+      this.endpoints,
+      this.workloads,
+      inputs.clusterId,
+      before?.instances ?? null,
+    )
   }
 
   sidecarScope(proxy: ScopeSubject): SidecarScope {

@@ -13,7 +13,15 @@ const WEB = 'web.default.svc.cluster.local'
 /** The rule that a client sees for the service `web` of namespace default. */
 function ruleFor(rules: readonly string[], namespace: string, labels: Record<string, string> = {}) {
   const push = new TestMesh([serviceYaml('web'), ...rules].join('---\n')).push()
-  const scope = push.sidecarScope({ type: 'sidecar', namespace, labels, ips: [], podPorts: null, name: '' })
+  const scope = push.sidecarScope({
+    type: 'sidecar',
+    namespace,
+    labels,
+    ips: [],
+    podPorts: null,
+    name: '',
+    clusterId: '',
+  })
   return scope.destinationRule(push.services.byHost.get(WEB)![0]!, labels)
 }
 

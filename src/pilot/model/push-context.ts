@@ -80,6 +80,8 @@ export interface ScopeSubject {
   readonly podPorts: Readonly<Record<string, number>> | null
   /** The name of its pod. */
   readonly name: string
+  /** Empty: it does not say. */
+  readonly clusterId: string
 }
 
 export interface WorkloadIndex {

@@ -18,6 +18,7 @@ export class ServiceInstanceIndex {
   private readonly services: ServiceIndex
   private readonly endpoints: ReadonlyMap<string, EndpointSet>
   private readonly workloads: WorkloadIndex
+  private readonly clusterId: string
   /** Kubernetes Services that say by labels who serves them, by namespace. */
   private readonly selecting: Map<string, readonly Service[]>
   private byAddress: ReadonlyMap<string, readonly Placed[]> | null
@@ -27,8 +28,10 @@ export class ServiceInstanceIndex {
     services: ServiceIndex,
     endpoints: ReadonlyMap<string, EndpointSet>,
     workloads: WorkloadIndex,
+    clusterId: string,
     before: ServiceInstanceIndex | null,
   ) {
+    this.clusterId = clusterId
     this.services = services
     this.endpoints = endpoints
     this.workloads = workloads
@@ -41,7 +44,10 @@ export class ServiceInstanceIndex {
     const address = proxy.ips[0] ?? ''
     const seen = new Set<string>()
     const instances: ServiceInstance[] = []
-    for (const { service, port, targetPort } of [...this.ofKubernetes(proxy, address), ...this.ofEntries(proxy)]) {
+    // Services of another cluster are that cluster's control plane's to tell; ServiceEntries hold in every cluster.
+    const here = proxy.clusterId === '' || proxy.clusterId === this.clusterId
+    const ofKubernetes = here ? this.ofKubernetes(proxy, address) : []
+    for (const { service, port, targetPort } of [...ofKubernetes, ...this.ofEntries(proxy)]) {
       // A second port of the same protocol to the same place would be the same listener again.
       const key = `${serviceKey(service.hostname, service.attributes.namespace)}|${port.protocol}|${targetPort}`
       if (seen.has(key)) continue

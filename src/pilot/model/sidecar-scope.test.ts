@@ -25,6 +25,7 @@ function seen(hosts: string): string[] {
     labels: {},
     ips: [],
     podPorts: null,
+    clusterId: '',
     name: '',
   })
   return scope.services.map((service) => service.hostname)

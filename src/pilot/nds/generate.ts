@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { create } from '@bufbuild/protobuf'
 import { type NameTable, NameTable_NameInfoSchema, NameTableSchema } from '../../api/gen/istio/nds_pb.js'
-import type { ProxyNode } from '../model/node.ts'
+import { hasIpv4, type ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { type Service, serviceKey } from '../model/service.ts'
 import { addressesFor } from '../model/service-addresses.ts'
@@ -51,6 +51,8 @@ function headlessAddresses(
   const port = service.ports[0]
   if (service.resolution !== 'Passthrough' || !port) return []
   const { registry, namespace, publishNotReadyAddresses } = service.attributes
+  // As in istiod, which takes a Service without an address for one with the address 0.0.0.0.
+  if (registry === 'Kubernetes' && !hasIpv4(proxy)) return []
   const set = push.endpoints.get(serviceKey(service.hostname, namespace))
   const ips: string[] = []
   const pods = new Map<string, string[]>()

@@ -13,6 +13,7 @@ import { proxyConfigOf } from '../model/proxy-config.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { localityText, serviceKey } from '../model/service.ts'
 import { countsAttempts } from '../rds/index.ts'
+import { ownSources } from '../xds/credential-secrets.ts'
 
 /** Filters that extensions need. */
 const RUNNABLE = ['envoy.filters.http.wasm', 'envoy.filters.network.wasm', 'envoy.filters.http.lua']
@@ -29,7 +30,7 @@ export function proxyClass(proxy: ProxyNode): string {
     : '-'
   const upstream = proxy.extensions?.has('envoy.filters.network.upstream.metadata_exchange') ?? false
   const runs = RUNNABLE.filter((name) => proxy.extensions?.has(name)).join(',')
-  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}/${JSON.stringify([nodeCertificates(proxy), proxy.metadata.PROXY_CONFIG ?? ''])}`
+  return `${proxy.type}/${extensions}/${upstream}/${runs}/${v4 ? 4 : ''}${v6 ? 6 : ''}/${JSON.stringify([nodeCertificates(proxy), ownSources(proxy), proxy.metadata.PROXY_CONFIG ?? ''])}`
 }
 
 /** Where a proxy is, for what depends on places: locality, node, labels. */

@@ -3,13 +3,17 @@ import { Memo } from '../model/memo.ts'
 import type { Service } from '../model/service.ts'
 
 /**
- * Domains of a service for a client in `clientDomain` (`ns.svc.cluster.local`), in Istio's order. With `port` set each
- * stands with it: a listener that shares one route table for many ports must tell them apart.
+ * With which ports the domains of a table stand: with none (Envoy leaves ports aside there), with their own, where many
+ * ports share the table, or in both forms, for clients that compare what they have.
  */
+export type DomainForm = 'plain' | 'own-port' | 'both'
+
+/** Domains of a service for a client in `clientDomain` (`ns.svc.cluster.local`), in Istio's order. */
 function serviceDomains(
   service: Service,
   clientDomain: string,
-  port: number | null,
+  port: number,
+  form: DomainForm,
   addresses: readonly string[],
 ): string[] {
   const domains: string[] = []
@@ -18,10 +22,14 @@ function serviceDomains(
     domains.push(...domains.map((domain) => `*.${domain}`))
   }
   for (const address of addresses) domains.push(address.includes(':') ? `[${address}]` : address)
-  if (port === null) return domains
+  return withPorts(domains, port, form)
+}
+
+export function withPorts(domains: string[], port: number, form: DomainForm): string[] {
+  if (form === 'plain') return domains
   // Without a port a client means port 80.
-  return port === 80
-    ? domains.flatMap((domain) => [domain, `${domain}:80`])
+  return form === 'both' || port === 80
+    ? domains.flatMap((domain) => [domain, `${domain}:${port}`])
     : domains.map((domain) => `${domain}:${port}`)
 }
 
@@ -64,16 +72,16 @@ export function domainsOf(name: string, all: readonly string[]): Domains {
 
 const memo = new Memo<Service, Domains>()
 
-/** Name and domains of a service's virtual host in a table; `allPorts`: the table is shared by many ports. */
+/** Name and domains of a service's virtual host in a table. */
 export function servedDomains(
   service: Service,
   clientDomain: string,
   port: number,
-  allPorts: boolean,
+  form: DomainForm,
   addresses: readonly string[],
 ): Domains {
-  return memo.get(service, `${port}|${allPorts}|${clientDomain}|${addresses}`, [], () =>
-    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, allPorts ? port : null, addresses)),
+  return memo.get(service, `${port}|${form}|${clientDomain}|${addresses}`, [], () =>
+    domainsOf(`${service.hostname}:${port}`, serviceDomains(service, clientDomain, port, form, addresses)),
   )
 }
 

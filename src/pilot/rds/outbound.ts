@@ -25,7 +25,7 @@ import { MESH_GATEWAY } from '../model/virtual-service.ts'
 import { durationOf } from '../xds/messages.ts'
 import { destinationClusterName, outboundClusterName } from '../xds/names.ts'
 import { catchAll, MAX_DIRECT_RESPONSE_BYTES } from './catch-all.ts'
-import { type Domains, domainsOf, freeDomains, servedDomains } from './domains.ts'
+import { type DomainForm, type Domains, domainsOf, freeDomains, servedDomains, withPorts } from './domains.ts'
 import { hashPolicyFor } from './hash-policy.ts'
 import { outboundRetryPolicy } from './retry.ts'
 import type { Destinations } from './route-action.ts'
@@ -40,7 +40,7 @@ const ALL_PORTS = 0
 interface RouteTable {
   readonly push: PushContext
   readonly scope: SidecarScope
-  readonly proxy: Pick<ProxyNode, 'labels' | 'namespace' | 'dnsDomain' | 'ips' | 'metadata'>
+  readonly proxy: Pick<ProxyNode, 'labels' | 'namespace' | 'dnsDomain' | 'ips' | 'metadata' | 'generator'>
   readonly egress: EgressListener
   /** {@link ALL_PORTS} or the listener's port. */
   readonly port: number
@@ -96,6 +96,16 @@ export function outboundRouteConfiguration(
   return config
 }
 
+/**
+ * The virtual hosts of a port for a client that compares its names with their port, in the order in which they came: each
+ * domain stands without a port and with it.
+ */
+export function outboundVirtualHosts(port: number, proxy: ProxyNode, push: PushContext): VirtualHost[] {
+  const scope = push.sidecarScope(proxy)
+  const egress = egressListenerFor(scope, String(port), port)
+  return egress ? virtualHosts(tableOf(push, scope, proxy, egress, port), []) : []
+}
+
 /** The egress listener that asked for the table: the one with the port, else the one for every port. */
 function egressListenerFor(scope: SidecarScope, name: string, port: number): EgressListener | null {
   for (const listener of scope.egressListeners) {
@@ -128,6 +138,7 @@ function tableOf(
     versionOf(push.mesh),
     versionOf(scope.sidecar),
     forwardsHost,
+    proxy.generator,
     ...(labelled ? Object.entries(proxy.labels).sort().flat() : []),
   ].join('|')
   return { push, scope, proxy, egress, port: tablePort, services, forwardsHost, variant }
@@ -145,11 +156,12 @@ function tableService(service: Service, port: number): TableService {
 
 function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
   const wrappers = wrap(table)
+  const form = formOf(table)
   const known = new Set<string>()
   for (const { services, port } of wrappers) {
     for (const { hostname } of services) {
       known.add(hostname)
-      if (table.port === ALL_PORTS) known.add(`${hostname}:${port}`)
+      if (form !== 'plain') known.add(`${hostname}:${port}`)
     }
   }
   const names = new Set<string>()
@@ -157,7 +169,7 @@ function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
   const hosts: VirtualHost[] = []
   const { dnsDomain } = table.proxy
   const served = (service: Service, port: number) =>
-    servedDomains(service, dnsDomain, port, table.port === ALL_PORTS, addressDomains(table, service))
+    servedDomains(service, dnsDomain, port, form, addressDomains(table, service))
   const add = (wrapper: Wrapper, host: string, wanted: Domains): void => {
     const { name } = wanted
     const twice = (): void => {
@@ -182,10 +194,19 @@ function virtualHosts(table: RouteTable, remarks: Remark[]): VirtualHost[] {
     if (table.port !== ALL_PORTS && wrapper.port !== table.port) continue
     // A host that no service has is known without a port only, which in the table of all ports means port 80.
     const nameable = table.port === ALL_PORTS && wrapper.port !== 80 ? [] : wrapper.hosts
-    for (const host of nameable) add(wrapper, host, domainsOf(`${host}:${wrapper.port}`, [host]))
+    for (const host of nameable) {
+      const all = form === 'both' ? withPorts([host], wrapper.port, form) : [host]
+      add(wrapper, host, domainsOf(`${host}:${wrapper.port}`, all))
+    }
     for (const service of wrapper.services) add(wrapper, service.hostname, served(service, wrapper.port))
   }
   return hosts
+}
+
+/** gRPC clients compare a name with the port that they were given. */
+function formOf({ port, proxy }: RouteTable): DomainForm {
+  if (proxy.generator === 'grpc') return 'both'
+  return port === ALL_PORTS ? 'own-port' : 'plain'
 }
 
 /** The addresses that clients may name instead of the host: in a port's own table just one of a ServiceEntry's. */
@@ -275,6 +296,7 @@ function wrapVirtualService(table: RouteTable, vs: VirtualService): readonly Wra
       subject: { labels: table.proxy.labels, namespace: table.proxy.namespace, gateways: MESH_ONLY, port: table.port },
       destinations: destinationsOf(table),
       forwardsHost: table.forwardsHost,
+      proxyless: table.proxy.generator === 'grpc',
       tls: false,
     }),
   )

@@ -1,6 +1,10 @@
 // The HTTP routes of a VirtualService for one proxy and listener port.
 import { create } from '@bufbuild/protobuf'
-import { type Route, RouteSchema } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import {
+  type Route,
+  RouteAction_MaxStreamDurationSchema,
+  RouteSchema,
+} from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import type { HttpMatchRequest, HttpRoute, VirtualService } from '../../config/index.ts'
 import { routeSemantics } from '../gateway-api/names.ts'
 import { resourcePath } from '../model/resource.ts'
@@ -13,6 +17,8 @@ export interface RouteInputs {
   readonly destinations: Destinations
   /** Rewritten requests say what host they asked for. */
   readonly forwardsHost?: boolean
+  /** The client is a gRPC library, which reads timeouts in one form only. */
+  readonly proxyless?: boolean
   /** The listener terminates TLS. */
   readonly tls: boolean
 }
@@ -45,6 +51,11 @@ function buildRoute(vs: VirtualService, http: HttpRoute, match: HttpMatchRequest
   else if (http.directResponse) {
     route.action = { case: 'directResponse', value: directResponseAction(http.directResponse) }
   } else route.action = { case: 'route', value: routeAction(http, inputs.destinations, changes, semantics, match) }
+  if (inputs.proxyless && route.action.case === 'route') {
+    const { value: action } = route.action
+    action.maxGrpcTimeout = undefined
+    action.maxStreamDuration = create(RouteAction_MaxStreamDurationSchema, { maxStreamDuration: action.timeout! })
+  }
   if (inputs.forwardsHost && http.rewrite && route.action.case === 'route')
     route.action.value.appendXForwardedHost = true
   route.requestHeadersToAdd = changes.requestHeadersToAdd

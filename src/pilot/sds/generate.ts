@@ -21,6 +21,8 @@ const ANYBODY = '*'
  */
 export function generateSecrets(proxy: ProxyNode, push: PushContext, names: Iterable<string>): Secret[] {
   const out: Secret[] = []
+  // Secrets of another cluster are not known here.
+  if (proxy.clusterId !== '' && proxy.clusterId !== push.clusterId) return out
   for (const name of names) {
     const secret = buildSecret(name, proxy.namespace, push)
     if (secret) out.push(secret)

@@ -54,6 +54,13 @@ export const ADS_SECRETS: ConfigSource = create(ConfigSourceSchema, {
 
 /** Secrets from the agent's SDS socket. Mesh certificates (`default`, `ROOTCA`) are waited for without limit. */
 export function agentSds(waitWithoutLimit: boolean): ConfigSource {
+  const source = sdsFrom('sds-grpc')
+  if (waitWithoutLimit) source.initialFetchTimeout = durationOf(0)
+  return source
+}
+
+/** Secrets from the SDS server of a cluster. */
+export function sdsFrom(clusterName: string, authority = ''): ConfigSource {
   return create(ConfigSourceSchema, {
     configSourceSpecifier: {
       case: 'apiConfigSource',
@@ -61,10 +68,9 @@ export function agentSds(waitWithoutLimit: boolean): ConfigSource {
         apiType: ApiConfigSource_ApiType.GRPC,
         transportApiVersion: ApiVersion.V3,
         setNodeOnFirstMessageOnly: true,
-        grpcServices: [{ targetSpecifier: { case: 'envoyGrpc', value: { clusterName: 'sds-grpc' } } }],
+        grpcServices: [{ targetSpecifier: { case: 'envoyGrpc', value: { clusterName, authority } } }],
       },
     },
-    initialFetchTimeout: waitWithoutLimit ? durationOf(0) : undefined,
     resourceApiVersion: ApiVersion.V3,
   })
 }

@@ -73,6 +73,7 @@ const DEPENDS_ON: Readonly<Record<Answered, readonly HalfPatched[]>> = {
   listeners: ['listeners'],
   routes: ['listeners', 'route'],
   extensions: ['listeners'],
+  secrets: ['listeners', 'clusters'],
   names: [],
 }
 

@@ -19,8 +19,12 @@ export function caseYaml({ objects }: Pick<Case, 'objects'>): string {
   return objects.map((object) => stringify(object, { lineWidth: 0 })).join('---\n')
 }
 
-/** What ours does without being told to: both address families, TLS of a Sidecar's ingress, XBackendTrafficPolicy. */
+/**
+ * What ours does without being told to: both address families, TLS of a Sidecar's ingress, XBackendTrafficPolicy. And who
+ * asks is who it says it is, without a certificate.
+ */
 const FEATURES = {
+  XDS_AUTH_PLAINTEXT: 'true',
   ISTIO_DUAL_STACK: 'true',
   ENABLE_TLS_ON_SIDECAR_INGRESS: 'true',
   PILOT_ENABLE_ALPHA_GATEWAY_API: 'true',
@@ -28,6 +32,9 @@ const FEATURES = {
 
 /** Istiod finds a resource invalid that we accept. */
 export class RefusedByIstiod extends Error {}
+
+/** Istiod ends by a panic of its own. */
+export class IstiodPanic extends Error {}
 
 /** Asks istiod by its standard input (see test/interop/istiod/main.go); its answer is JSON. */
 export type Ask = (command: string) => Promise<JsonValue>
@@ -73,7 +80,7 @@ export async function withIstiod<T>(input: Case, use: (istiod: RunningIstiod) =>
     return await use({ address, ask: (command) => ask(child, command), halfPatched })
   } catch (error) {
     const panic = /(panic: [^\n]*)/.exec(errors)
-    throw panic ? new Error(`istiod: ${panic[1]}`) : error
+    throw panic ? new IstiodPanic(`istiod: ${panic[1]}`) : error
   } finally {
     child.kill('SIGKILL')
     await ended

@@ -14,11 +14,13 @@ export async function shrink(input: Case, stillDiffers: StillDiffers, deadline: 
     return true
   }
   if (Object.keys(best.mesh).length > 0) await attempt({ ...best, mesh: {} })
+  if (Object.keys(best.networks).length > 0) await attempt({ ...best, networks: {} })
   await dropObjects(() => best, attempt)
   for (let again = true; again && Date.now() < deadline; ) {
     again = false
     const parts: readonly ((value: Case) => unknown)[] = [
       (value) => value.mesh,
+      (value) => value.networks,
       ...best.objects.map((_, i) => (value: Case) => (whole(value.objects[i]) ? undefined : value.objects[i])),
       ...best.proxies.map((_, i) => (value: Case) => value.proxies[i]),
     ]

@@ -244,6 +244,7 @@ func main() {
 		KubeClientModifier:         installGatewayAPI(p),
 	})
 	gatewayStatuses := captureStatuses(server, kubernetes)
+	believeClients(server)
 	server.DiscoveryDebug.Handle("/metrics", metrics)
 	go func() { p.Fatal(http.Serve(debug, server.DiscoveryDebug)) }()
 	fmt.Printf("xds %s debug %s\n", listener.Addr(), debug.Addr())

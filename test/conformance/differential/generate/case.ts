@@ -4,13 +4,18 @@ import type { ProxyDescription } from '../../pilot.ts'
 import { CERTIFICATE, KEY } from './certificate.ts'
 import { destinationRule } from './destination-rule.ts'
 import { Draw } from './draw.ts'
+import { envoyFilter } from './envoy-filter.ts'
+import { trafficExtension, wasmPlugin } from './extensions.ts'
 import { gatewayApi } from './gateway-api.ts'
-import { meshConfig, proxies } from './mesh.ts'
+import { meshConfig } from './mesh.ts'
 import { gateway, serviceEntry, sidecar, workloadEntry } from './networking.ts'
-import * as policies from './policies.ts'
+import { meshNetworks } from './networks.ts'
+import { proxies } from './proxies.ts'
+import * as security from './security.ts'
 import { ingressGateway, namespacesAndNodes, services } from './services.ts'
+import { proxyConfig, telemetry } from './telemetry.ts'
 import { delegate, virtualService } from './virtual-service.ts'
-import { GATEWAYS, namespace } from './vocabulary.ts'
+import { allocatedAddresses, GATEWAYS, namespace } from './vocabulary.ts'
 
 /** What a control plane is given, and who asks it. */
 export interface Case {
@@ -37,19 +42,38 @@ const MAKERS: readonly Maker[] = [
   ['sidecars', 'Sidecar', NETWORKING, sidecar],
   ['gateways', 'Gateway', NETWORKING, gateway],
   ['gateways', 'Gateway', NETWORKING, gateway],
-  ['security', 'PeerAuthentication', SECURITY, policies.peerAuthentication],
-  ['security', 'RequestAuthentication', SECURITY, policies.requestAuthentication],
-  ['security', 'AuthorizationPolicy', SECURITY, policies.authorizationPolicy],
-  ['telemetry', 'Telemetry', 'telemetry.istio.io/v1', policies.telemetry],
-  ['patches', 'EnvoyFilter', 'networking.istio.io/v1alpha3', policies.envoyFilter],
-  ['telemetry', 'ProxyConfig', 'networking.istio.io/v1beta1', policies.proxyConfig],
-  ['extensions', 'WasmPlugin', 'extensions.istio.io/v1alpha1', policies.wasmPlugin],
+  ['security', 'PeerAuthentication', SECURITY, security.peerAuthentication],
+  ['security', 'RequestAuthentication', SECURITY, security.requestAuthentication],
+  ['security', 'AuthorizationPolicy', SECURITY, security.authorizationPolicy],
+  ['telemetry', 'Telemetry', 'telemetry.istio.io/v1', telemetry],
+  ['patches', 'EnvoyFilter', 'networking.istio.io/v1alpha3', envoyFilter],
+  ['telemetry', 'ProxyConfig', 'networking.istio.io/v1beta1', proxyConfig],
+  ['extensions', 'WasmPlugin', 'extensions.istio.io/v1alpha1', wasmPlugin],
+  ['extensions', 'TrafficExtension', 'extensions.istio.io/v1alpha1', trafficExtension],
 ]
 
 /** Each topic and the kinds it draws from. */
-export const TOPICS: readonly string[] = [...new Set(MAKERS.map(([topic]) => topic)), 'gateway-api', 'mesh', 'proxies']
+export const TOPICS: readonly string[] = [
+  ...new Set(MAKERS.map(([topic]) => topic)),
+  'gateway-api',
+  'mesh',
+  'networks',
+  'proxies',
+]
 
 const SECRET = { 'tls.crt': CERTIFICATE, 'tls.key': KEY, 'ca.crt': CERTIFICATE }
+
+/** For pulling images, in every namespace but one. */
+const PULL_SECRETS = ['default', 'other', 'istio-system'].map(
+  (namespace) =>
+    ({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'pull', namespace, creationTimestamp: '2026-01-01T00:00:00Z' },
+      type: 'kubernetes.io/dockerconfigjson',
+      data: { '.dockerconfigjson': Buffer.from(`{"auths":{"${namespace}":{}}}`).toString('base64') },
+    }) as unknown as KubeObject,
+)
 
 function credentials(): KubeObject[] {
   return ['cred', 'cred2', 'cred-cacert'].map(
@@ -90,7 +114,7 @@ function resource(draw: Draw, index: number, makers: readonly Maker[]): KubeObje
       ...(kind === 'ServiceEntry' && { annotations: entryAnnotations(draw) }),
     },
     spec,
-    status: kind === 'ServiceEntry' ? allocated(spec as { hosts: string[] }, index) : undefined,
+    status: kind === 'ServiceEntry' ? allocatedAddresses((spec as { hosts: string[] }).hosts, index) : undefined,
   } as unknown as KubeObject
 }
 
@@ -101,15 +125,11 @@ function entryAnnotations(draw: Draw): Record<string, string> {
   return annotations
 }
 
-/** Addresses that istiod's allocator would have given: its discovery server alone gives none, and reads them. */
-function allocated({ hosts }: { readonly hosts: readonly string[] }, index: number): object {
-  return {
-    addresses: hosts.flatMap((host, i) => [
-      { value: `240.240.${index}.${i + 1}`, host },
-      { value: `2001:2::a${index}:${i + 1}`, host },
-    ]),
-  }
-}
+const essential = ({ NODE_NAME = '', INSTANCE_IPS = '', GENERATOR = '' }: ProxyDescription['metadata']) => ({
+  NODE_NAME,
+  ...(INSTANCE_IPS && { INSTANCE_IPS }),
+  ...(GENERATOR && { GENERATOR }),
+})
 
 /** The mesh of a seed. With `topics`, only resources of these. The same name twice: the later stands. */
 export function generateCase(seed: number, topics: readonly string[] = TOPICS): Case {
@@ -122,22 +142,27 @@ export function generateCase(seed: number, topics: readonly string[] = TOPICS): 
     ...objects,
     ...ingress.objects,
     ...credentials(),
+    ...(topics.includes('extensions') ? PULL_SECRETS : []),
     ...(makers.length > 0 ? draw.many(3, 14, (index) => resource(draw, index, makers)) : []),
     ...(topics.includes('gateway-api') && (topics.length === 1 || draw.chance(0.25)) ? gatewayApi(draw) : []),
   ]
   const mesh = topics.includes('mesh') && draw.chance(0.4) ? meshConfig(draw) : {}
   const asking = proxies(draw, pods, ingress.pods[0]!).map((proxy) => {
+    const metadata = { ...proxy.metadata }
     // A node that tells only a part of its ProxyConfig has the mesh's for the rest with us, and nothing with istiod.
-    const { PROXY_CONFIG: _, ...rest } = proxy.metadata
-    return 'defaultConfig' in mesh && mesh.defaultConfig ? { ...proxy, metadata: rest } : proxy
+    if ('defaultConfig' in mesh && mesh.defaultConfig) delete metadata.PROXY_CONFIG
+    // Of another cluster istiod does not know the pull secrets, and tells no extensions.
+    if (topics.includes('extensions')) delete metadata.CLUSTER_ID
+    return { ...proxy, metadata }
   })
   const plain = topics.includes('proxies')
     ? asking
-    : asking.map((proxy) => ({ ...proxy, metadata: { NODE_NAME: proxy.metadata.NODE_NAME! } }))
+    : asking.map((proxy) => ({ ...proxy, metadata: essential(proxy.metadata) }))
+  const networks = topics.includes('networks') && draw.chance(0.2) ? meshNetworks(draw) : {}
   const unique = new Map(list.map((o) => [`${o.kind}/${o.metadata.namespace}/${o.metadata.name}`, o]))
   // A JSON round trip drops what is left out.
   return JSON.parse(
-    JSON.stringify({ objects: withDistribution([...unique.values()]), mesh, networks: {}, proxies: plain }),
+    JSON.stringify({ objects: withDistribution([...unique.values()]), mesh, networks, proxies: plain }),
   ) as Case
 }
 

@@ -4,7 +4,7 @@ import { CERTIFICATE } from './certificate.ts'
 import type { Draw } from './draw.ts'
 import { grpcRoute, httpRoute, tcpRoute, tlsRoute } from './gateway-api-routes.ts'
 import { ingress, ingressClasses } from './ingress.ts'
-import { NAMESPACES, namespace, PORTS, serviceName } from './vocabulary.ts'
+import { allocatedAddresses, NAMESPACES, namespace, PORTS, serviceName } from './vocabulary.ts'
 
 const GROUP = 'gateway.networking.k8s.io'
 const VERSION = `${GROUP}/v1`
@@ -207,7 +207,7 @@ const backendTrafficPolicy = (draw: Draw): object => ({
   sessionPersistence: draw.maybe(0.2, () => ({ sessionName: 's', type: 'Cookie' })),
 })
 
-const serviceEntry = (draw: Draw): object => ({
+const serviceEntry = (draw: Draw) => ({
   hosts: draw.some(['entry.example.com', 'entry.test.io'], 1, 2),
   resolution: 'DNS',
   location: 'MESH_EXTERNAL',
@@ -260,7 +260,9 @@ export function gatewayApi(draw: Draw): KubeObject[] {
   ]
   if (draw.chance(0.4)) list.push(object('Gateway', VERSION, 'kgw2', 'istio-system', { spec: kubernetesGateway(draw) }))
   if (draw.chance(0.3)) {
-    list.push(object('ServiceEntry', 'networking.istio.io/v1', 'entry', 'default', { spec: serviceEntry(draw) }))
+    const spec = serviceEntry(draw)
+    const status = allocatedAddresses(spec.hosts, 99)
+    list.push(object('ServiceEntry', 'networking.istio.io/v1', 'entry', 'default', { spec, status }))
   }
   for (const place of ['istio-system', 'default']) {
     list.push(object('ConfigMap', 'v1', 'ca', place, { data: { 'ca.crt': AUTHORITY } }))

@@ -1,8 +1,6 @@
-// MeshConfig, and the proxies that ask.
-import type { ProxyDescription } from '../../pilot.ts'
+// MeshConfig.
 import { localityLb } from './destination-rule.ts'
 import type { Draw } from './draw.ts'
-import type { Pod } from './services.ts'
 import { retries } from './virtual-service.ts'
 
 /** A MeshConfig laid over Istio's default; most meshes have none or one thing changed. */
@@ -112,75 +110,4 @@ export function meshConfig(draw: Draw): object {
       })),
     })),
   }
-}
-
-function metadata(draw: Draw, ip: string): Record<string, string> {
-  const out: Record<string, unknown> = {}
-  if (draw.chance(0.12)) out.INTERCEPTION_MODE = draw.pick(['TPROXY', 'NONE'])
-  if (draw.chance(0.12)) out.DNS_CAPTURE = 'true'
-  if (draw.chance(0.08)) out.INSTANCE_IPS = `${ip},2001:db8::${ip.split('.')[3]}`
-  if (draw.chance(0.08)) out.HTTP10 = '1'
-  if (draw.chance(0.08)) out.IDLE_TIMEOUT = '12s'
-  if (draw.chance(0.08)) out.ISTIO_VERSION = draw.pick(['1.20.0', '1.24.3', '1.26.1', '1.28.0', '1.29.0'])
-  if (draw.chance(0.05)) out.NETWORK = draw.pick(['n1', 'n2'])
-  if (draw.chance(0.05)) out.UNPRIVILEGED_POD = 'true'
-  if (draw.chance(0.05)) out.TLS_CLIENT_CERT_CHAIN = '/etc/client.pem'
-  if (draw.chance(0.05)) out.TLS_SERVER_CERT_CHAIN = '/etc/server.pem'
-  if (draw.chance(0.08))
-    out.PROXY_CONFIG = draw.pick<object>([
-      { proxyHeaders: { server: { value: 'mine' } } },
-      { gatewayTopology: { numTrustedProxies: 1 } },
-      { tracing: { sampling: 3 } },
-      { statusPort: 15999 },
-      { proxyMetadata: { K: 'v' } },
-    ])
-  if (draw.chance(0.05)) out.ROUTER_MODE = 'sni-dnat'
-  if (draw.chance(0.04)) out.K = 'v'
-  return out as Record<string, string>
-}
-
-const LOCALITIES = { n1: 'r1/z1/s1', n2: 'r1/z1', n3: 'r1/z2', n4: 'r2/z3' } as Record<string, string>
-
-function beside(draw: Draw, pod: Pod, type = 'sidecar'): ProxyDescription {
-  return {
-    name: `${pod.name}.${pod.namespace}`,
-    type,
-    ip: pod.ip,
-    pod: pod.name,
-    namespace: pod.namespace,
-    serviceAccount: pod.serviceAccount,
-    labels: pod.labels,
-    locality: LOCALITIES[pod.node]!,
-    metadata: {
-      NODE_NAME: pod.node,
-      ...(pod.ip6 && { INSTANCE_IPS: `${pod.ip},${pod.ip6}` }),
-      ...metadata(draw, pod.ip),
-    },
-  }
-}
-
-/**
- * The gateway, sidecars of up to two pods, and two clients that no Service has. The gateway asks first: once a sidecar of
- * its namespace has asked, istiod gives a gateway the scope of sidecars.
- */
-export function proxies(draw: Draw, pods: readonly Pod[], gateway: Pod): ProxyDescription[] {
-  const clients: Pod[] = [
-    {
-      name: 'client-0',
-      namespace: 'default',
-      ip: '10.1.8.1',
-      node: 'n1',
-      serviceAccount: 'client',
-      labels: { app: 'client', version: 'v1', 'security.istio.io/tlsMode': 'istio' },
-    },
-    {
-      name: 'client-1',
-      namespace: draw.pick(['other', 'third', 'istio-system']),
-      ip: '10.1.8.2',
-      node: draw.pick(['n3', 'n4']),
-      serviceAccount: 'default',
-      labels: { app: 'none' },
-    },
-  ]
-  return [beside(draw, gateway, 'router'), ...[...draw.some(pods, 1, 2), ...clients].map((pod) => beside(draw, pod))]
 }

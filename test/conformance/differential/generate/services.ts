@@ -178,13 +178,15 @@ function addService(
     ? 'ClusterIP'
     : draw.pick(['ClusterIP', 'ClusterIP', 'ClusterIP', 'NodePort', 'LoadBalancer'])
   const dual = !kind.headless && draw.chance(0.08)
+  const only6 = !dual && draw.chance(0.05)
+  const address = only6 ? `fd00:96::${10 + index}` : `10.96.0.${10 + index}`
   objects.push({
     apiVersion: 'v1',
     kind: 'Service',
     metadata: metadata(draw, name, namespace, serviceMetadata(draw)),
     spec: {
       type,
-      clusterIP: kind.headless ? 'None' : `10.96.0.${10 + index}`,
+      clusterIP: kind.headless ? 'None' : address,
       clusterIPs: dual ? [`10.96.0.${10 + index}`, `fd00:96::${10 + index}`] : undefined,
       selector: kind.selector ? { app: name } : undefined,
       ports: list.map((port) => (type === 'ClusterIP' ? port : { ...port, nodePort: 30000 + port.port })),
@@ -197,7 +199,11 @@ function addService(
     ...(type === 'LoadBalancer' && { status: { loadBalancer: { ingress: [{ ip: `203.0.113.${index + 1}` }] } } }),
   } as unknown as KubeObject)
   const families = dual || draw.chance(0.04)
-  const own = kind.selector ? draw.many(0, 3, (i) => pod(draw, name, namespace, index, i, kind.headless, families)) : []
+  const own = kind.selector
+    ? draw.many(0, 3, (i) =>
+        pod(draw, name, namespace, index, i, kind.headless, only6 ? 'IPv6' : families ? 'both' : 'IPv4'),
+      )
+    : []
   for (const { object, described } of own) {
     objects.push(object)
     pods.push(described)
@@ -211,14 +217,42 @@ function addService(
         targetRef: { kind: 'Pod', name: described.name, namespace },
       }))
     : draw.many(0, 2, (i) => ({
-        addresses: [`192.0.2.${index * 10 + i + 1}`],
+        addresses: [only6 ? `2001:db8:2::${index * 10 + i + 1}` : `192.0.2.${index * 10 + i + 1}`],
         conditions: { ready: true, serving: true, terminating: false },
       }))
-  objects.push(slice(draw, `${name}-a`, name, namespace, list, listed, 'IPv4'))
+  objects.push(slice(draw, `${name}-a`, name, namespace, list, listed, only6 ? 'IPv6' : 'IPv4'))
+  if (own.length > 0 && draw.chance(0.12)) objects.push(...secondService(draw, name, namespace, index, listed, only6))
   if (dual && own.length > 0) {
     const others = listed.map((endpoint, i) => ({ ...endpoint, addresses: [own[i]!.described.ip6!] }))
     objects.push(slice(draw, `${name}-b`, name, namespace, list, others, 'IPv6'))
   }
+}
+
+/** Another Service before the same pods, with ports of its own. */
+function secondService(
+  draw: Draw,
+  name: string,
+  namespace: string,
+  index: number,
+  listed: readonly object[],
+  only6: boolean,
+): KubeObject[] {
+  const list = ports(draw)
+  const second = `${name}-second`
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: metadata(draw, second, namespace, serviceMetadata(draw)),
+      spec: {
+        type: 'ClusterIP',
+        clusterIP: only6 ? `fd00:96::${60 + index}` : `10.96.0.${60 + index}`,
+        selector: { app: name },
+        ports: list,
+      },
+    } as unknown as KubeObject,
+    slice(draw, `${second}-a`, second, namespace, list, listed, only6 ? 'IPv6' : 'IPv4'),
+  ]
 }
 
 function slice(
@@ -251,14 +285,14 @@ function pod(
   service: number,
   index: number,
   headless: boolean,
-  bothFamilies: boolean,
+  families: 'IPv4' | 'IPv6' | 'both',
 ) {
   const name = `${app}-${index}`
   const described: Pod = {
     name,
     namespace,
-    ip: `10.1.${service}.${index + 1}`,
-    ip6: bothFamilies ? `fd00:1::${service}:${index + 1}` : undefined,
+    ip: families === 'IPv6' ? `fd00:1::${service}:${index + 1}` : `10.1.${service}.${index + 1}`,
+    ip6: families === 'both' ? `fd00:1::${service}:${index + 1}` : undefined,
     node: draw.pick(NODES)[0],
     serviceAccount: draw.chance(0.7) ? 'default' : app,
     labels: {

@@ -48,6 +48,8 @@ export function labels(draw: Draw): Record<string, string> {
       ])
 }
 
+export const selector = (draw: Draw) => draw.maybe(0.5, () => ({ matchLabels: labels(draw) }))
+
 export function exportTo(draw: Draw): string[] | undefined {
   return draw.maybe(0.25, () => draw.pick([['*'], ['.'], ['other'], ['default', 'third'], ['third']]))
 }
@@ -61,3 +63,13 @@ export const label = (draw: Draw): [string, string] =>
     ['version', 'v1'],
     ['app', 'web'],
   ])
+
+/** Addresses that istiod's allocator would have given: its discovery server alone gives none, and reads them. */
+export function allocatedAddresses(hosts: readonly string[], index: number): object {
+  return {
+    addresses: hosts.flatMap((host, i) => [
+      { value: `240.240.${index}.${i + 1}`, host },
+      { value: `2001:2::a${index}:${i + 1}`, host },
+    ]),
+  }
+}
