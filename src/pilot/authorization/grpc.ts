@@ -7,7 +7,7 @@ import type { HttpFilter } from '../../api/gen/envoy/extensions/filters/network/
 import { httpFilter } from '../lds/filters.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
-import { rulePolicy } from './policy.ts'
+import { MATCH_NEVER, rulePolicy } from './policy.ts'
 import { policiesFor } from './select.ts'
 
 const NAME = 'envoy.filters.http.rbac'
@@ -17,22 +17,25 @@ const ACTIONS = [
 ] as const
 
 /**
- * DENY and then ALLOW: gRPC knows no other action. As in istiod each rule has a name of its own form, and policies without
- * rules count for nothing.
+ * DENY and then ALLOW: gRPC knows no other action. As in istiod each rule has a name of its own form. Where all that
+ * policies allow is nothing, nothing is allowed; istiod then lets everybody in.
  */
 export function grpcRbacFilters(proxy: ProxyNode, push: PushContext): HttpFilter[] {
   const selected = policiesFor(push.authorizationPolicies, push.mesh.rootNamespace, proxy)
   return ACTIONS.flatMap(({ action, name, value }) => {
+    const policies = selected.filter(({ spec }) => (spec.action ?? 'ALLOW') === action)
     const rules = create(RBACSchema, { action: value })
-    for (const { spec, metadata } of selected) {
-      if ((spec.action ?? 'ALLOW') !== action) continue
+    for (const { spec, metadata } of policies) {
       const context = { tcp: false, lenient: action === 'DENY', namespace: metadata.namespace, trustDomains: [] }
       spec.rules?.forEach((rule, i) => {
         const policy = rulePolicy(rule, context)
         if (policy) rules.policies[`${metadata.namespace}-${metadata.name}-${i}`] = policy
       })
     }
-    if (Object.keys(rules.policies).length === 0) return []
+    if (Object.keys(rules.policies).length === 0) {
+      if (action === 'DENY' || policies.length === 0) return []
+      rules.policies.nothing = MATCH_NEVER
+    }
     return httpFilter(name, anyPack(HttpRbacSchema, create(HttpRbacSchema, { rules })))
   })
 }

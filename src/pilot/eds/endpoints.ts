@@ -66,9 +66,14 @@ const HEALTH: Readonly<Record<HealthStatus, EnvoyHealth>> = {
   TERMINATING: EnvoyHealth.UNHEALTHY,
 }
 
-/** The assignment of one cluster that is found by EDS; without endpoints it is empty, never absent. */
+/**
+ * The assignment of one cluster that is found by EDS; without endpoints it is empty, never absent. Services that are found
+ * by DNS have none here, as in istiod: only gRPC clients ask for theirs.
+ */
 export function buildAssignment(inputs: AssignmentInputs): ClusterLoadAssignment {
-  const endpoints = selectEndpoints(inputs, listedIn)
+  const { resolution } = inputs.service
+  const byName = resolution === 'DNSLB' || resolution === 'DNSRoundRobinLB'
+  const endpoints = byName ? [] : selectEndpoints(inputs, listedIn)
   const accepts = acceptsMutualTls(inputs)
   const { networks } = inputs.push
   const all = groupByLocality(endpoints)
@@ -141,7 +146,7 @@ function dialledFor(endpoint: Endpoint, { name, port }: ServicePort): boolean {
   return endpoint.servicePort === 0 ? endpoint.portName === name : endpoint.servicePort === port
 }
 
-/** EDS knows ports by name, and addresses only, whatever the service's resolution (gRPC clients get it for names, too). */
+/** EDS knows ports by name, and addresses only. */
 function listedIn(endpoint: Endpoint, { name }: ServicePort): boolean {
   return endpoint.portName === name && (endpoint.port === 0 || endpoint.address === '' || isIP(endpoint.address) !== 0)
 }

@@ -4,6 +4,7 @@ import type { MeshConfig } from '../../config/index.ts'
 import { acceptedNames, addressingOf, type OutboundSpec } from '../cds/outbound.ts'
 import { nodeCertificates } from '../cds/tls.ts'
 import { localitySetting, zoneAwareSetting } from '../cds/traffic-policy.ts'
+import { isClusterLocal } from '../eds/cluster-local.ts'
 import type { AssignmentInputs } from '../eds/endpoints.ts'
 import { patchesFor } from '../envoy-filter/select.ts'
 import { versionOf } from '../model/identity.ts'
@@ -40,8 +41,12 @@ export function placeOf(proxy: AssignmentInputs['proxy']): string {
 
 /** What of a proxy decides through which network gateways it reaches endpoints. */
 function networkOf({ network, networkView, ips }: AssignmentInputs['proxy']): string {
-  const view = networkView ? [...networkView].sort().join(',') : '*'
-  return `${network}/${view}/${ips.some((ip) => !ip.includes(':'))}/${ips.some((ip) => ip.includes(':'))}`
+  return `${network}/${viewOf({ networkView })}/${ips.some((ip) => !ip.includes(':'))}/${ips.some((ip) => ip.includes(':'))}`
+}
+
+/** The networks whose endpoints a proxy wants to see, whether there are gateways between them or not. */
+function viewOf({ networkView }: Pick<AssignmentInputs['proxy'], 'networkView'>): string {
+  return networkView ? [...networkView].sort().join(',') : '*'
 }
 
 /** Labels as one text, in a fixed order. */
@@ -142,7 +147,8 @@ export function assignmentKey(inputs: AssignmentInputs): string {
     versionOf(inputs.subset),
     versionOf(push.mesh),
     versionOf(push.peerAuthentications),
-    push.networks ? `${push.networks.key}@${networkOf(proxy)}` : '',
+    push.networks ? `${push.networks.key}@${networkOf(proxy)}` : viewOf(proxy),
+    isClusterLocal(service.hostname, push) ? proxy.clusterId : '',
   ].join('|')
   const setting = localitySetting(policy.loadBalancer, push.mesh)
   const { trafficDistribution, nodeLocal } = service.attributes
