@@ -146,7 +146,7 @@ export class DiscoveryServer implements XdsHandler {
       asked: [],
     }
     this.clients.set(connection.id, client)
-    this.options.metrics.clients.inc({ version: parsed.value.istioVersion || 'unknown' })
+    this.options.metrics.connected(parsed.value.istioVersion, 1)
     if (this.push.serviceInstances(client.proxy).length === 0) {
       const known = this.push.workloads.byAddress.has(client.proxy.ips[0] ?? '')
       this.options.metrics.withoutServices.inc({ reason: known ? 'no_matching_services' : 'no_matching_metadata' })
@@ -214,7 +214,7 @@ export class DiscoveryServer implements XdsHandler {
     client.pending = null
     client.asked.length = 0
     if (this.inFlight.leave(client)) this.wake()
-    this.options.metrics.clients.dec({ version: client.proxy.istioVersion || 'unknown' })
+    this.options.metrics.connected(client.proxy.istioVersion, -1)
   }
 
   /** A proxy that owes nothing makes room for one that waits. */
@@ -427,10 +427,8 @@ export class DiscoveryServer implements XdsHandler {
     const startMs = performance.now()
     const bytes = client.connection.push(typeUrl, update)
     if (bytes === 0) return false
-    const type = shortType(typeUrl)
     metrics.sendTime.observe((performance.now() - startMs) / 1000)
-    metrics.configSize.observe({ type: typeUrl }, bytes)
-    metrics.pushes.inc({ type })
+    metrics.sent(typeUrl, bytes)
     return true
   }
 }

@@ -2,7 +2,8 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { GroupKind, Store, StoreEvent } from '../../cluster/index.ts'
 import type { CertificateOutcome } from '../../security/index.ts'
-import { CDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
+import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
+import { NDS_TYPE } from '../nds/generate.ts'
 import { podsOfSlice } from '../registry/kube.ts'
 
 const SHORT: Readonly<Record<string, string>> = {
@@ -12,9 +13,14 @@ const SHORT: Readonly<Record<string, string>> = {
   [RDS_TYPE]: 'rds',
 }
 
+/** Types without a short name of istiod's. */
+const KNOWN: ReadonlySet<string> = new Set([SDS_TYPE, ECDS_TYPE, NDS_TYPE])
+/** Clients ask for any type they can think of, and a label value is kept for good. */
+const OTHER = 'other'
+
 /** `cds` for the cluster type, and so on; the last part of the URL for types without a short name. */
 export function shortType(typeUrl: string): string {
-  return SHORT[typeUrl] ?? typeUrl.slice(typeUrl.lastIndexOf('.') + 1)
+  return SHORT[typeUrl] ?? (KNOWN.has(typeUrl) ? typeUrl.slice(typeUrl.lastIndexOf('.') + 1) : OTHER)
 }
 
 const EVENTS = { added: 'add', modified: 'update', deleted: 'delete' } as const
@@ -122,13 +128,13 @@ export class PilotMetrics {
     labelNames: ['reason'],
     ...this.shared,
   })
-  readonly clients = new Gauge({
+  private readonly clients = new Gauge({
     name: 'pilot_xds',
     help: 'Connected xDS clients.',
     labelNames: ['version'],
     ...this.shared,
   })
-  readonly pushes = new Counter({
+  private readonly pushes = new Counter({
     name: 'pilot_xds_pushes',
     help: 'xDS responses sent.',
     labelNames: ['type'],
@@ -164,7 +170,7 @@ export class PilotMetrics {
     buckets: [0.001, 0.01, 0.1, 1, 3, 5, 10, 20, 30],
     ...this.shared,
   })
-  readonly configSize = new Histogram({
+  private readonly configSize = new Histogram({
     name: 'pilot_xds_config_size_bytes',
     help: 'Bytes of responses.',
     labelNames: ['type'],
@@ -305,6 +311,28 @@ export class PilotMetrics {
         },
       })
     }
+  }
+
+  private readonly clientsOf = new Map<string, number>()
+
+  /** A client that says it has this version has connected (1), or left (-1). A version that nobody has leaves no trace. */
+  connected(version: string, change: 1 | -1): void {
+    const label = version || 'unknown'
+    const count = (this.clientsOf.get(label) ?? 0) + change
+    if (count > 0) {
+      this.clientsOf.set(label, count)
+      this.clients.set({ version: label }, count)
+    } else {
+      this.clientsOf.delete(label)
+      this.clients.remove({ version: label })
+    }
+  }
+
+  /** Bytes of one response. */
+  sent(typeUrl: string, bytes: number): void {
+    const type = shortType(typeUrl)
+    this.configSize.observe({ type: type === OTHER ? OTHER : typeUrl }, bytes)
+    this.pushes.inc({ type })
   }
 
   private largestRequest = 0
