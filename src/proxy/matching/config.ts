@@ -1,7 +1,9 @@
 // xds.type.matcher.v3.Matcher → plain data. What the actions are is the business of who asks: a chain's name, routes, an
 // RBAC action.
 
+import type { Any } from '@bufbuild/protobuf/wkt'
 import type { TypedExtensionConfig } from '../../api/gen/xds/core/v3/extension_pb.js'
+import { CelMatcherSchema } from '../../api/gen/xds/type/matcher/v3/cel_pb.js'
 import { type ServerNameMatcher, ServerNameMatcherSchema } from '../../api/gen/xds/type/matcher/v3/domain_pb.js'
 import { type IPMatcher, IPMatcherSchema } from '../../api/gen/xds/type/matcher/v3/ip_pb.js'
 import type {
@@ -14,6 +16,7 @@ import { typeNameOf } from '../../api/registry.ts'
 import { type Cidr, parseCidr } from '../../base/cidr.ts'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
+import { type CelTreeData, parseCelTree } from '../observe/cel-tree.ts'
 import { parseStringMatcher, type StringMatcherData } from '../route/string-matcher.ts'
 import { type InputMatcherData, parseInputMatcher } from './input-matchers.ts'
 import { type InputData, type InputKind, parseInput } from './inputs.ts'
@@ -21,6 +24,7 @@ import { type InputData, type InputKind, parseInput } from './inputs.ts'
 export type PredicateData =
   | { readonly kind: 'value'; readonly input: InputData; readonly matcher: StringMatcherData }
   | { readonly kind: 'extension'; readonly input: InputData; readonly matcher: InputMatcherData }
+  | { readonly kind: 'cel'; readonly tree: CelTreeData }
   | { readonly kind: 'and' | 'or'; readonly of: readonly PredicateData[] }
   | { readonly kind: 'not'; readonly of: PredicateData }
 
@@ -115,19 +119,18 @@ function parsePredicate(
   switch (type?.case) {
     case 'singlePredicate': {
       const at = context.at('single_predicate')
-      const { input, matcher } = type.value
+      const { matcher } = type.value
+      const input = parseInput(type.value.input, use.inputs, at.at('input'))
+      const any = matcher.case === 'customMatch' ? matcher.value.typedConfig : undefined
+      const cel = any !== undefined && typeNameOf(any.typeUrl) === CelMatcherSchema.typeName
+      if (cel !== (input.kind === 'cel'))
+        throw new ConfigError(at.path, 'a CelMatcher goes with the input HttpAttributesCelMatchInput, and only with it')
+      if (any !== undefined && cel)
+        return { kind: 'cel', tree: parseCelMatcher(any, at.at('custom_match.typed_config')) }
       if (matcher.case === 'customMatch')
-        return {
-          kind: 'extension',
-          input: parseInput(input, use.inputs, at.at('input')),
-          matcher: parseInputMatcher(matcher.value, at.at('custom_match')),
-        }
+        return { kind: 'extension', input, matcher: parseInputMatcher(matcher.value, at.at('custom_match')) }
       if (matcher.case !== 'valueMatch') throw new ConfigError(at.path, 'needs value_match or custom_match')
-      return {
-        kind: 'value',
-        input: parseInput(input, use.inputs, at.at('input')),
-        matcher: parseStringMatcher(matcher.value, at.at('value_match').path),
-      }
+      return { kind: 'value', input, matcher: parseStringMatcher(matcher.value, at.at('value_match').path) }
     }
     case 'orMatcher':
       return { kind: 'or', of: all(type.value.predicate, 'or_matcher') }
@@ -140,8 +143,15 @@ function parsePredicate(
   }
 }
 
+function parseCelMatcher(any: Any, context: ParseContext): CelTreeData {
+  const { exprMatch } = context.unpack(any, CelMatcherSchema)
+  const given = exprMatch?.celExprParsed ?? exprMatch?.celExprChecked ?? exprMatch?.exprSpecifier.value
+  return parseCelTree(given?.expr, context.at('expr_match').path)
+}
+
 function parseMap<A>(tree: Matcher_MatcherTree, use: MatcherUse<A>, context: ParseContext): TreeData<A> {
   const input = parseInput(tree.input, use.inputs, context.at('input'))
+  if (input.kind === 'cel') throw new ConfigError(context.at('input').path, 'expressions cannot be looked up in a tree')
   const { treeType } = tree
   switch (treeType.case) {
     case 'exactMatchMap':

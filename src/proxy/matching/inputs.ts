@@ -19,6 +19,7 @@ import {
 } from '../../api/gen/envoy/extensions/matching/common_inputs/ssl/v3/ssl_inputs_pb.js'
 import { HttpRequestHeaderMatchInputSchema } from '../../api/gen/envoy/type/matcher/v3/http_inputs_pb.js'
 import type { TypedExtensionConfig } from '../../api/gen/xds/core/v3/extension_pb.js'
+import { HttpAttributesCelMatchInputSchema } from '../../api/gen/xds/type/matcher/v3/http_inputs_pb.js'
 import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
@@ -26,6 +27,7 @@ import type { HeaderMap } from '../http/header-map.ts'
 import type { Address, SslInfo } from '../network/connection.ts'
 import type { FilterState } from '../network/filter.ts'
 import { isLocalSource } from '../network/filter-chain-match.ts'
+import type { StreamInfo } from '../stream-info.ts'
 
 export type InputKind =
   | 'destination_ip'
@@ -42,6 +44,8 @@ export type InputKind =
   | 'dns_san'
   | 'subject'
   | 'request_header'
+  /** Everything that an expression may speak of. */
+  | 'cel'
 
 export interface InputData {
   readonly kind: InputKind
@@ -60,6 +64,8 @@ export interface MatchFacts {
   readonly applicationProtocols: readonly string[]
   readonly ssl: SslInfo | null
   readonly filterState: FilterState
+  /** What expressions read. */
+  readonly stream: StreamInfo
 }
 
 const KINDS: ReadonlyMap<string, InputKind> = new Map<string, InputKind>([
@@ -77,6 +83,7 @@ const KINDS: ReadonlyMap<string, InputKind> = new Map<string, InputKind>([
   [DnsSanInputSchema.typeName, 'dns_san'],
   [SubjectInputSchema.typeName, 'subject'],
   [HttpRequestHeaderMatchInputSchema.typeName, 'request_header'],
+  [HttpAttributesCelMatchInputSchema.typeName, 'cel'],
 ])
 
 const RBAC_NETWORK: readonly InputKind[] = [
@@ -100,7 +107,7 @@ export const FILTER_CHAIN_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>([
   'application_protocol',
 ])
 export const NETWORK_RBAC_INPUTS: ReadonlySet<InputKind> = new Set(RBAC_NETWORK)
-export const HTTP_RBAC_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>([...RBAC_NETWORK, 'request_header'])
+export const HTTP_RBAC_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>([...RBAC_NETWORK, 'request_header', 'cel'])
 export const ROUTE_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>(['request_header', 'filter_state'])
 
 /** Throws ConfigError for an input that `allowed` does not hold. */
@@ -159,6 +166,9 @@ export function compileInput({ kind, name }: InputData): Input {
       return ({ ssl }) => (ssl ? orNull(ssl.dnsSanPeer.join(',')) : null)
     case 'subject':
       return ({ ssl }) => (ssl ? orNull(ssl.subjectPeer) : null)
+    case 'cel':
+      // No text: only expressions look there (config.ts).
+      return () => null
     case 'request_header':
       return ({ headers }) => headers?.getAll(name) ?? null
   }

@@ -6,8 +6,10 @@ import { MatcherSchema } from '../../api/gen/xds/type/matcher/v3/matcher_pb.js'
 import { typeRegistry } from '../../api/registry.ts'
 import { createParseContext, ExtensionRegistry } from '../config/extension-registry.ts'
 import { HeaderMap } from '../http/header-map.ts'
+import type { ConnectionInfo } from '../network/connection.ts'
 import { FilterState } from '../network/filter.ts'
 import { NO_RUNTIME } from '../route/testing.ts'
+import { StreamInfo } from '../stream-info.ts'
 import { parseMatcher } from './config.ts'
 import { FILTER_CHAIN_INPUTS, HTTP_RBAC_INPUTS, type InputKind, type MatchFacts } from './inputs.ts'
 import { compileMatcher } from './matcher.ts'
@@ -46,6 +48,7 @@ const NOBODY: MatchFacts = {
   applicationProtocols: [],
   ssl: null,
   filterState: new FilterState(),
+  stream: new StreamInfo({} as ConnectionInfo, null),
 }
 
 const byPort = (map: Record<string, JsonValue>): JsonValue => ({

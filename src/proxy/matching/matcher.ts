@@ -4,6 +4,7 @@
 
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
 import { compileStringMatcher } from '../route/string-matcher.ts'
+import { compileCelTest } from './cel.ts'
 import type { MatcherData, OnMatchData, PredicateData, TreeData } from './config.ts'
 import { compileInputMatcher, type MatchEnvironment } from './input-matchers.ts'
 import { compileInput, type Input, type MatchFacts } from './inputs.ts'
@@ -138,6 +139,8 @@ function compilePredicate(data: PredicateData, environment: MatchEnvironment): T
         return value !== null && matches(value)
       }
     }
+    case 'cel':
+      return compileCelTest(data.tree)
     case 'and': {
       const tests = data.of.map((one) => compilePredicate(one, environment))
       return (facts) => {

@@ -92,13 +92,24 @@ function jsonValue(value: CelResult): unknown {
 
 function compile(expression: string): (context: LogContext) => CelResult {
   const { celEnv, parse, plan } = cel()
-  const evaluate = plan(celEnv(), parse(expression))
-  // Only the groups of attributes that the expression speaks of are gathered.
-  const groups = Object.entries(GROUPS).filter(([name]) => new RegExp(`\\b${name}\\b`).test(expression))
+  return withAttributes(plan(celEnv(), parse(expression)) as CelProgram, (name) =>
+    new RegExp(`\\b${name}\\b`).test(expression),
+  )
+}
+
+/** A planned expression. */
+export type CelProgram = (variables: Attributes) => CelResult
+
+/** Runs it on a stream. Only the groups of attributes that it `uses` are gathered. */
+export function withAttributes(
+  program: CelProgram,
+  uses: (group: string) => boolean,
+): (context: LogContext) => CelResult {
+  const groups = Object.entries(GROUPS).filter(([name]) => uses(name))
   return (context) => {
     const variables: Attributes = {}
     for (const [name, gather] of groups) variables[name] = gather(context)
-    return evaluate(variables as Parameters<typeof evaluate>[0])
+    return program(variables)
   }
 }
 
@@ -134,17 +145,24 @@ const GROUPS: Readonly<Record<string, (context: LogContext) => Attributes>> = {
     address: info.downstream.localAddress.text,
     port: BigInt(info.downstream.localAddress.port),
   }),
-  metadata: ({ info }) => ({ filter_metadata: info.dynamicMetadata ?? {} }),
+  metadata: ({ info }) => metadataMessage(info.dynamicMetadata) ?? {},
   filter_state: ({ info }) => Object.fromEntries(info.filterState.entries()),
-  xds: ({ info }) =>
-    present({
+  xds: ({ info }) => ({
+    ...present({
       cluster_name: info.upstreamCluster,
-      cluster_metadata: info.upstreamClusterMetadata,
+      cluster_metadata: metadataMessage(info.upstreamClusterMetadata),
       route_name: info.routeName,
-      route_metadata: info.route?.metadata,
-      upstream_host_metadata: info.upstreamHost?.metadata,
-      filter_chain_name: info.downstream.filterChainName,
+      route_metadata: metadataMessage(info.route?.metadata),
+      upstream_host_metadata: metadataMessage(info.upstreamHost?.metadata),
     }),
+    filter_chain_name: info.downstream.filterChainName,
+  }),
+}
+
+/** The fields of a Metadata message that are set; null = there is no message. */
+function metadataMessage(metadata: object | null | undefined): Attributes | null {
+  if (!metadata) return null
+  return Object.keys(metadata).length === 0 ? {} : { filter_metadata: metadata }
 }
 
 /** Leaves out what is not known, so that `has()` tells. */
@@ -243,14 +261,14 @@ function certificateAttributes(ssl: SslInfo | null): Attributes {
 
 function connection({ info }: LogContext): Attributes {
   const ssl = info.downstream.ssl()
-  return present({
+  const attributes = present({
     ...certificateAttributes(ssl),
     id: BigInt(info.downstream.connectionId),
     mtls: ssl?.peerCertificatePresented ?? false,
-    requested_server_name: info.downstream.requestedServerName,
     termination_details: info.connectionTerminationDetails || info.downstream.connectionTerminationDetails,
     transport_failure_reason: info.downstream.downstreamTransportFailureReason,
   })
+  return { ...attributes, requested_server_name: info.downstream.requestedServerName }
 }
 
 function upstream({ info }: LogContext): Attributes {

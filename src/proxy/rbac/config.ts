@@ -22,6 +22,7 @@ import { unpackAs } from '../config/extension-registry.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
 import { type MatcherData, parseMatcher } from '../matching/config.ts'
 import type { InputKind } from '../matching/inputs.ts'
+import { type CelTreeData, parseCelTree } from '../observe/cel-tree.ts'
 import { type HeaderMatcherData, parseHeaderMatcher } from '../route/header-matcher.ts'
 import { type MetadataMatcherData, parseMetadataMatcher } from '../route/metadata-matcher.ts'
 import { parseStringMatcher, type StringMatcherData } from '../route/string-matcher.ts'
@@ -49,6 +50,8 @@ export interface PolicyData {
   readonly name: string
   readonly permission: Condition
   readonly principal: Condition
+  /** Must be true of the stream, too. */
+  readonly condition: CelTreeData | null
 }
 
 export interface RulesData {
@@ -105,13 +108,17 @@ export function parseRules(rules: RBAC, path: string): RulesData {
 }
 
 function parsePolicy(name: string, policy: Policy, path: string): PolicyData {
-  if (policy.condition ?? policy.checkedCondition)
-    throw new ConfigError(`${path}.condition`, 'CEL conditions are not supported by this proxy')
   return {
     name,
     permission: { kind: 'or', of: policy.permissions.map((p, i) => parsePermission(p, `${path}.permissions[${i}]`)) },
     principal: { kind: 'or', of: policy.principals.map((p, i) => parsePrincipal(p, `${path}.principals[${i}]`)) },
+    condition: parseCondition(policy, path),
   }
+}
+
+function parseCondition({ condition, checkedCondition }: Policy, path: string): CelTreeData | null {
+  if (checkedCondition) return parseCelTree(checkedCondition.expr, `${path}.checked_condition`)
+  return condition ? parseCelTree(condition, `${path}.condition`) : null
 }
 
 function parsePermission({ rule }: Permission, path: string): Condition {

@@ -4,8 +4,9 @@ import { fromJson, type JsonValue } from '@bufbuild/protobuf'
 import { RBACSchema } from '../../api/gen/envoy/config/rbac/v3/rbac_pb.js'
 import { typeRegistry } from '../../api/registry.ts'
 import { HeaderMap } from '../http/header-map.ts'
-import type { Address, SslInfo } from '../network/connection.ts'
+import type { Address, ConnectionInfo, SslInfo } from '../network/connection.ts'
 import { FilterState } from '../network/filter.ts'
+import { StreamInfo } from '../stream-info.ts'
 import { parseRules } from './config.ts'
 import { compileRules, type RbacEngine, type RbacFacts } from './engine.ts'
 
@@ -52,6 +53,7 @@ function facts(
     applicationProtocols: [],
     metadata: { jwt: { payload: { iss: 'me', groups: ['a', 'b'] } } },
     filterState: new FilterState(),
+    stream: new StreamInfo({} as ConnectionInfo, null),
   }
 }
 

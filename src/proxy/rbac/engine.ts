@@ -2,6 +2,7 @@
 
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
 import { mapActions, someAction } from '../matching/actions.ts'
+import { compileCelTest } from '../matching/cel.ts'
 import type { MatcherData } from '../matching/config.ts'
 import type { MatchEnvironment } from '../matching/input-matchers.ts'
 import type { MatchFacts } from '../matching/inputs.ts'
@@ -54,6 +55,7 @@ export function compileRules(rules: RulesData): RbacEngine {
   const policies = rules.policies.map((policy) => ({
     permission: compile(policy.permission),
     principal: compile(policy.principal),
+    condition: policy.condition && compileCelTest(policy.condition),
     // One verdict object per policy: none is made per request.
     verdict: {
       allowed: rules.action !== 'DENY',
@@ -69,6 +71,7 @@ export function compileRules(rules: RulesData): RbacEngine {
   return (facts) => {
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i]!
+      if (policy.condition !== null && !policy.condition(facts)) continue
       if (policy.permission(facts) && policy.principal(facts)) return policy.verdict
     }
     return otherwise

@@ -82,6 +82,7 @@ class RbacFilter implements StreamDecoderFilter {
     const info = this.callbacks.streamInfo
     const facts = new ConnectionFacts(info.downstream, info.filterState, info.dynamicMetadata)
     facts.headers = headers
+    facts.stream = info
     if (compiled.shadow) this.note(compiled, compiled.shadow(facts))
     if (!compiled.rules) return FilterHeadersStatus.Continue
     const verdict = compiled.rules(facts)
