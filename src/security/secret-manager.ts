@@ -102,10 +102,8 @@ export class SecretManager {
       })
       if (this.#closed) return
       this.#current = secret
-      this.#backoff.reset()
       log.info({ spiffeId, notAfter: secret.notAfter }, 'workload certificate in force')
-      const { graceRatio = 0.5, graceJitter = 0.01 } = this.#options
-      this.#schedule(renewalTime(secret, graceRatio, graceJitter, Math.random()) - Date.now())
+      this.#scheduleRenewal(secret)
       this.#events.emit('secret', secret)
     } catch (error) {
       this.requests.failed++
@@ -114,6 +112,23 @@ export class SecretManager {
       log.warn({ spiffeId, reason: errorText(error), retryInMs: waitMs }, 'workload certificate request failed')
       this.#schedule(waitMs)
     }
+  }
+
+  #scheduleRenewal(secret: WorkloadSecret): void {
+    const { graceRatio = 0.5, graceJitter = 0.01, log, spiffeId } = this.#options
+    const dueMs = renewalTime(secret, graceRatio, graceJitter, Math.random()) - Date.now()
+    if (dueMs > 0) {
+      this.#backoff.reset()
+      this.#schedule(dueMs)
+      return
+    }
+    // Clocks that differ, or a certificate that was old when it came: asked again at once, the CA would have no rest.
+    const waitMs = this.#backoff.next()
+    log.warn(
+      { spiffeId, notAfter: secret.notAfter, retryInMs: waitMs },
+      'workload certificate is due for renewal already',
+    )
+    this.#schedule(waitMs)
   }
 
   #schedule(afterMs: number): void {

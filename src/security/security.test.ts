@@ -204,6 +204,30 @@ test('SPIFFE ids', () => {
     assert.equal(parseSpiffeId(bad).ok, false)
 })
 
+test('a certificate that is due for renewal when it comes is not asked for again at once', async () => {
+  const ca = await CertificateAuthority.createSelfSigned({ trustDomain: 'cluster.local', keyType: 'ECDSA' })
+  let waits = 0
+  const manager = new SecretManager({
+    spiffeId: ID,
+    keyType: 'ECDSA',
+    graceRatio: 1,
+    graceJitter: 0,
+    log: createLogger('test', 'off'),
+    sign: (csr) => ca.signCsr(csr, [ID]),
+    backoff: { baseMs: 2, maxMs: 4, random: () => ++waits / 10 },
+  })
+  cleanup.push(() => manager.close())
+  let secrets = 0
+  await new Promise<void>((resolve) => {
+    manager.subscribe(() => {
+      if (++secrets === 3) resolve()
+    })
+    manager.start()
+  })
+  manager.close()
+  assert.equal(waits, 3)
+})
+
 test('renewal falls at half-life, spread by the jitter', () => {
   const secret = { notBefore: new Date(0), notAfter: new Date(1000) }
   assert.equal(renewalTime(secret, 0.5, 0.01, 0.5), 500)
