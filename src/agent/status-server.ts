@@ -84,15 +84,26 @@ class LazyMetrics {
     if (this.#startupSeconds !== null) return
     const seconds = (Date.now() - this.#startedMs) / 1000
     this.#startupSeconds = seconds
-    void this.#loaded?.then((metrics) => metrics.setStartupSeconds(seconds))
+    this.#loaded?.then(
+      (metrics) => metrics.setStartupSeconds(seconds),
+      // Told to whoever scrapes.
+      () => {},
+    )
   }
 
   load(): Promise<AgentMetrics> {
-    this.#loaded ??= import('./metrics.ts').then(({ AgentMetrics }) => {
-      const metrics = new AgentMetrics(this.#secrets)
-      if (this.#startupSeconds !== null) metrics.setStartupSeconds(this.#startupSeconds)
-      return metrics
-    })
+    this.#loaded ??= import('./metrics.ts').then(
+      ({ AgentMetrics }) => {
+        const metrics = new AgentMetrics(this.#secrets)
+        if (this.#startupSeconds !== null) metrics.setStartupSeconds(this.#startupSeconds)
+        return metrics
+      },
+      (error: unknown) => {
+        // For want of a descriptor, perhaps: the next scrape tries again.
+        this.#loaded = null
+        throw error
+      },
+    )
     return this.#loaded
   }
 }

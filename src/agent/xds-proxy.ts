@@ -69,6 +69,8 @@ async function forward(call: Call, path: string, options: XdsProxyOptions): Prom
   call.on('error', (error) => log.debug({ reason: errorText(error) }, 'xds stream of the proxy ended'))
   try {
     const metadata = await options.metadata()
+    // The proxy may have gone meanwhile: nobody would ever end the stream that is opened for it.
+    if (call.cancelled) return
     client = options.connect()
     const same = (bytes: Buffer) => bytes
     const upstream = client.makeBidiStreamRequest(path, same, same, metadata)

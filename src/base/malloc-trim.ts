@@ -7,6 +7,7 @@
 
 import { readFileSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { residentBytes } from './memory-usage.ts'
 
 const INTERVAL_MS = 5_000
 const SETTLING_MS = 1_000
@@ -23,13 +24,13 @@ export function keepMallocTrimmed(): () => void {
   const trim = loadTrim()
   if (trim === null) return () => {}
   trim.now()
-  let floor = process.memoryUsage.rss()
+  let floor = residentBytes() ?? 0
   // What is needed of the pages dropped is back soon: growth counts from then.
   let settling: NodeJS.Timeout | undefined
   const timer = setInterval(() => {
-    if (process.memoryUsage.rss() < floor + WORTHWHILE_BYTES) return
+    if ((residentBytes() ?? 0) < floor + WORTHWHILE_BYTES) return
     trim.aside()
-    settling = setTimeout(() => (floor = process.memoryUsage.rss()), SETTLING_MS)
+    settling = setTimeout(() => (floor = residentBytes() ?? floor), SETTLING_MS)
     settling.unref()
   }, INTERVAL_MS)
   timer.unref()

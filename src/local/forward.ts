@@ -46,12 +46,13 @@ function accept(client: net.Socket, cluster: Cluster): void {
     if (end < 0 && head.length < MAX_HEAD_BYTES) return
     client.off('data', onData)
     client.pause()
-    let target: ForwardTarget
+    let target: ForwardTarget | null
     try {
-      target = JSON.parse(head.subarray(0, end).toString('utf8')) as ForwardTarget
+      target = JSON.parse(head.subarray(0, end).toString('utf8')) as ForwardTarget | null
     } catch {
       return void client.destroy()
     }
+    if (typeof target !== 'object' || target === null) return void client.destroy()
     if (end + 1 < head.length) client.unshift(head.subarray(end + 1))
     connect(client, target, cluster)
   }

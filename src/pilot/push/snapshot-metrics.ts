@@ -1,5 +1,6 @@
 // Gauges that are read off the state of the moment when somebody scrapes: they cost a push nothing.
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { residentBytes } from '../../base/memory-usage.ts'
 import type { Store } from '../../cluster/index.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { REMARK_METRICS, type Remark } from '../model/remarks.ts'
@@ -114,7 +115,8 @@ function registerProcessMetrics(registry: Registry): void {
     help: 'Resident memory of the process.',
     registers,
     collect() {
-      this.set(process.memoryUsage.rss())
+      const bytes = residentBytes()
+      if (bytes !== null) this.set(bytes)
     },
   })
   new Gauge({

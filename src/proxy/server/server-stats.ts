@@ -1,6 +1,7 @@
 // Stats of the process itself (`server.*`, `listener_manager.workers_started`), and the collection of all threads' stats.
 
 import { errorText } from '../../base/errors.ts'
+import { memoryUsage } from '../../base/memory-usage.ts'
 import type { ServerState } from '../admin/source.ts'
 import { durationMsOr } from '../config/duration.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
@@ -119,13 +120,15 @@ export class ServerStats {
   private async gather(): Promise<MergedStats> {
     const { context } = this
     const state: ServerState = context.healthCheckFailing && context.state === 'LIVE' ? 'DRAINING' : context.state
-    const usage = process.memoryUsage()
+    const usage = memoryUsage()
     this.state.set(STATE_NUMBER[state])
     this.live.set(state === 'DRAINING' ? 0 : 1)
     this.uptime.set(Math.floor((Date.now() - context.startTime.getTime()) / 1000))
-    this.memoryAllocated.set(usage.heapUsed + usage.external)
-    this.memoryHeapSize.set(usage.heapTotal + usage.external)
-    this.memoryPhysicalSize.set(usage.rss)
+    if (usage !== null) {
+      this.memoryAllocated.set(usage.heapUsed + usage.external)
+      this.memoryHeapSize.set(usage.heapTotal + usage.external)
+      this.memoryPhysicalSize.set(usage.rss)
+    }
     if (Date.now() - this.expiryCheckedMs > EXPIRY_CHECK_MS) {
       this.expiryCheckedMs = Date.now()
       this.daysUntilExpiry.set(daysUntilFirstExpiry(context))

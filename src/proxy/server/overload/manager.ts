@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { trimMemory } from '../../../base/malloc-trim.ts'
+import { residentBytes } from '../../../base/memory-usage.ts'
 import { OVERLOAD_SLOTS, SATURATED } from '../../network/overload-state.ts'
 import type { Counter, Gauge, Histogram, Scope } from '../../observe/stats.ts'
 import { type MonitorConfig, type OverloadConfig, SHRINK_HEAP, STOP_ACCEPTING, type TriggerConfig } from './config.ts'
@@ -98,10 +99,13 @@ export class OverloadManager {
     this.dueMs = nowMs + this.config.refreshMs
     if (this.updating) return
     this.updating = true
-    for (const monitor of this.monitors) await this.update(monitor)
-    for (const action of this.actions) this.apply(action)
-    for (const point of this.points) this.apply(point)
-    this.updating = false
+    try {
+      for (const monitor of this.monitors) await this.update(monitor)
+      for (const action of this.actions) this.apply(action)
+      for (const point of this.points) this.apply(point)
+    } finally {
+      this.updating = false
+    }
   }
 
   private async update(monitor: Monitor): Promise<void> {
@@ -117,8 +121,10 @@ export class OverloadManager {
   /** null: it could not be found out. */
   private async pressureOf(config: MonitorConfig): Promise<number | null> {
     switch (config.kind) {
-      case 'fixed_heap':
-        return process.memoryUsage.rss() / config.maxBytes
+      case 'fixed_heap': {
+        const bytes = residentBytes()
+        return bytes === null ? null : bytes / config.maxBytes
+      }
       case 'downstream_connections':
         return Atomics.load(this.openConnections, 0) / config.max
       case 'injected': {

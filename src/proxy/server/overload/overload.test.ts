@@ -109,3 +109,25 @@ test('pressure of a file switches actions on and off', async (t) => {
   assert.deepEqual(accepting, [false, true], 'told once for each change')
   assert.ok(stats.gauge('overload.heap.pressure').value > 0)
 })
+
+test('memory that cannot be read is a failed update, and the next round is run', async (t) => {
+  const config = parse({
+    resource_monitors: [HEAP],
+    actions: [{ name: 'envoy.overload_actions.shrink_heap', triggers: [{ name: 'heap', threshold: { value: 2 } }] }],
+  })
+  const stats = new StatsStore()
+  const manager = new OverloadManager(config, createOverloadMemory(), sharedCount(), stats, () => {})
+  t.after(() => manager.close())
+  const failed = stats.counter('overload.heap.failed_updates')
+  // No descriptor left to read /proc with.
+  const rss = t.mock.method(process.memoryUsage, 'rss', () => {
+    throw new Error('EMFILE: too many open files, uv_resident_set_memory')
+  })
+  await manager.refresh()
+  await manager.refresh()
+  assert.equal(failed.value, 2)
+  rss.mock.mockImplementation(() => 500_000_000)
+  await manager.refresh()
+  assert.equal(failed.value, 2)
+  assert.equal(stats.gauge('overload.heap.pressure').value, 50)
+})
