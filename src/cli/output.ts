@@ -8,7 +8,7 @@ export async function printStructured(value: unknown, format: 'json' | 'yaml'): 
     process.stdout.write(`${JSON.stringify(value, null, 4)}\n`)
     return
   }
-  process.stdout.write(await goYaml(value))
+  process.stdout.write(`${await goYaml(value)}\n`)
 }
 
 /** What a YAML 1.1 reader would not take for a text. */

@@ -1,7 +1,13 @@
 // Mesh settings as text: what a file, or the ConfigMap of the control plane, holds.
 import { parse } from 'yaml'
 import { errorText, type Result } from '../base/errors.ts'
-import { type MeshConfig, type ParsedMeshConfig, parseMeshConfig } from './mesh-config.ts'
+import {
+  type MeshConfig,
+  type ParsedMeshConfig,
+  type ProxyConfig,
+  parseMeshConfig,
+  parseProxyConfig,
+} from './mesh-config.ts'
 import { parseMeshNetworks } from './mesh-networks.ts'
 import type { MeshNetworks } from './resources/mesh-networks.ts'
 
@@ -25,6 +31,12 @@ export function parseMeshConfigText(text: string, base?: MeshConfig): ParsedMesh
 export function parseMeshNetworksText(text: string): Result<MeshNetworks> {
   const read = readYaml(text)
   return read.ok ? parseMeshNetworks(read.value) : read
+}
+
+/** {@link parseProxyConfig} of YAML or JSON text, as the annotation `proxy.istio.io/config` has it. */
+export function parseProxyConfigText(text: string): Result<ProxyConfig> {
+  const read = readYaml(text)
+  return read.ok ? parseProxyConfig(read.value ?? {}) : read
 }
 
 function readYaml(text: string): Result<unknown> {

@@ -194,3 +194,22 @@ test('a changed ConfigMap istio is pushed; one that cannot be used is named and 
   assert.match(message ?? '', /^ConfigMap istio-system\/istio mesh: connectTimeout must be a duration/)
   assert.equal(((await (await get('/debug/mesh')).json()) as { connectTimeout: string }).connectTimeout, '3s')
 })
+
+test('providers in use whose service is gone are counted by type', async (t) => {
+  const mesh = defaultMeshConfig()
+  const zipkin = { name: 'z', zipkin: { service: 'gone.example', port: 9411 } }
+  const unused = { name: 'o', opentelemetry: { service: 'gone.example', port: 4317 } }
+  const meshConfig = {
+    ...mesh,
+    defaultProviders: { tracing: ['z'] },
+    extensionProviders: [...mesh.extensionProviders, zipkin, unused],
+  }
+  const log = createLogger('test', 'off')
+  const options = { store: new MemoryStore(), meshConfig, log, grpcAddr: '127.0.0.1:0', monitoringAddr: '127.0.0.1:0' }
+  const pilot = await startPilot(options)
+  t.after(() => pilot.stop())
+  const text = await (await fetch(`http://${pilot.addresses.monitoring}/metrics`)).text()
+  assert.deepEqual(text.match(/^provider_lookup_cluster_failures.*$/gm), [
+    'provider_lookup_cluster_failures{type="zipkin"} 1',
+  ])
+})

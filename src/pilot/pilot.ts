@@ -29,6 +29,7 @@ import { answerDebug } from './debug/xds.ts'
 import { type Changes, DiscoveryState, type ReportProblems } from './discovery-state.ts'
 import type { GatewayWorkload } from './gateway-api/workload.ts'
 import { type MeshSourceOptions, MeshSources } from './mesh-sources.ts'
+import { missingProviders } from './model/missing-providers.ts'
 import type { Remark } from './model/remarks.ts'
 import { Debouncer } from './push/debounce.ts'
 import { DiscoveryServer, type Refusal } from './push/discovery-server.ts'
@@ -210,6 +211,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
     reconfigured = null
     metrics.debounceTime.observe((startMs - first) / 1000)
     discovery.publish(push, changes, first)
+    for (const type of missingProviders(push)) metrics.missingProviders.inc({ type })
     writeStatuses(options, statuses)
     if (workloads) options.deployGateways?.(workloads)
     if (changes.kinds.has('RequestAuthentication')) keySets.follow(push.requestAuthentications)
@@ -255,6 +257,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   keySets.follow(initial.push.requestAuthentications)
   gateways.follow(state.gatewayHosts())
   discovery.publish(initial.push, initial.changes, performance.now())
+  for (const type of missingProviders(initial.push)) metrics.missingProviders.inc({ type })
   writeStatuses(options, initial.statuses)
   if (initial.workloads) options.deployGateways?.(initial.workloads)
 

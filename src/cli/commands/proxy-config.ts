@@ -71,7 +71,10 @@ export function register(program: Command): void {
   withOutput(kind('bootstrap', ['b'], 'bootstrap'), 'json').action(showBootstrap)
   withOutput(kind('secret', ['secrets', 's'], 'certificates')).action(showSecrets)
   withOutput(kind('ecds', ['ec'], 'extension configurations')).action(showEcds)
-  withOutput(kind('all', ['a'], 'everything'), 'json').action(showAll)
+  withOutput(kind('all', ['a'], 'everything'))
+    .option('--with-headers', 'a line above each table')
+    .option('--verbose [bool]', 'false: one line per listener and route configuration', 'true')
+    .action(showAll)
   pc.command('rootca-compare <pod1> <pod2>')
     .alias('rc')
     .description('whether two pods trust the same root certificate')
@@ -238,21 +241,29 @@ async function printSection(
 
 async function showAll(pod: string | undefined, options: Options): Promise<void> {
   const format = outputFormat(options.output, FORMATS)
-  const dump = await dumpOf(pod, options, true)
-  if (format !== 'short') {
+  const text = await readAdmin(pod, '/config_dump?include_eds', options)
+  if (format === 'json') {
+    console.log(text)
+    return
+  }
+  const dump = new ConfigDump(text)
+  if (format === 'yaml') {
     await printStructured(dump.raw, format)
     return
   }
+  const verbose = isVerbose(options)
   const everyEndpoint = { address: '', port: 0, cluster: '', status: '' }
+  const everyCluster = { fqdn: '', port: 0, subset: '', direction: '' }
   const parts = [
-    bootstrapText(dump),
-    clusterTable(clusters(dump, { fqdn: '', port: 0, subset: '', direction: '' })),
-    listenerTable(listeners(dump, { address: '', port: 0, type: '' }), true),
-    routeTable(routes(dump, ''), true),
-    secretTable(dump, new Date()),
+    ['BOOTSTRAP', bootstrapText(dump)],
+    ['CLUSTER', clusterTable(clusters(dump, everyCluster), true)],
+    ['LISTENER', listenerTable(listeners(dump, { address: '', port: 0, type: '' }), verbose, true)],
+    ['ROUTE', routeTable(routes(dump, ''), verbose, true)],
+    ['SECRET', secretTable(dump, new Date(), true)],
+    ['ENDPOINTS', edsTable(loadAssignments(dump), everyEndpoint, true)],
   ]
-  if (dump.hasSection('EndpointsConfigDump')) parts.push(edsTable(loadAssignments(dump), everyEndpoint))
-  process.stdout.write(parts.join('\n'))
+  const heading = (name: string) => (options.withHeaders ? `------ ${name} INFO ------\n\n` : '')
+  process.stdout.write(parts.map(([name = '', table = '']) => `${heading(name)}${table}`).join('\n'))
 }
 
 const LEVELS = ['trace', 'debug', 'info', 'warning', 'error', 'critical', 'off']

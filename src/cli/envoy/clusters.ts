@@ -55,15 +55,18 @@ function fits(name: string, filter: ClusterFilter): boolean {
   return !filter.direction || key.direction === filter.direction
 }
 
-export function clusterTable(list: readonly Dumped[]): string {
-  const rows = [['SERVICE FQDN', 'PORT', 'SUBSET', 'DIRECTION', 'TYPE', 'DESTINATION RULE']]
+/** `named`: with a first column `cluster/NAME`, for the table of everything. */
+export function clusterTable(list: readonly Dumped[], named = false): string {
+  const rows = [[...(named ? ['NAME'] : []), 'SERVICE FQDN', 'PORT', 'SUBSET', 'DIRECTION', 'TYPE', 'DESTINATION RULE']]
   for (const { value } of list) {
     const name = string(value, 'name')
     const key = parseSubsetKey(name)
     const type = clusterType(value)
     const rule = managedBy(object(value, 'metadata'))
-    if (key) rows.push([key.fqdn, String(key.port), key.subset || '-', key.direction, type, rule])
-    else rows.push([name, '-', '-', '-', type, rule])
+    const shown = named && name !== '' ? `cluster/${name}` : name
+    const start = named && name !== '' ? [shown] : []
+    if (key) rows.push([...start, key.fqdn, String(key.port), key.subset || '-', key.direction, type, rule])
+    else rows.push([...start, shown, '-', '-', '-', type, rule])
   }
   return tabulate(rows, 5)
 }

@@ -92,8 +92,9 @@ function sorted<E extends { address: string; port: number; cluster: string }>(al
   })
 }
 
-/** ClusterLoadAssignments of a config dump. Throws UserError when it was made without include_eds. */
+/** ClusterLoadAssignments of a config dump; none of one that was made without include_eds. */
 export function loadAssignments(dump: ConfigDump): Dumped[] {
+  if (!dump.hasSection('EndpointsConfigDump')) return []
   return [
     ...dump.list('EndpointsConfigDump', 'dynamic_endpoint_configs', 'endpoint_config'),
     ...dump.list('EndpointsConfigDump', 'static_endpoint_configs', 'endpoint_config'),
@@ -105,11 +106,12 @@ export function filterLoadAssignments(all: readonly Dumped[], filter: EndpointFi
   return all.filter(({ value }) => assignedEndpoints(value).some((endpoint) => fits(endpoint, filter)))
 }
 
-export function edsTable(all: readonly Dumped[], filter: EndpointFilter): string {
+/** `named`: the names are `endpoint/ADDRESS`, for the table of everything. */
+export function edsTable(all: readonly Dumped[], filter: EndpointFilter, named = false): string {
   const shown = sorted(
     all.flatMap(({ value }) => assignedEndpoints(value)).filter((endpoint) => fits(endpoint, filter)),
   )
-  const rows = shown.map((e) => [endpointText(e), e.status, e.locality, e.cluster])
+  const rows = shown.map((e) => [`${named ? 'endpoint/' : ''}${endpointText(e)}`, e.status, e.locality, e.cluster])
   return tabulate([['NAME', 'STATUS', 'LOCALITY', 'CLUSTER'], ...rows], 5)
 }
 

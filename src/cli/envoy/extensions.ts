@@ -24,15 +24,17 @@ export function bootstrapSummary(bootstrap: Json): string {
   const build = object(node, 'user_agent_build_version')
   const version = object(build, 'version')
   const number = (name: string) => String(version?.[name] ?? 0)
-  const envoy = version ? `${number('major_number')}.${number('minor_number')}.${number('patch')}` : ''
-  const label = string(object(build, 'metadata'), 'build.label')
+  const built = object(build, 'metadata')
+  const label = string(built, 'build.label')
+  const details = ['revision.status', 'build.type', 'ssl.version'].map((key) => string(built, key)).filter(Boolean)
+  const envoy = `${number('major_number')}.${number('minor_number')}.${number('patch')}${label ? `-${label}` : ''}`
   const facts: [string, string][] = [
     ['Istio Version:', string(metadata, 'ISTIO_VERSION')],
-    ['Istio Proxy Version:', string(metadata, 'PROXY_VERSION') || string(object(build, 'metadata'), 'revision.sha')],
-    ['Envoy Version:', label ? `${envoy}-${label}` : envoy],
+    ['Istio Proxy Version:', string(metadata, 'ISTIO_PROXY_SHA').replace(/^[^:]*:/, '')],
+    ['Envoy Version:', [envoy, ...details].join('/')],
   ]
   return tabulate(
     facts.filter(([, value]) => value !== ''),
-    5,
+    1,
   )
 }

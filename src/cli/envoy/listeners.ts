@@ -42,19 +42,26 @@ export function listeners(dump: ConfigDump, filter: ListenerFilter): Dumped[] {
   })
 }
 
-export function listenerTable(all: readonly Dumped[], verbose: boolean): string {
+/** `named`: with a first column `listener/NAME`, for the table of everything. */
+export function listenerTable(all: readonly Dumped[], verbose: boolean, named = false): string {
+  const header = [...(named ? ['NAME'] : []), 'ADDRESSES', 'PORT']
+  const start = (value: Json) => [
+    ...(named ? [`listener/${string(value, 'name')}`] : []),
+    addresses(value).join(','),
+    String(port(value)),
+  ]
   if (!verbose) {
-    const rows = all.map(({ value }) => [addresses(value).join(','), String(port(value)), listenerType(value)])
-    return tabulate([['ADDRESSES', 'PORT', 'TYPE'], ...rows], 1)
+    const rows = all.map(({ value }) => [...start(value), listenerType(value)])
+    return tabulate([[...header, 'TYPE'], ...rows], 1)
   }
-  const rows = [['ADDRESSES', 'PORT', 'MATCH', 'DESTINATION']]
+  const rows = [[...header, 'MATCH', 'DESTINATION']]
   for (const { value } of all) {
     const matches = filterChains(value).map((chain) => ({
       match: chainMatch(object(chain, 'filter_chain_match')),
       destination: destination(list(chain, 'filters')),
     }))
     for (const { match, destination } of goSort(matches, (a, b) => a.destination > b.destination)) {
-      rows.push([addresses(value).join(','), String(port(value)), match, destination])
+      rows.push([...start(value), match, destination])
     }
   }
   return tabulate(rows, 1)

@@ -18,15 +18,17 @@ export function routes(dump: ConfigDump, name: string): Dumped[] {
   return sorted.filter((route) => !name || string(route.value, 'name') === name)
 }
 
-export function routeTable(configs: readonly Dumped[], verbose: boolean): string {
+/** `named`: the names are `route/NAME`, for the table of everything. */
+export function routeTable(configs: readonly Dumped[], verbose: boolean, named = false): string {
+  const nameOf = (value: Json) => `${named ? 'route/' : ''}${string(value, 'name')}`
   if (!verbose) {
-    const rows = configs.map(({ value }) => [string(value, 'name'), String(list(value, 'virtual_hosts').length)])
+    const rows = configs.map(({ value }) => [nameOf(value), String(list(value, 'virtual_hosts').length)])
     return tabulate([['NAME', 'VIRTUAL HOSTS'], ...rows], 5)
   }
   const rows = [['NAME', 'VHOST NAME', 'DOMAINS', 'MATCH', 'VIRTUAL SERVICE']]
   for (const { value } of configs) {
     for (const host of list(value, 'virtual_hosts')) {
-      const start = [string(value, 'name'), string(host, 'name'), domains(strings(host, 'domains'))]
+      const start = [nameOf(value), string(host, 'name'), domains(strings(host, 'domains'))]
       const all = list(host, 'routes')
       if (all.length === 0) rows.push([...start, '/*', '404'])
       for (const route of all) {

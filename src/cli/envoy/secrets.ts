@@ -14,8 +14,8 @@ interface SecretRow {
   readonly trustDomain: string
 }
 
-/** RESOURCE NAME, TYPE, STATUS, VALID CERT, SERIAL NUMBER, NOT AFTER, NOT BEFORE, and TRUST DOMAIN when one has it. */
-export function secretTable(dump: ConfigDump, now: Date): string {
+/** `named`: the names are `secret/NAME`. Columns: RESOURCE NAME, TYPE, STATUS, VALID CERT, SERIAL NUMBER, NOT AFTER, NOT BEFORE, and TRUST DOMAIN when one has it. */
+export function secretTable(dump: ConfigDump, now: Date, named = false): string {
   const rows = secretRows(dump)
   if (rows.length === 0) return 'No active or warming secrets found.\n'
   const withDomain = rows.some((row) => row.trustDomain !== '')
@@ -31,7 +31,13 @@ export function secretTable(dump: ConfigDump, now: Date): string {
           isoSeconds(new Date(certificate.validFrom)),
         ]
       : ['false', '', '', '']
-    return [row.name, row.type, row.state, ...text, ...(withDomain ? [row.trustDomain] : [])]
+    return [
+      `${named ? 'secret/' : ''}${row.name}`,
+      row.type,
+      row.state,
+      ...text,
+      ...(withDomain ? [row.trustDomain] : []),
+    ]
   })
   return tabulate([header, ...cells], 5)
 }

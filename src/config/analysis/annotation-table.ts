@@ -1,5 +1,7 @@
 // Istio's annotations: how mature they are, what they belong on, and how their values are checked.
 
+import { parseProxyConfigText } from '../mesh-text.ts'
+
 type Maturity = 'stable' | 'beta' | 'alpha'
 
 export interface AnnotationRule {
@@ -11,23 +13,35 @@ export interface AnnotationRule {
 }
 
 const anything = () => null
-const integer = (value: string) => (/^-?\d+$/.test(value) ? null : `"${value}" is not an integer`)
-const bool = (value: string) => (/^(true|false|1|0|t|f|yes|no)$/i.test(value) ? null : `"${value}" is not a boolean`)
+const integer = (value: string) => (/^\d+$/.test(value) ? null : `"${value}" is no whole number`)
+const bool = (value: string) =>
+  /^(true|True|TRUE|false|False|FALSE|1|0|t|T|f|F)$/.test(value) ? null : `"${value}" is not a boolean`
+const quantity = (value: string) =>
+  /^[-+]?(\d+(\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?\d+)?$/.test(value) ? null : `"${value}" is no quantity`
 
 function ports(value: string): string | null {
-  if (value === '' || value === '*') return null
+  if (value.trim() === '') return null
   const wrong = value.split(',').find((port) => !/^\d+$/.test(port.trim()) || Number(port) > 65535)
   return wrong === undefined ? null : `"${wrong}" is not a port`
 }
 
 function ranges(value: string): string | null {
-  if (value === '' || value === '*') return null
+  if (value === '') return null
   const wrong = value.split(',').find((range) => !/^[0-9a-fA-F.:]+\/\d{1,3}$/.test(range.trim()))
   return wrong === undefined ? null : `"${wrong}" is not a CIDR range`
 }
 
+const orAll = (check: (value: string) => string | null) => (value: string) => (value === '*' ? null : check(value))
+
 function interception(value: string): string | null {
   return ['REDIRECT', 'TPROXY', 'NONE'].includes(value) ? null : `"${value}" is not REDIRECT, TPROXY or NONE`
+}
+
+function proxyConfig(value: string): string | null {
+  const result = parseProxyConfigText(value)
+  if (result.ok) return null
+  const { path, message } = result.problems[0]!
+  return path ? `${path}: ${message}` : message
 }
 
 const POD = ['Pod']
@@ -51,7 +65,7 @@ export const ANNOTATIONS: ReadonlyMap<string, AnnotationRule> = new Map([
     'traffic.istio.io/nodeSelector': anything,
     'networking.istio.io/traffic-distribution': anything,
   }),
-  ...rules('beta', POD, { 'proxy.istio.io/config': anything, [`${SIDECAR}inject`]: bool }),
+  ...rules('beta', POD, { 'proxy.istio.io/config': proxyConfig, [`${SIDECAR}inject`]: anything }),
   ...rules('alpha', ['Any'], { 'galley.istio.io/analyze-suppress': anything }),
   ...rules('alpha', SERVICE, { 'networking.istio.io/exportTo': anything }),
   ...rules('alpha', ['Namespace'], { 'topology.istio.io/controlPlaneClusters': anything }),
@@ -65,26 +79,26 @@ export const ANNOTATIONS: ReadonlyMap<string, AnnotationRule> = new Map([
     'proxy.istio.io/overrides': anything,
     'istio.io/reroute-virtual-interfaces': anything,
     'status.sidecar.istio.io/port': integer,
-    [`${READINESS}applicationPorts`]: ports,
+    [`${READINESS}applicationPorts`]: anything,
     [`${READINESS}failureThreshold`]: integer,
     [`${READINESS}initialDelaySeconds`]: integer,
     [`${READINESS}periodSeconds`]: integer,
     [`${SIDECAR}agentLogLevel`]: anything,
     [`${SIDECAR}bootstrapOverride`]: anything,
     [`${SIDECAR}componentLogLevel`]: anything,
-    [`${SIDECAR}enableCoreDump`]: bool,
+    [`${SIDECAR}enableCoreDump`]: anything,
     [`${SIDECAR}extraStatTags`]: anything,
     [`${SIDECAR}interceptionMode`]: interception,
     [`${SIDECAR}logLevel`]: anything,
-    [`${SIDECAR}nativeSidecar`]: bool,
-    [`${SIDECAR}proxyCPU`]: anything,
-    [`${SIDECAR}proxyCPULimit`]: anything,
+    [`${SIDECAR}nativeSidecar`]: anything,
+    [`${SIDECAR}proxyCPU`]: quantity,
+    [`${SIDECAR}proxyCPULimit`]: quantity,
     [`${SIDECAR}proxyImage`]: anything,
     [`${SIDECAR}proxyImageType`]: anything,
-    [`${SIDECAR}proxyMemory`]: anything,
-    [`${SIDECAR}proxyMemoryLimit`]: anything,
-    [`${SIDECAR}rewriteAppHTTPProbers`]: bool,
-    [`${SIDECAR}statsCompression`]: bool,
+    [`${SIDECAR}proxyMemory`]: quantity,
+    [`${SIDECAR}proxyMemoryLimit`]: quantity,
+    [`${SIDECAR}rewriteAppHTTPProbers`]: anything,
+    [`${SIDECAR}statsCompression`]: anything,
     [`${SIDECAR}statsEvictionInterval`]: anything,
     [`${SIDECAR}statsHistogramBuckets`]: anything,
     [`${SIDECAR}statsInclusionPrefixes`]: anything,
@@ -96,9 +110,9 @@ export const ANNOTATIONS: ReadonlyMap<string, AnnotationRule> = new Map([
     [`${TRAFFIC}excludeInterfaces`]: anything,
     [`${TRAFFIC}excludeOutboundIPRanges`]: ranges,
     [`${TRAFFIC}excludeOutboundPorts`]: ports,
-    [`${TRAFFIC}includeInboundPorts`]: ports,
-    [`${TRAFFIC}includeOutboundIPRanges`]: ranges,
-    [`${TRAFFIC}includeOutboundPorts`]: ports,
+    [`${TRAFFIC}includeInboundPorts`]: orAll(ports),
+    [`${TRAFFIC}includeOutboundIPRanges`]: orAll(ranges),
+    [`${TRAFFIC}includeOutboundPorts`]: anything,
   }),
   ...rules('alpha', POD, {
     [`${SIDECAR}controlPlaneAuthPolicy`]: anything,

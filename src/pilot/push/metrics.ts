@@ -117,6 +117,12 @@ export class PilotMetrics {
     deletes: this.registration('deletes', 'Registered workloads that were forgotten.'),
     errors: this.registration('errors', 'Registrations that failed.'),
   }
+  readonly missingProviders = new Counter({
+    name: 'provider_lookup_cluster_failures',
+    help: 'Extension providers in use whose service was not found, counted in every push.',
+    labelNames: ['type'],
+    ...this.shared,
+  })
   readonly receivedMax = new Gauge({
     name: 'pilot_xds_recv_max',
     help: 'Bytes of the largest request of a proxy.',
