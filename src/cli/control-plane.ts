@@ -97,6 +97,7 @@ function transportReason(details: string): string {
   return details
     .replace(/^No connection established\. Last error: (?:Error: )?/, '')
     .replace(/\. Resolution note: $/, '')
+    .trim()
 }
 
 /** Milliseconds to wait. Throws UserError for flags that do not go together. */

@@ -227,7 +227,7 @@ test('secrets, extension configurations and versions', () => {
     metadata: { ISTIO_VERSION: '1.2' },
     user_agent_build_version: { version: { major_number: 1, minor_number: 40 } },
   }
-  assert.equal(bootstrapSummary({ node }), 'Istio Version:     1.2\nEnvoy Version:     1.40.0\n')
+  assert.equal(bootstrapSummary({ node }), 'Istio Version: 1.2\nEnvoy Version: 1.40.0\n')
 })
 
 test('sorting keeps the order of equals up to twelve elements and sorts longer lists', () => {
