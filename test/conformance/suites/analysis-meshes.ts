@@ -13,7 +13,7 @@ interface Case {
   readonly messages: readonly string[]
 }
 
-const RECORDED = new URL('../analysis/recorded.json', import.meta.url)
+const RECORDED = new URL('../analysis/recorded.json.golden', import.meta.url)
 const SYSTEM = 'istio-system'
 /** Compared elsewhere, or about the CRDs of the cluster that istioctl saw. */
 const LEFT_OUT = new Set(['IST0106', 'IST0133', 'IST0176'])
