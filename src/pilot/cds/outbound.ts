@@ -132,8 +132,7 @@ export function buildOutboundCluster(
   const { service, port, name } = spec
   const { mesh } = push
   const policy = clusterPolicy(spec.rule, spec.subset, port.port, mesh)
-  // What a subset's own balancer says counts here, whatever its port's settings are.
-  const passes = spec.subset?.trafficPolicy?.loadBalancer?.simple === 'PASSTHROUGH'
+  const passes = spec.subset !== null && passesSubset(spec.rule, spec.subset, port.port)
   const addressing = passes ? 'ORIGINAL_DST' : addressingOf(service, proxy)
   // Sessions are those of the whole service.
   const sticks = service.attributes.persistentSession !== null && !spec.subset && !passthrough
@@ -161,6 +160,15 @@ export function buildOutboundCluster(
   if (!passthrough) setTls(cluster, http, spec, policy, proxy, push)
   writeHttpOptions(cluster, http)
   return cluster
+}
+
+/**
+ * Connections of a subset go where they were meant to: its own balancer says so, whatever its port's settings are, or that
+ * of the whole host, whose way a subset takes even with a balancer of its own.
+ */
+function passesSubset(rule: OutboundSpec['rule'], { trafficPolicy }: Subset, port: number): boolean {
+  const ofHost = clusterPolicy(rule, null, port, null).loadBalancer
+  return trafficPolicy?.loadBalancer?.simple === 'PASSTHROUGH' || ofHost?.simple === 'PASSTHROUGH'
 }
 
 /** A wildcard service whose hosts the proxy resolves itself: no endpoints, no balancing, TLS for the host asked for. */

@@ -5,17 +5,20 @@ import { type RouteConfiguration, RouteConfigurationSchema } from '../../api/gen
 import { hostMatches } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
+import { countsAttempts, withoutAttemptCount } from '../rds/index.ts'
 import { outboundVirtualHosts } from '../rds/outbound.ts'
 import { type OutboundCluster, parseOutboundClusterName } from '../xds/names.ts'
 
 /** Routes by cluster name, `outbound|port||host`; a name of another form has none. */
 export function generateGrpcRoutes(proxy: ProxyNode, push: PushContext, names: Iterable<string>): RouteConfiguration[] {
   const out: RouteConfiguration[] = []
+  const counts = countsAttempts(proxy, push)
   for (const name of names) {
     const parts = parseOutboundClusterName(name)
     if (!parts) continue
     const virtualHosts = outboundVirtualHosts(parts.port, proxy, push).filter((host) => concerns(host, parts))
-    out.push(create(RouteConfigurationSchema, { name, virtualHosts }))
+    const config = create(RouteConfigurationSchema, { name, virtualHosts })
+    out.push(counts ? config : withoutAttemptCount(config))
   }
   return out
 }

@@ -48,7 +48,7 @@ export function countsAttempts(proxy: ProxyNode, push: PushContext): boolean {
 }
 
 /** Virtual hosts are shared between proxies: changed in a copy. */
-function withoutAttemptCount(config: RouteConfiguration): RouteConfiguration {
+export function withoutAttemptCount(config: RouteConfiguration): RouteConfiguration {
   const virtualHosts = config.virtualHosts.map((host) => ({ ...host, includeRequestAttemptCount: false }))
   return { ...config, virtualHosts }
 }

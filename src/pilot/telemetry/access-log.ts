@@ -13,6 +13,7 @@ import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_logge
 import { ExpressionFilterSchema } from '../../api/gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.js'
 import type { ExtensionProvider, MeshConfig } from '../../config/index.ts'
 import { type ProxyNode, runsExtension } from '../model/node.ts'
+import { providerHost } from '../model/provider-service.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { accessLogService, grpcProviderLog } from './grpc-access-log.ts'
 import type { SideTelemetry } from './telemetry.ts'
@@ -64,9 +65,12 @@ export function buildAccessLogs(
 ): AccessLog[] {
   const { mesh } = push
   if (place === 'listener' && mesh.disableEnvoyListenerLog) return []
-  if (side.accessLogs) {
+  // Where Telemetry names nothing that could log, on or off, MeshConfig decides.
+  const told = side.accessLogs?.filter(({ provider }) => canLog(push, provider)) ?? []
+  if (told.length > 0) {
     const logs: AccessLog[] = []
-    for (const { provider, filter } of side.accessLogs) {
+    for (const { provider, filter, disabled } of told) {
+      if (disabled) continue
       const log = providerLog(push, proxy, provider, logFilter(place, filter))
       if (log) logs.push(log)
     }
@@ -79,6 +83,12 @@ export function buildAccessLogs(
     logs.push(accessLogService(place, filter))
   }
   return logs
+}
+
+/** A provider of access logs whose service, when it has one, is known. */
+function canLog(push: Pick<PushContext, 'services'>, provider: ExtensionProvider): boolean {
+  const service = provider.envoyHttpAls ?? provider.envoyTcpAls ?? provider.envoyOtelAls
+  return service ? providerHost(push, service.service) !== null : provider.envoyFileAccessLog !== undefined
 }
 
 const formats = new WeakMap<MeshConfig, SubstitutionFormatString>()

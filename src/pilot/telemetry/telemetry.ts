@@ -8,11 +8,12 @@ import { ALL_METRICS } from './metric-names.ts'
 /** Which side of a connection a setting is for. */
 export type TelemetryMode = 'CLIENT' | 'SERVER'
 
-/** One access log to write. */
+/** One access log that Telemetry has a word on. */
 export interface EffectiveAccessLog {
   readonly provider: ExtensionProvider
   /** CEL expression, empty for every request. */
   readonly filter: string
+  readonly disabled: boolean
 }
 
 /** Settings for one side. Null access logs: no Telemetry says anything, MeshConfig decides. */
@@ -127,8 +128,8 @@ function accessLogs(
     for (const name of parent) if (inScope.includes(name)) enabled.set(name, !entry.disabled)
   }
   return [...enabled.keys()].sort().flatMap((name) => {
-    const provider = enabled.get(name) ? providerOf(mesh, name) : null
-    return provider ? [{ provider, filter: filters.get(name) ?? '' }] : []
+    const provider = providerOf(mesh, name)
+    return provider ? [{ provider, filter: filters.get(name) ?? '', disabled: !enabled.get(name) }] : []
   })
 }
 

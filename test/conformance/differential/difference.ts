@@ -22,7 +22,7 @@ function ordered(list: readonly JsonValue[]): JsonValue[] {
  * several outcomes: of several answers of istiods started anew, ours must be one, resource by resource.
  */
 export function differences(
-  ours: Answers,
+  ours: Partial<Answers>,
   theirs: readonly Answers[],
   proxyType: string,
   halfPatched: ReadonlySet<HalfPatched>,
@@ -30,7 +30,8 @@ export function differences(
   const out: Difference[] = []
   for (const type of Object.keys(ours) as Answered[]) {
     if (DEPENDS_ON[type].some((one) => halfPatched.has(one))) continue
-    const read = (answers: Answers) => ordered(type === 'routes' ? answers[type].map(withPortsOnly) : answers[type])
+    const read = ({ [type]: list = [] }: Partial<Answers>) =>
+      ordered(type === 'routes' ? list.map(withPortsOnly) : list)
     const own = read(ours)
     const [first = [], ...others] = theirs.map(read)
     const wanted = others.reduce((chosen, other) => withOurs(own, chosen, other), first)
@@ -52,7 +53,7 @@ function withPortsOnly(table: JsonValue): JsonValue {
   const isShared = hosts.some(({ domains }) => domains.some((domain) => HAS_PORT.test(domain)))
   if (!isShared) return table
   const kept = hosts.map((host) => ({ ...host, domains: host.domains.filter((d) => d === '*' || HAS_PORT.test(d)) }))
-  return { ...rest, virtualHosts: kept }
+  return { ...rest, virtualHosts: kept.filter(({ domains }) => domains.length > 0) }
 }
 
 const HAS_PORT = /^(\[.*\]|[^:]*):\d+$/

@@ -4,6 +4,7 @@ import { parseMeshConfig, parseMeshNetworks } from '../../../src/config/index.ts
 import { DiscoveryState } from '../../../src/pilot/discovery-state.ts'
 import type { PushContext } from '../../../src/pilot/model/push-context.ts'
 import type { ObjectStatus } from '../../../src/pilot/status.ts'
+import { untranslated } from '../../../src/pilot/untranslated.ts'
 import { type Answers, askEverything } from '../ads.ts'
 import { type AskAbout, askerOf } from '../asker.ts'
 import type { ProxyDescription } from '../pilot.ts'
@@ -28,6 +29,7 @@ export function load({ objects, mesh, networks }: Case): Loaded {
     clusterId: 'Kubernetes',
     mesh: parsed.value,
     meshNetworks: parsedNetworks.value,
+    untranslated,
     report: (object, problems) => {
       const error = problems.find(({ level }) => level === 'error')
       if (error) refused.set(object, `${object.kind}: ${error.path} ${error.message}`)

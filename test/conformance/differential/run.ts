@@ -1,6 +1,7 @@
 // npm run istiod:differential -- [--seed N] [--cases M] [--topics a,b] [--out DIR]: generated meshes given to our pilot and to
 // real istiod; what they answer every proxy must be equal, field by field. A difference is made small and printed, and its
-// input is written to a folder of the goldens' form.
+// input is written to a folder of the goldens' form. With --changes each mesh changes while proxies follow our pilot over
+// delta ADS: what they then hold must be what new ones are told, and that what istiod tells.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +13,9 @@ import { type Answers, answersOf } from '../ads.ts'
 import type { ProxyDescription } from '../pilot.ts'
 import { statusDifferences } from '../statuses.ts'
 import { type Difference, differences } from './difference.ts'
+import { followed } from './following.ts'
 import { type Case, generateCase, TOPICS } from './generate/case.ts'
+import { changed } from './generate/change.ts'
 import { caseYaml, type HalfPatched, ISTIOD, IstiodPanic, istiodExists, RefusedByIstiod, withIstiod } from './istiod.ts'
 import { load, ourAnswers } from './ours.ts'
 import { shrink } from './shrink.ts'
@@ -25,6 +28,7 @@ const { values } = parseArgs({
     out: { type: 'string', default: join(tmpdir(), 'istiod-differential') },
     'shrink-seconds': { type: 'string', default: '25' },
     'no-shrink': { type: 'boolean', default: false },
+    changes: { type: 'boolean', default: false },
   },
 })
 
@@ -38,6 +42,18 @@ interface Found {
 
 /** How often a case that differs is given to an istiod started anew: what it decides by chance may come out as ours. */
 const TRIES = 5
+
+/** What proxies hold that followed the change from one mesh to another, beside what new ones are told. */
+async function differencesFollowing(before: Case, after: Case): Promise<Found[]> {
+  const found: Found[] = []
+  const { push } = load(after)
+  for (const [proxy, held] of await followed(before, after.objects)) {
+    const fresh = await ourAnswers(proxy, push)
+    for (const { signature, lines } of differences(held, [fresh], proxy.type, new Set()))
+      found.push({ proxy, difference: { signature: `after a change, ${signature}`, lines } })
+  }
+  return found
+}
 
 /** Every difference of a case. */
 async function differencesOf(input: Case): Promise<Found[]> {
@@ -127,7 +143,7 @@ async function made(input: Case, { proxy, difference }: Found): Promise<Case> {
 }
 
 async function main(): Promise<number> {
-  if (!istiodExists()) {
+  if (!istiodExists() && !values.changes) {
     console.log(
       `skipped: stock istiod is not built (${ISTIOD}): node scripts/build-istiod.mjs, or name it by OUTRIGGER_ISTIOD`,
     )
@@ -142,11 +158,13 @@ async function main(): Promise<number> {
   let panicked = 0
   let objects = 0
   for (let seed = first; seed < first + Number(values.cases); seed++) {
-    const input = acceptable(generateCase(seed, topics), refusals)
+    const before = acceptable(generateCase(seed, topics), refusals)
+    const input = values.changes ? acceptable({ ...before, objects: changed(before, seed, topics) }, refusals) : before
     objects += input.objects.length
     let found: Found[]
     try {
-      found = await differencesOf(input)
+      found = values.changes ? await differencesFollowing(before, input) : []
+      if (istiodExists()) found.push(...(await differencesOf(input)))
     } catch (error) {
       console.log(`seed ${seed}: ${errorText(error)}`)
       // No answer to compare with: nobody's fault here.
@@ -165,10 +183,13 @@ async function main(): Promise<number> {
       }
       known.set(signature, new Set([seed]))
       console.log(`seed ${seed}, ${one.proxy.name}: ${signature}`)
-      const smallest = values['no-shrink'] ? input : await made(input, one)
-      const [shown] = (await differencesOf(smallest)).filter((other) => other.difference.signature === signature)
+      const asItIs = values['no-shrink'] || signature.startsWith('after a change')
+      const smallest = asItIs ? input : await made(input, one)
+      const [shown] = asItIs
+        ? [one]
+        : (await differencesOf(smallest)).filter((other) => other.difference.signature === signature)
       for (const line of (shown ?? one).difference.lines.slice(0, 4)) console.log(`    ${line}`)
-      if (!values['no-shrink']) write(smallest, (shown ?? one).difference, known.size, seed)
+      if (!asItIs) write(smallest, (shown ?? one).difference, known.size, seed)
     }
   }
   const total = Number(values.cases)

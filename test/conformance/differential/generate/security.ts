@@ -25,7 +25,7 @@ export function requestAuthentication(draw: Draw): object {
     jwtRules: draw.many(0, 2, (index) => ({
       issuer: `issuer-${index}${draw.pick(['', '-a'])}`,
       audiences: draw.maybe(0.4, () => draw.some(['aud1', 'aud2'], 1, 2)),
-      jwks: '{"keys":[]}',
+      jwks: '{"keys":[{"kty":"oct","k":"AQ"}]}',
       fromHeaders: draw.maybe(0.3, () => [{ name: 'x-jwt', prefix: draw.maybe(0.5, () => 'Bearer ') }]),
       fromParams: draw.maybe(0.2, () => ['token']),
       fromCookies: draw.maybe(0.2, () => ['session']),
