@@ -39,7 +39,8 @@ test('the more specific level replaces the less specific one, for its side only'
       ),
   ).push()
   const logs = (app: string, side: 'client' | 'server'): number | undefined =>
-    effectiveTelemetry(push, testProxy({ labels: { app } }))[side].accessLogs?.filter(({ disabled }) => !disabled).length
+    effectiveTelemetry(push, testProxy({ labels: { app } }))[side].accessLogs?.filter(({ disabled }) => !disabled)
+      .length
   assert.equal(logs('b', 'server'), 1)
   assert.equal(logs('a', 'server'), 0)
   assert.equal(logs('a', 'client'), 1)

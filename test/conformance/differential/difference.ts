@@ -2,6 +2,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import type { Answered, Answers } from '../ads.ts'
 import { compareJson } from '../compare.ts'
 import { nameOf, normalize } from '../normalize.ts'
+import type { ProxyDescription } from '../pilot.ts'
 import type { HalfPatched } from './istiod.ts'
 
 /** Where our answer to a proxy is not istiod's. */
@@ -10,6 +11,12 @@ export interface Difference {
   readonly lines: readonly string[]
   /** The kind of place, without names and numbers: equal for differences of one cause, as far as can be seen. */
   readonly signature: string
+}
+
+/** A difference and who was told otherwise. */
+export interface Found {
+  readonly proxy: ProxyDescription
+  readonly difference: Difference
 }
 
 function ordered(list: readonly JsonValue[]): JsonValue[] {

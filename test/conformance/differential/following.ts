@@ -6,15 +6,17 @@ import { parseMeshConfig, parseMeshNetworks } from '../../../src/config/index.ts
 import { startPilot } from '../../../src/pilot/index.ts'
 import { DeltaClient, type Followed } from '../delta-client.ts'
 import type { ProxyDescription } from '../pilot.ts'
+import { differences, type Found } from './difference.ts'
 import type { Case } from './generate/case.ts'
+import { load, ourAnswers } from './ours.ts'
 
-export type Held = Readonly<Record<Followed, readonly JsonValue[]>>
+type Held = Readonly<Record<Followed, readonly JsonValue[]>>
 
 const LIMIT_MS = 20_000
 const keyOf = ({ kind, metadata }: KubeObject): string => `${kind}/${metadata.namespace ?? ''}/${metadata.name}`
 
 /** What each proxy holds after the mesh of a case has become `after`. Throws when it does not come to rest. */
-export async function followed(input: Case, after: readonly KubeObject[]): Promise<Map<ProxyDescription, Held>> {
+async function followed(input: Case, after: readonly KubeObject[]): Promise<Map<ProxyDescription, Held>> {
   const mesh = parseMeshConfig(input.mesh)
   const networks = parseMeshNetworks(input.networks)
   if (!mesh.ok || !networks.ok) throw new Error('the mesh settings are refused')
@@ -50,6 +52,18 @@ export async function followed(input: Case, after: readonly KubeObject[]): Promi
     for (const client of clients) client.close()
     await pilot.stop()
   }
+}
+
+/** What proxies hold that followed the change from one mesh to another, beside what new ones are told. */
+export async function differencesFollowing(before: Case, after: Case): Promise<Found[]> {
+  const found: Found[] = []
+  const { push } = load(after)
+  for (const [proxy, held] of await followed(before, after.objects)) {
+    const fresh = await ourAnswers(proxy, push)
+    for (const { signature, lines } of differences(held, [fresh], proxy.type, new Set()))
+      found.push({ proxy, difference: { signature: `after a change, ${signature}`, lines } })
+  }
+  return found
 }
 
 function heldBy({ held }: DeltaClient): Held {

@@ -42,6 +42,21 @@ export function load({ objects, mesh, networks }: Case): Loaded {
   return { push, statuses, refused }
 }
 
+/**
+ * The case without what our validation refuses: istiod's webhook would not let it in either. `refusals` counts the reasons.
+ */
+export function acceptable(input: Case, refusals: Map<string, number>): Case {
+  const { refused } = load(input)
+  for (const reason of refused.values()) refusals.set(reason, (refusals.get(reason) ?? 0) + 1)
+  const keys = new Set(
+    [...refused.keys()].map(({ kind, metadata }) => `${kind}/${metadata.namespace}/${metadata.name}`),
+  )
+  return {
+    ...input,
+    objects: input.objects.filter(({ kind, metadata }) => !keys.has(`${kind}/${metadata.namespace}/${metadata.name}`)),
+  }
+}
+
 const askers = new WeakMap<PushContext, AskAbout>()
 
 export function ourAnswers(description: ProxyDescription, push: PushContext): Promise<Answers> {

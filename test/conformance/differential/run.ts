@@ -12,12 +12,12 @@ import { errorText } from '../../../src/base/errors.ts'
 import { type Answers, answersOf } from '../ads.ts'
 import type { ProxyDescription } from '../pilot.ts'
 import { statusDifferences } from '../statuses.ts'
-import { type Difference, differences } from './difference.ts'
-import { followed } from './following.ts'
+import { type Difference, differences, type Found } from './difference.ts'
+import { differencesFollowing } from './following.ts'
 import { type Case, generateCase, TOPICS } from './generate/case.ts'
 import { changed } from './generate/change.ts'
 import { caseYaml, type HalfPatched, ISTIOD, IstiodPanic, istiodExists, RefusedByIstiod, withIstiod } from './istiod.ts'
-import { load, ourAnswers } from './ours.ts'
+import { acceptable, load, ourAnswers } from './ours.ts'
 import { shrink } from './shrink.ts'
 
 const { values } = parseArgs({
@@ -35,25 +35,8 @@ const { values } = parseArgs({
 /** Cases of which istiod patched some answers by half: those are not compared. */
 let halfPatchedCases = 0
 
-interface Found {
-  readonly proxy: ProxyDescription
-  readonly difference: Difference
-}
-
 /** How often a case that differs is given to an istiod started anew: what it decides by chance may come out as ours. */
 const TRIES = 5
-
-/** What proxies hold that followed the change from one mesh to another, beside what new ones are told. */
-async function differencesFollowing(before: Case, after: Case): Promise<Found[]> {
-  const found: Found[] = []
-  const { push } = load(after)
-  for (const [proxy, held] of await followed(before, after.objects)) {
-    const fresh = await ourAnswers(proxy, push)
-    for (const { signature, lines } of differences(held, [fresh], proxy.type, new Set()))
-      found.push({ proxy, difference: { signature: `after a change, ${signature}`, lines } })
-  }
-  return found
-}
 
 /** Every difference of a case. */
 async function differencesOf(input: Case): Promise<Found[]> {
@@ -113,19 +96,6 @@ async function askIstiod(input: Case, proxies: readonly ProxyDescription[]): Pro
   } catch (error) {
     if (error instanceof RefusedByIstiod) return error.message
     throw error
-  }
-}
-
-/** The case without what our validation refuses: istiod's webhook would not let it in either. */
-function acceptable(input: Case, refusals: Map<string, number>): Case {
-  const { refused } = load(input)
-  for (const reason of refused.values()) refusals.set(reason, (refusals.get(reason) ?? 0) + 1)
-  const keys = new Set(
-    [...refused.keys()].map(({ kind, metadata }) => `${kind}/${metadata.namespace}/${metadata.name}`),
-  )
-  return {
-    ...input,
-    objects: input.objects.filter(({ kind, metadata }) => !keys.has(`${kind}/${metadata.namespace}/${metadata.name}`)),
   }
 }
 
