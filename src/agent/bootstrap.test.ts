@@ -73,7 +73,7 @@ const TURNED: readonly (readonly [name: string, config: string, clusters: readon
     'envoyAccessLogService: {address: "als:1", tlsSettings: {mode: ISTIO_MUTUAL}}',
     ['envoy_accesslog_service'],
   ],
-  ['compressed stats', 'statsCompression: true', []],
+  ['stats as they are', 'statsCompression: false', []],
   ['runtime values', 'runtimeValues: {a.b: "1", c: "true", re2.max_program_size.error_level: ""}', []],
 ]
 const OF_ENVOY: typeof TURNED = [

@@ -133,7 +133,7 @@ function read(raw: Record<string, unknown>): ProxyConfig {
     caCertificatesPem: texts(raw, 'caCertificatesPem'),
     fileFlushIntervalMs: raw.fileFlushInterval === undefined ? FLUSH_MS : duration(raw, 'fileFlushInterval'),
     fileFlushMinSizeKb: raw.fileFlushMinSizeKb === undefined ? FLUSH_KB : count(raw, 'fileFlushMinSizeKb'),
-    statsCompression: raw.statsCompression === true,
+    statsCompression: raw.statsCompression !== false,
     runtimeValues: stringMap(raw, 'runtimeValues'),
     proxyMetadata: stringMap(raw, 'proxyMetadata'),
     readinessProbe: parseReadinessProbe(raw.readinessProbe),

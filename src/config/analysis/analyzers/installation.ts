@@ -126,18 +126,27 @@ export const externalControlPlaneAnalyzer: Analyzer = {
   description: 'Checks that the remote Istio clusters have valid addresses of their external control plane',
   run(context) {
     const all = [
-      ...configurations(context, 'ValidatingWebhookConfiguration'),
-      ...configurations(context, 'MutatingWebhookConfiguration'),
-    ].filter((config) => config.name.includes('external-istiod') || config.name === 'istiod-default-validator')
+      ...configurations(context, 'ValidatingWebhookConfiguration').filter(
+        ({ name }) => name.startsWith('istio-validator') || name === 'istiod-default-validator',
+      ),
+      ...configurations(context, 'MutatingWebhookConfiguration').filter(({ name }) =>
+        name.startsWith('istio-sidecar-injector'),
+      ),
+    ]
     for (const config of all) {
       for (const [i, webhook] of list(config.item.object.webhooks).entries()) {
         const path = `webhooks[${i}].clientConfig.url`
-        const url = text(record(webhook.clientConfig).url)
-        if (url === '') continue
+        const { url, service } = record(webhook.clientConfig)
         const name = text(webhook.name)
+        if (typeof url !== 'string') {
+          if (service === undefined)
+            context.report(InvalidExternalControlPlaneConfig, config, path, '', name, 'is blank')
+          continue
+        }
         const parsed = URL.canParse(url) ? new URL(url) : null
-        if (!parsed || parsed.hostname === '') {
-          context.report(InvalidExternalControlPlaneConfig, config, path, url, name, 'is an invalid URL')
+        if (!parsed) {
+          const problem = 'was provided in an invalid format'
+          context.report(InvalidExternalControlPlaneConfig, config, path, url, name, problem)
         } else if (isIP(parsed.hostname.replace(/^\[|\]$/g, '')) !== 0) {
           context.report(ExternalControlPlaneAddressIsNotAHostname, config, path, url, name)
         }
