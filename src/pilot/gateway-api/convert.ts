@@ -19,7 +19,7 @@ import { controllerRole, GatewayApiIndex, type GatewayApiInputs } from './inputs
 import type { AttachableListener } from './listeners.ts'
 import { CONTROLLER, GENERATED, PARENTS, ROUTE_SEMANTICS } from './names.ts'
 import { type Attachment, listenersByOwner, type Parent, parentsOf, type Route, referenceText } from './parents.ts'
-import { type GatewayWorkload, gatewayWorkload } from './workload.ts'
+import { type GatewayWorkload, gatewayWorkload, type Parameters } from './workload.ts'
 
 export interface GatewayApiTranslation {
   readonly resources: readonly AnyResource[]
@@ -71,13 +71,13 @@ export function convertGatewayApi(inputs: GatewayApiInputs): GatewayApiTranslati
   }
 }
 
-function parametersOf(
-  { metadata, spec }: GatewayApiResource<'Gateway'>,
-  index: GatewayApiIndex,
-): Record<string, string> {
+/** The defaults of its class, then the Gateway's own, which lie over them. */
+function parametersOf({ metadata, spec }: GatewayApiResource<'Gateway'>, index: GatewayApiIndex): Parameters[] {
   const { name, kind } = spec.infrastructure?.parametersRef ?? {}
-  if (name === undefined || kind !== 'ConfigMap') return {}
-  return (index.credential('ConfigMap', metadata.namespace, name)?.data ?? {}) as Record<string, string>
+  const own = name === undefined || kind !== 'ConfigMap' ? undefined : index.credential(kind, metadata.namespace, name)
+  return [index.classDefaults(spec.gatewayClassName), own].flatMap((object) =>
+    object?.data ? [object.data as Parameters] : [],
+  )
 }
 
 function classStatus({ metadata, spec }: GatewayApiResource<'GatewayClass'>): ObjectStatus[] {

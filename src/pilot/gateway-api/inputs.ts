@@ -22,6 +22,8 @@ export interface GatewayApiInputs {
   /** `metadata.uid` of an object: what is made for it refers to it by that. */
   readonly uid: (resource: AnyGatewayApiResource) => string
   readonly credential: (kind: CredentialKind, namespace: string, name: string) => KubeObject | undefined
+  /** The oldest ConfigMap of the root namespace that has defaults for a class of Gateways. */
+  readonly classDefaults: (gatewayClass: string) => KubeObject | undefined
 }
 
 /** What a class of Gateways is to us. */
@@ -129,6 +131,11 @@ export class GatewayApiIndex {
   credential(kind: CredentialKind, namespace: string, name: string): KubeObject | undefined {
     this.usedCredentials.add(`${kind}/${namespace}/${name}`)
     return this.inputs.credential(kind, namespace, name)
+  }
+
+  /** What all Gateways of a class are given, object by object. */
+  classDefaults(gatewayClass: string): KubeObject | undefined {
+    return this.inputs.classDefaults(gatewayClass)
   }
 
   /** Namespaces that `choice` means, seen from `own`; null: all. */

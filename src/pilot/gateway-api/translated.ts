@@ -17,6 +17,7 @@ import { compareText } from '../model/host.ts'
 import { resourceKey } from '../model/resource.ts'
 import type { RegistryChanges, RegistrySnapshot } from '../registry/registry.ts'
 import { type ObjectStatus, onlyStatusChanged } from '../status.ts'
+import { classDefaults } from './class-defaults.ts'
 import { convertGatewayApi } from './convert.ts'
 import { convertIngresses, ingressStatuses } from './ingress.ts'
 import type { GatewayWorkload } from './workload.ts'
@@ -70,6 +71,8 @@ export class TranslatedResources {
   private dirty = false
   private grants: ReadonlySet<string> = NOTHING
   private usedCredentials: ReadonlySet<string> = NOTHING
+  /** What keys of ConfigMaps with defaults of classes begin with; null: nobody asks for any. */
+  private defaultsPrefix: string | null = null
   private usedEndpoints: ReadonlySet<string> = NOTHING
 
   constructor(report: ReportProblems) {
@@ -125,12 +128,14 @@ export class TranslatedResources {
       registry,
       uid: (resource) => this.uids.get(resource) ?? '',
       credential: (kind, namespace, name) => credentials.get(`${kind}/${namespace}/${name}`),
+      classDefaults: (name) => classDefaults(credentials.values(), mesh.rootNamespace, name),
     })
     this.grants = new Set([
       ...fromGatewayApi.resources.flatMap(grantedCredentials),
       ...[...fromGatewayApi.publicAuthorities].map((name) => `*|${name}`),
     ])
     this.usedCredentials = fromGatewayApi.usedCredentials
+    this.defaultsPrefix = this.objects.size > 0 ? `ConfigMap/${mesh.rootNamespace}/` : null
     this.usedEndpoints = fromGatewayApi.usedEndpoints
     const { services } = registry
     const { classes } = this
@@ -164,7 +169,10 @@ export class TranslatedResources {
   /** Services matter to all, endpoints and credentials only where the last translation looked at them. */
   private concerns({ services, endpoints, credentials }: SourceChanges): boolean {
     if (services.size > 0 && this.objects.size + this.ingresses.size > 0) return true
-    return meets(this.usedEndpoints, endpoints) || meets(this.usedCredentials, credentials)
+    if (meets(this.usedEndpoints, endpoints) || meets(this.usedCredentials, credentials)) return true
+    // Any ConfigMap there may be, or have been, the defaults of a class.
+    const prefix = this.defaultsPrefix
+    return prefix !== null && [...credentials].some((key) => key.startsWith(prefix))
   }
 
   private applyNamespace({ metadata }: KubeObject, deleted: boolean): boolean {

@@ -138,3 +138,47 @@ test('a Gateway that names Services, and one of another class, is given nothing'
   assert.deepEqual(workloads(gateway('', `${HTTP}, addresses: [{type: Hostname, value: mine}]`)), [])
   assert.deepEqual(workloads(gateway('', HTTP).replace('gatewayClassName: istio', 'gatewayClassName: nginx')), [])
 })
+
+test('defaults of a class hold for its Gateways of every namespace, below their own parameters, and may change', () => {
+  const defaults = (deployment: string, created = '2026-01-01T00:00:00Z', name = 'defaults'): string => `
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: ${name}
+  namespace: istio-system
+  creationTimestamp: ${created}
+  labels: {gateway.istio.io/defaults-for-class: istio}
+data:
+  deployment: ${JSON.stringify(deployment)}
+  horizontalPodAutoscaler: "spec: {maxReplicas: 5}"
+---`
+  const own = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: options}
+data: {deployment: "spec: {replicas: 3}", horizontalPodAutoscaler: "spec: {minReplicas: 2}"}
+---`
+  const spec = `${HTTP}, infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: options}}`
+  const mesh = new TestMesh(
+    gateway('', spec) +
+      own +
+      defaults('spec: {replicas: 9}', '2026-02-01T00:00:00Z', 'younger') +
+      defaults('spec: {replicas: 2, minReadySeconds: 7}'),
+  )
+  const specs = () => mesh.commit().workloads?.[0]?.objects.map(({ spec }) => spec as Record<string, unknown>)
+  const [, deployment, , autoscaler] = specs()!
+  assert.equal(deployment?.replicas, 3)
+  assert.equal(deployment?.minReadySeconds, 7)
+  assert.equal(autoscaler?.maxReplicas, 5)
+  assert.equal(autoscaler?.minReplicas, 2)
+  mesh.put(defaults('spec: {minReadySeconds: 8}'))
+  assert.equal(specs()?.[1]?.minReadySeconds, 8)
+})
+
+test('a label that Gateways give stays, but for those of the Gateway API', () => {
+  const labels = 'labels: {istio.io/dataplane-mode: ambient, gateway.networking.k8s.io/gateway-name: other}'
+  const [workload] = workloads(gateway('', `${HTTP}, infrastructure: {${labels}}`))
+  const given = workload?.objects[1]?.metadata.labels
+  assert.equal(given?.['istio.io/dataplane-mode'], 'ambient')
+  assert.equal(given?.['gateway.networking.k8s.io/gateway-name'], 'web')
+})

@@ -17,7 +17,7 @@ export interface GatewayWorkload {
    * is `auto`: the platform's own proxy.
    */
   readonly objects: readonly KubeObject[]
-  /** What of `infrastructure.parametersRef` cannot be used. */
+  /** What of its parameters cannot be used. */
   readonly problems: readonly string[]
 }
 
@@ -26,9 +26,12 @@ export interface WorkloadInputs {
   readonly uid: string
   /** Listeners of the Gateway and of its ListenerSets. */
   readonly listeners: readonly { readonly name: string; readonly port: number; readonly protocol: string }[]
-  /** Data of the ConfigMap that `infrastructure.parametersRef` names: an overlay by object. */
-  readonly parameters: Readonly<Record<string, string>>
+  /** Data of the ConfigMaps that have a word on it, one over the other. */
+  readonly parameters: readonly Parameters[]
 }
+
+/** An overlay by object, each a YAML text: what `infrastructure.parametersRef` names, or the defaults of a class. */
+export type Parameters = Readonly<Record<string, string>>
 
 const SERVICE_ACCOUNT = 'gateway.istio.io/service-account'
 const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name'
@@ -48,14 +51,14 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
   const name = workloadName(gateway)
   const serviceAccountName = own[SERVICE_ACCOUNT] ?? name
   const annotations = Object.fromEntries(
-    Object.entries(infrastructure?.annotations ?? own).filter(([key]) => !NOT_COPIED.has(key)),
+    Object.entries(ofInfrastructure(infrastructure?.annotations) ?? own).filter(([key]) => !NOT_COPIED.has(key)),
   )
   const labels = {
-    ...(infrastructure?.labels ?? gateway.metadata.labels),
+    'istio.io/dataplane-mode': 'none',
+    ...(ofInfrastructure(infrastructure?.labels) ?? gateway.metadata.labels),
     [MANAGED_LABEL]: 'istio.io-gateway-controller',
     [GATEWAY_CLASS]: gatewayClassName,
     [GATEWAY_NAME]: gatewayName,
-    'istio.io/dataplane-mode': 'none',
   }
   const ownerReferences: OwnerReference[] = [
     { apiVersion: gateway.apiVersion, kind: 'Gateway', name: gatewayName, uid },
@@ -104,16 +107,24 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
       },
     },
   ]
-  if (parameters.horizontalPodAutoscaler !== undefined) objects.push(autoscaler(metadata))
-  if (parameters.podDisruptionBudget !== undefined) objects.push(disruptionBudget(metadata, selector))
-  for (const key of Object.keys(parameters)) {
+  const has = (key: string): boolean => parameters.some((one) => one[key] !== undefined)
+  if (has('horizontalPodAutoscaler')) objects.push(autoscaler(metadata))
+  if (has('podDisruptionBudget')) objects.push(disruptionBudget(metadata, selector))
+  for (const key of new Set(parameters.flatMap((one) => Object.keys(one)))) {
     if (!KEYS.includes(key)) problems.push(`unsupported overlay ${JSON.stringify(key)} (supported: ${KEYS.join(', ')})`)
   }
   return {
     gateway: `${namespace}/${gatewayName}`,
-    objects: objects.map((object) => withParameters(object, parameters, problems)),
+    objects: objects.map((object) => parameters.reduce((made, one) => withParameters(made, one, problems), object)),
     problems,
   }
+}
+
+/** Names of the Gateway API itself say what is whose: they are not for anybody to give. */
+function ofInfrastructure(given: Readonly<Record<string, string>> | undefined): Record<string, string> | undefined {
+  return (
+    given && Object.fromEntries(Object.entries(given).filter(([key]) => !key.startsWith('gateway.networking.k8s.io/')))
+  )
 }
 
 function autoscaler(metadata: KubeObject['metadata']): KubeObject {
@@ -187,11 +198,7 @@ const FIXED = [
   'creationTimestamp',
 ] as const
 
-function withParameters(
-  object: KubeObject,
-  parameters: Readonly<Record<string, string>>,
-  problems: string[],
-): KubeObject {
+function withParameters(object: KubeObject, parameters: Parameters, problems: string[]): KubeObject {
   const key = PARAMETER_KEYS[object.kind]!
   const text = parameters[key]
   if (text === undefined) return object
