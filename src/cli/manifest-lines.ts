@@ -11,8 +11,17 @@ export interface LocatedObject {
   reference(path: string): string
 }
 
-/** Reads files and folders (`-` = standard input). Throws UserError for what is missing or no YAML. */
-export function readLocated(paths: readonly string[], recursive: boolean): LocatedObject[] {
+/**
+ * Reads files and folders (`-` = standard input). Throws UserError for what is missing, and for what is no YAML unless
+ * `unreadable` takes it.
+ */
+export function readLocated(
+  paths: readonly string[],
+  recursive: boolean,
+  unreadable: (error: UserError) => void = (error) => {
+    throw error
+  },
+): LocatedObject[] {
   return paths
     .flatMap((path) => filesOf(path, recursive))
     .flatMap((file) => {
@@ -20,8 +29,10 @@ export function readLocated(paths: readonly string[], recursive: boolean): Locat
       const text = readFileSync(file === '-' ? 0 : file, 'utf8')
       return parseAllDocuments(text, { lineCounter: lines, prettyErrors: false }).flatMap((document) => {
         const fault = document.errors[0]
-        if (fault)
-          throw new UserError(`${file}:${lines.linePos(fault.pos[0]).line}: invalid YAML: ${fault.message}`, 65)
+        if (fault) {
+          unreadable(new UserError(`${file}:${lines.linePos(fault.pos[0]).line}: invalid YAML: ${fault.message}`, 65))
+          return []
+        }
         return locate(document, lines, file)
       })
     })
@@ -30,7 +41,7 @@ export function readLocated(paths: readonly string[], recursive: boolean): Locat
 function filesOf(path: string, recursive: boolean): string[] {
   if (path === '-') return ['-']
   const stat = statSync(path, { throwIfNoEntry: false })
-  if (!stat) throw new UserError(`the path "${path}" does not exist`, 65)
+  if (!stat) throw new UserError(`the path "${path}" does not exist`)
   if (!stat.isDirectory()) return [path]
   return readdirSync(path, { withFileTypes: true })
     .sort((a, b) => (a.name < b.name ? -1 : 1))

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { Command } from 'commander'
 import { parse } from 'yaml'
 import { UserError } from '../../base/errors.ts'
@@ -116,7 +117,13 @@ async function run(files: string[], options: Options): Promise<void> {
     if (resource.length !== 1) throw new UserError(`--suppress "${rule}": write CODE=Kind name.namespace`)
     if (!MESSAGE_CODES.has(code)) console.error(`Warning: --suppress ${rule}: there is no message code "${code}"`)
   }
-  const items = (await gather(files, options)).filter((item) => ofRevision(item, options.revision))
+  let unread = 0
+  const unreadable = (error: UserError): void => {
+    if (options.ignoreUnknown) return
+    unread++
+    console.error(`error: ${error.message}`)
+  }
+  const items = (await gather(files, options, unreadable)).filter((item) => ofRevision(item, options.revision))
   if (options.verbose) {
     const names = [...new Set((chosen ?? ANALYZERS).map(({ name }) => name))]
     console.error(`Analyzed resources in ${scopeText(options)}\nExecuted analyzers:\n\t ${names.join('\n\t ')}\n`)
@@ -134,12 +141,13 @@ async function run(files: string[], options: Options): Promise<void> {
     .filter((message) => options.allNamespaces || message.namespace === options.namespace)
     .filter((message) => !suppressed(message, options.suppress))
   const shown = messages.filter((message) => LEVELS.indexOf(message.level) >= show)
-  await print(shown, format, files, options)
+  await print(shown, format, files, { ...options, unread })
   // As istioctl: a program that reads JSON decides for itself, and what is not shown still counts.
   if (format === 'log' && messages.some((message) => LEVELS.indexOf(message.level) >= fail)) {
     const found = `Analyzers found issues when analyzing ${scopeText(options)}.`
     throw new UserError(`${found}\nSee ${DOCUMENTATION} for more information about causes and resolutions.`, EXIT_FOUND)
   }
+  if (format === 'log' && unread > 0) throw new UserError("Some files couldn't be parsed.", 65)
 }
 
 function levelOf(text: string, option: string): number {
@@ -148,21 +156,25 @@ function levelOf(text: string, option: string): number {
   return level
 }
 
-async function gather(files: readonly string[], options: Options): Promise<AnalysisItem[]> {
+async function gather(
+  files: readonly string[],
+  options: Options,
+  unreadable: (error: UserError) => void,
+): Promise<AnalysisItem[]> {
+  const { IMAGES_FILE } = await import('../../local/index.ts')
   // As on a cluster, a later object of one name replaces an earlier one.
   const found = new Map<string, AnalysisItem>()
-  for (const { object, reference } of readLocated(files, true)) {
+  for (const { object, reference } of readLocated(files, true, unreadable)) {
+    if (basename(reference('').replace(/:\d+$/, '')) === IMAGES_FILE) continue
     const item = object as AnalysisItem['object']
     if (
       typeof item?.kind !== 'string' ||
       typeof item.apiVersion !== 'string' ||
       typeof item.metadata?.name !== 'string'
     ) {
-      if (options.ignoreUnknown) continue
-      throw new UserError(
-        `${reference('')}: not a Kubernetes object: apiVersion, kind and metadata.name are required (or use --ignore-unknown)`,
-        65,
-      )
+      const missing = 'apiVersion, kind and metadata.name are required (or use --ignore-unknown)'
+      unreadable(new UserError(`${reference('')}: not a Kubernetes object: ${missing}`, 65))
+      continue
     }
     for (const extra of meshNetworks(item, options, reference)) found.set('MeshNetworks', extra)
     found.set(keyOf(item, options.namespace), {
@@ -273,7 +285,7 @@ async function print(
   messages: readonly AnalysisMessage[],
   format: 'log' | 'json' | 'yaml',
   files: readonly string[],
-  options: Options,
+  options: Options & { readonly unread: number },
 ): Promise<void> {
   if (format !== 'log') {
     const list = messages.map(({ code, level, message, origin, reference }) => ({
@@ -288,6 +300,11 @@ async function print(
     else console.log(JSON.stringify(list, null, '\t'))
   } else printLog(messages, options)
   if (messages.length > 0) return
+  if (options.unread > 0) {
+    const parsed = `but ${options.unread} ${options.unread === 1 ? 'document' : 'documents'} could not be parsed`
+    console.error(`No validation issues found when analyzing ${scopeText(options)} (${parsed}).`)
+    return
+  }
   const clean = '✔ No validation issues found when analyzing'
   if (files.length > 1) console.error(`${clean}:\n  - ${files.join('\n  - ')}`)
   else console.error(`${clean} ${files[0] ?? scopeText(options)}.`)
