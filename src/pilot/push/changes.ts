@@ -64,9 +64,7 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
   for (const kind of changes.kinds) if (kinds.has(kind)) return 'all'
   // A server with AUTO_PASSTHROUGH needs clusters of its own.
   if (typeUrl === CDS_TYPE && proxy.type !== 'sidecar' && changes.kinds.has('Gateway')) return 'all'
-  // Which VirtualServices a Sidecar's hosts import decides which services' clusters exist.
-  if (changes.kinds.has('VirtualService') && push.sidecars.length > 0 && (typeUrl === CDS_TYPE || typeUrl === EDS_TYPE))
-    return 'all'
+  if (changes.kinds.has('VirtualService') && IMPORTED_TYPES.has(typeUrl) && importsByRoute(push)) return 'all'
   if (changes.kinds.has('VirtualService') && typeUrl === LDS_TYPE) {
     // HTTP routes reach a sidecar by RDS; a gateway's listeners follow which hosts have routes.
     if (changes.l4Routes || proxy.type !== 'sidecar') return 'all'
@@ -90,10 +88,29 @@ export function extentOf(typeUrl: string, changes: Changes, proxy: ProxyNode, pu
   return 'none'
 }
 
+/** What a service that a VirtualService's destinations bring into a scope appears in. */
+const IMPORTED_TYPES: ReadonlySet<string> = new Set([CDS_TYPE, EDS_TYPE, LDS_TYPE])
+
+/** VirtualServices bring their destinations into scopes that would not have them: of Sidecars, or where exportTo hides some. */
+function importsByRoute({ sidecars, services }: PushContext): boolean {
+  return sidecars.length > 0 || hidesSome(services)
+}
+
+const hidden = new WeakMap<PushContext['services'], boolean>()
+
+function hidesSome(services: PushContext['services']): boolean {
+  let known = hidden.get(services)
+  if (known === undefined) {
+    known = services.all.some(({ attributes }) => attributes.exportTo !== 'all')
+    hidden.set(services, known)
+  }
+  return known
+}
+
 /** Names follow services, what Sidecars show of them, and the endpoints of headless ones. */
 function changesNames(changes: Changes, push: PushContext): boolean {
   if (changes.services.size > 0 || changes.kinds.has('Sidecar')) return true
-  if (changes.kinds.has('VirtualService') && push.sidecars.length > 0) return true
+  if (changes.kinds.has('VirtualService') && importsByRoute(push)) return true
   return anyService(changes.endpoints, push, (service) => service.resolution === 'Passthrough')
 }
 

@@ -18,6 +18,7 @@ import {
   RouteAction_RequestMirrorPolicySchema,
   RouteActionSchema,
 } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
+import { FractionalPercentSchema } from '../../api/gen/envoy/type/v3/percent_pb.js'
 import type {
   Destination,
   HeaderOperations,
@@ -173,6 +174,9 @@ function mirrors(route: HttpRoute, destinations: Destinations): RouteAction_Requ
   if (route.mirror) {
     const legacy = route.mirrorPercent === undefined ? undefined : { value: route.mirrorPercent }
     const policy = mirror(destinations, route.mirror, route.mirrorPercentage ?? legacy)
+    // The older field is a whole number of hundredths.
+    if (policy && route.mirrorPercentage === undefined && route.mirrorPercent !== undefined)
+      policy.runtimeFraction!.defaultValue = create(FractionalPercentSchema, { numerator: route.mirrorPercent })
     if (policy) list.push(policy)
   }
   for (const { destination, percentage } of route.mirrors ?? []) {
