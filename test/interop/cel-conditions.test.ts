@@ -44,6 +44,14 @@ const EXPRESSIONS = [
   `size(request.path) == 6 && request.path.size() > 2`,
   `request.path in ['/a?x=1', 'b']`,
   `int(request.headers['x-n']) == 5`,
+  // As functions, which Envoy's own examples write.
+  `contains(request.useragent, 'ua')`,
+  `startsWith(request.path, '/a') && endsWith(request.path, '1')`,
+  `matches(request.path, '^/a.*')`,
+  `contains(request.headers.referer, 'r')`,
+  `request.time.getFullYear() > 2000`,
+  `bool('true') && size(bytes('ab')) == 2 && double('1') == 1.0 && uint('1') == 1u && dyn(1) == 1`,
+  `{'a': 1}.a == 1 && (request.path == '' ? false : -(1) == -1)`,
   `response.code == 200`,
   `!(has(response.code))`,
   `response.flags == 0`,
@@ -74,6 +82,9 @@ const REFUSED: readonly (readonly [expression: string, reason: RegExp])[] = [
   [`[1, 2].map(x, x).size() > 0`, /Comprehension support is disabled/],
   [`nosuchfunc(request.path)`, /No overload found in reference resolve step for nosuchfunc/],
   [`string(destination.port) != ''`, /No overload found in reference resolve step for string/],
+  [`getFullYear(request.time) > 2000`, /reference resolve step for getFullYear/],
+  [`'5'.int() == 5`, /reference resolve step for int/],
+  [`contains(request.path)`, /reference resolve step for contains/],
   [`request.path.lowerAscii() == 'a'`, /No overload found in reference resolve step for lowerAscii/],
 ]
 

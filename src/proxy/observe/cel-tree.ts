@@ -3,7 +3,7 @@
 
 import { createRequire } from 'node:module'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
-import { type Expr, ExprSchema } from '../../api/gen/cel/expr/syntax_pb.js'
+import { type Expr, type Expr_Call, ExprSchema } from '../../api/gen/cel/expr/syntax_pb.js'
 import { type Expr as OldExpr, ExprSchema as OldExprSchema } from '../../api/gen/google/api/expr/v1alpha1/syntax_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { LogContext } from './access-log.ts'
@@ -16,16 +16,34 @@ export interface CelTreeData {
   readonly expr: Uint8Array<ArrayBuffer>
 }
 
-const OPERATORS = [
+const OPERATORS: ReadonlySet<string> = new Set([
   ...['_==_', '_!=_', '_<_', '_<=_', '_>_', '_>=_', '_&&_', '_||_', '!_', '_?_:_', '_[_]', '@in', 'in', '_in_'],
   ...['_+_', '_-_', '_*_', '_/_', '_%_', '-_', '@not_strictly_false', '__not_strictly_false__'],
-]
-const FUNCTIONS = [
-  ...['size', 'contains', 'startsWith', 'endsWith', 'matches', 'int', 'uint', 'double', 'type', 'dyn'],
-  ...['duration', 'timestamp', 'getDate', 'getDayOfMonth', 'getDayOfWeek', 'getDayOfYear', 'getFullYear', 'getHours'],
+])
+/** Called with one argument. */
+const FUNCTIONS: ReadonlySet<string> = new Set([
+  ...['int', 'uint', 'double', 'bool', 'bytes', 'type', 'dyn', 'duration', 'timestamp'],
+])
+/** Of a moment or a duration; a time zone may be given. */
+const METHODS: ReadonlySet<string> = new Set([
+  ...['getDate', 'getDayOfMonth', 'getDayOfWeek', 'getDayOfYear', 'getFullYear', 'getHours'],
   ...['getMilliseconds', 'getMinutes', 'getMonth', 'getSeconds'],
-]
-const KNOWN: ReadonlySet<string> = new Set([...OPERATORS, ...FUNCTIONS])
+])
+/** In both forms, `x.contains(y)` and `contains(x, y)`: how many operands there are in all. */
+const EITHER: ReadonlyMap<string, number> = new Map([
+  ['size', 1],
+  ['contains', 2],
+  ['startsWith', 2],
+  ['endsWith', 2],
+  ['matches', 2],
+])
+
+function isKnown({ function: name, target, args }: Expr_Call): boolean {
+  if (OPERATORS.has(name)) return target === undefined
+  if (FUNCTIONS.has(name)) return target === undefined && args.length === 1
+  if (METHODS.has(name)) return target !== undefined && args.length <= 1
+  return EITHER.get(name) === args.length + (target === undefined ? 0 : 1)
+}
 
 /** Throws ConfigError for an expression that Envoy does not build. */
 export function parseCelTree(given: Expr | OldExpr | undefined, path: string): CelTreeData {
@@ -37,13 +55,17 @@ export function parseCelTree(given: Expr | OldExpr | undefined, path: string): C
     if (exprKind.case === undefined) throw new ConfigError(path, 'failed to create an expression: an empty node')
     if (exprKind.case === 'comprehensionExpr')
       throw new ConfigError(path, 'failed to create an expression: Comprehension support is disabled')
-    if (exprKind.case === 'callExpr' && !KNOWN.has(exprKind.value.function))
+    if (exprKind.case !== 'callExpr') return
+    const call = exprKind.value
+    if (!isKnown(call))
       throw new ConfigError(
         path,
-        `failed to create an expression: No overload found in reference resolve step for ${exprKind.value.function}`,
+        `failed to create an expression: No overload found in reference resolve step for ${call.function}`,
       )
+    // The evaluator has these as methods only.
+    if (EITHER.has(call.function) && call.target === undefined) call.target = call.args.shift()
   })
-  return { expr: new Uint8Array(bytes) }
+  return { expr: new Uint8Array(toBinary(ExprSchema, expr)) }
 }
 
 /** True when the expression is true of the stream; an error and another value count as false. */
