@@ -143,6 +143,38 @@ describe('names of statistics', {
     compare(await families(envoy), await families(ours))
   })
 
+  it('answers queries that fit nothing, or are wrong, as Envoy does', async () => {
+    const paths = [
+      '/stats?hidden=only',
+      '/stats?hidden=only&format=json',
+      '/stats?hidden=bad',
+      '/stats/prometheus?hidden=only',
+      '/stats/prometheus?histogram_buckets=disjoint',
+      '/stats?format=prometheus&histogram_buckets=detailed',
+      '/stats?type=nosuch',
+      '/stats?format=nosuch',
+      '/contention',
+      '/config_dump?resource=bootstrap',
+      '/config_dump?resource=nosuch',
+    ]
+    for (const path of paths) {
+      const answer = async ({ ports: { admin } }: RunningProxy): Promise<unknown[]> => {
+        const response = await fetch(`http://127.0.0.1:${admin}${path}`)
+        return [response.status, response.headers.get('content-type'), await response.text()]
+      }
+      assert.deepEqual(await answer(ours), await answer(envoy), path)
+    }
+  })
+
+  it('tells what the bootstrap says of clusters with endpoints of their own discovery', async () => {
+    const seen = async (proxy: RunningProxy): Promise<unknown> => {
+      const clusters = (await proxy.admin('/clusters')).includes('eds_service_name')
+      const dynamic = await proxy.admin('/config_dump?include_eds&resource=dynamic_endpoint_configs')
+      return [clusters, JSON.parse(dynamic)]
+    }
+    assert.deepEqual(await seen(ours), await seen(envoy))
+  })
+
   it('sorts and prints the text as Envoy does', async () => {
     for (const query of ['', '?usedonly', '?filter=downstream_rq_time', '?type=Gauges&filter=circuit']) {
       const lines = async (proxy: RunningProxy): Promise<string[]> =>

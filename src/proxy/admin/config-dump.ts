@@ -62,7 +62,7 @@ export function configDump(request: AdminRequest, source: AdminSource): AdminRes
     const field = dump.desc.fields.find((f) => f.name === resource)
     if (!field) continue
     if (field.fieldKind !== 'list' || field.listKind !== 'message') {
-      return refusal(`${resource} is not a repeated field. Use ?mask= to get only this field`, 400)
+      return refusal(`${resource} is not a repeated field. Use ?mask=${resource} to get only this field`, 400)
     }
     const type = `type.googleapis.com/${field.message.typeName}`
     const items = ((dump.json[resource] as JsonObject[] | undefined) ?? []).map((item) => ({ '@type': type, ...item }))

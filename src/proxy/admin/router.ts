@@ -5,7 +5,17 @@ import { configDump } from './config-dump.ts'
 import { drainListeners, healthCheckFail, healthCheckOk, quitQuitQuit, reopenLogs } from './lifecycle.ts'
 import { logging } from './logging.ts'
 import { type AdminRequest, type AdminResponse, text } from './response.ts'
-import { certs, hotRestartVersion, initDump, memory, modifyRuntime, ready, runtime, serverInfo } from './server-page.ts'
+import {
+  certs,
+  contention,
+  hotRestartVersion,
+  initDump,
+  memory,
+  modifyRuntime,
+  ready,
+  runtime,
+  serverInfo,
+} from './server-page.ts'
 import type { AdminSource } from './source.ts'
 import { prometheus, resetCounters, stats } from './stats-page.ts'
 
@@ -36,6 +46,7 @@ const PAGES: readonly Page[] = [
     handle: clusters,
     parameters: { filter: 'Regular expression (Google re2) for filtering clusters by name' },
   },
+  { path: '/contention', help: 'dump current Envoy mutex contention stats (if enabled)', handle: contention },
   {
     path: '/config_dump',
     help: 'dump current configs',

@@ -1,4 +1,4 @@
-// /server_info, /ready, /memory, /runtime, /certs, /init_dump, /hot_restart_version.
+// /server_info, /contention, /ready, /memory, /runtime, /certs, /init_dump, /hot_restart_version.
 
 import { create, toJson } from '@bufbuild/protobuf'
 import { durationFromMs } from '@bufbuild/protobuf/wkt'
@@ -19,6 +19,11 @@ const HOT_RESTART_VERSION = 'disabled'
 export function ready(_request: AdminRequest, source: AdminSource): AdminResponse {
   const state = source.state()
   return text(`${state}\n`, state === 'LIVE' ? 200 : 503)
+}
+
+/** Threads share no locks here, so there is nothing to trace; Envoy says this where tracing is off. */
+export function contention(): AdminResponse {
+  return text('Mutex contention tracing is not enabled. To enable, run Envoy with flag --enable-mutex-tracing.')
 }
 
 export function serverInfo(_request: AdminRequest, source: AdminSource): AdminResponse {

@@ -18,6 +18,8 @@ export interface StatsQuery {
   /** Unanchored; null = every name. */
   readonly filter: RE2JS | null
   readonly invertFilter: boolean
+  /** Only what is hidden; here nothing is. */
+  readonly hiddenOnly: boolean
 }
 
 /** Reads the query string; a string is the text of the 400 answer, in Envoy's words. */
@@ -26,6 +28,8 @@ export function parseStatsQuery(params: URLSearchParams): StatsQuery | string {
   if (!['', 'none', 'summary', 'cumulative', 'disjoint', 'detailed'].includes(buckets)) {
     return 'usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n'
   }
+  const hidden = params.get('hidden') ?? ''
+  if (!['', 'include', 'only', 'exclude'].includes(hidden)) return 'usage: /stats?hidden=(include|only|exclude)\n\n'
   let filter: RE2JS | null = null
   const expression = params.get('filter')
   if (expression) {
@@ -39,6 +43,8 @@ export function parseStatsQuery(params: URLSearchParams): StatsQuery | string {
   if (!['html', 'active-html', 'json', 'prometheus', 'text'].includes(format)) {
     return 'usage: /stats?format=(html|active-html|json|prometheus|text)\n\n'
   }
+  if (format === 'prometheus' && (buckets === 'disjoint' || buckets === 'detailed'))
+    return 'unsupported prometheus histogram bucket mode'
   const type = params.get('type') ?? 'All'
   if (!['All', 'Counters', 'Gauges', 'Histograms', 'TextReadouts'].includes(type)) return 'invalid &type= param'
   return {
@@ -49,6 +55,7 @@ export function parseStatsQuery(params: URLSearchParams): StatsQuery | string {
     textReadouts: params.has('text_readouts'),
     filter,
     invertFilter: params.has('invert_filter'),
+    hiddenOnly: hidden === 'only',
   }
 }
 
@@ -68,7 +75,7 @@ export function selectStats(
   const texts: MergedStat[] = []
   const numbers: MergedStat[] = []
   const histograms: MergedStat[] = []
-  const kinds = KINDS[query.type]
+  const kinds = query.hiddenOnly ? [] : KINDS[query.type]
   for (const stat of stats.all()) {
     if (!kinds.includes(stat.kind) || (query.usedOnly && !stat.used)) continue
     if (query.filter && query.filter.matcher(stat.name).find() === query.invertFilter) continue

@@ -1,13 +1,18 @@
 // The server as the admin pages see it.
 
 import { create } from '@bufbuild/protobuf'
+import { durationFromMs } from '@bufbuild/protobuf/wkt'
 import { type Certificates, CertificatesSchema } from '../../api/gen/envoy/admin/v3/certs_pb.js'
-import { CommandLineOptionsSchema } from '../../api/gen/envoy/admin/v3/server_info_pb.js'
+import {
+  CommandLineOptions_DrainStrategy,
+  CommandLineOptionsSchema,
+} from '../../api/gen/envoy/admin/v3/server_info_pb.js'
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { HttpConnectionManagerSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { errorText } from '../../base/errors.ts'
 import type { AdminSource, ConfigDumpSource, DumpedResource, RuntimeDump } from '../admin/source.ts'
 import { unpackAs } from '../config/extension-registry.ts'
+import { levelWord } from '../observe/loggers.ts'
 import { compileBuckets } from '../observe/stats-settings.ts'
 import { TagExtractor } from '../observe/tag-extraction.ts'
 import { describeNode } from './ads.ts'
@@ -38,6 +43,15 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
       configPath: options.configPath,
       concurrency: options.concurrency,
       drainTime: { seconds: BigInt(options.drainTimeS), nanos: 0 },
+      drainStrategy:
+        options.drainStrategy === 'immediate'
+          ? CommandLineOptions_DrainStrategy.Immediate
+          : CommandLineOptions_DrainStrategy.Gradual,
+      logLevel: levelWord(options.log),
+      fileFlushInterval: durationFromMs(options.fileFlushIntervalMs),
+      fileFlushMinSize: options.fileFlushMinSizeKb,
+      rejectUnknownDynamicFields: options.rejectUnknownDynamicFields,
+      disableHotRestart: true,
       serviceCluster: options.bootstrap.node?.cluster ?? '',
       serviceNode: options.bootstrap.node?.id ?? '',
     }),

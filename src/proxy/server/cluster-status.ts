@@ -7,6 +7,8 @@ import type { ClusterStatus, HostStatus } from '../upstream/cluster-status.ts'
 export interface ClusterFacts {
   readonly addedViaApi: boolean
   readonly outlierDetection: boolean
+  /** eds_cluster_config.service_name; '' = there is none. */
+  readonly edsServiceName: string
 }
 
 /** Counts are summed over workers; health and weights are the first worker's. */
@@ -16,13 +18,13 @@ export function mergeClusterStatus(
 ): ClusterStatusData[] {
   const [first = [], ...others] = workers
   return first.map((cluster) => {
-    const { addedViaApi, outlierDetection } = facts(cluster.name)
+    const { addedViaApi, outlierDetection, edsServiceName } = facts(cluster.name)
     const twins = others.map((worker) => worker.find((other) => other.name === cluster.name))
     return {
       name: cluster.name,
       observabilityName: cluster.observabilityName,
       addedViaApi,
-      edsServiceName: cluster.edsServiceName,
+      edsServiceName,
       thresholds: cluster.thresholds,
       outlier: outlierDetection ? cluster : null,
       hosts: cluster.hosts.map((host) => {

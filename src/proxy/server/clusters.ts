@@ -31,6 +31,8 @@ interface KnownCluster {
   readonly resource: IncomingResource
   readonly dump: DumpedResource
   readonly fixed: boolean
+  /** As configured, which the cluster's name stands in for. */
+  readonly serviceName: string
 }
 
 /** Which assignments to ask for. `add` asks anew for a name that is known. */
@@ -202,6 +204,7 @@ export class ClusterResources {
       // What the bootstrap does not have came by CDS, or is the sub cluster of a dynamic forward proxy.
       addedViaApi: known === undefined || !known.fixed,
       outlierDetection: known !== undefined && known.data.outlierDetection !== null,
+      edsServiceName: known?.serviceName ?? '',
     }
   }
 
@@ -220,9 +223,14 @@ export class ClusterResources {
     }
   }
 
-  /** Assignments of EDS, and those that static clusters carry. */
+  /** Assignments of EDS: as Envoy counts them, static ones are those of the bootstrap's clusters. */
   dumpEndpoints(): { static: readonly DumpedResource[]; dynamic: readonly DumpedResource[] } {
-    return { static: [], dynamic: [...this.assignments.values()].map((a) => a.dump) }
+    const fixed = new Set([...this.active.values()].filter((c) => c.fixed).map((c) => c.data.edsServiceName))
+    const all = [...this.assignments]
+    return {
+      static: all.filter(([name]) => fixed.has(name)).map(([, { dump }]) => dump),
+      dynamic: all.filter(([name]) => !fixed.has(name)).map(([, { dump }]) => dump),
+    }
   }
 
   private parse(resource: IncomingResource, fixed: boolean): { known: KnownCluster; needs: Need[] } {
@@ -258,7 +266,8 @@ export class ClusterResources {
           onTimeout: () => this.subscriptions.fetchTimeout(data.name),
         })
     }
-    return { known: { data, resource, dump: dumped(ClusterSchema, resource), fixed }, needs }
+    const serviceName = message.edsClusterConfig?.serviceName ?? ''
+    return { known: { data, resource, dump: dumped(ClusterSchema, resource), fixed, serviceName }, needs }
   }
 
   private useFile(path: string): void {

@@ -34,7 +34,6 @@ export interface HostStatus {
 export interface ClusterStatus {
   readonly name: string
   readonly observabilityName: string
-  readonly edsServiceName: string
   readonly thresholds: { readonly default: ThresholdsData; readonly high: ThresholdsData }
   /** -1 = not enough requests. */
   readonly successRateAverage: number
@@ -49,7 +48,6 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
   return {
     name: data.name,
     observabilityName: data.statName,
-    edsServiceName: data.type === 'EDS' ? data.edsServiceName : '',
     thresholds: { default: data.circuitBreakers.default, high: data.circuitBreakers.high },
     successRateAverage: detector?.successRateAverage ?? -1,
     successRateEjectionThreshold: detector?.successRateEjectionThreshold ?? -1,
