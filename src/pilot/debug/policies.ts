@@ -27,12 +27,15 @@ export function telemetryz(store: Store, push: PushContext): JsonValue {
 
 /** As they were written. */
 function byNamespace(store: Store, kind: string): JsonValue {
-  const out: { [namespace: string]: JsonValue[] } = {}
+  const out = new Map<string, JsonValue[]>()
   for (const { metadata, spec } of store.list(kind)) {
     const { name, namespace = '', annotations } = metadata
-    ;(out[namespace] ??= []).push({ name, namespace, annotations: { ...annotations }, spec: (spec ?? {}) as JsonValue })
+    const shown: JsonValue = { name, namespace, annotations: { ...annotations }, spec: (spec ?? {}) as JsonValue }
+    const known = out.get(namespace)
+    if (known) known.push(shown)
+    else out.set(namespace, [shown])
   }
-  return out
+  return Object.fromEntries(out)
 }
 
 /** `/debug/sidecarz?proxyID=`. */

@@ -298,3 +298,20 @@ spec:
   assert.equal(generateSecrets(ROUTER, push, wanted).length, 1)
   assert.equal(generateSecrets(testProxy({ type: 'router', namespace: 'else' }), push, wanted).length, 0)
 })
+
+test('headers may have names that every object has', () => {
+  const spec = `{${TO_GATEWAY}, hostnames: [a.test], rules: [{
+    matches: [{headers: [{name: __proto__, value: a}]}],
+    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: constructor, value: b}]}}],
+    backendRefs: [{name: web, port: 80}]}]}`
+  const mesh = new TestMesh(gateway(HTTP_ALL) + httpRoute('one', spec) + serviceYaml('web'))
+  const route = hostsOf(mesh)[0]!.routes[0]!
+  assert.deepEqual(
+    route.match!.headers.map(({ name }) => name),
+    ['__proto__'],
+  )
+  assert.deepEqual(
+    route.requestHeadersToAdd.map(({ header }) => `${header!.key}: ${header!.value}`),
+    ['constructor: b'],
+  )
+})

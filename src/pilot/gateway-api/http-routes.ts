@@ -101,15 +101,15 @@ function withoutSlash(prefix: string): string {
 
 /** Of several conditions on one name the first counts. */
 function valueMatches(list: readonly RouteValueMatch[], ignoreCase: boolean): Record<string, StringMatch> {
-  const out: Record<string, StringMatch> = {}
+  const out: [string, StringMatch][] = []
   const seen = new Set<string>()
   for (const { name, value, type } of list) {
     const key = ignoreCase ? name.toLowerCase() : name
     if (seen.has(key)) continue
     seen.add(key)
-    out[name] = type === 'RegularExpression' ? { regex: value } : { exact: value }
+    out.push([name, type === 'RegularExpression' ? { regex: value } : { exact: value }])
   }
-  return out
+  return Object.fromEntries(out)
 }
 
 /** Null: whatever is asked for. */
@@ -257,9 +257,12 @@ function headerOperations({ set, add, remove }: HeaderModifier): HeaderOperation
 
 /** Of several entries of one name the first counts. */
 function headerRecord(list: NonNullable<HeaderModifier['set']>): Record<string, string> {
-  const out: Record<string, string> = {}
-  for (const { name, value } of list) out[name.toLowerCase()] ??= value
-  return out
+  const out = new Map<string, string>()
+  for (const { name, value } of list) {
+    const key = name.toLowerCase()
+    if (!out.has(key)) out.set(key, value)
+  }
+  return Object.fromEntries(out)
 }
 
 function redirect(filter: NonNullable<HttpRouteFilter['requestRedirect']>): HttpRoute['redirect'] {

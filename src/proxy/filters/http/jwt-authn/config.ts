@@ -13,6 +13,7 @@ import {
 } from '../../../../api/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.js'
 import { ConfigError } from '../../../../base/errors.ts'
 import { parseKeySet } from '../../../../base/json-web-keys.ts'
+import { ownValue } from '../../../../base/own-property.ts'
 import { readDataSource } from '../../../config/data-source.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
@@ -163,7 +164,7 @@ function parseJwtAuthn(config: JwtAuthentication, context: ParseContext): JwtAut
       let requires: RequirementConfig | null = null
       if (type.case === 'requires') requires = requirement(type.value, at.at('requires'))
       if (type.case === 'requirementName') {
-        requires = requirements[type.value] ?? null
+        requires = ownValue(requirements, type.value) ?? null
         if (requires === null) {
           throw new ConfigError(
             at.at('requirement_name').path,

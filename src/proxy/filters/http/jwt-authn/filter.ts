@@ -1,5 +1,6 @@
 // envoy.filters.http.jwt_authn: requests show a token that a provider vouches for, or are turned away.
 
+import { ownValue } from '../../../../base/own-property.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import {
   FilterDataStatus,
@@ -109,7 +110,7 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
     const route = this.callbacks.perFilterConfig<JwtRouteConfig>()
     if (route?.disabled) return FilterHeadersStatus.Continue
     if (route !== undefined && route.requirementName !== '') {
-      const requirement = shared.config.requirements[route.requirementName]
+      const requirement = ownValue(shared.config.requirements, route.requirementName)
       if (requirement === undefined) {
         shared.denied.inc()
         this.callbacks.sendLocalReply(
@@ -146,9 +147,7 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
     const { byFilterState } = this.shared.config
     if (byFilterState === null) return null
     const state = info.filterState.get(byFilterState.name)
-    return typeof state === 'string' && Object.hasOwn(byFilterState.requirements, state)
-      ? byFilterState.requirements[state]!
-      : null
+    return (typeof state === 'string' && ownValue(byFilterState.requirements, state)) || null
   }
 
   /** Others wait for the same keys: a fault of this stream is not theirs. */

@@ -35,6 +35,7 @@ class RouterFilter implements StreamDecoderFilter {
   /** null = answered without an upstream. */
   private relay: Relay | null = null
   private mirrors: UpstreamRequest[] | null = null
+  private destroyed = false
 
   constructor(shared: RouterShared) {
     this.shared = shared
@@ -94,6 +95,11 @@ class RouterFilter implements StreamDecoderFilter {
       timeoutMs: timeouts.global,
       ownAddress: shared.ownAddress,
       trace,
+      pause: (pause) => {
+        if (this.destroyed) return
+        if (pause) this.callbacks.onDecoderFilterAboveWriteBufferHighWatermark()
+        else this.callbacks.onDecoderFilterBelowWriteBufferLowWatermark()
+      },
     })
   }
 
@@ -119,6 +125,7 @@ class RouterFilter implements StreamDecoderFilter {
 
   onDestroy(): void {
     const { relay, routed, mirrors } = this
+    this.destroyed = true
     if (!relay) return
     this.callbacks.setDownstreamWatermarkCallbacks(null)
     relay.destroy()

@@ -1,5 +1,6 @@
 // internal_redirect_policy: a redirect that the proxy follows itself (envoy-contract §7.8).
 
+import { ownValue } from '../../../../base/own-property.ts'
 import { REDIRECT_COUNT_KEY, REDIRECT_ROUTES_KEY } from '../../../http/connection-manager/redirect-state.ts'
 import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
@@ -117,7 +118,7 @@ function routeAllowed(
     if (predicate.kind === 'allow_listed_routes' && !predicate.names.includes(target)) return false
     if (predicate.kind === 'previous_routes') {
       const seen = (filterState.get(REDIRECT_ROUTES_KEY) ?? {}) as Readonly<Record<string, readonly string[]>>
-      const ofThis = seen[from] ?? []
+      const ofThis = ownValue(seen, from) ?? []
       if (ofThis.includes(target)) return false
       filterState.set(REDIRECT_ROUTES_KEY, { ...seen, [from]: [...ofThis, target] })
     }

@@ -19,11 +19,13 @@ import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.t
 class MirrorOwner implements UpstreamRequestOwner {
   private readonly cluster: ThreadLocalCluster
   private readonly grpc: boolean
+  private readonly pause: (pause: boolean) => void
   private answered = false
 
-  constructor(cluster: ThreadLocalCluster, grpc: boolean) {
+  constructor(cluster: ThreadLocalCluster, grpc: boolean, pause: (pause: boolean) => void) {
     this.cluster = cluster
     this.grpc = grpc
+    this.pause = pause
   }
 
   onFault(error: unknown, request: UpstreamRequest): void {
@@ -77,7 +79,9 @@ class MirrorOwner implements UpstreamRequestOwner {
     if (!this.answered) this.count(504, false, '')
     request.abandon()
   }
-  pauseDownstream(): void {}
+  pauseDownstream(pause: boolean): void {
+    this.pause(pause)
+  }
 }
 
 /** The request that is copied, where it has a span. */
@@ -91,6 +95,8 @@ interface MirrorOptions {
   /** For x-forwarded-for: a copy is a request of the proxy's own. */
   readonly ownAddress: string
   readonly trace: MirrorTrace | null
+  /** A copy takes no more for now, or again: the client waits, or its body would lie here. */
+  readonly pause: (pause: boolean) => void
 }
 
 /** Starts a copy for each policy that the request's draw selects. `headers` are those sent upstream. */
@@ -118,7 +124,7 @@ function startMirror(
   endStream: boolean,
   clusters: ClusterManager,
   info: StreamInfo,
-  { timeoutMs, ownAddress, trace }: MirrorOptions,
+  { timeoutMs, ownAddress, trace, pause }: MirrorOptions,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
@@ -139,7 +145,7 @@ function startMirror(
   copy.set('x-envoy-internal', 'true')
   copy.append('x-forwarded-for', ownAddress)
   const request = new UpstreamRequest(
-    new MirrorOwner(cluster, isGrpcContentType(copy.get('content-type'))),
+    new MirrorOwner(cluster, isGrpcContentType(copy.get('content-type')), pause),
     pool,
     copy,
     endStream,

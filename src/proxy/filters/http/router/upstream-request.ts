@@ -99,6 +99,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   private consent = 0
   private pausedBy = 0
   private requestEnded = false
+  /** What a mirrored request still brings has nowhere to go. */
+  private gone = false
   private requestEndedAt = 0
   private readonly perTryQueue: TimeoutQueue | null
   private perTry: TimeoutHandle | null = null
@@ -144,6 +146,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   encodeData(chunk: Buffer, endStream: boolean): void {
     this.stats?.onRequestData(chunk.length)
     if (endStream) this.endRequest()
+    if (this.gone) return
     if (!this.encoder || this.consent !== 0) {
       this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false }
       if (chunk.length > 0) this.hold(this.waiting, chunk)
@@ -158,6 +161,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   encodeTrailers(trailers: HeaderMap): void {
     this.endRequest()
+    if (this.gone) return
     if (!this.encoder || this.consent !== 0) {
       this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false }
       this.waiting.trailers = trailers
@@ -175,6 +179,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     const before = waiting.bytes
     waiting.bytes += chunk.length
     if (before <= MAX_WAITING_BYTES && waiting.bytes > MAX_WAITING_BYTES) this.onAboveWriteBufferHighWatermark()
+  }
+
+  private letGo(): void {
+    this.gone = true
+    this.waiting = null
   }
 
   private endRequest(): void {
@@ -238,6 +247,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.pending = null
     this.poolReadyMs = now() - this.startedAt
     if (reason === PoolFailureReason.NoHost) {
+      this.letGo()
       this.disarm()
       this.releasePauses()
       try {
@@ -332,6 +342,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   }
 
   private onGone(reason: StreamResetReason, transportFailureReason: string): void {
+    this.letGo()
     this.disarm()
     this.releasePauses()
     try {
