@@ -53,7 +53,8 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   continueDecoding(): void
   /** What StopIterationAndBuffer has kept so far, oldest first. */
   decodingBuffer(): readonly Buffer[]
-  addDecodedData(chunk: Buffer): void
+  /** Keeps data for the filters after this one; `streaming`: too much of it pauses the client, else it is refused. */
+  addDecodedData(chunk: Buffer, streaming: boolean): void
   /** Gives data to the filters after this one, in place of what decodeData was given (then StopIterationNoBuffer). */
   injectDecodedDataToFilterChain(chunk: Buffer, endStream: boolean): void
   /** Trailers at the end of a body that this filter holds back, end and all (then continueDecoding). */
@@ -70,8 +71,6 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
     grpcStatus: number | null,
     details: string,
   ): void
-  /** For filters with a limit of their own to what they buffer: answers 413 and counts it, as for the stream's limit. */
-  onRequestTooLarge(): void
   /** For the terminal filter: the response, into the encoder filters. */
   encode1xxHeaders(headers: HeaderMap): void
   encodeHeaders(headers: HeaderMap, endStream: boolean, details: string): void
@@ -82,8 +81,12 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   onDecoderFilterBelowWriteBufferLowWatermark(): void
   /** Downstream cannot take more: told to the terminal filter. */
   setDownstreamWatermarkCallbacks(callbacks: DownstreamWatermarkCallbacks | null): void
-  /** Most bytes a filter may buffer (per_connection_buffer_limit_bytes). */
+  /** Most bytes that may be buffered in each direction; 0 = no limit. */
   readonly bufferLimit: number
+  /** Of this stream, from here on, for all filters. */
+  setBufferLimit(bytes: number): void
+  /** For filters with a limit of their own to what they buffer: answers 413 and counts it, as for the stream's limit. */
+  onRequestTooLarge(): void
   /** The request becomes another one (internal redirect): its route. */
   reroute(headers: HeaderMap): Route | null
   /** It is the one before again; what it was routed to stays. */
@@ -102,7 +105,10 @@ export interface DownstreamWatermarkCallbacks {
 export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   continueEncoding(): void
   encodingBuffer(): readonly Buffer[]
-  addEncodedData(chunk: Buffer): void
+  /** As addDecodedData, for the filters before this one. */
+  addEncodedData(chunk: Buffer, streaming: boolean): void
+  /** Takes what is kept so far: something else goes on in its place, if only the end. */
+  drainEncodingBuffer(): Buffer
   /** Gives data to the filters before this one, in place of what encodeData was given (then StopIterationNoBuffer). */
   injectEncodedDataToFilterChain(chunk: Buffer, endStream: boolean): void
   /** Trailers at the end of a body that this filter holds back, end and all (then continueEncoding). */

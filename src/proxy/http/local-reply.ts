@@ -29,12 +29,12 @@ export function isGrpcContentType(value: string | undefined): boolean {
   return value?.startsWith('application/grpc') === true && (value.length === 16 || value.charCodeAt(16) === 43)
 }
 
-/** grpc-message: everything outside printable ASCII, and `%`, percent-encoded (gRPC over HTTP/2). */
-function encodeGrpcMessage(text: string): string {
+/** grpc-message: everything outside printable ASCII, `%`, and as in Envoy `~`, percent-encoded (gRPC over HTTP/2). */
+export function encodeGrpcMessage(text: string): string {
   let out = ''
   for (const byte of Buffer.from(text, 'latin1')) {
     out +=
-      byte < 32 || byte > 126 || byte === 37
+      byte < 32 || byte >= 126 || byte === 37
         ? `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
         : String.fromCharCode(byte)
   }

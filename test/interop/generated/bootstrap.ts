@@ -29,6 +29,10 @@ export const FIELDS = {
   termination: '%CONNECTION_TERMINATION_DETAILS%',
   original: '%REQ(X-ENVOY-ORIGINAL-HOST)%',
   grpc: '%GRPC_STATUS%',
+  peer: '%DOWNSTREAM_PEER_URI_SAN%|%DOWNSTREAM_PEER_SUBJECT%',
+  metadata: '%DYNAMIC_METADATA(ns)%',
+  claims: '%DYNAMIC_METADATA(jwt)%',
+  state: '%FILTER_STATE(k:PLAIN)%',
 }
 
 export interface Upstreams {
@@ -36,6 +40,10 @@ export interface Upstreams {
   readonly http2: number
   readonly mirror: number
   readonly other: number
+  /** A service that filters ask. */
+  readonly authz: number
+  /** HTTP/2 whose connections may break: each serves one request. */
+  readonly http2Once: number
 }
 
 const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
@@ -70,24 +78,27 @@ function cluster(
   }
 }
 
-/** `listeners[i]` is the port of `managers[i]`. */
+/** `listeners[i]` is the port of `managers[i]`, whose field `listener` is the listener's. */
 export function generatedBootstrap(
-  managers: readonly object[],
+  managers: readonly { readonly listener?: object }[],
   upstreams: Upstreams,
   listeners: readonly number[],
   ports: Ports,
+  transportSocket?: object,
 ): object {
   const plain = { http_protocol_options: {} }
   return {
     node: { id: 'generated', cluster: 'generated' },
     admin: { address: address(ports.admin) },
     static_resources: {
-      listeners: managers.map((manager, i) => ({
+      listeners: managers.map(({ listener, ...manager }, i) => ({
+        ...listener,
         name: `l${i}`,
         stat_prefix: `l${i}`,
         address: address(listeners[i]!),
         filter_chains: [
           {
+            ...(transportSocket ? { transport_socket: transportSocket } : {}),
             filters: [
               {
                 name: 'envoy.filters.network.http_connection_manager',
@@ -120,11 +131,16 @@ export function generatedBootstrap(
       clusters: [
         cluster('up', [upstreams.http1], plain),
         cluster('up2', [upstreams.http2], { http2_protocol_options: {} }),
+        cluster('once2', [upstreams.http2Once], {
+          http2_protocol_options: { max_concurrent_streams: 1 },
+          common_http_protocol_options: { max_requests_per_connection: 1 },
+        }),
         cluster('proper', [upstreams.http1], {
           http_protocol_options: { header_key_format: { proper_case_words: {} }, enable_trailers: true },
         }),
         cluster('ring', [upstreams.http1, upstreams.other], plain, { lb_policy: 'RING_HASH' }),
         cluster('mirror', [upstreams.mirror], plain),
+        cluster('authz', [upstreams.authz], plain),
         cluster('empty', [], plain),
         cluster('once', [upstreams.http1], {
           http_protocol_options: {},

@@ -12,12 +12,17 @@ const MANAGERS = 12
 const skip = envoyBinary() ? false : 'real Envoy is not installed'
 
 /** Registers the tests: `count` items of each traffic. What differs is told in its smallest form. */
-// biome-ignore lint/suspicious/noExplicitAny: each kind of traffic has items of its own
-export function compareGenerated(seed: number, count: number, kinds: readonly Traffic<any>[]): void {
+export function compareGenerated(
+  seed: number,
+  count: number,
+  // biome-ignore lint/suspicious/noExplicitAny: each kind of traffic has items of its own
+  kinds: readonly Traffic<any>[],
+  transportSocket?: object,
+): void {
   describe(`generated configurations, seed ${seed}`, { skip, concurrency: false }, () => {
     let pair: Pair
     before(async () => {
-      pair = await Pair.start(generateManagers(seed, MANAGERS))
+      pair = await Pair.start(generateManagers(seed, MANAGERS), transportSocket)
     })
     after(() => pair?.stop())
 

@@ -1,6 +1,16 @@
 // Random HTTP filters, and their configurations on routes, virtual hosts and weighted clusters.
 
 import fc from 'fast-check'
+import {
+  extAuthz,
+  extAuthzRoute,
+  headerToMetadata,
+  jwtAuthn,
+  jwtAuthnRoute,
+  setFilterState,
+  statefulSession,
+  statefulSessionRoute,
+} from './more-filters.ts'
 import { HEADER_NAMES, HEADER_VALUES, type Json, json, merged, some } from './vocabulary.ts'
 
 const FILTERS = 'type.googleapis.com/envoy.extensions.filters.http.'
@@ -208,7 +218,32 @@ const KINDS: readonly Kind[] = [
   {
     name: 'grpc_http1_bridge',
     message: 'Config',
-    config: fc.constant({}),
+    config: some({ upgrade_protobuf_to_grpc: fc.boolean(), ignore_query_parameters: fc.boolean() }),
+  },
+  {
+    name: 'ext_authz',
+    message: 'ExtAuthz',
+    config: extAuthz,
+    route: { message: 'ExtAuthzPerRoute', config: extAuthzRoute },
+  },
+  {
+    name: 'header_to_metadata',
+    message: 'Config',
+    config: headerToMetadata,
+    route: { message: 'Config', config: headerToMetadata },
+  },
+  { name: 'set_filter_state', message: 'Config', config: setFilterState },
+  {
+    name: 'stateful_session',
+    message: 'StatefulSession',
+    config: statefulSession,
+    route: { message: 'StatefulSessionPerRoute', config: statefulSessionRoute },
+  },
+  {
+    name: 'jwt_authn',
+    message: 'JwtAuthentication',
+    config: jwtAuthn,
+    route: { message: 'PerRouteConfig', config: jwtAuthnRoute },
   },
   {
     name: 'health_check',

@@ -2,9 +2,10 @@
 // client, requests at the upstreams, access log lines and the growth of counters.
 
 import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { freePort, type RunningProxy, startProxy } from '../harness/proxies.ts'
+import { startRawHttp2Upstream } from '../harness/raw-http2-upstream.ts'
 import { type RecordingUpstream, startRecordingUpstream } from '../harness/recording-upstream.ts'
-import { startRecordingHttp2Upstream } from '../harness/recording-upstream-http2.ts'
 import { generatedBootstrap } from './bootstrap.ts'
 import { normal } from './normal.ts'
 import { differingGrowth, isQuiet, type Stats, statsOf } from './stats.ts'
@@ -18,8 +19,13 @@ const QUIET_SETTLE_MS = 250
 export interface Traffic<T> {
   readonly name: string
   generate(seed: number, count: number): T[]
-  /** Sends one item, whose requests carry `x-case: id`, on a connection of its own, and reads until it is over. */
-  send(port: number, item: T, id: string): Promise<{ readonly text: string; readonly localPort: number }>
+  /** Sends one item, whose requests carry `x-case: id`, on a connection of its own (`socket`), and reads until it is over. */
+  send(
+    port: number,
+    item: T,
+    id: string,
+    socket?: Socket,
+  ): Promise<{ readonly text: string; readonly localPort: number }>
   /** Our lines without what a documented difference adds to Envoy's. */
   forgive?(theirs: readonly string[], ours: readonly string[]): readonly string[]
   /** Smaller items, largest step first, for shrinking. */
@@ -49,6 +55,9 @@ export interface BatchResult {
 export const same = ([a, b]: readonly [Observation, Observation]): boolean =>
   a.lines.join('\n') === b.lines.join('\n') && a.log.join('\n') === b.log.join('\n')
 
+/** Index of the upstream that filters ask. */
+const AUTHZ = 5
+
 interface Side {
   readonly proxy: RunningProxy
   readonly listeners: readonly number[]
@@ -64,19 +73,29 @@ export class Pair {
     this.#upstreams = upstreams
   }
 
-  static async start(managers: readonly object[]): Promise<Pair> {
+  /** `transportSocket`: of every listener. */
+  static async start(managers: readonly object[], transportSocket?: object): Promise<Pair> {
     const upstreams = await Promise.all([
       startRecordingUpstream(),
-      startRecordingHttp2Upstream(false),
+      startRawHttp2Upstream(false),
       startRecordingUpstream(),
+      startRecordingUpstream(),
+      startRawHttp2Upstream(true),
       startRecordingUpstream(),
     ])
-    const [http1, http2, mirror, other] = upstreams.map((u) => u.port) as [number, number, number, number]
+    const ports = upstreams.map((u) => u.port) as [number, number, number, number, number, number]
+    const [http1, http2, mirror, other, http2Once, authz] = ports
     const start = async (name: 'envoy' | 'outrigger'): Promise<Side> => {
       const listeners: number[] = []
       for (let i = 0; i < managers.length; i++) listeners.push(await freePort())
       const proxy = await startProxy(name, (ports) =>
-        generatedBootstrap(managers, { http1, http2, mirror, other }, listeners, ports),
+        generatedBootstrap(
+          managers,
+          { http1, http2, mirror, other, http2Once, authz },
+          listeners,
+          ports,
+          transportSocket,
+        ),
       )
       return { proxy, listeners }
     }
@@ -138,7 +157,9 @@ export class Pair {
   #forwarded(id: string, port: number): string[] {
     return this.#upstreams.flatMap((upstream, u) =>
       upstream.received(id).flatMap((r) => {
-        const text = [r.requestLine, ...r.headers, '', r.body, ...(r.trailers ?? [])].join('\r\n')
+        // Envoy asks with the headers of an unordered map.
+        const headers = u === AUTHZ ? r.headers.toSorted() : r.headers
+        const text = [r.requestLine, ...headers, '', r.body, ...(r.trailers ?? [])].join('\r\n')
         return `> ${u} ${normal(text, id, port)}`.split('\r\n')
       }),
     )

@@ -45,7 +45,7 @@ export async function search<T, K>(
     const suspects = new Set([...batch.keys()].filter((i) => !same(result.observations[i]!)))
     for (const i of suspects) {
       const text = await again(pair, traffic, batch[i]!)
-      if (text === null) unrepeated.push(`#${start + i} ${describe(result.observations[i]!)}`)
+      if (text === null) unrepeated.push(`#${start + i} ${describeObservation(result.observations[i]!)}`)
       else findings.push({ entry: batch[i]!, index: start + i, text })
     }
     if (result.stats.length === 0) continue
@@ -64,13 +64,13 @@ async function again<T, K>(pair: Beside<T, K>, traffic: K, entry: Entry<T>): Pro
   for (let i = 0; i < REPLAYS; i++) {
     const { observations, stats } = await pair.batch(traffic, [entry])
     if (same(observations[0]!) && stats.length === 0) return null
-    text = [describe(observations[0]!), ...stats].join('\n')
+    text = [describeObservation(observations[0]!), ...stats].join('\n')
   }
   return text
 }
 
 /** The entry that alone makes counters grow differently. */
-async function narrow<T, K>(
+export async function narrow<T, K>(
   pair: Beside<T, K>,
   traffic: K,
   batch: readonly Entry<T>[],
@@ -118,7 +118,7 @@ async function shrink<T, K extends Items<T>>(
       if (Date.now() > until) break
       const { observations, stats } = await pair.batch(traffic, [{ ...entry, item }])
       if (same(observations[0]!) && stats.length === 0) continue
-      small = { item, text: [describe(observations[0]!), ...stats].filter(Boolean).join('\n') }
+      small = { item, text: [describeObservation(observations[0]!), ...stats].filter(Boolean).join('\n') }
       smaller = true
       break
     }
@@ -136,7 +136,8 @@ function oneOfEachKind<T extends { text: string }>(all: readonly T[]): T[] {
   return [...kinds.values()]
 }
 
-function describe([a, b]: readonly [Observation, Observation]): string {
+/** What differs, as lines. */
+export function describeObservation([a, b]: readonly [Observation, Observation]): string {
   return [difference(a.lines, b.lines), difference(a.log, b.log)].filter(Boolean).join('\n')
 }
 

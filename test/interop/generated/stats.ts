@@ -13,7 +13,6 @@ const EXPLAINED: readonly Explanation[] = [
     /^cluster\.[^.]+\.(upstream_cx_((http\d_)?total|active|destroy|destroy_local|destroy_remote|[rt]x_bytes_\w+|max_requests)|upstream_rq_pending_total)$/,
     'how many connections a pool opens depends on what overlaps',
   ],
-  [/^cluster\.mirror\./, 'mirrored requests end when they will'],
   [
     /^cluster\.[^.]+\.(lb_(?!healthy_panic)|ring_hash_lb|membership_|update_|version|warming_state|assignment_|upstream_flow_control)/,
     'not moved by requests',
@@ -28,7 +27,12 @@ const EXPLAINED: readonly Explanation[] = [
     'we end our direction at once, so that the client closes first; Envoy waits for it in silence',
   ],
   [/nghttp2_(up|down)stream_connections$/, 'counts uses of a library'],
-  [/^http2\.goaway_sent$/, 'of malformed messages the client is told (docs/differences.md)'],
+  [/(^|^cluster\.[^.]+\.)http2\.goaway_sent$/, 'of malformed messages the peer is told (docs/differences.md)'],
+  [
+    /^cluster\.once2\.upstream_cx_protocol_error$/,
+    'a connection that ends with its last request is none (docs/differences.md)',
+    'more',
+  ],
   [/\.(worker_0|main_thread)\./, 'threads are not Envoy’s'],
   [/\.downstream_cx_length_ms/, 'a time'],
 ]

@@ -2,6 +2,7 @@
 // that breaks their framing.
 
 import fc from 'fast-check'
+import { TOKENS } from './tokens.ts'
 import { HEADER_NAMES, HEADER_VALUES, HOSTS, PATHS, QUERY_NAMES, QUERY_VALUES } from './vocabulary.ts'
 
 export interface StreamRequest {
@@ -163,6 +164,7 @@ const header = fc.oneof(
       ['content-type', 'application/x-protobuf'],
     ),
   },
+  { weight: 1, arbitrary: fc.constantFrom(...TOKENS).map(([name, value]): [string, string] => [name, value]) },
 )
 
 /** What the upstream is asked for (see recording-upstream.ts). */
@@ -224,6 +226,24 @@ const answer = fc.constantFrom(
   '200,extra',
   '200,chunked,extra',
   'reset',
+  'drop,rst=7',
+  'drop,rst=0;200',
+  'drop,rst=11',
+  '200,rst=8',
+  '200,len=9000,rst=2',
+  '200,len=0,rst=5',
+  '200,pieces,header=x-up:1',
+  '200,padded,len=9000',
+  '200,hex=6162+6364+65',
+  '200,hex=00000000026869,header=content-type:application/grpc,trailer=grpc-status:0,trailer=grpc-message:m',
+  '200,hex=00000000026869,header=content-type:application/grpc,trailer=grpc-status:13',
+  '200,data-first',
+  '200,early,early-end',
+  '200,stray',
+  '200,bad=X-Upper:1',
+  '200,bad=te:trailers',
+  '200,bad=:odd:1',
+  '101,len=0',
 )
 
 const request = fc

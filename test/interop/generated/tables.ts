@@ -159,7 +159,7 @@ const retryPolicy = merged(
 const cluster = fc.oneof(
   {
     weight: 5,
-    arbitrary: fc.constantFrom({ cluster: 'up' }, { cluster: 'up2' }, { cluster: 'proper' }),
+    arbitrary: fc.constantFrom({ cluster: 'up' }, { cluster: 'up2' }, { cluster: 'proper' }, { cluster: 'once2' }),
   },
   { weight: 1, arbitrary: fc.constantFrom({ cluster: 'missing' }, { cluster: 'empty' }, { cluster: 'refused' }) },
   {

@@ -53,8 +53,8 @@ export class RawHttp2 {
   private greet = (): void => {}
 
   /** `window`: initial window of the streams. */
-  constructor(port: number, window: number) {
-    this.socket = connect(port, '127.0.0.1')
+  constructor(port: number, window: number, socket: Socket = connect(port, '127.0.0.1')) {
+    this.socket = socket
     this.socket.on('connect', () => (this.localPort = this.socket.localPort!))
     const settings = window === 65_535 ? '' : `\0\x04${uint32(window)}`
     this.write(PREFACE + frame(Frame.Settings, 0, 0, settings))

@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import type { ReceivedRequest, RecordingUpstream } from './recording-upstream.ts'
+import { partsOf, type ReceivedRequest, type RecordingUpstream } from './recording-upstream.ts'
 
 /**
  * `x-answer` as there; `close` announces the end of the connection (unless `mayClose` is false: other streams would meet
@@ -63,32 +63,40 @@ function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, attempt
     return
   }
   if (status === 'hang') return
-  const length = options.find((o) => o.startsWith('len='))?.slice(4)
+  const value = (key: string): string | undefined => options.find((o) => o.startsWith(`${key}=`))?.slice(key.length + 1)
   const bodyless = status === '204' || status === '304' || headers[':method'] === 'HEAD'
-  const body = bodyless ? '' : 'u'.repeat(Number(length ?? 2))
+  const parts = bodyless ? [] : partsOf(value('hex'), value('len'))
+  const body = parts.join('')
   const block: Record<string, string | string[]> = { ':status': status }
   for (const option of options) {
     if (!option.startsWith('header=')) continue
     const [name = '', ...rest] = option.slice(7).split(':')
     const key = name.toLowerCase()
-    const value = rest.join(':')
-    block[key] = key in block ? [...[block[key]!].flat(), value] : value
+    const text = rest.join(':')
+    block[key] = key in block ? [...[block[key]!].flat(), text] : text
   }
   if (!options.includes('chunked') && !bodyless) block['content-length'] = String(body.length)
   if (mayClose && options.includes('close')) stream.session?.close()
   if (options.includes('early')) stream.additionalHeaders({ ':status': 103, link: '</a>' })
-  const trailer = options
-    .find((o) => o.startsWith('trailer='))
-    ?.slice(8)
-    .split(':')
+  const trailers = options.flatMap((o): [string, string][] => {
+    if (!o.startsWith('trailer=')) return []
+    const [name = '', ...rest] = o.slice(8).split(':')
+    return [[name, rest.join(':')]]
+  })
   try {
-    const rest = { endStream: body === '' && !trailer, sendDate: false, waitForTrailers: trailer !== undefined }
-    if (trailer) stream.on('wantTrailers', () => stream.sendTrailers({ [trailer[0]!]: trailer[1]! }))
+    const rest = {
+      endStream: body === '' && trailers.length === 0,
+      sendDate: false,
+      waitForTrailers: trailers.length > 0,
+    }
+    if (trailers.length > 0) stream.on('wantTrailers', () => stream.sendTrailers(Object.fromEntries(trailers)))
     stream.respond(block, rest as never)
   } catch {
     // What node:http2 will not send is answered as a stream error.
     stream.close(1)
     return
   }
-  if (!stream.writableEnded) stream.end(body)
+  if (stream.writableEnded) return
+  for (const part of parts.slice(0, -1)) stream.write(part, 'latin1')
+  stream.end(parts.at(-1) ?? '', 'latin1')
 }

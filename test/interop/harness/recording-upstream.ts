@@ -22,6 +22,7 @@ export interface RecordingUpstream {
 
 /**
  * `x-answer` decides: `STATUS[,len=N][,chunked][,close][,header=NAME:VALUE][,trailer=NAME:VALUE][,early][,http10][,lf]…`;
+ * a body of certain bytes is `hex=BYTES` (`hex=BYTES+BYTES`: in several chunks or DATA frames);
  * `early` sends a 103 first, `http10` answers in that version, `lf` ends lines with a bare LF; `drop` closes without an
  * answer, `reset` with a reset, `hang` never answers, `junk` is no HTTP, `half-head` and the options `short` and `reset`
  * end the connection midway, `extra` sends more than was announced. Several answers separated by `;` are given one per
@@ -105,6 +106,12 @@ function parseChunked(
   }
 }
 
+/** The parts of an answer's body, one char per byte. */
+export function partsOf(hex: string | undefined, length: string | undefined): string[] {
+  if (hex === undefined) return ['u'.repeat(Number(length ?? 2))]
+  return hex.split('+').map((part) => Buffer.from(part, 'hex').toString('latin1'))
+}
+
 function answer(socket: Socket, request: ReceivedRequest, attempt: number): void {
   const answers = (headerOf(request, 'x-answer') ?? '200').split(';')
   const [status = '200', ...options] = (answers[Math.min(attempt, answers.length - 1)] as string).split(',')
@@ -126,16 +133,22 @@ function answer(socket: Socket, request: ReceivedRequest, attempt: number): void
   }
   const value = (key: string): string | undefined => options.find((o) => o.startsWith(`${key}=`))?.slice(key.length + 1)
   const bodyless = status === '204' || status === '304' || request.requestLine.startsWith('HEAD ')
-  const body = bodyless ? '' : 'u'.repeat(Number(value('len') ?? 2))
+  const parts = bodyless ? [] : partsOf(value('hex'), value('len'))
+  const body = parts.join('')
   const lines = [`HTTP/1.${options.includes('http10') ? 0 : 1} ${status} Whatever`]
   for (const option of options) if (option.startsWith('header=')) lines.push(option.slice(7).replace(':', ': '))
   const chunked = options.includes('chunked') && !bodyless
   if (chunked) lines.push('transfer-encoding: chunked')
   else if (!bodyless) lines.push(`content-length: ${body.length}`)
   if (options.includes('close')) lines.push('connection: close')
-  const trailer = value('trailer')?.replace(':', ': ')
-  const end = `0\r\n${trailer ? `${trailer}\r\n` : ''}\r\n`
-  const payload = chunked ? `${body.length > 0 ? `${body.length.toString(16)}\r\n${body}\r\n` : ''}${end}` : body
+  const trailers = options.filter((o) => o.startsWith('trailer=')).map((o) => `${o.slice(8).replace(':', ': ')}\r\n`)
+  const end = `0\r\n${trailers.join('')}\r\n`
+  const payload = chunked
+    ? `${parts
+        .filter(Boolean)
+        .map((part) => `${part.length.toString(16)}\r\n${part}\r\n`)
+        .join('')}${end}`
+    : body
   const newline = options.includes('lf') ? '\n' : '\r\n'
   const early = options.includes('early') ? 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n' : ''
   const cut = options.includes('short') || options.includes('reset')

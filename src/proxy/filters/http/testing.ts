@@ -83,6 +83,8 @@ export class FilterHarness {
 export class TestStream {
   readonly info = streamInfo()
   reply: LocalReply | null = null
+  /** What the filter made of it. */
+  bufferLimit = 1024 * 1024
   continued = 0
   readonly decoders: StreamDecoderFilter[] = []
   readonly encoders: StreamEncoderFilter[] = []
@@ -178,6 +180,7 @@ export class TestStream {
       encodingBuffer: () => this.buffered,
       addDecodedData: (chunk) => this.buffered.push(Buffer.from(chunk)),
       addEncodedData: (chunk) => this.buffered.push(Buffer.from(chunk)),
+      drainEncodingBuffer: () => Buffer.concat(this.buffered.splice(0)),
       sendLocalReply: (
         status: number,
         body: string,
@@ -207,6 +210,7 @@ export class TestStream {
       onEncoderFilterBelowWriteBufferLowWatermark() {},
       setDownstreamWatermarkCallbacks() {},
       bufferLimit: 1024 * 1024,
+      setBufferLimit: (bytes) => void (this.bufferLimit = bytes),
       reroute: () => null,
       restoreRequest() {},
       recreateStream: () => false,

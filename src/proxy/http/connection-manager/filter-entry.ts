@@ -51,6 +51,9 @@ abstract class Entry implements FaultOwner {
   get bufferLimit(): number {
     return this.manager.owner.bufferLimit
   }
+  setBufferLimit(bytes: number): void {
+    this.manager.owner.bufferLimit = bytes
+  }
   get requestHeaders(): HeaderMap {
     return this.manager.requestHeaders!
   }
@@ -111,7 +114,8 @@ abstract class Entry implements FaultOwner {
     }
   }
 
-  protected abstract hold(chunk: Buffer, streaming: boolean): void
+  /** False: it is more than the stream may hold, and was answered so. */
+  protected abstract hold(chunk: Buffer, streaming: boolean | null): boolean
   protected abstract resume(): void
 
   /** True when the next filter gets the chunk now. */
@@ -119,15 +123,14 @@ abstract class Entry implements FaultOwner {
     if (status === FilterDataStatus.Continue) {
       if (this.iteration !== Iteration.StopSingle) return true
       // The filter had stopped at an earlier part: everything held goes on, in order, with this chunk last.
-      this.hold(chunk, true)
-      this.resume()
+      if (this.hold(chunk, null)) this.resume()
       return false
     }
     this.iteration = Iteration.StopSingle
     if (status === FilterDataStatus.StopIterationAndBuffer) this.hold(chunk, false)
     else if (status === FilterDataStatus.StopIterationAndWatermark) this.hold(chunk, true)
     // Nothing is kept, but the end must not be lost: an empty body carries it when iteration resumes.
-    else if (this.sawEnd) this.hold(EMPTY, true)
+    else if (this.sawEnd) this.hold(EMPTY, null)
     return false
   }
 
@@ -153,8 +156,8 @@ export class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks 
     filter.setDecoderFilterCallbacks(this)
   }
 
-  protected hold(chunk: Buffer, streaming: boolean): void {
-    this.manager.holdRequest(chunk, streaming)
+  protected hold(chunk: Buffer, streaming: boolean | null): boolean {
+    return this.manager.holdRequest(chunk, streaming)
   }
 
   continueDecoding(): void {
@@ -182,6 +185,7 @@ export class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks 
       if (bodyFrom === index + 1 || !this.sawEnd)
         manager.decodeDataFrom(bodyFrom, body, manager.requestComplete && trailers === null)
     }
+    manager.settleRequest()
     if (trailers && !manager.decodingDone) manager.decodeTrailersFrom(bodyFrom, trailers)
   }
 
@@ -207,8 +211,8 @@ export class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks 
     return trailers
   }
 
-  addDecodedData(chunk: Buffer): void {
-    this.manager.holdRequest(chunk, this.iteration === Iteration.StopAllWatermark)
+  addDecodedData(chunk: Buffer, streaming: boolean): void {
+    this.manager.holdRequest(chunk, streaming)
   }
 
   onRequestTooLarge(): void {
@@ -269,8 +273,8 @@ export class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks 
     filter.setEncoderFilterCallbacks(this)
   }
 
-  protected hold(chunk: Buffer, streaming: boolean): void {
-    this.manager.holdResponse(chunk, streaming)
+  protected hold(chunk: Buffer, streaming: boolean | null): boolean {
+    return this.manager.holdResponse(chunk, streaming)
   }
 
   continueEncoding(): void {
@@ -297,6 +301,7 @@ export class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks 
       if (bodyFrom === index - 1 || !this.sawEnd)
         manager.encodeDataFrom(bodyFrom, body, manager.responseComplete && trailers === null)
     }
+    manager.settleResponse()
     if (trailers && !manager.destroyed) manager.encodeTrailersFrom(bodyFrom, trailers)
   }
 
@@ -322,8 +327,15 @@ export class EncoderEntry extends Entry implements StreamEncoderFilterCallbacks 
     return trailers
   }
 
-  addEncodedData(chunk: Buffer): void {
-    this.manager.holdResponse(chunk, this.iteration === Iteration.StopAllWatermark)
+  addEncodedData(chunk: Buffer, streaming: boolean): void {
+    this.manager.holdResponse(chunk, streaming)
+  }
+
+  drainEncodingBuffer(): Buffer {
+    const body = this.manager.takeHeldResponse() ?? EMPTY
+    this.manager.settleResponse()
+    this.manager.holdResponse(EMPTY, null)
+    return body
   }
 
   onEncoderFilterAboveWriteBufferHighWatermark(): void {

@@ -26,7 +26,8 @@ import { HeldBody } from './held-body.ts'
 export interface FilterManagerOwner extends FaultOwner {
   readonly connection: Connection
   readonly streamInfo: StreamInfo
-  readonly bufferLimit: number
+  /** Most bytes the chain may hold in one direction, 0 = no limit. Filters may set another one for their stream. */
+  bufferLimit: number
   route(): Route | null
   clearRouteCache(): void
   /** Past the last encoder filter: to the codec. */
@@ -145,6 +146,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
         this.decodeHeadersFrom(i + 1, headers, false)
         const body = this.takeHeldRequest()
         if (body && !this.decodingDone) this.decodeDataFrom(i + 1, body, true)
+        this.settleRequest()
         return
       }
     }
@@ -183,30 +185,32 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     }
   }
 
-  /** Keeps a chunk for a stopped filter; too much of it pauses the peer or answers 413. */
-  holdRequest(chunk: Buffer, streaming: boolean): void {
+  /**
+   * Keeps a chunk for a stopped filter; too much of it pauses the peer when `streaming`, else it is answered 413. null: as
+   * what was kept last, or streaming when nothing was. False: it was refused.
+   */
+  holdRequest(chunk: Buffer, streaming: boolean | null): boolean {
     this.heldRequest ??= new HeldBody()
     const held = this.heldRequest
-    held.add(chunk)
-    if (held.bytes <= this.owner.bufferLimit) return
-    if (streaming) {
-      if (!held.paused) {
-        held.paused = true
-        this.owner.pauseRequestBody(true)
-      }
-    } else this.owner.onRequestTooLarge()
+    if (streaming !== null) held.streaming = streaming
+    if (!held.exceeds(chunk, this.owner.bufferLimit)) return true
+    if (!held.streaming) {
+      this.owner.onRequestTooLarge()
+      return false
+    }
+    held.paused = true
+    this.owner.pauseRequestBody(true)
+    return true
   }
 
-  /** What was held goes on: the peer may send again. */
+  /** What was held, to go on; settleRequest() follows. */
   takeHeldRequest(): Buffer | null {
-    const held = this.heldRequest
-    if (held === null) return null
-    const body = held.take()
-    if (held.paused) {
-      held.paused = false
-      this.owner.pauseRequestBody(false)
-    }
-    return body
+    return this.heldRequest === null ? null : this.heldRequest.take()
+  }
+
+  /** What was held is gone: the peer may send again. */
+  settleRequest(): void {
+    if (this.heldRequest?.settle(this.owner.bufferLimit)) this.owner.pauseRequestBody(false)
   }
 
   // ---- response direction
@@ -250,6 +254,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
         this.encodeHeadersFrom(i - 1, headers, false)
         const body = this.takeHeldResponse()
         if (body && !this.destroyed) this.encodeDataFrom(i - 1, body, true)
+        this.settleResponse()
         return
       }
     }
@@ -285,33 +290,33 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.owner.writeTrailers(trailers)
   }
 
-  holdResponse(chunk: Buffer, streaming: boolean): void {
+  /** As holdRequest; what is too much is answered 500. */
+  holdResponse(chunk: Buffer, streaming: boolean | null): boolean {
     this.heldResponse ??= new HeldBody()
     const held = this.heldResponse
-    held.add(chunk)
-    if (held.bytes <= this.owner.bufferLimit) return
-    if (streaming) {
-      if (!held.paused) {
-        held.paused = true
-        this.owner.pauseResponseBody(true)
-      }
-    } else this.owner.onResponseTooLarge()
+    if (streaming !== null) held.streaming = streaming
+    if (!held.exceeds(chunk, this.owner.bufferLimit)) return true
+    if (!held.streaming) {
+      this.owner.onResponseTooLarge()
+      return false
+    }
+    held.paused = true
+    this.owner.pauseResponseBody(true)
+    return true
   }
 
   takeHeldResponse(): Buffer | null {
-    const held = this.heldResponse
-    if (held === null) return null
-    const body = held.take()
-    if (held.paused) {
-      held.paused = false
-      this.owner.pauseResponseBody(false)
-    }
-    return body
+    return this.heldResponse === null ? null : this.heldResponse.take()
+  }
+
+  settleResponse(): void {
+    if (this.heldResponse?.settle(this.owner.bufferLimit)) this.owner.pauseResponseBody(false)
   }
 
   /** Stopped filters and held bytes of the response no longer matter: a local reply takes its place. */
   abandonResponse(): void {
     this.takeHeldResponse()
+    this.settleResponse()
     this.responseHeaders = null
     this.responseTrailers = null
     this.responseComplete = false

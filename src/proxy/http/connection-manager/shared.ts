@@ -8,6 +8,7 @@ import { HeaderMutations } from '../../route/header-mutation.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
 import { compileRouteTable } from '../../route/route-table.ts'
 import type { ClusterManager } from '../../upstream/cluster-manager.ts'
+import { Protocol } from '../codec.ts'
 import type { HttpFilterFactory } from '../filter.ts'
 import { Http1Stats } from '../h1/stats.ts'
 import { Http2Stats } from '../h2/stats.ts'
@@ -28,7 +29,7 @@ export interface ChainEntry {
   readonly factory: HttpFilterFactory
 }
 
-/** A stream may buffer this much before its peer is paused, when no listener limit is set (envoy-contract §4.1). */
+/** Of a connection manager without a listener. */
 const DEFAULT_BUFFER_LIMIT = 1024 * 1024
 
 export class SharedState {
@@ -47,7 +48,6 @@ export class SharedState {
   readonly localReplies: LocalReplies
   readonly pathOptions: PathOptions
   readonly earlyHeaderMutations: readonly HeaderMutations[]
-  readonly bufferLimit = DEFAULT_BUFFER_LIMIT
   readonly streamIdleQueue: TimeoutQueue | null
   readonly requestQueue: TimeoutQueue | null
   readonly headersQueue: TimeoutQueue | null
@@ -140,6 +140,12 @@ export class SharedState {
     const own = this.upgradeChains.get(upgrade)
     const allowed = route?.upgradeTypes?.get(upgrade) ?? own?.enabled ?? false
     return allowed ? (own?.chain ?? this.chain) : null
+  }
+
+  /** Most bytes that a stream's filters may hold in each direction, 0 = no limit: over HTTP/2 the stream's window (Envoy). */
+  bufferLimit(protocol: Protocol): number {
+    if (protocol === Protocol.Http2) return this.config.http2.initialStreamWindowSize
+    return this.context.listener?.bufferLimitBytes ?? DEFAULT_BUFFER_LIMIT
   }
 
   queue(ms: number): TimeoutQueue {

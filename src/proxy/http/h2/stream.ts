@@ -198,6 +198,11 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   }
 
   encodeTrailers(trailers: HeaderMap): void {
+    // None are left: the end goes with DATA (Envoy).
+    if (trailers.size === 0) {
+      this.encodeData(EMPTY, true)
+      return
+    }
     if (this.localClosed || this.queuedEnd || this.queuedTrailers !== null) return
     if (this.sendQueue === null) {
       this.writeTrailers(trailers)

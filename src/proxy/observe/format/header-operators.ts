@@ -138,10 +138,13 @@ export const responseTrailersBytes: Operator = new NumberOperator((context) =>
   headerBlockBytes(context.responseTrailers),
 )
 
+/** What Envoy calls a status that is no number. */
+const INVALID_GRPC_STATUS = -1
+
 /** The gRPC status of an answer: trailers, else headers, else what its HTTP status means; null without any. */
 export function grpcStatusOfAnswer(context: LogContext): number | null {
-  const given = context.responseTrailers?.get('grpc-status') ?? context.responseHeaders?.get('grpc-status')
-  if (given !== undefined) return /^\d+$/.test(given) ? Number(given) : null
+  const given = context.responseTrailers?.get('grpc-status') || context.responseHeaders?.get('grpc-status')
+  if (given) return /^\d+$/.test(given) ? Number(given) : INVALID_GRPC_STATUS
   return context.info.responseCode === 0 ? null : grpcStatusOfHttp(context.info.responseCode)
 }
 

@@ -1,4 +1,5 @@
-// envoy.filters.http.buffer: a request goes on when all of it is here; one that is too long is refused.
+// envoy.filters.http.buffer: a request goes on when all of it is here. Its limit becomes the stream's own: more than that,
+// in more than one piece, is refused by whoever holds it.
 
 import {
   FilterDataStatus,
@@ -7,8 +8,11 @@ import {
   type HttpFilterFactory,
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import { requestEndsApart } from '../body-end.ts'
 import { PassThroughDecoderFilter } from '../pass-through.ts'
 import type { BufferConfig, BufferRouteConfig } from './config.ts'
+
+const EMPTY = Buffer.alloc(0)
 
 export function createBufferFilter(config: BufferConfig): HttpFilterFactory {
   return (callbacks) => callbacks.addStreamDecoderFilter(new BufferFilter(config))
@@ -16,10 +20,9 @@ export function createBufferFilter(config: BufferConfig): HttpFilterFactory {
 
 class BufferFilter extends PassThroughDecoderFilter {
   private readonly config: BufferConfig
-  private limit = 0
   private bytes = 0
+  /** null: nothing is waited for. */
   private headers: HeaderMap | null = null
-  private refused = false
 
   constructor(config: BufferConfig) {
     super()
@@ -27,29 +30,24 @@ class BufferFilter extends PassThroughDecoderFilter {
   }
 
   override decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+    if (endStream) return FilterHeadersStatus.Continue
     const route = this.callbacks.perFilterConfig<BufferRouteConfig>()
-    if (endStream || route?.disabled) return FilterHeadersStatus.Continue
-    this.limit = route?.maxRequestBytes || this.config.maxRequestBytes
+    if (route?.disabled) return FilterHeadersStatus.Continue
+    this.callbacks.setBufferLimit(route?.maxRequestBytes || this.config.maxRequestBytes)
     this.headers = headers
     return FilterHeadersStatus.StopIteration
   }
 
   override decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (this.refused) return FilterDataStatus.StopIterationNoBuffer
     if (this.headers === null) return FilterDataStatus.Continue
     this.bytes += chunk.length
-    if (this.bytes > this.limit) {
-      this.refused = true
-      this.callbacks.onRequestTooLarge()
-      return FilterDataStatus.StopIterationNoBuffer
-    }
     if (!endStream) return FilterDataStatus.StopIterationAndBuffer
+    if (chunk.length > 0 && requestEndsApart(this.callbacks.streamInfo)) this.callbacks.addDecodedData(EMPTY, false)
     this.addLength()
     return FilterDataStatus.Continue
   }
 
   override decodeTrailers(): FilterTrailersStatus {
-    if (this.refused) return FilterTrailersStatus.StopIteration
     if (this.headers !== null) this.addLength()
     return FilterTrailersStatus.Continue
   }

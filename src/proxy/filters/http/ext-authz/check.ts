@@ -1,5 +1,6 @@
 // The question to an authorization service and its answer, over gRPC and over HTTP.
 
+import { isUtf8 } from 'node:buffer'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import {
@@ -49,7 +50,8 @@ export interface Question {
   readonly headers: HeaderMap
   readonly info: StreamInfo
   readonly body: Buffer
-  readonly partial: boolean
+  /** The body is longer than that; null = nobody waited for one. */
+  readonly partial: boolean | null
   readonly contextExtensions: Readonly<Record<string, string>>
   readonly routeMetadata: Readonly<Record<string, unknown>> | null
 }
@@ -89,7 +91,7 @@ export function grpcQuestion(
     if (config.encodeRawHeaders) raw.push({ key: name, rawValue: Buffer.from(value, 'latin1') })
     else {
       const before = ownValue(map, name)
-      setOwnValue(map, name, before === undefined ? value : `${before},${value}`)
+      setOwnValue(map, name, before === undefined ? text(value) : `${before},${text(value)}`)
     }
   }
   for (const [name, value] of [
@@ -101,7 +103,7 @@ export function grpcQuestion(
     put(name, value)
   }
   for (let i = 0; i < headers.list.length; i += 2) put(headers.list[i]!, headers.list[i + 1]!)
-  if (config.body !== null) {
+  if (question.partial !== null) {
     const partial = String(question.partial)
     if (config.encodeRawHeaders) raw.push({ key: PARTIAL_BODY, rawValue: Buffer.from(partial) })
     else map[PARTIAL_BODY] = partial
@@ -121,8 +123,8 @@ export function grpcQuestion(
         http: {
           id: String(info.streamId),
           method: headers.method,
-          path: headers.path,
-          host: headers.authority,
+          path: text(headers.path),
+          host: text(headers.authority),
           scheme: headers.scheme,
           protocol: info.protocol,
           size: BigInt(info.bytesReceived),
@@ -190,6 +192,13 @@ export function grpcAnswer(message: Uint8Array): Answer {
 
 type HttpAuthz = Extract<AuthzService, { kind: 'http' }>
 
+/** Of a refusal, always told to the client. */
+const ALWAYS_TOLD: readonly StringMatcherData[] = ['location', 'www-authenticate'].map((value) => ({
+  kind: 'exact',
+  value,
+  ignoreCase: false,
+}))
+
 /** Always sent to an HTTP service, besides what the configuration allows. */
 const ALWAYS: ReadonlySet<string> = new Set(['authorization'])
 
@@ -197,15 +206,44 @@ export function httpQuestion(question: Question, service: HttpAuthz, allowed: (n
   const { headers, body } = question
   const out = new HeaderMap()
   out.method = headers.method
-  out.path = service.pathPrefix + headers.path
-  out.authority = headers.authority
+  out.path = service.pathPrefix + asUtf8(headers.path)
+  out.authority = asUtf8(headers.authority)
   out.scheme = 'http'
   for (let i = 0; i < headers.list.length; i += 2) {
     const name = headers.list[i]!
-    if (name !== 'content-length' && (ALWAYS.has(name) || allowed(name))) out.add(name, headers.list[i + 1]!)
+    if (name === 'content-length' || !(ALWAYS.has(name) || allowed(name))) continue
+    const value = asUtf8(headers.list[i + 1]!)
+    const before = out.get(name)
+    out.set(name, before === undefined ? value : `${before},${value}`)
   }
+  if (question.partial !== null) out.set(PARTIAL_BODY, String(question.partial))
   for (const { name, value } of service.headersToAdd) out.set(name, value)
   out.set('content-length', String(body.length))
+  // It is a request of the proxy's own.
+  out.set('x-envoy-internal', 'true')
+  out.set('x-envoy-expected-rq-timeout-ms', String(service.timeoutMs))
+  return out
+}
+
+const ASCII = /^[\0-\x7f]*$/
+
+/** The same as characters. */
+function text(bytes: string): string {
+  return ASCII.test(bytes) ? bytes : Buffer.from(asUtf8(bytes), 'latin1').toString('utf8')
+}
+
+/** The byte string with `!` for each byte that is no part of UTF-8: questions are messages of text (Envoy). */
+function asUtf8(bytes: string): string {
+  if (ASCII.test(bytes)) return bytes
+  const buffer = Buffer.from(bytes, 'latin1')
+  if (isUtf8(buffer)) return bytes
+  let out = ''
+  for (let at = 0; at < buffer.length; ) {
+    let length = 1
+    while (length <= 4 && !isUtf8(buffer.subarray(at, at + length))) length++
+    out += length <= 4 ? bytes.slice(at, at + length) : '!'
+    at += length <= 4 ? length : 1
+  }
   return out
 }
 
@@ -221,7 +259,7 @@ export function httpAnswer(service: HttpAuthz, headers: HeaderMap, body: Buffer)
     // Unless configured, the client sees all of the service's headers but those of the connection.
     const client =
       service.clientHeaders.length > 0
-        ? pick(service.clientHeaders, 'set')
+        ? pick([...service.clientHeaders, ...ALWAYS_TOLD], 'set')
         : pairsOf(headers)
             .filter(([name]) => !HOP_BY_HOP.has(name))
             .map(([name, value]): HeaderChange => ({ name, value, action: 'set' }))

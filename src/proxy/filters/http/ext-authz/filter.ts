@@ -11,9 +11,11 @@ import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { compileMetadataMatcher, type MetadataMatch } from '../../../route/metadata-matcher.ts'
 import { inFraction } from '../../../route/route-match.ts'
+import { now } from '../../../stream-info.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
 import { callUnary } from '../../../upstream/grpc-client.ts'
 import { sendRequest } from '../../../upstream/http-client.ts'
+import { requestEndsApart } from '../body-end.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import {
   type Answer,
@@ -130,6 +132,7 @@ class ExtAuthzFilter extends PassThroughFilter {
     this.bodyConfig = route?.disableBody ? null : (route?.body ?? config.body)
     if (this.bodyConfig !== null && !endStream && !headers.has('upgrade')) {
       this.phase = Phase.Buffering
+      if (!this.bodyConfig.allowPartial) this.callbacks.setBufferLimit(this.bodyConfig.maxBytes)
       return FilterHeadersStatus.StopIteration
     }
     return this.ask(false) ? FilterHeadersStatus.Continue : FilterHeadersStatus.StopIteration
@@ -150,12 +153,13 @@ class ExtAuthzFilter extends PassThroughFilter {
     this.chunks.push(Buffer.from(chunk.subarray(0, room)))
     this.bodyBytes += chunk.length
     const full = this.bodyBytes > maxBytes
-    if (full && !allowPartial) {
+    // What is too long is refused, except for the last piece of it (Envoy).
+    if (full && !allowPartial && (!endStream || requestEndsApart(this.callbacks.streamInfo))) {
       this.phase = Phase.Done
       this.callbacks.onRequestTooLarge()
       return FilterDataStatus.StopIterationNoBuffer
     }
-    if (!endStream && this.bodyBytes < maxBytes) return FilterDataStatus.StopIterationAndBuffer
+    if (!endStream && (!allowPartial || this.bodyBytes < maxBytes)) return FilterDataStatus.StopIterationAndBuffer
     return this.ask(full || !endStream) ? FilterDataStatus.Continue : FilterDataStatus.StopIterationAndWatermark
   }
 
@@ -172,7 +176,7 @@ class ExtAuthzFilter extends PassThroughFilter {
       headers: this.headers!,
       info: this.callbacks.streamInfo,
       body: Buffer.concat(this.chunks),
-      partial,
+      partial: this.chunks.length > 0 ? partial : null,
       contextExtensions: this.contextExtensions,
       routeMetadata: config.routeMetadataNamespaces.length > 0 ? (this.callbacks.route()?.metadata ?? null) : null,
     }
@@ -188,8 +192,12 @@ class ExtAuthzFilter extends PassThroughFilter {
       })
     } else {
       const body = question.body.length > 0 ? question.body : null
+      const asked = now()
       this.call = sendRequest(cluster, httpQuestion(question, service, allowed), body, service.timeoutMs, {
-        onResponse: (headers, answer) => this.onAnswer(httpAnswer(service, headers, answer)),
+        onResponse: (headers, answer) => {
+          headers.set('x-envoy-upstream-service-time', String(Math.max(0, Math.round(now() - asked))))
+          this.onAnswer(httpAnswer(service, headers, answer))
+        },
         onFailure: () => this.onAnswer(ERROR),
         onFault: (error) => this.callbacks.onFault(error),
       })

@@ -10,6 +10,7 @@ import {
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
+import { responseEndsApart } from '../body-end.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import type { GrpcHttp1BridgeConfig } from './config.ts'
 
@@ -24,51 +25,57 @@ export function createGrpcHttp1BridgeFilter(config: GrpcHttp1BridgeConfig): Http
 class GrpcHttp1BridgeFilter extends PassThroughFilter {
   private readonly config: GrpcHttp1BridgeConfig
   private bridging = false
-  /** The request's message gets a frame; the response's shall have none either. */
+  /** The request's message gets a frame. */
   private framing = false
+  /** The response's message shall have none either: not yet taken off. */
+  private unframing = false
   private responseHeaders: HeaderMap | null = null
+  /** null: nothing of the message is kept yet. */
+  private frameHeader: Buffer | null = null
   private requestBytes = 0
   private responseBytes = 0
-  /** Bytes of the response's frame header that have not come yet. */
-  private cut = 0
 
   constructor(config: GrpcHttp1BridgeConfig) {
     super()
     this.config = config
   }
 
-  override decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     const http1 = this.callbacks.streamInfo.protocol !== Protocol.Http2
-    const type = headers.get('content-type')
-    const protobuf = this.config.upgradeProtobuf && http1 && type === PROTOBUF
-    this.bridging = http1 && (protobuf || isGrpcContentType(type))
-    if (!this.bridging) return FilterHeadersStatus.Continue
-    const query = this.config.ignoreQuery ? headers.path.indexOf('?') : -1
-    if (query >= 0) {
-      headers.path = headers.path.slice(0, query)
+    if (this.config.upgradeProtobuf && headers.path !== '' && headers.get('content-type') === PROTOBUF) {
+      headers.set('content-type', 'application/grpc')
+      headers.remove('content-length')
       this.callbacks.clearRouteCache()
+      // What came over HTTP/2 is called gRPC and left as it is (Envoy).
+      this.framing = http1
+      this.unframing = http1
     }
-    if (!protobuf) return FilterHeadersStatus.Continue
-    headers.set('content-type', 'application/grpc')
-    headers.remove('content-length')
-    this.cut = FRAME_HEADER_BYTES
-    if (endStream) return FilterHeadersStatus.Continue
-    // Its length is not known before the end: the room for it comes first.
-    this.callbacks.addDecodedData(Buffer.alloc(FRAME_HEADER_BYTES))
-    this.framing = true
-    return FilterHeadersStatus.StopIteration
+    this.bridging = http1 && headers.path !== '' && isGrpcContentType(headers.get('content-type'))
+    const query = this.bridging && this.config.ignoreQuery ? headers.path.indexOf('?') : -1
+    if (query >= 0) headers.path = headers.path.slice(0, query)
+    return FilterHeadersStatus.Continue
   }
 
   override decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
     if (!this.framing) return FilterDataStatus.Continue
     this.requestBytes += chunk.length
-    if (!endStream) return FilterDataStatus.StopIterationAndBuffer
+    if (this.frameHeader === null) {
+      this.frameHeader = Buffer.alloc(FRAME_HEADER_BYTES)
+      if (endStream) {
+        this.frameHeader.writeUInt32BE(this.requestBytes, 1)
+        this.callbacks.injectDecodedDataToFilterChain(Buffer.concat([this.frameHeader, chunk]), true)
+        return FilterDataStatus.StopIterationNoBuffer
+      }
+      // Its length is not known before the end: the room for it comes first.
+      this.callbacks.addDecodedData(this.frameHeader, true)
+    }
+    if (!endStream) return FilterDataStatus.StopIterationAndWatermark
     this.writeFrameHeader()
     return FilterDataStatus.Continue
   }
 
   override decodeTrailers(): FilterTrailersStatus {
-    if (this.framing) this.writeFrameHeader()
+    if (this.frameHeader !== null) this.writeFrameHeader()
     return FilterTrailersStatus.Continue
   }
 
@@ -83,13 +90,17 @@ class GrpcHttp1BridgeFilter extends PassThroughFilter {
   }
 
   override encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
-    if (!this.bridging) return FilterDataStatus.Continue
-    const body = chunk.subarray(Math.min(this.cut, chunk.length))
-    this.cut -= chunk.length - body.length
+    const headers = this.responseHeaders
+    if (headers === null) return FilterDataStatus.Continue
+    const apart = endStream && responseEndsApart(this.encoderCallbacks.streamInfo)
+    if (endStream && !apart) return FilterDataStatus.Continue
+    // The frame's head is in the first piece.
+    const body = this.unframing ? chunk.subarray(FRAME_HEADER_BYTES) : chunk
+    if (chunk.length > 0) this.unframing = false
     this.responseBytes += body.length
-    if (endStream && body.length === chunk.length) return FilterDataStatus.Continue
-    this.encoderCallbacks.addEncodedData(body)
-    if (endStream) this.encoderCallbacks.continueEncoding()
+    this.encoderCallbacks.addEncodedData(body, false)
+    // More than may be kept has been answered with other headers.
+    if (apart && this.responseHeaders === headers) this.encoderCallbacks.continueEncoding()
     return FilterDataStatus.StopIterationNoBuffer
   }
 
@@ -99,7 +110,7 @@ class GrpcHttp1BridgeFilter extends PassThroughFilter {
     const status = trailers.get('grpc-status')
     const message = trailers.get('grpc-message')
     if (status !== undefined) {
-      if (status !== '0') headers.status = 503
+      if (!/^0+$/.test(status)) headers.status = 503
       headers.set('grpc-status', status)
     }
     if (message !== undefined) headers.set('grpc-message', message)

@@ -1,4 +1,5 @@
-// envoy.filters.http.grpc_stats: `cluster.<c>.grpc.<service>.<method>.*` and message counts for other filters.
+// envoy.filters.http.grpc_stats: `cluster.<c>.grpc.<service>.<method>.*` and message counts for other filters. Calls of the
+// Connect protocol are counted as well.
 
 import type { WorkerContext } from '../../../config/extension.ts'
 import {
@@ -9,12 +10,11 @@ import {
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
-import type { Scope } from '../../../observe/stats.ts'
-import { now } from '../../../stream-info.ts'
 import type { ClusterManager } from '../../../upstream/cluster-manager.ts'
+import { GrpcCallStats, type MethodName, methodOfPath } from '../grpc-call-stats.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import type { GrpcStatsConfig } from './config.ts'
-import { GrpcMessageCounter } from './message-counter.ts'
+import { ConnectMessageCounter, GrpcMessageCounter } from './message-counter.ts'
 
 /** Filter state that holds the counts (emit_filter_state). */
 export const GRPC_STATS_STATE = 'envoy.filters.http.grpc_stats'
@@ -40,23 +40,29 @@ export function createGrpcStatsFilter(config: GrpcStatsConfig, context: WorkerCo
   return (callbacks) => callbacks.addStreamFilter(new GrpcStatsFilter(shared))
 }
 
-/** `/package.Service/Method`, or null for anything else. */
-function splitPath(path: string): { service: string; method: string } | null {
-  const end = path.indexOf('?')
-  const parts = (end < 0 ? path : path.slice(0, end)).split('/')
-  if (parts.length !== 3 || parts[0] !== '' || parts[1] === '' || parts[2] === '') return null
-  return { service: parts[1]!, method: parts[2]! }
+/** What a request is, by its headers. */
+const Call = { None: 0, Grpc: 1, ConnectUnary: 2, ConnectStreaming: 3 } as const
+type Call = (typeof Call)[keyof typeof Call]
+
+const CONNECT_STREAMING = 'application/connect+'
+
+function callOf(headers: HeaderMap): Call {
+  const type = headers.get('content-type')
+  if (headers.path === '') return Call.None
+  if (isGrpcContentType(type)) return Call.Grpc
+  if (type?.startsWith(CONNECT_STREAMING)) return Call.ConnectStreaming
+  return headers.has('connect-protocol-version') ? Call.ConnectUnary : Call.None
 }
 
 class GrpcStatsFilter extends PassThroughFilter {
   private readonly shared: Shared
-  /** null for requests that are not gRPC: nothing else happens to them. */
+  private call: Call = Call.None
   private requests: GrpcMessageCounter | null = null
   private responses: GrpcMessageCounter | null = null
   private counts: GrpcMessageCounts | null = null
-  private stats: Scope | null = null
-  private prefix = ''
-  private done = false
+  private stats: GrpcCallStats | null = null
+  /** Of Connect calls, those whose path names no method are counted too, except for their status. */
+  private named = false
 
   constructor(shared: Shared) {
     super()
@@ -64,14 +70,10 @@ class GrpcStatsFilter extends PassThroughFilter {
   }
 
   override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
-    if (!isGrpcContentType(headers.get('content-type'))) return FilterHeadersStatus.Continue
-    this.requests = new GrpcMessageCounter()
-    this.responses = new GrpcMessageCounter()
+    this.call = callOf(headers)
+    if (this.call === Call.None) return FilterHeadersStatus.Continue
+    if (this.call !== Call.ConnectUnary) this.requests = new GrpcMessageCounter()
     this.resolveStats(headers)
-    if (this.shared.config.emitFilterState) {
-      this.counts = { requestMessageCount: 0, responseMessageCount: 0 }
-      this.callbacks.streamInfo.filterState.set(GRPC_STATS_STATE, this.counts)
-    }
     return FilterHeadersStatus.Continue
   }
 
@@ -80,58 +82,86 @@ class GrpcStatsFilter extends PassThroughFilter {
     if (route === null || route.forward === null) return
     const cluster = this.shared.clusters.get(route.clusterName(headers))
     if (cluster === undefined) return
-    this.stats = cluster.stats.scope
     const { allMethods, replaceDots } = this.shared.config
-    const end = headers.path.indexOf('?')
-    const path = end < 0 ? headers.path : headers.path.slice(0, end)
-    const names = allMethods || this.shared.listed.has(path) ? splitPath(path) : null
-    if (names === null) this.prefix = 'grpc.'
-    else {
-      const service = replaceDots ? names.service.replaceAll('.', '_') : names.service
-      this.prefix = `grpc.${service}.${names.method}.`
-    }
+    const found = methodOfPath(headers.path)
+    this.named = found !== null
+    let name: MethodName | null = null
+    if (found !== null && allMethods)
+      name = replaceDots ? { ...found, service: found.service.replaceAll('.', '_') } : found
+    else if (found !== null && this.shared.listed.has(`/${found.service}/${found.method}`)) name = found
+    this.stats = new GrpcCallStats(cluster.stats.scope, 'grpc', name)
   }
 
-  override decodeData(chunk: Buffer): FilterDataStatus {
-    if (this.requests?.add(chunk)) this.publish()
+  override decodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
+    if (this.requests !== null) this.countRequests(this.requests.add(chunk))
+    else if (this.call === Call.ConnectUnary && endStream) this.countRequests(1)
     return FilterDataStatus.Continue
   }
 
   override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
-    if (this.requests !== null && endStream) this.finish(headers)
+    if (this.call === Call.None) return FilterHeadersStatus.Continue
+    const ok = headers.status === 200
+    const type = headers.get('content-type')
+    if (this.call === Call.ConnectStreaming) this.responses = new ConnectMessageCounter()
+    else if (endStream ? headers.has('grpc-status') : ok && isGrpcContentType(type))
+      this.responses = new GrpcMessageCounter()
+    if (!this.named || this.stats === null) return FilterHeadersStatus.Continue
+    if (this.call === Call.ConnectUnary) this.stats.countSuccess(ok)
+    else if (!ok || !type?.startsWith(CONNECT_STREAMING)) this.stats.countStatus(headers.get('grpc-status'))
+    if (endStream) this.recordUpstreamTime()
     return FilterHeadersStatus.Continue
   }
 
-  override encodeData(chunk: Buffer): FilterDataStatus {
-    if (this.responses?.add(chunk)) this.publish()
+  override encodeData(chunk: Buffer, endStream: boolean): FilterDataStatus {
+    const { responses } = this
+    if (responses !== null) {
+      this.countResponses(responses.add(chunk))
+      if (endStream && responses instanceof ConnectMessageCounter) {
+        this.stats?.countSuccess(responses.success)
+        this.recordUpstreamTime()
+      }
+    } else if (this.call === Call.ConnectUnary && endStream) {
+      this.countResponses(1)
+      this.recordUpstreamTime()
+    }
     return FilterDataStatus.Continue
   }
 
   override encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
-    if (this.requests !== null) this.finish(trailers)
+    if (this.call === Call.Grpc && this.named && this.stats !== null) {
+      this.stats.countStatus(trailers.get('grpc-status'))
+      this.recordUpstreamTime()
+    }
     return FilterTrailersStatus.Continue
   }
 
-  private publish(): void {
-    if (this.counts === null) return
-    this.counts.requestMessageCount = this.requests!.count
-    this.counts.responseMessageCount = this.responses!.count
+  private countRequests(count: number): void {
+    if (count === 0) return
+    this.emitted().requestMessageCount += count
+    if (this.counted) this.stats?.countRequestMessages(count)
   }
 
-  /** The status has come. */
-  private finish(headers: HeaderMap): void {
-    if (this.done || this.stats === null) return
-    this.done = true
-    const { stats, prefix } = this
-    const status = headers.get('grpc-status')
-    stats.counter(`${prefix}${status === '0' ? 'success' : 'failure'}`).inc()
-    stats.counter(`${prefix}total`).inc()
-    if (status !== undefined && /^\d{1,2}$/.test(status)) stats.counter(`${prefix}${status}`).inc()
-    stats.counter(`${prefix}request_message_count`).add(this.requests!.count)
-    stats.counter(`${prefix}response_message_count`).add(this.responses!.count)
-    const info = this.callbacks.streamInfo
-    if (this.shared.config.upstreamStats && info.lastUpstreamTxByte > 0) {
-      stats.histogram(`${prefix}upstream_rq_time`, 'ms').record(now() - info.lastUpstreamTxByte)
-    }
+  private countResponses(count: number): void {
+    if (count === 0) return
+    this.emitted().responseMessageCount += count
+    if (this.counted) this.stats?.countResponseMessages(count)
+  }
+
+  private get counted(): boolean {
+    return this.named || this.call !== Call.Grpc
+  }
+
+  /** The filter state exists from the first message on. */
+  private emitted(): GrpcMessageCounts {
+    if (this.counts !== null) return this.counts
+    this.counts = { requestMessageCount: 0, responseMessageCount: 0 }
+    if (this.shared.config.emitFilterState) this.callbacks.streamInfo.filterState.set(GRPC_STATS_STATE, this.counts)
+    return this.counts
+  }
+
+  private recordUpstreamTime(): void {
+    const { lastUpstreamTxByte: sent, lastUpstreamRxByte: received } = this.callbacks.streamInfo
+    if (this.shared.config.upstreamStats && sent > 0 && received > 0)
+      this.stats?.recordUpstreamTime(Math.max(0, received - sent))
   }
 }
