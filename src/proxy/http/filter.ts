@@ -85,6 +85,8 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   readonly bufferLimit: number
   /** Of this stream, from here on, for all filters. */
   setBufferLimit(bytes: number): void
+  /** What is answered now is a part of the body, whose end the client's codec tells apart (filters/http/body-end.ts). */
+  answerBeforeEnd(): void
   /** For filters with a limit of their own to what they buffer: answers 413 and counts it, as for the stream's limit. */
   onRequestTooLarge(): void
   /** The request becomes another one (internal redirect): its route. */

@@ -82,6 +82,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
   start(timeoutMs: number): void {
     const pool = this.cluster?.httpPool('DEFAULT', '', CONTEXT)
     if (!pool) {
+      this.countFailure(503)
       this.fail(this.cluster ? 'no healthy upstream' : 'unknown cluster')
       return
     }
@@ -99,7 +100,14 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
   onTimeout(): void {
     this.abort()
     if (this.host !== null) this.cluster!.onResponse(this.host, 504)
+    this.cluster!.stats.rqTimeout.inc()
+    this.countFailure(504)
     this.fail('timeout')
+  }
+
+  /** What has no answer counts as one with this status. */
+  private countFailure(status: number): void {
+    if (this.response === null) this.cluster?.stats.responses.countResponse(status, true, false, '')
   }
 
   private abort(): void {
@@ -157,6 +165,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
       onResetStream: (reason) => {
         this.encoder = null
         this.cluster!.onReset(host, reason)
+        this.countFailure(503)
         this.fail(reason)
       },
       onAboveWriteBufferHighWatermark() {},
@@ -169,6 +178,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
   onPoolFailure(_reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
     this.pending = null
     if (host !== null) this.cluster!.onReset(host, StreamResetReason.RemoteConnectionFailure)
+    this.countFailure(503)
     this.fail(transportFailureReason || 'connection failure')
   }
 

@@ -159,6 +159,7 @@ export class TestStream {
       clearRouteCache: () => {
         this.cached = null
       },
+      answerBeforeEnd() {},
       onRequestTooLarge: () => {
         const reply = { status: 413, body: 'Payload Too Large', headers: new HeaderMap(), grpcStatus: null }
         this.reply = { ...reply, details: 'request_payload_too_large' }

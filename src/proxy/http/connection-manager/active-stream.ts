@@ -47,6 +47,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   ended = false
   /** An upgrade or CONNECT was accepted: bytes flow both ways until both sides end. */
   tunneling = false
+  bufferLimit: number
   isHead = false
   isGrpc = false
   /** The client asked for its connection to close after this response. */
@@ -80,6 +81,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     info.schemeMatchUpstream = manager.shared.config.schemeMatchUpstream
     info.random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
     this.chosen = new StreamRoute(manager.shared.routeTable(), info, manager.shared.clusters)
+    this.bufferLimit = manager.shared.bufferLimit(info.protocol)
     encoder.flushTimeoutMs = manager.shared.config.streamFlushTimeoutMs
     this.timers = new StreamTimers(this, manager.shared)
   }
@@ -89,9 +91,6 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
   get streamInfo(): StreamInfo {
     return this.info
-  }
-  get bufferLimit(): number {
-    return this.manager.shared.bufferLimit
   }
 
   /** This stream serves `former`'s request again: what was said of the client holds, headers are clean already. */
@@ -208,6 +207,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   private acceptData(chunk: Buffer, endStream: boolean): void {
+    // What a client sends behind its answer is nobody's.
+    if (this.ended) return
     this.info.bytesReceived += chunk.length
     this.timers.onActivity()
     if (endStream) this.onRequestEnd()
@@ -217,6 +218,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   private acceptTrailers(trailers: HeaderMap): void {
+    if (this.ended) return
     this.requestTrailers = trailers
     this.timers.onActivity()
     this.onRequestEnd()
@@ -355,6 +357,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     }
     this.tellConnectFailed()
     chain.decodingDone = true
+    // An answer that is on its way through the filters is not followed by another one (Envoy).
+    const direct = chain.responseHeaders !== null
     chain.abandonResponse()
     const change: ModifyHeaders | null = route?.forward
       ? (reply) => {
@@ -364,14 +368,20 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       : modify
     const { headers, text } = this.manager.shared.localReplies.make(this, status, body, change, grpcStatus)
     const bodyless = this.isHead || this.isGrpc || text === ''
-    chain.encodeHeaders(headers, bodyless)
-    if (!bodyless && !this.ended) chain.encodeData(Buffer.from(text, 'latin1'), true)
+    if (direct) this.writeHeaders(headers, bodyless)
+    else chain.encodeHeaders(headers, bodyless)
+    if (bodyless || this.ended) return
+    if (direct) this.writeData(Buffer.from(text, 'latin1'), true)
+    else chain.encodeData(Buffer.from(text, 'latin1'), true)
+  }
+
+  answerBeforeEnd(): void {
+    if (this.info.protocol !== Protocol.Http2) this.requestDone = false
   }
 
   onRequestTooLarge(): void {
     this.manager.shared.stats.rqTooLarge.inc()
-    // HTTP/1 tells of the end of a body behind its last byte, which nobody waits for here (Envoy).
-    if (this.info.protocol !== Protocol.Http2) this.requestDone = false
+    this.answerBeforeEnd()
     this.sendLocalReply(413, 'Payload Too Large', null, null, 'request_payload_too_large')
   }
 
@@ -403,7 +413,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   pauseRequestBody(pause: boolean): void {
     const { stats } = this.manager.shared
     ;(pause ? stats.flowPaused : stats.flowResumed).inc()
-    this.encoder.stream.readDisable(pause)
+    // With the stream's end the codec has let go on.
+    if (!this.ended) this.encoder.stream.readDisable(pause)
   }
 
   pauseResponseBody(pause: boolean): void {

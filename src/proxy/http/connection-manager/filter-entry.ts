@@ -215,6 +215,10 @@ export class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks 
     this.manager.holdRequest(chunk, streaming)
   }
 
+  answerBeforeEnd(): void {
+    this.manager.owner.answerBeforeEnd()
+  }
+
   onRequestTooLarge(): void {
     this.manager.owner.onRequestTooLarge()
   }

@@ -44,6 +44,8 @@ export interface FilterManagerOwner extends FaultOwner {
     grpcStatus: number | null,
     details: string,
   ): void
+  /** The end of an HTTP/1 request, which is behind its last byte, has not been seen when it is answered. */
+  answerBeforeEnd(): void
   /** A filter that buffers has more than it may: the request is answered. */
   onRequestTooLarge(): void
   onResponseTooLarge(): void

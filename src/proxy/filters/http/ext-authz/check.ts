@@ -193,7 +193,7 @@ export function grpcAnswer(message: Uint8Array): Answer {
 type HttpAuthz = Extract<AuthzService, { kind: 'http' }>
 
 /** Of a refusal, always told to the client. */
-const ALWAYS_TOLD: readonly StringMatcherData[] = ['location', 'www-authenticate'].map((value) => ({
+const ALWAYS_TOLD: readonly StringMatcherData[] = ['content-length', 'location', 'www-authenticate'].map((value) => ({
   kind: 'exact',
   value,
   ignoreCase: false,
@@ -277,14 +277,7 @@ export function httpAnswer(service: HttpAuthz, headers: HeaderMap, body: Buffer)
   }
 }
 
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'transfer-encoding',
-  'date',
-  'server',
-  'keep-alive',
-])
+const HOP_BY_HOP: ReadonlySet<string> = new Set(['connection', 'transfer-encoding', 'date', 'server', 'keep-alive'])
 
 function pairsOf(headers: HeaderMap): [string, string][] {
   return Array.from({ length: headers.size }, (_, i) => [headers.list[2 * i]!, headers.list[2 * i + 1]!])

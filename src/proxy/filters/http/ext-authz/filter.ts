@@ -160,7 +160,7 @@ class ExtAuthzFilter extends PassThroughFilter {
       return FilterDataStatus.StopIterationNoBuffer
     }
     if (!endStream && (!allowPartial || this.bodyBytes < maxBytes)) return FilterDataStatus.StopIterationAndBuffer
-    return this.ask(full || !endStream) ? FilterDataStatus.Continue : FilterDataStatus.StopIterationAndWatermark
+    return this.ask(full) ? FilterDataStatus.Continue : FilterDataStatus.StopIterationAndWatermark
   }
 
   override decodeTrailers(): FilterTrailersStatus {

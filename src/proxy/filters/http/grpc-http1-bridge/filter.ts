@@ -27,8 +27,8 @@ class GrpcHttp1BridgeFilter extends PassThroughFilter {
   private bridging = false
   /** The request's message gets a frame. */
   private framing = false
-  /** The response's message shall have none either: not yet taken off. */
-  private unframing = false
+  /** Bytes of the frame of the response's message that are to be taken off: it shall have none either. */
+  private cut = 0
   private responseHeaders: HeaderMap | null = null
   /** null: nothing of the message is kept yet. */
   private frameHeader: Buffer | null = null
@@ -48,7 +48,7 @@ class GrpcHttp1BridgeFilter extends PassThroughFilter {
       this.callbacks.clearRouteCache()
       // What came over HTTP/2 is called gRPC and left as it is (Envoy).
       this.framing = http1
-      this.unframing = http1
+      this.cut = http1 ? FRAME_HEADER_BYTES : 0
     }
     this.bridging = http1 && headers.path !== '' && isGrpcContentType(headers.get('content-type'))
     const query = this.bridging && this.config.ignoreQuery ? headers.path.indexOf('?') : -1
@@ -94,9 +94,8 @@ class GrpcHttp1BridgeFilter extends PassThroughFilter {
     if (headers === null) return FilterDataStatus.Continue
     const apart = endStream && responseEndsApart(this.encoderCallbacks.streamInfo)
     if (endStream && !apart) return FilterDataStatus.Continue
-    // The frame's head is in the first piece.
-    const body = this.unframing ? chunk.subarray(FRAME_HEADER_BYTES) : chunk
-    if (chunk.length > 0) this.unframing = false
+    const body = chunk.subarray(Math.min(this.cut, chunk.length))
+    this.cut -= chunk.length - body.length
     this.responseBytes += body.length
     this.encoderCallbacks.addEncodedData(body, false)
     // More than may be kept has been answered with other headers.

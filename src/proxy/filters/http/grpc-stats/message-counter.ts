@@ -79,8 +79,7 @@ function tellsSuccess(json: string): boolean {
   try {
     const end: unknown = JSON.parse(json)
     if (typeof end !== 'object' || end === null || Array.isArray(end)) return false
-    const { error } = end as { error?: { code?: unknown } | null }
-    return error?.code === undefined
+    return !('error' in end)
   } catch {
     return false
   }

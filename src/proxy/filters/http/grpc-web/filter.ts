@@ -95,7 +95,10 @@ class GrpcWebFilter extends PassThroughFilter {
     this.requestRest = Buffer.from(all.subarray(whole))
     if (whole === 0) return FilterDataStatus.StopIterationNoBuffer
     const decoded = decodeBase64(all.subarray(0, whole))
-    if (decoded === null) return this.refuse('grpc_base_64_decode_failed')
+    if (decoded === null) {
+      this.callbacks.answerBeforeEnd()
+      return this.refuse('grpc_base_64_decode_failed')
+    }
     this.callbacks.injectDecodedDataToFilterChain(decoded, endStream)
     return FilterDataStatus.StopIterationNoBuffer
   }

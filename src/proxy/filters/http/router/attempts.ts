@@ -102,7 +102,8 @@ export class Attempts {
   /** Keeps a copy for another attempt, up to the buffer limit; beyond it there will be none. */
   private keep(copy: RequestCopy, chunk: Buffer): void {
     const { callbacks, cluster, route } = this.routed
-    if (copy.dropped || copy.add(chunk, route.maxRequestBufferBytes ?? callbacks.bufferLimit)) return
+    const limit = route.maxRequestBufferBytes ?? (callbacks.bufferLimit || Number.POSITIVE_INFINITY)
+    if (copy.dropped || copy.add(chunk, limit)) return
     cluster.stats.retryOrShadowAbandoned.inc()
     this.releaseRetry()
     this.retry = null

@@ -81,15 +81,17 @@ class RouterFilter implements StreamDecoderFilter {
     }
     if (forward.autoHostRewrite && pool.host.hostname !== '')
       updateAuthority(headers, pool.host.hostname, forward.appendXForwardedHost, !suppressEnvoyHeaders)
-    if (forward.mirrors.length > 0 && headers.method !== 'CONNECT') this.mirrors = this.startMirrors(routed, endStream)
+    const copy = forward.mirrors.length > 0 && headers.method !== 'CONNECT' ? headers.clone() : null
     callbacks.setDownstreamWatermarkCallbacks(relay)
     if (endStream) relay.onRequestComplete()
     relay.attempts.start(pool, endStream)
+    // What could not be sent at all is not copied either (Envoy).
+    if (copy !== null && relay.attempts.current !== null) this.mirrors = this.startMirrors(routed, copy, endStream)
   }
 
-  private startMirrors(routed: RoutedRequest, endStream: boolean): UpstreamRequest[] {
+  private startMirrors(routed: RoutedRequest, headers: HeaderMap, endStream: boolean): UpstreamRequest[] {
     const { shared } = this
-    const { headers, forward, info, timeouts } = routed
+    const { forward, info, timeouts } = routed
     const trace = info.span && { request: info.span, context: routed.logContext() }
     return startMirrors(forward.mirrors, headers, endStream, shared.context.clusters, info, {
       timeoutMs: timeouts.global,

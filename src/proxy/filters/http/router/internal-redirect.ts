@@ -38,7 +38,7 @@ export function redirectInternally(routed: RoutedRequest, copy: RequestCopy | nu
   if (request !== null) {
     // A redirect that makes a GET of it leaves the body behind.
     if (copy && request.method === headers.method)
-      for (const chunk of copy.chunks) if (chunk.length > 0) callbacks.addDecodedData(chunk)
+      for (const chunk of copy.chunks) if (chunk.length > 0) callbacks.addDecodedData(chunk, true)
     info.responseCode = response.status
     info.responseCodeDetails = 'internal_redirect'
     if (callbacks.recreateStream(request)) {
