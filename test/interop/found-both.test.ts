@@ -2,6 +2,7 @@
 // upstream, each in its smallest form.
 
 import { type Case, describeCases, filter, http1, http2 } from './generated/cases.ts'
+import { KEYS } from './generated/tokens.ts'
 
 const MIRROR = { request_mirror_policies: [{ cluster: 'mirror' }] }
 const RETRY = { retry_policy: { retry_on: '5xx,reset,connect-failure', retry_back_off: { base_interval: '0.001s' } } }
@@ -99,5 +100,68 @@ const AUTHZ: readonly Case[] = [
   ]),
 ]
 
+const buffer = (max_request_bytes: number): object => filter('buffer', 'Buffer', { max_request_bytes })
+const KEPT: readonly Case[] = [
+  ...[['hello'], ['he', 'llo'], ['he', 'llo', '!']].flatMap((body): Case[] => [
+    { name: `kept twice ${body}`, filters: [...authz(), buffer(3)], client: [http2({}, body)] },
+    {
+      name: `kept twice ${body} with trailers`,
+      filters: [...authz(), buffer(3)],
+      client: [http2({}, body, [['x-t', '1']])],
+    },
+    { name: `kept twice ${body}, HTTP/1`, filters: [...authz(), buffer(3)], client: http1({}, body) },
+    { name: `kept twice ${body}, the larger first`, filters: [...authz(BODY), buffer(3)], client: [http2({}, body)] },
+    {
+      name: `kept until there is a connection ${body}`,
+      filters: [buffer(3)],
+      route: { cluster: 'once' },
+      client: [http2({}, body)],
+    },
+    {
+      name: `kept until there is a connection ${body}, HTTP/1`,
+      listener: { per_connection_buffer_limit_bytes: 3 },
+      route: { cluster: 'once' },
+      client: http1({}, body),
+    },
+  ]),
+]
+
+/** Lines of chunk sizes: their ends decide where the next request begins. */
+const CHUNKS: readonly Case[] = [
+  '2;a\rb\r\nhe\r\n0\r\n\r\n',
+  '2\r\r\nhe\r\n0\r\n\r\n',
+  '2;\r\r\nhe\r\n0\r\n\r\n',
+  '2;a\nhe\r\n0\r\n\r\n',
+  '2\nhe\r\n0\r\n\r\n',
+  '2\r\nhe\n0\r\n\r\n',
+  '2\r\nhe\r\n0\n\r\n',
+  '2\r\nhe\r\n0\r\n\n',
+  '2 x\r\nhe\r\n0\r\n\r\n',
+  '2\rx\r\nhe\r\n0\r\n\r\n',
+  '2\r\nhexx\r\n0\r\n\r\n',
+  '2\r\nhe\r\r\n0\r\n\r\n',
+  '0;a\rb\r\n\r\n',
+  '2;a="b\r"\r\nhe\r\n0\r\n\r\n',
+].map((body) => ({
+  name: `chunks ${JSON.stringify(body)}`,
+  filters: [buffer(100)],
+  client: `POST /a HTTP/1.1\r\nhost: a\r\nx-case: ID\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n${body}`,
+}))
+
+const PATHS: readonly Record<string, string>[] = [{}, { 'x-envoy-original-path': '/orig' }]
+const TOKENS: readonly Case[] = PATHS.map((fields) => ({
+  name: `a token is missing, ${JSON.stringify(fields)}`,
+  filters: [
+    filter('jwt_authn', 'JwtAuthentication', {
+      providers: { p: { issuer: 'i', local_jwks: { inline_string: KEYS } } },
+      rules: [{ match: { prefix: '/' }, requires: { provider_name: 'p' } }],
+    }),
+  ],
+  client: [http2(fields)],
+}))
+
+describeCases('bodies that are kept', KEPT)
+describeCases('chunk lines', CHUNKS)
+describeCases('tokens', TOKENS)
 describeCases('mirrors of what is not sent', MIRRORS)
 describeCases('a service that is asked', AUTHZ)

@@ -26,6 +26,10 @@ const EXPLAINED: readonly Explanation[] = [
     /\.downstream_cx_(delayed_close_timeout|destroy_local|destroy_remote)$/,
     'we end our direction at once, so that the client closes first; Envoy waits for it in silence',
   ],
+  [
+    /\.downstream_flow_control_(paused|resumed)_reading_total$/,
+    'whether a body has to wait depends on whether a connection is ready',
+  ],
   [/nghttp2_(up|down)stream_connections$/, 'counts uses of a library'],
   [/(^|^cluster\.[^.]+\.)http2\.goaway_sent$/, 'of malformed messages the peer is told (docs/differences.md)'],
   [

@@ -52,7 +52,7 @@ abstract class Entry implements FaultOwner {
     return this.manager.owner.bufferLimit
   }
   setBufferLimit(bytes: number): void {
-    this.manager.owner.bufferLimit = bytes
+    this.manager.setBufferLimit(bytes)
   }
   get requestHeaders(): HeaderMap {
     return this.manager.requestHeaders!

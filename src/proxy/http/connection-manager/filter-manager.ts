@@ -195,7 +195,10 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.heldRequest ??= new HeldBody()
     const held = this.heldRequest
     if (streaming !== null) held.streaming = streaming
-    if (!held.exceeds(chunk, this.owner.bufferLimit)) return true
+    return !held.exceeds(chunk, this.owner.bufferLimit) || this.onRequestAbove(held)
+  }
+
+  private onRequestAbove(held: HeldBody): boolean {
     if (!held.streaming) {
       this.owner.onRequestTooLarge()
       return false
@@ -203,6 +206,14 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     held.paused = true
     this.owner.pauseRequestBody(true)
     return true
+  }
+
+  /** For both directions, from now on: also for what is held already. */
+  setBufferLimit(bytes: number): void {
+    this.owner.bufferLimit = bytes
+    const { heldRequest: request, heldResponse: response } = this
+    if (request?.goesAbove(bytes)) this.onRequestAbove(request)
+    if (response?.goesAbove(bytes)) this.onResponseAbove(response)
   }
 
   /** What was held, to go on; settleRequest() follows. */
@@ -297,7 +308,10 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.heldResponse ??= new HeldBody()
     const held = this.heldResponse
     if (streaming !== null) held.streaming = streaming
-    if (!held.exceeds(chunk, this.owner.bufferLimit)) return true
+    return !held.exceeds(chunk, this.owner.bufferLimit) || this.onResponseAbove(held)
+  }
+
+  private onResponseAbove(held: HeldBody): boolean {
     if (!held.streaming) {
       this.owner.onResponseTooLarge()
       return false

@@ -10,13 +10,24 @@ export class HeldBody {
   /** Above the limit while pausing is the remedy. */
   paused = false
   private above = false
+  /** What take() gave out last, until settle(): a filter that keeps it keeps the same bytes, not more. */
+  private taken: Buffer | null = null
 
   /** Keeps a copy. True when this takes it above `limit` (0 = none); it was not before. */
   exceeds(chunk: Buffer, limit: number): boolean {
     this.chunks ??= []
     if (chunk.length > 0) this.chunks.push(Buffer.from(chunk))
     this.bytes += chunk.length
-    if (this.above || limit === 0 || this.bytes <= limit) return false
+    if (chunk === this.taken) {
+      this.taken = null
+      return false
+    }
+    return this.goesAbove(limit)
+  }
+
+  /** True when what is here is above `limit` and was not above the one before. */
+  goesAbove(limit: number): boolean {
+    if (this.above || limit === 0 || this.bytes + (this.taken?.length ?? 0) <= limit) return false
     this.above = true
     return true
   }
@@ -27,11 +38,13 @@ export class HeldBody {
     if (!chunks) return null
     this.chunks = null
     this.bytes = 0
-    return chunks.length === 1 ? chunks[0]! : chunks.length === 0 ? EMPTY : Buffer.concat(chunks)
+    this.taken = chunks.length === 1 ? chunks[0]! : chunks.length === 0 ? EMPTY : Buffer.concat(chunks)
+    return this.taken
   }
 
   /** After what was taken has gone on: true when the sender may be told to go on, too. */
   settle(limit: number): boolean {
+    this.taken = null
     if (!this.above || (this.bytes > limit && limit !== 0)) return false
     this.above = false
     const { paused } = this

@@ -1,5 +1,5 @@
-// Chunked transfer coding (RFC 9112 §7.1), read as leniently as Envoy reads it: anything may follow the size after a
-// space or semicolon, and anything may stand between a chunk's data and its line end.
+// Chunked transfer coding (RFC 9112 §7.1), read as Envoy reads it: anything but CR may follow the size after a space or
+// semicolon, up to CR LF, and anything may stand between a chunk's data and its line end.
 
 import { latin1 } from '../../../base/bytes.ts'
 import type { CodecError } from '../codec.ts'
@@ -25,6 +25,8 @@ export class ChunkedDecoder {
   private size = 0
   private digits = 0
   private line = 0
+  /** The size line has come to its CR. */
+  private cr = false
   private remaining = 0
   private trailers = ''
   /** Taken so far, and given on as data. */
@@ -41,6 +43,7 @@ export class ChunkedDecoder {
     this.size = 0
     this.digits = 0
     this.line = 0
+    this.cr = false
     this.trailers = ''
     this.taken = 0
     this.given = 0
@@ -84,9 +87,17 @@ export class ChunkedDecoder {
         }
         case State.Extension: {
           const end = buffer.indexOf(LF, at)
-          this.line += (end < 0 ? length : end) - at
+          const stop = end < 0 ? length : end
+          this.line += stop - at
           if (this.line > MAX_LINE) return CODEC_ERROR
+          // Two readers that differ about a line's end differ about the next request.
+          if (this.cr && stop > at) return CODEC_ERROR
+          const cr = buffer.subarray(at, stop).indexOf(CR)
+          if (cr >= 0 && at + cr < stop - 1) return CODEC_ERROR
+          if (cr >= 0) this.cr = true
           if (end < 0) return length
+          if (!this.cr) return CODEC_ERROR
+          this.cr = false
           at = end + 1
           this.remaining = this.size
           this.state = this.size === 0 ? State.Trailers : State.Data

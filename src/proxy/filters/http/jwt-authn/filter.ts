@@ -217,8 +217,9 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
   }
 
   private challenge(status: string): string {
-    const { scheme, authority, path } = this.headers!
-    const realm = `${scheme}://${authority}${path}`.slice(0, MAX_REALM)
+    const headers = this.headers!
+    const path = headers.get('x-envoy-original-path') ?? headers.path
+    const realm = `${headers.scheme}://${headers.authority}${path}`.slice(0, MAX_REALM)
     return `Bearer realm="${realm}"${status === JwtStatus.Missing ? '' : ', error="invalid_token"'}`
   }
 

@@ -97,6 +97,7 @@ class RouterFilter implements StreamDecoderFilter {
       timeoutMs: timeouts.global,
       ownAddress: shared.ownAddress,
       trace,
+      bufferLimit: this.callbacks.bufferLimit,
       pause: (pause) => {
         if (this.destroyed) return
         if (pause) this.callbacks.onDecoderFilterAboveWriteBufferHighWatermark()

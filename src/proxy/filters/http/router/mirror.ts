@@ -19,10 +19,16 @@ import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.t
 class MirrorOwner implements UpstreamRequestOwner {
   private readonly cluster: ThreadLocalCluster
   private readonly grpc: boolean
+  readonly bufferLimit: number
   private readonly pause: (pause: boolean) => void
   private answered = false
 
-  constructor(cluster: ThreadLocalCluster, grpc: boolean, pause: (pause: boolean) => void) {
+  constructor(
+    cluster: ThreadLocalCluster,
+    grpc: boolean,
+    { bufferLimit, pause }: Pick<MirrorOptions, 'bufferLimit' | 'pause'>,
+  ) {
+    this.bufferLimit = bufferLimit
     this.cluster = cluster
     this.grpc = grpc
     this.pause = pause
@@ -95,6 +101,8 @@ interface MirrorOptions {
   /** For x-forwarded-for: a copy is a request of the proxy's own. */
   readonly ownAddress: string
   readonly trace: MirrorTrace | null
+  /** Bytes that may wait for the copy's connection. */
+  readonly bufferLimit: number
   /** A copy takes no more for now, or again: the client waits, or its body would lie here. */
   readonly pause: (pause: boolean) => void
 }
@@ -124,7 +132,7 @@ function startMirror(
   endStream: boolean,
   clusters: ClusterManager,
   info: StreamInfo,
-  { timeoutMs, ownAddress, trace, pause }: MirrorOptions,
+  { timeoutMs, ownAddress, trace, bufferLimit, pause }: MirrorOptions,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
@@ -145,7 +153,7 @@ function startMirror(
   copy.set('x-envoy-internal', 'true')
   copy.append('x-forwarded-for', ownAddress)
   const request = new UpstreamRequest(
-    new MirrorOwner(cluster, isGrpcContentType(copy.get('content-type')), pause),
+    new MirrorOwner(cluster, isGrpcContentType(copy.get('content-type')), { bufferLimit, pause }),
     pool,
     copy,
     endStream,

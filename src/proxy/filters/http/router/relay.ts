@@ -302,6 +302,10 @@ export class Relay implements AttemptsOwner, DownstreamWatermarkCallbacks, Timeo
 
   // ---- flow control
 
+  get bufferLimit(): number {
+    return this.routed.callbacks.bufferLimit
+  }
+
   pauseDownstream(pause: boolean): void {
     const { callbacks, cluster } = this.routed
     if (pause) {

@@ -43,10 +43,9 @@ export interface UpstreamRequestOwner {
   onMaxStreamDuration(request: UpstreamRequest): void
   /** Counted: this attempt cannot take more of the request. */
   pauseDownstream(pause: boolean): void
+  /** Bytes of the request that may wait for a connection before it is paused; 0 = no limit. */
+  readonly bufferLimit: number
 }
-
-/** Envoy's default limit of a connection's buffers. */
-const MAX_WAITING_BYTES = 1024 * 1024
 
 /** Bytes a request waits with until its pool has a connection, or CONNECT has been agreed to. */
 interface Waiting {
@@ -54,6 +53,8 @@ interface Waiting {
   bytes: number
   trailers: HeaderMap | null
   end: boolean
+  /** Too much of it: the downstream pauses. */
+  paused: boolean
 }
 
 export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, StreamCallbacks, FaultOwner {
@@ -148,7 +149,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     if (endStream) this.endRequest()
     if (this.gone) return
     if (!this.encoder || this.consent !== 0) {
-      this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false }
+      this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false, paused: false }
       if (chunk.length > 0) this.hold(this.waiting, chunk)
       if (endStream) this.waiting.end = true
       return
@@ -163,7 +164,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.endRequest()
     if (this.gone) return
     if (!this.encoder || this.consent !== 0) {
-      this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false }
+      this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false, paused: false }
       this.waiting.trailers = trailers
       return
     }
@@ -176,9 +177,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   /** Beyond the limit the downstream pauses until it is sent. */
   private hold(waiting: Waiting, chunk: Buffer): void {
     waiting.chunks.push(Buffer.from(chunk))
-    const before = waiting.bytes
     waiting.bytes += chunk.length
-    if (before <= MAX_WAITING_BYTES && waiting.bytes > MAX_WAITING_BYTES) this.onAboveWriteBufferHighWatermark()
+    const { bufferLimit } = this.owner
+    if (waiting.paused || bufferLimit === 0 || waiting.bytes <= bufferLimit) return
+    waiting.paused = true
+    this.onAboveWriteBufferHighWatermark()
   }
 
   private letGo(): void {
@@ -240,7 +243,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
       encoder.encodeData(waiting.chunks[i]!, waiting.end && i === last && !waiting.trailers)
     if (waiting.trailers) encoder.encodeTrailers(waiting.trailers)
     else if (waiting.end && last < 0) encoder.encodeData(EMPTY, true)
-    if (waiting.bytes > MAX_WAITING_BYTES) this.onBelowWriteBufferLowWatermark()
+    if (waiting.paused) this.onBelowWriteBufferLowWatermark()
   }
 
   onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: HostDescription | null): void {
