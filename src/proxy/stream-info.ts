@@ -1,6 +1,7 @@
 // What is known of one stream (HTTP request or TCP connection): filled along the path, read by access logs, formats,
 // tracing and stats (Envoy's StreamInfo). Every field is set in the constructor, in order: one hidden class.
 
+import { changeEveryField } from '../base/changing-fields.ts'
 import { ownObject, setOwnValue } from '../base/own-property.ts'
 import type { Protocol } from './http/codec.ts'
 import type { RequestSpan } from './http/connection-manager/tracing.ts'
@@ -164,3 +165,6 @@ export class StreamInfo {
     setOwnValue(ownObject(this.dynamicMetadata, namespace), key, value)
   }
 }
+
+// Most of them change only where something goes wrong.
+changeEveryField(new StreamInfo(null as never, null))

@@ -3,6 +3,7 @@
 // Hot path: the holder keeps the Counter object, so counting is one addition on a small object. Names are joined once,
 // when a stat is first asked for. Deltas carry numbers only; a stat's name crosses the thread boundary once.
 
+import { keepShape } from '../../base/changing-fields.ts'
 import { addToBin, type Bins, binOf } from './histogram-bins.ts'
 import type { Counter, Gauge, Histogram, Scope, StatTags, TextReadout } from './stats.ts'
 
@@ -126,6 +127,7 @@ const UNLISTED = -1
 for (const stat of [new CounterStat('', UNLISTED), new GaugeStat('', UNLISTED)]) {
   stat.value = 0.5
   stat.sent = 0.5
+  keepShape(stat)
 }
 
 /** All stats of one thread. The root of its scopes. */

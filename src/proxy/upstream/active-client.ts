@@ -1,5 +1,6 @@
 // One connection of an HTTP pool: its codec, the requests on it, its idle time and duration, and its end.
 
+import { changeEveryField } from '../../base/changing-fields.ts'
 import {
   type ClientCodecCallbacks,
   type ClientConnection,
@@ -42,11 +43,18 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
   private countedTx = 0
   private idleTimer: NodeJS.Timeout | null = null
   private durationTimer: NodeJS.Timeout | null = null
-  constructor(pool: HttpPool, connection: Connection) {
+
+  /** `maxRequests` 0 = any number. */
+  constructor(pool: HttpPool, connection: Connection, maxRequests: number) {
     this.pool = pool
     this.connection = connection
-    const { data, stats } = pool.environment
-    this.remaining = data.http.common.maxRequestsPerConnection || Number.POSITIVE_INFINITY
+    this.remaining = maxRequests || Number.POSITIVE_INFINITY
+  }
+
+  /** Before its connection has had an event. */
+  begin(): void {
+    const { pool, connection } = this
+    const { stats } = pool.environment
     connection.callbacks = this
     pool.resources.addConnection()
     pool.host.stats.cxTotal++
@@ -306,3 +314,6 @@ function onIdleTimer(client: ActiveClient): void {
 function onDurationTimer(client: ActiveClient): void {
   client.onMaxDuration()
 }
+
+// `closed` and `draining` are read for every request, and change only when connections end.
+changeEveryField(new ActiveClient(null as never, null as never, 0))

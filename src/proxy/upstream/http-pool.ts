@@ -143,7 +143,9 @@ export class HttpPool implements HttpConnPool, DrainablePool {
         return
       }
       this.connecting++
-      this.clients.add(new ActiveClient(this, connection))
+      const client = new ActiveClient(this, connection, this.environment.data.http.common.maxRequestsPerConnection)
+      this.clients.add(client)
+      client.begin()
     }
   }
 

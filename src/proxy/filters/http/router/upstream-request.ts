@@ -1,5 +1,6 @@
 // One attempt at an upstream host: waits for the pool, sends the request, hands the response to the router.
 
+import { changeEveryField } from '../../../../base/changing-fields.ts'
 import type { FaultOwner } from '../../../../base/fault-owner.ts'
 import { OwnedTimeout, type TimeoutHandle, type TimeoutQueue, timeoutQueue } from '../../../../base/timeout-queue.ts'
 import type {
@@ -445,3 +446,8 @@ const RESET_OF_POOL: Readonly<Record<Exclude<PoolFailureReason, 4>, StreamResetR
   [PoolFailureReason.RemoteConnectionFailure]: Reset.RemoteConnectionFailure,
   [PoolFailureReason.Timeout]: Reset.ConnectionTimeout,
 } as const
+
+// `abandoned`, `complete` and the like change only where a client or a server goes away.
+const NO_POOL = { host: null } as unknown as HttpConnPool
+const NO_TIMEOUTS = { perTry: 0, perTryIdle: 0, maxStreamDuration: 0 }
+changeEveryField(new UpstreamRequest(null as never, NO_POOL, null as never, false, NO_TIMEOUTS))
