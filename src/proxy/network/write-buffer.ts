@@ -83,7 +83,9 @@ export function markDirtyForBatch(connection: Flushable): void {
   batched.push(connection)
 }
 
-function flushBatch(): void {
+/** Flushes what waits for the end of a batch. */
+export function flushBatch(): void {
+  if (batched.length === 0) return
   const list = batched
   batched = []
   for (let i = 0; i < list.length; i++) {
