@@ -291,8 +291,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.trace?.onHeaders(headers)
     this.stats?.onResponseHeaders(headers)
     this.armIdle()
-    // WebSocket needs an answer only: one that refuses it gets the bytes as the body of a request (Envoy).
-    if ((this.consent === headers.status || this.consent === WEBSOCKET_CONSENT) && this.encoder !== null) {
+    // WebSocket needs an answer only: one that refuses it gets the bytes as the body of a request, unless it is the whole
+    // answer to a request that is still open, which is reset then (Envoy).
+    const agreed =
+      this.consent === headers.status || (this.consent === WEBSOCKET_CONSENT && (!endStream || this.requestEnded))
+    if (agreed && this.encoder !== null) {
       this.consent = 0
       this.sendWaiting(this.encoder)
     }
