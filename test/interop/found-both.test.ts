@@ -100,6 +100,23 @@ const AUTHZ: readonly Case[] = [
   ]),
 ]
 
+const LIMITED = { common_http_protocol_options: { max_headers_count: 9 } }
+const TELL = { authorization_response: { allowed_upstream_headers: { patterns: [{ prefix: 'x-' }] } } }
+const LIMITS: readonly Case[] = [1, 2, 3, 4, 5].map((count) => ({
+  name: `ext_authz adds ${count} headers`,
+  filters: authz({ allowed_headers: { patterns: [{ exact: 'x-case' }, { exact: 'x-answer' }] } }, TELL),
+  manager: LIMITED,
+  client: [http2({ 'x-answer': `200${Array.from({ length: count - 1 }, (_, i) => `,header=x-${i}:1`).join('')}` })],
+}))
+const REDIRECT = '302,header=location:http://a/a;200'
+const REDIRECTS: readonly Case[] = ['up', 'up2'].flatMap((cluster) =>
+  [null, ['one', 'two']].map((body) => ({
+    name: `a redirect leaves trailers behind: ${cluster}, ${body}`,
+    route: { cluster, internal_redirect_policy: {} },
+    client: [http2({ 'x-answer': REDIRECT }, body, [['x-t', '1']])],
+  })),
+)
+
 const buffer = (max_request_bytes: number): object => filter('buffer', 'Buffer', { max_request_bytes })
 const KEPT: readonly Case[] = [
   ...[['hello'], ['he', 'llo'], ['he', 'llo', '!']].flatMap((body): Case[] => [
@@ -164,4 +181,14 @@ describeCases('bodies that are kept', KEPT)
 describeCases('chunk lines', CHUNKS)
 describeCases('tokens', TOKENS)
 describeCases('mirrors of what is not sent', MIRRORS)
-describeCases('a service that is asked', AUTHZ)
+describeCases('a service that is asked', [
+  ...AUTHZ,
+  ...LIMITS,
+  {
+    name: 'ext_authz, no route',
+    filters: authz({ filter_enabled: { default_value: { numerator: 0 }, runtime_key: 'k' } }),
+    routeEntry: { match: { path: '/x' } },
+    client: [http2({})],
+  },
+])
+describeCases('internal redirects', REDIRECTS)

@@ -95,6 +95,8 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   restoreRequest(headers: HeaderMap): void
   /** Serves the request again as another one (internal redirect): false when that is impossible now. */
   recreateStream(headers: HeaderMap): boolean
+  /** Whether the request's headers, as changed so far, are more than a client may send. */
+  requestHeadersExceedLimits(): boolean
   /** The request's headers, trailers, as filtered so far. */
   readonly requestHeaders: HeaderMap
 }

@@ -160,6 +160,7 @@ export class TestStream {
         this.cached = null
       },
       answerBeforeEnd() {},
+      requestHeadersExceedLimits: () => false,
       onRequestTooLarge: () => {
         const reply = { status: 413, body: 'Payload Too Large', headers: new HeaderMap(), grpcStatus: null }
         this.reply = { ...reply, details: 'request_payload_too_large' }

@@ -16,6 +16,7 @@ import { isGrpcContentType } from '../local-reply.ts'
 import { accepts, chainFor, settlesOrigin } from './acceptance.ts'
 import type { ConnectionManager } from './connection-manager.ts'
 import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
+import { exceedsLimits } from './header-limits.ts'
 import { REDIRECT_STATE_KEYS } from './redirect-state.ts'
 import { TraceReason } from './request-id.ts'
 import { finishResponseHead, settlePersistence } from './response-head.ts'
@@ -373,6 +374,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     if (bodyless || this.ended) return
     if (direct) this.writeData(Buffer.from(text, 'latin1'), true)
     else chain.encodeData(Buffer.from(text, 'latin1'), true)
+  }
+
+  headersExceedLimits(headers: HeaderMap): boolean {
+    const { common, maxRequestHeadersKb } = this.manager.shared.config
+    return exceedsLimits(headers, common.maxHeadersCount, maxRequestHeadersKb)
   }
 
   answerBeforeEnd(): void {

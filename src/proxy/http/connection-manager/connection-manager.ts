@@ -232,7 +232,6 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     if (!stream.requestDone || stream.responseStarted || stream.ended) return false
     const held = stream.chain.takeHeldRequest()
     const body = held !== null && held.length > 0 ? held : null
-    const trailers = stream.requestTrailers
     const { encoder } = stream
     encoder.stream.callbacks = null
     const next = new ActiveStream(this, encoder)
@@ -244,9 +243,9 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     stream.end()
     // The whole request is here: an answer before its body has been handed on is not too early.
     next.requestDone = true
-    next.decodeHeaders(headers, body === null && trailers === null)
-    if (body) next.decodeData(body, trailers === null)
-    if (trailers) next.decodeTrailers(trailers)
+    // Trailers are not kept (Envoy).
+    next.decodeHeaders(headers, body === null)
+    if (body) next.decodeData(body, true)
     return true
   }
 

@@ -215,6 +215,10 @@ export class DecoderEntry extends Entry implements StreamDecoderFilterCallbacks 
     this.manager.holdRequest(chunk, streaming)
   }
 
+  requestHeadersExceedLimits(): boolean {
+    return this.manager.owner.headersExceedLimits(this.requestHeaders)
+  }
+
   answerBeforeEnd(): void {
     this.manager.owner.answerBeforeEnd()
   }

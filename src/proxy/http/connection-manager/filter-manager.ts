@@ -44,6 +44,8 @@ export interface FilterManagerOwner extends FaultOwner {
     grpcStatus: number | null,
     details: string,
   ): void
+  /** They are more than the connection manager takes from a client. */
+  headersExceedLimits(headers: HeaderMap): boolean
   /** The end of an HTTP/1 request, which is behind its last byte, has not been seen when it is answered. */
   answerBeforeEnd(): void
   /** A filter that buffers has more than it may: the request is answered. */

@@ -40,6 +40,8 @@ interface ResultCounters {
   readonly denied: Counter
   readonly error: Counter
   readonly disabled: Counter
+  readonly invalid: Counter
+  readonly requestHeaderLimitsReached: Counter
   readonly failureModeAllowed: Counter
 }
 
@@ -65,6 +67,8 @@ class Shared {
       denied: counter('denied'),
       error: counter('error'),
       disabled: counter('disabled'),
+      invalid: counter('invalid'),
+      requestHeaderLimitsReached: counter('request_header_limits_reached'),
       failureModeAllowed: counter('failure_mode_allowed'),
     }
     const list = config.allowedHeaders ?? (config.service.kind === 'http' ? config.service.allowedHeaders : null)
@@ -109,7 +113,8 @@ class ExtAuthzFilter extends PassThroughFilter {
   override decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     const { config, counters } = this.shared
     const route = this.callbacks.perFilterConfig<ExtAuthzRouteConfig>()
-    if (route?.disabled) {
+    // Nobody is asked about what goes nowhere (Envoy).
+    if (route?.disabled || this.callbacks.route() === null) {
       this.phase = Phase.Done
       return FilterHeadersStatus.Continue
     }
@@ -246,19 +251,31 @@ class ExtAuthzFilter extends PassThroughFilter {
   private onAllowed(answer: Extract<Answer, { kind: 'ok' }>): void {
     const { config, counters } = this.shared
     if (config.validateMutations && !answer.set.every(isValid)) {
-      this.refuse(500, '', null, 'ext_authz_invalid')
+      this.refuseInvalid()
+      return
+    }
+    const headers = this.headers!
+    for (const name of answer.remove) if (!name.startsWith(':') && name !== 'host') headers.remove(name)
+    for (const change of answer.set) if (isValid(change)) applyChange(headers, change)
+    if (answer.set.length > 0 && this.callbacks.requestHeadersExceedLimits()) {
+      counters.requestHeaderLimitsReached.inc()
+      this.refuseInvalid()
       return
     }
     counters.ok.inc()
     this.countForCluster('ok')
-    const headers = this.headers!
-    for (const name of answer.remove) if (!name.startsWith(':') && name !== 'host') headers.remove(name)
-    for (const change of answer.set) if (isValid(change)) applyChange(headers, change)
     setQuery(headers, answer.queryToSet, answer.queryToRemove)
     this.responseChanges = answer.response
     const changed = answer.set.length > 0 || answer.remove.length > 0
     if (config.clearRouteCache && changed) this.callbacks.clearRouteCache()
     this.resume()
+  }
+
+  /** The service made something of the request that it must not be. */
+  private refuseInvalid(): void {
+    this.shared.counters.invalid.inc()
+    this.countForCluster('invalid')
+    this.refuse(500, '', null, 'ext_authz_invalid')
   }
 
   private onDenied(answer: Extract<Answer, { kind: 'denied' }>): void {
