@@ -25,7 +25,7 @@ const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
 /** Scenarios wait much and do little; where they wait for timeouts, fewer run at once: those must not meet a busy machine. */
 const PARALLEL = 48
 const PARALLEL_TIMED = 16
-/** How long counters may take to become equal: some are moved when connections end. */
+/** How long counters and logs may take to become equal: some are moved when connections end. */
 const COUNTED_MS = 1500
 
 async function assertCounted(envoy: RunningProxy, ours: RunningProxy, names: RegExp, among: string): Promise<void> {
@@ -33,6 +33,23 @@ async function assertCounted(envoy: RunningProxy, ours: RunningProxy, names: Reg
   for (;;) {
     const [theirs, mine] = await Promise.all([statsOf(envoy, names, among), statsOf(ours, names, among)])
     if (isDeepStrictEqual(mine, theirs)) return
+    if (Date.now() > until) assert.deepEqual(mine, theirs)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+async function assertLogged(
+  envoy: RunningProxy,
+  ours: RunningProxy,
+  i: number,
+  logged: (line: unknown) => unknown,
+): Promise<void> {
+  const until = Date.now() + COUNTED_MS
+  for (;;) {
+    const theirs = (await linesOf(envoy, i, 1)).map(logged)
+    const mine = (await linesOf(ours, i, theirs.length)).map(logged)
+    if (isDeepStrictEqual(mine, theirs)) return
+    // A line of a stream that has just ended may still be on its way.
     if (Date.now() > until) assert.deepEqual(mine, theirs)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
@@ -74,9 +91,7 @@ export function describeBeside(title: string, scenarios: readonly Scenario[], op
           const mine = await play(ours!.listeners[i]!, scenario, theirs)
           const seen = ({ received, closed }: Outcome): unknown => [told(received), closed]
           assert.deepEqual(seen(mine), seen(theirs))
-          const envoyLog = await linesOf(envoy!.proxy, i, 1)
-          const ourLog = await linesOf(ours!.proxy, i, envoyLog.length)
-          assert.deepEqual(ourLog.map(logged), envoyLog.map(logged))
+          await assertLogged(envoy!.proxy, ours!.proxy, i, logged)
           const names = counted?.(i, scenario)
           if (names) await assertCounted(envoy!.proxy, ours!.proxy, names, `[.][acs]${i}[.]`)
         })

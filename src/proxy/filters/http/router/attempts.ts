@@ -257,6 +257,7 @@ export class Attempts {
     const { routed } = this
     const { cluster, headers, info, forward, lb, route, trailers } = routed
     if (routed.finished) return
+    this.retry?.onBackOffEnd()
     const policy = this.retry?.policy
     if (policy && this.tried) avoidTriedHosts(lb, policy, this.tried, this.count)
     const pool = choosePool(cluster, forward, headers, info.protocol, lb, this.count)

@@ -49,7 +49,8 @@ export function createRetryState(
   if (names !== undefined) headers.remove('x-envoy-retriable-header-names')
   if (retryOn === 0) return null
   if (policy?.retriableRequestHeaders && !policy.retriableRequestHeaders.some((match) => match(headers))) return null
-  const retries = asked ?? policy?.numRetries ?? 1
+  // Envoy keeps the lower half of a larger number.
+  const retries = asked === null ? (policy?.numRetries ?? 1) : asked % 2 ** 32
   return new RetryState(retryOn, retries, policy, cluster, priority, requestStats, codes, names)
 }
 
@@ -94,7 +95,7 @@ export class RetryState {
   /** Whether the response would be retried were there a retry for it: of an attempt that has its retry already. */
   wouldRetry(headers: HeaderMap): boolean {
     this.rateLimitedMs = -1
-    return !headers.has('x-envoy-overloaded') && this.wantsRetryOf(headers)
+    return this.wantsRetryOf(headers)
   }
 
   /** hedge_on_per_try_timeout: an attempt that is late is always worth another one while there are any left. */
@@ -116,14 +117,17 @@ export class RetryState {
     this.cluster.resources(this.priority).retries.dec()
   }
 
+  /** The back-off is over, the next attempt begins: only now it counts (Envoy). */
+  onBackOffEnd(): void {
+    const { stats } = this.cluster
+    stats.rqRetry.inc()
+    countAll(this.requestStats, 'retry')
+    ;(this.rateLimitedMs >= 0 ? stats.rqRetryBackoffRatelimited : stats.rqRetryBackoffExponential).inc()
+  }
+
   /** Milliseconds until the next attempt, jittered. */
   backOffMs(): number {
-    const { stats } = this.cluster
-    if (this.rateLimitedMs >= 0) {
-      stats.rqRetryBackoffRatelimited.inc()
-      return this.rateLimitedMs + Math.random() * this.rateLimitedMs * 0.5
-    }
-    stats.rqRetryBackoffExponential.inc()
+    if (this.rateLimitedMs >= 0) return this.rateLimitedMs + Math.random() * this.rateLimitedMs * 0.5
     const base = this.policy?.backOff?.baseMs ?? DEFAULT_BASE_MS
     const max = this.policy?.backOff?.maxMs ?? base * 10
     return Math.random() * Math.min((2 ** this.attempts - 1) * base, max)
@@ -156,8 +160,6 @@ export class RetryState {
     resources.retries.inc()
     this.held = true
     this.attempts++
-    stats.rqRetry.inc()
-    countAll(this.requestStats, 'retry')
     return RetryDecision.Yes
   }
 
@@ -202,9 +204,11 @@ export class RetryState {
     for (const { name, format } of limited.resetHeaders) {
       const value = decimal(headers.get(name))
       if (value === null) continue
-      const ms = format === 'SECONDS' ? value * 1000 : value * 1000 - Date.now()
+      const seconds = format === 'SECONDS' ? value : value - Math.floor(Date.now() / 1000)
+      const ms = seconds * 1000
       if (ms < 0 || ms > limited.maxMs) continue
-      this.rateLimitedMs = ms
+      // At once is no time to wait for: the usual back-off then.
+      if (ms > 1) this.rateLimitedMs = ms
       return
     }
   }
