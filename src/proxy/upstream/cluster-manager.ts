@@ -34,7 +34,7 @@ export interface LoadBalancerContext {
   hostSelectionRetryCount: number
   /** Priorities that a retry should leave alone while others can serve; null = none. */
   excludedPriorities?: ReadonlySet<number> | null
-  /** Retry attempt number, 0 for the first (ring hash and maglev offset by it). */
+  /** Looks for another host than the first one so far, counted by the balancer (ring hash and maglev offset by it). */
   attempt: number
   /** What a stateful session asks for. */
   overrideHost: OverrideHost | null

@@ -137,10 +137,12 @@ export class PriorityLoadBalancer implements LoadBalancer {
   }
 
   choose(context: LoadBalancerContext): Host | null {
+    context.attempt = 0
     let host = this.chooseOnce(context)
     if (context.shouldSelectAnotherHost === null) return host
     for (let i = 0; i < context.hostSelectionRetryCount && host !== null; i++) {
       if (!context.shouldSelectAnotherHost(host)) return host
+      context.attempt = i + 1
       host = this.chooseOnce(context)
     }
     return host

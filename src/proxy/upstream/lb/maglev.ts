@@ -42,7 +42,7 @@ export function buildMaglevTable(hosts: readonly HashedHost[], tableSize: number
   return table
 }
 
-/** Index of the host for `hash`; a retry flips the hash so that it lands elsewhere. */
+/** Index of the host for `hash`; another look (`attempt`) flips the hash so that it lands elsewhere. */
 export function chooseFromMaglev(table: Uint32Array, hash: bigint, attempt: number): number {
   const seen = attempt > 0 ? hash ^ (0xffff_ffff_ffff_ffffn - BigInt(attempt) + 1n) : hash
   return table[Number(seen % BigInt(table.length))]!

@@ -41,7 +41,7 @@ export function buildRing(
   }
 }
 
-/** Index of the host for `hash`: the first entry at or after it, wrapping; retry `attempt` moves on by that many entries. */
+/** Index of the host for `hash`: the first entry at or after it, wrapping; another look (`attempt`) moves on by that many entries. */
 export function chooseFromRing(ring: HashRing, hash: bigint, attempt: number): number {
   const { hashes, owners } = ring
   let low = 0

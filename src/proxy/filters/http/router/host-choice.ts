@@ -70,7 +70,6 @@ export function choosePool(
 ): HttpConnPool | null {
   // A retry may go anywhere.
   if (attempts > 0) lb.overrideHost = null
-  lb.attempt = attempts
   if (forward.connectTerminates && isTunnel(headers, forward.connectTerminates.allowPost)) {
     const tcpPool = cluster.tcpPool(forward.priority, lb)
     return tcpPool && new TcpTunnelPool(tcpPool, tunnelHeader(forward.connectTerminates.proxyProtocol, lb.downstream))
