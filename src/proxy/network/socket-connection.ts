@@ -4,7 +4,6 @@
 // How bytes leave is in writing-half.ts.
 
 import type { Socket } from 'node:net'
-import { type BulkReader, joinBulkReads, leaveBulkReads } from './bulk-reads.ts'
 import { DetectedClose } from './close.ts'
 import { CloseType, type Connection, ConnectionEvent } from './connection.ts'
 import type { SocketConnectionInfo } from './connection-info.ts'
@@ -12,20 +11,18 @@ import { reportFault } from './fault.ts'
 import { HeldReads } from './held-reads.ts'
 import { READ_BUFFER, readBytes } from './read-buffer.ts'
 import type { SecureTransport } from './secure-transport.ts'
-import { hasHandle, socketFd, unsentBytes } from './socket-handle.ts'
+import { socketFd, unsentBytes } from './socket-handle.ts'
 import { ownSocket, type SocketOwner } from './socket-owner.ts'
 import type { SslSocket } from './tls/ssl-socket.ts'
 import { TlsLayer } from './tls-layer.ts'
-import { connectFailureText, readFailure, socketFailureText } from './transport-error.ts'
+import { connectFailureText, socketFailureText } from './transport-error.ts'
 import { enterRead, leaveRead } from './write-buffer.ts'
 import { State, WritingHalf } from './writing-half.ts'
 
 const EMPTY = Buffer.alloc(0)
-/** So many reads make a connection one that is read in bulk. */
-const BUSY_READS = 16
 const INTERNAL_ERROR = 'internal_error'
 
-export class SocketConnection extends WritingHalf implements Connection, SocketOwner, BulkReader {
+export class SocketConnection extends WritingHalf implements Connection, SocketOwner {
   readonly id: number
   readonly info: SocketConnectionInfo
   bytesReceived = 0
@@ -39,8 +36,6 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
   private readonly secure: SecureTransport | null
   private closeWhenConnected: CloseType | -1 = -1
   private readEnded = false
-  /** Through libuv. */
-  private reads = 0
   private disabledReads = 0
   private held: HeldReads | null = null
   private delayedCloseMs = 0
@@ -121,27 +116,6 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
   receiveFromSocket(length: number): void {
     if (this.tls === null) this.receive(readBytes(length))
     else this.tls.receive(READ_BUFFER, 0, length)
-  }
-
-  onSocketRead(): void {
-    if (++this.reads === BUSY_READS && this.state === State.Open) joinBulkReads(this.fd, this)
-  }
-
-  /** Everything but bytes for an owner that wants them is left to libuv. */
-  wantsBytes(fd: number): boolean {
-    return (
-      this.state === State.Open &&
-      this.fd === fd &&
-      this.disabledReads === 0 &&
-      this.held === null &&
-      !this.readEnded &&
-      hasHandle(this.socket)
-    )
-  }
-
-  /** As when libuv finds it. */
-  onReadError(errno: number): void {
-    this.socket.destroy(readFailure(errno))
   }
 
   /** Bytes that listener filters have peeked, before any of the socket's own. */
@@ -332,7 +306,6 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
   private finish(event: ConnectionEvent): void {
     if (this.state === State.Closed) return
     this.state = State.Closed
-    if (this.reads >= BUSY_READS) leaveBulkReads(this.fd, this)
     this.fd = -1
     this.clearTimer()
     this.dropBuffer()

@@ -1,14 +1,11 @@
 // Whom a socket tells what happens to it: module-level listeners that look the owner up, no closure for each connection.
 
 import type { Socket } from 'node:net'
-import { noteRead } from './bulk-reads.ts'
 import { READ_BUFFER } from './read-buffer.ts'
 
 export interface SocketOwner {
   /** The socket's bytes are in READ_BUFFER. */
   receiveFromSocket(length: number): void
-  /** After each read that libuv has made. */
-  onSocketRead(): void
   /** The peer has half-closed. */
   receiveEnd(): void
   onSocketError(error: NodeJS.ErrnoException): void
@@ -33,10 +30,7 @@ export function ownSocket(socket: Socket, owner: SocketOwner): void {
 }
 
 function onRead(this: unknown, length: number, _buffer: Uint8Array): boolean {
-  const owner = (this as OwnedSocket)[OWNER]
-  owner.receiveFromSocket(length)
-  owner.onSocketRead()
-  noteRead()
+  ;(this as OwnedSocket)[OWNER].receiveFromSocket(length)
   return true
 }
 

@@ -1,6 +1,5 @@
 // Why a transport failed, in Envoy's words: access logs, local replies and alerts are matched against these texts.
 
-import { getSystemErrorName } from 'node:util'
 import { ipAddress } from './address.ts'
 import type { Address } from './connection.ts'
 
@@ -123,10 +122,4 @@ export function socketFailureText(error: NodeJS.ErrnoException): string {
 /** For a socket that cannot be written to any more. */
 export function brokenPipe(): NodeJS.ErrnoException {
   return Object.assign(new Error(ERRNO_TEXT.EPIPE), { code: 'EPIPE', errno: -32 })
-}
-
-/** For a socket that cannot be read any more; `errno` is the system's, as Node's own sockets would name it. */
-export function readFailure(errno: number): NodeJS.ErrnoException {
-  const code = getSystemErrorName(-errno)
-  return Object.assign(new Error(`read ${code}`), { code, errno: -errno, syscall: 'read' })
 }

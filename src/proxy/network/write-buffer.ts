@@ -83,9 +83,7 @@ export function markDirtyForBatch(connection: Flushable): void {
   batched.push(connection)
 }
 
-/** Flushes what waits for the end of a batch. */
-export function flushBatch(): void {
-  if (batched.length === 0) return
+function flushBatch(): void {
   const list = batched
   batched = []
   for (let i = 0; i < list.length; i++) {
