@@ -24,7 +24,10 @@ export interface Outcome {
 const LAST_QUIET_MS = Math.max(400, 2 * DELAYED_CLOSE_MS)
 /** How long silence is doubted that the counters do not explain. */
 const DOUBT_MS = 10_000
-/** When as much has come as had come from the other proxy: time for more than that. */
+/**
+ * When as much has come as had come from the other proxy: time for more than that. Not less than the scenario's own
+ * silence, in which something may happen that is only counted.
+ */
 const EXTRA_MS = 100
 /** How long what the other proxy did may take. */
 const MODEL_MS = 15_000
@@ -45,10 +48,11 @@ export interface Traffic {
  */
 export async function play(
   port: number,
-  { client, quietMs = 300, slackBytes = SLACK_BYTES }: Scenario,
+  scenario: Scenario,
   model: Outcome | null,
   idle: (traffic: Traffic) => Promise<boolean> = () => Promise.resolve(true),
 ): Promise<Outcome> {
+  const { client, quietMs = 300, slackBytes = SLACK_BYTES } = scenario
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   const chunks: Buffer[] = []
   let bytes = 0
@@ -101,7 +105,7 @@ export async function play(
     else await settle(MODEL_MS, () => bytes >= wanted - slackBytes)
     marks.push(bytes)
   }
-  if (model !== null) await settle(model.closed ? MODEL_MS : EXTRA_MS, () => false)
+  if (model !== null) await settle(model.closed ? MODEL_MS : Math.max(EXTRA_MS, scenario.quietMs ?? 0), () => false)
   else if (LAST_ANSWER.test(Buffer.concat(chunks).toString('latin1'))) await settle(MODEL_MS, () => false)
   notify = () => {}
   socket.destroy()
