@@ -1,12 +1,12 @@
 // How long the codecs take for one request and its response, without sockets: node bench/codecs.ts [h1|h2] [seconds].
 
 import type { RequestDecoder, ResponseEncoder } from '../src/proxy/http/codec.ts'
-import type { Http1Options, Http2Options } from '../src/proxy/http/connection-manager/config.ts'
 import { Http1ServerConnection } from '../src/proxy/http/h1/server.ts'
 import { Http2ServerConnection } from '../src/proxy/http/h2/server.ts'
 import { Http2Stats } from '../src/proxy/http/h2/stats.ts'
 import { HeaderMap } from '../src/proxy/http/header-map.ts'
 import { HpackEncoder } from '../src/proxy/http/hpack/encoder.ts'
+import { parseHttp1Options, parseHttp2Options } from '../src/proxy/http/parse-options.ts'
 import { MemoryConnection } from '../src/proxy/http/testing.ts'
 import { StatsStore } from '../src/proxy/observe/stats-store.ts'
 
@@ -41,35 +41,8 @@ const LIMITS = {
   allowConnect: false,
 } as const
 
-const HTTP1: Http1Options = {
-  allowAbsoluteUrl: true,
-  acceptHttp10: false,
-  defaultHostForHttp10: '',
-  enableTrailers: false,
-  allowChunkedLength: false,
-  headerKeyFormat: 'lower',
-  sendFullyQualifiedUrl: false,
-  allowCustomMethods: false,
-  streamErrorOnInvalidMessage: null,
-}
-const HTTP2: Http2Options = {
-  hpackTableSize: 4096,
-  maxConcurrentStreams: 1024,
-  initialStreamWindowSize: 16 * 1024 * 1024,
-  initialConnectionWindowSize: 24 * 1024 * 1024,
-  allowConnect: false,
-  maxOutboundFrames: 10_000,
-  maxOutboundControlFrames: 1000,
-  maxConsecutiveInboundFramesWithEmptyPayload: 1,
-  maxInboundPriorityFramesPerStream: 100,
-  maxInboundWindowUpdateFramesPerDataFrameSent: 10,
-  streamErrorOnInvalidMessage: null,
-  keepaliveIntervalMs: 0,
-  keepaliveTimeoutMs: 0,
-  keepaliveJitterPercent: 0,
-  keepaliveIdleMs: 0,
-  customSettings: [],
-}
+const HTTP1 = parseHttp1Options(undefined)
+const HTTP2 = parseHttp2Options(undefined)
 
 function newStream(encoder: ResponseEncoder): RequestDecoder {
   return {

@@ -15,6 +15,7 @@ import { frame } from '../../src/proxy/http/h2/testing.ts'
 import { HeaderMap } from '../../src/proxy/http/header-map.ts'
 import { HpackDecoder } from '../../src/proxy/http/hpack/decoder.ts'
 import { HpackEncoder } from '../../src/proxy/http/hpack/encoder.ts'
+import { parseHttp1Options, parseHttp2Options } from '../../src/proxy/http/parse-options.ts'
 import { normalized, normalizePath } from '../../src/proxy/http/path.ts'
 import { MemoryConnection } from '../../src/proxy/http/testing.ts'
 import { StatsStore } from '../../src/proxy/observe/stats-store.ts'
@@ -24,33 +25,17 @@ import { rounds } from './rounds.ts'
 const fuzz = rounds(6)
 
 const HTTP1: Http1Options = {
-  allowAbsoluteUrl: true,
-  acceptHttp10: false,
-  defaultHostForHttp10: '',
+  ...parseHttp1Options(undefined),
   enableTrailers: true,
-  allowChunkedLength: false,
   headerKeyFormat: 'preserve_case',
-  sendFullyQualifiedUrl: false,
-  allowCustomMethods: false,
-  streamErrorOnInvalidMessage: null,
 }
 const HTTP2: Http2Options = {
-  hpackTableSize: 4096,
+  ...parseHttp2Options(undefined),
   maxConcurrentStreams: 100,
   initialStreamWindowSize: 65_535,
   initialConnectionWindowSize: 65_535,
   allowConnect: true,
-  maxOutboundFrames: 10_000,
-  maxOutboundControlFrames: 1000,
-  maxConsecutiveInboundFramesWithEmptyPayload: 1,
-  maxInboundPriorityFramesPerStream: 100,
-  maxInboundWindowUpdateFramesPerDataFrameSent: 10,
   streamErrorOnInvalidMessage: true,
-  keepaliveIntervalMs: 0,
-  keepaliveTimeoutMs: 0,
-  keepaliveJitterPercent: 15,
-  keepaliveIdleMs: 0,
-  customSettings: [],
 }
 const LIMITS = {
   maxBytes: 60 * 1024,

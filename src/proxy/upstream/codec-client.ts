@@ -7,9 +7,6 @@ import type { Connection } from '../network/connection.ts'
 import type { ClusterStats } from './cluster-stats.ts'
 import type { HttpProtocolData } from './config.ts'
 
-/** Bytes of a response's header block (Envoy: 60 KiB, as for requests). */
-const MAX_RESPONSE_HEADERS_BYTES = 60 * 1024
-
 /** Codec of `connection`, a connection of the cluster that `stats` counts for. */
 export function createClientCodec(
   protocol: 'http1' | 'http2',
@@ -19,16 +16,12 @@ export function createClientCodec(
   stats: ClusterStats,
 ): ClientConnection {
   const { maxHeadersCount: maxHeaders, headersWithUnderscores: underscores } = http.common
+  const maxBytes = http.common.maxResponseHeadersKb * 1024
   if (protocol === 'http2') {
-    const limits = {
-      maxBytes: MAX_RESPONSE_HEADERS_BYTES,
-      maxHeaders,
-      underscores,
-      allowConnect: http.http2.allowConnect,
-    }
+    const limits = { maxBytes, maxHeaders, underscores, allowConnect: http.http2.allowConnect }
     return new Http2ClientConnection(connection, callbacks, http.http2, limits, stats.http2)
   }
   const keepSpellings = http.http1.headerKeyFormat === 'preserve_case'
-  const limits = { maxBytes: MAX_RESPONSE_HEADERS_BYTES, maxHeaders, underscores, keepSpellings, stats: stats.http1 }
+  const limits = { maxBytes, maxHeaders, underscores, keepSpellings, stats: stats.http1 }
   return new Http1ClientConnection(connection, callbacks, http.http1, limits)
 }

@@ -2,12 +2,10 @@
 
 import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { Cluster_ClusterProtocolSelection } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
-import {
-  type HttpProtocolOptions as CommonMessage,
-  type Http1ProtocolOptions,
-  type Http2ProtocolOptions,
-  HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
-  type UpstreamHttpProtocolOptions,
+import type {
+  Http1ProtocolOptions,
+  Http2ProtocolOptions,
+  UpstreamHttpProtocolOptions,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
 import { UpstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import {
@@ -16,18 +14,11 @@ import {
 } from '../../api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { typeNameOf } from '../../api/registry.ts'
 import { ConfigError } from '../../base/errors.ts'
-import { durationMsOr } from '../config/duration.ts'
 import type { ParseContext } from '../config/extension.ts'
-import type { CommonHttpOptions, Http1Options, Http2Options } from '../http/connection-manager/config.ts'
+import { parseCommonHttpOptions, parseHttp1Options, parseHttp2Options } from '../http/parse-options.ts'
 import type { HttpProtocolData } from './config.ts'
 
 export const HTTP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
-
-const HOUR_MS = 3_600_000
-const DEFAULT_MAX_HEADERS = 100
-/** Envoy's HTTP/2 defaults (envoy-contract §6). */
-const DEFAULT_STREAM_WINDOW = 16 * 1024 * 1024
-const DEFAULT_CONNECTION_WINDOW = 24 * 1024 * 1024
 
 /**
  * Options of a cluster: the extension wins over the deprecated fields; none of both = HTTP/1.1. `http2_protocol_options` of
@@ -74,6 +65,9 @@ export function upstreamHttpOptions(cluster: Cluster, context: ParseContext): Up
 function parseOptions(options: HttpProtocolOptions, context: ParseContext): HttpProtocolData {
   refuseFilters(options, context)
   const { selection, http1, http2 } = parseSelection(options, context)
+  const largest = options.commonHttpProtocolOptions?.maxResponseHeadersKb
+  if (largest !== undefined && (http2?.maxHeaderFieldSizeKb ?? 0) > largest)
+    throw new ConfigError(context.path, 'max_header_field_size_kb must not exceed max_response_headers_kb')
   return {
     selection,
     http1: parseHttp1Options(http1),
@@ -143,61 +137,3 @@ function parseSelection(options: HttpProtocolOptions, context: ParseContext): Se
       )
   }
 }
-
-/** Envoy's defaults where the message is absent or silent. */
-export function parseHttp1Options(options: Http1ProtocolOptions | undefined): Http1Options {
-  const format = options?.headerKeyFormat?.headerFormat.case
-  return {
-    allowAbsoluteUrl: options?.allowAbsoluteUrl ?? true,
-    acceptHttp10: options?.acceptHttp10 ?? false,
-    defaultHostForHttp10: options?.defaultHostForHttp10 ?? '',
-    enableTrailers: options?.enableTrailers ?? false,
-    allowChunkedLength: options?.allowChunkedLength ?? false,
-    headerKeyFormat: format === 'properCaseWords' ? 'proper_case_words' : format ? 'preserve_case' : 'lower',
-    sendFullyQualifiedUrl: options?.sendFullyQualifiedUrl ?? false,
-    allowCustomMethods: options?.allowCustomMethods ?? false,
-    streamErrorOnInvalidMessage: options?.overrideStreamErrorOnInvalidHttpMessage ?? null,
-  }
-}
-
-export function parseHttp2Options(options: Http2ProtocolOptions | undefined): Http2Options {
-  const keepalive = options?.connectionKeepalive
-  return {
-    hpackTableSize: options?.hpackTableSize ?? 4096,
-    maxConcurrentStreams: options?.maxConcurrentStreams ?? 1024,
-    initialStreamWindowSize: options?.initialStreamWindowSize ?? DEFAULT_STREAM_WINDOW,
-    initialConnectionWindowSize: options?.initialConnectionWindowSize ?? DEFAULT_CONNECTION_WINDOW,
-    allowConnect: options?.allowConnect ?? false,
-    maxOutboundFrames: options?.maxOutboundFrames ?? 10_000,
-    maxOutboundControlFrames: options?.maxOutboundControlFrames ?? 1000,
-    maxConsecutiveInboundFramesWithEmptyPayload: options?.maxConsecutiveInboundFramesWithEmptyPayload ?? 1,
-    maxInboundPriorityFramesPerStream: options?.maxInboundPriorityFramesPerStream ?? 100,
-    maxInboundWindowUpdateFramesPerDataFrameSent: options?.maxInboundWindowUpdateFramesPerDataFrameSent ?? 10,
-    streamErrorOnInvalidMessage:
-      options?.overrideStreamErrorOnInvalidHttpMessage ?? (options?.streamErrorOnInvalidHttpMessaging ? true : null),
-    keepaliveIntervalMs: durationMsOr(keepalive?.interval, 0),
-    keepaliveTimeoutMs: durationMsOr(keepalive?.timeout, 0),
-    keepaliveJitterPercent: keepalive?.intervalJitter?.value ?? 15,
-    keepaliveIdleMs: durationMsOr(keepalive?.connectionIdleInterval, 0),
-    customSettings: (options?.customSettingsParameters ?? []).map(
-      ({ identifier, value }) => [identifier ?? 0, value ?? 0] as const,
-    ),
-  }
-}
-
-export function parseCommonHttpOptions(options: CommonMessage | undefined): CommonHttpOptions {
-  return {
-    idleTimeoutMs: durationMsOr(options?.idleTimeout, HOUR_MS),
-    maxConnectionDurationMs: durationMsOr(options?.maxConnectionDuration, 0),
-    maxHeadersCount: options?.maxHeadersCount ?? DEFAULT_MAX_HEADERS,
-    maxStreamDurationMs: durationMsOr(options?.maxStreamDuration, 0),
-    maxRequestsPerConnection: options?.maxRequestsPerConnection ?? 0,
-    headersWithUnderscores: UNDERSCORES[options?.headersWithUnderscoresAction ?? Underscores.ALLOW],
-  }
-}
-
-const UNDERSCORES = {
-  [Underscores.ALLOW]: 'ALLOW',
-  [Underscores.REJECT_REQUEST]: 'REJECT_REQUEST',
-  [Underscores.DROP_HEADER]: 'DROP_HEADER',
-} as const

@@ -9,6 +9,8 @@ import { Flag, frame, integer, PREFACE, uint32 } from '../harness/raw-http2.ts'
 /** Longer than any timeout of the configurations here that ends a connection. */
 const FENCE_MS = 2000
 const TABLE_SIZE = 1
+/** More than either proxy may be told to pass on. */
+const LARGEST_FIELD = 1024 * 1024
 const CLIENT_PREFACE = Buffer.from(PREFACE, 'latin1')
 
 export type Field = readonly [string, string]
@@ -25,7 +27,7 @@ export class Http2Peer {
   closed = false
   private readonly socket: Socket
   private readonly onStream: OnStream
-  private readonly decoder = new HpackDecoder(4096)
+  private readonly decoder = new HpackDecoder(4096, LARGEST_FIELD)
   private readonly known = new Set<number>()
   /** Of each stream whose last line is about DATA: that line. */
   private readonly dataLines = new Map<number, { line: number; bytes: number }>()

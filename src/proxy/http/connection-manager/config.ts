@@ -42,6 +42,11 @@ export interface Http2Options {
   /** Ping before the first request after this much silence; 0 = never. */
   readonly keepaliveIdleMs: number
   readonly customSettings: readonly (readonly [number, number])[]
+  /** Of one name or value on the wire. */
+  readonly maxHeaderFieldBytes: number
+  /** RST_STREAM frames that a client may send at once, and each second. */
+  readonly streamResetBurst: number
+  readonly streamResetRate: number
 }
 
 /** What both protocols share (HttpProtocolOptions). 0 = off. */
@@ -49,6 +54,8 @@ export interface CommonHttpOptions {
   readonly idleTimeoutMs: number
   readonly maxConnectionDurationMs: number
   readonly maxHeadersCount: number
+  /** Of an upstream's responses. */
+  readonly maxResponseHeadersKb: number
   readonly maxStreamDurationMs: number
   readonly maxRequestsPerConnection: number
   readonly headersWithUnderscores: 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER'

@@ -87,7 +87,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     connection.batchWrites = true
     this.writer = new FrameWriter(connection)
     this.encoder = new HpackEncoder(options.hpackTableSize)
-    this.decoder = new HpackDecoder(options.hpackTableSize)
+    this.decoder = new HpackDecoder(options.hpackTableSize, options.maxHeaderFieldBytes)
     this.block = new HeaderBlock(blockLimits)
     this.limits = new InboundLimits(options, stats)
     this.initialWindow = options.initialStreamWindowSize
@@ -537,14 +537,15 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (end - start !== 4) return connectionError(ErrorCode.FrameSizeError, 'RST_STREAM')
     if (this.isIdle(streamId)) return protocolError('RST_STREAM on an idle stream')
     const stream = this.streams.get(streamId)
-    if (!stream) return null
-    this.stats.rxReset.inc()
-    stream.onRemoteReset(payload.readUInt32BE(start))
+    if (stream) {
+      this.stats.rxReset.inc()
+      stream.onRemoteReset(payload.readUInt32BE(start))
+    }
     return this.onPeerReset(stream)
   }
 
-  /** The server counts resets that come before any answer. */
-  protected onPeerReset(_stream: Http2Stream): Http2Error | null {
+  /** The server counts resets. `stream`: if it was still there. */
+  protected onPeerReset(_stream: Http2Stream | undefined): Http2Error | null {
     return null
   }
 

@@ -20,28 +20,18 @@ import type {
 } from '../codec.ts'
 import type { Http2Options } from '../connection-manager/config.ts'
 import { HeaderMap } from '../header-map.ts'
+import { parseHttp2Options } from '../parse-options.ts'
 import { Http2ClientConnection } from './client.ts'
 import { Http2ServerConnection } from './server.ts'
 import { Http2Stats } from './stats.ts'
 import { frame } from './testing.ts'
 
 const OPTIONS: Http2Options = {
-  hpackTableSize: 4096,
+  ...parseHttp2Options(undefined),
   maxConcurrentStreams: 100,
   initialStreamWindowSize: 256 * 1024,
   initialConnectionWindowSize: 1024 * 1024,
   allowConnect: true,
-  maxOutboundFrames: 10_000,
-  maxOutboundControlFrames: 1000,
-  maxConsecutiveInboundFramesWithEmptyPayload: 1,
-  maxInboundPriorityFramesPerStream: 100,
-  maxInboundWindowUpdateFramesPerDataFrameSent: 10,
-  streamErrorOnInvalidMessage: null,
-  keepaliveIntervalMs: 0,
-  keepaliveTimeoutMs: 0,
-  keepaliveJitterPercent: 15,
-  keepaliveIdleMs: 0,
-  customSettings: [],
 }
 const LIMITS = { maxBytes: 60 * 1024, maxHeaders: 100, underscores: 'ALLOW', allowConnect: true } as const
 

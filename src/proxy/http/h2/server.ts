@@ -10,6 +10,7 @@ import { Http2Connection } from './connection.ts'
 import { ErrorCode, FRAME_HEADER_BYTES, PREFACE, Setting } from './constants.ts'
 import { connectionError, Http2Details, type Http2Error, protocolError } from './error.ts'
 import { BlockFault, BlockKind, type BlockLimits } from './header-block.ts'
+import { ResetBucket } from './reset-bucket.ts'
 import type { Http2Stats } from './stats.ts'
 import { Http2Stream, RESPONSE_LEFT_BEHIND, StreamState } from './stream.ts'
 import { requestToUpgrade } from './upgrade.ts'
@@ -25,6 +26,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
   private prefaceRead = 0
   private closedStreams = 0
   private prematureResets = 0
+  private readonly resetBucket: ResetBucket
   private dispatching = false
   private answeredEarly: ServerStream[] = []
 
@@ -37,6 +39,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
   ) {
     super(connection, options, limits, stats)
     this.callbacks = callbacks
+    this.resetBucket = new ResetBucket(options.streamResetBurst, options.streamResetRate)
     this.start([[Setting.MaxConcurrentStreams, options.maxConcurrentStreams]])
   }
 
@@ -159,7 +162,13 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     this.closedStreams++
   }
 
-  protected override onPeerReset(stream: Http2Stream): Http2Error | null {
+  protected override onPeerReset(stream: Http2Stream | undefined): Http2Error | null {
+    const premature = stream ? this.onRequestReset(stream) : null
+    if (premature) return premature
+    return this.resetBucket.take() ? null : connectionError(ErrorCode.InternalError, 'too many RST_STREAM frames')
+  }
+
+  private onRequestReset(stream: Http2Stream): Http2Error | null {
     const { answered, startMs } = stream as ServerStream
     if (answered || now() - startMs > PREMATURE_LIFETIME_MS) return null
     this.prematureResets++

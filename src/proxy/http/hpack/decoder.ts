@@ -11,7 +11,7 @@ export interface HeaderSink {
   onHeader(name: string, value: string, fresh: boolean): void
 }
 
-/** What a name or a value may take up on the wire (Envoy). */
+/** What a name or a value may take up on the wire (Envoy's default). */
 const MAX_STRING_BYTES = 65_536
 
 /** Names are lowered nowhere: HTTP/2 forbids upper case (RFC 9113 §8.2.1), which the sink checks. */
@@ -19,6 +19,7 @@ export class HpackDecoder {
   private readonly table: DynamicTable
   /** The most that a size update may ask for: our SETTINGS_HEADER_TABLE_SIZE. */
   private readonly maxTableSize: number
+  private readonly maxStringBytes: number
   private buffer: Buffer = Buffer.alloc(0)
   private at = 0
   private end = 0
@@ -30,8 +31,9 @@ export class HpackDecoder {
   private fields = false
   private updateDue = false
 
-  constructor(maxTableSize: number) {
+  constructor(maxTableSize: number, maxStringBytes = MAX_STRING_BYTES) {
     this.maxTableSize = maxTableSize
+    this.maxStringBytes = maxStringBytes
     this.table = new DynamicTable(maxTableSize)
   }
 
@@ -129,7 +131,7 @@ export class HpackDecoder {
     const huffman = buffer[this.at]! >= 0x80
     const length = this.integer(0x7f)
     const from = this.at
-    if (length < 0 || length > MAX_STRING_BYTES) return this.fail()
+    if (length < 0 || length > this.maxStringBytes) return this.fail()
     if (length > this.end - from) {
       this.cutOff = true
       return this.fail()

@@ -29,12 +29,12 @@ import type {
   ProxyStatusConfig,
   UpgradeConfig,
 } from '../../../http/connection-manager/config.ts'
+import { parseCommonHttpOptions, parseHttp1Options, parseHttp2Options } from '../../../http/parse-options.ts'
 import { parseAccessLog } from '../../../observe/access-log-config.ts'
 import { parseLogFilter } from '../../../observe/access-log-filter.ts'
 import { parseTracing } from '../../../observe/tracing/parse.ts'
 import { parseRouteConfiguration } from '../../../route/parse.ts'
 import { parseHeaderMutations } from '../../../route/parse-common.ts'
-import { parseCommonHttpOptions, parseHttp1Options, parseHttp2Options } from '../../../upstream/parse-http-options.ts'
 import { parseLogFormat } from '../../access-loggers/log-format.ts'
 import { parseEarlyHeaderMutations, parseIpDetection } from './request-extensions.ts'
 
@@ -63,6 +63,16 @@ export function parseHttpConnectionManager(message: HttpConnectionManager, conte
     throw new ConfigError(
       context.at('add_proxy_protocol_connection_state').path,
       'false is not supported by this proxy: PROXY headers to upstreams tell of the client; remove the field',
+    )
+  if (message.commonHttpProtocolOptions?.maxResponseHeadersKb !== undefined)
+    throw new ConfigError(
+      context.at('common_http_protocol_options.max_response_headers_kb').path,
+      "cannot be set on a connection manager: responses are the clusters' matter; remove the field",
+    )
+  if ((message.http2ProtocolOptions?.maxHeaderFieldSizeKb ?? 0) > (message.maxRequestHeadersKb ?? 60))
+    throw new ConfigError(
+      context.at('http2_protocol_options.max_header_field_size_kb').path,
+      'max_header_field_size_kb must not exceed max_request_headers_kb',
     )
   const log = message.accessLogOptions
   return {
