@@ -12,15 +12,16 @@ import type { DnsCache } from './dynamic-forward-proxy/dns-cache.ts'
 import type { HostDescription } from './host.ts'
 import type { OverrideHost } from './override-host.ts'
 
-/** What a host choice may depend on (Envoy's LoadBalancerContext): plain data, made once per request. */
+/** Makes the hash of a request. */
 export interface HashSource {
   hash(): bigint | null
 }
 
+/** What a host choice may depend on (Envoy's LoadBalancerContext): plain data, made once per request. */
 export interface LoadBalancerContext {
   /** 64-bit hash as unsigned BigInt, or null for none (then hashing balancers choose at random, or ask `hashSource`). */
   hash: bigint | null
-  /** Makes the hash when a hashing balancer asks for it, and only then: it may set a cookie. null = there is none. */
+  /** Makes the hash when a hashing balancer asks, and only then: it may set a cookie. null = it was asked, or there is none. */
   hashSource: HashSource | null
   /** Route metadata_match under `envoy.lb`, merged with the weighted cluster's. */
   metadataMatch: Readonly<Record<string, unknown>> | null

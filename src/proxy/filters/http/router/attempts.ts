@@ -260,6 +260,7 @@ export class Attempts {
     this.retry?.onBackOffEnd()
     const policy = this.retry?.policy
     if (policy && this.tried) avoidTriedHosts(lb, policy, this.tried, this.count)
+    routed.rehash()
     const pool = choosePool(cluster, forward, headers, info.protocol, lb, this.count)
     if (!pool) {
       this.releaseRetry()

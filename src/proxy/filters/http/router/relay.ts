@@ -148,6 +148,7 @@ export class Relay implements AttemptsOwner, DownstreamWatermarkCallbacks, Timeo
     info.responseCode = status
     info.responseCodeDetails = 'via_upstream'
     route.finalizeResponseHeaders(headers, info, routed.headers)
+    routed.addSetCookies(headers)
     routed.addResponseHeaders(headers)
     if (endStream) this.onUpstreamComplete(request)
     routed.callbacks.encodeHeaders(headers, endStream, 'via_upstream')

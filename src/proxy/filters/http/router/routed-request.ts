@@ -7,7 +7,7 @@ import type { LogContext } from '../../../observe/access-log.ts'
 import type { CookieSink } from '../../../route/hash-policy.ts'
 import type { ForwardAction, Route } from '../../../route/route.ts'
 import { now, type StreamInfo } from '../../../stream-info.ts'
-import type { LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
+import type { HashSource, LoadBalancerContext, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
 import type { ResponseStats } from '../../../upstream/response-stats.ts'
 import { percentOf } from '../../../upstream/tracked-stats.ts'
@@ -29,6 +29,7 @@ export class RoutedRequest implements CookieSink {
   trailers: HeaderMap | null = null
   readonly timeouts: Timeouts
   readonly lb: LoadBalancerContext
+  private readonly hashSource: HashSource | null
   readonly grpc: boolean
   /** Of its route and virtual cluster. */
   readonly stats: readonly RequestStats[]
@@ -66,6 +67,7 @@ export class RoutedRequest implements CookieSink {
     if (this.timeouts.maxStreamDuration === 0)
       this.timeouts.maxStreamDuration = cluster.data.http.common.maxStreamDurationMs
     this.lb = requestContext(forward, headers, info, this)
+    this.hashSource = this.lb.hashSource
     this.grpc = grpc
   }
 
@@ -75,9 +77,18 @@ export class RoutedRequest implements CookieSink {
     this.setCookies.push(cookie)
   }
 
+  /** Each attempt is hashed anew: its cookies come again, and the policy sees its headers (Envoy). */
+  rehash(): void {
+    this.lb.hashSource = this.hashSource
+  }
+
+  /** Of what the upstream answers, and of nothing else (Envoy). */
+  addSetCookies(response: HeaderMap): void {
+    if (this.setCookies) for (const cookie of this.setCookies) response.add('set-cookie', cookie)
+  }
+
   /** What the response says of the request's way, whoever made it. */
   addResponseHeaders(response: HeaderMap): void {
-    if (this.setCookies) for (const cookie of this.setCookies) response.add('set-cookie', cookie)
     if (this.route.virtualHost.includeAttemptCountInResponse)
       response.set('x-envoy-attempt-count', String(Math.max(1, this.info.attemptCount)))
   }
