@@ -192,8 +192,20 @@ export class DiscoveryState {
     return this.translated.apply(event, store) ?? false
   }
 
-  /** The new push context, and what changed since the last one. */
+  /** The new push context, and what changed since the last one. After a commit that throws, the next is a whole one. */
   commit(force = false): Commit {
+    try {
+      return this.tryCommit(force)
+    } catch (error) {
+      // What was taken note of is kept; what was made of it may be half done.
+      this.lists = null
+      this.translated.retranslate()
+      this.reconfigured = true
+      throw error
+    }
+  }
+
+  private tryCommit(force: boolean): Commit {
     const registryChanges = this.registry.flush()
     const first = this.push === null
     const networksBefore = this.push?.networks ?? null

@@ -143,7 +143,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
   metrics.build.set({ component: 'pilot', tag: version }, 1)
   metrics.managedClusters.set({ cluster_type: 'local' }, 1)
   metrics.managedClusters.set({ cluster_type: 'remote' }, 0)
-  const generator = new ResourceGenerator()
+  const generator = new ResourceGenerator({ isolate: true })
   const registration =
     store instanceof MemoryStore
       ? new AutoRegistration({ store, log: scoped('ads'), controller: hostname(), metrics: metrics.registrations })

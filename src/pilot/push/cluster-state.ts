@@ -18,6 +18,16 @@ export function allClusters(state: ClusterState): EncodedResource[] {
   return [...state.outbound, ...state.own]
 }
 
+/** The state with what the proxy has of the clusters `missing`: they could not be generated, and stay as they were. */
+export function keepingLast(
+  state: ClusterState,
+  before: ClusterState | null,
+  missing: ReadonlyMap<string, string>,
+): ClusterState {
+  const kept = before?.outbound.filter(({ name }) => missing.has(name)) ?? []
+  return kept.length === 0 ? state : { ...state, outbound: [...state.outbound, ...kept] }
+}
+
 const deltas = new WeakMap<readonly EncodedResource[], WeakMap<readonly EncodedResource[], ClusterDelta>>()
 
 const UNCHANGED: ClusterDelta = { changed: [], removed: [] }

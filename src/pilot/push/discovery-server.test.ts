@@ -71,10 +71,10 @@ class FakeConnection implements XdsConnection {
   close(): void {}
 }
 
-function start(yaml: string) {
+function start(yaml: string, generator = new ResourceGenerator()) {
   const mesh = new TestMesh(yaml)
-  const generator = new ResourceGenerator()
-  const server = new DiscoveryServer({ generator, metrics: new PilotMetrics(), log: createLogger('test', 'off') })
+  const metrics = new PilotMetrics()
+  const server = new DiscoveryServer({ generator, metrics, log: createLogger('test', 'off') })
   const publish = () => {
     const { push, changes } = mesh.commit()
     server.publish(push, changes, performance.now())
@@ -95,7 +95,7 @@ function start(yaml: string) {
   subscribe(LDS_TYPE, [])
   subscribe(RDS_TYPE, ['80'])
   connection.log = []
-  return { mesh, server, connection, publish, generator }
+  return { mesh, server, connection, publish, generator, metrics }
 }
 
 const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)))
@@ -181,6 +181,102 @@ test('a removed service leaves its cluster and keeps nobody waiting for its endp
   publish()
   await settled()
   assert.ok(!connection.held.get(CDS_TYPE)!.has('outbound|80||shop.default.svc.cluster.local'))
+})
+
+/** Generates what the control plane does, but for what it is told to fail at. */
+class FaultyGenerator extends ResourceGenerator {
+  /** Types and names that are asked for. */
+  readonly broken = new Set<string>()
+  /** Names of clusters. */
+  readonly brokenClusters = new Set<string>()
+
+  constructor() {
+    super({ isolate: true })
+    const { clusters } = this
+    const get = clusters.get.bind(clusters)
+    clusters.get = (key, make) => {
+      const made = get(key, make)
+      if (made && this.brokenClusters.has(made.name)) throw new TypeError('a cluster of no use')
+      return made
+    }
+  }
+
+  override generate(...args: Parameters<ResourceGenerator['generate']>) {
+    const [typeUrl, , , names] = args
+    for (const name of [typeUrl, ...(names ?? [])]) if (this.broken.has(name)) throw new TypeError(`no ${name}`)
+    return super.generate(...args)
+  }
+}
+
+const internalErrors = async (metrics: PilotMetrics) => (await metrics.internalErrors.get()).values[0]?.value
+
+test('what cannot be generated leaves the proxy with what it has, and everything else goes on', async () => {
+  const generator = new FaultyGenerator()
+  const { mesh, server, connection, publish, metrics } = start(serviceYaml('web'), generator)
+  const listeners = new Map(connection.held.get(LDS_TYPE))
+  generator.broken.add(LDS_TYPE)
+  mesh.put(serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7', port: '{port: 9000, name: tcp}' }))
+  publish()
+  await settled()
+  assert.deepEqual(connection.log, ['CDS outbound|9000||shop.default.svc.cluster.local'])
+  assert.deepEqual(connection.held.get(LDS_TYPE), listeners)
+  assert.deepEqual(server.refusals(), [{ proxy: 'client.default', type: 'lds', reason: `no ${LDS_TYPE}` }])
+  assert.equal(await internalErrors(metrics), 1)
+
+  // The next push brings it, even one that does not concern listeners at all.
+  generator.broken.clear()
+  connection.log = []
+  mesh.put(serviceYaml('web', { ip: '10.1.0.9' }))
+  publish()
+  await settled()
+  assert.deepEqual(
+    connection.log.map((line) => line.split(' ')[0]),
+    ['EDS', 'LDS'],
+  )
+  assert.ok(connection.held.get(LDS_TYPE)!.has('10.96.0.7_9000'))
+  assert.deepEqual(server.refusals(), [])
+})
+
+test('one resource that cannot be generated stays as it was; those beside it change', async () => {
+  const generator = new FaultyGenerator()
+  const yaml = `${serviceYaml('web')}\n---\n${serviceYaml('shop', { ip: '10.1.0.7', vip: '10.96.0.7' })}`
+  const { mesh, server, connection, publish } = start(yaml, generator)
+  const [web, shop] = ['web', 'shop'].map((name) => `outbound|80||${name}.default.svc.cluster.local`) as [
+    string,
+    string,
+  ]
+  const before = new Map(connection.held.get(CDS_TYPE))
+  generator.brokenClusters.add(web)
+  mesh.put(
+    'apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: all}\nspec: {host: "*.local", trafficPolicy: {connectionPool: {tcp: {connectTimeout: 3s}}}}',
+  )
+  publish()
+  await settled()
+  const after = connection.held.get(CDS_TYPE)!
+  assert.equal(after.get(web), before.get(web))
+  assert.notEqual(after.get(shop), before.get(shop))
+  const [refusal, ...others] = server.refusals()
+  assert.deepEqual([refusal?.type, refusal?.reason, others], ['cds', `${web}: a cluster of no use`, []])
+
+  generator.brokenClusters.clear()
+  publish()
+  await settled()
+  assert.notEqual(connection.held.get(CDS_TYPE)!.get(web), before.get(web))
+  assert.deepEqual(server.refusals(), [])
+})
+
+test('a first answer holds what can be generated of the names that were asked for', () => {
+  const generator = new FaultyGenerator()
+  generator.broken.add('80')
+  const { connection, server } = start(serviceYaml('web'), generator)
+  assert.equal(connection.held.get(RDS_TYPE)!.size, 0)
+  connection.names.set(RDS_TYPE, new Set(['80', '9080']))
+  server.onSubscribe(connection, RDS_TYPE, { added: ['80', '9080'], removed: [], first: false, wildcard: false })
+  assert.deepEqual([...connection.held.get(RDS_TYPE)!.keys()], ['9080'])
+  assert.deepEqual(
+    server.refusals().map(({ type, reason }) => `${type} ${reason}`),
+    ['rds 80: no 80'],
+  )
 })
 
 test('who proved an identity may not claim another', () => {

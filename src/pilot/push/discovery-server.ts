@@ -20,7 +20,7 @@ import type { PushContext } from '../model/push-context.ts'
 import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { placeOf } from './cache-keys.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
-import { allClusters, type ClusterState, clusterDelta } from './cluster-state.ts'
+import { allClusters, type ClusterState, clusterDelta, keepingLast } from './cluster-state.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
 import type { PilotMetrics } from './metrics.ts'
 import { shortType } from './metrics.ts'
@@ -40,9 +40,11 @@ export interface Client {
   /** When the oldest change happened that was pushed but is not acknowledged yet; 0: none. */
   unackedMs: number
   queued: boolean
-  /** Subscriptions that wait for their answer. */
   /** The clusters it was sent last; null before the first answer, and for clients that ask by name. */
   clusters: ClusterState | null
+  /** Why a type could not be generated, or not all of it: the proxy keeps what it has, until a later push can. */
+  readonly faults: Map<string, string>
+  /** Subscriptions that wait for their answer. */
   readonly asked: { readonly typeUrl: string; readonly change: SubscriptionChange }[]
 }
 
@@ -53,7 +55,7 @@ const SLICE_MS = 8
 
 const NO_NAMES: readonly string[] = []
 
-/** A response that a proxy did not take. */
+/** A response that a proxy did not take, or that could not be generated. */
 export interface Refusal {
   /** `pod.namespace`. */
   readonly proxy: string
@@ -103,11 +105,11 @@ export class DiscoveryServer implements XdsHandler {
     return true
   }
 
-  /** What proxies refuse of what they were sent last: they keep serving what they had. */
+  /** What proxies refuse of what they were sent last, or could not be sent: they keep serving what they had. */
   refusals(): Refusal[] {
-    return [...this.clients.values()].flatMap(({ connection, proxy }) =>
+    return [...this.clients.values()].flatMap(({ connection, proxy, faults }) =>
       connection.watchedTypes().flatMap((typeUrl): Refusal[] => {
-        const reason = connection.watched(typeUrl)?.lastError ?? null
+        const reason = faults.get(typeUrl) ?? connection.watched(typeUrl)?.lastError ?? null
         return reason === null ? [] : [{ proxy: `${proxy.name}.${proxy.namespace}`, type: shortType(typeUrl), reason }]
       }),
     )
@@ -143,6 +145,7 @@ export class DiscoveryServer implements XdsHandler {
       unackedMs: 0,
       queued: false,
       clusters: null,
+      faults: new Map(),
       asked: [],
     }
     this.clients.set(connection.id, client)
@@ -166,7 +169,7 @@ export class DiscoveryServer implements XdsHandler {
   private answer(client: Client, typeUrl: string, change: SubscriptionChange): void {
     const names = change.wildcard && !isNamedType(typeUrl) ? null : change.added
     if (typeUrl === CDS_TYPE && names === null && client.proxy.generator === '') this.sendAllClusters(client, false)
-    else this.send(client, typeUrl, this.generate(typeUrl, client, names), names ?? [], names === null)
+    else this.generateAndSend(client, typeUrl, names)
     this.settle(client)
   }
 
@@ -287,7 +290,7 @@ export class DiscoveryServer implements XdsHandler {
     let sent = false
     let changedClusters: readonly string[] = []
     for (const typeUrl of connection.watchedTypes()) {
-      const extent = extentOf(typeUrl, changes, client.proxy, this.push)
+      const extent = this.extentFor(client, typeUrl, changes)
       if (typeUrl === CDS_TYPE && extent !== 'none' && connection.watched(CDS_TYPE)?.wildcard) {
         const delta = this.pushClusters(client, changes.all)
         changedClusters = delta.names
@@ -300,6 +303,42 @@ export class DiscoveryServer implements XdsHandler {
     if (!sent) return
     metrics.convergence.observe((performance.now() - client.pendingMs) / 1000)
     if (client.unackedMs === 0) client.unackedMs = client.pendingMs
+  }
+
+  /** What could not be generated last time is generated whole, whatever changed since. */
+  private extentFor(client: Client, typeUrl: string, changes: Changes): Extent {
+    if (client.faults.has(typeUrl)) return 'all'
+    return this.attempt(client, typeUrl, () => extentOf(typeUrl, changes, client.proxy, this.push!)) ?? 'none'
+  }
+
+  /** Null: it threw. A fault of ours in one type must stop neither the other types nor the other proxies. */
+  private attempt<T>(client: Client, typeUrl: string, make: () => T): T | null {
+    try {
+      return make()
+    } catch (error) {
+      this.failed(client, typeUrl, errorText(error), error)
+      return null
+    }
+  }
+
+  private failed(client: Client, typeUrl: string, reason: string, error?: unknown): void {
+    this.options.metrics.internalErrors.inc()
+    if (client.faults.get(typeUrl) === reason) return
+    client.faults.set(typeUrl, reason)
+    const about = { proxy: client.proxy.id, type: shortType(typeUrl), err: error ?? reason }
+    this.options.log.error(about, 'configuration could not be generated; the proxy keeps what it has')
+  }
+
+  /** A type was generated, but for what `reasons` names. */
+  private generated(client: Client, typeUrl: string, reasons: ReadonlyMap<string, string>): void {
+    if (reasons.size > 0) {
+      const [[name, reason] = ['', '']] = reasons
+      const others = reasons.size > 1 ? ` (and ${reasons.size - 1} more)` : ''
+      this.failed(client, typeUrl, `${name}: ${reason}${others}`)
+    } else if (client.faults.delete(typeUrl)) {
+      const about = { proxy: client.proxy.id, type: shortType(typeUrl) }
+      this.options.log.info(about, 'configuration can be generated again')
+    }
   }
 
   private outOfPatience(client: Client): boolean {
@@ -328,29 +367,43 @@ export class DiscoveryServer implements XdsHandler {
         : []
       return { sent, names }
     }
-    const end = this.options.metrics.pushTime.startTimer({ type: shortType(CDS_TYPE) })
-    const state = this.options.generator.clusterState(client.proxy, this.push!)
+    const state = this.clustersOf(client)
+    if (!state) return { sent: false, names: [] }
     const { changed, removed } = clusterDelta(before, state)
-    end()
-    client.clusters = state
     if (changed.length === 0 && removed.length === 0) return { sent: false, names: [] }
     const update = { resources: changed, removed, version: this.push!.version, full: false }
     return { sent: this.deliver(client, CDS_TYPE, update), names: changed.map((r) => r.name) }
   }
 
   private sendAllClusters(client: Client, force: boolean): { sent: boolean; resources: readonly EncodedResource[] } {
-    const end = this.options.metrics.pushTime.startTimer({ type: shortType(CDS_TYPE) })
-    client.clusters = this.options.generator.clusterState(client.proxy, this.push!)
-    const resources = allClusters(client.clusters)
-    end()
+    const state = this.clustersOf(client)
+    if (!state) return { sent: false, resources: [] }
+    const resources = allClusters(state)
     return { sent: this.send(client, CDS_TYPE, resources, [], true, force), resources }
+  }
+
+  /** What clusters the proxy has from now on; null: they stay as they are. */
+  private clustersOf(client: Client): ClusterState | null {
+    const { generator, metrics } = this.options
+    const end = metrics.pushTime.startTimer({ type: shortType(CDS_TYPE) })
+    const state = this.attempt(client, CDS_TYPE, () => generator.clusterState(client.proxy, this.push!))
+    end()
+    if (!state) return null
+    const faults = generator.faults(state)
+    this.generated(client, CDS_TYPE, faults)
+    client.clusters = faults.size > 0 ? keepingLast(state, client.clusters, faults) : state
+    return client.clusters
   }
 
   private pushType(client: Client, typeUrl: string, force: boolean): boolean {
     const watched = client.connection.watched(typeUrl)
     if (!watched) return false
-    const names = watched.wildcard && !isNamedType(typeUrl) ? null : watched.names
-    return this.send(client, typeUrl, this.generate(typeUrl, client, names), names ?? [], names === null, force)
+    return this.generateAndSend(
+      client,
+      typeUrl,
+      watched.wildcard && !isNamedType(typeUrl) ? null : watched.names,
+      force,
+    )
   }
 
   /** Clusters that changed on a delta stream get their endpoints again: Envoy warms them until they come. */
@@ -359,7 +412,7 @@ export class DiscoveryServer implements XdsHandler {
     if (!watched) return false
     const warm = changedClusters.filter((name) => watched.names.has(name))
     let sent = false
-    if (warm.length > 0) sent = this.send(client, EDS_TYPE, this.generate(EDS_TYPE, client, warm), warm, false, true)
+    if (warm.length > 0) sent = this.generateAndSend(client, EDS_TYPE, warm, true)
     const names =
       extent === 'all'
         ? watched.names
@@ -367,8 +420,7 @@ export class DiscoveryServer implements XdsHandler {
           ? this.endpointNames(client, changes, watched.names)
           : NO_NAMES
     if (names === NO_NAMES) return sent
-    const resources = this.generate(EDS_TYPE, client, names)
-    return this.send(client, EDS_TYPE, resources, names, false, changes.all) || sent
+    return this.generateAndSend(client, EDS_TYPE, names, changes.all) || sent
   }
 
   /** Watched clusters of the services that changed, in themselves or in their endpoints. */
@@ -391,30 +443,44 @@ export class DiscoveryServer implements XdsHandler {
     return names
   }
 
-  private generate(typeUrl: string, client: Client, names: Iterable<string> | null): EncodedResource[] {
+  /** Generates what of a type is asked for (null: all of it) and sends what of it the proxy does not have. */
+  private generateAndSend(client: Client, typeUrl: string, names: Names | null, force = false): boolean {
     if (typeUrl === SDS_TYPE && !provedNamespace(client)) {
       this.options.log.warn(
         { proxy: client.proxy.id },
         'credentials refused: the proxy has not proved its namespace (use the TLS port)',
       )
-      return []
+      return this.send(client, typeUrl, [], names ?? [], names === null, force)
     }
-    const end = this.options.metrics.pushTime.startTimer({ type: shortType(typeUrl) })
+    const { generator, metrics } = this.options
+    const end = metrics.pushTime.startTimer({ type: shortType(typeUrl) })
     const withSecrets = typeUrl === ECDS_TYPE && provedNamespace(client)
-    const resources = this.options.generator.generate(typeUrl, client.proxy, this.push!, names, withSecrets)
-    end()
-    if (typeUrl === SDS_TYPE && names) {
-      const missed = [...names].length - resources.length
-      if (missed > 0) this.options.metrics.credentialErrors.inc(missed)
+    const make = (some: Names | null) => generator.generate(typeUrl, client.proxy, this.push!, some, withSecrets)
+    const reasons = new Map<string, string>()
+    let resources: readonly EncodedResource[] | null
+    if (names === null) resources = this.attempt(client, typeUrl, () => make(null))
+    else {
+      try {
+        resources = make(names)
+      } catch {
+        resources = oneByOne(names, make, reasons)
+      }
     }
-    return resources
+    end()
+    if (!resources) return false
+    this.generated(client, typeUrl, reasons)
+    const answered = names && reasons.size > 0 ? [...names].filter((name) => !reasons.has(name)) : (names ?? [])
+    if (typeUrl === SDS_TYPE) metrics.credentialErrors.inc(sizeOf(answered) - resources.length)
+    // Nothing of what was asked for could be made: silence, not an answer without it.
+    if (reasons.size > 0 && sizeOf(answered) === 0) return false
+    return this.send(client, typeUrl, resources, answered, names === null, force)
   }
 
   private send(
     client: Client,
     typeUrl: string,
     resources: readonly EncodedResource[],
-    asked: ReadonlySet<string> | readonly string[],
+    asked: Names,
     full: boolean,
     force = false,
   ): boolean {
@@ -460,15 +526,32 @@ function provedNamespace(client: Client): boolean {
   return client.connection.peer.identities.length > 0
 }
 
+type Names = ReadonlySet<string> | readonly string[]
+
+const sizeOf = (names: Names): number => ('size' in names ? names.size : names.length)
+
+/** After generating all of them threw: those that can be, and why the others cannot. */
+function oneByOne(
+  names: Names,
+  make: (names: readonly string[]) => readonly EncodedResource[],
+  reasons: Map<string, string>,
+): EncodedResource[] {
+  const out: EncodedResource[] = []
+  for (const name of names) {
+    try {
+      out.push(...make([name]))
+    } catch (error) {
+      reasons.set(name, errorText(error))
+    }
+  }
+  return out
+}
+
 const NOTHING: readonly string[] = []
 
 /** Names asked for that have no resource. Generators answer each name at most once. */
-function missing(
-  asked: ReadonlySet<string> | readonly string[],
-  resources: readonly EncodedResource[],
-): readonly string[] {
-  const count = Array.isArray(asked) ? asked.length : (asked as ReadonlySet<string>).size
-  if (count <= resources.length) return NOTHING
+function missing(asked: Names, resources: readonly EncodedResource[]): readonly string[] {
+  if (sizeOf(asked) <= resources.length) return NOTHING
   const there = new Set(resources.map((r) => r.name))
   return [...asked].filter((name) => !there.has(name))
 }

@@ -7,6 +7,7 @@ import { type Listener, ListenerSchema } from '../../api/gen/envoy/config/listen
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { NameTableSchema } from '../../api/gen/istio/nds_pb.js'
+import { errorText } from '../../base/errors.ts'
 import type { EncodedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { fixedClusters, patchedOutboundCluster } from '../cds/generate.ts'
@@ -60,6 +61,11 @@ const LISTENER_CACHE_CAPACITY = 256
 /** Route configurations kept: up to a megabyte each in a large mesh. */
 const ROUTE_CACHE_CAPACITY = 64
 
+export interface GeneratorOptions {
+  /** An outbound cluster whose generation throws is left out: see {@link ResourceGenerator.faults}. Default: it throws. */
+  readonly isolate?: boolean
+}
+
 /** Generates encoded resources; the caches are shared by all proxies and outlive push contexts. */
 export class ResourceGenerator {
   readonly clusters = new EncodedCache<EncodedResource | null>(CACHE_CAPACITY)
@@ -70,6 +76,9 @@ export class ResourceGenerator {
   private readonly own = new Memo<ProxyNode, readonly EncodedResource[]>()
   /** Outbound clusters of all proxies of one scope and class, for the push context at hand. */
   private outbound = new Map<string, readonly EncodedResource[]>()
+  /** By outbound clusters. */
+  private readonly faultsIn = new WeakMap<readonly EncodedResource[], ReadonlyMap<string, string>>()
+  private readonly isolate: boolean
   /** Assignments by name, for all proxies of one scope and place. */
   private placed = new Map<string, Map<string, EncodedResource>>()
   private memoFor: PushContext | null = null
@@ -77,6 +86,10 @@ export class ResourceGenerator {
   readonly remarks = new RemarkLog()
   /** By what was generated. */
   private readonly said = new WeakMap<object, readonly Remark[]>()
+
+  constructor({ isolate = false }: GeneratorOptions = {}) {
+    this.isolate = isolate
+  }
 
   /**
    * Resources of a type; `names` null means all. Names without a resource are not in the answer. `withSecrets`: the proxy
@@ -144,6 +157,11 @@ export class ResourceGenerator {
     }
   }
 
+  /** The outbound clusters that are missing because their generation threw, with the reason. */
+  faults({ outbound }: ClusterState): ReadonlyMap<string, string> {
+    return this.faultsIn.get(outbound) ?? NO_FAULTS
+  }
+
   private generateListeners(proxy: ProxyNode, push: PushContext): EncodedResource[] {
     const encode = (m: Listener) => encodeResource(ListenerSchema, m.name, m)
     if (proxy.type !== 'sidecar') return generateListeners(proxy, push).map(encode)
@@ -167,11 +185,19 @@ export class ResourceGenerator {
       const built: EncodedResource[] = []
       const names = new Set<string>()
       const twice: Remark[] = []
+      const faults = new Map<string, string>()
       for (const spec of outboundSpecs(proxy, push)) {
-        const resource = this.clusters.get(clusterKey(spec, proxy, push, className), () => {
-          const cluster = patchedOutboundCluster(spec, proxy, push)
-          return cluster && encodeResource(ClusterSchema, cluster.name, cluster)
-        })
+        let resource: EncodedResource | null
+        try {
+          resource = this.clusters.get(clusterKey(spec, proxy, push, className), () => {
+            const cluster = patchedOutboundCluster(spec, proxy, push)
+            return cluster && encodeResource(ClusterSchema, cluster.name, cluster)
+          })
+        } catch (error) {
+          if (!this.isolate) throw error
+          faults.set(spec.name, errorText(error))
+          continue
+        }
         if (!resource) continue
         if (names.has(resource.name)) {
           // Envoy refuses every cluster of a push that names one twice.
@@ -183,6 +209,7 @@ export class ResourceGenerator {
         built.push(resource)
       }
       if (twice.length > 0) this.said.set(built, twice)
+      if (faults.size > 0) this.faultsIn.set(built, faults)
       this.outbound.set(key, (list = built))
     }
     this.remarks.set(proxy.id, 'clusters', this.about(list))
@@ -248,6 +275,7 @@ export class ResourceGenerator {
   }
 }
 
+const NO_FAULTS: ReadonlyMap<string, string> = new Map()
 const NOTHING_SAID: readonly Remark[] = []
 
 function emptyAssignment(clusterName: string) {
