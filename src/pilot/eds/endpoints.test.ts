@@ -58,6 +58,11 @@ test('groups by locality in order, weights summed, priorities only with outlier 
   )
 })
 
+test('a place is one group, however it is spelled', () => {
+  const spellings = '{address: 10.0.1.1, locality: r1/z1}, {address: 10.0.1.2, locality: r1/z1/}'
+  assert.deepEqual(groups(assignment(mesh('loadBalancer: {simple: RANDOM}', spellings))), ['r1/z1/ p0 w2 n2'])
+})
+
 test('failover names the next region; the rest comes after, numbered without gaps', () => {
   const policy = `${OUTLIER}, loadBalancer: {localityLbSetting: {failover: [{from: r1, to: r2}]}}`
   assert.deepEqual(

@@ -56,3 +56,11 @@ test('what is missing, incomplete, of another namespace or not a credential is n
   assert.equal(secret('kubernetes://default/web', 'other'), null)
   assert.equal(secret('default'), null)
 })
+
+test('a proxy of another cluster, or of none that it tells, is given nothing', () => {
+  const push = new TestMesh(MESH).push()
+  for (const CLUSTER_ID of ['Kubernetes', 'west', '']) {
+    const proxy = testProxy({ type: 'router', metadata: { CLUSTER_ID } })
+    assert.equal(generateSecrets(proxy, push, ['kubernetes://web']).length, CLUSTER_ID === 'Kubernetes' ? 1 : 0)
+  }
+})

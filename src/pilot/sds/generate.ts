@@ -21,8 +21,8 @@ const ANYBODY = '*'
  */
 export function generateSecrets(proxy: ProxyNode, push: PushContext, names: Iterable<string>): Secret[] {
   const out: Secret[] = []
-  // Secrets of another cluster are not known here.
-  if (proxy.clusterId !== '' && proxy.clusterId !== push.clusterId) return out
+  // Secrets of another cluster are not known here, nor is a proxy that tells no cluster of this one.
+  if (proxy.clusterId !== push.clusterId) return out
   for (const name of names) {
     const secret = buildSecret(name, proxy.namespace, push)
     if (secret) out.push(secret)

@@ -37,8 +37,7 @@ export function differences(
   const out: Difference[] = []
   for (const type of Object.keys(ours) as Answered[]) {
     if (DEPENDS_ON[type].some((one) => halfPatched.has(one))) continue
-    const read = ({ [type]: list = [] }: Partial<Answers>) =>
-      ordered(type === 'routes' ? list.map(withPortsOnly) : list)
+    const read = ({ [type]: list = [] }: Partial<Answers>) => ordered(list.map(COMPARABLE[type] ?? asItIs))
     const own = read(ours)
     const [first = [], ...others] = theirs.map(read)
     const wanted = others.reduce((chosen, other) => withOurs(own, chosen, other), first)
@@ -61,6 +60,37 @@ function withPortsOnly(table: JsonValue): JsonValue {
   if (!isShared) return table
   const kept = hosts.map((host) => ({ ...host, domains: host.domains.filter((d) => d === '*' || HAS_PORT.test(d)) }))
   return { ...rest, virtualHosts: kept.filter(({ domains }) => domains.length > 0) }
+}
+
+/** An assignment whose places are one group each: istiod has one for each spelling of a place (docs/differences.md). */
+function withPlacesOnce(assignment: JsonValue): JsonValue {
+  const { endpoints = [], ...rest } = assignment as { [key: string]: JsonValue }
+  const places = new Map<string, { [key: string]: JsonValue; lbEndpoints: JsonValue[] }>()
+  for (const group of endpoints as { [key: string]: JsonValue }[]) {
+    const { lbEndpoints = [], loadBalancingWeight = 0, ...place } = group
+    const key = JSON.stringify(normalize(place))
+    const known = places.get(key)
+    const all = [...(known?.lbEndpoints ?? []), ...(lbEndpoints as JsonValue[])]
+    const weight = Number(known?.loadBalancingWeight ?? 0) + Number(loadBalancingWeight)
+    const order = new Map(all.map((endpoint) => [endpoint, JSON.stringify(normalize(endpoint))]))
+    all.sort((a, b) => (order.get(a)! < order.get(b)! ? -1 : 1))
+    places.set(key, { ...place, loadBalancingWeight: weight, lbEndpoints: all })
+  }
+  return { ...rest, endpoints: [...places.values()] }
+}
+
+function withPlacesOnceInside(cluster: JsonValue): JsonValue {
+  const { loadAssignment, ...rest } = cluster as { [key: string]: JsonValue }
+  return loadAssignment ? { ...rest, loadAssignment: withPlacesOnce(loadAssignment) } : cluster
+}
+
+const asItIs = (value: JsonValue): JsonValue => value
+
+/** What of a type is made alike before it is compared. */
+const COMPARABLE: Partial<Readonly<Record<Answered, (value: JsonValue) => JsonValue>>> = {
+  clusters: withPlacesOnceInside,
+  endpoints: withPlacesOnce,
+  routes: withPortsOnly,
 }
 
 const HAS_PORT = /^(\[.*\]|[^:]*):\d+$/
