@@ -104,7 +104,8 @@ function judge(
   const [first] = services
   if (!first) return notFound(`reference ${at} (of kind ${kind}) not found`)
   // As in istiod, retry budgets are for Services of Kubernetes only.
-  if (policy.kind === 'XBackendTrafficPolicy' && kind !== 'Service') return notFound(`unsupported reference kind: ${kind}`)
+  if (policy.kind === 'XBackendTrafficPolicy' && kind !== 'Service')
+    return notFound(`unsupported reference kind: ${kind}`)
   const port = sectionName ? first.ports.find((one) => one.name === sectionName)?.port : undefined
   if (sectionName && port === undefined) {
     return notFound(`sectionName ${JSON.stringify(sectionName)} does not exist in ${kind} ${at}`)
