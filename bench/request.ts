@@ -45,6 +45,7 @@ interface Sink {
 const sink: Sink = { fds: new Int32Array(1024), count: 0, bytes: 0 }
 ;(globalThis as unknown as { benchSink: Sink }).benchSink = sink
 const SEND = `const sink = globalThis.benchSink
+export function prepareSend() {}
 export function sendBytes(fd, bytes, length) {
   sink.fds[sink.count++ & 1023] = fd
   sink.bytes += length
