@@ -79,9 +79,11 @@ function merge(into, later) {
     } else if (item.items === null && /^(?:import|package|syntax|option)\b/.test(item.name)) {
       if (!same) into.splice(into.findLastIndex(({ name }) => /^(?:import|package)\b/.test(name)) + 1, 0, item)
     } else {
+      // A field keeps its place: JSON for people has fields in the order of their declaration.
+      const place = into.findIndex(({ name }) => name === item.name)
       remove(into, item.name)
       if (item.head.includes('oneof')) for (const { name } of item.items ?? []) remove(into, name)
-      into.push(item)
+      into.splice(place < 0 ? into.length : Math.min(place, into.length), 0, item)
     }
   }
 }

@@ -36,6 +36,8 @@ export interface MeshObject {
     readonly namespace?: string
     readonly labels?: Readonly<Record<string, string>>
     readonly annotations?: Readonly<Record<string, string>>
+    readonly uid?: string
+    readonly creationTimestamp?: string
   }
   readonly spec?: unknown
   readonly status?: unknown

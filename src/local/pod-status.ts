@@ -39,9 +39,14 @@ export function podStatus(input: PodStatusInput, now = new Date().toISOString())
     ...(podIp ? { podIP: podIp, podIPs: [{ ip: podIp }] } : {}),
     startTime: input.startTime,
     ...(input.failure ? { reason: 'FailedCreatePodSandBox', message: input.failure } : {}),
-    ...(initContainers.length > 0 ? { initContainerStatuses: [...initContainers] } : {}),
+    ...(initContainers.length > 0 ? { initContainerStatuses: initContainers.map(whenDone) } : {}),
     containerStatuses: [...containers],
   }
+}
+
+/** An init container that has done its work is ready. */
+function whenDone(status: ContainerStatus): ContainerStatus {
+  return status.state.terminated?.exitCode === 0 ? { ...status, ready: true } : status
 }
 
 function phaseOf(input: PodStatusInput, initialized: boolean): PodStatus['phase'] {

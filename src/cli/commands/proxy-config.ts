@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
 import type { MeshAccess, PodRef } from '../access.ts'
 import { clusters, clusterTable } from '../envoy/clusters.ts'
-import { ConfigDump, camelJson, type Dumped } from '../envoy/config-dump.ts'
+import { ConfigDump, type Dumped } from '../envoy/config-dump.ts'
 import {
   type EndpointFilter,
   edsTable,
@@ -14,6 +14,7 @@ import {
   parseClusterStatuses,
 } from '../envoy/endpoints.ts'
 import { bootstrapSummary, ecdsTable } from '../envoy/extensions.ts'
+import { camelJson } from '../envoy/go-json.ts'
 import { listeners, listenerTable } from '../envoy/listeners.ts'
 import { routes, routeTable } from '../envoy/routes.ts'
 import { rootCertificates, secretTable } from '../envoy/secrets.ts'
@@ -203,7 +204,9 @@ async function showBootstrap(pod: string | undefined, options: Options): Promise
     return
   }
   const { BootstrapConfigDumpSchema } = await import('../../api/gen/envoy/admin/v3/config_dump_pb.js')
-  const [message] = await camelJson(BootstrapConfigDumpSchema, [dump.section('BootstrapConfigDump') as Dumped['raw']])
+  // Without the time, as istioctl.
+  const { last_updated: _, lastUpdated: __, ...section } = dump.section('BootstrapConfigDump')
+  const [message] = await camelJson(BootstrapConfigDumpSchema, [section as Dumped['raw']])
   await printStructured(message, format)
 }
 

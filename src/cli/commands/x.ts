@@ -10,10 +10,10 @@ import {
   identityOf,
   SYNC_TYPE,
 } from '../control-plane.ts'
-import { type DescribeInput, describePod, describeService } from '../describe.ts'
+import { type DescribedMesh, describePod, describeService } from '../describe/index.ts'
 import { authorizationTable } from '../envoy/authorization.ts'
 import { ConfigDump } from '../envoy/config-dump.ts'
-import { localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
+import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import type { Injector, InjectorWebhook } from '../injectors.ts'
 import { printStructured } from '../output.ts'
 import { tabulate } from '../tab-writer.ts'
@@ -38,12 +38,16 @@ export function register(program: Command): void {
     .alias('po')
     .description('services, routes, subsets, mTLS and exposure of a pod')
     .option('-n, --namespace <name>', 'namespace of the pod', 'default')
+    .option('--ignoreUnmeshed', 'say nothing of pods without a sidecar')
+    .option('--proxy-admin-port <port>', "the proxies' admin port", '15000')
     .action(showPod)
   describe
     .command('service <service>')
     .alias('svc')
     .description('ports, routes, subsets, mTLS and exposure of a service')
     .option('-n, --namespace <name>', 'namespace of the service', 'default')
+    .option('--ignoreUnmeshed', 'say nothing of pods without a sidecar')
+    .option('--proxy-admin-port <port>', "the proxies' admin port", '15000')
     .action(showService)
   x.command('check-inject [pod]')
     .description('whether a pod is injected, and why: of a pod (POD, deployment/NAME), or of labels in a namespace')
@@ -85,47 +89,65 @@ export function register(program: Command): void {
   registerVersion(x)
 }
 
-/** Where `up` publishes the ingress gateway. */
-const INGRESS_URL = 'http://127.0.0.1:8080'
+interface DescribeFlags extends Options {
+  readonly ignoreUnmeshed?: boolean
+  readonly proxyAdminPort: string
+}
 
-async function gather(access: MeshAccess): Promise<DescribeInput> {
+const ROOT_NAMESPACE = 'istio-system'
+const write = (text: string) => void process.stdout.write(text)
+
+async function meshOf(access: MeshAccess, flags: DescribeFlags): Promise<DescribedMesh> {
   const istio = (kind: string, group: string) => access.objects(`${kind}.${group}.istio.io`)
-  const [services, destinationRules, virtualServices, gateways, peerAuthentications, authorizationPolicies] =
+  const [services, pods, destinationRules, virtualServices, gateways, peerAuthentications, configMaps] =
     await Promise.all([
       access.objects('Service'),
+      access.objects('Pod'),
       istio('DestinationRule', 'networking'),
       istio('VirtualService', 'networking'),
       istio('Gateway', 'networking'),
       istio('PeerAuthentication', 'security'),
-      istio('AuthorizationPolicy', 'security'),
+      access.objects('ConfigMap', ROOT_NAMESPACE),
     ])
   return {
-    pod: null,
     services,
+    pods,
     destinationRules,
     virtualServices,
     gateways,
     peerAuthentications,
-    authorizationPolicies,
-    ingressUrl: INGRESS_URL,
+    rootNamespace: await rootNamespaceOf(configMaps),
+    dumpOf: async ({ metadata: { name, namespace = 'default' } }) =>
+      new ConfigDump(await adminRequest(access, { name, namespace }, 'GET', '/config_dump', flags)),
   }
 }
 
-async function showPod(name: string, options: Options): Promise<void> {
-  const access = await localAccess()
-  const ref = await access.findPod(name, options.namespace)
-  const pod = (await access.objects('Pod', ref.namespace)).find((p) => p.metadata.name === ref.name)!
-  process.stdout.write(describePod({ ...(await gather(access)), pod }))
+/** As the ConfigMap `istio` has it, where there is one. */
+async function rootNamespaceOf(configMaps: readonly (MeshObject & { readonly data?: unknown })[]): Promise<string> {
+  const map = configMaps.find(({ metadata }) => metadata.name === 'istio')
+  const text = (map?.data as { readonly mesh?: string } | undefined)?.mesh
+  if (!text) return ROOT_NAMESPACE
+  const { parse } = await import('yaml')
+  return (parse(text) as { readonly rootNamespace?: string } | null)?.rootNamespace ?? ROOT_NAMESPACE
 }
 
-async function showService(name: string, options: Options): Promise<void> {
+async function showPod(name: string, flags: DescribeFlags): Promise<void> {
   const access = await localAccess()
-  const dot = name.indexOf('.')
-  const [short, namespace] = dot > 0 ? [name.slice(0, dot), name.slice(dot + 1)] : [name, options.namespace]
-  const input = await gather(access)
-  const service = input.services.find((s) => s.metadata.name === short && s.metadata.namespace === namespace)
+  const ref = await access.findPod(name, flags.namespace)
+  const mesh = await meshOf(access, flags)
+  const pod = mesh.pods.find((p) => p.metadata.name === ref.name && p.metadata.namespace === ref.namespace)!
+  await describePod(mesh, pod, { namespace: flags.namespace, ignoreUnmeshed: flags.ignoreUnmeshed ?? false }, write)
+}
+
+async function showService(name: string, flags: DescribeFlags): Promise<void> {
+  const access = await localAccess()
+  const dot = name.lastIndexOf('.')
+  const [short, namespace] = dot > 0 ? [name.slice(0, dot), name.slice(dot + 1)] : [name, flags.namespace]
+  const mesh = await meshOf(access, flags)
+  const service = mesh.services.find((s) => s.metadata.name === short && s.metadata.namespace === namespace)
   if (!service) throw new UserError(`services "${short}" not found in namespace ${namespace}`)
-  process.stdout.write(describeService(input, service, await access.objects('Pod', namespace)))
+  const options = { namespace: flags.namespace, ignoreUnmeshed: flags.ignoreUnmeshed ?? false }
+  await describeService(mesh, service, options, write)
 }
 
 async function authzCheck(pod: string | undefined, options: SourceOptions): Promise<void> {

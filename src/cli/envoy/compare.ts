@@ -1,7 +1,7 @@
 // proxy-status POD: line differences between what pilot would send and what a proxy has.
 
 import type { DescMessage, JsonObject } from '@bufbuild/protobuf'
-import { camelJson } from './config-dump.ts'
+import { camelJson } from './go-json.ts'
 
 const CONTEXT_LINES = 3
 

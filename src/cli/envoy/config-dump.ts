@@ -1,6 +1,6 @@
 // A config dump (of an admin port, of the pilot's debug page, or from a file) as plain JSON, and its parts.
 
-import type { DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf'
+import type { JsonObject } from '@bufbuild/protobuf'
 import { UserError } from '../../base/errors.ts'
 
 /** Proto JSON with snake_case field names. */
@@ -52,14 +52,14 @@ export class ConfigDump {
     )
   }
 
-  /** When the newest route configuration came, as Go's RFC1123 prints it; '' when none did. */
+  /** When the newest route configuration came, as Go's RFC1123 prints it (in UTC); '' when none did. */
   routesLoaded(): string {
     const entries = field(this.section('RoutesConfigDump'), 'dynamic_route_configs')
     const times = (Array.isArray(entries) ? (entries as Json[]) : []).map((entry) =>
       Date.parse(String(field(entry, 'last_updated'))),
     )
     const newest = Math.max(...times.filter((time) => !Number.isNaN(time)))
-    return Number.isFinite(newest) ? new Date(newest).toUTCString() : ''
+    return Number.isFinite(newest) ? new Date(newest).toUTCString().replace('GMT', 'UTC') : ''
   }
 
   /** Resources of one list of a section: `list(section, 'dynamic_active_clusters', 'cluster')`. Entries without it are left out. */
@@ -98,25 +98,5 @@ export function snakeCase(value: unknown): unknown {
     const name = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     out[name] = DATA.has(name) && !Array.isArray(inner) ? inner : snakeCase(inner)
   }
-  return out
-}
-
-/** Proto JSON as Go's protojson writes it: lowerCamelCase, fields by number. Loads the descriptors only now. */
-export async function camelJson(desc: DescMessage, raws: readonly JsonObject[]): Promise<JsonValue[]> {
-  const { fromJson, toJson } = await import('@bufbuild/protobuf')
-  const { typeRegistry: registry } = await import('../../api/registry.ts')
-  return raws.map((raw) => {
-    const { '@type': _, ...body } = raw
-    return typeFirst(toJson(desc, fromJson(desc, body, { registry, ignoreUnknownFields: true }), { registry }))
-  })
-}
-
-/** `@type` before the fields of its message. */
-function typeFirst(value: JsonValue): JsonValue {
-  if (Array.isArray(value)) return value.map(typeFirst)
-  if (typeof value !== 'object' || value === null) return value
-  const out: JsonObject = {}
-  if (value['@type'] !== undefined) out['@type'] = value['@type']
-  for (const [key, inner] of Object.entries(value)) if (key !== '@type') out[key] = typeFirst(inner)
   return out
 }

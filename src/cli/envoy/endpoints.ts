@@ -1,7 +1,9 @@
 // proxy-config endpoint (from /clusters?format=json) and eds (from a config dump with endpoints).
 
+import type { JsonObject } from '@bufbuild/protobuf'
 import { UserError } from '../../base/errors.ts'
 import { tabulate } from '../tab-writer.ts'
+import { byClusterName } from './clusters.ts'
 import { type ConfigDump, type Dumped, type Json, snakeCase } from './config-dump.ts'
 import { goSort } from './go-sort.ts'
 import { list, number, object, string } from './json.ts'
@@ -101,18 +103,42 @@ export function loadAssignments(dump: ConfigDump): Dumped[] {
   ]
 }
 
-/** Those of them in which an endpoint fits. */
+/** Those of them in which an endpoint fits, with the endpoints that do, by cluster. */
 export function filterLoadAssignments(all: readonly Dumped[], filter: EndpointFilter): Dumped[] {
-  return all.filter(({ value }) => assignedEndpoints(value).some((endpoint) => fits(endpoint, filter)))
+  const some = all.flatMap((one) => withFitting(one, filter) ?? [])
+  return byClusterName(some, ({ value }) => string(value, 'cluster_name'))
 }
 
-/** `named`: the names are `endpoint/ADDRESS`, for the table of everything. */
+function withFitting({ raw }: Dumped, filter: EndpointFilter): Dumped | null {
+  const cluster = String(raw.cluster_name ?? raw.clusterName ?? '')
+  let count = 0
+  const localities = (Array.isArray(raw.endpoints) ? (raw.endpoints as JsonObject[]) : []).map((locality) => {
+    const name = 'lbEndpoints' in locality ? 'lbEndpoints' : 'lb_endpoints'
+    const kept = (Array.isArray(locality[name]) ? (locality[name] as JsonObject[]) : []).filter((entry) =>
+      fits(lbEndpoint(snakeCase(entry) as Json, cluster), filter),
+    )
+    count += kept.length
+    return { ...locality, [name]: kept }
+  })
+  if (count === 0) return null
+  const filtered = { ...raw, endpoints: localities }
+  return { raw: filtered, value: snakeCase(filtered) as Json }
+}
+
+/** By cluster. `named`: the names are `endpoint/ADDRESS`, for the table of everything. */
 export function edsTable(all: readonly Dumped[], filter: EndpointFilter, named = false): string {
-  const shown = sorted(
-    all.flatMap(({ value }) => assignedEndpoints(value)).filter((endpoint) => fits(endpoint, filter)),
-  )
+  const shown = filterLoadAssignments(all, filter).flatMap(({ value }) => assignedEndpoints(value))
   const rows = shown.map((e) => [`${named ? 'endpoint/' : ''}${endpointText(e)}`, e.status, e.locality, e.cluster])
   return tabulate([['NAME', 'STATUS', 'LOCALITY', 'CLUSTER'], ...rows], 5)
+}
+
+function lbEndpoint(entry: Json, cluster: string): Endpoint {
+  return {
+    ...addressOf(object(entry, 'endpoint', 'address')),
+    cluster,
+    status: string(entry, 'health_status') || 'UNKNOWN',
+    outlierFailed: false,
+  }
 }
 
 function assignedEndpoints(assignment: Json): (Endpoint & { locality: string })[] {
@@ -122,12 +148,6 @@ function assignedEndpoints(assignment: Json): (Endpoint & { locality: string })[
     const locality = [string(place, 'region'), string(place, 'zone'), string(place, 'sub_zone')]
       .filter(Boolean)
       .join('/')
-    return list(group, 'lb_endpoints').map((entry) => ({
-      ...addressOf(object(entry, 'endpoint', 'address')),
-      cluster,
-      status: string(entry, 'health_status') || 'UNKNOWN',
-      outlierFailed: false,
-      locality,
-    }))
+    return list(group, 'lb_endpoints').map((entry) => ({ ...lbEndpoint(entry, cluster), locality }))
   })
 }

@@ -17,7 +17,7 @@ const HCM = 'envoy.filters.network.http_connection_manager'
 const TCP_PROXY = 'envoy.filters.network.tcp_proxy'
 const BLACK_HOLE = 'BlackHoleCluster'
 
-/** Listeners by port, address and type. Throws UserError without any. */
+/** Listeners in the order of the dump. Throws UserError without any. */
 export function listeners(dump: ConfigDump, filter: ListenerFilter): Dumped[] {
   let all: Dumped[]
   try {
@@ -29,20 +29,23 @@ export function listeners(dump: ConfigDump, filter: ListenerFilter): Dumped[] {
     throw error instanceof UserError ? new UserError(`listener dump: ${error.message}`) : error
   }
   if (all.length === 0) throw new UserError('no listeners found')
-  const sorted = goSort(all, (a, b) => {
-    const [portA, portB] = [port(a.value), port(b.value)]
-    if (portA !== portB) return portA < portB
-    const [addressA, addressB] = [address(a.value), address(b.value)]
-    return addressA !== addressB ? addressA < addressB : listenerType(a.value) < listenerType(b.value)
-  })
-  return sorted.filter(({ value }) => {
+  return all.filter(({ value }) => {
     if (filter.address && address(value).toLowerCase() !== filter.address.toLowerCase()) return false
     if (filter.port && port(value) !== filter.port) return false
     return !filter.type || listenerType(value).toLowerCase() === filter.type.toLowerCase()
   })
 }
 
-/** `named`: with a first column `listener/NAME`, for the table of everything. */
+function sorted(all: readonly Dumped[]): Dumped[] {
+  return goSort(all, (a, b) => {
+    const [portA, portB] = [port(a.value), port(b.value)]
+    if (portA !== portB) return portA < portB
+    const [addressA, addressB] = [address(a.value), address(b.value)]
+    return addressA !== addressB ? addressA < addressB : listenerType(a.value) < listenerType(b.value)
+  })
+}
+
+/** By port, address and type. `named`: with a first column `listener/NAME`, for the table of everything. */
 export function listenerTable(all: readonly Dumped[], verbose: boolean, named = false): string {
   const header = [...(named ? ['NAME'] : []), 'ADDRESSES', 'PORT']
   const start = (value: Json) => [
@@ -51,11 +54,11 @@ export function listenerTable(all: readonly Dumped[], verbose: boolean, named = 
     String(port(value)),
   ]
   if (!verbose) {
-    const rows = all.map(({ value }) => [...start(value), listenerType(value)])
+    const rows = sorted(all).map(({ value }) => [...start(value), listenerType(value)])
     return tabulate([[...header, 'TYPE'], ...rows], 1)
   }
   const rows = [[...header, 'MATCH', 'DESTINATION']]
-  for (const { value } of all) {
+  for (const { value } of sorted(all)) {
     const matches = filterChains(value).map((chain) => ({
       match: chainMatch(object(chain, 'filter_chain_match')),
       destination: destination(list(chain, 'filters')),

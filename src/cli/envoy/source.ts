@@ -33,7 +33,7 @@ export async function adminRequest(
   pod: PodRef,
   method: 'GET' | 'POST',
   path: string,
-  options: SourceOptions,
+  options: Pick<SourceOptions, 'proxyAdminPort'>,
 ): Promise<string> {
   const port = Number(options.proxyAdminPort)
   if (!Number.isInteger(port) || port < 1 || port > 65535) {

@@ -40,10 +40,10 @@ export interface HttpPort {
 export async function serveHttp(address: string, sources: HttpSources): Promise<HttpPort> {
   const server = createServer((request, response) => {
     answer(request, sources).then(
-      (result) => respond(response, result, request.url ?? ''),
+      (result) => respond(response, result, urlOf(request).searchParams),
       (error: unknown) => {
         sources.log.error({ url: request.url, err: error }, 'debug page failed')
-        respond(response, textAnswer(500, `${errorText(error)}\n`), '')
+        respond(response, textAnswer(500, `${errorText(error)}\n`), new URLSearchParams())
       },
     )
   })
@@ -83,7 +83,7 @@ export function listen(server: Server, host: string, port: number, address: stri
 const NO_SUCH_PAGE = '404 page not found\n'
 
 async function answer(request: IncomingMessage, sources: HttpSources): Promise<Answer> {
-  const url = new URL(request.url ?? '/', 'http://pilot')
+  const url = urlOf(request)
   const open = OPEN_PAGES[url.pathname]
   if (open) return open(sources)
   if (!url.pathname.startsWith('/debug')) return textAnswer(404, NO_SUCH_PAGE)
@@ -132,7 +132,12 @@ export function fromThisMachine(request: IncomingMessage): boolean {
   return address.startsWith('127.') || address === '::1' || remoteAddress === localAddress
 }
 
-function respond(response: ServerResponse, result: Answer, url: string): void {
-  const { status, type, body } = answerText(result, new URL(url || '/', 'http://pilot').searchParams)
+/** istioctl asks for `//version`, which Go's servers take for `/version`. */
+function urlOf({ url = '/' }: IncomingMessage): URL {
+  return new URL(url.replace(/^\/+/, '/'), 'http://pilot')
+}
+
+function respond(response: ServerResponse, result: Answer, query: URLSearchParams): void {
+  const { status, type, body } = answerText(result, query)
   response.writeHead(status, { 'content-type': type }).end(body.endsWith('\n') || body === '' ? body : `${body}\n`)
 }
