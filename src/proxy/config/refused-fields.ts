@@ -18,9 +18,7 @@ export const REFUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
   'envoy.config.core.v3.GrpcService.EnvoyGrpc': ['max_receive_message_length', 'skip_envoy_headers'],
   'envoy.config.core.v3.HealthCheck': ['name'],
   'envoy.config.core.v3.HealthCheck.HttpHealthCheck': ['use_alpn_protocol'],
-  'envoy.config.core.v3.Http1ProtocolOptions': ['ignore_http_11_upgrade'],
-  'envoy.config.core.v3.Http2ProtocolOptions': ['max_metadata_size', 'enable_huffman_encoding', 'disallow_obs_text'],
-  'envoy.config.core.v3.HttpProtocolOptions': ['max_connection_duration_jitter'],
+  'envoy.config.core.v3.Http2ProtocolOptions': ['max_metadata_size', 'disallow_obs_text'],
   'envoy.config.core.v3.HttpService': ['formatters'],
   'envoy.config.core.v3.PathConfigSource': ['poll_interval'],
   'envoy.config.core.v3.SocketAddress': ['network_namespace_filepath'],
@@ -58,7 +56,6 @@ export const REFUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
     'request_id_metadata_key',
     'formatters',
   ],
-  'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig': ['xff_trusted_cidrs', 'skip_xff_append'],
   'envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig': ['hash_policy'],
   'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig': [
     'force_locality_direct_routing',

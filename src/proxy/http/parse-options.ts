@@ -7,6 +7,7 @@ import {
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
 } from '../../api/gen/envoy/config/core/v3/protocol_pb.js'
 import { durationMsOr } from '../config/duration.ts'
+import { parseStringMatcher } from '../route/string-matcher.ts'
 import type { CommonHttpOptions, Http1Options, Http2Options } from './connection-manager/config.ts'
 
 const HOUR_MS = 3_600_000
@@ -15,8 +16,8 @@ const DEFAULT_MAX_HEADERS = 100
 const DEFAULT_STREAM_WINDOW = 16 * 1024 * 1024
 const DEFAULT_CONNECTION_WINDOW = 24 * 1024 * 1024
 
-/** Envoy's defaults where the message is absent or silent. */
-export function parseHttp1Options(options: Http1ProtocolOptions | undefined): Http1Options {
+/** Envoy's defaults where the message is absent or silent. `path`: of the message, for errors. */
+export function parseHttp1Options(options: Http1ProtocolOptions | undefined, path = ''): Http1Options {
   const format = options?.headerKeyFormat?.headerFormat.case
   return {
     allowAbsoluteUrl: options?.allowAbsoluteUrl ?? true,
@@ -27,6 +28,9 @@ export function parseHttp1Options(options: Http1ProtocolOptions | undefined): Ht
     headerKeyFormat: format === 'properCaseWords' ? 'proper_case_words' : format ? 'preserve_case' : 'lower',
     sendFullyQualifiedUrl: options?.sendFullyQualifiedUrl ?? false,
     allowCustomMethods: options?.allowCustomMethods ?? false,
+    ignoredUpgrades: (options?.ignoreHttp11Upgrade ?? []).map((matcher, i) =>
+      parseStringMatcher(matcher, `${path}.ignore_http_11_upgrade[${i}]`),
+    ),
     streamErrorOnInvalidMessage: options?.overrideStreamErrorOnInvalidHttpMessage ?? null,
   }
 }
@@ -53,6 +57,7 @@ export function parseHttp2Options(options: Http2ProtocolOptions | undefined): Ht
     customSettings: (options?.customSettingsParameters ?? []).map(
       ({ identifier, value }) => [identifier ?? 0, value ?? 0] as const,
     ),
+    huffman: options?.enableHuffmanEncoding ?? false,
     maxHeaderFieldBytes: (options?.maxHeaderFieldSizeKb ?? 64) * 1024,
     streamResetBurst: Number(options?.streamResetBurst ?? 1000),
     streamResetRate: Number(options?.streamResetRate ?? 33),
@@ -63,6 +68,7 @@ export function parseCommonHttpOptions(options: CommonMessage | undefined): Comm
   return {
     idleTimeoutMs: durationMsOr(options?.idleTimeout, HOUR_MS),
     maxConnectionDurationMs: durationMsOr(options?.maxConnectionDuration, 0),
+    maxConnectionDurationJitterPercent: options?.maxConnectionDurationJitter?.value ?? 0,
     maxHeadersCount: options?.maxHeadersCount ?? DEFAULT_MAX_HEADERS,
     maxResponseHeadersKb: options?.maxResponseHeadersKb ?? 60,
     maxStreamDurationMs: durationMsOr(options?.maxStreamDuration, 0),

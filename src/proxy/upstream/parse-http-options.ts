@@ -41,7 +41,7 @@ export function parseHttpProtocol(cluster: Cluster, context: ParseContext, forwa
   const configured = cluster.http2ProtocolOptions ? 'http2' : 'http1'
   return {
     selection: useDownstream ? 'use_downstream' : configured,
-    http1: parseHttp1Options(cluster.httpProtocolOptions),
+    http1: parseHttp1Options(cluster.httpProtocolOptions, context.at('http_protocol_options').path),
     http2: parseHttp2Options(cluster.http2ProtocolOptions),
     common: {
       ...parseCommonHttpOptions(cluster.commonHttpProtocolOptions),
@@ -70,7 +70,7 @@ function parseOptions(options: HttpProtocolOptions, context: ParseContext): Http
     throw new ConfigError(context.path, 'max_header_field_size_kb must not exceed max_response_headers_kb')
   return {
     selection,
-    http1: parseHttp1Options(http1),
+    http1: parseHttp1Options(http1, context.path),
     http2: parseHttp2Options(http2),
     common: parseCommonHttpOptions(options.commonHttpProtocolOptions),
     autoSni: options.upstreamHttpProtocolOptions?.autoSni ?? false,

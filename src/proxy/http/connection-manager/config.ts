@@ -6,6 +6,7 @@ import type { LogFormatData } from '../../filters/access-loggers/log-format.ts'
 import type { LogFilterData } from '../../observe/access-log-filter.ts'
 import type { TracingConfig } from '../../observe/tracing/config.ts'
 import type { HeaderMutationsData, RouteConfigData } from '../../route/config.ts'
+import type { StringMatcherData } from '../../route/string-matcher.ts'
 import type { PathOptions } from '../path.ts'
 
 /** HTTP/1 settings of one side (envoy-contract §6). */
@@ -18,6 +19,8 @@ export interface Http1Options {
   readonly headerKeyFormat: 'lower' | 'proper_case_words' | 'preserve_case'
   readonly sendFullyQualifiedUrl: boolean
   readonly allowCustomMethods: boolean
+  /** Upgrades that are not heard of (ignore_http_11_upgrade). */
+  readonly ignoredUpgrades: readonly StringMatcherData[]
   /** null = as the connection manager's stream_error_on_invalid_http_message. */
   readonly streamErrorOnInvalidMessage: boolean | null
 }
@@ -42,6 +45,8 @@ export interface Http2Options {
   /** Ping before the first request after this much silence; 0 = never. */
   readonly keepaliveIdleMs: number
   readonly customSettings: readonly (readonly [number, number])[]
+  /** Strings that we send are coded where that is shorter. */
+  readonly huffman: boolean
   /** Of one name or value on the wire. */
   readonly maxHeaderFieldBytes: number
   /** RST_STREAM frames that a client may send at once, and each second. */
@@ -53,6 +58,8 @@ export interface Http2Options {
 export interface CommonHttpOptions {
   readonly idleTimeoutMs: number
   readonly maxConnectionDurationMs: number
+  /** By how much it may be longer, at random; of clients' connections. */
+  readonly maxConnectionDurationJitterPercent: number
   readonly maxHeadersCount: number
   /** Of an upstream's responses. */
   readonly maxResponseHeadersKb: number
@@ -112,7 +119,14 @@ export interface LocalReplyConfig {
 
 /** One of original_ip_detection_extensions. */
 export type IpDetectionData =
-  | { readonly kind: 'xff'; readonly hops: number }
+  | {
+      readonly kind: 'xff'
+      readonly hops: number
+      /** Proxies whose entries are passed over, instead of `hops`; null = by hops. */
+      readonly trusted: readonly Cidr[] | null
+      /** The peer is appended to the header. */
+      readonly append: boolean
+    }
   | {
       readonly kind: 'custom_header'
       /** Lower case. */

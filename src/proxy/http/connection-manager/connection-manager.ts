@@ -28,6 +28,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
   /** The client has said that it will send no more. */
   private remoteEnded = false
   private idleTimer: TimeoutHandle | null = null
+  private durationQueue: TimeoutQueue | null = null
   private durationTimer: TimeoutHandle | null = null
   /** Of a drain with jitter. */
   private drainQueue: TimeoutQueue | null = null
@@ -59,10 +60,15 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
     connection.setNoDelay(true)
     connection.setDelayedCloseTimeoutMs(shared.config.delayedCloseTimeoutMs)
     this.armIdle()
-    const { connectionDurationQueue: queue } = shared
-    if (queue)
-      queue.arm((this.durationTimer = queue.handle(new OwnedTimeout(this.connection, () => this.onMaxDuration()))))
+    if (shared.config.common.maxConnectionDurationMs > 0) this.armDuration()
     return FilterStatus.Continue
+  }
+
+  private armDuration(): void {
+    const { maxConnectionDurationMs: ms, maxConnectionDurationJitterPercent: percent } = this.shared.config.common
+    const queue = this.shared.queue(withJitter(ms, percent))
+    this.durationQueue = queue
+    queue.arm((this.durationTimer = queue.handle(new OwnedTimeout(this.connection, () => this.onMaxDuration()))))
   }
 
   onData(chunk: Buffer, endStream: boolean): FilterStatus {
@@ -310,9 +316,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   private drainWithJitter(): void {
     const { drainTimeoutMs, drainTimeoutJitterPercent } = this.shared.config
-    const queue = this.shared.queue(
-      Math.round(drainTimeoutMs * (1 + (Math.random() * drainTimeoutJitterPercent) / 100)),
-    )
+    const queue = this.shared.queue(withJitter(drainTimeoutMs, drainTimeoutJitterPercent))
     this.drainQueue = queue
     queue.arm((this.drainTimer = queue.handle(new OwnedTimeout(this.connection, () => this.endDrain()))))
   }
@@ -336,7 +340,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
 
   private disarmTimers(): void {
     this.disarmIdle()
-    if (this.durationTimer) this.shared.connectionDurationQueue!.disarm(this.durationTimer)
+    if (this.durationTimer) this.durationQueue!.disarm(this.durationTimer)
     if (this.drainTimer) (this.drainQueue ?? this.shared.drainQueue)!.disarm(this.drainTimer)
   }
 
@@ -369,4 +373,13 @@ function readOn(manager: ConnectionManager): void {
 
 function localDisconnect(reason: string): string {
   return reason === '' ? 'downstream_local_disconnect' : `downstream_local_disconnect(${reason})`
+}
+
+/** In how many steps a jitter is drawn: each has a queue of its own. */
+const JITTER_STEPS = 256
+
+/** `ms` and up to `percent` of it, at random. */
+function withJitter(ms: number, percent: number): number {
+  if (percent === 0) return ms
+  return Math.round(ms * (1 + (Math.floor(Math.random() * JITTER_STEPS) * percent) / (JITTER_STEPS - 1) / 100))
 }

@@ -1,11 +1,11 @@
 // Who the client is: the trusted address out of X-Forwarded-For (envoy-contract §5.4).
 
 import { networkInterfaces } from 'node:os'
-import { cidrContains, parseIp } from '../../../base/cidr.ts'
+import { type Cidr, cidrContains, isLoopback, parseIp } from '../../../base/cidr.ts'
 import { ipAddress } from '../../network/address.ts'
-import type { Address } from '../../network/connection.ts'
+import type { Address, ConnectionInfo } from '../../network/connection.ts'
 import type { HeaderMap } from '../header-map.ts'
-import type { HcmConfig, IpDetectionData } from './config.ts'
+import type { HcmConfig } from './config.ts'
 
 export interface TrustedAddress {
   readonly address: Address
@@ -27,6 +27,25 @@ export function addressFromXff(xff: string | undefined, skip: number): TrustedAd
   return { address: ipAddress(text, 0), only: comma < 0 && skip === 0 }
 }
 
+/** The last entry of `xff` that no range of `trusted` has, or null: every entry up to it must be an address. */
+function addressBeforeTrusted(xff: string | undefined, trusted: readonly Cidr[]): TrustedAddress | null {
+  if (xff === undefined) return null
+  let end = xff.length
+  for (;;) {
+    const comma = end === 0 ? -1 : xff.lastIndexOf(',', end - 1)
+    const text = xff.slice(comma + 1, end).trim()
+    if (parseIp(text) === null) return null
+    // The first of all is taken whoever it is.
+    if (comma < 0 || !isIn(trusted, text)) return { address: ipAddress(text, 0), only: comma < 0 && end === xff.length }
+    end = comma
+  }
+}
+
+function isIn(ranges: readonly Cidr[], text: string): boolean {
+  const ip = parseIp(text)
+  return ip !== null && ranges.some((range) => cidrContains(range, ip))
+}
+
 /** What detectAddress found. */
 export interface DetectedAddress {
   /** null = nothing: the peer's own. */
@@ -39,17 +58,31 @@ export interface DetectedAddress {
 
 const detected: DetectedAddress = { address: null, trusted: false, rejectStatus: 0 }
 
-/** Asks `extensions` in their order. The result is reused: read it before the next call. */
-export function detectAddress(headers: HeaderMap, extensions: readonly IpDetectionData[]): DetectedAddress {
+/**
+ * Asks the extensions in their order; each may append the peer to X-Forwarded-For, which the next one then sees (Envoy).
+ * The result is reused: read it before the next call.
+ */
+export function detectAddress(
+  headers: HeaderMap,
+  connection: ConnectionInfo,
+  config: HcmConfig,
+  ownAddress: string,
+): DetectedAddress {
+  const extensions = config.ipDetection
   detected.address = null
   detected.trusted = false
   detected.rejectStatus = 0
   for (let i = 0; i < extensions.length && detected.address === null && detected.rejectStatus === 0; i++) {
     const extension = extensions[i]!
     if (extension.kind === 'xff') {
-      const found = addressFromXff(headers.getAll('x-forwarded-for'), extension.hops)
+      const { hops, trusted } = extension
+      const xff = headers.getAll('x-forwarded-for')
+      const stranger = trusted !== null && !isIn(trusted, connection.remoteAddress.ip)
+      const found = stranger ? null : trusted === null ? addressFromXff(xff, hops) : addressBeforeTrusted(xff, trusted)
       detected.address = found?.address ?? null
       detected.trusted = found?.only ?? false
+      // Who is no proxy that we know is a client, and is written down.
+      if (extension.append || stranger) appendXff(headers, connection, config, ownAddress)
       continue
     }
     const text = headers.get(extension.header)
@@ -59,6 +92,17 @@ export function detectAddress(headers: HeaderMap, extensions: readonly IpDetecti
     } else detected.rejectStatus = extension.rejectStatus
   }
   return detected
+}
+
+/** Writes the peer down in X-Forwarded-For; one on loopback by our own address. */
+export function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig, ownAddress: string): void {
+  const peer = connection.remoteAddress
+  if (peer.pipe !== undefined) return
+  const ip = parseIp(peer.ip)
+  const shown = ip !== null && isLoopback(ip) ? ownAddress : peer.ip
+  const text = config.ipv4MappedIpv6 && shown === peer.ip && !shown.includes(':') ? `::ffff:${shown}` : shown
+  const existing = headers.getAll('x-forwarded-for')
+  headers.set('x-forwarded-for', existing === undefined || existing === '' ? text : `${existing},${text}`)
 }
 
 /** True when internal_address_config covers the address. */

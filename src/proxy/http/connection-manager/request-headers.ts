@@ -1,14 +1,13 @@
 // What the connection manager does to request headers before anything routes on them (envoy-contract §5.3, §5.4), in
 // Envoy's order.
 
-import { isLoopback, parseIp } from '../../../base/cidr.ts'
 import type { Address, ConnectionInfo } from '../../network/connection.ts'
 import { hasToken, isUpgrade } from '../connection-header.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { schemeOf } from '../scheme.ts'
 import { mutateClientCert } from './client-certificate.ts'
 import type { HcmConfig } from './config.ts'
-import { addressFromXff, type DetectedAddress, detectAddress, isInternal } from './remote-address.ts'
+import { addressFromXff, appendXff, type DetectedAddress, detectAddress, isInternal } from './remote-address.ts'
 import { newRequestId } from './request-id.ts'
 import { appendVia } from './response-headers.ts'
 
@@ -127,7 +126,7 @@ function trustedAddress(
 ): DetectedAddress {
   const hops = config.xffTrustedHops
   if (!config.useRemoteAddress) {
-    const found = detectAddress(headers, config.ipDetection)
+    const found = detectAddress(headers, connection, config, ownAddress)
     if (found.rejectStatus !== 0) return found
     if (!headers.has('x-forwarded-proto')) headers.list.push('x-forwarded-proto', tls ? 'https' : 'http')
     if (!headers.has('x-forwarded-port')) appendPort(headers, connection, config)
@@ -146,16 +145,6 @@ function trustedAddress(
 function appendPort(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig): void {
   if (!config.appendXForwardedPort || (config.xffTrustedHops > 0 && headers.has('x-forwarded-port'))) return
   headers.set('x-forwarded-port', String(connection.localAddress.port))
-}
-
-function appendXff(headers: HeaderMap, connection: ConnectionInfo, config: HcmConfig, ownAddress: string): void {
-  const peer = connection.remoteAddress
-  if (peer.pipe !== undefined) return
-  const ip = parseIp(peer.ip)
-  const shown = ip !== null && isLoopback(ip) ? ownAddress : peer.ip
-  const text = config.ipv4MappedIpv6 && shown === peer.ip && !shown.includes(':') ? `::ffff:${shown}` : shown
-  const existing = headers.getAll('x-forwarded-for')
-  headers.set('x-forwarded-for', existing === undefined || existing === '' ? text : `${existing},${text}`)
 }
 
 /** Only `trailers` may pass on. */

@@ -53,7 +53,6 @@ export class SharedState {
   readonly headersQueue: TimeoutQueue | null
   readonly durationQueue: TimeoutQueue | null
   readonly connectionIdleQueue: TimeoutQueue | null
-  readonly connectionDurationQueue: TimeoutQueue | null
   readonly drainQueue: TimeoutQueue | null
   readonly accessLogQueue: TimeoutQueue | null
   private readonly context: WorkerContext
@@ -95,7 +94,6 @@ export class SharedState {
     this.headersQueue = queue(config.requestHeadersTimeoutMs)
     this.durationQueue = queue(config.common.maxStreamDurationMs)
     this.connectionIdleQueue = queue(config.common.idleTimeoutMs)
-    this.connectionDurationQueue = queue(config.common.maxConnectionDurationMs)
     this.drainQueue = queue(config.drainTimeoutMs)
     this.accessLogQueue = queue(config.accessLogIntervalMs)
     this.inlineTable = config.routeConfig && compileRouteTable(config.routeConfig, context.runtime, context.stats)

@@ -2,6 +2,7 @@
 
 import { detached, latin1 } from '../../../base/bytes.ts'
 import { intern } from '../../../base/intern.ts'
+import { compileStringMatcher, type StringMatch, type StringMatcherData } from '../../route/string-matcher.ts'
 import type { CodecError } from '../codec.ts'
 import { Protocol } from '../codec.ts'
 import { hasToken, isUpgrade } from '../connection-header.ts'
@@ -177,26 +178,46 @@ export function settleRequest(
   if (connection && !sanitizeConnection(headers)) return CONNECTION_HEADER
   framing.chunked = encoding !== undefined
   framing.length = length
-  framing.tunnel = headers.method === 'CONNECT' || isTunnelUpgrade(headers)
+  framing.tunnel = headers.method === 'CONNECT' || isTunnelUpgrade(headers, options.ignoredUpgrades)
   return null
 }
 
-/** An upgrade other than to h2c, which nobody has to follow: its headers go and the request is a plain one. */
-function isTunnelUpgrade(headers: HeaderMap): boolean {
+/**
+ * An upgrade other than to h2c and to what is ignored, which nobody has to follow: its headers go and the request is a
+ * plain one.
+ */
+function isTunnelUpgrade(headers: HeaderMap, ignored: readonly StringMatcherData[]): boolean {
   if (!isUpgrade(headers)) return false
-  const wanted = headers.getAll('upgrade')!.toLowerCase()
-  if (wanted === 'h2c') {
-    headers.remove('upgrade')
-    headers.remove('http2-settings')
-    const rest = (headers.getAll('connection') ?? '')
+  const wanted = headers.getAll('upgrade')!
+  if (wanted.toLowerCase() !== 'h2c') {
+    if (ignored.length === 0) return true
+    const rest = wanted
       .split(',')
-      .filter((token) => !/^\s*(upgrade|http2-settings)\s*$/i.test(token))
-      .join(',')
-    headers.remove('connection')
-    if (rest.trim() !== '') headers.add('connection', rest)
-    return false
+      .map((token) => token.trim())
+      .filter((token) => token !== '' && !isIgnored(token, ignored))
+    if (rest.length > 0) {
+      headers.set('upgrade', rest.join(','))
+      return true
+    }
   }
-  return true
+  headers.remove('upgrade')
+  headers.remove('http2-settings')
+  const rest = (headers.getAll('connection') ?? '')
+    .split(',')
+    .filter((token) => !/^\s*(upgrade|http2-settings)\s*$/i.test(token))
+    .join(',')
+  headers.remove('connection')
+  if (rest.trim() !== '') headers.add('connection', rest)
+  return false
+}
+
+/** Matchers of configurations that are in use. */
+const compiled = new WeakMap<readonly StringMatcherData[], readonly StringMatch[]>()
+
+function isIgnored(token: string, ignored: readonly StringMatcherData[]): boolean {
+  let matchers = compiled.get(ignored)
+  if (matchers === undefined) compiled.set(ignored, (matchers = ignored.map(compileStringMatcher)))
+  return matchers.some((matches) => matches(token))
 }
 
 function settleTarget(

@@ -86,7 +86,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     this.stats = stats
     connection.batchWrites = true
     this.writer = new FrameWriter(connection)
-    this.encoder = new HpackEncoder(options.hpackTableSize)
+    this.encoder = new HpackEncoder(options.hpackTableSize, options.huffman)
     this.decoder = new HpackDecoder(options.hpackTableSize, options.maxHeaderFieldBytes)
     this.block = new HeaderBlock(blockLimits)
     this.limits = new InboundLimits(options, stats)

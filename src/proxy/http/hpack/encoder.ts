@@ -1,10 +1,11 @@
 // HPACK encoding (RFC 7541 §6) into one growing buffer.
 //
-// Strings go out without Huffman coding: what repeats is in the dynamic table after its first time, and what does not
-// repeat is cheaper to copy than to code. What a peer could guess and what changes with every message is not indexed.
+// Strings go out without Huffman coding unless it is asked for: what repeats is in the dynamic table after its first time,
+// and what does not repeat is cheaper to copy than to code. What a peer could guess and what changes with every message is not indexed.
 
 import { writeLatin1 } from '../../../base/bytes.ts'
 import { DynamicTable } from './dynamic-table.ts'
+import { huffmanEncode, huffmanLength } from './huffman.ts'
 import { STATIC_SIZE, STATIC_TABLE } from './static-table.ts'
 
 /** Values that differ from message to message: indexing them would only push out what repeats. */
@@ -72,14 +73,16 @@ export class HpackEncoder {
   length = 0
   private readonly table: DynamicTable
   private readonly maxTableSize: number
+  private readonly huffman: boolean
   private names = new Map<string, DynamicName>()
   /** Smallest and last size set since the last block, or -1 (§4.2: both are announced). */
   private smallestUpdate = -1
   private lastUpdate = -1
 
-  /** `maxTableSize`: the most memory we spend, whatever the peer allows. */
-  constructor(maxTableSize: number) {
+  /** `maxTableSize`: the most memory we spend, whatever the peer allows. `huffman`: strings that it makes shorter are coded. */
+  constructor(maxTableSize: number, huffman = false) {
     this.maxTableSize = maxTableSize
+    this.huffman = huffman
     // 4096 is what the peer starts with (RFC 9113 §6.5.2).
     this.table = new DynamicTable(Math.min(maxTableSize, 4096))
     if (maxTableSize < 4096) this.smallestUpdate = this.lastUpdate = maxTableSize
@@ -182,6 +185,14 @@ export class HpackEncoder {
   }
 
   private string(text: string): void {
+    if (this.huffman) {
+      const coded = huffmanLength(text)
+      if (coded < text.length) {
+        this.integer(0x80, 0x7f, coded)
+        this.length = huffmanEncode(text, scratch, this.length)
+        return
+      }
+    }
     this.integer(0, 0x7f, text.length)
     writeLatin1(scratch, text, this.length)
     this.length += text.length

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HpackDecoder } from './decoder.ts'
 import { HpackEncoder } from './encoder.ts'
-import { huffmanDecode } from './huffman.ts'
+import { huffmanDecode, huffmanEncode, huffmanLength } from './huffman.ts'
 
 type Fields = [string, string][]
 
@@ -178,4 +178,35 @@ test('codes of RFC 7541 Appendix B, short to long', () => {
     const bytes = Buffer.from(octets.map((octet) => Number.parseInt(octet, 2)))
     assert.equal(huffmanDecode(bytes, 0, bytes.length), symbol)
   }
+})
+
+test('Huffman coding of RFC 7541 C.4, and of every symbol after every other', () => {
+  const coded = (text: string): string => {
+    const out = Buffer.alloc(huffmanLength(text))
+    assert.equal(huffmanEncode(text, out, 0), out.length)
+    return out.toString('hex')
+  }
+  assert.equal(coded('www.example.com'), 'f1e3c2e5f23a6ba0ab90f4ff')
+  assert.equal(coded('no-cache'), 'a8eb10649cbf')
+  assert.equal(coded(''), '')
+  for (let first = 0; first < 256; first++) {
+    let text = ''
+    for (let second = 0; second < 256; second++) text += String.fromCharCode(first, second)
+    const out = Buffer.from(coded(text), 'hex')
+    assert.equal(huffmanDecode(out, 0, out.length), text)
+  }
+})
+
+test('an encoder that is asked to codes what becomes shorter', () => {
+  const plain = new HpackEncoder(4096)
+  const coding = new HpackEncoder(4096, true)
+  const fields: Fields = [
+    ['x-text', 'www.example.com'],
+    ['x-bytes', '\x80\xff\x00'],
+  ]
+  const [long, short] = [encode(plain, fields), encode(coding, fields)]
+  assert.ok(short.length < long.length)
+  assert.ok(!short.includes('example'))
+  assert.ok(short.includes(Buffer.from('\x80\xff\x00', 'latin1')))
+  assert.deepEqual(decode(new HpackDecoder(4096), short.toString('hex')), fields)
 })

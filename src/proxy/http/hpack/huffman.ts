@@ -1,4 +1,4 @@
-// Huffman decoding of strings (RFC 7541 §5.2, Appendix B), four bits at a time.
+// Huffman coding of strings (RFC 7541 §5.2, Appendix B); decoding goes four bits at a time.
 //
 // The code is canonical: ordered by length, then by symbol, codes count upwards. So the lengths alone give the table.
 
@@ -27,6 +27,9 @@ const SYMBOL_SHIFT = 16
 const transitions = new Int32Array(STATES * 16)
 /** States in which a string may end: the bits since the last symbol are fewer than eight and all ones. */
 const accepting = new Uint8Array(STATES)
+/** Code and its length, by symbol. */
+const codes = new Uint32Array(257)
+const lengths = new Uint8Array(257)
 
 function build(): void {
   // Children of internal nodes; leaves are -1 - symbol.
@@ -42,6 +45,8 @@ function build(): void {
     const length = lengthOf(symbol)
     code *= 2 ** (length - previous)
     previous = length
+    codes[symbol] = code
+    lengths[symbol] = length
     let node = 0
     for (let bit = length - 1; bit >= 0; bit--) {
       const side = Math.floor(code / 2 ** bit) % 2 === 1 ? right : left
@@ -96,4 +101,39 @@ export function huffmanDecode(buffer: Buffer, start: number, end: number): strin
     state = low & 0xff
   }
   return accepting[state] === 1 ? latin1(out, 0, length) : null
+}
+
+/** Bytes that `text`, a byte string, takes when it is coded. */
+export function huffmanLength(text: string): number {
+  let bits = 0
+  for (let i = 0; i < text.length; i++) bits += lengths[text.charCodeAt(i)]!
+  return (bits + 7) >> 3
+}
+
+/** Writes the code of `text`, a byte string, at `at`; returns where it ends. */
+export function huffmanEncode(text: string, out: Buffer, at: number): number {
+  // At most 7 bits are left over and a code has at most 30: halves keep to 32 bits.
+  let held = 0
+  let count = 0
+  const put = (code: number, length: number): void => {
+    held = (held << length) | code
+    count += length
+    while (count >= 8) {
+      count -= 8
+      out[at++] = held >>> count
+      held &= (1 << count) - 1
+    }
+  }
+  for (let i = 0; i < text.length; i++) {
+    const symbol = text.charCodeAt(i)
+    const length = lengths[symbol]!
+    const code = codes[symbol]!
+    if (length > 16) {
+      put(code >>> 16, length - 16)
+      put(code & 0xffff, 16)
+    } else put(code, length)
+  }
+  // The rest of the last byte is the beginning of EOS: ones.
+  if (count > 0) out[at++] = (held << (8 - count)) | ((1 << (8 - count)) - 1)
+  return at
 }

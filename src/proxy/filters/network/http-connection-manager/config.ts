@@ -86,7 +86,7 @@ export function parseHttpConnectionManager(message: HttpConnectionManager, conte
     accessLogIntervalMs: durationMsOr(log?.accessLogFlushInterval ?? message.accessLogFlushInterval, 0),
     accessLogOnTunnel: log?.flushLogOnTunnelSuccessfullyEstablished ?? false,
     common: parseCommonHttpOptions(message.commonHttpProtocolOptions),
-    http1: parseHttp1Options(message.httpProtocolOptions),
+    http1: parseHttp1Options(message.httpProtocolOptions, context.at('http_protocol_options').path),
     http2: parseHttp2Options(message.http2ProtocolOptions),
     serverName: message.serverName || 'envoy',
     serverHeader:
