@@ -3,8 +3,9 @@
 
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Ports, startProxy } from '../../interop/harness/proxies.ts'
 import type { Difference, Suite } from '../suite.ts'
 
@@ -36,9 +37,11 @@ interface File {
 
 /** Cases run side by side, each lane with a listener and an upstream of its own. */
 const LANES = 12
-/** Nothing more comes after so much silence; Envoy's own delay before a close is up to a second. */
-const SILENCE_MS = 250
-const CLOSE_MS = 1700
+/** How long all that Envoy did may take. */
+const LIMIT_MS = 10_000
+/** When that much has been done: time for more than that. */
+const EXTRA_MS = 100
+const POLL_MS = 10
 
 /** An upstream that answers each complete request with 200 and keeps what it got. */
 class Lane {
@@ -66,11 +69,14 @@ class Lane {
     await once(this.server, 'listening')
     return (this.server.address() as AddressInfo).port
   }
-  /** What came since the last call, an unfinished request included. */
-  take(): UpstreamRequest[] {
+  /** What has come, an unfinished request included. */
+  get seen(): readonly UpstreamRequest[] {
     const { request } = parseRequest(this.received)
+    return request === null ? this.requests : [...this.requests, request]
+  }
+  clear(): void {
     this.received = Buffer.alloc(0)
-    return request === null ? this.requests.splice(0) : [...this.requests.splice(0), request]
+    this.requests.length = 0
   }
   close(): void {
     this.server.close()
@@ -132,50 +138,43 @@ function parseAnswers(bytes: Buffer): Answer {
   return answer
 }
 
-interface Exchange extends Answer {
-  readonly closed: boolean
-}
+/** The client's side of one case. */
+class Client {
+  closed = false
+  private readonly socket: Socket
+  private readonly chunks: Buffer[] = []
 
-/** Keeps the socket open until silence or close. */
-async function exchange(port: number, bytes: Buffer, split: boolean, expectClose: boolean): Promise<Exchange> {
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
-  const chunks: Buffer[] = []
-  let closed = false
-  const done = new Promise<void>((resolve) => {
-    let timer = setTimeout(resolve, CLOSE_MS)
-    const arm = (ms: number): void => {
-      clearTimeout(timer)
-      timer = setTimeout(resolve, ms)
-    }
-    socket.on('data', (chunk: Buffer) => {
-      chunks.push(chunk)
-      arm(expectClose ? CLOSE_MS : SILENCE_MS)
-    })
+  constructor(port: number) {
+    this.socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+    this.socket.on('data', (chunk: Buffer) => this.chunks.push(chunk))
     const end = (): void => {
-      closed = true
-      arm(0)
+      this.closed = true
     }
-    socket.on('end', end)
-    socket.on('error', end)
-    socket.on('connect', () => {
-      if (!expectClose) arm(CLOSE_MS)
-    })
-  })
-  await once(socket, 'connect')
-  if (split) {
+    this.socket.on('end', end)
+    this.socket.on('error', end)
+  }
+
+  async send(bytes: Buffer, split: boolean): Promise<void> {
+    await once(this.socket, 'connect')
+    if (!split) {
+      this.socket.write(bytes)
+      return
+    }
     for (const byte of bytes) {
-      if (!socket.writable) break
-      socket.write(Buffer.from([byte]))
+      if (!this.socket.writable) break
+      this.socket.write(Buffer.from([byte]))
       // One segment for each byte: the proxy reads them one by one.
       await new Promise((resolve) => setImmediate(resolve))
     }
-  } else socket.write(bytes)
-  if (!expectClose) {
-    await Promise.race([done, new Promise((resolve) => setTimeout(resolve, SILENCE_MS))])
-    if (chunks.length > 0) await done
-  } else await done
-  socket.destroy()
-  return { ...parseAnswers(Buffer.concat(chunks)), closed }
+  }
+
+  get answers(): Answer {
+    return parseAnswers(Buffer.concat(this.chunks))
+  }
+
+  destroy(): void {
+    this.socket.destroy()
+  }
 }
 
 function bootstrap(
@@ -235,30 +234,52 @@ function bootstrap(
 }
 
 /** `split`: byte by byte the head of a request that turns out faulty may have gone upstream before the fault came. */
-function compare(
-  test: Case,
+function traffic(
+  { envoy }: Case,
   split: boolean,
-  got: Exchange,
-  upstream: UpstreamRequest[],
-  log: readonly { details: string | null; flags: string | null }[],
+  { closed, answers }: Client,
+  upstream: readonly UpstreamRequest[],
 ): string | null {
-  const { envoy } = test
   const sent = (requests: readonly UpstreamRequest[]): readonly UpstreamRequest[] =>
     split ? requests.filter((request) => !request.incomplete) : requests
-  const pairs: [string, unknown, unknown][] = [
-    ['statuses', got.statuses, envoy.statuses],
-    ['closed', got.closed, envoy.closed],
-    ['bodies', got.bodies, envoy.bodies],
-    ['connection', got.connection, envoy.connection],
-    ['details', log.map((line) => line.details), envoy.details],
-    ['flags', log.map((line) => (line.flags === '-' ? null : line.flags)), envoy.flags],
+  return firstDifference([
+    ['statuses', answers.statuses, envoy.statuses],
+    ['closed', closed, envoy.closed],
+    ['bodies', answers.bodies, envoy.bodies],
+    ['connection', answers.connection, envoy.connection],
     ['upstream', sent(upstream), sent(envoy.upstreamRequests)],
-  ]
+  ])
+}
+
+interface LogLine {
+  readonly details: string | null
+  readonly flags: string | null
+}
+
+function logged({ envoy }: Case, log: readonly LogLine[]): string | null {
+  const flags = log.map((line) => (line.flags === '-' ? null : line.flags))
+  return firstDifference([
+    ['details', log.map((line) => line.details), envoy.details],
+    ['flags', flags, envoy.flags],
+  ])
+}
+
+function firstDifference(pairs: readonly (readonly [what: string, ours: unknown, theirs: unknown])[]): string | null {
   for (const [what, ours, theirs] of pairs) {
     const [a, b] = [JSON.stringify(ours), JSON.stringify(theirs)]
     if (a !== b) return `${what} ${a}; Envoy: ${b}`
   }
   return null
+}
+
+/** `difference()` when it has become null, or at the end of all patience. */
+async function settle(difference: () => string | null): Promise<string | null> {
+  const until = Date.now() + LIMIT_MS
+  for (;;) {
+    const message = difference()
+    if (message === null || Date.now() > until) return message
+    await sleep(POLL_MS)
+  }
 }
 
 async function freePorts(count: number): Promise<number[]> {
@@ -281,22 +302,27 @@ export const suite: Suite = {
     const work = file.cases.flatMap((test) => [false, true].map((split) => ({ test, split })))
     /** Lines of each lane that were taken already. */
     const taken = new Array<number>(LANES).fill(0)
-    const linesOf = (lane: number): { details: string | null; flags: string | null }[] =>
+    const linesOf = (lane: number): LogLine[] =>
       proxy
         .logLines()
-        .map((line) => JSON.parse(line) as { lane: string; details: string | null; flags: string | null })
+        .map((line) => JSON.parse(line) as LogLine & { lane: string })
         .filter((line) => line.lane === String(lane))
     const runLane = async (i: number): Promise<void> => {
       for (let next = work.shift(); next; next = work.shift()) {
         const { test, split } = next
-        const got = await exchange(listeners[i]!, Buffer.from(test.inputB64, 'base64'), split, test.envoy.closed)
-        // The lines come with the end of their streams, at the latest when the client has gone.
-        for (let wait = 0; wait < 40 && linesOf(i).length < taken[i]! + test.envoy.details.length; wait++) {
-          await new Promise((resolve) => setTimeout(resolve, 25))
+        const client = new Client(listeners[i]!)
+        await client.send(Buffer.from(test.inputB64, 'base64'), split)
+        const seen = (): string | null => traffic(test, split, client, lanes[i]!.seen)
+        let message = await settle(seen)
+        if (message === null && !client.closed) {
+          await sleep(EXTRA_MS)
+          message = seen()
         }
-        const log = linesOf(i).slice(taken[i])
-        taken[i]! += log.length
-        const message = compare(test, split, got, lanes[i]!.take(), log)
+        // The lines come with the end of their streams, at the latest when the client has gone.
+        client.destroy()
+        message ??= await settle(() => logged(test, linesOf(i).slice(taken[i])))
+        taken[i] = linesOf(i).length
+        lanes[i]!.clear()
         if (message !== null) differences.push({ id: split ? `${test.id} (byte by byte)` : test.id, message })
       }
     }
