@@ -17,6 +17,7 @@ import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../xds/client.ts'
 import { parseAppProbes } from './app-probes.ts'
 import { buildBootstrap, leftOutOfBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
 import { type ControlPlaneOptions, connectControlPlane, controlPlaneMetadata } from './control-plane-channel.ts'
+import { findCredentialSocket } from './credential-socket.ts'
 import { waitForZeroConnections } from './drain.ts'
 import { HealthReports } from './health-reports.ts'
 import { localRequest } from './local-http.ts'
@@ -38,7 +39,8 @@ interface DataPlane {
 type Discovery = AdsTransport & { readonly connect: () => Client; readonly metadata: () => Promise<Metadata> }
 
 /** Runs until SIGTERM, SIGINT, /quitquitquit or the end of the data plane; resolves with the exit code. */
-export async function runAgent(settings: AgentSettings, log: Logger): Promise<number> {
+export async function runAgent(given: AgentSettings, log: Logger): Promise<number> {
+  const settings = await withCredentialSocket(given, log)
   const { config, workdir } = settings
   const ending = new Ending()
   const address = controlPlane(settings, config.discoveryAddress)
@@ -81,6 +83,12 @@ export async function runAgent(settings: AgentSettings, log: Logger): Promise<nu
   secrets.close()
   await status.close()
   return code
+}
+
+/** Tells the control plane of the SDS server for credentials, where the pod has one. */
+async function withCredentialSocket(settings: AgentSettings, log: Logger): Promise<AgentSettings> {
+  if (!(await findCredentialSocket(settings.workdir, log))) return settings
+  return { ...settings, metadata: { ...settings.metadata, credential: 'true' } }
 }
 
 /** Follows the data plane until it ends or is to be ended, which may be while it still starts. */

@@ -275,6 +275,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       changed()
       return [...discovery.connected()].length
     },
+    inject: options.webhooks?.inject,
   }
   const pages: HttpSources = {
     ...sources,

@@ -8,11 +8,13 @@ import type { Client, DiscoveryServer } from '../push/discovery-server.ts'
 import type { EncodedCache } from '../push/encoded-cache.ts'
 import type { PilotMetrics } from '../push/metrics.ts'
 import type { ResourceGenerator } from '../push/resources.ts'
+import type { InjectPod } from '../webhook/review.ts'
 import type { Reach } from './access.ts'
 import { configDump, type DumpInput, dumpJson, typedDump } from './config-dump.ts'
-import { authorizationz, instancesz, networkz, sidecarz, telemetryz } from './policies.ts'
+import { injectTemplates } from './injection.ts'
+import { authorizationz, instancesz, networkz, pushcontext, sidecarz, telemetryz } from './policies.ts'
 import { adsz, connections, findProxy, syncz } from './proxies.ts'
-import { configz, endpointShardz, registryz, resourcesz } from './registry.ts'
+import { clusterz, configz, endpointShardz, registryz, resourcesz } from './registry.ts'
 
 /** What the pages read. */
 export interface DebugSources {
@@ -27,6 +29,8 @@ export interface DebugSources {
   readonly pushStatus: () => JsonValue
   /** Pushes everything to everybody; returns to how many. */
   readonly forcePush: () => number
+  /** What becomes of a pod; left out: pods are not injected. */
+  readonly inject?: InjectPod
 }
 
 /** A page's answer: JSON, or text with its status. */
@@ -45,10 +49,12 @@ export const textAnswer = (status: number, body: string): Answer => ({
   body,
 })
 
+const PRETTY_INDENT = 4
+
 /** An answer as it is sent: JSON is indented where the query asks for it (`pretty`). */
 export function answerText(answer: Answer, query: URLSearchParams): { status: number; type: string; body: string } {
   if (!('json' in answer)) return answer
-  const body = JSON.stringify(answer.json, null, query.has('pretty') ? 2 : undefined)
+  const body = JSON.stringify(answer.json, null, query.has('pretty') ? PRETTY_INDENT : undefined)
   return { status: 200, type: 'application/json', body }
 }
 
@@ -62,17 +68,28 @@ const PAGES: Readonly<Record<string, Page>> = {
       return { json: adsz(client === null ? discovery.connected() : [client]) }
     },
   },
+  ambientz: {
+    help: 'workloads, services and policies of the ambient mode, which has none here',
+    show: () => ({ json: { workloads: null, services: null, policies: null } }),
+  },
   authorizationz: {
     help: 'authorization policies by namespace',
     show: (_query, sources) => withPush(sources, (push) => ({ json: authorizationz(sources.store, push) })),
   },
   cachez: {
-    help: 'the caches of encoded resources',
-    show: (_query, { caches }) => ({
-      json: Object.fromEntries(
-        Object.entries(caches).map(([name, c]) => [name, { size: c.size, hits: c.hits, misses: c.misses }]),
-      ),
-    }),
+    help: 'the caches of encoded resources; ?clear=true empties them',
+    show: (query, { caches }) => {
+      if (query.get('clear')) {
+        for (const cache of Object.values(caches)) cache.clear()
+        return textAnswer(200, 'Cache cleared\n')
+      }
+      const counts = Object.entries(caches).map(([name, { size, hits, misses }]) => [name, { size, hits, misses }])
+      return { json: Object.fromEntries(counts) as JsonValue }
+    },
+  },
+  clusterz: {
+    help: 'clusters that endpoints are read from',
+    show: (_query, { discovery }) => ({ json: clusterz(discovery.pushContext) }),
   },
   config_dump: {
     help: 'what the proxy of ?proxyID= would be sent now, as Envoy prints it; ?include_eds, ?types=cds,rds',
@@ -99,11 +116,19 @@ const PAGES: Readonly<Record<string, Page>> = {
     help: 'obsolete, use endpointShardz',
     show: (_query, sources) => withPush(sources, (push) => ({ json: endpointShardz(push) })),
   },
+  inject: {
+    help: 'what injection adds to a pod, by template',
+    show: (_query, { inject }) => ({ json: injectTemplates(inject) }),
+  },
   instancesz: {
     help: 'service ports that the workload of each connected proxy serves',
     show: (_query, sources) => withPush(sources, (push) => ({ json: instancesz(sources.discovery.connected(), push) })),
   },
-  list: { help: 'the names of all pages', show: () => ({ json: debugPageNames().filter((name) => name !== 'list') }) },
+  list: { help: 'the names of all pages', show: () => ({ json: listedPages() }) },
+  mcsz: {
+    help: 'services that clusters export to each other (MCS), of which there are none here',
+    show: () => ({ json: null }),
+  },
   mesh: {
     help: 'MeshConfig in force',
     show: (_query, sources) => withPush(sources, (push) => ({ json: meshConfigJson(push.mesh) as JsonValue })),
@@ -116,6 +141,10 @@ const PAGES: Readonly<Record<string, Page>> = {
   push_status: {
     help: 'resources that were refused or have no effect, and why',
     show: (_query, { pushStatus }) => ({ json: pushStatus() }),
+  },
+  pushcontext: {
+    help: 'authorization policies and gateways between networks in force',
+    show: (_query, sources) => withPush(sources, (push) => ({ json: pushcontext(sources.store, push) })),
   },
   registryz: {
     help: 'services',
@@ -140,6 +169,11 @@ const PAGES: Readonly<Record<string, Page>> = {
 /** Sorted. */
 function debugPageNames(): string[] {
   return Object.keys(PAGES).sort()
+}
+
+/** The names that `/debug/list` tells, as istiod's: what a page does on demand stands beside it. */
+function listedPages(): string[] {
+  return [...debugPageNames().filter((name) => name !== 'list'), 'adsz?push=true', 'cachez?clear=true'].sort()
 }
 
 /** Null: no such page. */

@@ -7,11 +7,22 @@ import type { Client } from '../push/discovery-server.ts'
 
 /** `/debug/authorizationz`. */
 export function authorizationz(store: Store, push: PushContext): JsonValue {
+  return { authorization_policies: authorizationPolicies(store, push) }
+}
+
+function authorizationPolicies(store: Store, push: PushContext): JsonValue {
   return {
-    authorization_policies: {
-      namespace_to_policies: byNamespace(store, 'AuthorizationPolicy.security.istio.io'),
-      root_namespace: push.mesh.rootNamespace,
-    },
+    namespace_to_policies: byNamespace(store, 'AuthorizationPolicy.security.istio.io'),
+    root_namespace: push.mesh.rootNamespace,
+  }
+}
+
+/** `/debug/pushcontext`. */
+export function pushcontext(store: Store, push: PushContext): JsonValue {
+  return {
+    AuthorizationPolicies: authorizationPolicies(store, push),
+    NetworkGateways: networkz(push),
+    UnresolvedGateways: null,
   }
 }
 
@@ -30,7 +41,12 @@ function byNamespace(store: Store, kind: string): JsonValue {
   const out = new Map<string, JsonValue[]>()
   for (const { metadata, spec } of store.list(kind)) {
     const { name, namespace = '', annotations } = metadata
-    const shown: JsonValue = { name, namespace, annotations: { ...annotations }, spec: (spec ?? {}) as JsonValue }
+    const shown: JsonValue = {
+      name,
+      namespace,
+      annotations: annotations ? { ...annotations } : null,
+      spec: (spec ?? {}) as JsonValue,
+    }
     const known = out.get(namespace)
     if (known) known.push(shown)
     else out.set(namespace, [shown])
@@ -66,10 +82,14 @@ export function instancesz(clients: Iterable<Client>, push: PushContext): JsonVa
 
 /** `/debug/networkz`. */
 export function networkz(push: PushContext): JsonValue {
-  return (push.networks?.all ?? []).map(({ network, cluster, address, port }) => ({
+  const gateways = push.networks?.all ?? []
+  if (gateways.length === 0) return null
+  return gateways.map(({ network, cluster, address, port }) => ({
     Network: network,
     Cluster: cluster,
     Addr: address,
     Port: port,
+    HBONEPort: 0,
+    ServiceAccount: { Namespace: '', Name: '' },
   }))
 }

@@ -74,6 +74,12 @@ function endpointJson(endpoint: Endpoint): JsonValue {
   }
 }
 
+/** `/debug/clusterz`: the cluster of this control plane; remote ones are not read. */
+export function clusterz(push: PushContext | null): JsonValue {
+  if (!push) return []
+  return [{ id: push.clusterId, secretName: '', syncStatus: 'synced' }]
+}
+
 /** Kinds of resources that configure the mesh, as a store keys them. */
 const CONFIG_KINDS: readonly string[] = [
   ...ISTIO_KINDS.map(istioGroupKind),

@@ -80,6 +80,12 @@ export class EncodedCache<V> {
     return value
   }
 
+  /** Forgets every value; the counts stay. */
+  clear(): void {
+    this.young = new Map()
+    this.old = new Map()
+  }
+
   get size(): number {
     return this.young.size + this.old.size
   }
