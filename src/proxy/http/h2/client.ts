@@ -62,7 +62,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     this.stop()
     this.closed = true
     // The newest first, as in Envoy.
-    for (const stream of [...this.streams.values(), ...this.unopened].reverse()) {
+    for (const stream of [...this.streams.all(), ...this.unopened].reverse()) {
       stream.close()
       stream.fail(reason, '')
     }
@@ -160,7 +160,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
 
   protected onGoAway(lastStreamId: number): void {
     this.drain()
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.all()) {
       if (stream.id <= lastStreamId) continue
       // The server says that it never looked at them: safe to try elsewhere (RFC 9113 §8.7).
       stream.close()

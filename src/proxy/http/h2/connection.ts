@@ -34,6 +34,7 @@ import { InboundLimits } from './inbound-limits.ts'
 import { Keepalive } from './keepalive.ts'
 import type { Http2Stats } from './stats.ts'
 import type { Http2Stream } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
 
 /** Streams we reset lately: frames for them were on their way and are skipped, not faults (§5.1). */
 const MAX_REMEMBERED_RESETS = 1000
@@ -46,7 +47,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   readonly writer: FrameWriter
   readonly encoder: HpackEncoder
   readonly limits: InboundLimits
-  readonly streams = new Map<number, Http2Stream>()
+  readonly streams = new StreamTable<Http2Stream>()
   /** Streams whose body waits for a window. */
   readonly blocked = new Set<Http2Stream>()
   readonly initialWindow: number
@@ -174,13 +175,13 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
 
   private onTransportWatermark(above: boolean): void {
     this.aboveTransport = above
-    for (const stream of [...this.streams.values()]) stream.onTransportWatermark(above)
+    for (const stream of this.streams.all()) stream.onTransportWatermark(above)
   }
 
   // ---- streams
 
   protected register(stream: Http2Stream): void {
-    this.streams.set(stream.id, stream)
+    this.streams.add(stream)
     this.limits.openStreams++
     this.stats.streamsActive.inc()
     this.keepalive?.onStream()
@@ -188,7 +189,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   onStreamClosed(stream: Http2Stream): void {
-    this.blocked.delete(stream)
+    if (this.blocked.size > 0) this.blocked.delete(stream)
     if (!this.streams.delete(stream.id)) return
     this.limits.openStreams--
     this.stats.streamsActive.dec()
@@ -584,7 +585,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
         if (value > MAX_WINDOW) return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
         const change = value - this.peerInitialWindow
         this.peerInitialWindow = value
-        for (const stream of this.streams.values()) {
+        for (const stream of this.streams.all()) {
           stream.sendWindow += change
           if (stream.sendWindow > MAX_WINDOW)
             return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')

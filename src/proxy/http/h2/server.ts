@@ -185,7 +185,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
 
   onConnectionClosed(): void {
     this.stop()
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.all()) {
       stream.callbacks = null
       stream.close()
     }
