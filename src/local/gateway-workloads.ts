@@ -14,14 +14,19 @@ const OWNED_KINDS = [
   'PodDisruptionBudget.policy',
 ] as const
 
+const NOTHING: ReadonlyMap<string, KubeObject> = new Map()
+
 type Report = (object: KubeObject, message: string) => void
 
 export class GatewayWorkloads {
   private readonly store: MemoryStore
   private readonly admission: Admission
   private readonly report: Report
-  /** What was applied last, by `kind namespace/name`: only what changed is applied again, so that a scale by hand stays. */
-  private applied = new Map<string, KubeObject>()
+  /**
+   * What was applied last, by Gateway and `kind namespace/name`: only what changed is applied again, so that a scale by hand
+   * stays.
+   */
+  private applied = new Map<string, ReadonlyMap<string, KubeObject>>()
 
   constructor(store: MemoryStore, admission: Admission, report: Report) {
     this.store = store
@@ -36,12 +41,15 @@ export class GatewayWorkloads {
 
   /** Creates and updates. An object of the same name that was not made for a Gateway stays as it is. */
   keep(workloads: readonly GatewayWorkload[]): void {
-    const next = new Map<string, KubeObject>()
+    const next = new Map<string, ReadonlyMap<string, KubeObject>>()
     for (const { objects, gateway, problems } of workloads) {
       const [namespace, name] = gateway.split('/') as [string, string]
       const owner = this.store.get('Gateway.gateway.networking.k8s.io', namespace, name)
       if (!owner) continue
+      const applied = this.applied.get(gateway) ?? NOTHING
       for (const problem of problems) this.report(owner, `infrastructure.parametersRef: ${problem}`)
+      const kept = new Map<string, KubeObject>()
+      next.set(gateway, objects.length > 0 ? kept : applied)
       for (const object of objects) {
         const kind = groupKindOf(object)
         const key = `${kind} ${namespace}/${object.metadata.name}`
@@ -50,8 +58,8 @@ export class GatewayWorkloads {
           if (kind !== 'ServiceAccount') this.report(owner, `${key} was not made for the Gateway and is left alone`)
           continue
         }
-        next.set(key, object)
-        if (before && isDeepStrictEqual(this.applied.get(key), object)) continue
+        kept.set(key, object)
+        if (before && isDeepStrictEqual(applied.get(key), object)) continue
         this.apply(object, owner)
       }
     }

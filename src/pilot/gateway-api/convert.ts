@@ -13,7 +13,7 @@ import type { Condition, ObjectStatus, ReferenceStatus } from '../status.ts'
 import { convertBackendPolicies } from './backend-policies.ts'
 import { backendDestination, NOWHERE, type RouteContext } from './backends.ts'
 import type { RefProblem } from './certificates.ts'
-import { convertGateways } from './gateways.ts'
+import { convertGateways, parametersProblem } from './gateways.ts'
 import { compareRoutes, convertHttpLikeRoute, type HttpLikeRoute, type RankedRoute } from './http-routes.ts'
 import { controllerRole, GatewayApiIndex, type GatewayApiInputs } from './inputs.ts'
 import type { AttachableListener } from './listeners.ts'
@@ -50,6 +50,7 @@ export function convertGatewayApi(inputs: GatewayApiInputs): GatewayApiTranslati
         uid: inputs.uid(gateway),
         listeners: own,
         parameters: parametersOf(gateway, index),
+        parametersProblem: parametersProblem(gateway, index),
       }),
     ]),
   )

@@ -227,7 +227,8 @@ function insecure({ spec }: KubeGateway): Condition[] {
   return [condition('InsecureFrontendValidationMode', 'True', 'ConfigurationChanged', message)]
 }
 
-function parametersProblem({ metadata, spec }: KubeGateway, index: GatewayApiIndex): string | null {
+/** What is wrong with `infrastructure.parametersRef`, in istiod's words. */
+export function parametersProblem({ metadata, spec }: KubeGateway, index: GatewayApiIndex): string | null {
   const reference = spec.infrastructure?.parametersRef
   if (!reference) return null
   if (reference.kind !== 'ConfigMap' || (reference.group ?? '') !== '') {

@@ -29,6 +29,7 @@ test('a Gateway without addresses is given a ServiceAccount, a Deployment and a 
   })
   assert.deepEqual(service?.spec, {
     type: 'LoadBalancer',
+    ipFamilyPolicy: 'PreferDualStack',
     selector: { 'gateway.networking.k8s.io/gateway-name': 'web' },
     ports: [
       { name: 'status-port', port: 15021, protocol: 'TCP', appProtocol: 'tcp' },
@@ -74,7 +75,39 @@ spec:
   assert.deepEqual(deployed.template.spec.containers[0]?.resources, { requests: { cpu: '100m' } })
   const [bad] = workloads(gateway('', spec) + parameters('metadata: {name: other}'))
   assert.deepEqual(bad?.problems, ['deployment: metadata.name cannot be changed'])
-  assert.equal(bad?.objects[1]?.metadata.name, 'web-istio')
+  assert.deepEqual(bad?.objects, [])
+  const [lost] = workloads(gateway('', spec))
+  assert.deepEqual(lost?.problems, ['parametersRef ConfigMap default/options does not exist'])
+  assert.deepEqual(lost?.objects, [])
+})
+
+test('a Gateway may change labels of its pods, annotations that Istio gives stay', () => {
+  const given =
+    'labels: {service.istio.io/canonical-name: edge}, annotations: {istio.io/rev: mine, prometheus.io/port: "1", a: b}'
+  const [workload] = workloads(gateway('', `${HTTP}, infrastructure: {${given}}`))
+  const { metadata } = (
+    workload?.objects[1]?.spec as { template: { metadata: Record<string, Record<string, string>> } }
+  ).template
+  assert.equal(metadata.labels?.['service.istio.io/canonical-name'], 'edge')
+  assert.deepEqual(metadata.annotations, {
+    a: 'b',
+    'istio.io/rev': 'default',
+    'prometheus.io/path': '/stats/prometheus',
+    'prometheus.io/port': '15020',
+    'prometheus.io/scrape': 'true',
+  })
+})
+
+test('an address is asked of a load balancer alone', () => {
+  const [balanced, inside] = ['', 'annotations: {networking.istio.io/service-type: ClusterIP}'].map(
+    (metadata) =>
+      workloads(gateway(metadata, `${HTTP}, addresses: [{value: 192.0.2.7}]`))[0]?.objects[2]?.spec as Record<
+        string,
+        unknown
+      >,
+  )
+  assert.equal(balanced?.loadBalancerIP, '192.0.2.7')
+  assert.deepEqual([inside?.type, inside?.loadBalancerIP], ['ClusterIP', undefined])
 })
 
 test('an autoscaler and a disruption budget come with their parameters; other keys are refused and reported', () => {
@@ -86,9 +119,9 @@ metadata: {name: options}
 data:
   horizontalPodAutoscaler: "spec: {minReplicas: 2, maxReplicas: 5}"
   podDisruptionBudget: "spec: {minAvailable: 1}"
-  daemonSet: "spec: {}"
 `)
   const [, , , scaler, budget] = workload!.objects
+  assert.deepEqual(workload?.problems, [])
   assert.equal(scaler?.apiVersion, 'autoscaling/v2')
   assert.deepEqual(scaler?.spec, {
     scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web-istio' },
@@ -100,7 +133,13 @@ data:
     selector: { matchLabels: { 'gateway.networking.k8s.io/gateway-name': 'web' } },
     minAvailable: 1,
   })
-  const [problem = ''] = workload!.problems
+  const [other] = workloads(`${gateway('', spec)}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: options}
+data: {daemonSet: "spec: {}"}
+`)
+  const [problem = ''] = other!.problems
   assert.match(problem, /^unsupported overlay "daemonSet" \(supported: deployment, horizontalPodAutoscaler, /)
 })
 

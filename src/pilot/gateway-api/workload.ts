@@ -14,7 +14,7 @@ export interface GatewayWorkload {
   readonly gateway: string
   /**
    * ServiceAccount, Deployment, Service, and perhaps HorizontalPodAutoscaler and PodDisruptionBudget. The container's image
-   * is `auto`: the platform's own proxy.
+   * is `auto`: the platform's own proxy. None while there are problems: what is there stays as it is, as with istiod.
    */
   readonly objects: readonly KubeObject[]
   /** What of its parameters cannot be used. */
@@ -28,6 +28,8 @@ export interface WorkloadInputs {
   readonly listeners: readonly { readonly name: string; readonly port: number; readonly protocol: string }[]
   /** Data of the ConfigMaps that have a word on it, one over the other. */
   readonly parameters: readonly Parameters[]
+  /** What is wrong with the Gateway's `parametersRef` itself; null: nothing. */
+  readonly parametersProblem: string | null
 }
 
 /** An overlay by object, each a YAML text: what `infrastructure.parametersRef` names, or the defaults of a class. */
@@ -45,7 +47,7 @@ const NOT_COPIED = new Set([
 ])
 
 export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
-  const { gateway, uid, listeners, parameters } = inputs
+  const { gateway, uid, listeners, parameters, parametersProblem } = inputs
   const { name: gatewayName, namespace, annotations: own } = gateway.metadata
   const { gatewayClassName, infrastructure, addresses } = gateway.spec
   const name = workloadName(gateway)
@@ -66,7 +68,8 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
   const metadata = { name, namespace, labels, annotations, ownerReferences }
   const selector = { [GATEWAY_NAME]: gatewayName }
   const address = addresses?.[0]?.value
-  const problems: string[] = []
+  const type = own[SERVICE_TYPE] ?? 'LoadBalancer'
+  const problems: string[] = parametersProblem === null ? [] : [parametersProblem]
   const objects: KubeObject[] = [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { ...metadata, name: serviceAccountName } },
     {
@@ -77,21 +80,26 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
         selector: { matchLabels: selector },
         template: {
           metadata: {
+            // Labels are the Gateway's to change, annotations are not.
             labels: {
-              ...labels,
               'service.istio.io/canonical-name': name,
               'service.istio.io/canonical-revision': 'latest',
               'sidecar.istio.io/inject': 'false',
+              ...labels,
             },
             annotations: {
+              ...annotations,
               'istio.io/rev': 'default',
               'prometheus.io/path': '/stats/prometheus',
               'prometheus.io/port': '15020',
               'prometheus.io/scrape': 'true',
-              ...annotations,
             },
           },
-          spec: { serviceAccountName, containers: [proxyContainer()] },
+          spec: {
+            securityContext: { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '0' }] },
+            serviceAccountName,
+            containers: [proxyContainer()],
+          },
         },
       },
     },
@@ -100,9 +108,10 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
       kind: 'Service',
       metadata,
       spec: {
-        type: own[SERVICE_TYPE] ?? 'LoadBalancer',
+        type,
+        ipFamilyPolicy: 'PreferDualStack',
         selector,
-        ...(address ? { loadBalancerIP: address } : {}),
+        ...(address && type === 'LoadBalancer' ? { loadBalancerIP: address } : {}),
         ports: servicePorts(listeners),
       },
     },
@@ -113,11 +122,10 @@ export function gatewayWorkload(inputs: WorkloadInputs): GatewayWorkload {
   for (const key of new Set(parameters.flatMap((one) => Object.keys(one)))) {
     if (!KEYS.includes(key)) problems.push(`unsupported overlay ${JSON.stringify(key)} (supported: ${KEYS.join(', ')})`)
   }
-  return {
-    gateway: `${namespace}/${gatewayName}`,
-    objects: objects.map((object) => parameters.reduce((made, one) => withParameters(made, one, problems), object)),
-    problems,
-  }
+  const made = objects.map((object) =>
+    parameters.reduce((one, overlay) => withParameters(one, overlay, problems), object),
+  )
+  return { gateway: `${namespace}/${gatewayName}`, objects: problems.length > 0 ? [] : made, problems }
 }
 
 /** Names of the Gateway API itself say what is whose: they are not for anybody to give. */
@@ -149,6 +157,15 @@ function proxyContainer() {
   return {
     name: 'istio-proxy',
     image: 'auto',
+    securityContext: {
+      capabilities: { drop: ['ALL'] },
+      allowPrivilegeEscalation: false,
+      privileged: false,
+      readOnlyRootFilesystem: true,
+      runAsUser: 1337,
+      runAsGroup: 1337,
+      runAsNonRoot: true,
+    },
     ports: [
       { name: 'metrics', containerPort: 15020, protocol: 'TCP' },
       { name: 'status-port', containerPort: 15021, protocol: 'TCP' },
