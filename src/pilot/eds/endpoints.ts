@@ -91,7 +91,9 @@ export function buildInlineAssignment(inputs: AssignmentInputs): ClusterLoadAssi
   const groups = groupByLocality(selectEndpoints(inputs, dialledFor))
   const mtls = acceptsMutualTls(inputs)
   if (inputs.name.startsWith(SNI_PREFIX)) keepMutualTls(groups, mtls)
-  return assignmentOf(groups, mtls, inputs)
+  // A cluster that nobody may use is there all the same.
+  const isEmpty = groups.every(({ endpoints }) => endpoints.length === 0)
+  return isEmpty ? messageOf(groups, mtls, inputs) : assignmentOf(groups, mtls, inputs)
 }
 
 function assignmentOf(
@@ -99,8 +101,17 @@ function assignmentOf(
   mtls: (endpoint: Endpoint) => boolean,
   inputs: AssignmentInputs,
 ): ClusterLoadAssignment {
+  const setting = localitySetting(inputs.policy.loadBalancer, inputs.push.mesh)
+  return messageOf(applyLocality(groups, inputs, setting), mtls, inputs)
+}
+
+function messageOf(
+  groups: readonly LocalityGroup[],
+  mtls: (endpoint: Endpoint) => boolean,
+  inputs: AssignmentInputs,
+): ClusterLoadAssignment {
   const out: LocalityLbEndpoints[] = []
-  for (const group of applyLocality(groups, inputs, localitySetting(inputs.policy.loadBalancer, inputs.push.mesh))) {
+  for (const group of groups) {
     out.push(
       create(LocalityLbEndpointsSchema, {
         locality: { region: group.region, zone: group.zone, subZone: group.subzone },

@@ -146,7 +146,12 @@ export class TranslatedResources {
         classes,
         mesh,
         domain,
-        portByName: (host, port) => services.byHost.get(host)?.[0]?.ports.find((p) => p.name === port)?.port,
+        // A ServiceEntry of the same host has no say.
+        portByName: (host, port) =>
+          services.byHost
+            .get(host)
+            ?.find(({ attributes }) => attributes.registry === 'Kubernetes')
+            ?.ports.find(({ name }) => name === port)?.port,
       }),
     ]
     for (const resource of all) {

@@ -28,7 +28,7 @@ import { exactBalance } from './exact-balance.ts'
 import { PROXY_PROTOCOL, tcpMetadataFilters, tlsInspector } from './filters.ts'
 import { gatewayTlsSocket } from './gateway-tls.ts'
 import { httpChainFilters } from './http-connection-manager.ts'
-import { l4MatchApplies } from './l4-chains.ts'
+import { l4MatchAppliesAt } from './l4-chains.ts'
 import { passthroughFilters, routeFilters } from './tcp-proxy.ts'
 import { additionalAddresses, wildcardOf, wildcardsOf } from './wildcard.ts'
 
@@ -149,7 +149,7 @@ function boundTo(context: ListenerContext, { gateway, hosts }: MergedServer): Vi
 function tcpRouteFilters(context: ListenerContext, merged: MergedServer): Filter[] | null {
   const { server, gateway } = merged
   const applies = (match: L4MatchAttributes | TlsMatchAttributes): boolean =>
-    l4MatchApplies(match, context.proxy, gateway, server.port.number)
+    l4MatchAppliesAt(match, gateway, server.port.number)
   for (const vs of boundTo(context, merged)) {
     const { tcp = [], tls = [] } = vs.spec
     const route =
@@ -171,7 +171,7 @@ function passthroughChains(context: ListenerContext, merged: MergedServer, taken
     for (const tls of vs.spec.tls ?? []) {
       if (!tls.route?.length) continue
       for (const match of tls.match) {
-        if (!l4MatchApplies(match, context.proxy, gateway, server.port.number)) continue
+        if (!l4MatchAppliesAt(match, gateway, server.port.number)) continue
         const bind = server.bind ?? ''
         if (match.sniHosts.some((name) => taken.get(name) === bind)) continue
         for (const name of match.sniHosts) taken.set(name, bind)

@@ -141,15 +141,24 @@ function servicePort(service: Service, port: ServicePort): number {
   return service.ports.length === 1 ? service.ports[0]!.port : port.port
 }
 
-/** The parts of a match that are known now: gateway, port, who asks. */
+/** The parts of a match that are known now: gateway and port. At a gateway nothing else is asked, as in istiod. */
+export function l4MatchAppliesAt(
+  match: L4MatchAttributes | TlsMatchAttributes,
+  gateway: string,
+  port: number,
+): boolean {
+  if (match.gateways?.length && !match.gateways.includes(gateway)) return false
+  return !match.port || match.port === port
+}
+
+/** The same for a sidecar, and who asks. */
 export function l4MatchApplies(
   match: L4MatchAttributes | TlsMatchAttributes,
   proxy: Pick<ProxyNode, 'labels' | 'namespace'>,
   gateway: string,
   port: number,
 ): boolean {
-  if (match.gateways?.length && !match.gateways.includes(gateway)) return false
-  if (match.port && match.port !== port) return false
+  if (!l4MatchAppliesAt(match, gateway, port)) return false
   if (match.sourceNamespace && match.sourceNamespace !== proxy.namespace) return false
   return labelsMatch(match.sourceLabels, proxy.labels)
 }

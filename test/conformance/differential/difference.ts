@@ -37,7 +37,8 @@ export function differences(
   const out: Difference[] = []
   for (const type of Object.keys(ours) as Answered[]) {
     if (DEPENDS_ON[type].some((one) => halfPatched.has(one))) continue
-    const read = ({ [type]: list = [] }: Partial<Answers>) => ordered(list.map(COMPARABLE[type] ?? asItIs))
+    const read = ({ [type]: list = [] }: Partial<Answers>) =>
+      ordered(list.filter((value) => !isAuthorityOfGateway(value)).map(COMPARABLE[type] ?? asItIs))
     const own = read(ours)
     const [first = [], ...others] = theirs.map(read)
     const wanted = others.reduce((chosen, other) => withOurs(own, chosen, other), first)
@@ -74,7 +75,7 @@ function withPlacesOnce(assignment: JsonValue): JsonValue {
     const weight = Number(known?.loadBalancingWeight ?? 0) + Number(loadBalancingWeight)
     const order = new Map(all.map((endpoint) => [endpoint, JSON.stringify(normalize(endpoint))]))
     all.sort((a, b) => (order.get(a)! < order.get(b)! ? -1 : 1))
-    places.set(key, { ...place, loadBalancingWeight: weight, lbEndpoints: all })
+    places.set(key, { ...place, ...(weight > 0 && { loadBalancingWeight: weight }), lbEndpoints: all })
   }
   return { ...rest, endpoints: [...places.values()] }
 }
@@ -84,11 +85,31 @@ function withPlacesOnceInside(cluster: JsonValue): JsonValue {
   return loadAssignment ? { ...rest, loadAssignment: withPlacesOnce(loadAssignment) } : cluster
 }
 
+/** Alternatives are told once: istiod repeats those of a rule's `when` for each of its sources. */
+function withoutRepeats(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(withoutRepeats)
+  if (typeof value !== 'object' || value === null) return value
+  const out: { [key: string]: JsonValue } = {}
+  for (const [key, inner] of Object.entries(value)) out[key] = withoutRepeats(inner)
+  const { orIds, orRules } = out as { orIds?: { ids?: JsonValue[] }; orRules?: { rules?: JsonValue[] } }
+  if (orIds?.ids) orIds.ids = distinct(orIds.ids)
+  if (orRules?.rules) orRules.rules = distinct(orRules.rules)
+  return out
+}
+
+const distinct = (list: readonly JsonValue[]): JsonValue[] => [
+  ...new Map(list.map((one) => [JSON.stringify(normalize(one)), one])).values(),
+]
+
+/** Whose authority istiod refuses to gateways, so that their listeners wait for good (docs/differences.md). */
+const isAuthorityOfGateway = (value: JsonValue): boolean => /^kubernetes-gateway:.*-cacert$/.test(nameOf(value))
+
 const asItIs = (value: JsonValue): JsonValue => value
 
 /** What of a type is made alike before it is compared. */
 const COMPARABLE: Partial<Readonly<Record<Answered, (value: JsonValue) => JsonValue>>> = {
   clusters: withPlacesOnceInside,
+  listeners: withoutRepeats,
   endpoints: withPlacesOnce,
   routes: withPortsOnly,
 }
