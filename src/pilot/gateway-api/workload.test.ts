@@ -85,9 +85,8 @@ test('a Gateway may change labels of its pods, annotations that Istio gives stay
   const given =
     'labels: {service.istio.io/canonical-name: edge}, annotations: {istio.io/rev: mine, prometheus.io/port: "1", a: b}'
   const [workload] = workloads(gateway('', `${HTTP}, infrastructure: {${given}}`))
-  const { metadata } = (
-    workload?.objects[1]?.spec as { template: { metadata: Record<string, Record<string, string>> } }
-  ).template
+  const { template } = workload!.objects[1]!.spec as { template: { metadata: Record<string, Record<string, string>> } }
+  const { metadata } = template
   assert.equal(metadata.labels?.['service.istio.io/canonical-name'], 'edge')
   assert.deepEqual(metadata.annotations, {
     a: 'b',

@@ -37,8 +37,9 @@ export function differences(
   const out: Difference[] = []
   for (const type of Object.keys(ours) as Answered[]) {
     if (DEPENDS_ON[type].some((one) => halfPatched.has(one))) continue
+    const alike = type === 'listeners' && proxyType === 'router' ? listenerOfGateway : (COMPARABLE[type] ?? asItIs)
     const read = ({ [type]: list = [] }: Partial<Answers>) =>
-      ordered(list.filter((value) => !isAuthorityOfGateway(value)).map(COMPARABLE[type] ?? asItIs))
+      ordered(list.filter((value) => !isAuthorityOfGateway(value)).map(alike))
     const own = read(ours)
     const [first = [], ...others] = theirs.map(read)
     const wanted = others.reduce((chosen, other) => withOurs(own, chosen, other), first)
@@ -97,6 +98,21 @@ function withoutRepeats(value: JsonValue): JsonValue {
   return out
 }
 
+/**
+ * A gateway's listener without the network filters of extensions where it has several chains: istiod gives them to the
+ * first of a port's HTTPS servers only (docs/differences.md).
+ */
+function withoutExtensions(listener: JsonValue): JsonValue {
+  const { filterChains, ...rest } = listener as { filterChains?: { filters?: JsonValue[] }[] }
+  if (!filterChains || filterChains.length < 2) return listener
+  const kept = (filters: readonly JsonValue[] = []) =>
+    filters.filter((filter) => !nameOf(filter).startsWith('extensions.istio.io/'))
+  return {
+    ...rest,
+    filterChains: filterChains.map((chain) => ({ ...chain, filters: kept(chain.filters) })),
+  } as JsonValue
+}
+
 const distinct = (list: readonly JsonValue[]): JsonValue[] => [
   ...new Map(list.map((one) => [JSON.stringify(normalize(one)), one])).values(),
 ]
@@ -105,6 +121,8 @@ const distinct = (list: readonly JsonValue[]): JsonValue[] => [
 const isAuthorityOfGateway = (value: JsonValue): boolean => /^kubernetes-gateway:.*-cacert$/.test(nameOf(value))
 
 const asItIs = (value: JsonValue): JsonValue => value
+
+const listenerOfGateway = (value: JsonValue): JsonValue => withoutExtensions(withoutRepeats(value))
 
 /** What of a type is made alike before it is compared. */
 const COMPARABLE: Partial<Readonly<Record<Answered, (value: JsonValue) => JsonValue>>> = {
