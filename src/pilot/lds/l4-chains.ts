@@ -152,7 +152,7 @@ export function l4MatchAppliesAt(
 }
 
 /** The same for a sidecar, and who asks. */
-export function l4MatchApplies(
+function l4MatchApplies(
   match: L4MatchAttributes | TlsMatchAttributes,
   proxy: Pick<ProxyNode, 'labels' | 'namespace'>,
   gateway: string,
