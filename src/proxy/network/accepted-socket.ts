@@ -59,6 +59,10 @@ export class AcceptedSocket implements AcceptedSocketView {
     socket.on('error', ignoreError)
   }
 
+  get id(): number {
+    return this.info.connectionId
+  }
+
   get fd(): number {
     return socketFd(this.socket)
   }

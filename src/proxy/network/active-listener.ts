@@ -1,6 +1,7 @@
 // A listener in a worker: accepts, runs listener filters, hands off, chooses a filter chain (envoy-contract §4).
 
 import { Socket } from 'node:net'
+import { NumberedTable } from '../../base/numbered-table.ts'
 import type { ListenerFacts } from '../config/extension.ts'
 import { originalDstFilter } from '../filters/listener/original-dst/filter.ts'
 import type { AccessLog } from '../observe/access-log.ts'
@@ -45,7 +46,7 @@ export class ActiveListener {
   private readonly accessLogs: readonly AccessLog[]
   private readonly filterFactories: readonly ListenerFilterFactory[]
   /** In listener filters: no chain is chosen for them yet. */
-  private readonly pending = new Set<AcceptedSocket>()
+  private readonly pending = new NumberedTable<AcceptedSocket>()
   /** Chains of this draining listener that wait for what is pending. */
   private awaited: readonly WorkerFilterChain[] = []
   /** Chains that an update has replaced, until their last connection has ended. */
@@ -140,11 +141,11 @@ export class ActiveListener {
   }
 
   private endPending(): void {
-    for (const accepted of this.pending) {
+    for (const accepted of this.pending.all()) {
       accepted.destroy()
       this.stats.preCxActive.dec()
+      this.pending.delete(accepted.id)
     }
-    this.pending.clear()
   }
 
   /** Ends everything now. */
@@ -268,7 +269,7 @@ export class ActiveListener {
   }
 
   private onFiltersEnd(accepted: AcceptedSocket, end: FilterRunEnd, handOff: boolean): void {
-    this.pending.delete(accepted)
+    this.pending.delete(accepted.id)
     this.stats.preCxActive.dec()
     if (end === FilterRunEnd.Timeout) this.stats.preCxTimeout.inc()
     if (end === FilterRunEnd.Refused) this.stats.filterError.inc()

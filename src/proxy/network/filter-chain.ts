@@ -1,5 +1,6 @@
 // A filter chain in a worker: its filters, its TLS, its connections.
 
+import { NumberedTable } from '../../base/numbered-table.ts'
 import type { NetworkFilterExtension, WorkerContext } from '../config/extension.ts'
 import type { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { AcceptedSocket } from './accepted-socket.ts'
@@ -29,9 +30,9 @@ export class WorkerFilterChain {
   readonly drain: ChainDrain
   readonly tls: DownstreamTlsFactory | null
   readonly factories: readonly NetworkFilterFactory[]
-  readonly connections = new Set<NetworkFilterManager>()
+  readonly connections = new NumberedTable<NetworkFilterManager>()
   /** Sockets of this chain whose client hello has not come in. */
-  private readonly arriving = new Set<AcceptedSocket>()
+  private readonly arriving = new NumberedTable<AcceptedSocket>()
   private held = false
   private drainTimer: NodeJS.Timeout | null = null
   private onDrained: (() => void) | null = null
@@ -68,7 +69,7 @@ export class WorkerFilterChain {
   }
 
   remove(manager: NetworkFilterManager): void {
-    if (this.connections.delete(manager)) this.checkDrained()
+    if (this.connections.delete(manager.id)) this.checkDrained()
   }
 
   /** `accepted` will be a connection of this chain, or ended. */
@@ -77,7 +78,7 @@ export class WorkerFilterChain {
   }
 
   arrived(accepted: AcceptedSocket): void {
-    this.arriving.delete(accepted)
+    this.arriving.delete(accepted.id)
     this.checkDrained()
   }
 
@@ -94,9 +95,11 @@ export class WorkerFilterChain {
   /** Ends everything now. `reason`: for logs of requests under way. */
   close(reason: string): void {
     this.held = false
-    for (const accepted of this.arriving) accepted.destroy()
-    this.arriving.clear()
-    for (const { connection } of [...this.connections]) {
+    for (const accepted of this.arriving.all()) {
+      accepted.destroy()
+      this.arriving.delete(accepted.id)
+    }
+    for (const { connection } of this.connections.all()) {
       connection.localCloseReason = reason
       connection.close(CloseType.NoFlush)
     }

@@ -46,6 +46,10 @@ export class NetworkFilterManager implements ConnectionCallbacks {
     for (let i = 0; i < factories.length; i++) this.filters.push(factories[i]!(new FilterCallbacks(this, i)))
   }
 
+  get id(): number {
+    return this.connection.id
+  }
+
   /** After construction, once. */
   start(): void {
     this.initialize()

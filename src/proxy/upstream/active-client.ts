@@ -51,6 +51,10 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     this.remaining = maxRequests || Number.POSITIVE_INFINITY
   }
 
+  get id(): number {
+    return this.connection.id
+  }
+
   /** Before its connection has had an event. */
   begin(): void {
     const { pool, connection } = this

@@ -1,6 +1,7 @@
 // Connections to one host for HTTP requests (envoy-contract §12.2): one request at a time on HTTP/1, many on HTTP/2.
 // A request takes a ready connection, or waits in the pool while one is made.
 
+import { NumberedTable } from '../../base/numbered-table.ts'
 import type { ResponseDecoder } from '../http/codec.ts'
 import { ActiveClient } from './active-client.ts'
 import type { ResourceManager } from './circuit-breakers.ts'
@@ -41,7 +42,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   /** With room for a request; the last one used is used first. */
   private readonly ready: ActiveClient[] = []
   /** All that are open or being opened. */
-  private readonly clients = new Set<ActiveClient>()
+  private readonly clients = new NumberedTable<ActiveClient>()
   private readonly pending: PendingStream[] = []
   private connecting = 0
   private draining = false
@@ -159,7 +160,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
 
   onConnectFailed(client: ActiveClient, reason: PoolFailureReason, details: string): void {
     this.connecting--
-    this.clients.delete(client)
+    this.clients.delete(client.id)
     // What waits was promised this host; another attempt is the retry policy's decision.
     this.failPending(reason, details)
     this.checkIdle()
@@ -198,7 +199,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
 
   onClosed(client: ActiveClient): void {
     this.removeReady(client)
-    this.clients.delete(client)
+    this.clients.delete(client.id)
     if (this.pending.length > 0) this.connectForPending()
     this.checkIdle()
   }
@@ -222,11 +223,11 @@ export class HttpPool implements HttpConnPool, DrainablePool {
 
   /** Connections being made are needed for what waits; once they stand they drain like the others. */
   drainConnections(): void {
-    for (const client of this.clients) if (!client.connection.connecting) client.drain()
+    for (const client of this.clients.all()) if (!client.connection.connecting) client.drain()
   }
 
   closeAll(): void {
-    for (const client of this.clients) client.close()
+    for (const client of this.clients.all()) client.close()
   }
 
   get connectionCount(): number {

@@ -1,5 +1,6 @@
 // Raw TCP connections to one host, for tcp_proxy: each user gets a connection of its own.
 
+import { NumberedTable } from '../../base/numbered-table.ts'
 import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent } from '../network/connection.ts'
 import { now } from '../stream-info.ts'
 import type { ResourceManager } from './circuit-breakers.ts'
@@ -18,7 +19,7 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   readonly choice: TransportChoice
   readonly resources: ResourceManager
   readonly environment: PoolEnvironment
-  private readonly open = new Set<TcpClient>()
+  private readonly open = new NumberedTable<TcpClient>()
   private drained = false
 
   constructor(host: Host, choice: TransportChoice, resources: ResourceManager, environment: PoolEnvironment) {
@@ -52,7 +53,7 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   }
 
   onClosed(client: TcpClient): void {
-    this.open.delete(client)
+    this.open.delete(client.id)
     if (this.open.size > 0) return
     if (this.drained || this.choice.key === '') this.environment.onIdle()
     else {
@@ -73,7 +74,7 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   drainConnections(): void {}
 
   closeAll(): void {
-    for (const client of this.open) client.connection.close(CloseType.NoFlush)
+    for (const client of this.open.all()) client.connection.close(CloseType.NoFlush)
   }
 }
 
@@ -103,6 +104,10 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
     stats.rqPendingTotal.inc()
     stats.rqPendingActive.inc()
     pool.host.stats.rqTotal++
+  }
+
+  get id(): number {
+    return this.connection.id
   }
 
   cancel(): void {

@@ -3,6 +3,7 @@
 // A fault of the peer is a value. A stream fault becomes RST_STREAM, a connection fault becomes GOAWAY and is returned
 // from dispatch; the owner then closes the connection.
 
+import { NumberedTable } from '../../../base/numbered-table.ts'
 import type { Connection } from '../../network/connection.ts'
 import type { CodecConnection, CodecError } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
@@ -34,7 +35,6 @@ import { InboundLimits } from './inbound-limits.ts'
 import { Keepalive } from './keepalive.ts'
 import type { Http2Stats } from './stats.ts'
 import type { Http2Stream } from './stream.ts'
-import { StreamTable } from './stream-table.ts'
 
 /** Streams we reset lately: frames for them were on their way and are skipped, not faults (§5.1). */
 const MAX_REMEMBERED_RESETS = 1000
@@ -47,7 +47,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   readonly writer: FrameWriter
   readonly encoder: HpackEncoder
   readonly limits: InboundLimits
-  readonly streams = new StreamTable<Http2Stream>()
+  readonly streams = new NumberedTable<Http2Stream>()
   /** Streams whose body waits for a window. */
   readonly blocked = new Set<Http2Stream>()
   readonly initialWindow: number

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { StreamTable } from './stream-table.ts'
+import { NumberedTable } from './numbered-table.ts'
 
-interface Stream {
+interface Item {
   readonly id: number
 }
 
-function assertSame(table: StreamTable<Stream>, model: Map<number, Stream>, ids: readonly number[]): void {
+function assertSame(table: NumberedTable<Item>, model: Map<number, Item>, ids: readonly number[]): void {
   assert.equal(table.size, model.size)
   for (const id of ids) {
     assert.equal(table.get(id), model.get(id))
@@ -23,14 +23,14 @@ test('holds what a Map would, whatever numbers come and go', () => {
   const id = fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 2 ** 31 - 1 }))
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), id), { maxLength: 200 }), (steps) => {
-      const table = new StreamTable<Stream>()
-      const model = new Map<number, Stream>()
+      const table = new NumberedTable<Item>()
+      const model = new Map<number, Item>()
       for (const [add, id] of steps) {
         if (!add) assert.equal(table.delete(id), model.delete(id))
         else if (!model.has(id)) {
-          const stream = { id }
-          table.add(stream)
-          model.set(id, stream)
+          const item = { id }
+          table.add(item)
+          model.set(id, item)
         }
       }
       assertSame(
@@ -42,15 +42,15 @@ test('holds what a Map would, whatever numbers come and go', () => {
   )
 })
 
-test('grows for a thousand streams and starts small again', () => {
-  const table = new StreamTable<Stream>()
-  const model = new Map<number, Stream>()
+test('grows for a thousand items and starts small again', () => {
+  const table = new NumberedTable<Item>()
+  const model = new Map<number, Item>()
   const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1)
   for (let round = 0; round < 2; round++) {
     for (const id of ids) {
-      const stream = { id }
-      table.add(stream)
-      model.set(id, stream)
+      const item = { id }
+      table.add(item)
+      model.set(id, item)
     }
     assertSame(table, model, ids)
     for (const id of ids) assert.equal(table.delete(id), true)

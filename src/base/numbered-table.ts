@@ -1,9 +1,10 @@
-// The streams of a connection by their number.
+// What is open at the moment, by number: streams of a connection, connections of a pool.
 //
-// A Map would do but for the collector: Maps that come and go write themselves anew every few entries, and V8 links each
-// spent table to the one after it. Once a spent table has reached the old generation it keeps all that followed alive,
-// with every stream that was open then, until a full collection: with hundreds of requests under way nearly everything
-// that a request leaves ended in the old generation, and a third of the CPU went to collecting it (docs/performance.md).
+// A Map or a Set would do but for the collector: where entries come and go it writes itself anew every few of them, and V8
+// links each spent table to the one after it. Once a spent table has reached the old generation it keeps all that
+// followed alive, with everything that was open then, until a full collection: with hundreds of requests under way nearly
+// all that a request leaves ended in the old generation, and a third of the CPU went to collecting it
+// (docs/performance.md).
 
 const INITIAL_SLOTS = 16
 /** A table that grew beyond this starts small again when it is empty. */
@@ -13,8 +14,8 @@ interface Numbered {
   readonly id: number
 }
 
-/** Open addressing, linear probing; at most half of the slots are taken. Numbers are 1 to 2^31 - 1. */
-export class StreamTable<T extends Numbered> {
+/** Open addressing, linear probing; at most half of the slots are taken. No two items have one number. */
+export class NumberedTable<T extends Numbered> {
   size = 0
   private slots = emptySlots<T>(INITIAL_SLOTS)
   private shift = 32 - Math.log2(INITIAL_SLOTS)
@@ -28,9 +29,9 @@ export class StreamTable<T extends Numbered> {
   }
 
   /** Its number is not in the table yet. */
-  add(stream: T): void {
+  add(item: T): void {
     if (++this.size * 2 > this.slots.length) this.resize(this.slots.length * 2)
-    this.slots[this.find(stream.id)] = stream
+    this.slots[this.find(item.id)] = item
   }
 
   /** Whether it was there. */
@@ -45,10 +46,10 @@ export class StreamTable<T extends Numbered> {
     }
     // What stands behind moves up, unless that would bring it before its own place.
     for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
-      const stream = slots[at]!
-      if (stream === null) break
-      if (((at - this.place(stream.id)) & mask) < ((at - hole) & mask)) continue
-      slots[hole] = stream
+      const item = slots[at]!
+      if (item === null) break
+      if (((at - this.place(item.id)) & mask) < ((at - hole) & mask)) continue
+      slots[hole] = item
       hole = at
     }
     slots[hole] = null
@@ -57,7 +58,7 @@ export class StreamTable<T extends Numbered> {
 
   /** As they are now, in the order of their numbers. */
   all(): T[] {
-    return this.slots.filter((stream) => stream !== null).sort((a, b) => a.id - b.id)
+    return this.slots.filter((item) => item !== null).sort((a, b) => a.id - b.id)
   }
 
   /** The slot of `id`, or the empty one where it would go. */
@@ -65,7 +66,7 @@ export class StreamTable<T extends Numbered> {
     const { slots } = this
     const mask = slots.length - 1
     let at = this.place(id)
-    for (let stream = slots[at]!; stream !== null && stream.id !== id; stream = slots[at]!) at = (at + 1) & mask
+    for (let item = slots[at]!; item !== null && item.id !== id; item = slots[at]!) at = (at + 1) & mask
     return at
   }
 
@@ -75,12 +76,12 @@ export class StreamTable<T extends Numbered> {
   }
 
   private resize(slots: number): void {
-    const streams = this.slots
+    const items = this.slots
     const keep = this.size > 0
     this.slots = emptySlots<T>(slots)
     this.shift = 32 - Math.log2(slots)
     if (!keep) return
-    for (const stream of streams) if (stream !== null) this.slots[this.find(stream.id)] = stream
+    for (const item of items) if (item !== null) this.slots[this.find(item.id)] = item
   }
 }
 
