@@ -18,7 +18,19 @@ apiVersion: v1
 kind: Service
 metadata: {name: bare}
 spec: {clusterIP: None, selector: {app: web}, ports: [{name: tcp, port: 9000}]}
+---
+${bareSlice('web-0')}
 `
+
+function bareSlice(...pods: string[]): string {
+  const endpoints = pods.map((name, i) => `{addresses: [10.1.0.${i + 1}], targetRef: {kind: Pod, name: ${name}}}`)
+  return `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: bare-a, labels: {kubernetes.io/service-name: bare}}
+addressType: IPv4
+ports: [{name: tcp, port: 9000}]
+endpoints: [${endpoints}]`
+}
 
 /** Every kind of input that some resource is made from, changed one at a time. */
 const CHANGES: Record<string, string> = {
@@ -26,6 +38,14 @@ const CHANGES: Record<string, string> = {
   'endpoint address': serviceYaml('web', { ip: '10.1.0.2' }),
   'endpoint identity': serviceYaml('web').replace('serviceAccountName: web', 'serviceAccountName: other'),
   'endpoint tls mode': serviceYaml('web').replace('tlsMode: istio', 'tlsMode: disabled'),
+  'an endpoint of a headless service that speaks no mutual TLS': `
+apiVersion: v1
+kind: Pod
+metadata: {name: plain, labels: {app: web}}
+spec: {serviceAccountName: web, nodeName: node-a, containers: [{name: app}]}
+status: {phase: Running, podIP: 10.1.0.2, conditions: [{type: Ready, status: "True"}]}
+---
+${bareSlice('web-0', 'plain')}`,
   'ServiceEntry endpoint': BASE.slice(BASE.indexOf('kind: ServiceEntry') - 40).replace(
     'b.example.com',
     'c.example.com',

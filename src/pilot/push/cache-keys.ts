@@ -75,8 +75,10 @@ export function clusterKey(spec: OutboundSpec, proxy: ProxyNode, push: PushConte
   ].join('|')
   const addressing = addressingOf(service, proxy)
   const policy = rule?.rule.spec.trafficPolicy
+  // Automatic mutual TLS of a headless service asks what all of its endpoints speak, for gateways too.
   const original =
     addressing === 'ORIGINAL_DST' ||
+    service.resolution === 'Passthrough' ||
     policy?.loadBalancer !== undefined ||
     subset?.trafficPolicy?.loadBalancer !== undefined
   const dns = addressing === 'STRICT_DNS' || addressing === 'LOGICAL_DNS'

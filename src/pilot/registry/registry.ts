@@ -503,13 +503,13 @@ function nodeOf(pod: KubeObject): string {
   return (pod.spec as { nodeName?: string } | undefined)?.nodeName ?? ''
 }
 
-/** What clusters take from endpoints: who they are, and whether all of them speak mutual TLS. */
+/** What clusters take from endpoints: who they are, and at which ports all of them speak mutual TLS. */
 function sameIdentity(a: EndpointSet | undefined, b: EndpointSet | undefined): boolean {
   if (!a || !b) return false
   return (
     a.serviceAccounts.length === b.serviceAccounts.length &&
     a.serviceAccounts.every((account, i) => account === b.serviceAccounts[i]) &&
-    allMutualTls(a) === allMutualTls(b) &&
+    mutualTlsPorts(a) === mutualTlsPorts(b) &&
     (a.endpoints.length === 0) === (b.endpoints.length === 0)
   )
 }
@@ -522,7 +522,10 @@ function collectMoved(a: EndpointSet | undefined, b: EndpointSet | undefined, in
   for (const address of after) if (!before.has(address)) into.add(address)
 }
 
-/** Every endpoint accepts Istio mutual TLS, and there is at least one. */
-function allMutualTls(set: EndpointSet): boolean {
-  return set.endpoints.length > 0 && set.endpoints.every((e) => e.tlsMode === 'istio')
+/** The ports, by name, at which every endpoint accepts Istio mutual TLS, as one text. */
+function mutualTlsPorts({ endpoints }: EndpointSet): string {
+  const ports = new Map<string, boolean>()
+  for (const { portName, tlsMode } of endpoints)
+    ports.set(portName, tlsMode === 'istio' && (ports.get(portName) ?? true))
+  return JSON.stringify([...ports].filter(([, all]) => all).sort(([x], [y]) => compareText(x, y)))
 }

@@ -167,7 +167,7 @@ export function generateCase(seed: number, topics: readonly string[] = TOPICS): 
 }
 
 /** ServiceEntries told what their namespace says: istiod's test server does not show it namespaces, so it looks at neither. */
-function withDistribution(objects: readonly KubeObject[]): KubeObject[] {
+export function withDistribution(objects: readonly KubeObject[]): KubeObject[] {
   const annotations = new Map(
     objects.filter(({ kind }) => kind === 'Namespace').map((o) => [o.metadata.name, o.metadata.annotations]),
   )

@@ -1,6 +1,6 @@
 // A change of a mesh: what it is afterwards.
 import type { KubeObject } from '../../../../src/cluster/index.ts'
-import { type Case, generateCase } from './case.ts'
+import { type Case, generateCase, withDistribution } from './case.ts'
 import { Draw } from './draw.ts'
 import { allocatedAddresses } from './vocabulary.ts'
 
@@ -81,5 +81,5 @@ export function changed(input: Case, seed: number, topics: readonly string[]): r
   const others = () => generateCase(seed + 1_000_003 * ++round, topics).objects
   let { objects } = input
   for (let steps = draw.between(1, 3); steps > 0; steps--) objects = draw.pick(STEPS)(objects, draw, others)
-  return objects
+  return withDistribution(objects)
 }
