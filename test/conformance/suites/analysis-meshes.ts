@@ -1,5 +1,5 @@
 // Random meshes that istioctl 1.32 analysed as a whole cluster (`istioctl analyze -A -o json` against a Kubernetes API that
-// served them): every message, word for word. What its validation says (IST0106, IST0133) is compared elsewhere, and our
+// served them, analysis/record.ts): every message, word for word. What its validation says (IST0106, IST0133) is compared elsewhere, and our
 // messages name the field.
 import { readFileSync } from 'node:fs'
 import { parse } from 'yaml'
