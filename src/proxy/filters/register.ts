@@ -25,6 +25,7 @@ import { metadataExchangeFilter } from './http/istio-metadata-exchange/config.ts
 import { istioStatsFilter } from './http/istio-stats/filter.ts'
 import { jwtAuthnFilter } from './http/jwt-authn/config.ts'
 import { localRateLimitFilter } from './http/local-ratelimit/config.ts'
+import { matchDelegateFilter } from './http/match-delegate/config.ts'
 import { rateLimitFilter } from './http/ratelimit/config.ts'
 import { rbacFilter } from './http/rbac/config.ts'
 import { routerFilter } from './http/router/config.ts'
@@ -104,6 +105,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   bandwidthLimitFilter,
   healthCheckFilter,
   grpcHttp1BridgeFilter,
+  matchDelegateFilter,
 ]
 
 let registry: ExtensionRegistry | undefined

@@ -108,6 +108,13 @@ export const FILTER_CHAIN_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>([
 ])
 export const NETWORK_RBAC_INPUTS: ReadonlySet<InputKind> = new Set(RBAC_NETWORK)
 export const HTTP_RBAC_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>([...RBAC_NETWORK, 'request_header', 'cel'])
+/** Of filters behind a matcher: what is known when a request's headers come to them. */
+export const DELEGATE_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>([
+  ...RBAC_NETWORK,
+  'source_type',
+  'request_header',
+  'cel',
+])
 export const ROUTE_INPUTS: ReadonlySet<InputKind> = new Set<InputKind>(['request_header', 'filter_state'])
 
 /** Throws ConfigError for an input that `allowed` does not hold. */
