@@ -70,6 +70,8 @@ function fakeServer() {
     edsServiceName: '',
     thresholds: { default: limits, high: limits },
     outlier: null,
+    overprovisioningFactor: 140,
+    resolved: false,
     hosts: [host],
   })
   const host = {
@@ -78,6 +80,10 @@ function fakeServer() {
     weight: 1,
     canary: false,
     priority: 0,
+    metadata: {},
+    healthCheckPort: 0,
+    healthCheckHostname: '',
+    localityWeight: 0,
     successRate: -1,
     localOriginSuccessRate: -1,
   }
@@ -90,7 +96,7 @@ function fakeServer() {
     config: {
       bootstrap: () => ({ bootstrap: create(BootstrapSchema, { node: { id: 'n1' } }), lastUpdated: new Date(0) }),
       clusters: () => ({ versionInfo: '', static: statics, active: [], warming: [] }),
-      endpoints: () => ({ static: [], dynamic: [] }),
+      endpoints: async () => ({ static: [], dynamic: [] }),
       listeners: () => ({ versionInfo: '', static: [], dynamic: [] }),
       routes: () => ({ static: [], dynamic: [] }),
       secrets: () => ({ static: [dumped(SecretSchema, 'default', secret)], active: [], warming: [] }),

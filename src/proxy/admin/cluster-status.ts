@@ -167,7 +167,7 @@ function edsHealth(host: HostStatusData): HealthStatus {
   return HealthStatus.HEALTHY
 }
 
-function addressMessage(address: Address): MessageInitShape<typeof AddressSchema> {
+export function addressMessage(address: Address): MessageInitShape<typeof AddressSchema> {
   if (address.pipe !== undefined) return { address: { case: 'pipe', value: { path: address.pipe } } }
   return {
     address: {

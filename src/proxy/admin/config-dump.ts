@@ -37,7 +37,7 @@ interface Dump {
 }
 
 /** `?resource=`, `?mask=`, `?name_regex=`, `?include_eds`. */
-export function configDump(request: AdminRequest, source: AdminSource): AdminResponse {
+export async function configDump(request: AdminRequest, source: AdminSource): Promise<AdminResponse> {
   const { query } = request
   let keep: NameFilter = () => true
   const expression = query.get('name_regex')
@@ -54,7 +54,7 @@ export function configDump(request: AdminRequest, source: AdminSource): AdminRes
   const paths = mask ? mask.split(',').map((path) => path.trim().split('.')) : null
   const includeEds =
     query.has('include_eds') || resource === 'static_endpoint_configs' || resource === 'dynamic_endpoint_configs'
-  const dumps = collect(source.config, keep, includeEds)
+  const dumps = await collect(source.config, keep, includeEds)
   if (!resource) {
     return json({ configs: dumps.map((dump) => (paths ? applyMask(dump.json, paths) : dump.json)) })
   }
@@ -72,7 +72,7 @@ export function configDump(request: AdminRequest, source: AdminSource): AdminRes
   return refusal(`${resource} not found in config dump`, 404)
 }
 
-function collect(source: ConfigDumpSource, keep: NameFilter, includeEds: boolean): Dump[] {
+async function collect(source: ConfigDumpSource, keep: NameFilter, includeEds: boolean): Promise<Dump[]> {
   const { bootstrap, lastUpdated } = source.bootstrap()
   const dumps = [dump(BootstrapConfigDumpSchema, { bootstrap, lastUpdated: timestampFromDate(lastUpdated) })]
   dumps.push(clusters(source, keep))
@@ -84,7 +84,7 @@ function collect(source: ConfigDumpSource, keep: NameFilter, includeEds: boolean
       }),
     )
   }
-  if (includeEds) dumps.push(endpoints(source, keep))
+  if (includeEds) dumps.push(await endpoints(source, keep))
   dumps.push(listeners(source, keep))
   dumps.push(dump(ScopedRoutesConfigDumpSchema, {}))
   dumps.push(routes(source, keep))
@@ -113,8 +113,8 @@ function clusters(source: ConfigDumpSource, keep: NameFilter): Dump {
   })
 }
 
-function endpoints(source: ConfigDumpSource, keep: NameFilter): Dump {
-  const all = source.endpoints()
+async function endpoints(source: ConfigDumpSource, keep: NameFilter): Promise<Dump> {
+  const all = await source.endpoints()
   return dump(EndpointsConfigDumpSchema, {
     staticEndpointConfigs: all.static.filter((r) => keep(r.name)).map((r) => ({ endpointConfig: r.resource })),
     dynamicEndpointConfigs: all.dynamic

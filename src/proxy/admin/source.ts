@@ -9,7 +9,7 @@ import type { Address } from '../network/connection.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
 import type { BucketBounds } from '../observe/stats-print.ts'
 import type { TagExtractor } from '../observe/tag-extraction.ts'
-import type { Locality } from '../upstream/host.ts'
+import type { HostDescription, Locality } from '../upstream/host.ts'
 
 export type ServerState = 'LIVE' | 'DRAINING' | 'PRE_INITIALIZING' | 'INITIALIZING'
 
@@ -49,7 +49,7 @@ export interface ConfigDumpSource {
     readonly active: readonly DumpedResource[]
     readonly warming: readonly DumpedResource[]
   }
-  endpoints(): { readonly static: readonly DumpedResource[]; readonly dynamic: readonly DumpedResource[] }
+  endpoints(): Promise<{ readonly static: readonly DumpedResource[]; readonly dynamic: readonly DumpedResource[] }>
   listeners(): {
     readonly versionInfo: string
     readonly static: readonly DumpedResource[]
@@ -98,6 +98,12 @@ export interface HostStatusData {
   readonly hostname: string
   readonly counts: HostCounts
   readonly healthFlags: readonly HealthFlag[]
+  readonly metadata: HostDescription['metadata']
+  /** Of health_check_config; 0 and '' = the endpoint's own. */
+  readonly healthCheckPort: number
+  readonly healthCheckHostname: string
+  /** Of its locality; 0 = there is none. */
+  readonly localityWeight: number
   readonly weight: number
   readonly locality: Locality
   readonly canary: boolean
@@ -128,6 +134,10 @@ export interface ClusterStatusData {
     readonly localOriginSuccessRateEjectionThreshold: number
   } | null
   readonly hosts: readonly HostStatusData[]
+  /** Percent. */
+  readonly overprovisioningFactor: number
+  /** Its hosts come of names. */
+  readonly resolved: boolean
 }
 
 export interface ListenerStatusData {

@@ -10,7 +10,7 @@ import {
 import { RouteConfigurationSchema } from '../../api/gen/envoy/config/route/v3/route_pb.js'
 import { HttpConnectionManagerSchema } from '../../api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { errorText } from '../../base/errors.ts'
-import type { AdminSource, ConfigDumpSource, DumpedResource, RuntimeDump } from '../admin/source.ts'
+import type { AdminSource, ClusterStatusData, ConfigDumpSource, DumpedResource, RuntimeDump } from '../admin/source.ts'
 import { unpackAs } from '../config/extension-registry.ts'
 import { levelWord } from '../observe/loggers.ts'
 import { compileBuckets } from '../observe/stats-settings.ts'
@@ -19,6 +19,7 @@ import { describeNode } from './ads.ts'
 import { secretCertificates } from './certificates.ts'
 import { mergeClusterStatus } from './cluster-status.ts'
 import { drainListeners } from './drain.ts'
+import { endpointDump } from './endpoint-dump.ts'
 import type { WorkerUpdate } from './messages.ts'
 import { dumped, staticResource } from './resource.ts'
 import { mergeRuntime, type RuntimeValue } from './runtime.ts'
@@ -34,6 +35,8 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
       .apply(update)
       .catch((error: unknown) => options.log.error({ reason: errorText(error) }, `${update.kind} failed`))
   }
+  const clusters = async (): Promise<ClusterStatusData[]> =>
+    mergeClusterStatus(await workers.query('clusters'), (name) => context.clusters.facts(name))
   return {
     version: BUILD_VERSION,
     state: () => (context.healthCheckFailing && context.state === 'LIVE' ? 'DRAINING' : context.state),
@@ -55,8 +58,8 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
       serviceCluster: options.bootstrap.node?.cluster ?? '',
       serviceNode: options.bootstrap.node?.id ?? '',
     }),
-    config: configDump(context),
-    clusters: async () => mergeClusterStatus(await workers.query('clusters'), (name) => context.clusters.facts(name)),
+    config: configDump(context, clusters),
+    clusters,
     listeners: () => context.listeners.status(),
     stats: () => stats.collect(),
     statsTags: new TagExtractor(statsSettings.tags),
@@ -81,11 +84,11 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
   }
 }
 
-function configDump(context: ServerContext): ConfigDumpSource {
+function configDump(context: ServerContext, clusters: () => Promise<readonly ClusterStatusData[]>): ConfigDumpSource {
   return {
     bootstrap: () => ({ bootstrap: context.options.bootstrap, lastUpdated: context.startTime }),
     clusters: () => context.clusters.dump(),
-    endpoints: () => context.clusters.dumpEndpoints(),
+    endpoints: async () => endpointDump(await clusters(), context.clusters),
     listeners: () => context.listeners.dump(),
     routes: () => ({ static: staticRoutes(context), dynamic: context.routes.dump() }),
     secrets: () => context.secrets.dump(),

@@ -27,6 +27,8 @@ export function mergeClusterStatus(
       edsServiceName,
       thresholds: cluster.thresholds,
       outlier: outlierDetection ? cluster : null,
+      overprovisioningFactor: cluster.overprovisioningFactor,
+      resolved: cluster.resolved,
       hosts: cluster.hosts.map((host) => {
         const same = twins.map((twin) => twin?.hosts.find((h) => h.address.text === host.address.text))
         return hostStatus(host, [host, ...same])

@@ -223,6 +223,11 @@ export class ClusterResources {
     }
   }
 
+  /** EDS tells its endpoints. */
+  isDiscovered(name: string): boolean {
+    return this.active.get(name)?.data.type === 'EDS'
+  }
+
   /** Assignments of EDS: as Envoy counts them, static ones are those of the bootstrap's clusters. */
   dumpEndpoints(): { static: readonly DumpedResource[]; dynamic: readonly DumpedResource[] } {
     const fixed = new Set([...this.active.values()].filter((c) => c.fixed).map((c) => c.data.edsServiceName))

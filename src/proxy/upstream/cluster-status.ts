@@ -2,7 +2,7 @@
 
 import type { Address } from '../network/connection.ts'
 import type { ClusterData, ThresholdsData } from './config.ts'
-import type { Locality } from './host.ts'
+import { type Host, type HostDescription, type Locality, sameLocality } from './host.ts'
 import type { OutlierDetector } from './outlier/detector.ts'
 import type { PrioritySet } from './priority-set.ts'
 
@@ -17,6 +17,12 @@ export interface HostStatus {
   readonly flags: number
   /** As EDS states it: a key of HealthStatus. */
   readonly edsHealthStatus: number
+  readonly metadata: HostDescription['metadata']
+  /** Of health_check_config; 0 and '' = the endpoint's own. */
+  readonly healthCheckPort: number
+  readonly healthCheckHostname: string
+  /** Of its locality; 0 = there is none. */
+  readonly localityWeight: number
   readonly successRate: number
   readonly localOriginSuccessRate: number
   readonly stats: {
@@ -41,6 +47,10 @@ export interface ClusterStatus {
   readonly localOriginSuccessRateAverage: number
   readonly localOriginSuccessRateEjectionThreshold: number
   readonly hosts: readonly HostStatus[]
+  /** Percent. */
+  readonly overprovisioningFactor: number
+  /** Its hosts come of names. */
+  readonly resolved: boolean
 }
 
 /** `detector`: null where nobody judges here. */
@@ -53,6 +63,8 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
     successRateEjectionThreshold: detector?.successRateEjectionThreshold ?? -1,
     localOriginSuccessRateAverage: detector?.localOriginSuccessRateAverage ?? -1,
     localOriginSuccessRateEjectionThreshold: detector?.localOriginSuccessRateEjectionThreshold ?? -1,
+    overprovisioningFactor: Math.round((hosts.sets[0]?.overprovisioning ?? 1.4) * 100),
+    resolved: data.type === 'STRICT_DNS' || data.type === 'LOGICAL_DNS',
     hosts: [...hosts.hosts()].map((host) => ({
       address: host.address,
       hostname: host.hostname,
@@ -62,9 +74,18 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
       canary: host.canary,
       flags: host.flags,
       edsHealthStatus: host.endpoint.healthStatus,
+      metadata: host.metadata,
+      healthCheckPort: host.endpoint.healthCheckPort,
+      healthCheckHostname: host.endpoint.healthCheckHostname,
+      localityWeight: weightOf(hosts, host),
       successRate: host.monitor?.successRate ?? -1,
       localOriginSuccessRate: host.monitor?.localOriginSuccessRate ?? -1,
       stats: { ...host.stats },
     })),
   }
+}
+
+function weightOf(hosts: PrioritySet, host: Host): number {
+  const { localities } = hosts.sets[host.priority] ?? { localities: [] }
+  return localities.find(({ locality }) => sameLocality(locality, host.locality))?.weight ?? 0
 }
