@@ -6,6 +6,7 @@
 export const REFUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
   'envoy.config.bootstrap.v3.ClusterManager': ['load_stats_config', 'enable_deferred_cluster_creation'],
   'envoy.config.cluster.v3.Cluster.PreconnectPolicy': ['predictive_preconnect_ratio', 'preconnect_enabled_metadata'],
+  'envoy.config.common.matcher.v3.Matcher.OnMatch': ['keep_matching'],
   'envoy.config.core.v3.ApiConfigSource': [
     'cluster_names',
     'refresh_delay',
