@@ -20,8 +20,8 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   private nextStreamId = 1
   private draining = false
   private closed = false
-  /** Streams whose headers have not gone out. */
-  private readonly unopened = new Set<ClientStream>()
+  /** Streams whose headers have not gone out: hardly ever more than one. No Set, as in NumberedTable. */
+  private readonly unopened: ClientStream[] = []
 
   constructor(
     connection: Connection,
@@ -42,13 +42,13 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   /** The id is given when the headers go out: ids must rise on the wire (RFC 9113 §5.1.1). */
   newStream(decoder: ResponseDecoder): RequestEncoder {
     const stream = new ClientStream(this, decoder)
-    this.unopened.add(stream)
+    this.unopened.push(stream)
     return stream
   }
 
   /** Called with the first headers. */
   open(stream: ClientStream): void {
-    this.unopened.delete(stream)
+    this.forgetUnopened(stream)
     stream.id = this.nextStreamId
     stream.sendWindow = this.peerInitialWindow
     this.nextStreamId += 2
@@ -79,8 +79,15 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
 
   override onStreamClosed(stream: Http2Stream): void {
     super.onStreamClosed(stream)
-    this.unopened.delete(stream as ClientStream)
+    this.forgetUnopened(stream as ClientStream)
     if (!this.closed) this.callbacks.onStreamComplete(!this.draining)
+  }
+
+  private forgetUnopened(stream: ClientStream): void {
+    const { unopened } = this
+    if (unopened.length === 0) return
+    if (unopened[unopened.length - 1] === stream) unopened.pop()
+    else if (unopened.includes(stream)) unopened.splice(unopened.indexOf(stream), 1)
   }
 
   /** Late frames of a stream that is over are skipped: other requests are on this connection. */
