@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from '../base/logger.ts'
 import type { KubeObject, MemoryStore } from '../cluster/index.ts'
 import { defaultMeshConfig } from '../config/index.ts'
-import { type GatewayWorkload, type Pilot, startPilot } from '../pilot/index.ts'
+import { type GatewayWorkload, ISTIOD_NAMES, type Pilot, startPilot } from '../pilot/index.ts'
 import { CertificateAuthority, ServiceAccountTokens } from '../security/index.ts'
 import { NODE_IP } from './addresses.ts'
 import { MESH_SETTINGS } from './system-objects.ts'
@@ -69,14 +69,6 @@ export interface ControlPlaneOptions {
   readonly deployGateways: (workloads: readonly GatewayWorkload[]) => void
 }
 
-/** Names by which agents dial the control plane; its server certificate has them. */
-const SERVER_NAMES = [
-  'istiod.istio-system.svc',
-  'istiod.istio-system.svc.cluster.local',
-  'istiod.istio-system',
-  'istiod',
-]
-
 /** A control plane as it runs. */
 export interface ControlPlane extends Pick<Pilot, 'meshConfig' | 'settled'> {
   readonly rootPem: string
@@ -93,7 +85,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     instance: 'istiod',
     log,
     grpcAddr: `${NODE_IP}:15010`,
-    secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: SERVER_NAMES },
+    secureGrpc: { address: `${NODE_IP}:15012`, ca, tokens, serverNames: ISTIOD_NAMES },
     webhooks: { address: `${NODE_IP}:15017`, inject: options.inject },
     httpAddr: `${NODE_IP}:8080`,
     monitoringAddr: `${NODE_IP}:15014`,

@@ -51,6 +51,14 @@ export interface SecureGrpcOptions {
   readonly serverNames: readonly string[]
 }
 
+/** Names by which agents dial the control plane; its server certificate has them. */
+export const ISTIOD_NAMES: readonly string[] = [
+  'istiod.istio-system.svc',
+  'istiod.istio-system.svc.cluster.local',
+  'istiod.istio-system',
+  'istiod',
+]
+
 /** The webhooks that the API server calls (15017). */
 export interface WebhookSettings {
   readonly address: string

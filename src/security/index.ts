@@ -17,4 +17,5 @@ export {
   type TokenVerifier,
 } from './service-account-token.ts'
 export { formatSpiffeId, parseSpiffeId, type SpiffeIdentity } from './spiffe.ts'
+export { TokenKeys } from './token-keys.ts'
 export type { KeyType } from './x509.ts'

@@ -25,12 +25,34 @@ export interface TokenVerifier {
   verify(token: string, audience: string): Promise<ServiceAccount>
 }
 
+/** What tokens are signed with. */
+export type Algorithm = 'RS256' | 'ES256'
+
+/** RS256 for RSA keys, ES256 for P-256. Throws ConfigError for others. */
+export function algorithmOf(key: KeyObject): Algorithm {
+  if (key.asymmetricKeyType === 'rsa') return 'RS256'
+  if (key.asymmetricKeyDetails?.namedCurve === 'prime256v1') return 'ES256'
+  throw new ConfigError('service account key', `${key.asymmetricKeyType} is not supported; use RSA or ECDSA P-256`)
+}
+
+/** Whose token it is. Throws an Error with the reason when it does not hold. */
+export async function verifyToken(
+  token: string,
+  key: KeyObject,
+  { issuer, audience, alg }: { readonly issuer: string; readonly audience: string; readonly alg: Algorithm },
+): Promise<ServiceAccount> {
+  const { payload } = await jwtVerify(token, key, { issuer, audience, algorithms: [alg] })
+  const match = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(payload.sub ?? '')
+  if (match === null) throw new Error(`token subject "${payload.sub}" is not a service account`)
+  return { namespace: match[1]!, serviceAccount: match[2]! }
+}
+
 /** Signs and verifies with one key: RS256 for RSA keys, ES256 for P-256. */
 export class ServiceAccountTokens implements TokenVerifier {
   readonly issuer: string
   readonly #key: KeyObject
   readonly #public: KeyObject
-  readonly #alg: 'RS256' | 'ES256'
+  readonly #alg: Algorithm
   #jwk: JWK | null = null
 
   /** Without `keyPem` a new P-256 key is made. Throws ConfigError for a key that is neither RSA nor P-256. */
@@ -41,7 +63,7 @@ export class ServiceAccountTokens implements TokenVerifier {
         ? generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
         : readKey(options.keyPem)
     this.#public = createPublicKey(this.#key)
-    this.#alg = this.#key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256'
+    this.#alg = algorithmOf(this.#key)
   }
 
   /** PKCS #8, for keeping. */
@@ -68,10 +90,7 @@ export class ServiceAccountTokens implements TokenVerifier {
   }
 
   async verify(token: string, audience: string): Promise<ServiceAccount> {
-    const { payload } = await jwtVerify(token, this.#public, { issuer: this.issuer, audience, algorithms: [this.#alg] })
-    const match = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(payload.sub ?? '')
-    if (match === null) throw new Error(`token subject "${payload.sub}" is not a service account`)
-    return { namespace: match[1]!, serviceAccount: match[2]! }
+    return verifyToken(token, this.#public, { issuer: this.issuer, audience, alg: this.#alg })
   }
 
   /** The public half as a JSON Web Key Set, for `/openid/v1/jwks`. */
@@ -100,6 +119,6 @@ function readKey(pem: string): KeyObject {
   } catch (error) {
     throw new ConfigError('service account key', errorText(error), { cause: error })
   }
-  if (key.asymmetricKeyType === 'rsa' || key.asymmetricKeyDetails?.namedCurve === 'prime256v1') return key
-  throw new ConfigError('service account key', `${key.asymmetricKeyType} is not supported; use RSA or ECDSA P-256`)
+  algorithmOf(key)
+  return key
 }

@@ -5,8 +5,9 @@ import { createLogger, isLogLevel, LOG_LEVELS } from '../../base/logger.ts'
 import type { Store } from '../../cluster/index.ts'
 import type { MeshConfig } from '../../config/index.ts'
 import type { Pilot } from '../../pilot/index.ts'
+import { type SecureGrpcFlags, secureGrpcSettings } from '../secure-grpc.ts'
 
-interface Options {
+interface Options extends SecureGrpcFlags {
   readonly from: string
   readonly meshConfig?: string
   readonly networksConfig?: string
@@ -39,11 +40,21 @@ export function register(program: Command): void {
       ),
     )
     .option('--grpc-addr <host:port>', 'xDS, plaintext', '127.0.0.1:15010')
+    .option('--secure-grpc-addr <host:port>', 'xDS and certificates over TLS, for example 0.0.0.0:15012')
+    .addOption(
+      new Option(
+        '--ca-dir <dir>',
+        'its authority: ca-cert.pem, ca-key.pem, root-cert.pem; an empty folder gets one',
+      ).env('ROOT_CA_DIR'),
+    )
+    .option('--token-key-file <file>', 'public keys that service-account tokens are verified by, PEM')
+    .option('--token-issuer <url>', 'issuer of those tokens (default: that of an API server)')
+    .option('--server-name <name...>', 'more names for its certificate, beside istiod.istio-system.svc')
     .option('--http-addr <host:port>', 'readiness and debug pages', '127.0.0.1:8080')
     .option('--monitoring-addr <host:port>', 'metrics and debug pages', '127.0.0.1:15014')
     .option('--ctrlz-addr <host:port>', 'log scopes and their levels, for example 127.0.0.1:9876')
     .option('--webhook-addr <host:port>', '/validate and /inject for the API server, over TLS')
-    .option('--tls-cert-file <file>', 'certificate chain of the webhooks, PEM')
+    .option('--tls-cert-file <file>', 'certificate chain of the webhooks, PEM (default: one of --ca-dir)')
     .option('--tls-key-file <file>', 'its key, PEM')
     .option('--domain <domain>', 'cluster domain', 'cluster.local')
     .option('--cluster-id <id>', 'name of this cluster', 'Kubernetes')
@@ -79,6 +90,7 @@ async function run(options: Options): Promise<void> {
     },
     log,
     grpcAddr: options.grpcAddr,
+    secureGrpc: await secureGrpcSettings(options),
     httpAddr: options.httpAddr,
     monitoringAddr: options.monitoringAddr,
     ctrlzAddr: options.ctrlzAddr,
@@ -103,18 +115,20 @@ async function run(options: Options): Promise<void> {
 }
 
 async function webhookSettings(
-  { webhookAddr, tlsCertFile, tlsKeyFile, clusterId }: Options,
+  { webhookAddr, tlsCertFile, tlsKeyFile, clusterId, secureGrpcAddr }: Options,
   store: Store,
   meshConfig: () => MeshConfig | undefined,
 ) {
   if (webhookAddr === undefined) return undefined
-  if (!tlsCertFile || !tlsKeyFile) {
-    throw new UserError('--webhook-addr needs --tls-cert-file and --tls-key-file: the API server calls over TLS', 64)
+  const needs = '--webhook-addr needs --tls-cert-file and --tls-key-file'
+  if (Boolean(tlsCertFile) !== Boolean(tlsKeyFile)) throw new UserError(`${needs}, both of them`, 64)
+  if (!tlsCertFile && secureGrpcAddr === undefined) {
+    throw new UserError(`${needs}, or --secure-grpc-addr and --ca-dir: the API server calls over TLS`, 64)
   }
   const { podInjection } = await import('../../local/index.ts')
   return {
     address: webhookAddr,
-    certificate: { certChainPem: readText(tlsCertFile), keyPem: readText(tlsKeyFile) },
+    ...(tlsCertFile && { certificate: { certChainPem: readText(tlsCertFile), keyPem: readText(tlsKeyFile!) } }),
     inject: await podInjection(store, clusterId, meshConfig),
   }
 }
