@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { errorText, UserError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
 import { withReason } from './connection-flags.ts'
 
 /** Every command: its name and the module that registers it. Modules load only when their word is used. */
@@ -46,6 +47,8 @@ const ALIASES: Record<string, string> = {
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('outrigger')
     .description('An Istio-compatible service mesh: data plane, control plane and tools')
+    .version(VERSION, '--version', 'print the version of this program')
+    .showHelpAfterError('(--help shows the usage)')
     .exitOverride()
     .enablePositionalOptions()
     .configureOutput({ outputError: (text, write) => write(withReason(text)) })
@@ -56,11 +59,14 @@ async function main(argv: readonly string[]): Promise<void> {
   await program.parseAsync(argv as string[], { from: 'user' })
 }
 
-// `outrigger get pods | head` closes our stdout early; that is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit()
-  throw error
-})
+// `outrigger get pods | head` closes our stdout early; that is no error. A full disk is one.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit()
+    if (stream === process.stdout) console.error(`error: cannot write the output: ${error.message}`)
+    process.exit(1)
+  })
+}
 
 try {
   await main(process.argv.slice(2))

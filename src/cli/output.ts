@@ -2,10 +2,10 @@
 
 import { UserError } from '../base/errors.ts'
 
-/** JSON with four spaces, or YAML with sorted keys, as istioctl prints them. */
-export async function printStructured(value: unknown, format: 'json' | 'yaml'): Promise<void> {
+/** JSON with four spaces, or `indent`, or YAML with sorted keys, as istioctl prints them. */
+export async function printStructured(value: unknown, format: 'json' | 'yaml', indent = 4): Promise<void> {
   if (format === 'json') {
-    process.stdout.write(`${JSON.stringify(value, null, 4)}\n`)
+    process.stdout.write(`${JSON.stringify(value, null, indent)}\n`)
     return
   }
   process.stdout.write(`${await goYaml(value)}\n`)

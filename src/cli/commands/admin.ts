@@ -70,5 +70,6 @@ async function log(options: Options): Promise<void> {
       description: scope.description,
     })),
     format,
+    2,
   )
 }

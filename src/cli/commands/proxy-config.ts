@@ -285,10 +285,20 @@ async function logLevels(pod: string | undefined, options: Options): Promise<voi
       : [await access.findPod(pod, options.namespace)]
   for (const ref of pods) {
     let answer = ''
+    if (queries.length > 0) checkLoggers(queries, await adminRequest(access, ref, 'POST', '/logging', options))
     for (const query of queries.length > 0 ? queries : ['']) {
       answer = await adminRequest(access, ref, 'POST', query ? `/logging?${query}` : '/logging', options)
     }
     process.stdout.write(`${ref.name}.${ref.namespace}:\n${answer}`)
+  }
+}
+
+/** Nothing is changed when one of the loggers is none of the proxy's. */
+function checkLoggers(queries: readonly string[], loggers: string): void {
+  const known = new Set([...loggers.matchAll(/^\s*([\w.-]+):\s/gm)].map(([, name]) => name))
+  for (const query of queries) {
+    const name = decodeURIComponent(query.split('=')[0]!)
+    if (name !== 'level' && !known.has(name)) throw new UserError(`unrecognized logger name: ${name}`, 64)
   }
 }
 

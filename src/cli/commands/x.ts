@@ -178,7 +178,7 @@ async function envoyStats(pod: string | undefined, options: StatsOptions): Promi
   }
   const source = merged ? { ...options, proxyAdminPort: AGENT_STATUS_PORT } : options
   const text = await readAdmin(pod, path, source)
-  if (options.output === 'yaml') await printStructured(JSON.parse(text), 'yaml')
+  if (options.output === 'json' || options.output === 'yaml') await printStructured(JSON.parse(text), options.output)
   else process.stdout.write(text)
 }
 
