@@ -27,9 +27,7 @@ const ABSENT: readonly Explained[] = [
   [/outbound_(control_)?frames_active|deferred_stream_close/, 'queues inside Envoy’s HTTP/2 codec'],
   [/_bytes_buffered/, 'what waits in socket buffers is the kernel’s'],
   [/soft_drain/, 'connections that Envoy’s HTTP/1 codec marks for drain'],
-  [/dns\.cares|dns_cares/, 'names are resolved by the system'],
   [/http\.admin|prefix="admin"/, 'of the admin listener only what node:http tells is counted'],
-  [/async-client/, 'requests of our own do not pass a router'],
   [/extension_config_missing/, 'there is no ECDS'],
   [/connections_accepted_per_socket_event/, 'the runtime accepts connections'],
   [/upstream_queue_overloaded|preconnect_skipped/, 'connections are opened for waiting requests only'],
@@ -128,6 +126,18 @@ describe('names of statistics', {
         .map((line) => line.replace(/(version: \d{15})\d+/, '$1'))
         .sort()
     assert.deepEqual(await page(ours), await page(envoy))
+  })
+
+  it('counts requests of its own, mirrors included, as Envoy does', async () => {
+    const page = (proxy: RunningProxy): Promise<string> => proxy.admin('/stats?filter=^http.async-client')
+    assert.match(await page(envoy), /rq_total: [1-9]/)
+    assert.equal(await page(ours), await page(envoy))
+  })
+
+  it('counts the look-ups of names', async () => {
+    const page = await ours.admin('/stats?filter=^dns.cares')
+    assert.match(page, /resolve_total: [1-9]/)
+    assert.match(page, /pending_resolutions: 0/)
   })
 
   it('has the families of Envoy for Prometheus, of the same type and with the same labels', async () => {

@@ -12,6 +12,8 @@ const MAX_ALTERNATIVES = 1000
 
 export class ClusterStats {
   readonly scope: Scope
+  /** Of all clusters: requests of the proxy's own. */
+  readonly ownRqTotal: Counter
   readonly cxTotal: Counter
   readonly cxHttp1Total: Counter
   readonly cxHttp2Total: Counter
@@ -112,8 +114,9 @@ export class ClusterStats {
    * `localZone`: of this proxy, '' = unknown. `once`: for what happens once in a process although every worker takes part;
    * `scope` in the worker that counts it, a scope that nobody sees in the others.
    */
-  constructor(scope: Scope, tracked: TrackedStatsData, localZone: string, once: Scope) {
+  constructor(scope: Scope, tracked: TrackedStatsData, localZone: string, once: Scope, ownRqTotal: Counter) {
     this.scope = scope
+    this.ownRqTotal = ownRqTotal
     this.localZone = localZone
     this.sizes = tracked.sizes ? createSizeStats(scope) : null
     this.budgets = tracked.timeoutBudgets ? createBudgetStats(scope) : null

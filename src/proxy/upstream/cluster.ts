@@ -55,7 +55,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.updated = (this.sharing.leads ? context.stats : context.uncounted)
       .scope('cluster_manager')
       .counter('cluster_updated')
-    this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone, once)
+    this.stats = new ClusterStats(this.scope, data.trackedStats, context.node.zone, once, clusters.ownRqTotal)
     this.defaultResources = new ResourceManager('default', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.sockets = new TransportSocketMatcher(data, context.secrets, this.scope, once)

@@ -8,6 +8,7 @@ import { ipAddress } from '../network/address.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterData, EndpointData } from './config.ts'
 import { type Resolution, ResolveError, resolveName } from './dns/resolve.ts'
+import { DnsStats } from './dns/stats.ts'
 import type { Host } from './host.ts'
 import type { ClusterNews } from './peers.ts'
 import type { ClusterContext, WorkerClusters } from './worker-clusters.ts'
@@ -25,6 +26,7 @@ interface Target {
 
 export class DnsCluster extends Cluster {
   private readonly targets: Target[] = []
+  private readonly lookUps: DnsStats
   private stopped = false
   /** Names that have not been answered yet, well or not. */
   private unanswered = 0
@@ -32,6 +34,7 @@ export class DnsCluster extends Cluster {
 
   constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters) {
     super(data, context, clusters)
+    this.lookUps = new DnsStats(context.stats)
     for (const group of data.endpoints?.localities ?? []) {
       for (const endpoint of group.endpoints) {
         const literal = endpoint.address.pipe !== undefined || isIP(endpoint.address.ip) !== 0
@@ -137,7 +140,7 @@ export class DnsCluster extends Cluster {
   private async ask(name: string): Promise<Resolution> {
     const { family, resolver, respectTtl } = this.data.dns
     try {
-      return await resolveName(name, family, resolver, respectTtl)
+      return await resolveName(name, family, resolver, respectTtl, this.lookUps)
     } catch (error) {
       if (error instanceof ResolveError && error.noRecords) return { addresses: [], ttlMs: null }
       throw error

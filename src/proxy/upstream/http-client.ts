@@ -80,6 +80,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
   }
 
   start(timeoutMs: number): void {
+    this.cluster?.stats.ownRqTotal.inc()
     const pool = this.cluster?.httpPool('DEFAULT', '', CONTEXT)
     if (!pool) {
       this.countFailure(503)

@@ -5,7 +5,7 @@ import type { NodeInfo, ParsedExtension, RuntimeSnapshot } from '../config/exten
 import type { SecretStore } from '../network/tls/secret-store.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { AccessLogFile } from '../observe/access-log-file.ts'
-import type { Gauge, Scope } from '../observe/stats.ts'
+import type { Counter, Gauge, Scope } from '../observe/stats.ts'
 import type { Cluster } from './cluster.ts'
 import type { ClusterManager, ThreadLocalCluster } from './cluster-manager.ts'
 import type { ClusterStatus } from './cluster-status.ts'
@@ -13,6 +13,7 @@ import type { ClusterData, EndpointsData } from './config.ts'
 import { createCluster } from './create-cluster.ts'
 import type { DnsCacheData } from './dynamic-forward-proxy/config.ts'
 import { type DnsCache, DnsCaches } from './dynamic-forward-proxy/dns-cache.ts'
+import { ownRequestCounter } from './own-requests.ts'
 import { ClusterBoard, type ClusterNews, type ClusterReport, type Peers } from './peers.ts'
 
 /** What clusters use of their worker. */
@@ -43,6 +44,8 @@ export class WorkerClusters implements ClusterManager {
   /** By ClusterData.id. */
   private readonly boards = new Map<number, ClusterBoard>()
   private readonly inflated: Gauge
+  /** Of requests of the proxy's own. */
+  readonly ownRqTotal: Counter
 
   constructor(context: ClusterContext) {
     this.context = context
@@ -51,6 +54,7 @@ export class WorkerClusters implements ClusterManager {
       (report) => this.onReport(report),
     )
     this.dnsCaches = new DnsCaches(context.stats)
+    this.ownRqTotal = ownRequestCounter(context.stats)
     this.inflated = context.stats
       .scope(`thread_local_cluster_manager.worker_${context.workerIndex}`)
       .gauge('clusters_inflated')

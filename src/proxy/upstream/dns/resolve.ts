@@ -4,6 +4,7 @@ import { promises as dns, getServers, Resolver } from 'node:dns'
 import { isIP } from 'node:net'
 import { promisify } from 'node:util'
 import type { DnsLookupFamily, DnsResolverData } from './config.ts'
+import type { DnsStats } from './stats.ts'
 
 /** Addresses of a name and how long they hold. */
 export interface Resolution {
@@ -56,6 +57,7 @@ export async function resolveName(
   family: DnsLookupFamily,
   resolver: DnsResolverData,
   ttl: boolean,
+  stats: DnsStats,
 ): Promise<Resolution> {
   if (isIP(name) !== 0) return { addresses: [name], ttlMs: null }
   const found: string[] = []
@@ -63,7 +65,7 @@ export async function resolveName(
   let failure: unknown
   for (const version of ORDER[family]) {
     try {
-      const answer = await resolveFamily(name, version, resolver, ttl)
+      const answer = await stats.count(resolveFamily(name, version, resolver, ttl))
       found.push(...answer.addresses)
       if (answer.ttlMs !== null) ttlMs = ttlMs === null ? answer.ttlMs : Math.min(ttlMs, answer.ttlMs)
     } catch (error) {

@@ -9,6 +9,7 @@ import { reportFault } from '../../network/fault.ts'
 import type { Counter, Gauge, Scope } from '../../observe/stats.ts'
 import { now } from '../../stream-info.ts'
 import { type Resolution, ResolveError, resolveName } from '../dns/resolve.ts'
+import { DnsStats } from '../dns/stats.ts'
 import type { DnsCacheData } from './config.ts'
 import { splitHostKey } from './host-key.ts'
 
@@ -78,6 +79,7 @@ interface Stats {
 export class DnsCache {
   readonly data: DnsCacheData
   private readonly stats: Stats
+  private readonly lookUps: DnsStats
   private readonly hosts = new Map<string, CachedHost>()
   private readonly watchers = new Set<DnsCacheWatcher>()
   private pending = 0
@@ -85,6 +87,7 @@ export class DnsCache {
 
   constructor(data: DnsCacheData, root: Scope) {
     this.data = data
+    this.lookUps = new DnsStats(root)
     const scope = root.scope(`dns_cache.${data.name}`)
     this.stats = {
       queryAttempt: scope.counter('dns_query_attempt'),
@@ -191,7 +194,10 @@ export class DnsCache {
     let answer: Resolution | null = null
     let failed = false
     try {
-      answer = await withTimeout(resolveName(host.name, data.family, data.resolver, true), data.queryTimeoutMs)
+      answer = await withTimeout(
+        resolveName(host.name, data.family, data.resolver, true, this.lookUps),
+        data.queryTimeoutMs,
+      )
       stats.querySuccess.inc()
       host.failure = ''
     } catch (error) {

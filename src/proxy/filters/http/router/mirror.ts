@@ -138,6 +138,7 @@ function startMirror(
   const cluster = clusters.get(name)
   const pool = cluster?.httpPool('DEFAULT', info.protocol, loadBalancerContext())
   if (!cluster) return null
+  cluster.stats.ownRqTotal.inc()
   if (!pool) {
     cluster.stats.responses.countResponse(503, true, false, '')
     return null
