@@ -20,7 +20,7 @@ import { resourceFiles, richBootstrap } from './harness/rich-bootstrap.ts'
 const ABSENT: readonly Explained[] = [
   [/http3|0rtt|0_rtt/, 'there is no HTTP/3'],
   [
-    /reset_high_memory_stream|overload[._]refresh|rq_overload_local_reply|overload_close/,
+    /reset_high_memory_stream|overload[._]refresh|overload_close/,
     'this bootstrap has no overload manager',
   ],
   [/nghttp2_|oghttp2_/, 'which of Envoy’s two HTTP/2 libraries a connection uses'],

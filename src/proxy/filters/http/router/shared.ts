@@ -28,6 +28,8 @@ export function createRouterShared(config: RouterConfig, context: WorkerContext,
   const scope = context.stats.scope(`http.${statPrefix}`)
   // Envoy has the name and counts nothing in it: redirects are direct responses.
   scope.counter('rq_redirect')
+  // Of load shed points that are refused here.
+  scope.counter('rq_overload_local_reply')
   return {
     config,
     context,
