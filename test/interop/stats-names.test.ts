@@ -19,10 +19,7 @@ import { resourceFiles, richBootstrap } from './harness/rich-bootstrap.ts'
 /** Names that only Envoy has. */
 const ABSENT: readonly Explained[] = [
   [/http3|0rtt|0_rtt/, 'there is no HTTP/3'],
-  [
-    /reset_high_memory_stream|overload[._]refresh|overload_close/,
-    'this bootstrap has no overload manager',
-  ],
+  [/reset_high_memory_stream|overload[._]refresh|overload_close/, 'this bootstrap has no overload manager'],
   [/nghttp2_|oghttp2_/, 'which of Envoy’s two HTTP/2 libraries a connection uses'],
   [/outbound_(control_)?frames_active|deferred_stream_close/, 'queues inside Envoy’s HTTP/2 codec'],
   [/_bytes_buffered/, 'what waits in socket buffers is the kernel’s'],
