@@ -4,6 +4,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { ConfigError } from '../base/errors.ts'
 import type { ProxyConfig } from './proxy-config.ts'
 import type { RemoteService, TlsSettings } from './remote-services.ts'
+import { SDS_CLUSTER } from './secret-source.ts'
 
 const TYPE = 'type.googleapis.com/'
 
@@ -155,7 +156,7 @@ function meshCertificates(subjectAltNames: readonly string[]): JsonObject {
     sds_config: {
       api_config_source: {
         api_type: 'GRPC',
-        grpc_services: [{ envoy_grpc: { cluster_name: 'sds-grpc' } }],
+        grpc_services: [{ envoy_grpc: { cluster_name: SDS_CLUSTER } }],
         set_node_on_first_message_only: true,
         transport_api_version: 'V3',
       },

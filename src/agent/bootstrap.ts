@@ -5,6 +5,7 @@ import { type BootstrapAdditions, bootstrapAdditions } from './bootstrap-additio
 import { buildNode } from './node.ts'
 import type { ProxyConfig } from './proxy-config.ts'
 import { duration, isRecord } from './raw-fields.ts'
+import { SDS_CLUSTER } from './secret-source.ts'
 import type { AgentSettings } from './settings.ts'
 
 /** Unix sockets of the agent, relative to its working directory as in Istio's bootstrap. */
@@ -64,7 +65,7 @@ export function buildBootstrap(settings: AgentSettings): JsonObject {
       clusters: [
         tcpCluster('prometheus_stats', config.proxyAdminPort),
         tcpCluster('agent', config.statusPort),
-        pipeCluster('sds-grpc', SDS_SOCKET),
+        pipeCluster(SDS_CLUSTER, SDS_SOCKET),
         xdsCluster(`${config.configPath}/${XDS_SOCKET_NAME}`),
         ...clusters,
       ],

@@ -4,7 +4,7 @@ import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { SecretManager } from '../security/secret-manager.ts'
 import { localRequest } from './local-http.ts'
-import { DEFAULT_SECRET } from './secret-names.ts'
+import { DEFAULT_SECRET } from './secret-source.ts'
 
 export interface MetricsSources {
   /** Envoy's Prometheus listener. */

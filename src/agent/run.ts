@@ -9,7 +9,6 @@ import { typeRegistry } from '../api/registry.ts'
 import { errorText } from '../base/errors.ts'
 import { createLogger, type Logger, type LogLevel } from '../base/logger.ts'
 import { releaseStartupMemory } from '../base/startup-memory.ts'
-import type { SecretSource } from '../proxy/index.ts'
 import { createCertificate } from '../security/ca-service.ts'
 import { SecretManager } from '../security/secret-manager.ts'
 import { formatSpiffeId } from '../security/spiffe.ts'
@@ -21,7 +20,7 @@ import { findCredentialSocket } from './credential-socket.ts'
 import { waitForZeroConnections } from './drain.ts'
 import { HealthReports } from './health-reports.ts'
 import { localRequest } from './local-http.ts'
-import { DEFAULT_SECRET, ROOT_SECRET } from './secret-names.ts'
+import { createSecretSource } from './secret-source.ts'
 import type { AgentSettings } from './settings.ts'
 import { startStatusServer } from './status-server.ts'
 import { WorkloadHealth } from './workload-health.ts'
@@ -192,22 +191,12 @@ async function startInProcess(
     rejectUnknownDynamicFields: false,
     log: createLogger('proxy', settings.proxyLogLevel as LogLevel),
     adsTransport: discovery,
-    secrets: inProcessSecrets(secrets),
+    secrets: createSecretSource(secrets, log),
     onExit: exit,
   })
   proxy.outliveFaults()
   log.info({ admin: proxy.adminAddress }, 'proxy started in this process')
   return { exited, stop: () => proxy.stop() }
-}
-
-function inProcessSecrets(secrets: SecretManager): SecretSource {
-  return {
-    watch: (name, onSecret) =>
-      secrets.subscribe((secret) => {
-        if (name === DEFAULT_SECRET) onSecret({ certificateChain: secret.certChainPem, privateKey: secret.keyPem })
-        if (name === ROOT_SECRET) onSecret({ trustedCa: secret.rootPem })
-      }),
-  }
 }
 
 /** A stock Envoy as a child, with the agent's sockets for xDS and SDS. */
@@ -225,7 +214,7 @@ async function startChild(
     import('./xds-proxy.ts'),
   ])
   const { config, workdir } = settings
-  const sds = await startSdsServer(resolve(workdir, SDS_SOCKET), secrets, log)
+  const sds = await startSdsServer(resolve(workdir, SDS_SOCKET), createSecretSource(secrets, log), log)
   const xds = await startXdsProxy({
     socketPath: resolve(workdir, config.configPath, XDS_SOCKET_NAME),
     ...discovery,

@@ -1,11 +1,11 @@
-// Serves the workload's secret to stock Envoy over SDS on a Unix socket.
+// Serves the secrets of a workload to stock Envoy over SDS on a Unix socket.
 import { mkdirSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { SecretSchema } from '../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import type { Logger } from '../base/logger.ts'
-import type { SecretManager, WorkloadSecret } from '../security/secret-manager.ts'
+import type { SecretSource, SecretValue } from '../proxy/index.ts'
 import {
   type EncodedResource,
   type SubscriptionChange,
@@ -14,7 +14,6 @@ import {
   XdsServer,
 } from '../xds/server.ts'
 import { SDS_TYPE } from '../xds/type-urls.ts'
-import { DEFAULT_SECRET, ROOT_SECRET } from './secret-names.ts'
 
 /** A running SDS server; `close` also removes the socket. */
 export interface SdsServer {
@@ -22,7 +21,7 @@ export interface SdsServer {
 }
 
 /** Listens on `socketPath`; answers a subscription as soon as the secret is there, and again at every rotation. */
-export async function startSdsServer(socketPath: string, secrets: SecretManager, log: Logger): Promise<SdsServer> {
+export async function startSdsServer(socketPath: string, secrets: SecretSource, log: Logger): Promise<SdsServer> {
   const handler = new SdsHandler(secrets)
   const xds = new XdsServer({ handler, log })
   const server = new Server()
@@ -49,57 +48,78 @@ export async function listenOnSocket(server: Server, socketPath: string): Promis
 }
 
 class SdsHandler implements XdsHandler {
-  readonly #secrets: SecretManager
-  readonly #connections = new Set<XdsConnection>()
-  readonly #unsubscribe: () => void
+  readonly #secrets: SecretSource
+  /** Of each connection, the ends of the watches by the names of their secrets. */
+  readonly #watches = new Map<XdsConnection, Map<string, () => void>>()
+  #version = 0
 
-  constructor(secrets: SecretManager) {
+  constructor(secrets: SecretSource) {
     this.#secrets = secrets
-    this.#unsubscribe = secrets.subscribe((secret) => {
-      for (const connection of this.#connections) this.#push(connection, secret)
-    })
   }
 
   onConnect(conn: XdsConnection): void {
-    this.#connections.add(conn)
+    this.#watches.set(conn, new Map())
   }
 
-  onSubscribe(conn: XdsConnection, typeUrl: string, _change: SubscriptionChange): void {
-    if (typeUrl !== SDS_TYPE) return
-    const secret = this.#secrets.current
-    // Without a secret yet there is nothing to say; the subscription is answered when it comes.
-    if (secret !== null) this.#push(conn, secret)
+  /** A secret that is not there yet is answered when it comes. */
+  onSubscribe(conn: XdsConnection, typeUrl: string, change: SubscriptionChange): void {
+    const watches = this.#watches.get(conn)
+    if (typeUrl !== SDS_TYPE || watches === undefined) return
+    for (const name of [...change.removed, ...change.added]) endWatch(watches, name)
+    for (const name of change.added)
+      watches.set(
+        name,
+        this.#secrets.watch(name, (secret) => this.#push(conn, name, secret)),
+      )
+  }
+
+  onUnsubscribe(conn: XdsConnection, typeUrl: string): void {
+    if (typeUrl === SDS_TYPE) endWatches(this.#watches.get(conn))
   }
 
   onAck(): void {}
   onNack(): void {}
 
   onDisconnect(conn: XdsConnection): void {
-    this.#connections.delete(conn)
+    endWatches(this.#watches.get(conn))
+    this.#watches.delete(conn)
   }
 
   close(): void {
-    this.#unsubscribe()
+    for (const watches of this.#watches.values()) endWatches(watches)
+    this.#watches.clear()
   }
 
-  #push(conn: XdsConnection, secret: WorkloadSecret): void {
-    const version = String(secret.notBefore.getTime())
-    conn.push(SDS_TYPE, { resources: encodeSecrets(secret, version), removed: [], version, full: true })
+  #push(conn: XdsConnection, name: string, secret: SecretValue): void {
+    const version = `${Date.now()}-${++this.#version}`
+    const resource: EncodedResource = { name, version, body: encodeSecret(name, secret) }
+    conn.push(SDS_TYPE, { resources: [resource], removed: [], version, full: false })
   }
 }
 
-function encodeSecrets(secret: WorkloadSecret, version: string): EncodedResource[] {
-  const inline = (pem: string) => ({ specifier: { case: 'inlineBytes' as const, value: Buffer.from(pem) } })
-  const workload = create(SecretSchema, {
-    name: DEFAULT_SECRET,
-    type: {
-      case: 'tlsCertificate',
-      value: { certificateChain: inline(secret.certChainPem), privateKey: inline(secret.keyPem) },
-    },
-  })
-  const root = create(SecretSchema, {
-    name: ROOT_SECRET,
-    type: { case: 'validationContext', value: { trustedCa: inline(secret.rootPem) } },
-  })
-  return [workload, root].map((message) => ({ name: message.name, version, body: toBinary(SecretSchema, message) }))
+function endWatch(watches: Map<string, () => void>, name: string): void {
+  watches.get(name)?.()
+  watches.delete(name)
+}
+
+function endWatches(watches: Map<string, () => void> | undefined): void {
+  for (const end of watches?.values() ?? []) end()
+  watches?.clear()
+}
+
+function encodeSecret(name: string, { certificateChain, privateKey, trustedCa }: SecretValue): Uint8Array {
+  const inline = (pem = '') => ({ specifier: { case: 'inlineBytes' as const, value: Buffer.from(pem, 'latin1') } })
+  return toBinary(
+    SecretSchema,
+    create(SecretSchema, {
+      name,
+      type:
+        certificateChain === undefined
+          ? { case: 'validationContext', value: { trustedCa: inline(trustedCa) } }
+          : {
+              case: 'tlsCertificate',
+              value: { certificateChain: inline(certificateChain), privateKey: inline(privateKey) },
+            },
+    }),
+  )
 }

@@ -4,6 +4,8 @@ import type { AdsTransport } from '../../xds/index.ts'
 
 /** Secrets given in-process (by the agent) instead of by an SDS gRPC stream. */
 export interface SecretSource {
+  /** The cluster of the bootstrap whose SDS it replaces; secrets from elsewhere are asked for there. */
+  readonly cluster: string
   /** Calls back now (when known) and at every rotation; returns the function that ends it. Names: `default`, `ROOTCA`, … */
   watch(name: string, onSecret: (secret: SecretValue) => void): () => void
 }
@@ -29,7 +31,7 @@ export interface ProxyOptions {
   readonly log: Logger
   /** Replaces the bootstrap's ADS cluster by a ready channel. */
   readonly adsTransport?: AdsTransport
-  /** Replaces SDS over the bootstrap's `sds-grpc` cluster. */
+  /** Replaces SDS over one cluster of the bootstrap. */
   readonly secrets?: SecretSource
   /** Called after /quitquitquit (0) and when a worker is lost (1): what becomes of the process is the caller's matter. */
   readonly onExit?: (exitCode: 0 | 1) => void

@@ -100,7 +100,7 @@ export class SecretResources {
       ads.add([name])
       return
     }
-    if (this.inProcess !== undefined) {
+    if (this.inProcess !== undefined && isFrom(this.inProcess.cluster, source)) {
       const known: Known = { end: () => end(), dump: null, loaded: null, endWatch: null }
       this.dynamic.set(name, known)
       this.subscriptions.begin(name, () => this.scope(name), null)
@@ -224,6 +224,14 @@ export class SecretResources {
   private readonly report = (reason: string | null): void => {
     if (reason !== null) this.log.error({ reason }, 'secret refused, the last good one stays')
   }
+}
+
+/** Whether `cluster` is where the source's SDS is asked for. */
+function isFrom(cluster: string, source: ConfigSource | undefined): boolean {
+  const specifier = source?.configSourceSpecifier
+  if (specifier?.case !== 'apiConfigSource') return false
+  const target = specifier.value.grpcServices[0]?.targetSpecifier
+  return target?.case === 'envoyGrpc' && target.value.clusterName === cluster
 }
 
 function fromValue(name: string, value: SecretValue): IncomingResource {
