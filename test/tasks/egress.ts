@@ -1,5 +1,7 @@
 // Istio's egress tasks: ServiceEntries, TLS origination of every mode, egress gateways.
 import assert from 'node:assert/strict'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Tasks, until } from './fixture.ts'
 
@@ -90,6 +92,38 @@ spec: {hosts: [${HOST}], http: [{fault: {abort: {percentage: {value: 100}, httpS
     await tasks.with(`${good}${service}${simple}`, async () => {
       await until('none', () => call().status === 503)
     })
+  })
+
+  test('TLS origination: certificates and authorities in files of the pod, and the authorities of the system', async (t) => {
+    const tasks = get()
+    const service = (port: number) => entry(`{number: 80, name: http, protocol: HTTP, targetPort: ${port}}`)
+    const call = () => {
+      const { status, body } = tasks.curl('client', ...url(80))
+      return `${status} ${body}`
+    }
+    // Pods have a /tmp of their own; the rest of the file system is the machine's.
+    const folder = mkdtempSync('/var/tmp/egress-')
+    t.after(() => rmSync(folder, { recursive: true }))
+    // The proxy runs as a user of its own.
+    chmodSync(folder, 0o755)
+    const file = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text)
+      return join(folder, name)
+    }
+    const { cert, key } = tasks.ca.issue('DNS:client.example.com')
+    const pair = `clientCertificate: ${file('c.pem', cert)}, privateKey: ${file('k.pem', key)}`
+    const [known, unknown] = [file('ca.pem', tasks.ca.cert), file('other.pem', tasks.otherCa.cert)]
+    const sni = 'sni: external.example.com'
+    const cases: [tls: string, port: number, expected: RegExp][] = [
+      [`mode: SIMPLE, caCertificates: ${known}, ${sni}`, 443, /"server":"https"/],
+      [`mode: SIMPLE, caCertificates: ${unknown}, ${sni}`, 443, /^503 /],
+      [`mode: SIMPLE, ${sni}`, 443, /^503 /],
+      [`mode: MUTUAL, ${pair}, caCertificates: ${known}, ${sni}`, 8443, /"server":"mtls"/],
+    ]
+    for (const [tls, port, expected] of cases)
+      await tasks.with(`${service(port)}${rule(tls)}`, async () => {
+        await until(`${expected}: ${tls}`, () => expected.test(call()))
+      })
   })
 
   test('egress gateway: HTTP to it in mesh TLS, from it in TLS of the host; only who may gets through', async () => {
