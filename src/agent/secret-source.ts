@@ -8,7 +8,7 @@ import { watchSecretFiles } from './file-secrets.ts'
 /** The workload's key and certificate. */
 export const DEFAULT_SECRET = 'default'
 /** What peers are verified by. */
-export const ROOT_SECRET = 'ROOTCA'
+const ROOT_SECRET = 'ROOTCA'
 /** The cluster of the bootstrap under which proxies know their agent. */
 export const SDS_CLUSTER = 'sds-grpc'
 

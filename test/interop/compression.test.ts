@@ -75,6 +75,12 @@ const TRAILERS = {
 }
 const OFF = { enabled: { default_value: false, runtime_key: 'compress' } }
 
+/**
+ * The upstream answers the head. Ours works on bodies in a thread, so that the body may still be on its way then, and the
+ * answer to a request that is not complete has no x-envoy-upstream-service-time, in Envoy either.
+ */
+const ANSWERED_EARLY = { suppress_envoy_headers: true }
+
 const ACCEPTED = [
   ...['', 'gzip', 'GZIP', 'gzip;q=0', 'gzip;q=0.5, identity', 'identity', '*', '*;q=0.1, identity;q=0.2', 'br'],
   ...['gzip;q=x', 'deflate, *', 'gzip ; q = 0.3', 'gzip;level=1', 'gzip;q=0, *', 'x-gzip', ','],
@@ -168,6 +174,7 @@ const SCENARIOS: readonly Scenario[] = [
   {
     name: 'compressor: requests',
     filters: [compressor({ request_direction_config: {} })],
+    router: ANSWERED_EARLY,
     client: [
       `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${TEXT.length}\r\n\r\n${TEXT}`,
       'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc',
@@ -239,6 +246,7 @@ const SCENARIOS: readonly Scenario[] = [
   {
     name: 'decompressor: requests',
     filters: [decompressor()],
+    router: ANSWERED_EARLY,
     client: [
       `POST / HTTP/1.1\r\nhost: a\r\ncontent-encoding: gzip\r\ncontent-length: ${gzipped.length}\r\n\r\n${gzipped.toString('latin1')}`,
     ],
