@@ -187,6 +187,8 @@ function setValidation(common: CommonTlsContext, tls: ClientTls, inputs: TlsInpu
   if (tls.caCrl)
     context.crl = { $typeName: 'envoy.config.core.v3.DataSource', specifier: { case: 'filename', value: tls.caCrl } }
   if (tls.insecureSkipVerify) {
+    // Beside a credential istiod says nothing, which Envoy takes for the same.
+    if (usesCredential(tls, inputs)) return
     common.validationContextType = { case: 'validationContext', value: create(CertificateValidationContextSchema) }
     return
   }
