@@ -8,7 +8,7 @@ import {
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { BindConfigSchema } from '../../api/gen/envoy/config/core/v3/address_pb.js'
 import type { IstioIngressListener } from '../../config/index.ts'
-import { type ProxyNode, runsExtension, type ServiceInstance } from '../model/node.ts'
+import { hasIpv4, hasIpv6, type ProxyNode, runsExtension, type ServiceInstance } from '../model/node.ts'
 import { isHttp2, parseProtocol } from '../model/protocol.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { resourcePath } from '../model/resource.ts'
@@ -68,7 +68,7 @@ function portCluster(
   const first = instances[0]!
   const cluster = baseCluster(targetPort, first.service, first.port, push)
   if (push.mesh.inboundTrafficPolicy.mode === 'LOCALHOST') {
-    setStatic(cluster, '127.0.0.1', targetPort)
+    setStatic(cluster, hasIpv6(proxy) && !hasIpv4(proxy) ? '::1' : '127.0.0.1', targetPort)
   } else {
     cluster.clusterDiscoveryType = { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST }
     cluster.lbPolicy = Cluster_LbPolicy.CLUSTER_PROVIDED
