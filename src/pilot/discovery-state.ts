@@ -29,11 +29,13 @@ import {
 import { gatewayHosts } from './model/network-gateways.ts'
 import type { PushContext } from './model/push-context.ts'
 import { resourceKey } from './model/resource.ts'
-import { type RegistrySettings, TRAFFIC_DISTRIBUTION } from './registry/kube.ts'
+import { TRAFFIC_DISTRIBUTION } from './registry/kube-service.ts'
 import { kubeShapeProblem } from './registry/kube-shape.ts'
 import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
-import { Registry, type RegistryChanges } from './registry/registry.ts'
+import { Registry } from './registry/registry.ts'
+import type { RegistrySettings } from './registry/settings.ts'
+import type { RegistryChanges } from './registry/snapshot.ts'
 import { type ObjectStatus, onlyStatusChanged } from './status.ts'
 
 /** What a new push context differs in from the one before. */

@@ -2,7 +2,7 @@
 
 import type { NetworkGateway, NetworkGateways } from '../model/network-gateways.ts'
 import { type Endpoint, NO_LOCALITY } from '../model/service.ts'
-import { topologyLabels } from '../registry/kube.ts'
+import { topologyLabels } from '../registry/kube-endpoints.ts'
 import type { AssignmentInputs, LocalityGroup } from './endpoints.ts'
 import { MAX_WEIGHT, weightOf } from './locality.ts'
 

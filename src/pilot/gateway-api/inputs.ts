@@ -9,7 +9,7 @@ import type {
 } from '../../config/index.ts'
 import { GATEWAY_API_GROUP, GATEWAY_API_KINDS } from '../../config/index.ts'
 import { type EndpointSet, type Service, serviceKey } from '../model/service.ts'
-import type { RegistrySnapshot } from '../registry/registry.ts'
+import type { RegistrySnapshot } from '../registry/snapshot.ts'
 
 export type CredentialKind = 'Secret' | 'ConfigMap'
 

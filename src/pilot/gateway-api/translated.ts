@@ -15,7 +15,7 @@ import {
 import type { ReportProblems } from '../discovery-state.ts'
 import { compareText } from '../model/host.ts'
 import { resourceKey } from '../model/resource.ts'
-import type { RegistryChanges, RegistrySnapshot } from '../registry/registry.ts'
+import type { RegistryChanges, RegistrySnapshot } from '../registry/snapshot.ts'
 import { type ObjectStatus, onlyStatusChanged } from '../status.ts'
 import { classDefaults } from './class-defaults.ts'
 import { convertGatewayApi } from './convert.ts'

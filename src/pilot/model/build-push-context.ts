@@ -10,8 +10,8 @@ import {
   type Sidecar,
 } from '../../config/index.ts'
 import { extensionsOf } from '../extensions/extension.ts'
-import { parseExportTo } from '../registry/kube.ts'
-import type { RegistrySnapshot } from '../registry/registry.ts'
+import { parseExportTo } from '../registry/kube-service.ts'
+import type { RegistrySnapshot } from '../registry/snapshot.ts'
 import { buildGatewayScope, buildSidecarScope } from './build-sidecar-scope.ts'
 import { mergeDelegates } from './delegates.ts'
 import { DestinationRuleIndex } from './destination-rules.ts'

@@ -4,7 +4,7 @@ import type { GroupKind, Store, StoreEvent } from '../../cluster/index.ts'
 import type { CertificateOutcome } from '../../security/index.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import { NDS_TYPE } from '../nds/generate.ts'
-import { podsOfSlice } from '../registry/kube.ts'
+import { podsOfSlice } from '../registry/kube-endpoints.ts'
 
 const SHORT: Readonly<Record<string, string>> = {
   [CDS_TYPE]: 'cds',

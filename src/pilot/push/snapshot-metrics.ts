@@ -5,7 +5,7 @@ import type { Store } from '../../cluster/index.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { REMARK_METRICS, type Remark } from '../model/remarks.ts'
 import { serviceKey } from '../model/service.ts'
-import { podsOfSlice, serviceNameOfSlice } from '../registry/kube.ts'
+import { podsOfSlice, serviceNameOfSlice } from '../registry/kube-endpoints.ts'
 import type { EncodedCache } from './encoded-cache.ts'
 
 export interface SnapshotSources {

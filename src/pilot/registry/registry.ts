@@ -3,19 +3,14 @@ import { isDeepStrictEqual } from 'node:util'
 import { type KubeObject, objectKey, type StoreEvent } from '../../cluster/index.ts'
 import { compareByAge, type ServiceEntry, type WorkloadEntry } from '../../config/index.ts'
 import { compareText, kubeHostname } from '../model/host.ts'
-import type { WorkloadIndex } from '../model/push-context.ts'
 import { type Endpoint, type EndpointSet, type Service, serviceKey, type Workload } from '../model/service.ts'
 import { ServiceIndex } from '../model/service-index.ts'
 import { aliasesByTarget } from './aliases.ts'
 import { AddressAllocator } from './allocate.ts'
-import {
-  convertPod,
-  convertService,
-  convertSlices,
-  podsOfSlice,
-  type RegistrySettings,
-  serviceNameOfSlice,
-} from './kube.ts'
+import { collectMoved, sameIdentity } from './endpoint-changes.ts'
+import { convertSlices, podsOfSlice, serviceNameOfSlice } from './kube-endpoints.ts'
+import { convertPod } from './kube-pod.ts'
+import { convertService } from './kube-service.ts'
 import {
   convertServiceEntry,
   convertWorkloadEntry,
@@ -24,29 +19,10 @@ import {
   selectedByService,
   selectedEndpoints,
 } from './service-entry.ts'
+import type { RegistrySettings } from './settings.ts'
+import type { RegistryChanges, RegistrySnapshot } from './snapshot.ts'
 import { visibilityIn } from './visibility.ts'
-
-/** What one flush changed. Keys are {@link serviceKey}s. */
-export interface RegistryChanges {
-  /** Services that appeared, vanished or changed in themselves. */
-  readonly services: ReadonlySet<string>
-  /** Services whose endpoints changed. */
-  readonly endpoints: ReadonlySet<string>
-  /** Services whose endpoints' service accounts, or mutual TLS ability, changed: their clusters change too. */
-  readonly identities: ReadonlySet<string>
-  /** Addresses that became or ceased to be endpoints: proxies there serve other ports than before. */
-  readonly addresses: ReadonlySet<string>
-  /** Addresses of workloads that appeared, vanished or changed labels: proxies on them see themselves anew. */
-  readonly workloads: ReadonlySet<string>
-}
-
-/** Snapshot of the registry, sharing every part that did not change with the one before. */
-export interface RegistrySnapshot {
-  readonly services: ServiceIndex
-  readonly endpoints: ReadonlyMap<string, EndpointSet>
-  readonly workloads: WorkloadIndex
-  readonly nodes: ReadonlyMap<string, KubeObject>
-}
+import { workloadIndex } from './workload-index.ts'
 
 interface Entry {
   readonly item: ServiceEntry
@@ -282,7 +258,9 @@ export class Registry {
       this.snapshot = {
         services: services.size > 0 ? this.buildServices() : this.snapshot.services,
         endpoints: endpoints ?? this.snapshot.endpoints,
-        workloads: workloadsChanged ? this.buildWorkloads() : this.snapshot.workloads,
+        workloads: workloadsChanged
+          ? workloadIndex(this.podWorkloads.values(), this.entryWorkloads.values())
+          : this.snapshot.workloads,
         nodes: nodesChanged ? new Map(this.nodes) : this.snapshot.nodes,
       }
     }
@@ -393,20 +371,6 @@ export class Registry {
     return after
   }
 
-  private buildWorkloads(): WorkloadIndex {
-    const byAddress = new Map<string, Workload>()
-    const byNamespace = new Map<string, Workload[]>()
-    for (const source of [this.podWorkloads, this.entryWorkloads]) {
-      for (const workload of source.values()) {
-        for (const address of workload.addresses) if (!byAddress.has(address)) byAddress.set(address, workload)
-        const list = byNamespace.get(workload.namespace)
-        if (list) list.push(workload)
-        else byNamespace.set(workload.namespace, [workload])
-      }
-    }
-    return { byAddress, entriesByAddress: entriesByAddress(this.entryWorkloads.values()), byNamespace }
-  }
-
   private buildEndpoints(key: string, before: EndpointSet | undefined): EndpointSet | undefined {
     const slash = key.indexOf('/')
     const namespace = key.slice(0, slash)
@@ -475,19 +439,6 @@ function addEndpoints(into: Endpoint[], more: readonly Endpoint[], roundRobin: b
   }
 }
 
-function entriesByAddress(entries: Iterable<Workload>): WorkloadIndex['entriesByAddress'] {
-  const index = new Map<string, Workload[]>()
-  for (const entry of entries) {
-    if (entry.health === 'UNHEALTHY') continue
-    const list = index.get(entry.address)
-    if (list) list.push(entry)
-    else index.set(entry.address, [entry])
-  }
-  const key = ({ namespace, name }: Workload): string => `${namespace}/${name}`
-  for (const list of index.values()) list.sort((a, b) => compareText(key(a), key(b)))
-  return index
-}
-
 /** `status.addresses` of a ServiceEntry: `{value, host}` each. */
 function statusAddresses(status: unknown, host: string): string[] {
   const { addresses } = (status ?? {}) as { addresses?: unknown }
@@ -501,31 +452,4 @@ function statusAddresses(status: unknown, host: string): string[] {
 
 function nodeOf(pod: KubeObject): string {
   return (pod.spec as { nodeName?: string } | undefined)?.nodeName ?? ''
-}
-
-/** What clusters take from endpoints: who they are, and at which ports all of them speak mutual TLS. */
-function sameIdentity(a: EndpointSet | undefined, b: EndpointSet | undefined): boolean {
-  if (!a || !b) return false
-  return (
-    a.serviceAccounts.length === b.serviceAccounts.length &&
-    a.serviceAccounts.every((account, i) => account === b.serviceAccounts[i]) &&
-    mutualTlsPorts(a) === mutualTlsPorts(b) &&
-    (a.endpoints.length === 0) === (b.endpoints.length === 0)
-  )
-}
-
-/** Adds the addresses that only one of two sets has. */
-function collectMoved(a: EndpointSet | undefined, b: EndpointSet | undefined, into: Set<string>): void {
-  const before = new Set(a?.endpoints.map((e) => e.address))
-  const after = new Set(b?.endpoints.map((e) => e.address))
-  for (const address of before) if (!after.has(address)) into.add(address)
-  for (const address of after) if (!before.has(address)) into.add(address)
-}
-
-/** The ports, by name, at which every endpoint accepts Istio mutual TLS, as one text. */
-function mutualTlsPorts({ endpoints }: EndpointSet): string {
-  const ports = new Map<string, boolean>()
-  for (const { portName, tlsMode } of endpoints)
-    ports.set(portName, tlsMode === 'istio' && (ports.get(portName) ?? true))
-  return JSON.stringify([...ports].filter(([, all]) => all).sort(([x], [y]) => compareText(x, y)))
 }

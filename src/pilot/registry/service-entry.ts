@@ -14,16 +14,9 @@ import {
   type ServicePort,
   type Workload,
 } from '../model/service.ts'
-import {
-  parseExportTo,
-  persistentSessionOf,
-  type RegistrySettings,
-  spiffeId,
-  TRAFFIC_DISTRIBUTION,
-  topologyLabels,
-  trafficDistributionOf,
-  workloadEndpoint,
-} from './kube.ts'
+import { topologyLabels, workloadEndpoint } from './kube-endpoints.ts'
+import { parseExportTo, persistentSessionOf, TRAFFIC_DISTRIBUTION, trafficDistributionOf } from './kube-service.ts'
+import { type RegistrySettings, spiffeId } from './settings.ts'
 import { cappedExportTo, visibilityIn } from './visibility.ts'
 
 const RESOLUTION: Readonly<Record<NonNullable<ServiceEntrySpec['resolution']>, Resolution>> = {
