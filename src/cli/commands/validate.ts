@@ -1,4 +1,4 @@
-import { basename } from 'node:path'
+import { basename, relative } from 'node:path'
 import { type Command, Option } from 'commander'
 import { UserError } from '../../base/errors.ts'
 import { readInputs } from '../manifests.ts'
@@ -23,7 +23,8 @@ export function register(program: Command): void {
       const paths = options.filename.flatMap((names) => names.split(','))
       const files = await readInputs(paths)
       const errors: string[] = []
-      for (const { file, text } of files) {
+      for (const { file: path, text } of files) {
+        const file = asGiven(path)
         if (basename(file) === IMAGES_FILE) {
           parseImages(file, text ?? '')
           console.log(`"${file}" is valid`)
@@ -45,4 +46,10 @@ export function register(program: Command): void {
         )
       }
     })
+}
+
+/** Below the current folder a path is told from there, as it was most likely written. */
+function asGiven(path: string): string {
+  const below = relative(process.cwd(), path)
+  return below.startsWith('..') ? path : below
 }

@@ -8,7 +8,7 @@ import {
   isPlatformAnnotation,
 } from '../annotation-table.ts'
 import type { AnalysisContext, Analyzer, Entry } from '../context.ts'
-import { list, record } from '../fields.ts'
+import { list } from '../fields.ts'
 import {
   AlphaAnnotation,
   DeprecatedAnnotation,
@@ -26,13 +26,9 @@ function* written(
   for (const entry of KINDS.flatMap((kind) => context.all(kind))) {
     const cni = list(entry.spec.initContainers).some((container) => container.name === 'istio-validation')
     const kind = entry.item.object.kind
-    const own = Object.entries(entry.annotations).map((pair) => [...pair, kind] as const)
-    const template = Object.entries(record(record(record(entry.spec.template).metadata).annotations)).map(
-      ([name, value]) => [name, String(value), 'Pod'] as const,
-    )
-    for (const [name, value, place] of [...own, ...template]) {
+    for (const [name, value] of Object.entries(entry.annotations)) {
       if (!isIstioAnnotation(name) || isPlatformAnnotation(name, cni)) continue
-      yield [entry, name, value, place, ANNOTATIONS.get(name)]
+      yield [entry, name, value, kind, ANNOTATIONS.get(name)]
     }
   }
 }
