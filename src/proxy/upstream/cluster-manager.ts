@@ -23,7 +23,7 @@ export interface LoadBalancerContext {
   hash: bigint | null
   /** Makes the hash when a hashing balancer asks, and only then: it may set a cookie. null = it was asked, or there is none. */
   hashSource: HashSource | null
-  /** Route metadata_match under `envoy.lb`, merged with the weighted cluster's. */
+  /** Route metadata_match under `envoy.lb`, merged with the weighted cluster's and with dynamic metadata. */
   metadataMatch: Readonly<Record<string, unknown>> | null
   downstream: ConnectionInfo | null
   /** Filter state and dynamic metadata of the stream or connection, where there are any. */

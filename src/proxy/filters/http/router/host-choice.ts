@@ -12,6 +12,7 @@ import type {
   ThreadLocalCluster,
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import { requestedMetadata } from '../../../upstream/lb/requested-metadata.ts'
 import { OVERRIDE_HOST_KEY, type OverrideHost } from '../../../upstream/override-host.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
 import { isTunnel, TcpTunnelPool, tunnelHeader } from './tcp-tunnel.ts'
@@ -51,7 +52,7 @@ export function requestContext(
   lb.downstreamState = info.filterState
   lb.dynamicMetadata = info.dynamicMetadata
   lb.headers = headers
-  lb.metadataMatch = forward.metadataMatch
+  lb.metadataMatch = requestedMetadata(forward.metadataMatch, info.dynamicMetadata)
   if (forward.hashPolicy) lb.hashSource = new PolicyHash(forward.hashPolicy, headers, info, cookies)
   lb.alpnOverride = (info.filterState.get(UPSTREAM_ALPN_KEY) as readonly string[] | undefined) ?? null
   lb.sniOverride = (info.filterState.get(UPSTREAM_SNI_KEY) as string | undefined) ?? null

@@ -19,6 +19,7 @@ import {
   type TcpPoolCallbacks,
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import { requestedMetadata } from '../../../upstream/lb/requested-metadata.ts'
 import type { TcpClusterConfig, TcpProxyConfig } from './config.ts'
 import { DISABLE_TUNNELING, type TcpUpstream, Tunnel, type TunnelCallbacks, Tunneling } from './tunnel.ts'
 
@@ -355,7 +356,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     return {
       hash: this.hash(),
       hashSource: null,
-      metadataMatch,
+      metadataMatch: requestedMetadata(metadataMatch, this.callbacks.dynamicMetadata),
       downstream: this.downstream.info,
       downstreamState: this.callbacks.filterState,
       dynamicMetadata: this.callbacks.dynamicMetadata,
