@@ -128,7 +128,7 @@ function targetServices(
   index: GatewayApiIndex,
 ): readonly Service[] | null {
   if (group === '' && kind === 'Service') {
-    const service = index.service(kubeHostname(name, namespace, index.domain), namespace)
+    const service = index.kubeService(kubeHostname(name, namespace, index.domain), namespace)
     return service ? [service] : []
   }
   return group === 'networking.istio.io' && kind === 'ServiceEntry' ? index.servicesOfEntry(namespace, name) : null

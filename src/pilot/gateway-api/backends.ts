@@ -42,7 +42,8 @@ export function backendDestination(backend: BackendReference, context: RouteCont
   }
   if (typeof named === 'object') return refuse('InvalidDestination', named.message)
   if (backend.port === undefined) return refuse('InvalidDestination', 'port is required in backendRef')
-  if (!index.service(named, namespace)) {
+  const found = kind === 'Hostname' ? index.service(named, namespace) : index.kubeService(named, namespace)
+  if (!found) {
     problem({ reason: 'BackendNotFound', message: `backend(${named}) not found` })
   }
   return { host: named, port: { number: backend.port } }

@@ -112,6 +112,13 @@ export class GatewayApiIndex {
     return this.inputs.registry.services.byKey.get(serviceKey(host, namespace))
   }
 
+  /** The Kubernetes Service of a host: what is named by its kind, a ServiceEntry of the same host is not. */
+  kubeService(host: string, namespace: string): Service | undefined {
+    return this.servicesOf(host).find(
+      ({ attributes }) => attributes.registry === 'Kubernetes' && attributes.namespace === namespace,
+    )
+  }
+
   /** Every service of `host`, whoever defines it. */
   servicesOf(host: string): readonly Service[] {
     return this.inputs.registry.services.byHost.get(host) ?? []
