@@ -2,7 +2,6 @@
 import { errorText } from '../../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
 import type { Logger } from '../../base/logger.ts'
-import { parseSpiffeId } from '../../security/index.ts'
 import type {
   EncodedResource,
   OneTimeAnswer,
@@ -21,9 +20,11 @@ import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { placeOf } from './cache-keys.ts'
 import { type Extent, extentOf, mergeChanges } from './changes.ts'
 import { allClusters, type ClusterState, clusterDelta, keepingLast } from './cluster-state.ts'
+import { checkIdentity, provedNamespace } from './identity-check.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
 import type { PilotMetrics } from './metrics.ts'
 import { shortType } from './metrics.ts'
+import { missing, type Names, NO_NAMES, oneByOne, sizeOf } from './names.ts'
 import { GENERATED_TYPES, type ResourceGenerator } from './resources.ts'
 
 /** A proxy on one stream. */
@@ -52,8 +53,6 @@ export interface Client {
 const ACK_PATIENCE_MS = 5_000
 /** The queue yields to the event loop (new requests, acknowledgements) after working this long. */
 const SLICE_MS = 8
-
-const NO_NAMES: readonly string[] = []
 
 /** A response that a proxy did not take, or that could not be generated. */
 export interface Refusal {
@@ -445,7 +444,7 @@ export class DiscoveryServer implements XdsHandler {
 
   /** Generates what of a type is asked for (null: all of it) and sends what of it the proxy does not have. */
   private generateAndSend(client: Client, typeUrl: string, names: Names | null, force = false): boolean {
-    if (typeUrl === SDS_TYPE && !provedNamespace(client)) {
+    if (typeUrl === SDS_TYPE && !provedNamespace(client.connection)) {
       this.options.log.warn(
         { proxy: client.proxy.id },
         'credentials refused: the proxy has not proved its namespace (use the TLS port)',
@@ -454,7 +453,7 @@ export class DiscoveryServer implements XdsHandler {
     }
     const { generator, metrics } = this.options
     const end = metrics.pushTime.startTimer({ type: shortType(typeUrl) })
-    const withSecrets = typeUrl === ECDS_TYPE && provedNamespace(client)
+    const withSecrets = typeUrl === ECDS_TYPE && provedNamespace(client.connection)
     const make = (some: Names | null) => generator.generate(typeUrl, client.proxy, this.push!, some, withSecrets)
     const reasons = new Map<string, string>()
     let resources: readonly EncodedResource[] | null
@@ -497,61 +496,4 @@ export class DiscoveryServer implements XdsHandler {
     metrics.sent(typeUrl, bytes)
     return true
   }
-}
-
-/**
- * Who authenticated may claim only its own namespace and service account (istiod's PILOT_ENABLE_XDS_IDENTITY_CHECK): the
- * node decides which configuration it gets. Throws GrpcStatusError(PERMISSION_DENIED).
- */
-function checkIdentity(connection: XdsConnection, proxy: ProxyNode): void {
-  const { identities } = connection.peer
-  if (identities.length === 0) return
-  const proved = identities.map(parseSpiffeId).flatMap((identity) => (identity.ok ? [identity.value] : []))
-  if (
-    proved.some(
-      (id) => id.namespace === proxy.namespace && (!proxy.serviceAccount || id.serviceAccount === proxy.serviceAccount),
-    )
-  )
-    return
-  const claimed = `namespace ${proxy.namespace}, service account ${proxy.serviceAccount || 'any'}`
-  throw new GrpcStatusError(
-    GRPC_STATUS.PERMISSION_DENIED,
-    `authorization failed: ${identities.join(', ')} does not belong to ${claimed}`,
-  )
-}
-
-/** Private keys go only to who proved, by certificate or token, to live where it says it does. */
-function provedNamespace(client: Client): boolean {
-  // Whose identity does not fit its node was refused when it connected.
-  return client.connection.peer.identities.length > 0
-}
-
-type Names = ReadonlySet<string> | readonly string[]
-
-const sizeOf = (names: Names): number => ('size' in names ? names.size : names.length)
-
-/** After generating all of them threw: those that can be, and why the others cannot. */
-function oneByOne(
-  names: Names,
-  make: (names: readonly string[]) => readonly EncodedResource[],
-  reasons: Map<string, string>,
-): EncodedResource[] {
-  const out: EncodedResource[] = []
-  for (const name of names) {
-    try {
-      out.push(...make([name]))
-    } catch (error) {
-      reasons.set(name, errorText(error))
-    }
-  }
-  return out
-}
-
-const NOTHING: readonly string[] = []
-
-/** Names asked for that have no resource. Generators answer each name at most once. */
-function missing(asked: Names, resources: readonly EncodedResource[]): readonly string[] {
-  if (sizeOf(asked) <= resources.length) return NOTHING
-  const there = new Set(resources.map((r) => r.name))
-  return [...asked].filter((name) => !there.has(name))
 }
