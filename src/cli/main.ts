@@ -56,7 +56,16 @@ async function main(argv: readonly string[]): Promise<void> {
   const word = typed === undefined ? undefined : (ALIASES[typed] ?? typed)
   const wanted = word !== undefined && word in COMMANDS ? [COMMANDS[word]!] : Object.values(COMMANDS)
   for (const load of wanted) (await load()).register(program)
-  await program.parseAsync(argv as string[], { from: 'user' })
+  // What `exec` runs has flags of its own.
+  await program.parseAsync(word === 'exec' ? [...argv] : withoutEquals(argv), { from: 'user' })
+}
+
+/** `-k=false` means `-k false`, as in programs of Go. */
+function withoutEquals(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--')
+  return argv.flatMap((arg, i) =>
+    /^-[a-zA-Z]=/.test(arg) && (end < 0 || i < end) ? [arg.slice(0, 2), arg.slice(3)] : [arg],
+  )
 }
 
 // `outrigger get pods | head` closes our stdout early; that is no error. A full disk is one.

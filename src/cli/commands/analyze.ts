@@ -106,6 +106,8 @@ async function run(files: string[], options: Options): Promise<void> {
     return
   }
   const format = outputFormat(options.output, ['log', 'json', 'yaml'])
+  oneOf(options.color, '--color', ['true', 'false', 'auto'])
+  oneOf(options.useKube, '--use-kube', ['true', 'false', 'auto'])
   const fail = levelOf(options.failureThreshold, '--failure-threshold')
   const show = levelOf(options.outputThreshold, '--output-threshold')
   const wanted = new Set(options.analyzer)
@@ -148,6 +150,10 @@ async function run(files: string[], options: Options): Promise<void> {
     throw new UserError(`${found}\nSee ${DOCUMENTATION} for more information about causes and resolutions.`, EXIT_FOUND)
   }
   if (format === 'log' && unread > 0) throw new UserError("Some files couldn't be parsed.", 65)
+}
+
+function oneOf(text: string, option: string, words: readonly string[]): void {
+  if (!words.includes(text)) throw new UserError(`${option} ${text}: must be ${words.join(', ')}`, 64)
 }
 
 function levelOf(text: string, option: string): number {
@@ -322,6 +328,7 @@ function printLog(messages: readonly AnalysisMessage[], options: Options): void 
 const COLORS: Readonly<Record<Level, string>> = { Info: '', Warning: '\u001b[33m', Error: '\u001b[31m' }
 const RESET = '\u001b[0m'
 
+/** On a terminal, unless it cannot or somebody does not want it (https://no-color.org). */
 function colorful(): boolean {
-  return process.stdout.isTTY === true && process.env.TERM !== 'dumb'
+  return process.stdout.isTTY === true && process.env.TERM !== 'dumb' && !process.env.NO_COLOR
 }
