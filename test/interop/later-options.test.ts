@@ -138,7 +138,24 @@ const several = LISTS.flatMap(([name, original_ip_detection_extensions]) =>
   ),
 )
 
-describeBeside('later options', [...ignored, ...trusting, ...several], {
+const durations = [0, 50, 100].map(
+  (value): Scenario => ({
+    name: `a connection's duration with ${value} % of jitter`,
+    hcm: {
+      common_http_protocol_options: {
+        max_connection_duration: '0.2s',
+        max_connection_duration_jitter: { value },
+      },
+      drain_timeout: '0.1s',
+    },
+    client: [get()],
+    upstream: ok,
+    quietMs: 1500,
+  }),
+)
+
+describeBeside('later options', [...ignored, ...trusting, ...several, ...durations], {
+  counted: (i, { name }) => (name.startsWith('a connection') ? new RegExp(`^http\\.s${i}\\.downstream_cx_max`) : /^$/),
   // Whether a connection from here is shown by the machine's own address depends on the machine.
   logged: (line) => ({
     ...(line as object),
