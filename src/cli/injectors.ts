@@ -1,5 +1,7 @@
 // x check-inject: what each injecting webhook makes of a pod's and its namespace's labels, and why.
 
+import { tabulate } from './tab-writer.ts'
+
 type Labels = Readonly<Record<string, string>>
 
 interface Requirement {
@@ -84,6 +86,17 @@ export function judgeInjectors(injectors: readonly Injector[], pod: Labels, name
   return injectors
     .map(({ name, revision, webhooks }) => ({ name, revision, ...judge(webhooks, pod, namespace) }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** Istioctl's marks are coloured, and its columns count the colours. */
+const INJECTED = 'INJECTED'.padEnd(12)
+
+/** The verdicts as istioctl prints them, without its colours. */
+export function injectorTable(verdicts: readonly InjectorVerdict[]): string {
+  const rows = verdicts.map(({ name, revision, injected, reason }) => [name, revision, injected ? '✔' : '✘', reason])
+  const table = tabulate([['WEBHOOK', 'REVISION', INJECTED, 'REASON'], ...rows], 2)
+  const several = verdicts.filter(({ injected }) => injected).length > 1
+  return several ? `${table}ERROR: multiple webhooks will inject, which can lead to errors\n` : table
 }
 
 function judge(

@@ -16,7 +16,6 @@ import { ConfigDump } from '../envoy/config-dump.ts'
 import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import type { Injector, InjectorWebhook } from '../injectors.ts'
 import { printStructured } from '../output.ts'
-import { tabulate } from '../tab-writer.ts'
 import { registerProxyStatus } from './proxy-status.ts'
 import { registerVersion } from './version.ts'
 
@@ -292,15 +291,11 @@ async function checkInject(name: string | undefined, options: Options & { readon
   const labels = ref
     ? (pods.find(({ metadata }) => metadata.name === ref.name)?.metadata.labels ?? {})
     : labelPairs(options.labels!)
-  const { DEFAULT_INJECTOR, judgeInjectors } = await import('../injectors.ts')
+  const { DEFAULT_INJECTOR, injectorTable, judgeInjectors } = await import('../injectors.ts')
   const written = configurations.map((object) => injectorOf(object)).filter((one) => one !== null)
   const injectors = written.length > 0 ? written : [DEFAULT_INJECTOR]
   const verdicts = judgeInjectors(injectors, labels, owner.metadata.labels ?? {})
-  const rows = verdicts.map((one) => [one.name, one.revision, one.injected ? '✔' : '✘', one.reason])
-  process.stdout.write(tabulate([['WEBHOOK', 'REVISION', 'INJECTED', 'REASON'], ...rows], 5))
-  if (verdicts.filter(({ injected }) => injected).length > 1) {
-    process.stdout.write('ERROR: multiple webhooks will inject, which can lead to errors\n')
-  }
+  process.stdout.write(injectorTable(verdicts))
 }
 
 /** Null: a webhook of somebody else. */
