@@ -38,6 +38,8 @@ export interface ProxyConfig {
   readonly fileFlushMinSizeKb: number
   /** Whether the page of the stats is compressed for who asks for it. */
   readonly statsCompression: boolean
+  /** A bootstrap to start the data plane from instead of the agent's; empty: none. */
+  readonly customConfigFile: string
   readonly runtimeValues: Readonly<Record<string, string>>
   readonly proxyMetadata: Readonly<Record<string, string>>
   /** How the workload's health is found out where no kubelet does; null: not at all. */
@@ -75,7 +77,7 @@ const READ = new Set([
   ...['proxyStatsMatcher', 'extraStatTags', 'runtimeValues', 'proxyMetadata', 'environmentVariables', 'readinessProbe'],
   ...['tracingServiceName', 'tracing', 'zipkinAddress', 'statsdUdpAddress', 'envoyMetricsService'],
   ...['envoyMetricsServiceAddress', 'envoyAccessLogService', 'caCertificatesPem', 'fileFlushInterval'],
-  ...['fileFlushMinSizeKb', 'statsCompression'],
+  ...['fileFlushMinSizeKb', 'statsCompression', 'customConfigFile'],
 ])
 
 /** Parses the sources (YAML or JSON texts, later ones win field by field; variables add up). Throws ConfigError naming source and field. */
@@ -134,6 +136,7 @@ function read(raw: Record<string, unknown>): ProxyConfig {
     fileFlushIntervalMs: raw.fileFlushInterval === undefined ? FLUSH_MS : duration(raw, 'fileFlushInterval'),
     fileFlushMinSizeKb: raw.fileFlushMinSizeKb === undefined ? FLUSH_KB : count(raw, 'fileFlushMinSizeKb'),
     statsCompression: raw.statsCompression !== false,
+    customConfigFile: raw.customConfigFile === undefined ? '' : text(raw, 'customConfigFile'),
     runtimeValues: stringMap(raw, 'runtimeValues'),
     proxyMetadata: stringMap(raw, 'proxyMetadata'),
     readinessProbe: parseReadinessProbe(raw.readinessProbe),

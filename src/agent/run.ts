@@ -1,11 +1,7 @@
 // One workload's agent from start to end: identity, control-plane channel, data plane, health, termination.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fromJson, type JsonObject } from '@bufbuild/protobuf'
 import type { Client, Metadata } from '@grpc/grpc-js'
-import { BootstrapSchema } from '../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
-import { typeRegistry } from '../api/registry.ts'
 import { errorText } from '../base/errors.ts'
 import { createLogger, type Logger, type LogLevel } from '../base/logger.ts'
 import { releaseStartupMemory } from '../base/startup-memory.ts'
@@ -14,7 +10,8 @@ import { SecretManager } from '../security/secret-manager.ts'
 import { formatSpiffeId } from '../security/spiffe.ts'
 import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../xds/client.ts'
 import { parseAppProbes } from './app-probes.ts'
-import { buildBootstrap, leftOutOfBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
+import { leftOutOfBootstrap, PROMETHEUS_PORT, SDS_SOCKET, XDS_SOCKET_NAME } from './bootstrap.ts'
+import { bootstrapFile } from './bootstrap-file.ts'
 import { type ControlPlaneOptions, connectControlPlane, controlPlaneMetadata } from './control-plane-channel.ts'
 import { findCredentialSocket } from './credential-socket.ts'
 import { waitForZeroConnections } from './drain.ts'
@@ -40,7 +37,7 @@ type Discovery = AdsTransport & { readonly connect: () => Client; readonly metad
 /** Runs until SIGTERM, SIGINT, /quitquitquit or the end of the data plane; resolves with the exit code. */
 export async function runAgent(given: AgentSettings, log: Logger): Promise<number> {
   const settings = await withCredentialSocket(given, log)
-  const { config, workdir } = settings
+  const { config } = settings
   const ending = new Ending()
   const address = controlPlane(settings, config.discoveryAddress)
   const reports = new HealthReports()
@@ -49,12 +46,8 @@ export async function runAgent(given: AgentSettings, log: Logger): Promise<numbe
     metadata: () => controlPlaneMetadata(address),
   }
   const secrets = startSecrets(settings, log)
-  const bootstrap = buildBootstrap(settings)
-  for (const what of leftOutOfBootstrap(settings)) log.warn(`ProxyConfig ${what}`)
-  const configDir = resolve(workdir, config.configPath)
-  mkdirSync(configDir, { recursive: true })
-  const bootstrapPath = join(configDir, 'envoy-rev.json')
-  writeFileSync(bootstrapPath, `${JSON.stringify(bootstrap, null, 2)}\n`)
+  const bootstrapPath = bootstrapFile(settings)
+  if (!config.customConfigFile) for (const what of leftOutOfBootstrap(settings)) log.warn(`ProxyConfig ${what}`)
   const status = await startStatusServer({
     port: config.statusPort,
     adminPort: config.proxyAdminPort,
@@ -68,7 +61,7 @@ export async function runAgent(given: AgentSettings, log: Logger): Promise<numbe
   })
   const starting =
     settings.proxy === 'outrigger'
-      ? startInProcess(settings, bootstrap, bootstrapPath, discovery, secrets, log)
+      ? startInProcess(settings, bootstrapPath, discovery, secrets, log)
       : startChild(settings, bootstrapPath, discovery, secrets, log)
   const health =
     config.readinessProbe &&
@@ -169,19 +162,18 @@ function startSecrets(settings: AgentSettings, log: Logger): SecretManager {
 /** Our proxy in this process: no Unix sockets, the ADS stream and the secrets are handed over directly. */
 async function startInProcess(
   settings: AgentSettings,
-  bootstrap: JsonObject,
   bootstrapPath: string,
   discovery: Discovery,
   secrets: SecretManager,
   log: Logger,
 ): Promise<DataPlane> {
-  const { startProxy } = await import('../proxy/index.ts')
+  const { loadBootstrap, startProxy } = await import('../proxy/index.ts')
   let exit: (code: number) => void = () => {}
   const exited = new Promise<number>((resolveExit) => {
     exit = resolveExit
   })
   const proxy = await startProxy({
-    bootstrap: fromJson(BootstrapSchema, bootstrap, { registry: typeRegistry }),
+    bootstrap: loadBootstrap({ path: bootstrapPath, allowUnknownFields: false }),
     configPath: bootstrapPath,
     concurrency: settings.concurrency,
     drainTimeS: Math.round(settings.config.drainDurationMs / 1000),

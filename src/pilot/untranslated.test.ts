@@ -78,13 +78,22 @@ test('mesh settings without effect, or that agents refuse, say so; the others sa
   assert.deepEqual(
     said({
       configSources: [{ address: 'xds://a:1' }],
-      defaultConfig: { statsdUdpAddress: 'a:8125', tracing: { zipkin: { address: 'z:9411' } }, customConfigFile: 'a' },
+      defaultConfig: {
+        statsdUdpAddress: 'a:8125',
+        tracing: { zipkin: { address: 'z:9411' } },
+        proxyBootstrapTemplatePath: 'a',
+      },
       extensionProviders: [
         { name: 'light', lightstep: {} },
         { name: 'unused', opencensus: {} },
       ],
       defaultProviders: { tracing: ['light'] },
     }),
-    ['configSources', 'defaultConfig.customConfigFile', 'defaultConfig.statsdUdpAddress', 'defaultProviders light'],
+    [
+      'configSources',
+      'defaultConfig.proxyBootstrapTemplatePath',
+      'defaultConfig.statsdUdpAddress',
+      'defaultProviders light',
+    ],
   )
 })

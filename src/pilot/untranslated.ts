@@ -56,6 +56,7 @@ function fieldsOf(resource: AnyResource): Field[] {
         {
           path: `${path}.outlierDetection.outlierDetectionHttpErrorCodes`,
           set: (policy?.outlierDetection?.outlierDetectionHttpErrorCodes?.length ?? 0) > 0,
+          message: 'has no effect, as with istiod',
         },
         ...[
           { at: `${path}.tls`, tls: policy?.tls },
@@ -102,8 +103,8 @@ function warnings(fields: readonly Field[]): Problem[] {
 /** Providers that istiod has no part of any more: what names them goes nowhere. */
 const GONE = ['lightstep', 'opencensus', 'stackdriver'] as const
 
-/** What of ProxyConfig brings a bootstrap of its own, or hardware; our agent refuses it. */
-const REFUSED_BY_AGENT = ['customConfigFile', 'proxyBootstrapTemplatePath', 'privateKeyProvider'] as const
+/** What of ProxyConfig asks for a template of Go's, or for hardware; our agent refuses it. */
+const REFUSED_BY_AGENT = ['proxyBootstrapTemplatePath', 'privateKeyProvider'] as const
 
 /** Tracers that Envoy has no more; our agent refuses them. */
 const GONE_TRACERS = ['lightstep', 'stackdriver', 'openCensusAgent'] as const
