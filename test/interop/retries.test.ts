@@ -81,10 +81,13 @@ const failFirst: Scenario['upstream'] = (head, socket) => {
   failure(socket)
   return null
 }
+/** Long enough that no answer of a busy machine comes later, and a silence that outlasts it. */
+const PER_TRY = '1s'
+const SILENCE_MS = 1400
 const policyOf = (retry_on: string): Partial<Scenario> =>
   retry({
     retry_on,
-    per_try_timeout: '0.25s',
+    per_try_timeout: PER_TRY,
     retriable_status_codes: [418],
     retriable_headers: [{ name: 'x-retry' }],
   })
@@ -99,7 +102,7 @@ const byWord = WORDS.map(
         .join(''),
     ],
     upstream: failFirst,
-    quietMs: 500,
+    quietMs: SILENCE_MS,
   }),
 )
 const byHeader = WORDS.map(
@@ -192,7 +195,7 @@ const overHttp2 = [...WORDS.slice(0, 7), ...WORDS.slice(11)].map(
         .map((path) => get(path, GRPC))
         .join(''),
     ],
-    quietMs: 500,
+    quietMs: SILENCE_MS,
   }),
 )
 

@@ -61,7 +61,7 @@ const OUTBOUND = { traffic_direction: 'OUTBOUND' }
 const echo = (head: string): string => `HTTP/1.1 200 OK\r\ncontent-length: ${head.length}\r\n\r\n${head}`
 const status = (code: number, headers = ''): string => `HTTP/1.1 ${code} X\r\n${headers}content-length: 0\r\n\r\n`
 const get = (headers = '', path = '/shop/cart?id=1'): string =>
-  `GET ${path} HTTP/1.1\r\nhost: a\r\nuser-agent: test\r\n${headers}\r\n`
+  `GET ${path} HTTP/1.1\r\nhost: a\r\nuser-agent: test\r\nconnection: close\r\n${headers}\r\n`
 const close = (_head: string, socket: Socket): null => {
   socket.destroy()
   return null
@@ -354,6 +354,8 @@ const OF_BOOTSTRAP: readonly Scenario[] = [
 ]
 
 const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
+/** How much later than Envoy's our spans may come. */
+const LATE_MS = 5000
 /** Each request is reported at once. */
 const RUNTIME = {
   layered_runtime: {
@@ -409,18 +411,22 @@ function compare(title: string, scenarios: readonly Scenario[], more: object): v
       for (const { collectors } of sides) collectors.close()
     })
 
-    /** One request, and the spans that follow it: as many as `wanted`, or what comes until nothing more does. */
-    async function run(side: (typeof sides)[number], i: number, wanted: number | null) {
+    /** One request, and the spans that follow it until no more come, at least `wanted`. */
+    async function run(side: (typeof sides)[number], i: number, wanted: Promise<number> | null) {
       const { reports } = side.collectors
       const from = reports.length
       const outcome = await play(side.listeners[i]!, { quietMs: 200, ...scenarios[i]! }, null)
       await linesOf(side.proxy, i, 1)
       const spans = () => spansOf(reports.slice(from))
-      let quiet = 0
-      for (let count = -1; quiet < 6 && (wanted === null || spans().length < wanted); quiet++) {
+      for (let quiet = 0, count = -1; quiet < 6; quiet++) {
         if (spans().length !== count) quiet = 0
         count = spans().length
         await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      if (wanted !== null) {
+        const deadline = Date.now() + LATE_MS
+        for (const least = await wanted; spans().length < least && Date.now() < deadline; )
+          await new Promise((resolve) => setTimeout(resolve, 50))
       }
       // An attempt's span may be reported before its request's or after it.
       const kindOf = (span: Record<string, unknown>): string =>
@@ -432,8 +438,15 @@ function compare(title: string, scenarios: readonly Scenario[], more: object): v
 
     for (const [i, scenario] of scenarios.entries()) {
       it(scenario.name, async () => {
-        const theirs = await run(sides[0]!, i, null)
-        const mine = await run(sides[1]!, i, theirs.count)
+        const other = run(sides[0]!, i, null)
+        const [theirs, mine] = await Promise.all([
+          other,
+          run(
+            sides[1]!,
+            i,
+            other.then(({ count }) => count),
+          ),
+        ])
         assert.deepEqual(mine.result, theirs.result)
         const counted = new RegExp(`^http\\.s${i}\\.tracing\\.`)
         assert.deepEqual(await statsOf(sides[1]!.proxy, counted), await statsOf(sides[0]!.proxy, counted))

@@ -14,16 +14,17 @@ export function watchConnections(server: Server): void {
 
 /**
  * By its counters real Envoy has read all that the client of situation `i` has sent and all that `upstream` has answered,
- * and the client has all of its output. `upstream` has served nobody else so far.
+ * and the client has all of its output. `upstream` has served nobody else so far; where the hosts are elsewhere, no request is
+ * open instead.
  */
 export async function isIdle(
   envoy: RunningProxy,
   i: number,
   { sent, received }: { readonly sent: number; readonly received: number },
-  upstream: Server | null,
+  upstream: Server | 'elsewhere' | null,
 ): Promise<boolean> {
   const stats = await envoy.admin(
-    `/stats?filter=${encodeURIComponent(`^(http[.]s${i}[.]downstream_cx|cluster[.]c${i}[.]upstream_cx)_`)}`,
+    `/stats?filter=${encodeURIComponent(`^(http[.]s${i}[.]downstream_(cx|rq)|cluster[.]c${i}[.]upstream_cx)_`)}`,
   )
   const equals = (name: string, value: number): boolean => {
     const shown = new RegExp(`^${name}: (\\d+)$`, 'm').exec(stats)
@@ -32,6 +33,7 @@ export async function isIdle(
   }
   if (!equals(`http\\.s${i}\\.downstream_cx_rx_bytes_total`, sent)) return false
   if (!equals(`http\\.s${i}\\.downstream_cx_tx_bytes_total`, received)) return false
+  if (upstream === 'elsewhere') return equals(`http\\.s${i}\\.downstream_rq_active`, 0)
   const sockets = upstream ? connections.get(upstream) : undefined
   if (sockets === undefined) return true
   const sum = (count: (socket: Socket) => number): number => sockets.reduce((all, socket) => all + count(socket), 0)

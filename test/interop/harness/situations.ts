@@ -37,6 +37,8 @@ export interface Situation {
   readonly upstreamHttp1?: object
   /** Answer of the upstream to each complete head; null = silence. */
   readonly upstream?: (head: string, socket: Socket) => string | null
+  /** What must have come behind a head before the upstream answers it: the end of a body. */
+  readonly answersAfter?: string
 }
 
 /** The upstream of one situation: HTTP/1.1, bodies of requests are not looked at. */
@@ -50,6 +52,7 @@ export function startUpstream(scenario: Situation): Promise<Server> {
       pending += chunk.toString('latin1')
       for (let end = pending.indexOf('\r\n\r\n'); end >= 0; end = pending.indexOf('\r\n\r\n')) {
         const head = pending.slice(0, end + 4)
+        if (scenario.answersAfter && !pending.includes(scenario.answersAfter, end + 4)) return
         pending = pending.slice(end + 4)
         // Bodies in these scenarios hold no empty line.
         const line = head.search(/PROXY |\0\r\nQUIT\n|(GET|POST|HEAD|PUT|CONNECT) /)
