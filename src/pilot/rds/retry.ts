@@ -32,7 +32,7 @@ const WITHOUT_PREDICATE = build(undefined, false)
 
 /**
  * The policy of an outbound route; undefined for none (attempts 0). With consistent hashing to one destination a retry
- * must reach the same host, so hosts tried already are not avoided.
+ * must reach the same host, so hosts tried already are not avoided, unless retryIgnorePreviousHosts says so.
  */
 export function outboundRetryPolicy(
   mesh: MeshConfig,
@@ -42,7 +42,7 @@ export function outboundRetryPolicy(
   const wanted = asked ?? mesh.defaultHttpRetryPolicy
   if (!wanted) return hashedSingle ? WITHOUT_PREDICATE : WITH_PREDICATE
   if (!wanted.attempts) return undefined
-  return build(wanted, !hashedSingle && wanted.retryIgnorePreviousHosts !== false)
+  return build(wanted, wanted.retryIgnorePreviousHosts ?? !hashedSingle)
 }
 
 function build(wanted: HttpRetry | undefined, avoidPreviousHosts: boolean): RetryPolicy {
