@@ -177,7 +177,7 @@ export class RawHttp2 {
 }
 
 /** `id=value` of each, by id. */
-function settingsText(payload: Buffer): string {
+export function settingsText(payload: Buffer): string {
   const list: string[] = []
   for (let at = 0; at < payload.length; at += 6)
     list.push(`${payload.readUInt16BE(at)}=${payload.readUInt32BE(at + 2)}`)

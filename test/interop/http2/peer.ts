@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net'
 import { FRAME_HEADER_BYTES, FrameType as Frame } from '../../../src/proxy/http/h2/constants.ts'
 import { HpackDecoder } from '../../../src/proxy/http/hpack/decoder.ts'
-import { Flag, frame, integer, PREFACE, uint32 } from '../harness/raw-http2.ts'
+import { Flag, frame, integer, PREFACE, settingsText, uint32 } from '../harness/raw-http2.ts'
 
 /** Longer than any timeout of the configurations here that ends a connection. */
 const FENCE_MS = 2000
@@ -216,12 +216,4 @@ export class Http2Peer {
     if (isNew) this.onStream(this, stream)
     if (this.blockFlags & Flag.EndStream) this.note(stream, `${stream} end`)
   }
-}
-
-/** `id=value` of each, by id. */
-function settingsText(payload: Buffer): string {
-  const list: string[] = []
-  for (let at = 0; at < payload.length; at += 6)
-    list.push(`${payload.readUInt16BE(at)}=${payload.readUInt32BE(at + 2)}`)
-  return list.sort().join(' ')
 }
