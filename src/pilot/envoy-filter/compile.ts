@@ -102,7 +102,7 @@ function compile(resource: EnvoyFilter): Compiled {
         applyTo,
         operation: INSERTIONS.has(operation) && !ORDERED.has(applyTo) ? 'ADD' : operation,
         match,
-        value: read && read.value,
+        value: read?.value ?? null,
         proxyVersion: match.proxy?.proxyVersion ? RE2JS.compile(match.proxy.proxyVersion) : null,
       })
     } catch (thrown) {
