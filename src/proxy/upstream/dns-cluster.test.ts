@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import type { ThreadLocalCluster } from './cluster-manager.ts'
 import { NXDOMAIN, SERVFAIL, startNameServer } from './dns/testing.ts'
@@ -114,6 +116,26 @@ describe('DNS clusters', () => {
     assert.equal(chosen(test.clusters.get('c')!), null)
     test.clusters.removeCluster('c')
     server.close()
+  })
+
+  test("a version that is replaced before its first answer takes nobody's place", async () => {
+    const server = await startNameServer({ 'hosts.example': ['127.0.0.1'] })
+    const test = new TestClusters()
+    test.clusters.applyCluster(dnsCluster('STRICT_DNS', server.port), null)
+    await test.clusters.whenWarm('c')
+    const serving = test.clusters.get('c')!
+    // Nobody answers at the port of these: they never become warm.
+    const silent = createSocket('udp4').bind(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address()
+    test.clusters.applyCluster(dnsCluster('STRICT_DNS', port), null)
+    test.clusters.applyCluster(dnsCluster('STRICT_DNS', port, { connect_timeout: '3s' }), null)
+    assert.equal(test.clusters.get('c'), serving)
+    assert.equal(chosen(serving), '127.0.0.1:80')
+    test.clusters.removeCluster('c')
+    assert.equal(test.clusters.get('c'), undefined)
+    server.close()
+    silent.close()
   })
 
   test('an address in place of a name needs no resolution', () => {

@@ -115,8 +115,10 @@ export class WorkerClusters implements ClusterManager {
     const cluster = createCluster(data, this.context, this)
     const assignment = endpoints ?? data.endpoints
     if (assignment !== null) cluster.applyEndpoints(assignment)
-    this.retire(this.warming.get(data.name))
+    const replaced = this.warming.get(data.name)
+    // In its place before the other one is drained, which ends that one's wait: it must find itself replaced.
     this.warming.set(data.name, cluster)
+    this.retire(replaced)
     cluster.start()
     cluster.whenWarm(() => this.activate(cluster))
   }
@@ -145,8 +147,9 @@ export class WorkerClusters implements ClusterManager {
   }
 
   removeCluster(name: string): void {
-    this.retire(this.warming.get(name))
+    const warming = this.warming.get(name)
     this.warming.delete(name)
+    this.retire(warming)
     const cluster = this.clusters.get(name)
     this.clusters.delete(name)
     this.inflated.set(this.clusters.size)
