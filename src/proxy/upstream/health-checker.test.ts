@@ -4,7 +4,7 @@ import { createServer as createHttp2 } from 'node:http2'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
 import type { ThreadLocalCluster } from './cluster-manager.ts'
-import { chosen, httpServer, staticCluster, TestClusters } from './testing.ts'
+import { chosen, clusterData, endpoint, endpointsData, httpServer, staticCluster, TestClusters } from './testing.ts'
 
 const FAST = {
   timeout: '5s',
@@ -76,10 +76,42 @@ describe('active health checks', () => {
     clusters.clusters.close()
   })
 
+  test('a host that has left and fails is checked no more', async () => {
+    let status = 200
+    const { port, server } = await httpServer((_, response) => response.writeHead(status).end())
+    const clusters = new TestClusters()
+    const data = clusterData({
+      name: 'c',
+      type: 'EDS',
+      eds_cluster_config: { eds_config: { ads: {} } },
+      health_checks: [{ ...FAST, http_health_check: { path: '/healthz' } }],
+    })
+    const assignment = (endpoints: object[]) =>
+      endpointsData({ cluster_name: 'c', endpoints: [{ lb_endpoints: endpoints }] })
+    clusters.add(data, assignment([endpoint(port)]))
+    await until(() => clusters.value('membership_healthy') === 1)
+    clusters.clusters.applyEndpoints('c', assignment([]))
+    assert.equal(clusters.value('membership_total'), 1)
+    status = 503
+    await until(() => clusters.value('membership_total') === 0)
+    const attempts = clusters.value('health_check.attempt')
+    // Another check would have begun by the time another host has had several.
+    const witness = new TestClusters()
+    witness.add(staticCluster([port], { health_checks: [{ ...FAST, http_health_check: { path: '/healthz' } }] }))
+    await until(() => witness.value('health_check.attempt') >= 4)
+    assert.equal(clusters.value('health_check.attempt'), attempts)
+    clusters.clusters.close()
+    witness.clusters.close()
+    server.close()
+  })
+
   test('gRPC: SERVING is healthy', async () => {
     let answer = 1
+    const asked: Buffer[] = []
+    const service = 's'.repeat(200)
     const server = createHttp2()
     server.on('stream', (stream) => {
+      stream.on('data', (chunk: Buffer) => asked.push(chunk))
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
       stream.end(Buffer.from([0, 0, 0, 0, 2, 8, answer]))
@@ -89,7 +121,7 @@ describe('active health checks', () => {
     const { port } = server.address() as AddressInfo
     const { clusters, cluster } = checked(
       port,
-      { grpc_health_check: {} },
+      { grpc_health_check: { service_name: service } },
       {
         typed_extension_protocol_options: {
           'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
@@ -100,6 +132,8 @@ describe('active health checks', () => {
       },
     )
     await until(() => serving(cluster))
+    // One message of one field: 0x0a, a length of two bytes, the name.
+    assert.deepEqual(asked[0], Buffer.concat([Buffer.from([0, 0, 0, 0, 203, 0x0a, 0xc8, 0x01]), Buffer.from(service)]))
     answer = 2
     await until(() => !serving(cluster))
     clusters.clusters.close()

@@ -144,6 +144,8 @@ class Session {
   }
 
   schedule(delayMs: number): void {
+    // The outcome itself may have ended the session: a host that only its passing checks kept is gone by now.
+    if (this.stopped) return
     this.timer = setTimeout(() => this.check(), delayMs)
     this.timer.unref()
   }
@@ -446,8 +448,13 @@ function bodyOf(checker: Exclude<HealthCheckerData, { kind: 'tcp' }>): Buffer | 
   if (checker.kind === 'http') return checker.send === null ? null : Buffer.from(checker.send)
   // HealthCheckRequest{ service = 1 }.
   const service = Buffer.from(checker.serviceName, 'utf8')
-  const message = service.length === 0 ? EMPTY : Buffer.concat([Buffer.from([0x0a, service.length]), service])
-  return grpcFrame(message)
+  return grpcFrame(
+    service.length === 0 ? EMPTY : Buffer.concat([Buffer.from([0x0a, ...varint(service.length)]), service]),
+  )
+}
+
+function varint(value: number): number[] {
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)]
 }
 
 /** SERVING in an OK answer. HealthCheckResponse{ status = 1 } is two bytes when it is SERVING. */
