@@ -13,6 +13,7 @@ import { socketFd } from './socket-handle.ts'
 import { type SocketOption, setSocketOptions, socketWithOptions } from './socket-options.ts'
 import { sharedOnRead } from './socket-owner.ts'
 import type { SslSocket } from './tls/ssl-socket.ts'
+import { optionRefused } from './transport-error.ts'
 
 export interface TcpKeepalive {
   /** Unanswered probes before the connection is dead; 0 = the system's default. */
@@ -148,10 +149,13 @@ function connectSocket(address: Address, options: ConnectOptions): Socket {
   const where = target(address, options)
   if (options.socketOptions.length === 0 || address.pipe !== undefined)
     return netConnect({ ...where, onread: sharedOnRead })
-  const socket = new Socket({
-    fd: socketWithOptions(address.ip, options.socketOptions),
-    allowHalfOpen: true,
-    onread: sharedOnRead,
-  })
-  return socket.connect(where)
+  let fd: number
+  try {
+    fd = socketWithOptions(address.ip, options.socketOptions)
+  } catch (error) {
+    // It fails like any other connection, once its owner can hear of it: an exception would leave the owner's counts as they are.
+    reportFault(error, `socket to ${address.text}`)
+    return new Socket().destroy(optionRefused(error))
+  }
+  return new Socket({ fd, allowHalfOpen: true, onread: sharedOnRead }).connect(where)
 }

@@ -15,7 +15,7 @@ import { socketFd, unsentBytes } from './socket-handle.ts'
 import { ownSocket, type SocketOwner } from './socket-owner.ts'
 import type { SslSocket } from './tls/ssl-socket.ts'
 import { TlsLayer } from './tls-layer.ts'
-import { connectFailureText, socketFailureText } from './transport-error.ts'
+import { connectFailureText, isOptionRefused, socketFailureText } from './transport-error.ts'
 import { enterRead, leaveRead } from './write-buffer.ts'
 import { State, WritingHalf } from './writing-half.ts'
 
@@ -263,7 +263,8 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
         this.tls === null ? connectFailureText(error, this.info.remoteAddress) : socketFailureText(error)
     }
     this.bindFailed = this.state === State.Connecting && error.syscall === 'bind'
-    this.closeEvent = this.bindFailed ? ConnectionEvent.LocalClose : ConnectionEvent.RemoteClose
+    this.closeEvent =
+      this.bindFailed || isOptionRefused(error) ? ConnectionEvent.LocalClose : ConnectionEvent.RemoteClose
     if (error.code === 'ECONNRESET' && this.state === State.Open) this.detectedClose = DetectedClose.RemoteReset
     this.info.downstreamTransportFailureReason = this.transportFailureReason
   }

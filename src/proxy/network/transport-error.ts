@@ -1,5 +1,6 @@
 // Why a transport failed, in Envoy's words: access logs, local replies and alerts are matched against these texts.
 
+import { errorText } from '../../base/errors.ts'
 import { ipAddress } from './address.ts'
 import type { Address } from './connection.ts'
 
@@ -45,8 +46,20 @@ function boundText(error: NodeJS.ErrnoException & { address?: string; port?: num
   return ipAddress(error.address ?? '', error.port ?? 0).text
 }
 
+const SETSOCKOPT = 'setsockopt'
+
+/** The error of a socket whose options cannot be set; Envoy ends the connection itself then, and gives no reason. */
+export function optionRefused(cause: unknown): NodeJS.ErrnoException {
+  return Object.assign(new Error(errorText(cause), { cause }), { syscall: SETSOCKOPT })
+}
+
+export function isOptionRefused(error: NodeJS.ErrnoException): boolean {
+  return error.syscall === SETSOCKOPT
+}
+
 /** `delayed connect error: Connection refused`, or `immediate connect error: …|remote address:…`. */
 export function connectFailureText(error: NodeJS.ErrnoException, remote: Address): string {
+  if (isOptionRefused(error)) return ''
   if (error.syscall === 'bind') return `failed to bind to ${boundText(error)}: ${errnoText(error)}`
   const immediate = remote.pipe !== undefined || IMMEDIATE.has(error.code ?? '')
   if (immediate) return `immediate connect error: ${errnoText(error)}|remote address:${remote.text}`

@@ -4,6 +4,7 @@ import type { Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:net'
 import { after, describe, test } from 'node:test'
 import { StreamResetReason } from '../http/codec.ts'
+import { setFaultReporter } from '../network/fault.ts'
 import { PoolFailureReason } from './cluster-manager.ts'
 import { httpServer, staticCluster, TestClusters, TestRequest } from './testing.ts'
 
@@ -101,6 +102,25 @@ describe('HTTP/1 pool', () => {
     assert.equal(test.value('upstream_cx_connect_fail'), 1)
     assert.equal(test.value('upstream_rq_pending_failure_eject'), 1)
     assert.equal(test.value('upstream_cx_active'), 0)
+  })
+
+  test('a socket option that the kernel refuses fails what waits, and leaves nothing waiting', async () => {
+    const test = new TestClusters()
+    const options = { socket_options: [{ level: 1, name: 9999, int_value: 1, state: 'STATE_PREBIND' }] }
+    const upstream_bind_config = { source_address: { address: '127.0.0.1', port_value: 0 }, ...options }
+    const faults: unknown[] = []
+    const before = setFaultReporter((error) => faults.push(error))
+    const request = new TestRequest(test.add(staticCluster([await serve()], { upstream_bind_config })))
+    setFaultReporter(before)
+    await request.done
+    assert.match(String(faults), /setsockopt\(1, 9999\) failed/)
+    assert.equal(request.failure, PoolFailureReason.LocalConnectionFailure)
+    assert.equal(request.transportFailure, '')
+    assert.equal(test.value('upstream_cx_connect_fail'), 1)
+    assert.equal(test.value('upstream_rq_pending_active'), 0)
+    assert.equal(test.value('upstream_cx_active'), 0)
+    assert.equal(test.value('bind_errors'), 0)
+    test.clusters.close()
   })
 
   test('a server that closes under a request resets it', async () => {
