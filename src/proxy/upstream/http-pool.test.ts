@@ -4,9 +4,12 @@ import type { Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:net'
 import { after, describe, test } from 'node:test'
 import { StreamResetReason } from '../http/codec.ts'
+import { ipAddress } from '../network/address.ts'
+import { SocketConnectionInfo } from '../network/connection-info.ts'
 import { setFaultReporter } from '../network/fault.ts'
 import { PoolFailureReason } from './cluster-manager.ts'
-import { httpServer, staticCluster, TestClusters, TestRequest } from './testing.ts'
+import type { Host } from './host.ts'
+import { httpServer, lbContext, staticCluster, TestClusters, TestRequest } from './testing.ts'
 
 const servers: Server[] = []
 after(() => {
@@ -203,6 +206,28 @@ describe('circuit breakers', () => {
     assert.equal(second.connectionId, first.connectionId)
     assert.equal(test.value('upstream_cx_overflow') > 0, true)
     assert.equal(test.value('circuit_breakers.default.rq_pending_open'), 0)
+    test.clusters.close()
+  })
+
+  test('pools of one downstream that serve nobody are forgotten', () => {
+    const test = new TestClusters()
+    const thresholds = [{ max_pending_requests: 0, track_remaining: true }]
+    const cluster = test.add(
+      staticCluster([9], {
+        circuit_breakers: { thresholds },
+        connection_pool_per_downstream_connection: true,
+      }),
+    )
+    const downstream = new SocketConnectionInfo(ipAddress('10.0.0.9', 8000), ipAddress('10.0.0.1', 5000))
+    const failures: PoolFailureReason[] = []
+    const onPoolFailure = (reason: PoolFailureReason) => void failures.push(reason)
+    const tcp = cluster.tcpPool('DEFAULT', lbContext({ downstream }))!
+    assert.equal(tcp.newConnection({ onPoolReady() {}, onPoolFailure }), null)
+    const http = cluster.httpPool('DEFAULT', '', lbContext({ downstream }))!
+    assert.equal(http.newStream({} as never, { onPoolReady() {}, onPoolFailure }), null)
+    assert.deepEqual(failures, [PoolFailureReason.Overflow, PoolFailureReason.Overflow])
+    assert.deepEqual((http.host as Host).pools, [])
+    assert.equal(cluster.resources('DEFAULT').connectionPools.count, 0)
     test.clusters.close()
   })
 

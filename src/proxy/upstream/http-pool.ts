@@ -73,6 +73,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
     const { stats } = this.environment
     if (!this.resources.pendingRequests.canCreate()) {
       stats.rqPendingOverflow.inc()
+      this.checkIdle()
       callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host)
       return null
     }
@@ -83,7 +84,9 @@ export class HttpPool implements HttpConnPool, DrainablePool {
     stats.rqPendingActive.inc()
     this.connectForPending()
     // A connection that cannot even be tried fails the request within this call.
-    return this.pending.includes(pending) ? pending : null
+    if (this.pending.includes(pending)) return pending
+    this.checkIdle()
+    return null
   }
 
   private attach(client: ActiveClient, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
@@ -207,11 +210,15 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   private checkIdle(): void {
     if (this.clients.size > 0 || this.pending.length > 0) return
     if (this.draining) this.environment.onIdle()
-    else if (this.choice.key !== '') {
-      // Made for one downstream, which may never come again.
+    else if (!this.lasting) {
       this.host.removePool(this)
       this.drain()
     }
+  }
+
+  /** Whoever comes next may use it; others are for one downstream or one server name, which may never come again. */
+  private get lasting(): boolean {
+    return this.choice.key === '' && this.choice.sni === null
   }
 
   drain(): void {

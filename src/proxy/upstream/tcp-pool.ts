@@ -31,6 +31,12 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   }
 
   newConnection(callbacks: TcpPoolCallbacks): Cancellable | null {
+    const client = this.tryConnect(callbacks)
+    if (client === null && this.open.size === 0) this.onEmpty()
+    return client
+  }
+
+  private tryConnect(callbacks: TcpPoolCallbacks): TcpClient | null {
     const { stats } = this.environment
     if (!mayConnect(this.host, this.open.size, this.resources, this.environment)) {
       stats.cxOverflow.inc()
@@ -54,10 +60,14 @@ export class TcpPool implements TcpConnPool, DrainablePool {
 
   onClosed(client: TcpClient): void {
     this.open.delete(client.id)
-    if (this.open.size > 0) return
-    if (this.drained || this.choice.key === '') this.environment.onIdle()
+    if (this.open.size === 0) this.onEmpty()
+  }
+
+  private onEmpty(): void {
+    const { key, sni } = this.choice
+    if (this.drained || (key === '' && sni === null)) this.environment.onIdle()
     else {
-      // Made for one downstream, which may never come again.
+      // Made for one downstream or one server name, which may never come again.
       this.host.removePool(this)
       this.drain()
     }

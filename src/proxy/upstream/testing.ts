@@ -92,7 +92,7 @@ export class TestClusters {
   }
 }
 
-function lbContext(more: Partial<LoadBalancerContext> = {}): LoadBalancerContext {
+export function lbContext(more: Partial<LoadBalancerContext> = {}): LoadBalancerContext {
   return {
     hash: null,
     hashSource: null,
