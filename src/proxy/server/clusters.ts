@@ -298,9 +298,14 @@ export class ClusterResources {
 
   private async activate(known: KnownCluster, applied: () => void): Promise<void> {
     const { name } = known.data
-    const endpoints = known.data.type === 'EDS' ? (this.assignments.get(known.data.edsServiceName)?.data ?? null) : null
+    let endpoints = this.assignmentOf(known.data)
     try {
       await this.workers.apply({ kind: 'cluster', cluster: known.data, endpoints })
+      // What came while the workers took the cluster was for no cluster that is in force.
+      for (let newer = this.assignmentOf(known.data); newer !== endpoints; newer = this.assignmentOf(known.data)) {
+        endpoints = newer
+        if (newer !== null) await this.workers.apply({ kind: 'endpoints', cluster: name, endpoints: newer })
+      }
       applied()
       if (waitsForDns(known.data)) await this.workers.whenWarm(name)
       // Another version, or a removal, may have come meanwhile.
@@ -312,6 +317,10 @@ export class ClusterResources {
       if (this.warmingClusters.get(name) === known) this.warmingClusters.delete(name)
       this.countClusters()
     }
+  }
+
+  private assignmentOf({ type, edsServiceName }: ClusterData): EndpointsData | null {
+    return type === 'EDS' ? (this.assignments.get(edsServiceName)?.data ?? null) : null
   }
 
   private async remove(name: string): Promise<void> {

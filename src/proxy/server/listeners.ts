@@ -34,6 +34,8 @@ interface KnownListener {
   readonly extensions: DiscoveryNeeds
   /** As bound; set when active. */
   addresses: readonly Address[]
+  /** Removed while the workers took it. */
+  gone: boolean
 }
 
 interface Stats {
@@ -60,6 +62,8 @@ export class ListenerResources {
   private readonly stats: Stats
   private readonly active = new Map<string, KnownListener>()
   private readonly warmingListeners = new Map<string, KnownListener>()
+  /** On their way to the workers: the next version may be warming already. */
+  private readonly applying = new Set<KnownListener>()
   private readonly errors = new Map<string, DumpedError>()
   private onIdle: (() => void)[] = []
   versionInfo = ''
@@ -225,6 +229,7 @@ export class ListenerResources {
       routes: new Set(dependencies.routes.keys()),
       extensions: dependencies.extensions,
       addresses: config.addresses,
+      gone: false,
     }
     return { known, needs }
   }
@@ -249,7 +254,7 @@ export class ListenerResources {
   private warm(known: KnownListener, needs: readonly Need[]): Promise<void> {
     const { name } = known.config
     const replaced = this.warmingListeners.get(name)
-    if (replaced !== undefined) this.letGo(replaced)
+    if (replaced !== undefined && !this.applying.has(replaced)) this.letGo(replaced)
     this.warmingListeners.set(name, known)
     this.errors.delete(name)
     this.count()
@@ -261,9 +266,14 @@ export class ListenerResources {
 
   private async activate(known: KnownListener): Promise<void> {
     const { name } = known.config
-    const old = this.active.get(name)
+    this.applying.add(known)
     try {
       known.addresses = (await this.workers.apply({ kind: 'listener', config: known.config })) ?? known.config.addresses
+      if (known.gone) {
+        this.letGo(known)
+        return
+      }
+      const old = this.active.get(name)
       this.active.set(name, known)
       if (old !== undefined) {
         this.letGo(old)
@@ -279,6 +289,7 @@ export class ListenerResources {
       this.stats.createFailure.inc()
       throw error
     } finally {
+      this.applying.delete(known)
       if (this.warmingListeners.get(name) === known) this.warmingListeners.delete(name)
       this.count()
     }
@@ -286,19 +297,21 @@ export class ListenerResources {
 
   private async remove(name: string): Promise<void> {
     const warming = this.warmingListeners.get(name)
+    if ((this.active.get(name) ?? warming)?.fixed) return
     this.errors.delete(name)
     if (warming !== undefined) {
       this.warming.cancel(`listener ${name}`)
       this.warmingListeners.delete(name)
-      this.letGo(warming)
+      if (!this.applying.has(warming)) this.letGo(warming)
     }
+    const onTheWay = [...this.applying].filter((known) => known.config.name === name)
+    for (const known of onTheWay) known.gone = true
     const active = this.active.get(name)
-    if (active !== undefined && !active.fixed) {
-      this.active.delete(name)
-      await this.workers.apply({ kind: 'remove-listener', name })
-      this.letGo(active)
-      this.stats.removed.inc()
-    }
+    this.active.delete(name)
+    // Also what the workers have not answered for yet: this comes after it.
+    if (active !== undefined || onTheWay.length > 0) await this.workers.apply({ kind: 'remove-listener', name })
+    if (active !== undefined) this.letGo(active)
+    if (active !== undefined || warming !== undefined || onTheWay.length > 0) this.stats.removed.inc()
     this.count()
   }
 
