@@ -101,6 +101,33 @@ test('of a listener that cannot bind all its addresses none is bound', async (t)
   assert.equal(await talk(t, port, ''), 'x')
 })
 
+test('of a listener that cannot be bound nothing stays', async (t) => {
+  const { listeners, parse, secrets } = testListeners(t)
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.after(() => taken.close())
+  await once(taken, 'listening')
+  const sds_config = { ads: {}, resource_api_version: 'V3' }
+  const refused = parse({
+    name: 'tls',
+    address: localAddress((taken.address() as AddressInfo).port),
+    filter_chains: [
+      {
+        filters: [respond('x')],
+        transport_socket: {
+          name: 'tls',
+          typed_config: {
+            '@type': TYPE.downstreamTls,
+            common_tls_context: { tls_certificate_sds_secret_configs: [{ name: 'own', sds_config }] },
+          },
+        },
+      },
+    ],
+  })
+  const watched = Reflect.get(secrets, 'watchers') as ReadonlyMap<string, unknown>
+  await assert.rejects(listeners.apply(refused), { code: 'EADDRINUSE' })
+  assert.deepEqual([...watched.keys()], [])
+})
+
 test('a server-first protocol goes on after the timeout', async (t) => {
   const { apply, stats } = testListeners(t)
   const { port } = await apply({

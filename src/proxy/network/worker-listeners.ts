@@ -46,13 +46,23 @@ export class WorkerListeners implements ListenerLookup {
     let bound: readonly Address[] = config.addresses
     if (config.bindToPort) {
       if (old?.config.bindToPort && sameSockets(old.config, config)) listener.adoptSockets(old)
-      else bound = await listener.bind()
+      else bound = await this.bind(listener)
     }
     if (!this.accepting) listener.setAccepting(false)
     this.byName.set(config.name, listener)
     if (old !== undefined) this.retire(old)
     this.rebuildAddresses()
     return bound
+  }
+
+  /** Of a listener that cannot be bound nothing stays: its chains watch secrets. */
+  private async bind(listener: ActiveListener): Promise<readonly Address[]> {
+    try {
+      return await listener.bind()
+    } catch (error) {
+      listener.close()
+      throw error
+    }
   }
 
   /** Stops accepting at once; connections drain. */
