@@ -68,14 +68,15 @@ function short(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('.') + 1)
 }
 
-/** A plaintext ADS server; `port` 0 takes a free one. */
+/** A plaintext server of ADS or SDS; `port` 0 takes a free one. */
 export async function serve(
   handler: XdsHandler,
   port = 0,
+  service: 'ads' | 'sds' = 'ads',
 ): Promise<{ port: number; server: XdsServer; close(): void }> {
   const xds = new XdsServer({ handler, log: silentLog, controlPlane: 'test' })
   const server = new Server()
-  xds.mount(server)
+  xds.mount(server, service)
   const bound = await new Promise<number>((resolve, reject) =>
     server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, p) =>
       error ? reject(error) : resolve(p),

@@ -1,6 +1,6 @@
 // Clusters and their endpoints on the main thread: parse, warm, hand to the workers.
 
-import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { type Cluster, ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
@@ -121,6 +121,12 @@ export class ClusterResources {
   /** Serving or on its way. */
   knows(name: string): boolean {
     return this.active.has(name) || this.warmingClusters.has(name)
+  }
+
+  /** The newest version, serving or on its way. */
+  message(name: string): Cluster | undefined {
+    const known = this.warmingClusters.get(name) ?? this.active.get(name)
+    return known && decodeResource(ClusterSchema, known.resource)
   }
 
   /** One CDS response; returns the NACK reason or null. Good clusters of a bad response are applied all the same. */

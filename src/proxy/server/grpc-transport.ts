@@ -11,7 +11,7 @@ import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../../xds/index.ts'
 import { readDataSource } from '../config/data-source.ts'
 import { unpackAs } from '../config/extension-registry.ts'
 
-/** Looks up a cluster of static_resources. */
+/** Looks up a cluster: of static_resources, where it is asked for before any other can be there. */
 export type FindCluster = (name: string) => Cluster | undefined
 
 /** Throws ConfigError when the source names no usable gRPC service. Files are read anew for every connection. */

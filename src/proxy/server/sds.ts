@@ -12,7 +12,7 @@ import { grpcTransport } from './grpc-transport.ts'
 import { fetchTimeoutMs, type IncomingResource, joinErrors } from './resource.ts'
 import type { SdsSubscribe } from './secrets.ts'
 
-/** `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
+/** `find`: clusters of the bootstrap and of CDS. `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
 export function createSdsSubscribe(
   find: (name: string) => Cluster | undefined,
   node: () => Node,

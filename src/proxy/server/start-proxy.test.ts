@@ -437,6 +437,47 @@ test('secrets that OpenSSL does not take are refused; the last good ones serve, 
   assert.match(await admin('/stats'), /server\.days_until_first_cert_expiring: \d+/)
 })
 
+test('SDS of a server whose cluster came by CDS', async (t) => {
+  const { cert, key } = new TestCa(t).issue('DNS:a.example')
+  const secrets = new ControlPlane()
+  secrets.put(SDS_TYPE, 'sds://own', {
+    name: 'sds://own',
+    tls_certificate: { certificate_chain: { inline_string: cert }, private_key: { inline_string: key } },
+  })
+  const server = await serve(secrets, 0, 'sds')
+  t.after(server.close)
+  const { plane } = await mesh(t, 1)
+  const external = { name: 'sds-external', type: 'STATIC', load_assignment: endpoints('sds-external', server.port) }
+  plane.push(CDS_TYPE, 'sds-external', external)
+  const port = await freePort()
+  const api_config_source = {
+    api_type: 'GRPC',
+    transport_api_version: 'V3',
+    grpc_services: [{ envoy_grpc: { cluster_name: 'sds-external' } }],
+  }
+  const tls = {
+    '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+    common_tls_context: {
+      tls_certificate_sds_secret_configs: [
+        { name: 'sds://own', sds_config: { api_config_source, resource_api_version: 'V3' } },
+      ],
+    },
+  }
+  const { filter_chains, ...rest } = listener('secure', port)
+  const secured = { ...filter_chains[0], transport_socket: { name: 'tls', typed_config: tls } }
+  plane.push(LDS_TYPE, 'secure', { ...rest, filter_chains: [secured] })
+  const handshake = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+        resolve(true)
+        socket.destroy()
+      })
+      socket.on('error', () => resolve(false))
+    })
+  const refused = () => plane.events.filter((event) => event.startsWith('nack'))
+  while (!(await handshake())) assert.deepEqual(refused(), [])
+})
+
 test('a name of megabytes is refused, in a few words', async (t) => {
   const { plane, port } = await mesh(t, 1)
   const name = 'x'.repeat(8 << 20)

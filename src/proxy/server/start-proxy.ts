@@ -184,7 +184,8 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   const warming = new Warming()
   const files = new FileSources(loggers.of('config'))
   const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, loggers.of('misc'))
-  const findCluster = (name: string) => bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
+  const findCluster = (name: string) =>
+    bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name) ?? clusters.message(name)
   const secrets = new SecretResources(
     workers,
     warming,
