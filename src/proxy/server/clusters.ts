@@ -293,7 +293,9 @@ export class ClusterResources {
     const { name } = known.data
     this.warmingState(known.data).set(1)
     ;(this.active.has(name) || this.warmingClusters.has(name) ? this.changes.modified : this.changes.added).inc()
+    const replaced = this.warmingClusters.get(name)
     this.warmingClusters.set(name, known)
+    if (replaced !== undefined) this.letGo(replaced.data, known.data)
     this.countClusters()
     return new Promise((resolve, reject) => {
       // The old version's assignment does not do: a changed cluster asks anew and waits for the answer.
@@ -316,7 +318,9 @@ export class ClusterResources {
       if (waitsForDns(known.data)) await this.workers.whenWarm(name)
       // Another version, or a removal, may have come meanwhile.
       if (this.warmingClusters.get(name) === known) {
+        const old = this.active.get(name)
         this.active.set(name, known)
+        if (old !== undefined) this.letGo(old.data, known.data)
         this.warmingState(known.data).set(0)
       }
     } finally {
@@ -330,8 +334,8 @@ export class ClusterResources {
   }
 
   private async remove(name: string): Promise<void> {
-    const known = this.warmingClusters.get(name) ?? this.active.get(name)
-    if (known === undefined || known.fixed) return
+    const versions = [this.warmingClusters.get(name), this.active.get(name)].filter((known) => known !== undefined)
+    if (versions.length === 0 || versions.some((known) => known.fixed)) return
     this.warming.cancel(`cluster ${name}`)
     this.warmingClusters.delete(name)
     this.active.delete(name)
@@ -340,14 +344,21 @@ export class ClusterResources {
     this.scopes.delete(name)
     this.subscriptions.end(name)
     this.subscribed.delete(name)
-    const service = known.data.edsServiceName
-    const others = [...this.active.values(), ...this.warmingClusters.values()]
-    if (known.data.type === 'EDS' && !others.some((c) => c.data.type === 'EDS' && c.data.edsServiceName === service)) {
-      this.assignments.delete(service)
-      this.eds?.remove([service])
-    }
+    for (const version of versions) this.letGo(version.data, null)
     this.countClusters()
     await this.workers.apply({ kind: 'remove-cluster', name })
+  }
+
+  /** `gone` has given its place to `next` (null: to none): an assignment that no cluster names is asked for no more. */
+  private letGo(gone: ClusterData, next: ClusterData | null): void {
+    const service = gone.edsServiceName
+    // What a file holds comes once.
+    if (gone.type !== 'EDS' || this.eds === null) return
+    const names = ({ type, edsServiceName }: ClusterData) => type === 'EDS' && edsServiceName === service
+    if (next !== null && names(next)) return
+    if ([...this.active.values(), ...this.warmingClusters.values()].some(({ data }) => names(data))) return
+    this.assignments.delete(service)
+    this.eds.remove([service])
   }
 
   private warmingState({ name, statName }: ClusterData): Gauge {

@@ -44,9 +44,8 @@ function resource(schema: DescMessage, name: string, version: string, json: obje
   return { name, version, body: toBinary(schema, parseJson(schema, json, { path: '' })) }
 }
 
-test('endpoints that come while workers take their cluster reach it', async () => {
-  const workers = new SlowWorkers()
-  const clusters = new ClusterResources(
+function clusterResources(workers: SlowWorkers): ClusterResources {
+  return new ClusterResources(
     registerExtensions(),
     workers as unknown as Workers,
     new Warming(),
@@ -56,6 +55,11 @@ test('endpoints that come while workers take their cluster reach it', async () =
     silentLog,
     new StatsStore(),
   )
+}
+
+test('endpoints that come while workers take their cluster reach it', async () => {
+  const workers = new SlowWorkers()
+  const clusters = clusterResources(workers)
   clusters.eds = { add() {}, remove() {} }
   const assignment = (version: string, port: number) =>
     resource(ClusterLoadAssignmentSchema, 'a', version, endpoints('a', port))
@@ -71,6 +75,34 @@ test('endpoints that come while workers take their cluster reach it', async () =
   )
   assert.ok(last.kind === 'endpoints' && last.endpoints.localities[0]!.endpoints[0]!.address.port === 1002)
   assert.equal(clusters.dump().active.length, 1)
+})
+
+test('an assignment that the new version of a cluster does not name is asked for no more', async () => {
+  const workers = new SlowWorkers()
+  const clusters = clusterResources(workers)
+  const asked = new Set<string>()
+  clusters.eds = {
+    add: (names) => [...names].forEach((name) => void asked.add(name)),
+    remove: (names) => [...names].forEach((name) => void asked.delete(name)),
+  }
+  for (const service_name of ['x', 'y', 'z']) {
+    const eds_cluster_config = { ...cluster('a').eds_cluster_config, service_name }
+    const version = resource(ClusterSchema, 'a', service_name, { ...cluster('a'), eds_cluster_config })
+    assert.equal(await clusters.update([version], [], service_name), null)
+    // `y` is replaced before it has come.
+    if (service_name === 'y') continue
+    const came = resource(ClusterLoadAssignmentSchema, service_name, '1', endpoints(service_name, 1001))
+    assert.equal(await clusters.updateEndpoints([came]), null)
+    await workers.take()
+  }
+  assert.deepEqual([...asked], ['z'])
+  assert.equal(clusters.dumpEndpoints().dynamic.length, 1)
+  const removed = clusters.update([], ['a'], '4')
+  await new Promise((resolve) => setImmediate(resolve))
+  await workers.take()
+  await removed
+  assert.deepEqual([...asked], [])
+  assert.equal(clusters.dumpEndpoints().dynamic.length, 0)
 })
 
 /** `users` are the versions of listeners that have a say in what is subscribed. */
