@@ -29,6 +29,9 @@ export class ChunkedDecoder {
   private cr = false
   private remaining = 0
   private trailers = ''
+  /** The last byte of `trailers` ended a line, and its last line so far is a lone CR. */
+  private atLineStart = true
+  private loneCr = false
   /** Taken so far, and given on as data. */
   private taken = 0
   private given = 0
@@ -45,6 +48,8 @@ export class ChunkedDecoder {
     this.line = 0
     this.cr = false
     this.trailers = ''
+    this.atLineStart = true
+    this.loneCr = false
     this.taken = 0
     this.given = 0
   }
@@ -133,8 +138,11 @@ export class ChunkedDecoder {
           at = stop
           this.trailers += piece
           if (this.trailers.length > this.maxTrailers) return HEADERS_TOO_LARGE
-          if (end < 0) return at
-          if (!endsWithEmptyLine(this.trailers)) break
+          // Not by looking at the text so far: that would join it again for each line.
+          const empty = this.atLineStart ? piece === '\n' || piece === '\r\n' : this.loneCr && piece === '\n'
+          this.loneCr = this.atLineStart && piece === '\r'
+          this.atLineStart = end >= 0
+          if (!empty) break
           this.state = State.Done
           const trailers = this.trailers.length <= 2 ? '' : this.trailers
           this.trailers = ''
@@ -147,10 +155,6 @@ export class ChunkedDecoder {
     }
     return at
   }
-}
-
-function endsWithEmptyLine(text: string): boolean {
-  return text === '\n' || text === '\r\n' || text.endsWith('\n\n') || text.endsWith('\n\r\n')
 }
 
 function hexDigit(c: number): number {

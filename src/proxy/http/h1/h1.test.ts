@@ -83,6 +83,8 @@ interface RequestCase {
   readonly events: readonly string[]
   readonly options?: Partial<Http1Options>
   readonly limits?: Partial<typeof LIMITS>
+  /** Too long to come in pieces. */
+  readonly whole?: boolean
 }
 
 const REQUESTS: readonly RequestCase[] = [
@@ -116,6 +118,25 @@ const REQUESTS: readonly RequestCase[] = [
     name: 'a folded line keeps its blanks',
     bytes: 'GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n   b\r\n\r\n',
     events: ['GET / host=h x=a   b', 'end ""'],
+  },
+  {
+    // Joined anew for each of its lines this takes many seconds.
+    name: 'very many folded lines are one value',
+    bytes: `GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n${' b\r\n'.repeat(14_000)}Y: c\r\n\r\n`,
+    events: [`GET / host=h x=a${' b'.repeat(14_000)} y=c`, 'end ""'],
+    whole: true,
+  },
+  {
+    name: 'very many trailers',
+    bytes: `PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'T:\n'.repeat(20_000)}\r\n`,
+    events: ['PUT / host=h transfer-encoding=chunked', '400 http1.too_many_headers'],
+    whole: true,
+  },
+  {
+    name: 'trailers whose lines end in different ways',
+    options: { enableTrailers: true },
+    bytes: 'PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\nU: 2\r\n\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n',
+    events: ['PUT / host=h transfer-encoding=chunked', 'end "" trailers t=1 u=2', 'GET /2 host=h', 'end ""'],
   },
   {
     name: 'an absolute target replaces Host',
@@ -168,9 +189,9 @@ const REQUESTS: readonly RequestCase[] = [
 ]
 
 describe('requests', () => {
-  for (const { name, bytes, events, options = {}, limits = {} } of REQUESTS) {
+  for (const { name, bytes, events, options = {}, limits = {}, whole = false } of REQUESTS) {
     test(name, () => {
-      for (const size of SPLITS) {
+      for (const size of whole ? SPLITS.slice(0, 1) : SPLITS) {
         const server = new Server(options, limits)
         server.feed(Buffer.from(bytes, 'latin1'), Math.min(size, bytes.length))
         assert.deepEqual(server.events, events, `in pieces of ${size}`)

@@ -223,9 +223,9 @@ export function parseHeaderLines(
       // obs-fold: continues the line before.
       if (firstLine) return CODEC_ERROR
       if (absorbed && refused === null) refused = TOO_MANY_HEADERS
+      at = foldEnd(text, lineEnd + 1)
       const last = list.length - 1
-      if (last >= 0) list[last] = unfold(text, valueFrom, end)
-      at = lineEnd + 1
+      if (last >= 0) list[last] = unfold(text, valueFrom, at)
       continue
     }
     const colon = text.indexOf(':', at)
@@ -266,6 +266,17 @@ export function parseHeaderLines(
   }
   headers.spellings = spellings
   return refused
+}
+
+/** Where the lines end that continue the one before `at`: all at once, for a value may have very many. */
+function foldEnd(text: string, at: number): number {
+  let end = at
+  for (let c = text.charCodeAt(end); c === SPACE || c === TAB; c = text.charCodeAt(end)) {
+    const lineEnd = text.indexOf('\n', end)
+    if (lineEnd < 0) break
+    end = lineEnd + 1
+  }
+  return end
 }
 
 /** A value over several lines without their ends: the blanks around them stay (RFC 9112 §5.2, Envoy). */
