@@ -72,6 +72,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   private peerLastStreamId = MAX_STREAM_ID
   /** Of the DATA frame at hand, without padding. */
   private dataBytes = 0
+  /** Its payload, padding and all; 0 once the connection's window has it back. */
+  private frameBytes = 0
   /** The peer knows our settings, which never change. */
   private acknowledged = false
   private failed = false
@@ -264,26 +266,32 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     }
     if (streamId === 0) return protocolError('DATA without a stream')
     this.dataBytes = 0
+    this.frameBytes = length
     this.receiveWindow -= length
     if (this.receiveWindow < 0) return connectionError(ErrorCode.FlowControlError, 'connection window exceeded')
     const stream = this.streams.get(streamId)
     if (!stream) {
       // Nobody will use the bytes: they are given back here.
-      this.consumedConnection(length)
+      this.giveFrameBack(length)
       if (this.isIdle(streamId)) return protocolError('DATA on an idle stream')
       return this.resets.has(streamId) ? null : this.lateData()
     }
     stream.wireBytesReceived += length + FRAME_HEADER_BYTES
     if (stream.remoteClosed) {
-      this.consumedConnection(length)
+      this.giveFrameBack(length)
       return connectionError(ErrorCode.StreamClosed, 'DATA after END_STREAM')
     }
     stream.receiveWindow -= length
     if (stream.receiveWindow < 0) {
-      this.consumedConnection(length)
+      this.giveFrameBack(length)
       this.endFaulty(streamId, ErrorCode.FlowControlError, Http2Details.ProtocolError)
     }
     return null
+  }
+
+  private giveFrameBack(length: number): void {
+    this.frameBytes = 0
+    this.consumedConnection(length)
   }
 
   onDataPiece(
@@ -295,8 +303,18 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     last: boolean,
   ): Http2Error | null {
     const stream = this.streams.get(streamId)
-    if (!stream) return null
     this.dataBytes += end - start
+    // Padding counts in both windows (§6.1) and nobody else gives it back.
+    if (last && this.frameBytes > this.dataBytes) {
+      const padding = this.frameBytes - this.dataBytes
+      if (stream) stream.consumed(padding)
+      else this.consumedConnection(padding)
+    }
+    if (!stream) {
+      // It ended between two pieces of this frame.
+      if (this.frameBytes > 0) this.consumedConnection(end - start)
+      return null
+    }
     if (last) {
       const flood = this.limits.onMessageFrame(this.dataBytes === 0, flags, streamId)
       if (flood) return flood

@@ -125,8 +125,8 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     if (--this.disabledReads === 0) this.deliverHeld()
   }
 
-  /** The user took `bytes`: the peer may send as many more. */
-  private consumed(bytes: number): void {
+  /** The user took `bytes`, or they were padding: the peer may send as many more. */
+  consumed(bytes: number): void {
     this.codec.consumedConnection(bytes)
     if (this.remoteClosed) return
     this.unacknowledged += bytes
@@ -159,6 +159,8 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     if (held === null) return
     this.heldBody = null
     for (const chunk of held) this.codec.consumedConnection(chunk.length)
+    // Who is just delivering them must not go on.
+    held.length = 0
   }
 
   // ---- sending
