@@ -10,6 +10,18 @@ export function latin1(buffer: Buffer, start: number, end: number): string {
   return (buffer as Latin1Buffer).latin1Slice(start, end)
 }
 
+/**
+ * Byte string `text` as a header may have it: NUL, CR and LF, which would end the header or begin another one, are blanks
+ * (RFC 9110 §5.5). For values that were made of what others say: claims, certificates, metadata.
+ */
+export function fieldValue(text: string): string {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === 0 || c === 10 || c === 13) return text.replaceAll(/[\0\r\n]/g, ' ')
+  }
+  return text
+}
+
 /** A copy of byte string `text`: unlike a slice it does not keep the text it was cut from. */
 export function detached(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1')

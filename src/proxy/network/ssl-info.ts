@@ -84,7 +84,7 @@ function describe(facts: HandshakeFacts): SslInfo {
 }
 
 /** Most significant part last in X.509, first in RFC 2253. */
-function rfc2253(name: object): string {
+export function rfc2253(name: object): string {
   const parts: string[] = []
   for (const [key, value] of Object.entries(name)) {
     for (const one of Array.isArray(value) ? value : [value]) parts.push(`${key}=${escape2253(String(one))}`)
@@ -92,11 +92,17 @@ function rfc2253(name: object): string {
   return parts.reverse().join(',')
 }
 
+/** As OpenSSL and BoringSSL write names: what is no printable ASCII by its UTF-8 bytes, so that a name is always one line. */
 function escape2253(value: string): string {
   return value
     .replaceAll(/[,+"\\<>;]/g, '\\$&')
+    .replaceAll(/[^ -~]+/g, (text) => Array.from(Buffer.from(text), escapedByte).join(''))
     .replace(/^[ #]/, '\\$&')
     .replace(/ $/, '\\ ')
+}
+
+function escapedByte(byte: number): string {
+  return `\\${byte.toString(16).toUpperCase().padStart(2, '0')}`
 }
 
 function digest(certificate: X509Certificate): CertificateDigest {

@@ -12,8 +12,10 @@ import {
   RateLimitResponseSchema,
   RateLimitResponse_RateLimit_Unit as Unit,
 } from '../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import { fieldValue } from '../../../base/bytes.ts'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
+import { byteString } from '../../observe/format/operator.ts'
 import type { RequestDescriptor } from '../../route/rate-limit-descriptors.ts'
 import { type GrpcTarget, parseGrpcTarget } from '../../upstream/grpc-target.ts'
 
@@ -77,7 +79,7 @@ export function decodeAnswer(message: Uint8Array): Answer | null {
 }
 
 function pairs(headers: readonly HeaderValue[]): Headers {
-  return headers.map(({ key, value }) => [key.toLowerCase(), value])
+  return headers.map(({ key, value }) => [key.toLowerCase(), fieldValue(byteString(value))])
 }
 
 /** Seconds; 0 = of no length that can be told. */

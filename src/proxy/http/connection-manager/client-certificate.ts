@@ -1,6 +1,8 @@
 // x-forwarded-client-cert (envoy-contract §16.5).
 
+import { fieldValue } from '../../../base/bytes.ts'
 import type { SslInfo } from '../../network/connection.ts'
+import { byteString } from '../../observe/format/operator.ts'
 import type { HeaderMap } from '../header-map.ts'
 import type { ClientCertDetails, ForwardClientCert } from './config.ts'
 
@@ -32,7 +34,7 @@ function elementOf(ssl: SslInfo, details: ClientCertDetails): string {
   let byDetails = elements.get(ssl)
   if (!byDetails) elements.set(ssl, (byDetails = new Map()))
   let element = byDetails.get(details)
-  if (element === undefined) byDetails.set(details, (element = formatElement(ssl, details)))
+  if (element === undefined) byDetails.set(details, (element = fieldValue(byteString(formatElement(ssl, details)))))
   return element
 }
 

@@ -1,5 +1,6 @@
 // A compiled text format: access log lines, local reply bodies, header values.
 
+import { fieldValue } from '../../../base/bytes.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import type { StreamInfo } from '../../stream-info.ts'
 import type { AccessLogType, LogContext } from '../access-log.ts'
@@ -85,7 +86,7 @@ export class HeaderFormat {
     }
     headerContext.requestHeaders = null
     headerContext.responseHeaders = null
-    return value
+    return fieldValue(value)
   }
 }
 

@@ -12,6 +12,7 @@ import { CheckRequestSchema, CheckResponseSchema } from '../../../../api/gen/env
 import { ownValue, setOwnValue } from '../../../../base/own-property.ts'
 import { HeaderMap } from '../../../http/header-map.ts'
 import type { SslInfo } from '../../../network/connection.ts'
+import { byteString } from '../../../observe/format/operator.ts'
 import { compileStringMatcher, type StringMatch, type StringMatcherData } from '../../../route/string-matcher.ts'
 import type { StreamInfo } from '../../../stream-info.ts'
 import { destinationPeer, sourcePeer } from '../../common/authorization-peers.ts'
@@ -144,7 +145,7 @@ export function grpcQuestion(
 function changesOf(options: readonly HeaderValueOption[]): HeaderChange[] {
   return options.flatMap(({ header, append, appendAction }): HeaderChange[] => {
     if (!header) return []
-    const value = header.rawValue.length > 0 ? Buffer.from(header.rawValue).toString('latin1') : header.value
+    const value = header.rawValue.length > 0 ? Buffer.from(header.rawValue).toString('latin1') : byteString(header.value)
     // Without `append` a header of an authorization service replaces what the request has.
     const action =
       append === true
@@ -169,7 +170,7 @@ export function grpcAnswer(message: Uint8Array): Answer {
       return {
         kind: 'denied',
         status: denied?.status?.code || 403,
-        body: denied?.body ?? '',
+        body: byteString(denied?.body ?? ''),
         headers: changesOf(denied?.headers ?? []),
         metadata,
       }

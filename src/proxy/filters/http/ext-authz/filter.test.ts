@@ -104,6 +104,21 @@ describe('ext_authz over gRPC', () => {
     assert.equal(reply.headers.get('x-why'), 'unknown')
   })
 
+  test('text of the service goes out as UTF-8', async () => {
+    const { port } = await grpcService({
+      status: { code: 7 },
+      httpResponse: {
+        case: 'deniedResponse',
+        value: { body: 'n\u010din', headers: [{ header: { key: 'x-why', value: '\u010d\u010ax-admin: true' } }] },
+      },
+    })
+    const stream = harness(GRPC, port).stream()
+    stream.request(request('/'))
+    const reply = await stream.replied()
+    assert.equal(reply.body, 'n\xc4\x8din')
+    assert.equal(reply.headers.get('x-why'), '\xc4\x8d\xc4\x8ax-admin: true')
+  })
+
   test('the body goes along, cut where it may be', async () => {
     const { port, asked } = await grpcService({ status: { code: 0 } })
     const body = { with_request_body: { max_request_bytes: 4, allow_partial_message: true } }

@@ -48,6 +48,21 @@ describe('a required token', () => {
     assert.equal(filter.counter('jwt_authn.allowed'), 1)
   })
 
+  test('a claim stays within its header, whatever it says', async () => {
+    const filter = harness({
+      claim_to_headers: [
+        { header_name: 'x-name', claim_name: 'name' },
+        { header_name: 'x-city', claim_name: 'city' },
+      ],
+    })
+    const claims = { name: 'a\r\nx-admin: true\0', city: '\u010d\u010ax-admin: true' }
+    const headers = request('/', { authorization: `Bearer ${await token(claims)}` })
+    assert.equal(filter.stream().request(headers), FilterHeadersStatus.Continue)
+    assert.equal(headers.get('x-name'), 'a  x-admin: true ')
+    // The bytes of its characters, whose codes end in those of CR and LF.
+    assert.equal(headers.get('x-city'), '\xc4\x8d\xc4\x8ax-admin: true')
+  })
+
   test('forward keeps it; forward_payload_header carries the payload', async () => {
     const headers = request('/', { authorization: `Bearer ${await token({})}` })
     harness({ forward: true, forward_payload_header: 'x-payload' }).stream().request(headers)

@@ -1,5 +1,6 @@
 // envoy.filters.http.jwt_authn: requests show a token that a provider vouches for, or are turned away.
 
+import { fieldValue } from '../../../../base/bytes.ts'
 import { ownValue } from '../../../../base/own-property.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import {
@@ -9,6 +10,7 @@ import {
   type HttpFilterFactory,
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
+import { byteString } from '../../../observe/format/operator.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { pathWithoutQuery } from '../../../route/request-path.ts'
 import { RouteMatcher } from '../../../route/route-match.ts'
@@ -189,7 +191,7 @@ class JwtAuthnFilter extends PassThroughDecoderFilter {
     }
     for (const { header, claim } of config.claimToHeaders) {
       const text = claimText(jwt.payload, claim)
-      if (text !== null) headers.set(header, text)
+      if (text !== null) headers.set(header, fieldValue(byteString(text)))
     }
     const info = this.callbacks.streamInfo
     if (config.payloadInMetadata !== '') {
