@@ -1,6 +1,7 @@
 // Slows one direction of a stream to a rate: what comes is kept and let go as tokens, one for a byte, fill up.
 
 import { ownedTimeout } from '../../../base/fault-owner.ts'
+import { keepChunk } from '../../../base/small-chunks.ts'
 import { TokenBucket } from '../../../base/token-bucket.ts'
 import { now } from '../../stream-info.ts'
 import type { BodySink } from './body-sink.ts'
@@ -51,7 +52,7 @@ export class StreamRateLimiter {
   }
 
   write(chunk: Buffer, endStream: boolean): void {
-    if (chunk.length > 0) this.waiting.push(Buffer.from(chunk))
+    if (chunk.length > 0) keepChunk(this.waiting, chunk)
     this.waitingBytes += chunk.length
     this.sawEnd = endStream
     if (!this.paused && this.waitingBytes > this.bufferLimit) {

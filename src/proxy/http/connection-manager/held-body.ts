@@ -1,5 +1,7 @@
 // Bytes of a body that wait for a filter to let them go on.
 
+import { keepChunk } from '../../../base/small-chunks.ts'
+
 const EMPTY = Buffer.alloc(0)
 
 export class HeldBody {
@@ -16,7 +18,7 @@ export class HeldBody {
   /** Keeps a copy. True when this takes it above `limit` (0 = none); it was not before. */
   exceeds(chunk: Buffer, limit: number): boolean {
     this.chunks ??= []
-    if (chunk.length > 0) this.chunks.push(Buffer.from(chunk))
+    if (chunk.length > 0) keepChunk(this.chunks, chunk)
     this.bytes += chunk.length
     if (chunk === this.taken) {
       this.taken = null

@@ -7,6 +7,7 @@
 //                   │ recv END_STREAM     send END_STREAM │
 //                   └───────────────▶ Closed ◀────────────┘       RST_STREAM, either way, closes from anywhere.
 
+import { keepChunk } from '../../../base/small-chunks.ts'
 import { type TimeoutEntry, type TimeoutHandle, timeoutQueue } from '../../../base/timeout-queue.ts'
 import type { Stream, StreamCallbacks } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
@@ -97,7 +98,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     else if (end === start) return
     if (this.disabledReads > 0 || this.heldBody !== null) {
       this.heldBody ??= []
-      if (end > start) this.heldBody.push(Buffer.from(chunk.subarray(start, end)))
+      if (end > start) keepChunk(this.heldBody, chunk.subarray(start, end))
       this.heldEnd = endStream
       return
     }
@@ -187,7 +188,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
       this.codec.blocked.add(this)
     }
     if (from < chunk.length) {
-      this.sendQueue.push(Buffer.from(chunk.subarray(from)))
+      keepChunk(this.sendQueue, chunk.subarray(from))
       this.queuedBytes += chunk.length - from
       this.codec.stats.pendingSendBytes.add(chunk.length - from)
     }

@@ -1,5 +1,6 @@
 // envoy.filters.http.ext_authz: asks a service whether a request may go on, and does what it says.
 
+import { keepChunk } from '../../../../base/small-chunks.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import {
   FilterDataStatus,
@@ -155,7 +156,7 @@ class ExtAuthzFilter extends PassThroughFilter {
     if (this.phase !== Phase.Buffering) return FilterDataStatus.Continue
     const { maxBytes, allowPartial } = this.bodyConfig!
     const room = Math.max(0, maxBytes - this.bodyBytes)
-    this.chunks.push(Buffer.from(chunk.subarray(0, room)))
+    keepChunk(this.chunks, chunk.subarray(0, room))
     this.bodyBytes += chunk.length
     const full = this.bodyBytes > maxBytes
     // What is too long is refused, except for the last piece of it (Envoy).

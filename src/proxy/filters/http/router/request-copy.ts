@@ -1,5 +1,7 @@
 // The body of a request, kept for another attempt or an internal redirect.
 
+import { keepChunk } from '../../../../base/small-chunks.ts'
+
 export class RequestCopy {
   /** What came so far; empty once it was given up. */
   chunks: Buffer[] = []
@@ -16,7 +18,7 @@ export class RequestCopy {
       return false
     }
     // A body of no bytes is a body all the same: the next attempt frames it as the first did.
-    if (chunk.length > 0 || this.chunks.length === 0) this.chunks.push(Buffer.from(chunk))
+    if (chunk.length > 0 || this.chunks.length === 0) keepChunk(this.chunks, chunk)
     return true
   }
 

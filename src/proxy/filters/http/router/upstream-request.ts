@@ -2,6 +2,7 @@
 
 import { changeEveryField } from '../../../../base/changing-fields.ts'
 import type { FaultOwner } from '../../../../base/fault-owner.ts'
+import { keepChunk } from '../../../../base/small-chunks.ts'
 import { OwnedTimeout, type TimeoutHandle, type TimeoutQueue, timeoutQueue } from '../../../../base/timeout-queue.ts'
 import type {
   Protocol,
@@ -177,7 +178,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   /** Beyond the limit the downstream pauses until it is sent. */
   private hold(waiting: Waiting, chunk: Buffer): void {
-    waiting.chunks.push(Buffer.from(chunk))
+    keepChunk(waiting.chunks, chunk)
     waiting.bytes += chunk.length
     const { bufferLimit } = this.owner
     if (waiting.paused || bufferLimit === 0 || waiting.bytes <= bufferLimit) return
