@@ -444,7 +444,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       this.stats.headerListSizeTooLarge.inc()
       return connectionError(ErrorCode.EnhanceYourCalm, 'header block too large', Http2Details.HeaderListTooLarge)
     }
-    const joined = pieces.join(payload, start, end)
+    const joined = pieces.join(payload, start, end, last)
+    if (joined === null) return null
     const at = decoder.decodePart(joined, 0, joined.length, block, pieces.isFirst)
     if (at < 0 || (last && at < joined.length)) return this.unreadable(pieces.streamId)
     pieces.keep(joined, at)
