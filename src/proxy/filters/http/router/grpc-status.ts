@@ -1,3 +1,5 @@
+import { ownValue } from '../../../../base/own-property.ts'
+
 /** gRPC status → the HTTP status that stats and outlier detection count (envoy-contract §5.8). Unknown ones are 500. */
 const HTTP_OF_GRPC: Record<string, number> = {
   '0': 200,
@@ -20,5 +22,5 @@ const HTTP_OF_GRPC: Record<string, number> = {
 }
 
 export function grpcToHttp(status: string): number {
-  return HTTP_OF_GRPC[status] ?? 500
+  return ownValue(HTTP_OF_GRPC, status) ?? 500
 }

@@ -1,6 +1,7 @@
 // Whether and when to try again (envoy-contract §7.7). Decisions only: the filter does the trying.
 
 import { decimal } from '../../../../base/decimal.ts'
+import { ownValue } from '../../../../base/own-property.ts'
 import { StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { parseRetryGrpcOn, parseRetryOn, RetryOn } from '../../../route/retry-on.ts'
@@ -184,7 +185,7 @@ export class RetryState {
     else if ((retryOn & RetryOn.RetriableHeaders) !== 0 && this.hasRetriableHeader(headers)) wanted = true
     else {
       const grpc = headers.get('grpc-status')
-      wanted = grpc !== undefined && (retryOn & (GRPC_BITS[grpc] ?? 0)) !== 0
+      wanted = grpc !== undefined && (retryOn & (ownValue(GRPC_BITS, grpc) ?? 0)) !== 0
     }
     if (wanted) this.noteReset(headers)
     return wanted
