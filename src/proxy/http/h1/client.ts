@@ -52,7 +52,8 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
   private inBody = false
   private body: Body = Body.None
   private remaining = 0
-  private tunnel = false
+  /** The server has agreed to one. */
+  tunnel = false
   private reusable = true
   /** A stream was reset: what else comes is not looked at. */
   private ended = false
@@ -257,7 +258,7 @@ export class Http1ClientConnection implements ClientConnection, ChunkedSink {
     this.stream = null
     stream.callbacks = null
     stream.releaseReads()
-    this.callbacks.onStreamComplete(this.reusable)
+    this.callbacks.onStreamComplete(this.reusable && !stream.unframed)
   }
 
   /** A reset ends the connection, and with it the stream: nothing else can follow half a message. */
@@ -343,6 +344,8 @@ class ClientStream implements RequestEncoder, Stream {
   isHead = false
   isConnect = false
   isUpgrade = false
+  /** There were bytes for a tunnel: to a server that refuses one they are another request, that nobody has looked at. */
+  unframed = false
   private readonly codec: Http1ClientConnection
   private chunkedBody = false
   private paused = 0
@@ -389,6 +392,8 @@ class ClientStream implements RequestEncoder, Stream {
   encodeData(chunk: Buffer, endStream: boolean): void {
     const { connection } = this.codec
     if (chunk.length > 0) {
+      if (this.isUpgrade || this.isConnect) this.unframed = true
+      if (this.unframed && this.responseStarted && !this.codec.tunnel) return this.endUnsent(endStream)
       if (this.chunkedBody) this.write(chunkHeader(chunk.length))
       connection.write(chunk, false)
       this.wireBytesSent += chunk.length
@@ -397,6 +402,11 @@ class ClientStream implements RequestEncoder, Stream {
     if (!endStream) return
     if (this.chunkedBody) this.write('0\r\n\r\n')
     this.finish()
+  }
+
+  /** The tunnel was refused: its bytes go nowhere. */
+  private endUnsent(endStream: boolean): void {
+    if (endStream) this.finish()
   }
 
   encodeTrailers(trailers: HeaderMap): void {

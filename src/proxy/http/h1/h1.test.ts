@@ -372,6 +372,26 @@ describe('responses read', () => {
   }
 })
 
+test('bytes of an upgrade that was refused do not go out, and their connection serves nobody else', () => {
+  for (const body of ['', 'GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n']) {
+    const connection = new MemoryConnection()
+    let reusable: boolean | null = null
+    const callbacks = { onGoAway() {}, onMaxStreamsChanged() {}, onStreamComplete: (free: boolean) => (reusable = free) }
+    const codec = new Http1ClientConnection(connection, callbacks, OPTIONS, LIMITS)
+    const headers = new HeaderMap()
+    headers.method = 'GET'
+    headers.path = '/'
+    headers.authority = 'h'
+    headers.list.push('connection', 'upgrade', 'upgrade', 'websocket')
+    const encoder = codec.newStream(new Client())
+    encoder.encodeHeaders(headers, false)
+    assert.equal(codec.dispatch(Buffer.from('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n')), null)
+    encoder.encodeData(Buffer.from(body), true)
+    assert.equal(reusable, body === '')
+    assert.equal(connection.output.includes('smuggled'), false)
+  }
+})
+
 describe('requests written', () => {
   const write = (fill: (headers: HeaderMap) => void, body: string | null = null): string => {
     const connection = new MemoryConnection()
