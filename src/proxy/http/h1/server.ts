@@ -91,6 +91,8 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   /** Stream of a head that has not come in whole. */
   private early: ServerStream | null = null
   private earlyDecoder: RequestDecoder | null = null
+  /** Its first line is here and was found right. */
+  private earlyLineRead = false
   private body: Body = Body.None
   private remaining = 0
   /** Bytes behind a request that is still being answered: the first `pipelinedBytes` of a buffer that grows. */
@@ -201,10 +203,13 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     if (!this.early) {
       this.early = new ServerStream(this, Protocol.Http11, ++this.requests)
       this.earlyDecoder = this.callbacks.newStream(this.early)
+      this.earlyLineRead = false
     }
-    const text = latin1(scanner.buffer, scanner.start, scanner.firstLine < 0 ? scanner.start + 1 : scanner.firstLine)
-    if (!mayBeginRequest(text.charCodeAt(0))) return this.refuse(CODEC_ERROR)
-    if (scanner.firstLine >= 0 && text.length <= this.limits.maxBytes) {
+    if (!mayBeginRequest(scanner.buffer[scanner.start]!)) return this.refuse(CODEC_ERROR)
+    const { start, firstLine } = scanner
+    if (!this.earlyLineRead && firstLine >= 0 && firstLine - start <= this.limits.maxBytes) {
+      this.earlyLineRead = true
+      const text = latin1(scanner.buffer, start, firstLine)
       const parsed = parseRequestLine(text, this.options)
       if (this.endsWithLine) return this.refuse(shortLineError(text, parsed))
       if (!parsed) return this.refuse(this.isTooLarge() && !scanner.skipped ? HEADERS_TOO_LARGE : CODEC_ERROR)

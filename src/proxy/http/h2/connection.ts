@@ -580,12 +580,14 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     }
     if ((end - start) % 6 !== 0) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
     this.settingsReceived = true
+    const before = this.peerInitialWindow
     for (let at = start; at < end; at += 6) {
       const error = this.applySetting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2))
       if (error) return error
     }
     this.writer.settingsAck()
-    this.flushBlocked()
+    // Only windows that grew let anybody go on.
+    if (this.peerInitialWindow > before) this.flushBlocked()
     return null
   }
 
