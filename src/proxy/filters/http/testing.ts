@@ -15,6 +15,7 @@ import type {
   StreamFilter,
 } from '../../http/filter.ts'
 import { HeaderMap } from '../../http/header-map.ts'
+import { MemoryConnection } from '../../http/testing.ts'
 import type { Connection } from '../../network/connection.ts'
 import { StatsStore } from '../../observe/stats-store.ts'
 import type { Route, RouteTable } from '../../route/route.ts'
@@ -35,6 +36,8 @@ export interface LocalReply {
 export class FilterHarness {
   readonly stats = new StatsStore()
   readonly clusters = new Map<string, ThreadLocalCluster>()
+  /** Of all its streams. */
+  readonly connection: Connection = new MemoryConnection()
   private readonly dnsCaches = new DnsCaches(this.stats)
   /** Cluster `c` for every path unless a test brings its own. */
   table: RouteTable = routes([{ match: { prefix: '/' }, route: { cluster: 'c' } }])
@@ -153,7 +156,7 @@ export class TestStream {
       return this.cached
     }
     return {
-      connection: null as unknown as Connection,
+      connection: this.harness.connection,
       streamInfo: this.info,
       route,
       clearRouteCache: () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { FilterHeadersStatus } from '../../../http/filter.ts'
+import { StreamDownstreamInfo } from '../../../http/connection-manager/stream-downstream-info.ts'
+import { ipAddress } from '../../../network/address.ts'
 import { request, routes } from '../../../route/testing.ts'
 import { FilterHarness } from '../testing.ts'
 import { localRateLimitFilter } from './config.ts'
@@ -72,6 +74,22 @@ describe('local_ratelimit', () => {
     assert.equal(passed(filter, { 'x-user': 'a' }), false)
     assert.equal(passed(filter, { 'x-user': 'b' }), true)
     assert.equal(passed(filter), true)
+  })
+
+  test('a connection has one bucket, whoever its requests say that they are from', () => {
+    const filter = new FilterHarness(localRateLimitFilter, {
+      stat_prefix: 's',
+      token_bucket: bucket(2),
+      local_rate_limit_per_downstream_connection: true,
+      ...ON,
+    })
+    const statuses = ['1.1.1.1', '2.2.2.2', '3.3.3.3'].map((client) => {
+      const stream = filter.stream()
+      stream.info.downstream = new StreamDownstreamInfo(filter.connection.info, ipAddress(client, 0))
+      return stream.request(request('/'))
+    })
+    const { Continue, StopIteration } = FilterHeadersStatus
+    assert.deepEqual(statuses, [Continue, Continue, StopIteration])
   })
 
   test('a fill interval below 50 ms is refused', () => {

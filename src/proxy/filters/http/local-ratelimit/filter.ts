@@ -3,7 +3,7 @@
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
 import { FilterHeadersStatus, type HttpFilterFactory } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
-import type { ConnectionInfo } from '../../../network/connection.ts'
+import type { Connection } from '../../../network/connection.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { FractionData } from '../../../route/config.ts'
 import { HeaderMutations } from '../../../route/header-mutation.ts'
@@ -26,7 +26,7 @@ class Limiter {
   readonly requestHeaders: HeaderMutations | null
   readonly responseHeaders: HeaderMutations | null
   private readonly shared: Buckets
-  private readonly byConnection = new WeakMap<ConnectionInfo, Buckets>()
+  private readonly byConnection = new WeakMap<Connection, Buckets>()
 
   constructor(config: LocalRateLimitConfig, context: WorkerContext) {
     const scope = context.stats.scope(`${config.statPrefix}.http_local_rate_limit`)
@@ -41,7 +41,8 @@ class Limiter {
     this.shared = new Buckets(config, context.concurrency > 1)
   }
 
-  buckets(connection: ConnectionInfo): Buckets {
+  /** By the connection itself: what a stream knows of its client may be its own, from X-Forwarded-For. */
+  buckets(connection: Connection): Buckets {
     if (!this.config.perDownstreamConnection) return this.shared
     let own = this.byConnection.get(connection)
     if (!own) {
@@ -127,7 +128,7 @@ class LocalRateLimitFilter extends PassThroughFilter {
 
   /** A token of every bucket that the request falls under; false when one is empty. */
   private take(limiter: Limiter, headers: HeaderMap): boolean {
-    const buckets = limiter.buckets(this.callbacks.streamInfo.downstream)
+    const buckets = limiter.buckets(this.callbacks.connection)
     const time = now()
     const matched = limiter.config.descriptors.length > 0 ? buckets.matching(this.requested(limiter, headers)) : []
     for (const match of matched) {
