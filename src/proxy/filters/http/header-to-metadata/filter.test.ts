@@ -20,6 +20,19 @@ test('headers and cookies become metadata of their kind', () => {
   assert.equal(headers.has('x-version'), false)
 })
 
+test('base64 ends with its padding, and any number of signs is soon looked at', () => {
+  const rule = { header: 'x-a', on_header_present: { key: 'k', encode: 'BASE64' } }
+  for (const [text, value] of [
+    ['aGk=', 'hi'],
+    ['aGk', 'hi'],
+    [`aGk${'='.repeat(8000)}aGk`, undefined],
+  ] as const) {
+    const stream = new FilterHarness(headerToMetadataFilter, { request_rules: [rule] }).stream()
+    stream.request(request('/', { 'x-a': text }))
+    assert.equal(stream.info.dynamicMetadata?.[NAMESPACE]?.k, value)
+  }
+})
+
 test('a namespace may have any name: no prototype is written to', () => {
   const rule = (metadata_namespace: string) => ({
     header: 'x-a',

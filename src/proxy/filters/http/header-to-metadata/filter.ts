@@ -153,6 +153,13 @@ function write(
   }
 }
 
+/** Not by an expression, which would look at each run of signs anew. */
+function withoutPadding(base64: string): string {
+  let end = base64.length
+  while (end > 0 && base64[end - 1] === '=') end--
+  return base64.slice(0, end)
+}
+
 /** undefined: the value is none, or not of its kind. */
 function metadataValue({ data, rewrite }: Pair, found: string, stats: Stats | null): unknown {
   let text = data.value || found
@@ -170,7 +177,7 @@ function metadataValue({ data, rewrite }: Pair, found: string, stats: Stats | nu
   if (data.base64) {
     bytes = Buffer.from(text, 'base64')
     // Padding may be left out; anything else that is not as an encoder writes it is no base64.
-    if (bytes.length === 0 || bytes.toString('base64').replace(/=+$/, '') !== text.replace(/=+$/, '')) {
+    if (bytes.length === 0 || withoutPadding(bytes.toString('base64')) !== withoutPadding(text)) {
       stats?.base64Failed.inc()
       return undefined
     }
