@@ -390,23 +390,21 @@ class ClientStream implements RequestEncoder, Stream {
   }
 
   encodeData(chunk: Buffer, endStream: boolean): void {
-    const { connection } = this.codec
     if (chunk.length > 0) {
       if (this.isUpgrade || this.isConnect) this.unframed = true
-      if (this.unframed && this.responseStarted && !this.codec.tunnel) return this.endUnsent(endStream)
-      if (this.chunkedBody) this.write(chunkHeader(chunk.length))
-      connection.write(chunk, false)
-      this.wireBytesSent += chunk.length
-      if (this.chunkedBody) this.write('\r\n')
+      // Of a tunnel that was refused they go nowhere.
+      if (!this.unframed || !this.responseStarted || this.codec.tunnel) this.writeBody(chunk)
     }
     if (!endStream) return
     if (this.chunkedBody) this.write('0\r\n\r\n')
     this.finish()
   }
 
-  /** The tunnel was refused: its bytes go nowhere. */
-  private endUnsent(endStream: boolean): void {
-    if (endStream) this.finish()
+  private writeBody(chunk: Buffer): void {
+    if (this.chunkedBody) this.write(chunkHeader(chunk.length))
+    this.codec.connection.write(chunk, false)
+    this.wireBytesSent += chunk.length
+    if (this.chunkedBody) this.write('\r\n')
   }
 
   encodeTrailers(trailers: HeaderMap): void {

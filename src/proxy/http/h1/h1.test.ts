@@ -135,7 +135,8 @@ const REQUESTS: readonly RequestCase[] = [
   {
     name: 'trailers whose lines end in different ways',
     options: { enableTrailers: true },
-    bytes: 'PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\nU: 2\r\n\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n',
+    bytes:
+      'PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\nU: 2\r\n\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n',
     events: ['PUT / host=h transfer-encoding=chunked', 'end "" trailers t=1 u=2', 'GET /2 host=h', 'end ""'],
   },
   {
@@ -376,7 +377,11 @@ test('bytes of an upgrade that was refused do not go out, and their connection s
   for (const body of ['', 'GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n']) {
     const connection = new MemoryConnection()
     let reusable: boolean | null = null
-    const callbacks = { onGoAway() {}, onMaxStreamsChanged() {}, onStreamComplete: (free: boolean) => (reusable = free) }
+    const callbacks = {
+      onGoAway() {},
+      onMaxStreamsChanged() {},
+      onStreamComplete: (free: boolean) => (reusable = free),
+    }
     const codec = new Http1ClientConnection(connection, callbacks, OPTIONS, LIMITS)
     const headers = new HeaderMap()
     headers.method = 'GET'

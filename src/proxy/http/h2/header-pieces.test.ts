@@ -34,7 +34,8 @@ function decode(block: Buffer, size: number): { fields: number[]; shown: number 
 
 test('a block may be cut anywhere', () => {
   const block = Buffer.concat([field(200), field(5000), field(130), field(40_000)])
-  for (const size of [1, 7, 1000, 16_384, block.length]) assert.deepEqual(decode(block, size).fields, [200, 5000, 130, 40_000])
+  for (const size of [1, 7, 1000, 16_384, block.length])
+    assert.deepEqual(decode(block, size).fields, [200, 5000, 130, 40_000])
 })
 
 test('a long field in small pieces is not looked at for each of them', () => {

@@ -145,7 +145,8 @@ export function grpcQuestion(
 function changesOf(options: readonly HeaderValueOption[]): HeaderChange[] {
   return options.flatMap(({ header, append, appendAction }): HeaderChange[] => {
     if (!header) return []
-    const value = header.rawValue.length > 0 ? Buffer.from(header.rawValue).toString('latin1') : byteString(header.value)
+    const value =
+      header.rawValue.length > 0 ? Buffer.from(header.rawValue).toString('latin1') : byteString(header.value)
     // Without `append` a header of an authorization service replaces what the request has.
     const action =
       append === true

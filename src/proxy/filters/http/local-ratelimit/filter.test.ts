@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { FilterHeadersStatus } from '../../../http/filter.ts'
 import { StreamDownstreamInfo } from '../../../http/connection-manager/stream-downstream-info.ts'
+import { FilterHeadersStatus } from '../../../http/filter.ts'
 import { ipAddress } from '../../../network/address.ts'
 import { request, routes } from '../../../route/testing.ts'
 import { FilterHarness } from '../testing.ts'
