@@ -10,7 +10,7 @@ const BYTECODE_OLD_AGE = 6
  * A full collection comes when the heap has grown by this much since the last: left alone V8 lets it quadruple. Requests
  * leave little in the old generation (see young-generation.ts), so it comes seldom all the same.
  */
-const HEAP_GROWING_PERCENT = 35
+const HEAP_GROWING_PERCENT = 20
 
 /**
  * Loading modules and building protobuf descriptors leaves three quarters of the heap as garbage, and V8 keeps the pages
