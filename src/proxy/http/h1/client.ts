@@ -326,10 +326,10 @@ function oddStatus(head: Buffer, start: number, end: number): number {
   return status >= 100 ? status : -1
 }
 
-/** One request. */
 /** Of a request line besides method and target, with the line that ends the head. */
 const REQUEST_LINE_REST = '  HTTP/1.1\r\n\r\n'.length
 
+/** One request. */
 class ClientStream implements RequestEncoder, Stream {
   readonly protocol = Protocol.Http11
   readonly id: number
