@@ -45,9 +45,36 @@ const cut =
     socket.write(text, 'latin1', () => socket[how]())
     return null
   }
+/** Answers in part when a request has begun, and the rest when `last` has come of its body. */
+const inParts =
+  (last: string): Scenario['upstream'] =>
+  (_head, socket: Socket) => {
+    const take = (chunk: Buffer): void => {
+      if (!chunk.includes(last)) return
+      socket.off('data', take)
+      socket.write('2\r\nok\r\n0\r\n\r\n')
+    }
+    socket.on('data', take)
+    return 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\n'
+  }
 const shown = (text: string): string => JSON.stringify(text)
 
 const SCENARIOS: readonly Scenario[] = [
+  ...[
+    ['POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello', 'world'],
+    ['POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello', `world${GET}`],
+    ['POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 15\r\n\r\nhello', 'hello', 'world', GET],
+    ['POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n', '5\r\nworld\r\n0\r\n\r\n'],
+  ].map((client) => ({
+    name: `an answer that begins before its request ends: ${shown(client.join(' | '))}`,
+    client,
+    upstream: inParts('world'),
+  })),
+  {
+    name: 'an answer that ends before its request does',
+    client: ['POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello', 'world', GET],
+    upstream: answer(OK),
+  },
   ...[GET, HEAD, POST, CHUNKED].flatMap((request) => [
     {
       name: `pipelined requests share one connection: ${shown(request)}`,

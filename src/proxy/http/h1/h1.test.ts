@@ -373,6 +373,34 @@ describe('responses read', () => {
   }
 })
 
+test('the rest of a request is read behind an answer that ends the connection, and nothing else', () => {
+  let body = ''
+  let requests = 0
+  let answer: ResponseEncoder | undefined
+  const decoder: RequestDecoder = {
+    decodeHeaders() {
+      requests++
+    },
+    decodeData: (chunk) => void (body += chunk.toString('latin1')),
+    decodeTrailers() {},
+    sendCodecError() {},
+  }
+  const newStream = (encoder: ResponseEncoder): RequestDecoder => {
+    answer = encoder
+    return decoder
+  }
+  const codec = new Http1ServerConnection(new MemoryConnection(), { newStream, onGoAway() {} }, OPTIONS, LIMITS)
+  codec.dispatch(Buffer.from('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello'))
+  const headers = new HeaderMap()
+  headers.status = 200
+  headers.list.push('connection', 'close')
+  answer!.encodeHeaders(headers, false)
+  codec.dispatch(Buffer.from('worldGET / HTTP/1.1\r\nhost: a\r\n\r\n'))
+  answer!.encodeData(Buffer.from('ok'), true)
+  assert.equal(codec.resume(), null)
+  assert.deepEqual([body, requests], ['helloworld', 1])
+})
+
 test('bytes of an upgrade that was refused do not go out, and their connection serves nobody else', () => {
   for (const body of ['', 'GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n']) {
     const connection = new MemoryConnection()

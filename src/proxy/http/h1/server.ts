@@ -101,8 +101,10 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   /** There are so many of them that reading has stopped. */
   private pipelineFull = false
   private dispatching = false
-  /** Nothing more is read: a fault, or the last answer went out. */
+  /** Nothing more is read: a fault. */
   private failed = false
+  /** An answer has said that the connection ends with it. */
+  private last = false
   private requests = 0
   /** Since nothing waited to be sent. */
   private queuedResponses = 0
@@ -124,7 +126,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   }
 
   dispatch(chunk: Buffer): CodecError | null {
-    if (this.failed) return null
+    if (this.failed || this.isOver()) return null
     if (this.pipelined !== null) {
       this.hold(chunk)
       return null
@@ -138,7 +140,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   /** Parses as much of `chunk` as may be parsed now. */
   private run(chunk: Buffer, at: number): CodecError | null {
     let buffer = chunk
-    while (at < buffer.length && this.connection.open && !this.failed) {
+    while (at < buffer.length && this.connection.open && !this.failed && !this.isOver()) {
       if (this.decoder === null) {
         if (this.stream) {
           // The next request waits for this one's answer.
@@ -383,16 +385,21 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       this.pipelineFull = false
       this.connection.readDisable(false)
     }
-    if (this.failed) return null
+    if (this.failed || this.last) return null
     this.dispatching = true
     const error = this.run(waiting, 0)
     this.dispatching = false
     return error
   }
 
-  /** The answer announced the end of the connection: what follows is not looked at. */
+  /** The answer announces the end of the connection: of what follows, only the rest of its request is looked at. */
   lastAnswer(): void {
-    this.failed = true
+    this.last = true
+  }
+
+  /** The request of the last answer is read, or its answer is out. */
+  private isOver(): boolean {
+    return this.last && (this.decoder === null || this.stream === null || this.stream.responseDone)
   }
 
   onConnectionClosed(): void {}
