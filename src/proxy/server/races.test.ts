@@ -123,14 +123,19 @@ function listenerResources(workers: SlowWorkers, warming: Warming, users: Set<ob
   )
 }
 
-test('a listener that is removed while workers take it goes', async () => {
+/** A listener that was told of by LDS, whose routes have come, and that the workers have not taken yet. */
+async function listenerOnItsWay() {
   const workers = new SlowWorkers()
   const warming = new Warming()
   const users = new Set<object>()
   const listeners = listenerResources(workers, warming, users)
   assert.equal(await listeners.update([resource(ListenerSchema, 'l', '1', listener('l', 1001))], [], '1'), null)
   warming.satisfied('route:r')
-  // The listener is on its way to the workers.
+  return { workers, warming, users, listeners }
+}
+
+test('a listener that is removed while workers take it goes', async () => {
+  const { workers, users, listeners } = await listenerOnItsWay()
   const removed = listeners.update([], ['l'], '2')
   await workers.take()
   assert.equal(await removed, null)
@@ -144,12 +149,7 @@ test('a listener that is removed while workers take it goes', async () => {
 })
 
 test('a listener that is replaced while workers take it keeps what it names until the next one serves', async () => {
-  const workers = new SlowWorkers()
-  const warming = new Warming()
-  const users = new Set<object>()
-  const listeners = listenerResources(workers, warming, users)
-  assert.equal(await listeners.update([resource(ListenerSchema, 'l', '1', listener('l', 1001))], [], '1'), null)
-  warming.satisfied('route:r')
+  const { workers, warming, users, listeners } = await listenerOnItsWay()
   assert.equal(await listeners.update([resource(ListenerSchema, 'l', '2', listener('l', 1002))], [], '2'), null)
   await workers.take()
   assert.equal(listeners.status()[0]!.address.port, 1001)

@@ -147,6 +147,17 @@ for (const concurrency of [1, 2]) {
   })
 }
 
+/** Whether a client that trusts everybody gets a TLS connection. */
+function handshake(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+      resolve(true)
+      socket.destroy()
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
+
 test('what is refused is NACKed by name and the last good one keeps serving', async (t) => {
   const { plane, proxy, port } = await mesh(t, 2)
   const nacked = async (type: string, change: () => void): Promise<string> => {
@@ -406,15 +417,7 @@ test('secrets that OpenSSL does not take are refused; the last good ones serve, 
   const secured = { ...filter_chains[0], transport_socket: { name: 'tls', typed_config: tls } }
   plane.push(LDS_TYPE, 'secure', { ...rest, filter_chains: [secured] })
   const admin = async (path: string) => (await fetch(`http://${proxy.adminAddress}${path}`)).text()
-  const handshake = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
-        resolve(true)
-        socket.destroy()
-      })
-      socket.on('error', () => resolve(false))
-    })
-  while (!(await handshake()));
+  while (!(await handshake(port)));
 
   const nacked = () => plane.events.filter((event) => event.startsWith('nack Secret'))
   plane.push(SDS_TYPE, 'ca', validation('no certificate'))
@@ -425,7 +428,7 @@ test('secrets that OpenSSL does not take are refused; the last good ones serve, 
   assert.match(nacked()[1]!, /object 2 cannot be read/)
   plane.push(SDS_TYPE, 'cert', { name: 'cert', tls_certificate: {} })
   await until(() => nacked().length === 3, 'the third NACK')
-  assert.ok(await handshake())
+  assert.ok(await handshake(port))
 
   // The pages show what connections use, whatever has become of the files.
   rmSync(folder, { recursive: true })
@@ -466,16 +469,8 @@ test('SDS of a server whose cluster came by CDS', async (t) => {
   const { filter_chains, ...rest } = listener('secure', port)
   const secured = { ...filter_chains[0], transport_socket: { name: 'tls', typed_config: tls } }
   plane.push(LDS_TYPE, 'secure', { ...rest, filter_chains: [secured] })
-  const handshake = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
-        resolve(true)
-        socket.destroy()
-      })
-      socket.on('error', () => resolve(false))
-    })
   const refused = () => plane.events.filter((event) => event.startsWith('nack'))
-  while (!(await handshake())) assert.deepEqual(refused(), [])
+  while (!(await handshake(port))) assert.deepEqual(refused(), [])
 })
 
 test('a name of megabytes is refused, in a few words', async (t) => {
