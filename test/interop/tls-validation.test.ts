@@ -73,9 +73,9 @@ function world(pki: Pki): World {
       'staple.example': { certificate: staple(root.ocsp(server)) },
       'no-staple.example': {},
       'strict-no-staple.example': { more: { ocsp_staple_policy: 'STRICT_STAPLING' } },
-      'expired-staple.example': { certificate: staple(root.ocsp(server, true)) },
+      'expired-staple.example': { certificate: staple(root.ocsp(server, 'expired')) },
       'strict-expired.example': {
-        certificate: staple(root.ocsp(server, true)),
+        certificate: staple(root.ocsp(server, 'expired')),
         more: { ocsp_staple_policy: 'STRICT_STAPLING' },
       },
       'must-staple.example': {
@@ -83,7 +83,7 @@ function world(pki: Pki): World {
         more: { ocsp_staple_policy: 'MUST_STAPLE' },
       },
       'must-expired.example': {
-        certificate: { ...pairOf(mustStaple), ocsp_staple: bytes(root.ocsp(mustStaple, true)) },
+        certificate: { ...pairOf(mustStaple), ocsp_staple: bytes(root.ocsp(mustStaple, 'expired')) },
       },
     },
     clients: {

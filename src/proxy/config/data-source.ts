@@ -4,6 +4,12 @@ import { readFileSync } from 'node:fs'
 import type { DataSource } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 
+/** Where it stands, as Envoy's pages say it: the file, or `<inline>`; '' = there is none. */
+export function dataSourceOrigin(source: DataSource | undefined): string {
+  if (source === undefined) return ''
+  return source.specifier.case === 'filename' ? source.specifier.value : '<inline>'
+}
+
 /** Reads it now. Throws ConfigError when it is empty, the file is unreadable or the variable is unset. */
 export function readDataSource(source: DataSource, path: string): Buffer {
   if (source.watchedDirectory)

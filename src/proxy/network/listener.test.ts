@@ -270,6 +270,7 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
   assert.equal((await tlsTalk(t, port, {})).got, '', 'closed while the secrets are missing')
   const validation = {
     trustedCa: ca.cert,
+    trustedCaOrigin: '<inline>',
     crl: '',
     leafCrlOnly: false,
     sanMatchers: [],
@@ -282,7 +283,13 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
   }
   secrets.set({
     name: 'default',
-    certificate: { certificateChain: server.cert, privateKey: server.key, password: '', ocspStaple: null },
+    certificate: {
+      certificateChain: server.cert,
+      privateKey: server.key,
+      certificateOrigin: '<inline>',
+      password: '',
+      ocspStaple: null,
+    },
     validation: null,
     ticketKeys: null,
   })

@@ -220,7 +220,7 @@ test('a rotation drops no connection; new ones get the new certificate; a bad on
     ECHO,
   )
   const rotate = (certificateChain: string, privateKey: string): void => {
-    const certificate = { certificateChain, privateKey, password: '', ocspStaple: null }
+    const certificate = { certificateChain, privateKey, certificateOrigin: '<inline>', password: '', ocspStaple: null }
     worker.secrets.set({ name: 'own', certificate, validation: null, ticketKeys: null })
   }
   const open = async (): Promise<TLSSocket> => {

@@ -16,7 +16,6 @@ import { levelWord } from '../observe/loggers.ts'
 import { compileBuckets } from '../observe/stats-settings.ts'
 import { TagExtractor } from '../observe/tag-extraction.ts'
 import { describeNode } from './ads.ts'
-import { secretCertificates } from './certificates.ts'
 import { mergeClusterStatus } from './cluster-status.ts'
 import { drainListeners } from './drain.ts'
 import { endpointDump } from './endpoint-dump.ts'
@@ -64,7 +63,7 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
     stats: () => stats.collect(),
     statsTags: new TagExtractor(statsSettings.tags),
     histogramBuckets: compileBuckets(statsSettings),
-    certificates: (): Certificates => create(CertificatesSchema, { certificates: secretCertificates(context) }),
+    certificates: (): Certificates => create(CertificatesSchema, { certificates: stats.certificates.page() }),
     runtime: () => runtimeDump(context),
     modifyRuntime: (values) => modifyRuntime(context, values, apply),
     unreadyTargets: () => context.warming.unready(),

@@ -229,6 +229,10 @@ export class ClusterResources {
     }
   }
 
+  activeData(): ClusterData[] {
+    return [...this.active.values()].map(({ data }) => data)
+  }
+
   /** EDS tells its endpoints. */
   isDiscovered(name: string): boolean {
     return this.active.get(name)?.data.type === 'EDS'

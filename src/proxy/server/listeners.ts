@@ -190,6 +190,10 @@ export class ListenerResources {
     }))
   }
 
+  activeConfigs(): ListenerConfig[] {
+    return [...this.active.values()].map(({ config }) => config)
+  }
+
   private parse(resource: IncomingResource, fixed: boolean): { known: KnownListener; needs: Need[] } {
     const message = decodeResource(ListenerSchema, resource)
     if (!fixed) this.unknown.check(ListenerSchema, message, resource.name)

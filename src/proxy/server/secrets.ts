@@ -31,7 +31,7 @@ export type SdsSubscribe = (
 ) => () => void
 
 /** A secret in force. */
-export interface LoadedSecret {
+interface LoadedSecret {
   readonly resource: IncomingResource
   readonly secret: Secret
 }
@@ -167,10 +167,9 @@ export class SecretResources {
     }
   }
 
-  /** What connections use. */
-  loaded(): LoadedSecret[] {
-    const dynamic = [...this.dynamic.values()].flatMap((known) => known.loaded ?? [])
-    return [...this.fixed.values(), ...dynamic]
+  /** What connections use, which may be older than what its files hold now; undefined while there is none. */
+  secret(name: string): Secret | undefined {
+    return (this.fixed.get(name) ?? this.dynamic.get(name)?.loaded)?.secret
   }
 
   /** A rotation on disk is a new version of the secret that names the files. */

@@ -6,7 +6,7 @@ import type { ServerState } from '../admin/source.ts'
 import { durationMsOr } from '../config/duration.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
 import type { Counter, Gauge } from '../observe/stats.ts'
-import { secretCertificates } from './certificates.ts'
+import { Certificates } from './certificates.ts'
 import { Faults } from './faults.ts'
 import { mergeRuntime } from './runtime.ts'
 import type { ServerContext } from './start-proxy.ts'
@@ -23,9 +23,6 @@ const STATE_NUMBER: Readonly<Record<ServerState, number>> = {
 /** bootstrap.stats_flush_interval's default. */
 const DEFAULT_FLUSH_INTERVAL_MS = 5000
 
-/** Reading certificates costs more than a count of days is worth at every scrape. */
-const EXPIRY_CHECK_MS = 60_000
-
 /** Collects on demand (admin) and at every flush interval, which also closes the histograms' interval. */
 export class ServerStats {
   private readonly context: ServerContext
@@ -37,6 +34,7 @@ export class ServerStats {
   private readonly memoryPhysicalSize: Gauge
   private readonly totalConnections: Gauge
   private readonly daysUntilExpiry: Gauge
+  private readonly secondsUntilOcspExpiry: Gauge
   private readonly runtimeKeys: Gauge
   private readonly adminOverrides: Gauge
   private readonly flushFailures: Counter
@@ -44,8 +42,8 @@ export class ServerStats {
   private readonly watchdog: Watchdog
   /** One collection at a time: deltas must be applied in order. */
   private collecting: Promise<MergedStats> | null = null
-  private expiryCheckedMs = 0
 
+  readonly certificates: Certificates
   /** Faults of the main thread. */
   readonly faults: Faults
 
@@ -67,10 +65,11 @@ export class ServerStats {
     server.gauge('parent_connections').set(0)
     server.gauge('compilation_settings.fips_mode').set(0)
     for (const name of ['static_unknown_fields', 'wip_protos', 'envoy_notifications']) server.counter(name)
-    server.gauge('seconds_until_first_ocsp_response_expiring').set(0)
     server.counter('debug_assertion_failures')
     this.faults = new Faults(server.counter('envoy_bug_failures'), context.loggers.of('envoy_bug'))
     this.totalConnections = server.gauge('total_connections')
+    this.certificates = new Certificates(context)
+    this.secondsUntilOcspExpiry = server.gauge('seconds_until_first_ocsp_response_expiring')
     this.daysUntilExpiry = server.gauge('days_until_first_cert_expiring')
     const runtime = store.scope('runtime')
     runtime.counter('load_success').inc()
@@ -129,10 +128,9 @@ export class ServerStats {
       this.memoryHeapSize.set(usage.heapTotal + usage.external)
       this.memoryPhysicalSize.set(usage.rss)
     }
-    if (Date.now() - this.expiryCheckedMs > EXPIRY_CHECK_MS) {
-      this.expiryCheckedMs = Date.now()
-      this.daysUntilExpiry.set(daysUntilFirstExpiry(context))
-    }
+    const expiry = this.certificates.expiry()
+    this.daysUntilExpiry.set(expiry.days)
+    this.secondsUntilOcspExpiry.set(expiry.ocspSeconds)
     this.runtimeKeys.set(Object.keys(mergeRuntime(context.runtimeLayers)).length)
     this.adminOverrides.set(
       context.runtimeLayers.some((layer) => layer.admin && Object.keys(layer.values).length > 0) ? 1 : 0,
@@ -143,17 +141,6 @@ export class ServerStats {
     context.merged.apply('main', context.store.takeDelta())
     return context.merged
   }
-}
-
-/** Envoy's number for "no certificate": the largest unsigned 32-bit integer. */
-const NEVER = 4294967295
-
-function daysUntilFirstExpiry(context: ServerContext): number {
-  let days = NEVER
-  for (const { certChain, caCert } of secretCertificates(context)) {
-    for (const certificate of [...certChain, ...caCert]) days = Math.min(days, Number(certificate.daysUntilExpiration))
-  }
-  return days
 }
 
 /** Open connections of all listeners. */

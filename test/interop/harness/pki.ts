@@ -88,17 +88,18 @@ export class Authority {
     return pki.read('list.pem').toString('latin1')
   }
 
-  /** A good OCSP response; `expired`: its time is over (nobody here checks its signature). */
-  ocsp(pair: Pair, expired = false): Buffer {
+  /** A good OCSP response; `expired`: its time is over (nobody here checks its signature); `open`: it does not say when it is. */
+  ocsp(pair: Pair, until: 'future' | 'expired' | 'open' = 'future'): Buffer {
     const { pki } = this
     pki.writePair('ca', this.pair)
     pki.write('leaf.pem', pair.cert)
     pki.write('index.txt', indexLine('V', pair))
     const asks = ['-issuer', 'ca.pem', '-cert', 'leaf.pem']
-    const answers = ['-index', 'index.txt', '-CA', 'ca.pem', '-rsigner', 'ca.pem', '-rkey', 'ca.key', '-ndays', '20']
+    const answers = ['-index', 'index.txt', '-CA', 'ca.pem', '-rsigner', 'ca.pem', '-rkey', 'ca.key']
+    if (until !== 'open') answers.push('-ndays', '20')
     pki.run('ocsp', ...asks, ...answers, '-respout', 'response.der')
     const response = pki.read('response.der')
-    if (!expired) return response
+    if (until !== 'expired') return response
     const next = response.lastIndexOf(Buffer.from('180f', 'hex'), response.indexOf(Buffer.from('a011180f', 'hex')) + 3)
     response.write('2020', next + 2, 'latin1')
     return response

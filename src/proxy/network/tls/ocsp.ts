@@ -8,6 +8,8 @@ import { type Element, elements } from './der.ts'
 export interface OcspStaple {
   /** DER, sent as it is. */
   readonly response: Uint8Array
+  /** Milliseconds since 1970. */
+  readonly validFromMs: number
   /** Milliseconds since 1970; null = it does not say. */
   readonly expiresAtMs: number | null
 }
@@ -28,13 +30,17 @@ export function parseOcspStaple(response: Buffer, chain: string, path: string): 
   const basic = elements(bytes?.value ?? Buffer.alloc(0))[1]
   const data = elements(elements(basic?.value ?? Buffer.alloc(0))[0]?.value ?? Buffer.alloc(0))[0]
   const single = singleResponse(data, path)
-  const [certificate, , , ...after] = elements(single.value)
+  const [certificate, , from, ...after] = elements(single.value)
   const serial = elements(certificate?.value ?? Buffer.alloc(0)).findLast(({ tag }) => tag === INTEGER)
   if (serial === undefined || !sameSerial(serial.value, chain))
     throw new ConfigError(path, 'OCSP response does not match its TLS certificate')
   const next = after.find(({ tag }) => tag === VERSION_OR_NEXT_UPDATE)
   const time = next === undefined ? undefined : elements(next.value).find(({ tag }) => tag === TIME)
-  return { response: new Uint8Array(response), expiresAtMs: time === undefined ? null : timeOf(time.value, path) }
+  return {
+    response: new Uint8Array(response),
+    validFromMs: timeOf(from?.value ?? Buffer.alloc(0), path),
+    expiresAtMs: time === undefined ? null : timeOf(time.value, path),
+  }
 }
 
 /** ResponseData holds version?, responder, time and the list of responses. */

@@ -24,7 +24,7 @@ export interface ResolvedTls {
   readonly validation: ValidationConfig | null
 }
 
-export function resolveTls(config: CommonTlsConfig, secrets: SecretStore): ResolvedTls | null {
+export function resolveTls(config: CommonTlsConfig, secrets: Pick<SecretStore, 'get'>): ResolvedTls | null {
   const certificates: CertificateConfig[] = [...config.certificates]
   for (const name of config.certificateSecrets) {
     const certificate = secrets.get(name)?.certificate
@@ -42,6 +42,7 @@ function mergeValidation(base: ValidationConfig | null, over: ValidationConfig):
   if (base === null) return over
   return {
     trustedCa: over.trustedCa || base.trustedCa,
+    trustedCaOrigin: over.trustedCaOrigin || base.trustedCaOrigin,
     crl: over.crl || base.crl,
     leafCrlOnly: base.leafCrlOnly || over.leafCrlOnly,
     sanMatchers: [...base.sanMatchers, ...over.sanMatchers],

@@ -33,6 +33,7 @@ const DOWNSTREAM: DownstreamTlsConfig = {
 }
 const VALIDATION: ValidationConfig = {
   trustedCa: '',
+  trustedCaOrigin: '',
   crl: '',
   leafCrlOnly: false,
   sanMatchers: [],
@@ -91,7 +92,7 @@ interface PairOptions {
 }
 
 function certificateOf({ cert, key }: TestCertificate) {
-  return { certificateChain: cert, privateKey: key, password: '', ocspStaple: null }
+  return { certificateChain: cert, privateKey: key, certificateOrigin: '<inline>', password: '', ocspStaple: null }
 }
 
 /** A pair before its first byte. */

@@ -24,7 +24,7 @@ import {
   UpstreamTlsContextSchema,
 } from '../../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { ConfigError } from '../../../base/errors.ts'
-import { readDataSource } from '../../config/data-source.ts'
+import { dataSourceOrigin, readDataSource } from '../../config/data-source.ts'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
 import { refuseUnsupported } from '../../config/supported-fields.ts'
@@ -36,6 +36,8 @@ import { parseTrustDomains } from './trust-domains.ts'
 /** PEM texts. */
 export interface CertificateConfig {
   readonly certificateChain: string
+  /** Its file, or `<inline>`. */
+  readonly certificateOrigin: string
   readonly privateKey: string
   readonly password: string
   /** An OCSP response for the certificate; null = none. */
@@ -55,6 +57,8 @@ export interface SanMatcherConfig {
 export interface ValidationConfig {
   /** PEM, or '' = the chain is not verified. */
   readonly trustedCa: string
+  /** Its file, or `<inline>`; '' = none. */
+  readonly trustedCaOrigin: string
   readonly crl: string
   /** The lists are asked about the peer's certificate only, not about those above it. */
   readonly leafCrlOnly: boolean
@@ -75,6 +79,8 @@ export interface TrustDomainConfig {
   readonly name: string
   /** PEM. */
   readonly bundle: string
+  /** Its file, or `<inline>`. */
+  readonly origin: string
 }
 
 export interface CommonTlsConfig {
@@ -316,6 +322,7 @@ export function parseCertificate(message: TlsCertificate, path: string): Certifi
   const staple = message.ocspStaple ? readDataSource(message.ocspStaple, `${path}.ocsp_staple`) : Buffer.alloc(0)
   return {
     certificateChain,
+    certificateOrigin: dataSourceOrigin(message.certificateChain),
     privateKey: readDataSource(message.privateKey, `${path}.private_key`).toString('latin1'),
     password: message.password ? readDataSource(message.password, `${path}.password`).toString('utf8') : '',
     ocspStaple: staple.length > 0 ? parseOcspStaple(staple, certificateChain, `${path}.ocsp_staple`) : null,
@@ -408,6 +415,7 @@ export function parseValidation(message: CertificateValidationContext, path: str
   )
   return {
     trustedCa: message.trustedCa ? readDataSource(message.trustedCa, `${path}.trusted_ca`).toString('latin1') : '',
+    trustedCaOrigin: dataSourceOrigin(message.trustedCa),
     crl: message.crl ? readDataSource(message.crl, `${path}.crl`).toString('latin1') : '',
     leafCrlOnly: message.onlyVerifyLeafCertCrl,
     sanMatchers: [...typed, ...untyped],

@@ -4,7 +4,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import type { TypedExtensionConfig } from '../../../api/gen/envoy/config/core/v3/extension_pb.js'
 import { SPIFFECertValidatorConfigSchema } from '../../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.js'
 import { ConfigError } from '../../../base/errors.ts'
-import { readDataSource } from '../../config/data-source.ts'
+import { dataSourceOrigin, readDataSource } from '../../config/data-source.ts'
 import { checkRules } from '../../config/validate-rules.ts'
 import type { TrustDomainConfig } from './tls-config.ts'
 
@@ -26,7 +26,11 @@ export function parseTrustDomains(validator: TypedExtensionConfig, path: string)
       throw new ConfigError(`${at}.name`, `Multiple trust bundles are given for one trust domain for ${name}`)
     seen.add(name)
     if (trustBundle === undefined) throw new ConfigError(`${at}.trust_bundle`, 'is missing')
-    return { name, bundle: readDataSource(trustBundle, `${at}.trust_bundle`).toString('latin1') }
+    return {
+      name,
+      bundle: readDataSource(trustBundle, `${at}.trust_bundle`).toString('latin1'),
+      origin: dataSourceOrigin(trustBundle),
+    }
   })
 }
 
