@@ -15,8 +15,8 @@ import { parseListener } from '../../src/proxy/network/listener-config.ts'
 import { parseRouteConfiguration } from '../../src/proxy/route/parse.ts'
 import { compileRouteTable } from '../../src/proxy/route/route-table.ts'
 import { NO_RUNTIME, request } from '../../src/proxy/route/testing.ts'
+import { parseSecret } from '../../src/proxy/server/parse-secret.ts'
 import { decodeResource } from '../../src/proxy/server/resource.ts'
-import { parseSecret } from '../../src/proxy/server/secrets.ts'
 import { StreamInfo } from '../../src/proxy/stream-info.ts'
 import { parseCluster } from '../../src/proxy/upstream/parse-cluster.ts'
 import { parseEndpoints } from '../../src/proxy/upstream/parse-endpoints.ts'
@@ -48,7 +48,7 @@ export const PARSERS: Readonly<Record<string, readonly [desc: DescMessage, parse
     (body) =>
       parseEndpoints(decodeResource(ClusterLoadAssignmentSchema, incoming(body)), false, createParseContext(registry)),
   ],
-  secret: [SecretSchema, (body) => parseSecret(incoming(body))],
+  secret: [SecretSchema, (body) => parseSecret(incoming(body), 'one')],
   route: [RouteConfigurationSchema, useRoutes],
 }
 

@@ -11,6 +11,7 @@ import { ConfigError, errorText } from '../../base/errors.ts'
 import type { DiscoveryNeed } from './discovery.ts'
 import type { ExtensionCategory, ParseContext, ParsedExtension, RouteNeed } from './extension.ts'
 import { parseJson } from './json.ts'
+import { secretKey } from './secret-key.ts'
 import { checkRules } from './validate-rules.ts'
 
 /** What every extension has, whatever its category adds. */
@@ -57,7 +58,7 @@ export class ExtensionRegistry {
 export interface Dependencies {
   readonly routes: Map<string, RouteNeed>
   readonly extensions: Map<string, DiscoveryNeed>
-  /** Name → where to ask for it (undefined: a static secret). */
+  /** Key (secret-key.ts) → where to ask for it (undefined: a static secret). */
   readonly secrets: Map<string, ConfigSource | undefined>
   /** Name → the field that wants it to be there. */
   readonly clusters: Map<string, string>
@@ -83,7 +84,11 @@ export function createParseContext(
     needsRoute: (name, need) => void dependencies.routes.set(name, need),
     needsExtension: (name, need) => void dependencies.extensions.set(name, need),
     knowsExtension: (category, typeName) => registry.get(category, typeName) !== undefined,
-    needsSecret: (name, source) => void dependencies.secrets.set(name, source),
+    needsSecret: (name, source) => {
+      const key = secretKey(name, source)
+      dependencies.secrets.set(key, source)
+      return key
+    },
     needsCluster: (name, field) => void dependencies.clusters.set(name, field),
   }
 }

@@ -52,8 +52,8 @@ export interface ParseContext {
   needsExtension(name: string, need: DiscoveryNeed): void
   /** True when this build has an extension of that configuration type. */
   knowsExtension(category: ExtensionCategory, typeName: string): boolean
-  /** `source`: its sds_config; absent for a static secret. */
-  needsSecret(name: string, source?: ConfigSource): void
+  /** `source`: its sds_config; absent for a static secret. Returns the key (secret-key.ts) under which a worker knows it. */
+  needsSecret(name: string, source?: ConfigSource): string
   /** A cluster that must be known now. `field`: the path for the error. */
   needsCluster(name: string, field: string): void
 }

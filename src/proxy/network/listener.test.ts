@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { SniClusterSchema as spySchema } from '../../api/gen/envoy/extensions/filters/network/sni_cluster/v3/sni_cluster_pb.js'
 import type { NetworkFilterExtension } from '../config/extension.ts'
+import { adsSecretKey } from '../config/secret-key.ts'
 import type { ConnectionInfo } from './connection.ts'
 import { setFaultReporter } from './fault.ts'
 import { FilterStatus } from './filter.ts'
@@ -282,7 +283,7 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
     trustDomains: null,
   }
   secrets.set({
-    name: 'default',
+    key: adsSecretKey('default'),
     certificate: {
       certificateChain: server.cert,
       privateKey: server.key,
@@ -293,7 +294,7 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
     validation: null,
     ticketKeys: null,
   })
-  secrets.set({ name: 'ROOTCA', certificate: null, validation, ticketKeys: null })
+  secrets.set({ key: adsSecretKey('ROOTCA'), certificate: null, validation, ticketKeys: null })
   assert.equal((await tlsTalk(t, port, good)).got, 'secret')
   assert.equal((await tlsTalk(t, port, bad)).got, '')
   assert.equal((await tlsTalk(t, port, {})).got, '')
@@ -301,7 +302,7 @@ test('mutual TLS: SANs from secrets decide; a rotation takes effect for new conn
   assert.equal(stats.counter('listener.a.ssl.fail_verify_no_cert').value, 1)
   const otherCa = new TestCa(t)
   secrets.set({
-    name: 'ROOTCA',
+    key: adsSecretKey('ROOTCA'),
     certificate: null,
     validation: { ...validation, trustedCa: otherCa.cert },
     ticketKeys: null,

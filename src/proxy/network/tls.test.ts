@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer as createTcpServer, connect as tcpConnect } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { type ConnectionOptions, connect, createServer, type TLSSocket, type TlsOptions } from 'node:tls'
+import { adsSecretKey } from '../config/secret-key.ts'
 import { StatsStore } from '../observe/stats-store.ts'
 import { ipAddress } from './address.ts'
 import { openConnection } from './connect.ts'
@@ -221,7 +222,7 @@ test('a rotation drops no connection; new ones get the new certificate; a bad on
   )
   const rotate = (certificateChain: string, privateKey: string): void => {
     const certificate = { certificateChain, privateKey, certificateOrigin: '<inline>', password: '', ocspStaple: null }
-    worker.secrets.set({ name: 'own', certificate, validation: null, ticketKeys: null })
+    worker.secrets.set({ key: adsSecretKey('own'), certificate, validation: null, ticketKeys: null })
   }
   const open = async (): Promise<TLSSocket> => {
     const socket = connect({ port: worker.port, host: '127.0.0.1', rejectUnauthorized: false })
@@ -241,7 +242,7 @@ test('a rotation drops no connection; new ones get the new certificate; a bad on
   assert.throws(() => rotate(second.cert, first.key), /key values mismatch/)
   assert.equal(await says(lasting, 'after'), 'after')
   assert.equal((await open()).getPeerCertificate().subjectaltname, 'DNS:second.example')
-  worker.secrets.delete('own')
+  worker.secrets.delete(adsSecretKey('own'))
   assert.equal(await says(lasting, 'without'), 'without')
 })
 

@@ -14,20 +14,19 @@ export function adsStats(
   const whole = new Map<string, SubscriptionStats>()
   if (asked.cds) whole.set(CDS_TYPE, new SubscriptionStats(stats.scope('cluster_manager.cds')))
   if (asked.lds) whole.set(LDS_TYPE, new SubscriptionStats(stats.scope('listener_manager.lds')))
-  return clientStats(stats, whole, named)
+  return clientStats(stats.scope('control_plane'), whole, named)
 }
 
-/** Of a client with one subscription: `scope` has its stats and those of its connection. */
-export function subscriptionStats(scope: Scope, typeUrl: string): AdsStats {
-  return clientStats(scope, new Map([[typeUrl, new SubscriptionStats(scope)]]), new Map())
+/** Of a client with one subscription: `scope` has its stats, `controlPlane` those of its connection. */
+export function subscriptionStats(scope: Scope, controlPlane: Scope, typeUrl: string): AdsStats {
+  return clientStats(controlPlane, new Map([[typeUrl, new SubscriptionStats(scope)]]), new Map())
 }
 
 function clientStats(
-  stats: Scope,
+  controlPlane: Scope,
   whole: ReadonlyMap<string, SubscriptionStats>,
   named: ReadonlyMap<string, NamedSubscriptions>,
 ): AdsStats {
-  const controlPlane = stats.scope('control_plane')
   const connected = controlPlane.gauge('connected_state')
   const identifier = controlPlane.textReadout('identifier')
   return {

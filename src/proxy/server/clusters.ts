@@ -248,7 +248,17 @@ export class ClusterResources {
     }
   }
 
+  /** From then on the version is a user of its secrets. Throws ConfigError, and nothing stays. */
   private parse(resource: IncomingResource, fixed: boolean): { known: KnownCluster; needs: Need[] } {
+    try {
+      return this.read(resource, fixed)
+    } catch (error) {
+      this.secrets.release(resource)
+      throw error
+    }
+  }
+
+  private read(resource: IncomingResource, fixed: boolean): { known: KnownCluster; needs: Need[] } {
     const message = decodeResource(ClusterSchema, resource)
     if (!fixed) this.unknown.check(ClusterSchema, message, resource.name)
     const dependencies = noDependencies()
@@ -256,10 +266,9 @@ export class ClusterResources {
     // Hosts that requests bring are each worker's own.
     const data = { ...parsed, id: hostsOfRequests(parsed) ? 0 : this.nextId++ }
     const needs: Need[] = []
-    for (const [name, source] of dependencies.secrets) {
-      this.secrets.need(name, source)
-      if (!this.secrets.has(name)) needs.push({ key: `secret:${name}`, timeoutMs: fetchTimeoutMs(source) })
-    }
+    this.secrets.use(resource, dependencies.secrets)
+    for (const [key, source] of dependencies.secrets)
+      if (!this.secrets.has(key)) needs.push({ key: `secret:${key}`, timeoutMs: fetchTimeoutMs(source) })
     if (data.type === 'EDS') {
       const source = message.edsClusterConfig?.edsConfig
       const path = filePath(source)
@@ -299,7 +308,7 @@ export class ClusterResources {
     ;(this.active.has(name) || this.warmingClusters.has(name) ? this.changes.modified : this.changes.added).inc()
     const replaced = this.warmingClusters.get(name)
     this.warmingClusters.set(name, known)
-    if (replaced !== undefined) this.letGo(replaced.data, known.data)
+    if (replaced !== undefined) this.letGo(replaced, known)
     this.countClusters()
     return new Promise((resolve, reject) => {
       // The old version's assignment does not do: a changed cluster asks anew and waits for the answer.
@@ -324,11 +333,14 @@ export class ClusterResources {
       if (this.warmingClusters.get(name) === known) {
         const old = this.active.get(name)
         this.active.set(name, known)
-        if (old !== undefined) this.letGo(old.data, known.data)
+        if (old !== undefined) this.letGo(old, known)
         this.warmingState(known.data).set(0)
       }
     } finally {
-      if (this.warmingClusters.get(name) === known) this.warmingClusters.delete(name)
+      if (this.warmingClusters.get(name) === known) {
+        this.warmingClusters.delete(name)
+        if (this.active.get(name) !== known) this.letGo(known, null)
+      }
       this.countClusters()
     }
   }
@@ -348,19 +360,20 @@ export class ClusterResources {
     this.scopes.delete(name)
     this.subscriptions.end(name)
     this.subscribed.delete(name)
-    for (const version of versions) this.letGo(version.data, null)
+    for (const version of versions) this.letGo(version, null)
     this.countClusters()
     await this.workers.apply({ kind: 'remove-cluster', name })
   }
 
-  /** `gone` has given its place to `next` (null: to none): an assignment that no cluster names is asked for no more. */
-  private letGo(gone: ClusterData, next: ClusterData | null): void {
-    const service = gone.edsServiceName
+  /** `gone` has given its place to `next` (null: to none): what no cluster names any more is asked for no more. */
+  private letGo({ data, resource }: KnownCluster, next: KnownCluster | null): void {
+    this.secrets.release(resource)
+    const service = data.edsServiceName
     // What a file holds comes once.
-    if (gone.type !== 'EDS' || this.eds === null) return
-    const names = ({ type, edsServiceName }: ClusterData) => type === 'EDS' && edsServiceName === service
+    if (data.type !== 'EDS' || this.eds === null) return
+    const names = ({ data: { type, edsServiceName } }: KnownCluster) => type === 'EDS' && edsServiceName === service
     if (next !== null && names(next)) return
-    if ([...this.active.values(), ...this.warmingClusters.values()].some(({ data }) => names(data))) return
+    if ([...this.active.values(), ...this.warmingClusters.values()].some(names)) return
     this.assignments.delete(service)
     this.eds.remove([service])
   }

@@ -45,13 +45,23 @@ export class FileSources {
     this.log = log
   }
 
-  /** `kind` tells handlers of one file apart. Throws ConfigError when the file cannot be read or parsed at the start. */
-  use(kind: string, path: string, handler: FileHandler, stats: FileStats = {}): void {
+  /**
+   * `kind` tells handlers of one file apart: the first one of a kind stays. Returns what ends it. Throws ConfigError when
+   * the file cannot be read or parsed at the start.
+   */
+  use(kind: string, path: string, handler: FileHandler, stats: FileStats = {}): () => void {
     const key = `${kind} ${path}`
-    if (this.watched.has(key)) return
-    const source = new FileSource(path, handler, this.log, stats)
-    source.start()
-    this.watched.set(key, source)
+    let source = this.watched.get(key)
+    if (source === undefined) {
+      source = new FileSource(path, handler, this.log, stats)
+      source.start()
+      this.watched.set(key, source)
+    }
+    const used = source
+    return () => {
+      used.close()
+      if (this.watched.get(key) === used) this.watched.delete(key)
+    }
   }
 
   close(): void {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { ChannelCredentials } from '@grpc/grpc-js'
 import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { DataSource } from '../../api/gen/envoy/config/core/v3/base_pb.js'
-import type { ApiConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
+import { type ApiConfigSource, ApiConfigSource_ApiType } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { UpstreamTlsContextSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../../xds/index.ts'
@@ -13,6 +13,14 @@ import { unpackAs } from '../config/extension-registry.ts'
 
 /** Looks up a cluster: of static_resources, where it is asked for before any other can be there. */
 export type FindCluster = (name: string) => Cluster | undefined
+
+/** Of the two ways to ask: changes only. */
+export function isDelta(source: ApiConfigSource | undefined): boolean {
+  return (
+    source?.apiType === ApiConfigSource_ApiType.DELTA_GRPC ||
+    source?.apiType === ApiConfigSource_ApiType.AGGREGATED_DELTA_GRPC
+  )
+}
 
 /** Throws ConfigError when the source names no usable gRPC service. Files are read anew for every connection. */
 export function grpcTransport(source: ApiConfigSource, find: FindCluster, path: string): AdsTransport {

@@ -194,7 +194,17 @@ export class ListenerResources {
     return [...this.active.values()].map(({ config }) => config)
   }
 
+  /** From then on the version is a user of its secrets. Throws ConfigError, and nothing stays. */
   private parse(resource: IncomingResource, fixed: boolean): { known: KnownListener; needs: Need[] } {
+    try {
+      return this.read(resource, fixed)
+    } catch (error) {
+      this.secrets.release(resource)
+      throw error
+    }
+  }
+
+  private read(resource: IncomingResource, fixed: boolean): { known: KnownListener; needs: Need[] } {
     const message = decodeResource(ListenerSchema, resource)
     if (!fixed) this.unknown.check(ListenerSchema, message, resource.name)
     const dependencies = noDependencies()
@@ -203,10 +213,9 @@ export class ListenerResources {
     for (const [name, field] of dependencies.clusters)
       if (!this.knowsCluster(name)) throw new ConfigError(field, `route: unknown cluster '${name}'`)
     const needs: Need[] = []
-    for (const [name, source] of dependencies.secrets) {
-      this.secrets.need(name, source)
-      if (!this.secrets.has(name)) needs.push({ key: `secret:${name}`, timeoutMs: fetchTimeoutMs(source) })
-    }
+    this.secrets.use(resource, dependencies.secrets)
+    for (const [key, source] of dependencies.secrets)
+      if (!this.secrets.has(key)) needs.push({ key: `secret:${key}`, timeoutMs: fetchTimeoutMs(source) })
     for (const [name, need] of dependencies.routes) {
       this.routes.ensure(name, need)
       if (!this.routes.has(name))
@@ -326,6 +335,7 @@ export class ListenerResources {
   }
 
   private letGo(known: KnownListener): void {
+    this.secrets.release(known.resource)
     this.routes.use(known, new Set())
     this.extensions.use(known, new Map())
   }

@@ -54,7 +54,7 @@ export type WorkerUpdate =
   | { readonly kind: 'extension'; readonly name: string; readonly parsed: ParsedExtension }
   | { readonly kind: 'remove-extension'; readonly name: string }
   | { readonly kind: 'secret'; readonly secret: Secret }
-  | { readonly kind: 'remove-secret'; readonly name: string }
+  | { readonly kind: 'remove-secret'; readonly key: string }
   | { readonly kind: 'runtime'; readonly values: Readonly<Record<string, RuntimeValue>> }
   | { readonly kind: 'health-check'; readonly failed: boolean }
   | { readonly kind: 'start-drain'; readonly inboundOnly: boolean }

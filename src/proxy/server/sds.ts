@@ -5,10 +5,11 @@ import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { AdsClient, SDS_TYPE } from '../../xds/index.ts'
+import { secretName } from '../config/secret-key.ts'
 import type { Scope } from '../observe/stats.ts'
 import { subscriptionStats } from './ads-stats.ts'
 import { type FileHandler, type FileSources, filePath } from './file-source.ts'
-import { grpcTransport } from './grpc-transport.ts'
+import { grpcTransport, isDelta } from './grpc-transport.ts'
 import { fetchTimeoutMs, type IncomingResource, joinErrors } from './resource.ts'
 import type { SdsSubscribe } from './secrets.ts'
 
@@ -20,20 +21,20 @@ export function createSdsSubscribe(
   log: Logger,
   stats: Scope,
 ): SdsSubscribe {
-  return (name, source, onSecret, counted) => {
+  return (key, source, onSecret, counted) => {
+    const name = secretName(key)
     const path = filePath(source)
     if (path !== null) {
       const take: FileHandler = async (resources) => {
         const secret = resources.find((resource) => resource.name === name)
         if (secret !== undefined) return onSecret(secret)
-        counted.rejected(name)
+        counted.rejected(key)
         return `there is no secret '${name}' in it`
       }
-      files.use(`secret ${name}`, path, take, {
+      return files.use(`secret ${name}`, path, take, {
         attempt: () => counted.attempt(path),
         failure: () => counted.failure(path),
       })
-      return () => {}
     }
     const specifier = source.configSourceSpecifier
     if (specifier.case !== 'apiConfigSource')
@@ -42,15 +43,17 @@ export function createSdsSubscribe(
         `secret '${name}': only api_config_source and path_config_source are supported by this proxy`,
       )
     const scope = stats.scope(`sds.${name}`)
+    const controlPlane = scope.scope('control_plane')
     scope.counter('key_rotation_failed')
+    const delta = isDelta(specifier.value)
     const client = new AdsClient({
       transport: grpcTransport(specifier.value, find, 'sds_config.api_config_source'),
       node: node(),
-      mode: 'sotw',
-      method: '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets',
+      mode: delta ? 'delta' : 'sotw',
+      method: `/envoy.service.secret.v3.SecretDiscoveryService/${delta ? 'DeltaSecrets' : 'StreamSecrets'}`,
       log,
       nodeOnFirstMessageOnly: specifier.value.setNodeOnFirstMessageOnly,
-      stats: subscriptionStats(scope, SDS_TYPE),
+      stats: subscriptionStats(scope, controlPlane, SDS_TYPE),
     })
     client.subscribe(
       SDS_TYPE,
@@ -60,7 +63,11 @@ export function createSdsSubscribe(
       },
     )
     client.start()
-    return () => client.close()
+    return () => {
+      client.close()
+      controlPlane.release()
+      scope.release()
+    }
   }
 }
 

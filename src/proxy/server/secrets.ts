@@ -2,28 +2,31 @@
 
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
-import {
-  type Secret as SecretMessage,
-  SecretSchema,
-} from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { DumpedResource } from '../admin/source.ts'
+import { adsSecretKey, secretName } from '../config/secret-key.ts'
 import type { Secret } from '../network/tls/secret-store.ts'
-import { checkCertificate, checkTrust } from '../network/tls/secure-context.ts'
-import { parseCertificate, parseTicketKeys, parseValidation } from '../network/tls/tls-config.ts'
 import type { Scope } from '../observe/stats.ts'
 import { filePath } from './file-source.ts'
 import type { SecretSource, SecretValue } from './options.ts'
+import { parseSecret } from './parse-secret.ts'
 import { decodeResource, dumped, type IncomingResource, joinErrors } from './resource.ts'
 import { secretDirectories, watchDirectories } from './secret-files.ts'
 import { NamedSubscriptions } from './subscription-stats.ts'
+import { WantedNames } from './wanted-names.ts'
 import type { Warming } from './warming.ts'
 import type { Workers } from './workers.ts'
 
-/** Starts delivery of one secret by SDS; returns the function that ends it. */
+/** What a version of a listener or cluster names, by key (config/secret-key.ts): who delivers it; undefined = it is static. */
+export type SecretNeeds = ReadonlyMap<string, ConfigSource | undefined>
+
+const NO_SECRETS: SecretNeeds = new Map()
+
+/** Starts delivery of one secret by SDS; returns the function that ends it. Throws ConfigError. */
 export type SdsSubscribe = (
-  name: string,
+  key: string,
   source: ConfigSource,
   /** Why the secret is refused, or null. */
   onSecret: (resource: IncomingResource) => Promise<string | null>,
@@ -37,7 +40,9 @@ interface LoadedSecret {
 }
 
 interface Known {
-  readonly end: () => void
+  readonly key: string
+  /** Ends its delivery. */
+  end: () => void
   dump: DumpedResource | null
   /** null = none has come that could be used. */
   loaded: LoadedSecret | null
@@ -52,6 +57,8 @@ export class SecretResources {
   private readonly stats: Scope
   private readonly inProcess: SecretSource | undefined
   private readonly sds: SdsSubscribe
+  private readonly wanted = new WantedNames()
+  /** By key. */
   private readonly dynamic = new Map<string, Known>()
   private readonly fixed = new Map<string, LoadedSecret & { readonly dump: DumpedResource }>()
   /** Secrets are taken one after the other, in the order in which they come. */
@@ -80,46 +87,66 @@ export class SecretResources {
 
   /** static_resources.secrets. Throws ConfigError. */
   async addStatic(resource: IncomingResource): Promise<void> {
-    const secret = parseSecret(resource)
+    const secret = parseSecret(resource, resource.name)
     this.fixed.set(resource.name, { resource, secret, dump: dumped(SecretSchema, resource) })
     await this.workers.apply({ kind: 'secret', secret })
   }
 
-  /** Throws ConfigError when nothing can deliver it. Delivery begins with the first call for a name. */
-  need(name: string, source: ConfigSource | undefined): void {
-    if (this.fixed.has(name) || this.dynamic.has(name)) return
-    if (source?.configSourceSpecifier.case === 'ads') {
-      const { ads } = this
-      if (ads === null)
-        throw new ConfigError(
-          'sds_config.ads',
-          `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
-        )
-      this.dynamic.set(name, { end: () => ads.remove([name]), dump: null, loaded: null, endWatch: null })
-      this.subscriptions.begin(name, () => this.scope(name), null)
-      ads.add([name])
-      return
-    }
-    if (this.inProcess !== undefined && isFrom(this.inProcess.cluster, source)) {
-      const known: Known = { end: () => end(), dump: null, loaded: null, endWatch: null }
-      this.dynamic.set(name, known)
-      this.subscriptions.begin(name, () => this.scope(name), null)
-      const end = this.inProcess.watch(name, (value) => void this.receive(fromValue(name, value)).then(this.report))
-      return
-    }
-    if (source === undefined)
-      throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
-    // Known before it is asked for: a file answers at once.
-    let end = (): void => {}
-    const path = filePath(source)
-    if (path !== null) this.subscriptions.begin(name, () => this.scope(name), path)
-    this.dynamic.set(name, { end: () => end(), dump: null, loaded: null, endWatch: null })
+  /**
+   * What `user` names from now on. Delivery begins with the first user of a key and ends with the last one. Throws
+   * ConfigError when nothing can deliver it; then `user` names nothing.
+   */
+  use(user: object, needs: SecretNeeds): void {
+    const { fresh, gone } = this.wanted.use(user, new Set(needs.keys()))
     try {
-      end = this.sds(name, source, (resource) => this.receive(resource), this.subscriptions)
+      for (const key of fresh) this.begin(key, needs.get(key))
     } catch (error) {
-      this.dynamic.delete(name)
+      this.release(user)
       throw error
     }
+    for (const key of gone) this.end(key)
+  }
+
+  /** `user` is no more. */
+  release(user: object): void {
+    this.use(user, NO_SECRETS)
+  }
+
+  private begin(key: string, source: ConfigSource | undefined): void {
+    if (this.fixed.has(key)) return
+    const name = secretName(key)
+    if (source === undefined)
+      throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
+    const { ads } = this
+    const overAds = source.configSourceSpecifier.case === 'ads'
+    if (overAds && ads === null)
+      throw new ConfigError(
+        'sds_config.ads',
+        `there is no ADS to ask for secret '${name}'; set dynamic_resources.ads_config`,
+      )
+    const known: Known = { key, end: () => {}, dump: null, loaded: null, endWatch: null }
+    // Known before it is asked for: a file answers at once.
+    this.dynamic.set(key, known)
+    const inProcess = this.inProcess !== undefined && isFrom(this.inProcess.cluster, source) ? this.inProcess : null
+    const path = filePath(source)
+    if (overAds || inProcess !== null || path !== null) this.subscriptions.begin(key, () => this.scope(name), path)
+    if (overAds) {
+      known.end = () => ads?.remove([name])
+      ads?.add([name])
+    } else if (inProcess !== null) {
+      known.end = inProcess.watch(name, (value) => void this.receive(fromValue(name, value), known).then(this.report))
+    } else known.end = this.sds(key, source, (resource) => this.receive(resource, known), this.subscriptions)
+  }
+
+  /** Nobody names it any more. */
+  private end(key: string): void {
+    const known = this.dynamic.get(key)
+    if (known === undefined) return
+    this.dynamic.delete(key)
+    known.end()
+    known.endWatch?.()
+    this.subscriptions.end(key)
+    this.workers.apply({ kind: 'remove-secret', key }).catch((error: unknown) => this.report(errorText(error)))
   }
 
   private scope(name: string): Scope {
@@ -132,21 +159,23 @@ export class SecretResources {
   async update(added: readonly IncomingResource[]): Promise<string | null> {
     const errors: string[] = []
     for (const resource of added) {
-      const reason = await this.receive(resource)
+      const known = this.dynamic.get(adsSecretKey(resource.name))
+      const reason = known === undefined ? null : await this.receive(resource, known)
       if (reason !== null) errors.push(reason)
     }
     return joinErrors(errors)
   }
 
-  has(name: string): boolean {
-    return this.fixed.has(name) || (this.dynamic.get(name)?.dump ?? null) !== null
+  has(key: string): boolean {
+    return this.fixed.has(key) || (this.dynamic.get(key)?.dump ?? null) !== null
   }
 
   /** For /config_dump. */
   dump(): { static: readonly DumpedResource[]; active: readonly DumpedResource[]; warming: readonly DumpedResource[] } {
     const active: DumpedResource[] = []
     const warming: DumpedResource[] = []
-    for (const [name, known] of this.dynamic) {
+    for (const [key, known] of this.dynamic) {
+      const name = secretName(key)
       if (known.dump !== null) active.push(known.dump)
       else
         warming.push(
@@ -168,54 +197,57 @@ export class SecretResources {
   }
 
   /** What connections use, which may be older than what its files hold now; undefined while there is none. */
-  secret(name: string): Secret | undefined {
-    return (this.fixed.get(name) ?? this.dynamic.get(name)?.loaded)?.secret
+  secret(key: string): Secret | undefined {
+    return (this.fixed.get(key) ?? this.dynamic.get(key)?.loaded)?.secret
   }
 
   /** A rotation on disk is a new version of the secret that names the files. */
-  private watchFiles(resource: IncomingResource): (() => void) | null {
+  private watchFiles(resource: IncomingResource, known: Known): (() => void) | null {
     const directories = secretDirectories(decodeResource(SecretSchema, resource))
     if (directories.size === 0) return null
     return watchDirectories(directories, () => {
-      if (this.dynamic.get(resource.name)?.loaded?.resource === resource) void this.receive(resource).then(this.report)
+      if (known.loaded?.resource === resource) void this.receive(resource, known).then(this.report)
     })
   }
 
   /** Why the secret is refused, or null. Of a refused one nothing stays: the last good one is in force, and followed. */
-  private receive(resource: IncomingResource): Promise<string | null> {
-    const result = this.last.then(() => this.apply(resource))
+  private receive(resource: IncomingResource, known: Known): Promise<string | null> {
+    const result = this.last.then(() => this.apply(resource, known))
     this.last = result
     return result
   }
 
-  private async apply(resource: IncomingResource): Promise<string | null> {
-    const { name } = resource
-    const known = this.dynamic.get(name)
+  private async apply(resource: IncomingResource, known: Known): Promise<string | null> {
+    const { key } = known
+    const wanted = (): boolean => this.dynamic.get(key) === known
+    if (!wanted()) return null
     // Files that it names have changed.
-    const again = known?.loaded?.resource === resource
+    const again = known.loaded?.resource === resource
     const startedMs = performance.now()
     let endWatch: (() => void) | null = null
     try {
       // Before the files are read: whatever comes later is a change.
-      if (known !== undefined && !again) endWatch = this.watchFiles(resource)
-      const secret = parseSecret(resource)
+      if (!again) endWatch = this.watchFiles(resource, known)
+      const secret = parseSecret(resource, key)
       await this.workers.apply({ kind: 'secret', secret })
-      if (known !== undefined) {
-        known.dump = dumped(SecretSchema, resource)
-        known.loaded = { resource, secret }
-        if (!again) {
-          known.endWatch?.()
-          known.endWatch = endWatch
-        }
+      if (!wanted()) {
+        endWatch?.()
+        return null
       }
-      if (!again) this.subscriptions.success(name, resource.version, startedMs)
-      this.warming.satisfied(`secret:${name}`)
+      known.dump = dumped(SecretSchema, resource)
+      known.loaded = { resource, secret }
+      if (!again) {
+        known.endWatch?.()
+        known.endWatch = endWatch
+        this.subscriptions.success(key, resource.version, startedMs)
+      }
+      this.warming.satisfied(`secret:${key}`)
       return null
     } catch (error) {
       endWatch?.()
-      if (again) this.subscriptions.scope(name)?.counter('key_rotation_failed').inc()
-      else this.subscriptions.rejected(name)
-      return `${name}: ${errorText(error)}`
+      if (again) this.subscriptions.scope(key)?.counter('key_rotation_failed').inc()
+      else this.subscriptions.rejected(key)
+      return `${resource.name}: ${errorText(error)}`
     }
   }
 
@@ -249,48 +281,4 @@ function fromValue(name: string, value: SecretValue): IncomingResource {
 
 function inline(text: string): { specifier: { case: 'inlineBytes'; value: Uint8Array } } {
   return { specifier: { case: 'inlineBytes', value: new Uint8Array(Buffer.from(text, 'latin1')) } }
-}
-
-/** Throws ConfigError for a secret that is none. */
-export function parseSecret(resource: IncomingResource): Secret {
-  const message: SecretMessage = decodeResource(SecretSchema, resource)
-  const { type } = message
-  const secret: Secret = { name: resource.name, certificate: null, validation: null, ticketKeys: null }
-  switch (type.case) {
-    case 'tlsCertificate':
-      return {
-        ...secret,
-        certificate: checked(parseCertificate(type.value, 'tls_certificate'), checkCertificate, type.case),
-      }
-    case 'validationContext':
-      return {
-        ...secret,
-        validation: checked(parseValidation(type.value, 'validation_context'), checkTrust, type.case),
-      }
-    case 'sessionTicketKeys':
-      return { ...secret, ticketKeys: parseTicketKeys(type.value, 'session_ticket_keys') }
-    case 'genericSecret':
-      return secret
-    default:
-      throw new ConfigError(
-        '',
-        'a secret needs tls_certificate, validation_context, session_ticket_keys or generic_secret',
-      )
-  }
-}
-
-const CHECKED_FIELDS = {
-  tlsCertificate: ['tls_certificate', 'Failed to load certificate chain or private key'],
-  validationContext: ['validation_context', 'Failed to load trusted CA certificates or CRL'],
-} as const
-
-/** What OpenSSL does not take (a key that fits another certificate, …) must not reach a worker. Throws ConfigError. */
-function checked<C>(config: C, check: (config: C) => void, field: keyof typeof CHECKED_FIELDS): C {
-  try {
-    check(config)
-  } catch (error) {
-    const [path, what] = CHECKED_FIELDS[field]
-    throw new ConfigError(path, `${what}: ${errorText(error)}`, { cause: error })
-  }
-  return config
 }

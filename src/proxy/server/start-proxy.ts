@@ -2,7 +2,6 @@
 
 import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { ApiConfigSource, ConfigSource } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
-import { ApiConfigSource_ApiType } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
 import { ListenerSchema } from '../../api/gen/envoy/config/listener/v3/listener_pb.js'
 import { SecretSchema } from '../../api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { ConfigError, errorText, UserError } from '../../base/errors.ts'
@@ -39,7 +38,7 @@ import { ClusterResources } from './clusters.ts'
 import { drainListeners } from './drain.ts'
 import { ExtensionResources } from './extensions.ts'
 import { FileSources, filePath } from './file-source.ts'
-import { grpcTransport } from './grpc-transport.ts'
+import { grpcTransport, isDelta } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
 import type { Proxy as ProxyHandle, ProxyOptions } from './options.ts'
 import { parseOverloadManager } from './overload/config.ts'
@@ -326,13 +325,6 @@ function createAds(context: ServerContext): AdsClient | null {
       ]),
     ),
   })
-}
-
-function isDelta(source: ApiConfigSource | undefined): boolean {
-  return (
-    source?.apiType === ApiConfigSource_ApiType.DELTA_GRPC ||
-    source?.apiType === ApiConfigSource_ApiType.AGGREGATED_DELTA_GRPC
-  )
 }
 
 /** null = the bootstrap does not ask for the type. Throws ConfigError. */

@@ -14,9 +14,9 @@ import { parseCluster } from '../upstream/parse-cluster.ts'
 import { refuseUnsupportedBootstrap } from './bootstrap-fields.ts'
 import { filePath } from './file-source.ts'
 import { grpcTransport } from './grpc-transport.ts'
+import { parseSecret } from './parse-secret.ts'
 import { decodeResource, staticResource } from './resource.ts'
 import { parseRuntimeLayers } from './runtime.ts'
-import { parseSecret } from './secrets.ts'
 
 /** Throws ConfigError for the first thing that would keep the bootstrap from being served. */
 export function validateProxy(bootstrap: Bootstrap): void {
@@ -32,7 +32,7 @@ export function validateProxy(bootstrap: Bootstrap): void {
   const dependencies = noDependencies()
   for (const [i, secret] of secrets.entries()) {
     try {
-      parseSecret(staticResource(SecretSchema, secret.name, secret))
+      parseSecret(staticResource(SecretSchema, secret.name, secret), secret.name)
     } catch (error) {
       throw new ConfigError(`static_resources.secrets[${i}]`, errorText(error), { cause: error })
     }
@@ -47,9 +47,9 @@ export function validateProxy(bootstrap: Bootstrap): void {
   }
   for (const [name, field] of dependencies.clusters)
     if (!find(name)) throw new ConfigError(field, `route: unknown cluster '${name}'`)
-  for (const [name, source] of dependencies.secrets)
-    if (source === undefined && !secrets.some((secret) => secret.name === name))
-      throw new ConfigError('', `unknown static secret '${name}'; add it to static_resources.secrets`)
+  for (const [key, source] of dependencies.secrets)
+    if (source === undefined && !secrets.some((secret) => secret.name === key))
+      throw new ConfigError('', `unknown static secret '${key}'; add it to static_resources.secrets`)
   const routes = [...dependencies.routes.values()].map(({ source }) => source)
   const discovered = [...dependencies.extensions.values()].map(({ source }) => source)
   for (const source of [...routes, ...dependencies.secrets.values(), ...discovered]) {

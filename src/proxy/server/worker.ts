@@ -144,7 +144,7 @@ export class DataPlaneWorker {
         this.secrets.set(update.secret)
         return null
       case 'remove-secret':
-        this.secrets.delete(update.name)
+        this.secrets.delete(update.key)
         return null
       case 'runtime':
         this.runtime.replace(update.values)

@@ -1,10 +1,10 @@
-// The secrets that one worker knows, by name; contexts are rebuilt when one changes.
+// The secrets that one worker knows, by key (config/secret-key.ts); contexts are rebuilt when one changes.
 
 import type { CertificateConfig, ValidationConfig } from './tls-config.ts'
 
 /** A secret in a worker. Plain data: it crosses to the worker as it is. */
 export interface Secret {
-  readonly name: string
+  readonly key: string
   readonly certificate: CertificateConfig | null
   readonly validation: ValidationConfig | null
   readonly ticketKeys: readonly Uint8Array[] | null
@@ -21,23 +21,15 @@ export class SecretStore {
     this.countsUpdates = countsUpdates
   }
 
-  get(name: string): Secret | undefined {
-    return this.secrets.get(name)
+  get(key: string): Secret | undefined {
+    return this.secrets.get(key)
   }
 
   /** Replaces a secret; whoever watches it is told. Throws what one of them makes of it, when all know. */
   set(secret: Secret): void {
-    this.secrets.set(secret.name, secret)
-    this.tell(secret.name)
-  }
-
-  delete(name: string): void {
-    if (this.secrets.delete(name)) this.tell(name)
-  }
-
-  private tell(name: string): void {
+    this.secrets.set(secret.key, secret)
     let failure: unknown = null
-    for (const onChange of this.watchers.get(name) ?? []) {
+    for (const onChange of this.watchers.get(secret.key) ?? []) {
       try {
         onChange()
       } catch (error) {
@@ -47,18 +39,23 @@ export class SecretStore {
     if (failure !== null) throw failure
   }
 
+  /** No configuration names it any more. What drains keeps the contexts that it has: nobody is told. */
+  delete(key: string): void {
+    this.secrets.delete(key)
+  }
+
   /** Returns the function that ends the watch. */
-  watch(name: string, onChange: () => void): () => void {
-    let set = this.watchers.get(name)
+  watch(key: string, onChange: () => void): () => void {
+    let set = this.watchers.get(key)
     if (set === undefined) {
       set = new Set()
-      this.watchers.set(name, set)
+      this.watchers.set(key, set)
     }
     const watchers = set
     watchers.add(onChange)
     return () => {
       watchers.delete(onChange)
-      if (watchers.size === 0) this.watchers.delete(name)
+      if (watchers.size === 0) this.watchers.delete(key)
     }
   }
 }

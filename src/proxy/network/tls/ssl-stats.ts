@@ -2,6 +2,7 @@
 // cluster.
 
 import { X509Certificate } from 'node:crypto'
+import { secretName } from '../../config/secret-key.ts'
 import type { Counter, Scope } from '../../observe/stats.ts'
 import { cipherName, curveName, peerSignatureAlgorithm } from './handshake-facts.ts'
 import type { OcspAction } from './ocsp.ts'
@@ -90,10 +91,11 @@ export class SslStats {
   /** When what is in use now expires. */
   showExpiration(config: CommonTlsConfig, { certificates, validation }: ResolvedTls): void {
     certificates.forEach((certificate, i) => {
-      this.showOne(config.certificateSecrets[i - config.certificates.length] ?? UNNAMED, certificate.certificateChain)
+      const key = config.certificateSecrets[i - config.certificates.length]
+      this.showOne(key === undefined ? UNNAMED : secretName(key), certificate.certificateChain)
     })
     if (validation !== null && validation.trustedCa !== '')
-      this.showOne(config.validationSecret || UNNAMED_CA, validation.trustedCa)
+      this.showOne(secretName(config.validationSecret) || UNNAMED_CA, validation.trustedCa)
     for (const [i, { bundle }] of (validation?.trustDomains ?? []).entries())
       this.showOne(`unnamed_ca_cert_${i}`, bundle)
   }

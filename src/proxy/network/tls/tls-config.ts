@@ -93,11 +93,11 @@ export interface CommonTlsConfig {
   /** '' = OpenSSL's default. */
   readonly signatureAlgorithms: string
   readonly certificates: readonly CertificateConfig[]
-  /** Secret names; not mixed with `certificates`. */
+  /** Keys of secrets (config/secret-key.ts); not mixed with `certificates`. */
   readonly certificateSecrets: readonly string[]
   /** Static, or what the secret is merged into; null = peers are not asked about. */
   readonly validation: ValidationConfig | null
-  /** '' = none. */
+  /** Key of a secret; '' = none. */
   readonly validationSecret: string
   readonly alpnProtocols: readonly string[]
 }
@@ -108,6 +108,7 @@ export interface DownstreamTlsConfig {
   readonly requireSni: boolean
   /** 80 bytes each (ticket-keys.ts); the first one encrypts. Empty = no session tickets. */
   readonly ticketKeys: readonly Uint8Array[]
+  /** Key of a secret; '' = none. */
   readonly ticketKeysSecret: string
   readonly statefulResumption: boolean
   /** Seconds; null = OpenSSL's default. */
@@ -177,8 +178,7 @@ export function parseDownstreamTls(message: DownstreamTlsContext, context: Parse
   if (tickets.case === 'sessionTicketKeys')
     ticketKeys = parseTicketKeys(tickets.value, context.at('session_ticket_keys').path)
   else if (tickets.case === 'sessionTicketKeysSdsSecretConfig') {
-    ticketKeysSecret = tickets.value.name
-    context.needsSecret(ticketKeysSecret, tickets.value.sdsConfig)
+    ticketKeysSecret = context.needsSecret(tickets.value.name, tickets.value.sdsConfig)
   } else if (tickets.case === 'disableStatelessSessionResumption' && tickets.value) ticketKeys = []
   const timeoutMs = durationMsOr(message.sessionTimeout, null)
   return {
@@ -249,11 +249,11 @@ function parseCommon(
   const certificates = (message?.tlsCertificates ?? []).map((c, i) =>
     parseCertificate(c, context.at(`tls_certificates[${i}]`).path),
   )
-  const certificateSecrets = (message?.tlsCertificateSdsSecretConfigs ?? []).map((s) => s.name)
-  if (certificates.length > 0 && certificateSecrets.length > 0) {
+  const fromSds = message?.tlsCertificateSdsSecretConfigs ?? []
+  if (certificates.length > 0 && fromSds.length > 0) {
     throw new ConfigError(context.path, 'SDS and non-SDS TLS certificates may not be mixed in server contexts')
   }
-  for (const s of message?.tlsCertificateSdsSecretConfigs ?? []) context.needsSecret(s.name, s.sdsConfig)
+  const certificateSecrets = fromSds.map((s) => context.needsSecret(s.name, s.sdsConfig))
   const { validation, validationSecret } = parseValidationChoice(message, context)
   return {
     ...parseParams(message?.tlsParams, context.at('tls_params').path, defaultMax),
@@ -341,14 +341,15 @@ function parseValidationChoice(
         validationSecret: '',
       }
     case 'validationContextSdsSecretConfig':
-      context.needsSecret(choice.value.name, choice.value.sdsConfig)
-      return { validation: null, validationSecret: choice.value.name }
+      return { validation: null, validationSecret: context.needsSecret(choice.value.name, choice.value.sdsConfig) }
     case 'combinedValidationContext': {
       const path = context.at('combined_validation_context.default_validation_context').path
       const fallback = choice.value.defaultValidationContext
       const secret = choice.value.validationContextSdsSecretConfig
-      if (secret) context.needsSecret(secret.name, secret.sdsConfig)
-      return { validation: fallback ? parseValidation(fallback, path) : null, validationSecret: secret?.name ?? '' }
+      return {
+        validation: fallback ? parseValidation(fallback, path) : null,
+        validationSecret: secret ? context.needsSecret(secret.name, secret.sdsConfig) : '',
+      }
     }
     default:
       return { validation: null, validationSecret: '' }
