@@ -9,6 +9,7 @@ import { normalizeHost } from './host.ts'
 import { mutateRequestHeaders, origin } from './request-headers.ts'
 import type { ChainEntry } from './shared.ts'
 import { StreamDownstreamInfo } from './stream-downstream-info.ts'
+import { enterTunnel } from './tunnel.ts'
 
 const GRPC_INTERNAL = 13
 const NONE: readonly string[] = []
@@ -92,7 +93,7 @@ export function chainFor(stream: ActiveStream, headers: HeaderMap, type: string)
   const route = stream.route()
   const allowed = shared.filtersFor(type, route)
   if (allowed !== null) {
-    if (type !== '') stream.enterTunnel()
+    if (type !== '') enterTunnel(stream)
     return allowed
   }
   stream.wantsClose = true

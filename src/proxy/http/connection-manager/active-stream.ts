@@ -9,20 +9,21 @@ import type { Route } from '../../route/route.ts'
 import { Flag, now, StreamInfo } from '../../stream-info.ts'
 import type { RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason } from '../codec.ts'
 import { Protocol, StreamResetReason as Reset } from '../codec.ts'
-import { closesConnection, upgradeType } from '../connection-header.ts'
+import { upgradeType } from '../connection-header.ts'
 import type { DownstreamWatermarkCallbacks, ModifyHeaders } from '../filter.ts'
 import type { HeaderMap } from '../header-map.ts'
-import { isGrpcContentType } from '../local-reply.ts'
-import { accepts, chainFor, settlesOrigin } from './acceptance.ts'
 import type { ConnectionManager } from './connection-manager.ts'
 import { FilterManager, type FilterManagerOwner } from './filter-manager.ts'
 import { exceedsLimits } from './header-limits.ts'
 import { REDIRECT_STATE_KEYS } from './redirect-state.ts'
-import { TraceReason } from './request-id.ts'
+import { startRequest } from './request-start.ts'
 import { finishResponseHead, settlePersistence } from './response-head.ts'
-import type { ChainEntry } from './shared.ts'
+import { recordEnd } from './stream-end.ts'
+import { sendLocalReply } from './stream-local-reply.ts'
+import { noteReset } from './stream-reset.ts'
 import { StreamRoute } from './stream-route.ts'
 import { StreamTimers, type TimedStream } from './stream-timers.ts'
+import { endTunnel, leaveTunnel } from './tunnel.ts'
 
 let streamIds = 0
 const CONNECTION_FAILED = Flag.UF | Flag.UC
@@ -55,18 +56,18 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   wantsClose = false
   /** HTTP/2: the connection drains with this response. */
   drains = false
-  private readonly chosen: StreamRoute
+  readonly chosen: StreamRoute
   private downstreamWatermarks: DownstreamWatermarkCallbacks | null = null
   private aboveWatermark = 0
-  private readonly timers: StreamTimers
-  private recreated = false
-  private chainCreated = false
+  readonly timers: StreamTimers
+  recreated = false
+  chainCreated = false
   /** Said to be the client's fault at its end only: what the answer is made of does not know yet (Envoy). */
-  private refusedByCodec = false
+  refusedByCodec = false
   /** A fault was met before: the next one ends the stream without an answer. */
   private faulty = false
   /** What the response says the operation is called. */
-  private toldOperation = ''
+  toldOperation = ''
 
   constructor(manager: ConnectionManager, encoder: ResponseEncoder) {
     this.manager = manager
@@ -131,7 +132,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   decodeHeaders(headers: HeaderMap, endStream: boolean): void {
     try {
-      this.acceptHeaders(headers, endStream)
+      startRequest(this, headers, endStream)
     } catch (error) {
       this.onFault(error)
     }
@@ -150,60 +151,6 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       this.acceptTrailers(trailers)
     } catch (error) {
       this.onFault(error)
-    }
-  }
-
-  private acceptHeaders(headers: HeaderMap, endStream: boolean): void {
-    const { manager, info } = this
-    const { config } = manager.shared
-    this.requestHeaders = headers
-    info.protocol = this.encoder.stream.protocol
-    this.isHead = headers.method === 'HEAD'
-    this.isGrpc = headers.path !== '' && isGrpcContentType(headers.get('content-type'))
-    if (endStream) this.onRequestEnd()
-    else info.lastDownstreamRxByte = now()
-    if (closesConnection(info.protocol, headers)) this.wantsClose = true
-    this.timers.onRequestHeaders()
-    if (!accepts(this, headers)) return
-    if (!this.recreated && !settlesOrigin(this, headers, this.chosen.internalOnlyHeaders)) return
-    info.requestId = headers.get('x-request-id') ?? ''
-    const { tracing } = manager.shared
-    let reason: TraceReason = TraceReason.NotTraceable
-    if (tracing) {
-      reason = tracing.decide(headers, this.route())
-      info.traced = reason !== TraceReason.NotTraceable
-      info.requestId = headers.get('x-request-id') ?? ''
-    }
-    const route = this.route()
-    if (route) this.followRoute(route, headers)
-    const filters = chainFor(this, headers, upgradeType(headers))
-    if (!filters) return
-    this.createChain(filters, route)
-    if (tracing) {
-      const span = tracing.start(headers, info, reason)
-      this.toldOperation = tracing.decorateRequest(headers, route, span)
-      if (span) {
-        info.span = span
-        info.traceId = span.span.traceId
-        info.spanId = span.span.spanId
-      }
-    }
-    if (config.accessLogOnNewRequest) this.log('DownstreamStart')
-    this.timers.armPeriodicLog()
-    this.chain.decodeHeaders(headers, endStream)
-  }
-
-  private followRoute(route: Route, headers: HeaderMap): void {
-    this.timers.onRoute(route, headers, this.isGrpc)
-    if (route.flushTimeoutMs !== null) this.encoder.flushTimeoutMs = route.flushTimeoutMs
-  }
-
-  private createChain(filters: readonly ChainEntry[], route: Route | null): void {
-    this.chainCreated = true
-    for (let i = 0; i < filters.length; i++) {
-      const filter = filters[i]!
-      if (route?.filterDisabled(filter.name) ?? filter.disabled) continue
-      this.chain.add(filter.name, filter.factory)
     }
   }
 
@@ -238,17 +185,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const { info, manager } = this
     if (this.ended) return
     manager.shared.stats.rqRxReset.inc()
-    if (details !== '') info.responseCodeDetails = details
-    if (
-      reason === Reset.ConnectionTermination ||
-      reason === Reset.RemoteReset ||
-      reason === Reset.ConnectError ||
-      reason === Reset.RemoteRefusedStreamReset
-    ) {
-      info.setFlag(reason === Reset.ConnectionTermination ? 'DC' : 'DR')
-      if (info.responseCodeDetails === '' || !this.responseStarted)
-        info.responseCodeDetails = details || 'downstream_remote_disconnect'
-    } else if (reason === Reset.ProtocolError) info.setFlag('DPE')
+    noteReset(info, reason, details, this.responseStarted)
     this.end()
   }
 
@@ -304,7 +241,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     const accepted =
       this.tunneling &&
       (headers.status === 101 || (headers.status === 200 && this.requestHeaders!.method === 'CONNECT'))
-    if (this.tunneling && !accepted) this.leaveTunnel()
+    if (this.tunneling && !accepted) leaveTunnel(this)
     finishResponseHead(this, headers, accepted, this.requestIdToEcho())
     if (!this.requestDone) stats.rqResponseBeforeComplete.inc()
     if (!accepted) settlePersistence(this, headers)
@@ -337,43 +274,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     grpcStatus: number | null,
     details: string,
   ): void {
-    if (this.ended) return
-    const { chain, info } = this
-    info.responseCodeDetails = details
-    // For the log, too.
-    const route = this.route()
-    if (this.responseStarted) {
-      this.resetStream()
-      return
-    }
-    // Whoever sends what is no request may not mean the next one either.
-    if (status === 400) {
-      const { config } = this.manager.shared
-      if (!(config.http1.streamErrorOnInvalidMessage ?? config.streamErrorOnInvalidMessage)) this.wantsClose = true
-    }
-    // Filters see every answer, also to what is refused before they saw a request (Envoy).
-    if (!this.chainCreated) {
-      chain.requestHeaders = this.requestHeaders
-      this.createChain(this.manager.shared.chain, route)
-    }
-    this.tellConnectFailed()
-    chain.decodingDone = true
-    // An answer that is on its way through the filters is not followed by another one (Envoy).
-    const direct = chain.responseHeaders !== null
-    chain.abandonResponse()
-    const change: ModifyHeaders | null = route?.forward
-      ? (reply) => {
-          route.finalizeResponseHeaders(reply, info, this.requestHeaders!)
-          modify?.(reply)
-        }
-      : modify
-    const { headers, text } = this.manager.shared.localReplies.make(this, status, body, change, grpcStatus)
-    const bodyless = this.isHead || this.isGrpc || text === ''
-    if (direct) this.writeHeaders(headers, bodyless)
-    else chain.encodeHeaders(headers, bodyless)
-    if (bodyless || this.ended) return
-    if (direct) this.writeData(Buffer.from(text, 'latin1'), true)
-    else chain.encodeData(Buffer.from(text, 'latin1'), true)
+    sendLocalReply(this, status, body, modify, grpcStatus, details)
   }
 
   headersExceedLimits(headers: HeaderMap): boolean {
@@ -411,7 +312,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   }
 
   /** The codec has its own word for the end of a tunnel whose upstream connection failed. */
-  private tellConnectFailed(): void {
+  tellConnectFailed(): void {
     if ((this.info.responseFlags & CONNECTION_FAILED) !== 0 && this.requestHeaders !== null)
       this.encoder.connectFailed = upgradeType(this.requestHeaders) !== ''
   }
@@ -449,19 +350,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
 
   // ---- internals
 
-  enterTunnel(): void {
-    const { stats } = this.manager.shared
-    this.tunneling = true
-    stats.cxUpgradesTotal.inc()
-    stats.cxUpgradesActive.inc()
-  }
-
-  private leaveTunnel(): void {
-    this.tunneling = false
-    this.manager.shared.stats.cxUpgradesActive.dec()
-  }
-
-  private onRequestEnd(): void {
+  onRequestEnd(): void {
     this.requestDone = true
     this.info.lastDownstreamRxByte = now()
     this.timers.onRequestEnd()
@@ -474,7 +363,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
       this.chain.decodingDone = true
       this.manager.shared.stats.rqRxReset.inc()
-      if (this.requestHeaders && upgradeType(this.requestHeaders) !== '') this.endTunnel()
+      if (this.requestHeaders && upgradeType(this.requestHeaders) !== '') endTunnel(this)
     }
     if (this.encoder.flushing) this.timers.disarm()
     else this.end()
@@ -485,20 +374,11 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.maybeEnd()
   }
 
-  /** One end of a tunnel is the end of both (as in Envoy); one that was refused has no other end. */
-  private endTunnel(): void {
-    if (this.info.protocol !== Protocol.Http2) this.manager.closeAfterStreams()
-    else if (this.tunneling) {
-      this.encoder.stream.callbacks = null
-      this.encoder.stream.resetStream(Reset.LocalReset)
-    }
-  }
-
   private maybeEnd(): void {
     if (this.responseDone && !this.encoder.flushing) this.end()
   }
 
-  private log(type: AccessLogType): void {
+  log(type: AccessLogType): void {
     const logs = this.manager.shared.accessLogs
     this.type = type
     for (let i = 0; i < logs.length; i++) logs[i]!.log(this)
@@ -513,24 +393,8 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   end(): void {
     if (this.ended) return
     this.ended = true
-    const { info, manager } = this
-    const { shared } = manager
-    info.end = now()
-    if (this.refusedByCodec) info.setFlag('DPE')
     this.timers.disarm()
-    if (this.tunneling) shared.stats.cxUpgradesActive.dec()
-    const { stream } = this.encoder
-    info.downstreamWireBytesReceived = stream.wireBytesReceived
-    info.downstreamWireBytesSent = stream.wireBytesSent
-    this.chain.destroy()
-    shared.stats.rqTime.record(info.end - info.start)
-    if (info.isHealthCheck) shared.tracingStats.healthCheck.inc()
-    try {
-      info.span?.finish(this)
-      this.log('DownstreamEnd')
-    } catch (error) {
-      reportFault(error, `the log of stream ${info.streamId}`)
-    }
-    manager.onStreamEnd(this)
+    recordEnd(this)
+    this.manager.onStreamEnd(this)
   }
 }

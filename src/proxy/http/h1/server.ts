@@ -2,26 +2,14 @@
 
 import { latin1 } from '../../../base/bytes.ts'
 import type { Connection } from '../../network/connection.ts'
-import { CloseType } from '../../network/connection.ts'
 import { sliceOf } from '../../network/read-buffer.ts'
-import type {
-  CodecError,
-  RequestDecoder,
-  ResponseEncoder,
-  ServerCodecCallbacks,
-  ServerConnection,
-  Stream,
-  StreamCallbacks,
-  StreamResetReason,
-} from '../codec.ts'
+import type { CodecError, RequestDecoder, ServerCodecCallbacks, ServerConnection } from '../codec.ts'
 import { Protocol } from '../codec.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
-import { newHeaderBytes } from '../header-bytes.ts'
 import { HeaderMap } from '../header-map.ts'
 import { joinDuplicates, REQUEST_JOINED } from '../joined-headers.ts'
-import { hasControls } from './characters.ts'
-import { ChunkedDecoder, type ChunkedSink, chunkHeader } from './chunked.ts'
-import { reasonPhrase, shownName, statusLine, statusLine10, trailerLines, writeHead, writeText } from './encode.ts'
+import { ChunkedDecoder, type ChunkedSink } from './chunked.ts'
+import { reasonPhrase } from './encode.ts'
 import {
   CODEC_ERROR,
   countLinesReceived,
@@ -31,9 +19,10 @@ import {
   INVALID_CHARACTERS,
   isLengthFaulty,
   parseHeaderLines,
-  TOO_MANY_HEADERS,
 } from './head.ts'
 import { readHeaderLines } from './header-lines.ts'
+import { PipelinedBytes } from './pipelined-bytes.ts'
+import { HTTPS_ON_PLAINTEXT, LOW_VERSION, RESPONSE_FLOOD, shortLineError, statusOf } from './refusals.ts'
 import {
   INVALID_AUTHORITY,
   mayBeginRequest,
@@ -42,42 +31,15 @@ import {
   requestLine,
   settleRequest,
 } from './request.ts'
+import { type AnsweredConnection, ServerStream } from './server-stream.ts'
 
 const EMPTY = Buffer.alloc(0)
-/**
- * Bytes behind an unanswered request from which on reading stops. Until then it goes on, for the end of a connection is
- * only seen by reading: Envoy gives up the request of a client that has left, whatever that client had pipelined.
- */
-const MAX_PIPELINED_BYTES = 64 * 1024
 /** Responses that may wait to be sent before another request is taken (as in Envoy): pipelined ones need no upstream. */
 const MAX_QUEUED_RESPONSES = 2
-const RESPONSE_FLOOD: CodecError = {
-  details: 'codec_error:Too_many_responses_queued.',
-  message: 'too many responses queued',
-}
-const LOW_VERSION: CodecError = { details: 'low_version', message: 'HTTP/1.0 or older' }
-const HTTPS_ON_PLAINTEXT: CodecError = {
-  details: 'http1.https_url_on_plaintext_connection',
-  message: 'an https target without TLS',
-}
-
-function statusOf(error: CodecError): number {
-  if (error === HEADERS_TOO_LARGE || error === TOO_MANY_HEADERS) return 431
-  if (error === LOW_VERSION) return 426
-  if (error === HTTPS_ON_PLAINTEXT) return 403
-  return error.details === 'http1.invalid_transfer_encoding' ? 501 : 400
-}
-
-/** Why a request of HTTP/0.9 is refused. */
-function shortLineError(line: string, parsed: boolean): CodecError {
-  if (hasControls(line)) return INVALID_CHARACTERS
-  return parsed ? LOW_VERSION : CODEC_ERROR
-}
-
 const Body = { None: 0, Length: 1, Chunked: 2, Tunnel: 3 } as const
 type Body = (typeof Body)[keyof typeof Body]
 
-export class Http1ServerConnection implements ServerConnection, ChunkedSink {
+export class Http1ServerConnection implements ServerConnection, ChunkedSink, AnsweredConnection {
   readonly protocol = Protocol.Http11
   readonly connection: Connection
   readonly options: Http1Options
@@ -95,11 +57,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   private earlyLineRead = false
   private body: Body = Body.None
   private remaining = 0
-  /** Bytes behind a request that is still being answered: the first `pipelinedBytes` of a buffer that grows. */
-  private pipelined: Buffer | null = null
-  private pipelinedBytes = 0
-  /** There are so many of them that reading has stopped. */
-  private pipelineFull = false
+  private readonly pipelined: PipelinedBytes
   private dispatching = false
   /** Nothing more is read: a fault. */
   private failed = false
@@ -122,13 +80,14 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     this.options = options
     this.limits = limits
     this.refusesHttps = atEdge && connection.info.transportProtocol !== 'tls'
+    this.pipelined = new PipelinedBytes(connection)
     this.chunked = new ChunkedDecoder(limits.maxBytes)
   }
 
   dispatch(chunk: Buffer): CodecError | null {
     if (this.failed || this.isOver()) return null
-    if (this.pipelined !== null) {
-      this.hold(chunk)
+    if (this.pipelined.waiting) {
+      this.pipelined.hold(chunk)
       return null
     }
     this.dispatching = true
@@ -144,7 +103,7 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
       if (this.decoder === null) {
         if (this.stream) {
           // The next request waits for this one's answer.
-          this.hold(buffer.subarray(at))
+          this.pipelined.hold(buffer.subarray(at))
           return null
         }
         if (this.queuedResponses >= MAX_QUEUED_RESPONSES && this.early === null && this.connection.bufferedBytes > 0)
@@ -179,22 +138,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     return null
   }
 
-  /** Keeps pipelined bytes; from a certain number of them on the kernel holds back the peer. */
-  private hold(chunk: Buffer): void {
-    const length = this.pipelinedBytes + chunk.length
-    let { pipelined } = this
-    if (pipelined === null || pipelined.length < length) {
-      const larger = Buffer.allocUnsafe(pipelined === null ? length : Math.max(length, 2 * pipelined.length))
-      pipelined?.copy(larger, 0, 0, this.pipelinedBytes)
-      this.pipelined = pipelined = larger
-    }
-    chunk.copy(pipelined, this.pipelinedBytes)
-    this.pipelinedBytes = length
-    if (length < MAX_PIPELINED_BYTES || this.pipelineFull) return
-    this.pipelineFull = true
-    this.connection.readDisable(true)
-  }
-
   /**
    * An unfinished head has a stream already, which times it out and logs it. Its size counts, and a first line that
    * cannot be one is refused at once.
@@ -225,7 +168,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     return RESPONSE_FLOOD
   }
 
-  /** A response begins. */
   countResponse(): void {
     if (this.queuedResponses > 0 && this.connection.bufferedBytes === 0) this.queuedResponses = 0
     this.queuedResponses++
@@ -362,7 +304,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     return null
   }
 
-  /** Both directions of `stream` are done: the next request may come, after resume(). */
   maybeFinish(stream: ServerStream): void {
     if (this.stream !== stream || !stream.requestDone || !stream.responseDone) return
     this.stream = null
@@ -371,20 +312,14 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
   }
 
   get holdsRequest(): boolean {
-    return this.pipelined !== null && !this.dispatching && this.stream === null
+    return this.pipelined.waiting && !this.dispatching && this.stream === null
   }
 
   /** Reads on behind the request that has just been answered. */
   resume(): CodecError | null {
     const { pipelined } = this
-    if (pipelined === null || this.dispatching || this.stream !== null) return null
-    const waiting = pipelined.subarray(0, this.pipelinedBytes)
-    this.pipelined = null
-    this.pipelinedBytes = 0
-    if (this.pipelineFull) {
-      this.pipelineFull = false
-      this.connection.readDisable(false)
-    }
+    if (!pipelined.waiting || this.dispatching || this.stream !== null) return null
+    const waiting = pipelined.take()
     if (this.failed || this.last) return null
     this.dispatching = true
     const error = this.run(waiting, 0)
@@ -392,7 +327,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     return error
   }
 
-  /** The answer announces the end of the connection: of what follows, only the rest of its request is looked at. */
   lastAnswer(): void {
     this.last = true
   }
@@ -414,7 +348,6 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
     this.stream?.callbacks?.onBelowWriteBufferLowWatermark()
   }
 
-  /** 101 or 200 to CONNECT: from here on bytes are bytes. */
   becomeTunnel(): void {
     this.body = Body.Tunnel
   }
@@ -422,133 +355,3 @@ export class Http1ServerConnection implements ServerConnection, ChunkedSink {
 
 /** Filled by settleRequest for the request at hand. */
 const framing = { tunnel: false, chunked: false, length: 0 }
-
-/** One request's way back. */
-class ServerStream implements ResponseEncoder, Stream {
-  protocol: Protocol
-  readonly id: number
-  callbacks: StreamCallbacks | null = null
-  wireBytesReceived = 0
-  wireBytesSent = 0
-  readonly headerBytes = newHeaderBytes()
-  requestDone = false
-  responseStarted = false
-  responseDone = false
-  isHead = false
-  isConnect = false
-  /** What is written waits in the connection, not in the stream: the connection's timeouts are for that. */
-  readonly flushing = false
-  flushTimeoutMs = 0
-  connectFailed = false
-  private readonly codec: Http1ServerConnection
-  private chunkedBody = false
-  private bodyless = false
-  private paused = 0
-
-  constructor(codec: Http1ServerConnection, protocol: Protocol, id: number) {
-    this.codec = codec
-    this.protocol = protocol
-    this.id = id
-  }
-
-  get stream(): Stream {
-    return this
-  }
-
-  encode1xxHeaders(headers: HeaderMap): void {
-    const { connection, options } = this.codec
-    this.wireBytesSent += writeHead(connection, this.statusLine(headers.status), headers, '', options.headerKeyFormat)
-  }
-
-  private statusLine(status: number): string {
-    const http10 = this.protocol === Protocol.Http10 && this.codec.options.acceptHttp10
-    return http10 ? statusLine10(status) : statusLine(status)
-  }
-
-  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
-    const { status } = headers
-    this.responseStarted = true
-    this.codec.countResponse()
-    if (headers.get('connection') === 'close') this.codec.lastAnswer()
-    const tunnel = status === 101 || (this.isConnect && status === 200)
-    let framingLine = ''
-    this.bodyless = this.isHead || status === 204 || status === 304 || status < 200
-    if (tunnel) {
-      this.bodyless = false
-      this.codec.becomeTunnel()
-    } else if (status === 204) {
-      // A length without a body (RFC 9110 §8.6).
-      headers.remove('content-length')
-    } else if (!headers.has('content-length')) {
-      if (endStream && !this.isHead) {
-        if (status >= 200 && status !== 304) framingLine = `${this.framingName('content-length', headers)}: 0\r\n`
-      } else if (this.protocol !== Protocol.Http10 && status >= 200 && status !== 304) {
-        // Also in answer to HEAD: it says how the body of a GET would have come.
-        this.chunkedBody = !this.bodyless
-        framingLine = `${this.framingName('transfer-encoding', headers)}: chunked\r\n`
-      }
-    }
-    const first = this.statusLine(status)
-    const { connection, options } = this.codec
-    const bytes = writeHead(connection, first, headers, framingLine, options.headerKeyFormat)
-    this.wireBytesSent += bytes
-    this.headerBytes?.addSent(bytes - first.length - 2, bytes - first.length - 2)
-    if (endStream) this.finish()
-  }
-
-  private framingName(name: string, headers: HeaderMap): string {
-    return shownName(name, headers.spellings, this.codec.options.headerKeyFormat)
-  }
-
-  encodeData(chunk: Buffer, endStream: boolean): void {
-    const { connection } = this.codec
-    if (chunk.length > 0 && !this.bodyless) {
-      if (this.chunkedBody) {
-        this.write(chunkHeader(chunk.length))
-        connection.write(chunk, false)
-        this.wireBytesSent += chunk.length
-        this.write('\r\n')
-      } else {
-        connection.write(chunk, false)
-        this.wireBytesSent += chunk.length
-      }
-    }
-    if (!endStream) return
-    if (this.chunkedBody) this.write('0\r\n\r\n')
-    this.finish()
-  }
-
-  encodeTrailers(trailers: HeaderMap): void {
-    if (this.chunkedBody) {
-      const lines = this.codec.options.enableTrailers ? trailerLines(trailers) : ''
-      this.headerBytes?.addSent(lines.length, lines.length)
-      this.write(`0\r\n${lines}\r\n`)
-    }
-    this.finish()
-  }
-
-  private write(text: string): void {
-    writeText(this.codec.connection, text)
-    this.wireBytesSent += text.length
-  }
-
-  private finish(): void {
-    this.responseDone = true
-    this.codec.maybeFinish(this)
-  }
-
-  resetStream(_reason: StreamResetReason): void {
-    this.callbacks = null
-    this.codec.connection.close(CloseType.FlushWrite, '')
-  }
-
-  readDisable(disable: boolean): void {
-    this.paused += disable ? 1 : -1
-    this.codec.connection.readDisable(disable)
-  }
-
-  /** A finished stream must not keep the connection from reading the next request. */
-  releaseReads(): void {
-    while (this.paused > 0) this.readDisable(false)
-  }
-}
