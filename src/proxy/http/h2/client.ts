@@ -15,7 +15,7 @@ import { responseToUpgrade, upgradeOf } from './upgrade.ts'
 
 export class Http2ClientConnection extends Http2Connection implements ClientConnection {
   readonly leftBehind = REQUEST_LEFT_BEHIND
-  protected readonly mayPeerAllowPush = false
+  readonly mayPeerAllowPush = false
   private readonly callbacks: ClientCodecCallbacks
   private nextStreamId = 1
   private draining = false
@@ -50,7 +50,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   open(stream: ClientStream): void {
     this.forgetUnopened(stream)
     stream.id = this.nextStreamId
-    stream.sendWindow = this.peerInitialWindow
+    stream.sendWindow = this.settings.initialWindow
     this.nextStreamId += 2
     this.lastStreamId = stream.id
     this.register(stream)
@@ -91,7 +91,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   }
 
   /** Late frames of a stream that is over are skipped: other requests are on this connection. */
-  protected lateData(): Http2Error | null {
+  lateData(): Http2Error | null {
     return null
   }
 
@@ -104,44 +104,39 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     return 0
   }
 
-  protected isIdle(streamId: number): boolean {
+  isIdle(streamId: number): boolean {
     return streamId >= this.nextStreamId || streamId % 2 === 0
   }
 
-  protected acceptHeaders(streamId: number): Http2Error | null {
+  acceptHeaders(streamId: number): Http2Error | null {
     return this.isIdle(streamId) ? protocolError('HEADERS on an idle stream') : null
   }
 
-  protected firstBlockKind(): BlockKind {
+  firstBlockKind(): BlockKind {
     return BlockKind.Response
   }
 
-  protected onFirstBlock(
-    streamId: number,
-    found: Http2Stream | undefined,
-    endStream: boolean,
-    bytes: number,
-  ): Http2Error | null {
+  onFirstBlock(streamId: number, found: Http2Stream | undefined, endStream: boolean, bytes: number): Http2Error | null {
     // A stream that is over on both sides: what comes late is skipped.
     if (!found) return null
     const stream = found as ClientStream
-    const { block } = this
+    const { block } = this.headerFrames
     const { headers } = block
     stream.wireBytesReceived += bytes + FRAME_HEADER_BYTES
     stream.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, block.bytes)
     if (stream.remoteClosed) return protocolError('HEADERS after END_STREAM')
-    if (block.fault !== BlockFault.None) return this.blockError(streamId)
+    if (block.fault !== BlockFault.None) return this.headerFrames.blockError(streamId)
     const interim = headers.status < 200
     // What has no body has no length (RFC 9110 §8.6); some servers say 0 in 204.
     const lengthy = block.contentLength > (headers.status === 204 ? 0 : -1)
     if (lengthy && (interim || headers.status === 204)) {
       block.fault = BlockFault.Field
-      return this.blockError(streamId)
+      return this.headerFrames.blockError(streamId)
     }
     if (headers.status === 204 && block.contentLength === 0) headers.remove('content-length')
     if (interim && (endStream || headers.status === 101)) {
       block.fault = BlockFault.Malformed
-      return this.blockError(streamId)
+      return this.headerFrames.blockError(streamId)
     }
     if (interim) stream.interimReceived = true
     else {
@@ -151,7 +146,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
       stream.bodyExpected = bodyless ? 0 : block.contentLength
       if (endStream && stream.bodyExpected > 0) {
         block.fault = BlockFault.Malformed
-        return this.blockError(streamId)
+        return this.headerFrames.blockError(streamId)
       }
       if (stream.upgrade !== '' && headers.status === 200) responseToUpgrade(headers, stream.upgrade)
     }
@@ -161,7 +156,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     return null
   }
 
-  protected override onPeerMaxStreams(max: number): void {
+  override onPeerMaxStreams(max: number): void {
     this.callbacks.onMaxStreamsChanged(max)
   }
 

@@ -8,36 +8,21 @@ import type { Connection } from '../../network/connection.ts'
 import type { CodecConnection, CodecError } from '../codec.ts'
 import { Protocol, StreamResetReason } from '../codec.ts'
 import type { Http2Options } from '../connection-manager/config.ts'
-import { HpackDecoder } from '../hpack/decoder.ts'
 import { HpackEncoder } from '../hpack/encoder.ts'
-import {
-  ACK,
-  DEFAULT_MAX_FRAME_SIZE,
-  DEFAULT_TABLE_SIZE,
-  DEFAULT_WINDOW,
-  END_HEADERS,
-  END_STREAM,
-  ErrorCode,
-  FRAME_HEADER_BYTES,
-  FrameType,
-  MAX_STREAM_ID,
-  MAX_WINDOW,
-  PADDED,
-  PRIORITY,
-  Setting,
-} from './constants.ts'
+import { ConnectionWindows } from './connection-windows.ts'
+import { ACK, ErrorCode, FrameType, MAX_STREAM_ID, MAX_WINDOW, Setting } from './constants.ts'
+import { DataFrames } from './data-frames.ts'
 import { connectionError, Http2Details, type Http2Error, protocolError } from './error.ts'
 import { type FrameHandler, FrameReader } from './frame-reader.ts'
 import { FrameWriter } from './frame-writer.ts'
-import { BlockFault, BlockKind, type BlockLimits, HeaderBlock } from './header-block.ts'
-import { HeaderPieces } from './header-pieces.ts'
+import type { BlockKind, BlockLimits } from './header-block.ts'
+import { HeaderFrames } from './header-frames.ts'
 import { InboundLimits } from './inbound-limits.ts'
 import { Keepalive } from './keepalive.ts'
+import { RecentResets } from './recent-resets.ts'
+import { SettingsFrames } from './settings-frames.ts'
 import type { Http2Stats } from './stats.ts'
 import type { Http2Stream } from './stream.ts'
-
-/** Streams we reset lately: frames for them were on their way and are skipped, not faults (§5.1). */
-const MAX_REMEMBERED_RESETS = 1000
 
 export abstract class Http2Connection implements CodecConnection, FrameHandler {
   readonly protocol = Protocol.Http2
@@ -48,40 +33,22 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   readonly encoder: HpackEncoder
   readonly limits: InboundLimits
   readonly streams = new NumberedTable<Http2Stream>()
-  /** Streams whose body waits for a window. */
-  readonly blocked = new Set<Http2Stream>()
-  readonly initialWindow: number
-  peerInitialWindow = DEFAULT_WINDOW
-  /** Connection windows: what we, what the peer may send. */
-  sendWindow = DEFAULT_WINDOW
+  readonly resets = new RecentResets()
+  readonly windows: ConnectionWindows
+  readonly settings = new SettingsFrames()
   /** Highest id that the peer opened (server) or we opened (client). */
   protected lastStreamId = 0
   protected goAwaySent = false
-  protected peerAllowsConnect = false
   /** Names of headers that are not sent. */
   abstract readonly leftBehind: ReadonlySet<string>
-  protected readonly block: HeaderBlock
-  private readonly decoder: HpackDecoder
+  readonly headerFrames: HeaderFrames
   private readonly reader = new FrameReader()
   private readonly keepalive: Keepalive | null
-  private receiveWindow = DEFAULT_WINDOW
-  private readonly connectionWindow: number
-  private unacknowledged = 0
-  private settingsReceived = false
   /** Of our streams, the last that the peer serves. */
   private peerLastStreamId = MAX_STREAM_ID
-  /** Of the DATA frame at hand, without padding. */
-  private dataBytes = 0
-  /** Its payload, padding and all; 0 once the connection's window has it back. */
-  private frameBytes = 0
-  /** The peer knows our settings, which never change. */
-  private acknowledged = false
+  private readonly data: DataFrames
   private failed = false
   private aboveTransport = false
-  private readonly pieces = new HeaderPieces()
-  /** The block at hand is one. */
-  private trailers = false
-  private readonly resets = new Set<number>()
 
   constructor(connection: Connection, options: Http2Options, blockLimits: BlockLimits, stats: Http2Stats) {
     this.connection = connection
@@ -90,11 +57,10 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     connection.batchWrites = true
     this.writer = new FrameWriter(connection)
     this.encoder = new HpackEncoder(options.hpackTableSize, options.huffman)
-    this.decoder = new HpackDecoder(options.hpackTableSize, options.maxHeaderFieldBytes)
-    this.block = new HeaderBlock(blockLimits)
+    this.headerFrames = new HeaderFrames(this, blockLimits)
     this.limits = new InboundLimits(options, stats)
-    this.initialWindow = options.initialStreamWindowSize
-    this.connectionWindow = Math.max(options.initialConnectionWindowSize, DEFAULT_WINDOW)
+    this.windows = new ConnectionWindows(options, this.writer)
+    this.data = new DataFrames(this)
     this.keepalive = Keepalive.of(options, this.writer, stats, connection)
   }
 
@@ -106,10 +72,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     settings.push([Setting.InitialWindowSize, options.initialStreamWindowSize])
     for (const [id, value] of options.customSettings) settings.push([id, value])
     this.writer.settings(settings)
-    if (this.connectionWindow > this.receiveWindow) {
-      this.writer.windowUpdate(0, this.connectionWindow - this.receiveWindow)
-      this.receiveWindow = this.connectionWindow
-    }
+    this.windows.open()
   }
 
   dispatch(chunk: Buffer): CodecError | null {
@@ -137,7 +100,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   /** Says why, once. */
   protected fail(error: Http2Error): Http2Error {
     this.failed = true
-    if (this.pieces.streamId !== 0) this.onUnreadBlock(this.pieces.streamId)
+    this.windows.closed = true
+    if (this.headerFrames.openStreamId !== 0) this.onUnreadBlock(this.headerFrames.openStreamId)
     this.stop()
     this.sendGoAway(this.lastPeerStream(), error.code)
     return error
@@ -191,7 +155,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   onStreamClosed(stream: Http2Stream): void {
-    if (this.blocked.size > 0) this.blocked.delete(stream)
+    this.windows.forget(stream)
     if (!this.streams.delete(stream.id)) return
     this.limits.openStreams--
     this.stats.streamsActive.dec()
@@ -205,30 +169,11 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   /** RST_STREAM; what is on its way for the stream will be skipped. */
   protected refuse(streamId: number, code: number): void {
     this.writer.rstStream(streamId, code)
-    if (this.resets.size >= MAX_REMEMBERED_RESETS) {
-      for (const oldest of this.resets) {
-        this.resets.delete(oldest)
-        break
-      }
-    }
     this.resets.add(streamId)
   }
 
-  protected wasReset(streamId: number): boolean {
-    return this.resets.has(streamId)
-  }
-
-  /** `bytes` of body were taken off the connection's window and are used up. */
-  consumedConnection(bytes: number): void {
-    this.unacknowledged += bytes
-    if (this.unacknowledged < this.connectionWindow >> 1 || this.failed) return
-    this.writer.windowUpdate(0, this.unacknowledged)
-    this.receiveWindow += this.unacknowledged
-    this.unacknowledged = 0
-  }
-
   /** A rule of the message is broken: the stream's end, or the connection's when so configured (Envoy's default). */
-  protected messagingError(streamId: number, details: string): Http2Error | null {
+  messagingError(streamId: number, details: string): Http2Error | null {
     this.stats.rxMessagingError.inc()
     if (this.options.streamErrorOnInvalidMessage !== true) {
       return { ...protocolError('malformed message'), stream: { id: streamId, details } }
@@ -237,7 +182,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     return null
   }
 
-  protected endFaulty(
+  endFaulty(
     streamId: number,
     code: number,
     details: string,
@@ -254,44 +199,18 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   // ---- frames
 
   onFrameHeader(length: number, type: number, flags: number, streamId: number): Http2Error | null {
-    if (this.pieces.streamId !== 0 && (type !== FrameType.Continuation || streamId !== this.pieces.streamId)) {
+    const { openStreamId } = this.headerFrames
+    if (openStreamId !== 0 && (type !== FrameType.Continuation || streamId !== openStreamId)) {
       return protocolError('a header block must be finished first')
     }
-    if (!this.settingsReceived && (type !== FrameType.Settings || (flags & ACK) !== 0))
+    if (!this.settings.received && (type !== FrameType.Settings || (flags & ACK) !== 0))
       return protocolError('SETTINGS must come first')
     if (type !== FrameType.Data) {
       if (type === FrameType.Headers || type === FrameType.Continuation)
         return this.limits.onMessageFrame(length === 0, flags, streamId)
       return null
     }
-    if (streamId === 0) return protocolError('DATA without a stream')
-    this.dataBytes = 0
-    this.frameBytes = length
-    this.receiveWindow -= length
-    if (this.receiveWindow < 0) return connectionError(ErrorCode.FlowControlError, 'connection window exceeded')
-    const stream = this.streams.get(streamId)
-    if (!stream) {
-      // Nobody will use the bytes: they are given back here.
-      this.giveFrameBack(length)
-      if (this.isIdle(streamId)) return protocolError('DATA on an idle stream')
-      return this.resets.has(streamId) ? null : this.lateData()
-    }
-    stream.wireBytesReceived += length + FRAME_HEADER_BYTES
-    if (stream.remoteClosed) {
-      this.giveFrameBack(length)
-      return connectionError(ErrorCode.StreamClosed, 'DATA after END_STREAM')
-    }
-    stream.receiveWindow -= length
-    if (stream.receiveWindow < 0) {
-      this.giveFrameBack(length)
-      this.endFaulty(streamId, ErrorCode.FlowControlError, Http2Details.ProtocolError)
-    }
-    return null
-  }
-
-  private giveFrameBack(length: number): void {
-    this.frameBytes = 0
-    this.consumedConnection(length)
+    return this.data.begin(length, streamId)
   }
 
   onDataPiece(
@@ -302,44 +221,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     end: number,
     last: boolean,
   ): Http2Error | null {
-    const stream = this.streams.get(streamId)
-    this.dataBytes += end - start
-    // Padding counts in both windows (§6.1) and nobody else gives it back.
-    if (last && this.frameBytes > this.dataBytes) {
-      const padding = this.frameBytes - this.dataBytes
-      if (stream) stream.consumed(padding)
-      else this.consumedConnection(padding)
-    }
-    if (!stream) {
-      // It ended between two pieces of this frame.
-      if (this.frameBytes > 0) this.consumedConnection(end - start)
-      return null
-    }
-    if (last) {
-      const flood = this.limits.onMessageFrame(this.dataBytes === 0, flags, streamId)
-      if (flood) return flood
-    }
-    if (!stream.headersReceived) return this.earlyData(stream, end - start, last && (flags & END_STREAM) !== 0)
-    const endStream = last && (flags & END_STREAM) !== 0
-    if (stream.bodyExpected >= 0) {
-      stream.bodyExpected -= end - start
-      if (stream.bodyExpected < 0 || (endStream && stream.bodyExpected > 0)) {
-        this.consumedConnection(end - start)
-        // The stream's fault alone, which Envoy logs as if the client had reset it.
-        this.endFaulty(streamId, ErrorCode.ProtocolError, Http2Details.RemoteReset)
-        return null
-      }
-    } else stream.bodyExpected -= end - start
-    stream.receiveData(payload, start, end, endStream)
-    return this.limits.onFrameHandled(this.writer.outbound)
-  }
-
-  /** DATA before the headers of the response: behind 1xx it is the stream's fault, and none where it says nothing (Envoy). */
-  private earlyData(stream: Http2Stream, bytes: number, endStream: boolean): Http2Error | null {
-    if (!stream.interimReceived) return protocolError('DATA before HEADERS')
-    this.consumedConnection(bytes)
-    if (bytes > 0 || endStream) this.endFaulty(stream.id, ErrorCode.ProtocolError, Http2Details.ProtocolError)
-    return null
+    return this.data.onPiece(streamId, flags, payload, start, end, last)
   }
 
   onFrame(
@@ -364,15 +246,16 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   ): Http2Error | null {
     switch (type) {
       case FrameType.Headers:
-        return this.onHeadersFrame(flags, streamId, payload, start, end)
+        return this.headerFrames.onHeaders(flags, streamId, payload, start, end)
       case FrameType.Continuation:
-        return this.onContinuation(flags, streamId, payload, start, end)
+        return this.headerFrames.onContinuation(flags, streamId, payload, start, end)
       case FrameType.Priority:
         return this.onPriority(streamId, payload, start, end)
       case FrameType.RstStream:
         return this.onRstStream(streamId, payload, start, end)
       case FrameType.Settings:
-        return this.onSettings(flags, streamId, payload, start, end)
+        if (streamId !== 0) return this.misplaced(streamId, 'SETTINGS on a stream')
+        return this.settings.onFrame(this, flags, payload, start, end)
       case FrameType.PushPromise:
         return this.misplaced(streamId, 'PUSH_PROMISE')
       case FrameType.Ping:
@@ -389,160 +272,24 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     }
   }
 
-  private onHeadersFrame(
-    flags: number,
-    streamId: number,
-    payload: Buffer,
-    start: number,
-    end: number,
-  ): Http2Error | null {
-    if (streamId === 0) return protocolError('HEADERS without a stream')
-    let padding = 0
-    if (flags & PADDED) {
-      if (start === end) return connectionError(ErrorCode.FrameSizeError, 'HEADERS')
-      padding = payload[start++]!
-    }
-    if (flags & PRIORITY) {
-      if (end - start < 5) return connectionError(ErrorCode.FrameSizeError, 'HEADERS')
-      if ((payload.readUInt32BE(start) & MAX_STREAM_ID) === streamId)
-        return protocolError('a stream cannot depend on itself')
-      start += 5
-    }
-    if (padding > end - start) return protocolError('padding longer than the frame')
-    end -= padding
-    const refused = this.acceptHeaders(streamId)
-    if (refused) return refused
-    const endStream = (flags & END_STREAM) !== 0
-    this.beginBlock(streamId)
-    if (flags & END_HEADERS) {
-      if (!this.decoder.decode(payload, start, end, this.block)) return this.unreadable(streamId)
-      return this.onBlock(streamId, endStream, end - start)
-    }
-    this.pieces.begin(streamId, endStream)
-    return this.onPiece(payload, start, end, false)
-  }
-
-  private onContinuation(
-    flags: number,
-    streamId: number,
-    payload: Buffer,
-    start: number,
-    end: number,
-  ): Http2Error | null {
-    const { pieces } = this
-    if (pieces.streamId === 0) return protocolError('CONTINUATION without HEADERS')
-    const last = (flags & END_HEADERS) !== 0
-    const error = this.onPiece(payload, start, end, last)
-    if (error || !last) return error
-    pieces.finish()
-    return this.onBlock(streamId, pieces.endStream, pieces.bytes)
-  }
-
-  private onPiece(payload: Buffer, start: number, end: number, last: boolean): Http2Error | null {
-    const { pieces, block, decoder } = this
-    if (!pieces.count(end - start)) {
-      this.stats.headerListSizeTooLarge.inc()
-      return connectionError(ErrorCode.EnhanceYourCalm, 'header block too large', Http2Details.HeaderListTooLarge)
-    }
-    const joined = pieces.join(payload, start, end, last)
-    if (joined === null) return null
-    const at = decoder.decodePart(joined, 0, joined.length, block, pieces.isFirst)
-    if (at < 0 || (last && at < joined.length)) return this.unreadable(pieces.streamId)
-    pieces.keep(joined, at)
-    if (last || block.fault === BlockFault.None || pieces.refused) return null
-    // A fault does not wait for the rest of the block. Who is gone already has none.
-    pieces.refused = true
-    this.onUnreadBlock(pieces.streamId)
-    return this.streams.has(pieces.streamId) ? this.blockError(pieces.streamId) : null
-  }
-
   /** May HEADERS come for this stream? Creates nothing yet. */
-  protected abstract acceptHeaders(streamId: number): Http2Error | null
+  abstract acceptHeaders(streamId: number): Http2Error | null
 
   /** Never used by the peer so far. */
-  protected abstract isIdle(streamId: number): boolean
-
-  /** Blocks are always decoded, whoever they are for: the table must follow (§4.3). */
-  private beginBlock(streamId: number): void {
-    this.trailers = this.streams.get(streamId)?.headersReceived === true
-    const first = this.firstBlockKind()
-    if (this.trailers && first === BlockKind.Request) this.stats.trailers.inc()
-    this.block.begin(this.trailers ? BlockKind.Trailers : first)
-  }
-
-  private unreadable(streamId: number): Http2Error {
-    this.onUnreadBlock(streamId)
-    const error = connectionError(ErrorCode.CompressionError, 'HPACK')
-    if (this.block.fault !== BlockFault.Field) return error
-    this.stats.rxMessagingError.inc()
-    return { ...error, stream: { id: streamId, details: this.faultDetails(Http2Details.InvalidHeaderField) } }
-  }
-
-  /** A complete header block of `bytes` encoded ones. */
-  private onBlock(streamId: number, endStream: boolean, bytes: number): Http2Error | null {
-    const { block, trailers } = this
-    const stream = this.streams.get(streamId)
-    // Reset by us, maybe while its block came.
-    if (!stream && (trailers || this.resets.has(streamId))) return null
-    block.finish()
-    if (block.dropped > 0) this.stats.droppedHeadersWithUnderscores.add(block.dropped)
-    if (!trailers) return this.onFirstBlock(streamId, stream, endStream, bytes)
-    if (stream!.remoteClosed) return connectionError(ErrorCode.StreamClosed, 'HEADERS after END_STREAM')
-    stream!.wireBytesReceived += bytes + FRAME_HEADER_BYTES
-    stream!.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, block.bytes)
-    const incomplete = stream!.bodyExpected > 0
-    // A length that comes late must be right, too, and the only one.
-    const { contentLength } = block
-    if (contentLength >= 0 && (stream!.bodyExpected >= 0 || contentLength !== -1 - stream!.bodyExpected))
-      block.fault ||= BlockFault.Malformed
-    if (block.fault !== BlockFault.None || !endStream || incomplete) return this.blockError(streamId)
-    if (block.headers.size === 0) stream!.receiveData(EMPTY, 0, 0, true)
-    else stream!.receiveTrailers(block.headers)
-    return null
-  }
+  abstract isIdle(streamId: number): boolean
 
   /** The connection fails over the header block of this stream, which may be known or not. */
-  protected onUnreadBlock(_streamId: number): void {}
+  onUnreadBlock(_streamId: number): void {}
 
-  protected abstract firstBlockKind(): BlockKind
+  abstract firstBlockKind(): BlockKind
 
   /** Request or response headers; `block` holds them. */
-  protected abstract onFirstBlock(
+  abstract onFirstBlock(
     streamId: number,
     stream: Http2Stream | undefined,
     endStream: boolean,
     bytes: number,
   ): Http2Error | null
-
-  /** What the fault in `block` does to its stream, which may be known or not. */
-  protected blockError(streamId: number): Http2Error | null {
-    switch (this.block.fault) {
-      case BlockFault.TooLarge:
-        this.stats.headerListSizeTooLarge.inc()
-        return this.refuseBlock(streamId, this.faultDetails(Http2Details.HeaderListTooLarge))
-      case BlockFault.TooMany:
-        this.stats.headerOverflow.inc()
-        return this.refuseBlock(streamId, this.faultDetails(Http2Details.TooManyHeaders))
-      case BlockFault.Underscore:
-        this.stats.requestsRejectedWithUnderscoresInHeaders.inc()
-        return this.refuseBlock(streamId, Http2Details.Underscore)
-      case BlockFault.Field:
-        return this.messagingError(streamId, this.faultDetails(Http2Details.InvalidHeaderField))
-      default:
-        return this.messagingError(streamId, this.faultDetails(Http2Details.MessagingRule))
-    }
-  }
-
-  /** The stream's user is told what Envoy's is: the peer has reset it. */
-  private refuseBlock(streamId: number, details: string): null {
-    this.endFaulty(streamId, ErrorCode.InternalError, details, StreamResetReason.RemoteReset)
-    return null
-  }
-
-  /** A header that was dropped for its underscore is the first thing that was wrong (Envoy). */
-  private faultDetails(details: string): string {
-    return this.block.dropped > 0 ? Http2Details.Underscore : details
-  }
 
   private onPriority(streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
     if (streamId === 0) return protocolError('PRIORITY without a stream')
@@ -569,65 +316,8 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     return null
   }
 
-  private onSettings(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
-    if (streamId !== 0) return this.misplaced(streamId, 'SETTINGS on a stream')
-    if (flags & ACK) {
-      if (start !== end) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
-      if (this.acknowledged) return protocolError('SETTINGS were acknowledged before')
-      if (this.options.hpackTableSize < DEFAULT_TABLE_SIZE) this.decoder.expectSizeUpdate()
-      this.acknowledged = true
-      return null
-    }
-    if ((end - start) % 6 !== 0) return connectionError(ErrorCode.FrameSizeError, 'SETTINGS')
-    this.settingsReceived = true
-    const before = this.peerInitialWindow
-    for (let at = start; at < end; at += 6) {
-      const error = this.applySetting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2))
-      if (error) return error
-    }
-    this.writer.settingsAck()
-    // Only windows that grew let anybody go on.
-    if (this.peerInitialWindow > before) this.flushBlocked()
-    return null
-  }
-
-  private applySetting(id: number, value: number): Http2Error | null {
-    switch (id) {
-      case Setting.HeaderTableSize:
-        this.encoder.setPeerTableSize(value)
-        break
-      case Setting.EnablePush:
-        if (value > 1 || (value === 1 && !this.mayPeerAllowPush)) return protocolError('SETTINGS_ENABLE_PUSH')
-        break
-      case Setting.MaxConcurrentStreams:
-        this.onPeerMaxStreams(value)
-        break
-      case Setting.InitialWindowSize: {
-        if (value > MAX_WINDOW) return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
-        const change = value - this.peerInitialWindow
-        this.peerInitialWindow = value
-        for (const stream of this.streams.all()) {
-          stream.sendWindow += change
-          if (stream.sendWindow > MAX_WINDOW)
-            return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
-        }
-        break
-      }
-      case Setting.MaxFrameSize:
-        if (value < DEFAULT_MAX_FRAME_SIZE || value > 0xffffff) return protocolError('SETTINGS_MAX_FRAME_SIZE')
-        // Larger frames than the write buffer takes at once gain nothing.
-        this.writer.maxFrameSize = DEFAULT_MAX_FRAME_SIZE
-        break
-      case Setting.EnableConnectProtocol:
-        if (value > 1 || (value === 0 && this.peerAllowsConnect))
-          return protocolError('SETTINGS_ENABLE_CONNECT_PROTOCOL')
-        this.peerAllowsConnect = value === 1
-        break
-    }
-    return null
-  }
-
-  protected onPeerMaxStreams(_max: number): void {}
+  /** How many streams the peer lets us have open. */
+  onPeerMaxStreams(_max: number): void {}
 
   private onPing(flags: number, streamId: number, payload: Buffer, start: number, end: number): Http2Error | null {
     if (streamId !== 0) return this.misplaced(streamId, 'PING on a stream')
@@ -646,13 +336,13 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   /** A server must not even ask for pushes (§6.5.2). */
-  protected abstract readonly mayPeerAllowPush: boolean
+  abstract readonly mayPeerAllowPush: boolean
 
   /** Whether streams of this number are ours to open. */
   protected abstract isMine(streamId: number): boolean
 
   /** DATA of a stream that is over, and not by a reset of ours. */
-  protected abstract lateData(): Http2Error | null
+  abstract lateData(): Http2Error | null
 
   protected abstract onGoAway(lastStreamId: number, code: number): void
 
@@ -663,10 +353,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
     if (flood) return flood
     if (streamId === 0) {
       if (increment === 0) return protocolError('WINDOW_UPDATE of 0')
-      this.sendWindow += increment
-      if (this.sendWindow > MAX_WINDOW) return connectionError(ErrorCode.FlowControlError, 'WINDOW_UPDATE')
-      this.flushBlocked()
-      return null
+      return this.windows.grow(increment) ? null : connectionError(ErrorCode.FlowControlError, 'WINDOW_UPDATE')
     }
     const stream = this.streams.get(streamId)
     if (!stream) return this.isIdle(streamId) ? protocolError('WINDOW_UPDATE on an idle stream') : null
@@ -679,20 +366,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       this.endFaulty(streamId, ErrorCode.FlowControlError, Http2Details.ProtocolError)
       return null
     }
-    if (this.blocked.has(stream)) stream.flushQueue()
+    if (this.windows.blocked.has(stream)) stream.flushQueue()
     return null
   }
-
-  /** Every waiting stream gets its turn; who waits again goes to the end. */
-  private flushBlocked(): void {
-    if (this.blocked.size === 0 || this.sendWindow <= 0) return
-    for (const stream of [...this.blocked]) {
-      if (this.sendWindow <= 0) return
-      this.blocked.delete(stream)
-      this.blocked.add(stream)
-      stream.flushQueue()
-    }
-  }
 }
-
-const EMPTY = Buffer.alloc(0)

@@ -21,7 +21,7 @@ const PREMATURE_LIFETIME_MS = 1000
 
 export class Http2ServerConnection extends Http2Connection implements ServerConnection {
   readonly leftBehind = RESPONSE_LEFT_BEHIND
-  protected readonly mayPeerAllowPush = true
+  readonly mayPeerAllowPush = true
   private readonly callbacks: ServerCodecCallbacks
   private prefaceRead = 0
   private closedStreams = 0
@@ -76,7 +76,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     }
   }
 
-  protected lateData(): Http2Error | null {
+  lateData(): Http2Error | null {
     return connectionError(ErrorCode.StreamClosed, 'DATA on a closed stream')
   }
 
@@ -88,27 +88,28 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     return this.lastStreamId
   }
 
-  protected isIdle(streamId: number): boolean {
+  isIdle(streamId: number): boolean {
     return streamId > this.lastStreamId || streamId % 2 === 0
   }
 
-  protected acceptHeaders(streamId: number): Http2Error | null {
+  acceptHeaders(streamId: number): Http2Error | null {
     if (streamId % 2 === 0) return protocolError('clients open odd streams')
     if (streamId > this.lastStreamId) return null
     const stream = this.streams.get(streamId)
-    if (stream?.remoteClosed || (!stream && !this.wasReset(streamId))) {
+    if (stream?.remoteClosed || (!stream && !this.resets.has(streamId))) {
       return this.misplaced(streamId, 'HEADERS on a closed stream', ErrorCode.StreamClosed)
     }
     return null
   }
 
-  protected firstBlockKind(): BlockKind {
+  firstBlockKind(): BlockKind {
     return BlockKind.Request
   }
 
-  protected onFirstBlock(streamId: number, _stream: undefined, endStream: boolean, bytes: number): Http2Error | null {
+  onFirstBlock(streamId: number, _stream: undefined, endStream: boolean, bytes: number): Http2Error | null {
     this.lastStreamId = streamId
-    const { block, options } = this
+    const { options } = this
+    const { block } = this.headerFrames
     if (this.streams.size >= options.maxConcurrentStreams) {
       this.stats.streamRefusedErrors.inc()
       this.refuse(streamId, ErrorCode.RefusedStream)
@@ -119,14 +120,14 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     stream.state = StreamState.Open
     stream.headersReceived = true
     stream.wireBytesReceived = bytes + FRAME_HEADER_BYTES
-    stream.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, this.block.bytes)
+    stream.headerBytes?.addReceived(bytes + FRAME_HEADER_BYTES, block.bytes)
     stream.decoder = this.callbacks.newStream(stream)
     const { headers } = block
     const connect = headers.method === 'CONNECT'
     // The length of a tunnel says nothing (RFC 9110 §9.3.6).
     if (block.dropped > 0) stream.passedFault = Http2Details.Underscore
     const incomplete = endStream && block.contentLength > 0 && !connect
-    if (block.fault !== BlockFault.None || incomplete) return this.blockError(streamId)
+    if (block.fault !== BlockFault.None || incomplete) return this.headerFrames.blockError(streamId)
     if (!connect) stream.bodyExpected = block.contentLength
     else {
       stream.tunnel = true
@@ -148,7 +149,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
   }
 
   /** A request whose headers cannot be read is one all the same: it is counted, and logged with what was wrong. */
-  protected override onUnreadBlock(streamId: number): void {
+  override onUnreadBlock(streamId: number): void {
     if (streamId <= this.lastStreamId) return
     this.lastStreamId = streamId
     const stream = new ServerStream(this, streamId)

@@ -63,8 +63,8 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   constructor(codec: Http2Connection, id: number) {
     this.codec = codec
     this.id = id
-    this.sendWindow = codec.peerInitialWindow
-    this.receiveWindow = codec.initialWindow
+    this.sendWindow = codec.settings.initialWindow
+    this.receiveWindow = codec.windows.initialWindow
   }
 
   get stream(): Stream {
@@ -128,10 +128,10 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
 
   /** The user took `bytes`, or they were padding: the peer may send as many more. */
   consumed(bytes: number): void {
-    this.codec.consumedConnection(bytes)
+    this.codec.windows.consumed(bytes)
     if (this.remoteClosed) return
     this.unacknowledged += bytes
-    if (this.unacknowledged < this.codec.initialWindow >> 1) return
+    if (this.unacknowledged < this.codec.windows.initialWindow >> 1) return
     this.codec.writer.windowUpdate(this.id, this.unacknowledged)
     this.receiveWindow += this.unacknowledged
     this.unacknowledged = 0
@@ -159,7 +159,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     const held = this.heldBody
     if (held === null) return
     this.heldBody = null
-    for (const chunk of held) this.codec.consumedConnection(chunk.length)
+    for (const chunk of held) this.codec.windows.consumed(chunk.length)
     // Who is just delivering them must not go on.
     held.length = 0
   }
@@ -185,7 +185,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
       from = this.writeData(chunk, 0, endStream)
       if (from === chunk.length && (!endStream || this.localClosed)) return
       this.sendQueue = []
-      this.codec.blocked.add(this)
+      this.codec.windows.blocked.add(this)
     }
     if (from < chunk.length) {
       keepChunk(this.sendQueue, chunk.subarray(from))
@@ -255,10 +255,10 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
       return from
     }
     while (from < length) {
-      const take = Math.min(length - from, this.sendWindow, codec.sendWindow, codec.writer.maxFrameSize)
+      const take = Math.min(length - from, this.sendWindow, codec.windows.sendWindow, codec.writer.maxFrameSize)
       if (take <= 0) return from
       this.sendWindow -= take
-      codec.sendWindow -= take
+      codec.windows.sendWindow -= take
       this.writeFrame(chunk, from, from + take, endStream && from + take === length)
       from += take
     }
@@ -309,7 +309,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     const flushed = queue.length === 0 && this.flushing
     if (queue.length === 0) {
       this.sendQueue = null
-      this.codec.blocked.delete(this)
+      this.codec.windows.blocked.delete(this)
       this.stopFlushTimer()
       if (this.queuedTrailers !== null) this.writeTrailers(this.queuedTrailers)
       else if (this.queuedEnd && !this.localClosed) this.writeFrame(EMPTY, 0, 0, true)
