@@ -41,3 +41,10 @@ export function portOption(text: string | undefined): number {
     throw new UserError(`--port ${text}: must be a port number`, 64)
   return port
 }
+
+/** A flag that may be given alone or with `true` or `false`. Throws UserError for other words. */
+export function isTrue(flag: string, value: string | boolean): boolean {
+  if (value === true || value === 'true') return true
+  if (value === false || value === 'false') return false
+  throw new UserError(`${flag} ${value}: must be true or false`, 64)
+}

@@ -15,6 +15,8 @@ export interface StoreEvent {
 export interface Store {
   list(kind: GroupKind, namespace?: string): KubeObject[]
   get(kind: GroupKind, namespace: string | undefined, name: string): KubeObject | undefined
+  /** Every kind that holds at least one object. */
+  kindsPresent(): GroupKind[]
   origin(object: KubeObject): Origin | undefined
   /** Calls `listener` with every later batch of changes, in order. Returns the function that ends the watch. */
   watch(listener: (events: readonly StoreEvent[]) => void): () => void
@@ -39,7 +41,6 @@ export class MemoryStore implements Store {
     return this.kinds.get(kind)?.get(objectKey({ namespace, name }))
   }
 
-  /** Every kind that holds at least one object. */
   kindsPresent(): GroupKind[] {
     return [...this.kinds].filter(([, objects]) => objects.size > 0).map(([kind]) => kind)
   }

@@ -90,6 +90,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     httpAddr: `${NODE_IP}:8080`,
     monitoringAddr: `${NODE_IP}:15014`,
     ctrlzAddr: `${NODE_IP}:9876`,
+    // As istiod itself is told.
+    unsafeAdmin: process.env.UNSAFE_ENABLE_ADMIN_ENDPOINTS === 'true',
   })
   return { rootPem: ca.rootPem, meshConfig, settled }
 }

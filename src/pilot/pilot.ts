@@ -109,6 +109,8 @@ export interface PilotOptions {
   readonly domain?: string
   /** Default `Kubernetes`. */
   readonly clusterId?: string
+  /** The debug page force_disconnect exists, as with istiod's UNSAFE_ENABLE_ADMIN_ENDPOINTS. */
+  readonly unsafeAdmin?: boolean
   /** Name of this instance in answers to istioctl, the pod's on Kubernetes; default: the host's name. */
   readonly instance?: string
   /** Version shown by /version and pilot_info; that of this package when left out. */
@@ -284,6 +286,7 @@ export async function startPilot(options: PilotOptions): Promise<Pilot> {
       return [...discovery.connected()].length
     },
     inject: options.webhooks?.inject,
+    unsafeAdmin: options.unsafeAdmin ?? false,
   }
   const pages: HttpSources = {
     ...sources,

@@ -5,6 +5,7 @@ import { createLogger, isLogLevel, LOG_LEVELS } from '../../base/logger.ts'
 import type { Store } from '../../cluster/index.ts'
 import type { MeshConfig } from '../../config/index.ts'
 import type { Pilot } from '../../pilot/index.ts'
+import { isTrue } from '../output.ts'
 import { type SecureGrpcFlags, secureGrpcSettings } from '../secure-grpc.ts'
 
 interface Options extends SecureGrpcFlags {
@@ -23,6 +24,7 @@ interface Options extends SecureGrpcFlags {
   readonly domain: string
   readonly clusterId: string
   readonly logLevel: string
+  readonly unsafeAdminEndpoints: string | boolean
 }
 
 /** `outrigger pilot`: the control plane alone, from a folder of manifests. */
@@ -58,6 +60,11 @@ export function register(program: Command): void {
     .option('--tls-key-file <file>', 'its key, PEM')
     .option('--domain <domain>', 'cluster domain', 'cluster.local')
     .option('--cluster-id <id>', 'name of this cluster', 'Kubernetes')
+    .addOption(
+      new Option('--unsafe-admin-endpoints [boolean]', 'the debug page force_disconnect, which ends streams of proxies')
+        .env('UNSAFE_ENABLE_ADMIN_ENDPOINTS')
+        .default(false),
+    )
     .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
     .action(run)
 }
@@ -96,6 +103,7 @@ async function run(options: Options): Promise<void> {
     ctrlzAddr: options.ctrlzAddr,
     domain: options.domain,
     clusterId: options.clusterId,
+    unsafeAdmin: isTrue('--unsafe-admin-endpoints', options.unsafeAdminEndpoints),
   }).catch((error: unknown) => {
     source.stop()
     throw error

@@ -9,7 +9,7 @@ import {
   identityOf,
   SYNC_TYPE,
 } from '../control-plane.ts'
-import { outputFormat, printStructured } from '../output.ts'
+import { isTrue, outputFormat, printStructured } from '../output.ts'
 import type { ProxySync } from '../sync-status.ts'
 
 interface Options extends ControlPlaneFlags {
@@ -45,12 +45,6 @@ async function printVersions(options: Options): Promise<void> {
   if (format === 'text') process.stdout.write(await versionText(remote, isTrue('--short', options.short ?? 'true')))
   else if (format === 'json') console.log(JSON.stringify(structured(remote), null, 2))
   else await printStructured(structured(remote), 'yaml')
-}
-
-function isTrue(flag: string, value: string | boolean): boolean {
-  if (value === true || value === 'true') return true
-  if (value === false || value === 'false') return false
-  throw new UserError(`${flag} ${value}: must be true or false`, 64)
 }
 
 /** Null, with a line of its reason on stderr, when there is no control plane to ask. */

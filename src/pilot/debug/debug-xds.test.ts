@@ -27,6 +27,7 @@ async function start(t: TestContext) {
     secureGrpc: { address: '127.0.0.1:0', ca, tokens, serverNames: ['istiod.istio-system.svc'] },
     instance: 'istiod-7',
     version: '9.9',
+    unsafeAdmin: true,
   })
   const refused = Promise.withResolvers<void>()
   const proxy = new AdsClient({
@@ -127,4 +128,22 @@ test('workloads see pages about proxies of their own namespace only, and who pro
   await assert.rejects(page('default', 'syncz'), /PERMISSION_DENIED: the debug info is not available/)
   await assert.rejects(page(null, 'syncz'), /UNAUTHENTICATED: authentication required/)
   await assert.rejects(ask('istio-system', 'istio.io/debug'), /INVALID_ARGUMENT: exactly one debug request/)
+})
+
+test('a proxy can be made to connect anew, by callers of the namespace of the control plane', async (t) => {
+  const { page } = await start(t)
+  const connectedId = async () =>
+    (JSON.parse(await page('istio-system', 'connections')) as { clients: { connectionId: string }[] }).clients
+      .map(({ connectionId }) => connectionId)
+      .find((id) => id.startsWith('client.default-'))
+  const first = await connectedId()
+  assert.match(first!, /^client\.default-\d+$/)
+  await assert.rejects(page('default', 'force_disconnect?proxyID=client.default'), /PERMISSION_DENIED/)
+  assert.equal(
+    await page('istio-system', 'force_disconnect?proxyID=nobody'),
+    'Proxy not connected to this Pilot instance. It may be connected to another instance.\n',
+  )
+  assert.equal(await page('istio-system', 'force_disconnect?proxyID=client.default'), 'OK')
+  let id = first
+  while (id === undefined || id === first) id = await connectedId()
 })

@@ -90,7 +90,7 @@ async function answer(request: IncomingMessage, sources: HttpSources): Promise<A
   const caller = await callerOf(request, sources)
   if ('refused' in caller) return caller.refused
   const { reach } = caller
-  if (url.pathname === '/debug') return reach === null ? indexPage() : FORBIDDEN
+  if (url.pathname === '/debug') return reach === null ? indexPage(sources) : FORBIDDEN
   const name = url.pathname.replace(/^\/debug\//, '')
   if (!mayRead(name, reach)) return FORBIDDEN
   return debugPage(name, url.searchParams, sources, reach) ?? textAnswer(404, NO_SUCH_PAGE)

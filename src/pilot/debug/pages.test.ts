@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
+import type { JsonValue } from '@bufbuild/protobuf'
 import { parse } from 'yaml'
 import { createLogger } from '../../base/logger.ts'
 import { type KubeObject, MemoryStore } from '../../cluster/index.ts'
@@ -14,12 +16,13 @@ metadata: {name: reviews, namespace: default}
 spec: {selector: {matchLabels: {app: reviews}}, rules: [{to: [{operation: {methods: [GET]}}]}]}
 `
 
-async function start(t: TestContext, options: Partial<PilotOptions> = {}) {
+async function start(
+  t: TestContext,
+  options: Partial<PilotOptions> = {},
+  yaml = `${serviceYaml('web')}\n---${POLICY}`,
+) {
   const store = new MemoryStore()
-  store.put(
-    objects(`${serviceYaml('web')}
----${POLICY}`).map((object) => ({ object })),
-  )
+  store.put(objects(yaml).map((object) => ({ object })))
   const log = createLogger('test', 'off')
   const pilot = await startPilot({ store, log, grpcAddr: '127.0.0.1:0', httpAddr: '127.0.0.1:0', ...options })
   t.after(() => pilot.stop())
@@ -40,16 +43,62 @@ test('pushcontext, clusterz, mcsz and ambientz have the shapes of istiod', async
   assert.match(await get('/debug/clusterz?pretty'), /^\[\n {4}\{\n {8}"id": "Kubernetes",/)
 })
 
-test('list names what istiod names, but for the state of its own library', async (t) => {
-  const get = await start(t)
+test('list names what istiod names', async (t) => {
+  const listed = async (options: Partial<PilotOptions>) => JSON.parse(await (await start(t, options))('/debug/list'))
   const istiod =
-    'adsz adsz?push=true ambientz authorizationz cachez cachez?clear=true cachez?sizes=true clusterz config_dump configz connections ecdsz edsz endpointShardz endpointz inject instancesz krtz mcsz mesh ndsz networkz push_status pushcontext registryz resourcesz sidecarz syncz telemetryz'
-  const without = new Set(['krtz', 'cachez?sizes=true'])
+    'adsz adsz?push=true ambientz authorizationz cachez cachez?clear=true cachez?sizes=true clusterz config_dump configz connections ecdsz edsz endpointShardz endpointz force_disconnect inject instancesz krtz mcsz mesh ndsz networkz push_status pushcontext registryz resourcesz sidecarz syncz telemetryz'
+  assert.deepEqual(await listed({ unsafeAdmin: true }), istiod.split(' '))
   assert.deepEqual(
-    JSON.parse(await get('/debug/list')),
-    istiod.split(' ').filter((name) => !without.has(name)),
+    await listed({}),
+    istiod.split(' ').filter((name) => name !== 'force_disconnect'),
   )
-  assert.equal(await get('/debug/cachez?clear=true'), 'Cache cleared\n')
+})
+
+/** Objects, and what istiod 1.32 shows of them. */
+const recorded = JSON.parse(readFileSync(new URL('recorded.json.golden', import.meta.url), 'utf8')) as {
+  readonly input: string
+  readonly pages: Readonly<Record<string, JsonValue>>
+}
+
+test('services, endpoints and Telemetry are shown as by istiod', async (t) => {
+  const get = await start(t, {}, recorded.input)
+  const services = (list: JsonValue) =>
+    (list as { hostname: string; Attributes: { Aliases: unknown } }[])
+      .map(({ Attributes: { Aliases, ...attributes }, ...service }) => ({ ...service, attributes }))
+      .sort((a, b) => (a.hostname < b.hostname ? -1 : 1))
+  for (const [page, wanted] of Object.entries(recorded.pages)) {
+    const shown = JSON.parse(await get(page)) as JsonValue
+    // istiod's list is in the order of its registries, and says nothing of aliases.
+    if (page === '/debug/registryz') assert.deepEqual(services(shown), services(wanted))
+    else assert.deepEqual(shown, wanted)
+  }
+})
+
+test('the state of everything is shown by kind, but no secrets', async (t) => {
+  const get = await start(
+    t,
+    {},
+    `apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: default}
+data: {key: c2VjcmV0}
+stringData: {other: secret}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c, namespace: default}
+data: {a: b}`,
+  )
+  const [map, secret] = JSON.parse(await get('/debug/krtz')) as {
+    readonly name: string
+    readonly uid: number
+    readonly state: { readonly synced: boolean; readonly outputs: Readonly<Record<string, KubeObject>> }
+  }[]
+  assert.equal(map!.name, 'store/ConfigMap')
+  assert.deepEqual(map!.state.outputs['default/c']!.data, { a: 'b' })
+  assert.equal(secret!.name, 'store/Secret')
+  assert.equal(secret!.state.synced, true)
+  assert.deepEqual(Object.keys(secret!.state.outputs['default/s']!).sort(), ['apiVersion', 'kind', 'metadata'])
 })
 
 test('inject shows what injection adds, and null where nothing is injected', async (t) => {

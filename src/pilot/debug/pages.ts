@@ -1,20 +1,21 @@
 // The debug pages, under istiod's names: what each shows. Who may read them is decided in access.ts.
 import type { JsonValue } from '@bufbuild/protobuf'
+import { GRPC_STATUS } from '../../base/grpc-status.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { Store } from '../../cluster/index.ts'
 import { meshConfigJson } from '../../config/index.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Client, DiscoveryServer } from '../push/discovery-server.ts'
-import type { EncodedCache } from '../push/encoded-cache.ts'
 import type { PilotMetrics } from '../push/metrics.ts'
 import type { ResourceGenerator } from '../push/resources.ts'
 import type { InjectPod } from '../webhook/review.ts'
 import type { Reach } from './access.ts'
+import { cacheNames, cacheSizes, type ResourceCaches } from './caches.ts'
 import { configDump, type DumpInput, dumpJson, typedDump } from './config-dump.ts'
 import { injectTemplates } from './injection.ts'
 import { authorizationz, instancesz, networkz, pushcontext, sidecarz, telemetryz } from './policies.ts'
 import { adsz, connections, findProxy, syncz } from './proxies.ts'
-import { clusterz, configz, endpointShardz, registryz, resourcesz } from './registry.ts'
+import { clusterz, configz, endpointShardz, krtz, registryz, resourcesz } from './registry.ts'
 
 /** What the pages read. */
 export interface DebugSources {
@@ -22,13 +23,15 @@ export interface DebugSources {
   readonly discovery: DiscoveryServer
   readonly generator: ResourceGenerator
   readonly metrics: PilotMetrics
-  readonly caches: Readonly<Record<string, EncodedCache<unknown>>>
+  readonly caches: ResourceCaches
   readonly log: Logger
   readonly version: string
   /** Refused resources: metric to key to what is wrong. */
   readonly pushStatus: () => JsonValue
   /** Pushes everything to everybody; returns to how many. */
   readonly forcePush: () => number
+  /** The page force_disconnect exists (istiod: UNSAFE_ENABLE_ADMIN_ENDPOINTS). */
+  readonly unsafeAdmin: boolean
   /** What becomes of a pod; left out: pods are not injected. */
   readonly inject?: InjectPod
 }
@@ -58,6 +61,12 @@ export function answerText(answer: Answer, query: URLSearchParams): { status: nu
   return { status: 200, type: 'application/json', body }
 }
 
+const NO_PROXY_ID = 'You must provide a proxyID in the query string\n'
+const UNKNOWN_PROXY = 'Proxy not connected to this Pilot instance. It may be connected to another instance.\n'
+
+/** The page that changes what proxies have; only where it is asked for ({@link DebugSources.unsafeAdmin}). */
+const FORCE_DISCONNECT = 'force_disconnect'
+
 const PAGES: Readonly<Record<string, Page>> = {
   adsz: {
     help: 'connected proxies and what they watch; ?push=true pushes everything to all of them',
@@ -77,14 +86,13 @@ const PAGES: Readonly<Record<string, Page>> = {
     show: (_query, sources) => withPush(sources, (push) => ({ json: authorizationz(sources.store, push) })),
   },
   cachez: {
-    help: 'the caches of encoded resources; ?clear=true empties them',
+    help: 'the caches of encoded resources: names by type; ?sizes=true bytes instead, ?clear=true empties them',
     show: (query, { caches }) => {
       if (query.get('clear')) {
         for (const cache of Object.values(caches)) cache.clear()
         return textAnswer(200, 'Cache cleared\n')
       }
-      const counts = Object.entries(caches).map(([name, { size, hits, misses }]) => [name, { size, hits, misses }])
-      return { json: Object.fromEntries(counts) as JsonValue }
+      return { json: query.get('sizes') ? cacheSizes(caches) : cacheNames(caches) }
     },
   },
   clusterz: {
@@ -106,6 +114,16 @@ const PAGES: Readonly<Record<string, Page>> = {
     help: 'connected proxies',
     show: (_query, { discovery }) => ({ json: connections(discovery.connected()) }),
   },
+  [FORCE_DISCONNECT]: {
+    help: 'ends the streams of the proxy of ?proxyID=, which then connects anew',
+    show: (query, { discovery }, reach) => {
+      if (!query.get('proxyID')) return textAnswer(400, NO_PROXY_ID)
+      const client = proxyOf(query, discovery, reach)
+      if (!client) return textAnswer(404, UNKNOWN_PROXY)
+      client.connection.close(GRPC_STATUS.UNAVAILABLE, 'disconnected by force')
+      return textAnswer(200, 'OK')
+    },
+  },
   ecdsz: typedPage('ecds', 'extension configurations of the proxy of ?proxyID='),
   edsz: typedPage('eds', 'endpoints of the proxy of ?proxyID='),
   endpointShardz: {
@@ -124,7 +142,8 @@ const PAGES: Readonly<Record<string, Page>> = {
     help: 'service ports that the workload of each connected proxy serves',
     show: (_query, sources) => withPush(sources, (push) => ({ json: instancesz(sources.discovery.connected(), push) })),
   },
-  list: { help: 'the names of all pages', show: () => ({ json: listedPages() }) },
+  krtz: { help: 'stored objects by kind', show: (_query, { store }) => ({ json: krtz(store) }) },
+  list: { help: 'the names of all pages', show: (_query, sources) => ({ json: listedPages(sources) }) },
   mcsz: {
     help: 'services that clusters export to each other (MCS), of which there are none here',
     show: () => ({ json: null }),
@@ -167,31 +186,31 @@ const PAGES: Readonly<Record<string, Page>> = {
 }
 
 /** Sorted. */
-function debugPageNames(): string[] {
-  return Object.keys(PAGES).sort()
+function debugPageNames({ unsafeAdmin }: DebugSources): string[] {
+  return Object.keys(PAGES)
+    .filter((name) => unsafeAdmin || name !== FORCE_DISCONNECT)
+    .sort()
 }
 
 /** The names that `/debug/list` tells, as istiod's: what a page does on demand stands beside it. */
-function listedPages(): string[] {
-  return [...debugPageNames().filter((name) => name !== 'list'), 'adsz?push=true', 'cachez?clear=true'].sort()
+function listedPages(sources: DebugSources): string[] {
+  const onDemand = ['adsz?push=true', 'cachez?clear=true', 'cachez?sizes=true']
+  return [...debugPageNames(sources).filter((name) => name !== 'list'), ...onDemand].sort()
 }
 
 /** Null: no such page. */
 export function debugPage(name: string, query: URLSearchParams, sources: DebugSources, reach: Reach): Answer | null {
-  return Object.hasOwn(PAGES, name) ? PAGES[name]!.show(query, sources, reach) : null
+  return debugPageNames(sources).includes(name) ? PAGES[name]!.show(query, sources, reach) : null
 }
 
 /** The page of all pages. */
-export function indexPage(): Answer {
-  const items = debugPageNames().map(
+export function indexPage(sources: DebugSources): Answer {
+  const items = debugPageNames(sources).map(
     (name) => `<li><a href="/debug/${name}">/debug/${name}</a> ${PAGES[name]!.help}</li>`,
   )
   const body = `<!doctype html><title>Pilot debug</title>\n<h1>Pilot debug</h1>\n<ul>\n${items.join('\n')}\n</ul>\n`
   return { status: 200, type: 'text/html; charset=utf-8', body }
 }
-
-const NO_PROXY_ID = 'You must provide a proxyID in the query string\n'
-const UNKNOWN_PROXY = 'Proxy not connected to this Pilot instance. It may be connected to another instance.\n'
 
 function typedPage(type: string, help: string): Page {
   return {

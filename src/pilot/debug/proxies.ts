@@ -2,8 +2,14 @@
 import type { JsonValue } from '@bufbuild/protobuf'
 import type { WatchedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
-import { localityText } from '../model/service.ts'
+import type { Locality } from '../model/service.ts'
 import type { Client } from '../push/discovery-server.ts'
+import { goTime } from './service-json.ts'
+
+/** `pod.namespace-7`: as istiod names a connection. The last part counts connections. */
+function connectionId({ connection, proxy }: Client): string {
+  return `${proxy.name}.${proxy.namespace}${connection.id.slice(connection.id.lastIndexOf('-'))}`
+}
 
 /** The client a `proxyID` names: connection id, `pod.namespace`, a pod name that is unique, or any part of a connection id. */
 export function findProxy(clients: Iterable<Client>, proxyId: string): Client | undefined {
@@ -13,14 +19,15 @@ export function findProxy(clients: Iterable<Client>, proxyId: string): Client | 
   let count = 0
   for (const client of clients) {
     const { proxy, connection } = client
-    if (connection.id === proxyId || connection.node.id === proxyId) return client
+    const id = connectionId(client)
+    if (id === proxyId || connection.node.id === proxyId) return client
     // Of several streams of one pod the newest is the living one.
     if (`${proxy.name}.${proxy.namespace}` === proxyId) byId = client
     if (proxy.name === proxyId) {
       byName = client
       count++
     }
-    if (byPart === undefined && connection.id.includes(proxyId)) byPart = client
+    if (byPart === undefined && id.includes(proxyId)) byPart = client
   }
   if (byId) return byId
   return count === 0 ? byPart : count === 1 ? byName : undefined
@@ -32,10 +39,11 @@ export function connections(clients: Iterable<Client>): JsonValue {
   return { totalClients: list.length, clients: list }
 }
 
-function connectionOf({ connection }: Client): { [field: string]: JsonValue } {
+function connectionOf(client: Client): { [field: string]: JsonValue } {
+  const { connection } = client
   return {
-    connectionId: connection.id,
-    connectedAt: new Date(connection.connectedMs).toISOString(),
+    connectionId: connectionId(client),
+    connectedAt: goTime(connection.connectedMs),
     address: connection.peer.address,
   }
 }
@@ -49,13 +57,19 @@ export function adsz(clients: Iterable<Client>): JsonValue {
     for (const type of connection.watchedTypes()) watches[type] = [...(connection.watched(type)?.names ?? [])].sort()
     list.push({
       ...connectionOf(client),
-      labels: { ...proxy.labels },
+      labels: { ...proxy.labels, ...(proxy.clusterId && { [CLUSTER_LABEL]: proxy.clusterId }) },
       metadata: { ...proxy.metadata },
-      locality: localityText(proxy.locality),
+      locality: localityJson(proxy.locality),
       watches,
     })
   }
   return { totalClients: list.length, clients: list }
+}
+
+const CLUSTER_LABEL = 'topology.istio.io/cluster'
+
+function localityJson({ region, zone, subzone }: Locality): JsonValue {
+  return { ...(region && { region }), ...(zone && { zone }), ...(subzone && { sub_zone: subzone }) }
 }
 
 const SYNC_FIELDS = [
@@ -75,7 +89,6 @@ export function syncz(clients: Iterable<Client>, namespace: string | null): Json
       cluster_id: proxy.clusterId,
       proxy: `${proxy.name}.${proxy.namespace}`,
       proxy_type: proxy.type,
-      proxy_version: proxy.istioVersion,
       istio_version: proxy.istioVersion,
     }
     for (const [field, type] of SYNC_FIELDS) {
@@ -93,11 +106,14 @@ export function syncz(clients: Iterable<Client>, namespace: string | null): Json
   return out
 }
 
+/** Go's zero time. */
+const NEVER = '0001-01-01T00:00:00Z'
+
 function syncOf(watched: WatchedResource): JsonValue {
   return {
-    sent: watched.nonceSent,
-    acked: watched.nonceAcked,
-    sentTime: watched.lastSentMs > 0 ? new Date(watched.lastSentMs).toISOString() : '',
-    lastError: watched.lastError ?? '',
+    ...(watched.nonceSent && { sent: watched.nonceSent }),
+    ...(watched.nonceAcked && { acked: watched.nonceAcked }),
+    sentTime: watched.lastSentMs > 0 ? goTime(watched.lastSentMs) : NEVER,
+    ...(watched.lastError && { lastError: watched.lastError }),
   }
 }

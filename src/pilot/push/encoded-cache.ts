@@ -86,6 +86,12 @@ export class EncodedCache<V> {
     this.old = new Map()
   }
 
+  /** Every value, in no order that means anything. */
+  *values(): Generator<V> {
+    yield* this.old.values()
+    yield* this.young.values()
+  }
+
   get size(): number {
     return this.young.size + this.old.size
   }
