@@ -62,6 +62,7 @@ export type ExtensionCategory =
   | 'listener_filter'
   | 'network_filter'
   | 'http_filter'
+  | 'upstream_http_filter'
   | 'http_route_filter'
   | 'transport_socket'
   | 'access_logger'
@@ -139,6 +140,8 @@ export interface HttpFilterExtension<C = unknown, R = unknown> {
   parseRoute?(message: Message, context: ParseContext): R
   create(config: C, context: WorkerContext, statPrefix: string): HttpFilterFactory
   readonly terminal?: boolean
+  /** It may stand between the router and the upstream codec, too. */
+  readonly upstream?: boolean
 }
 
 export interface NetworkFilterExtension<C = unknown> {

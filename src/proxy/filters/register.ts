@@ -1,5 +1,6 @@
 // Every extension of this build: one explicit list, nothing registers itself. A new extension is one line here.
 
+import { UpstreamCodecSchema } from '../../api/gen/envoy/extensions/filters/http/upstream_codec/v3/upstream_codec_pb.js'
 import type { HttpFilterExtension, NetworkFilterExtension } from '../config/extension.ts'
 import { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ListenerFilterExtension } from '../network/listener-filters.ts'
@@ -108,6 +109,9 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   matchDelegateFilter,
 ]
 
+/** The end of every chain of upstream HTTP filters: what it does is done anyway. */
+const UPSTREAM_CODEC = { name: 'envoy.filters.http.upstream_codec', desc: UpstreamCodecSchema, parse: () => ({}) }
+
 let registry: ExtensionRegistry | undefined
 
 /** The registry of this thread, made at the first call. */
@@ -120,9 +124,11 @@ export function registerExtensions(): ExtensionRegistry {
   for (const extension of ACCESS_LOGGERS) made.register('access_logger', extension)
   for (const extension of HTTP_FILTERS) {
     made.register('http_filter', extension)
+    if (extension.upstream) made.register('upstream_http_filter', extension)
     const { name, routeDesc, parseRoute } = extension
     if (routeDesc && parseRoute) made.register('http_route_filter', { name, desc: routeDesc, parse: parseRoute })
   }
+  made.register('upstream_http_filter', UPSTREAM_CODEC)
   registry = made
   return made
 }

@@ -22,6 +22,7 @@ const CATEGORY: Readonly<Record<string, string>> = {
   http_filter: 'envoy.filters.http',
   transport_socket: 'envoy.transport_sockets.downstream',
   access_logger: 'envoy.access_loggers',
+  upstream_http_filter: 'envoy.filters.http.upstream',
   upstream_options: 'envoy.upstream_options',
   cluster_type: 'envoy.clusters',
   load_balancing_policy: 'envoy.load_balancing_policies',

@@ -76,6 +76,7 @@ export class DataPlaneWorker {
         const extension = registry.get('network_filter', parsed.typeUrl) as unknown as NetworkFilterExtension
         return { alpn: extension.upstreamAlpn?.(parsed.config) ?? null, factory: extension.create(parsed.config, base) }
       },
+      createUpstreamHttpFilter: (parsed, stats) => ({ ...base, stats }).createHttpFilter(parsed, ''),
     })
     const base: WorkerContext = {
       workerIndex: settings.index,

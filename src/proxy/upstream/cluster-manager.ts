@@ -1,6 +1,7 @@
 // The seam between routing (router, tcp_proxy, mirrors, gRPC services) and upstream connections, per worker.
 
 import type { Protocol, RequestEncoder, ResponseDecoder, StreamResetReason } from '../http/codec.ts'
+import type { ChainEntry } from '../http/connection-manager/shared.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { Connection, ConnectionInfo } from '../network/connection.ts'
 import type { DynamicMetadata, FilterState } from '../network/filter.ts'
@@ -91,6 +92,8 @@ export interface ThreadLocalCluster {
   readonly maintenanceKey: string
   readonly data: ClusterData
   readonly stats: ClusterStats
+  /** Upstream HTTP filters; null = those of the router. */
+  readonly httpFilters: readonly ChainEntry[] | null
   /** Millionths of requests that the assignment's drop_overload asks to refuse. */
   readonly dropMillionths: number
   /** The protocol a request of `downstream` protocol will use. */

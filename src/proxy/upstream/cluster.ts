@@ -1,6 +1,7 @@
 // A cluster in a worker: its hosts, balancer, circuit breakers and pools. STATIC and EDS as it is; other types extend it.
 
 import { Protocol, StreamResetReason } from '../http/codec.ts'
+import type { ChainEntry } from '../http/connection-manager/shared.ts'
 import type { UpstreamTransportSocket } from '../network/transport-socket.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { Counter, Scope } from '../observe/stats.ts'
@@ -30,6 +31,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   readonly stats: ClusterStats
   readonly hosts = new PrioritySet()
   readonly upstreamFilters: readonly UpstreamFilter[]
+  readonly httpFilters: readonly ChainEntry[] | null
   dropMillionths = 0
   readonly maintenanceKey: string
   protected readonly context: ClusterContext
@@ -60,6 +62,12 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     this.highResources = new ResourceManager('high', data.name, data.circuitBreakers, this.scope, context.runtime)
     this.sockets = new TransportSocketMatcher(data, context.secrets, this.scope, once)
     this.upstreamFilters = data.upstreamFilters.map((filter) => context.createUpstreamFilter(filter))
+    this.httpFilters =
+      data.http.filters?.map(({ name, disabled, filter }) => ({
+        name,
+        disabled,
+        factory: context.createUpstreamHttpFilter(filter, this.scope),
+      })) ?? null
     const local = context.localClusterName ? clusters.find(context.localClusterName) : undefined
     const environment: BalancerEnvironment = {
       data,

@@ -134,6 +134,14 @@ export interface CircuitBreakersData {
   readonly shared: SharedArrayBuffer
 }
 
+/** An upstream HTTP filter ahead of the codec. */
+export interface UpstreamHttpFilterData {
+  readonly name: string
+  readonly filter: ParsedExtension
+  /** Off unless a route turns it on. */
+  readonly disabled: boolean
+}
+
 /** HttpProtocolOptions of the cluster, defaults filled in. */
 export interface HttpProtocolData {
   readonly selection: 'http1' | 'http2' | 'use_downstream' | 'auto'
@@ -143,6 +151,8 @@ export interface HttpProtocolData {
   readonly autoSni: boolean
   readonly autoSanValidation: boolean
   readonly overrideAutoSniHeader: string
+  /** Upstream HTTP filters, in place of the router's; null = the router's. */
+  readonly filters: readonly UpstreamHttpFilterData[] | null
 }
 
 export interface HealthCheckData {

@@ -17,6 +17,7 @@ import { ConfigError } from '../../base/errors.ts'
 import type { ParseContext } from '../config/extension.ts'
 import { parseCommonHttpOptions, parseHttp1Options, parseHttp2Options } from '../http/parse-options.ts'
 import type { HttpProtocolData } from './config.ts'
+import { parseUpstreamHttpFilters } from './parse-http-filters.ts'
 
 export const HTTP_PROTOCOL_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 
@@ -51,6 +52,7 @@ export function parseHttpProtocol(cluster: Cluster, context: ParseContext, forwa
     autoSni: cluster.upstreamHttpProtocolOptions?.autoSni ?? forwardProxy,
     autoSanValidation: cluster.upstreamHttpProtocolOptions?.autoSanValidation ?? forwardProxy,
     overrideAutoSniHeader: cluster.upstreamHttpProtocolOptions?.overrideAutoSniHeader.toLowerCase() ?? '',
+    filters: null,
   }
 }
 
@@ -63,7 +65,9 @@ export function upstreamHttpOptions(cluster: Cluster, context: ParseContext): Up
 }
 
 function parseOptions(options: HttpProtocolOptions, context: ParseContext): HttpProtocolData {
-  refuseFilters(options, context)
+  if (options.headerValidationConfig) {
+    throw new ConfigError(context.at('header_validation_config').path, 'not supported by this proxy; remove the field')
+  }
   const { selection, http1, http2 } = parseSelection(options, context)
   const largest = options.commonHttpProtocolOptions?.maxResponseHeadersKb
   if (largest !== undefined && (http2?.maxHeaderFieldSizeKb ?? 0) > largest)
@@ -76,23 +80,8 @@ function parseOptions(options: HttpProtocolOptions, context: ParseContext): Http
     autoSni: options.upstreamHttpProtocolOptions?.autoSni ?? false,
     autoSanValidation: options.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
     overrideAutoSniHeader: options.upstreamHttpProtocolOptions?.overrideAutoSniHeader.toLowerCase() ?? '',
-  }
-}
-
-/** The one upstream filter that does what is done anyway. */
-const UPSTREAM_CODEC = 'envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec'
-
-function refuseFilters(options: HttpProtocolOptions, context: ParseContext): void {
-  for (const [i, filter] of options.httpFilters.entries()) {
-    const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
-    if (typeNameOf(any?.typeUrl ?? '') === UPSTREAM_CODEC) continue
-    throw new ConfigError(
-      context.at(`http_filters[${i}]`).path,
-      `upstream HTTP filter "${filter.name}" is not supported by this proxy`,
-    )
-  }
-  if (options.headerValidationConfig) {
-    throw new ConfigError(context.at('header_validation_config').path, 'not supported by this proxy; remove the field')
+    filters:
+      options.httpFilters.length === 0 ? null : parseUpstreamHttpFilters(options.httpFilters, context, 'http_filters'),
   }
 }
 

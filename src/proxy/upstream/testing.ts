@@ -75,6 +75,9 @@ export class TestClusters {
       createUpstreamFilter: (parsed) => {
         throw new Error(`no upstream filter ${parsed.name} in these tests`)
       },
+      createUpstreamHttpFilter: (parsed) => {
+        throw new Error(`no upstream HTTP filter ${parsed.name} in these tests`)
+      },
     })
   }
 

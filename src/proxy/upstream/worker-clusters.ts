@@ -2,6 +2,7 @@
 
 import type { Logger } from '../../base/logger.ts'
 import type { NodeInfo, ParsedExtension, RuntimeSnapshot } from '../config/extension.ts'
+import type { HttpFilterFactory } from '../http/filter.ts'
 import type { SecretStore } from '../network/tls/secret-store.ts'
 import type { UpstreamFilter } from '../network/upstream-filters.ts'
 import type { AccessLogFile } from '../observe/access-log-file.ts'
@@ -31,6 +32,8 @@ export interface ClusterContext {
   readonly uncounted: Scope
   /** Makes a network filter of cluster.filters. */
   createUpstreamFilter(parsed: ParsedExtension): UpstreamFilter
+  /** Makes an upstream HTTP filter of a cluster, whose scope it counts in. */
+  createUpstreamHttpFilter(parsed: ParsedExtension, scope: Scope): HttpFilterFactory
   /** cluster_manager.local_cluster_name: this proxy's own cluster, for zone-aware routing. */
   readonly localClusterName?: string
 }

@@ -21,6 +21,7 @@ export interface BufferRouteConfig {
 
 export const bufferFilter: HttpFilterExtension<BufferConfig, BufferRouteConfig> = {
   name: 'envoy.filters.http.buffer',
+  upstream: true,
   desc: BufferSchema,
   parse: (message) => ({ maxRequestBytes: (message as BufferMessage).maxRequestBytes ?? 0 }),
   routeDesc: BufferPerRouteSchema,

@@ -50,6 +50,7 @@ export interface CompressorRoute {
 
 export const compressorFilter: HttpFilterExtension<CompressorConfig, CompressorRoute> = {
   name: 'envoy.filters.http.compressor',
+  upstream: true,
   desc: CompressorSchema,
   parse: (message, context) => parse(message as Compressor, context),
   routeDesc: CompressorPerRouteSchema,

@@ -38,7 +38,9 @@ class Shared {
     this.config = config
     this.runtime = context.runtime
     this.encoding = contentCoding(library.kind)
-    const scope = context.stats.scope(`http.${statPrefix}.compressor.${library.name}.${library.kind}`)
+    // As an upstream filter of a cluster it has that one's scope.
+    const owner = statPrefix === '' ? context.stats : context.stats.scope(`http.${statPrefix}`)
+    const scope = owner.scope(`compressor.${library.name}.${library.kind}`)
     this.request = new Direction(config.request ?? config.response, scope.scope('request'))
     this.response = new Direction(config.response, config.response.named ? scope.scope('response') : scope)
     this.etag = scope.counter('not_compressed_etag')

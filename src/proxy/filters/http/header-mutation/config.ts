@@ -37,6 +37,7 @@ export interface HeaderMutationConfig {
 
 export const headerMutationFilter: HttpFilterExtension<HeaderMutationConfig, MutationLists> = {
   name: 'envoy.filters.http.header_mutation',
+  upstream: true,
   desc: HeaderMutationSchema,
   parse: (message, context) => {
     const { mutations, mostSpecificHeaderMutationsWins } = message as HeaderMutation

@@ -73,6 +73,8 @@ export class Attempts {
       this.tried.push(pool.host)
     }
     const request = new UpstreamRequest(this.owner, pool, headers, endStream, timeouts)
+    const filters = cluster.httpFilters ?? this.routed.shared.upstreamFilters
+    if (filters.length > 0) request.addFilters(filters, callbacks)
     request.stats = AttemptStats.of(cluster, headers, timeouts.perTry)
     this.current = request
     if (info.span) this.trace(info.span, request, headers)

@@ -4,6 +4,8 @@ import { type Router, RouterSchema } from '../../../../api/gen/envoy/extensions/
 import type { HttpFilterExtension, ParsedExtension } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import { parseAccessLog } from '../../../observe/access-log-config.ts'
+import type { UpstreamHttpFilterData } from '../../../upstream/config.ts'
+import { parseUpstreamHttpFilters } from '../../../upstream/parse-http-filters.ts'
 import { createRouter } from './filter.ts'
 
 export interface RouterConfig {
@@ -19,6 +21,8 @@ export interface RouterConfig {
   readonly suppressGrpcFailureStats: boolean
   /** Written at the end of every upstream attempt. */
   readonly upstreamLogs: readonly ParsedExtension[]
+  /** For clusters that have none of their own. */
+  readonly upstreamFilters: readonly UpstreamHttpFilterData[]
 }
 
 const SUPPORTED = new Set([
@@ -29,6 +33,7 @@ const SUPPORTED = new Set([
   'strict_check_headers',
   'respect_expected_rq_timeout',
   'suppress_grpc_request_failure_code_stats',
+  'upstream_http_filters',
 ])
 
 export const routerFilter: HttpFilterExtension<RouterConfig> = {
@@ -46,6 +51,7 @@ export const routerFilter: HttpFilterExtension<RouterConfig> = {
       respectExpectedTimeout: router.respectExpectedRqTimeout,
       suppressGrpcFailureStats: router.suppressGrpcRequestFailureCodeStats,
       upstreamLogs: router.upstreamLog.map((log, i) => parseAccessLog(log, context.at(`upstream_log[${i}]`))),
+      upstreamFilters: parseUpstreamHttpFilters(router.upstreamHttpFilters, context, 'upstream_http_filters'),
     }
   },
   create: createRouter,

@@ -97,6 +97,8 @@ class RouterFilter implements StreamDecoderFilter {
       timeoutMs: timeouts.global,
       ownAddress: shared.ownAddress,
       trace,
+      connection: this.callbacks.connection,
+      upstreamFilters: shared.upstreamFilters,
       bufferLimit: this.callbacks.bufferLimit,
       pause: (pause) => {
         if (this.destroyed) return

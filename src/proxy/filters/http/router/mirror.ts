@@ -1,18 +1,23 @@
 // request_mirror_policies: a copy of the request, sent and forgotten (envoy-contract §7.8).
 
 import type { StreamResetReason } from '../../../http/codec.ts'
+import type { ChainEntry } from '../../../http/connection-manager/shared.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { isGrpcContentType } from '../../../http/local-reply.ts'
+import type { Connection } from '../../../network/connection.ts'
 import { reportFault } from '../../../network/fault.ts'
+import { FilterState } from '../../../network/filter.ts'
 import type { LogContext } from '../../../observe/access-log.ts'
 import type { Mirror } from '../../../route/route.ts'
-import { now, type StreamInfo } from '../../../stream-info.ts'
+import { now, StreamInfo } from '../../../stream-info.ts'
 import type { ClusterManager, ThreadLocalCluster } from '../../../upstream/cluster-manager.ts'
+import type { HostDescription } from '../../../upstream/host.ts'
 import { AttemptSpan } from './attempt-span.ts'
 import { failureOf } from './failure.ts'
 import { grpcToHttp } from './grpc-status.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
+import type { FilterReply } from './upstream-chain.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
 /** Whatever the answer is, nobody waits for it: it is counted. The route timeout still bounds it. */
@@ -85,6 +90,13 @@ class MirrorOwner implements UpstreamRequestOwner {
     if (!this.answered) this.count(504, false, '')
     request.abandon()
   }
+  onFilterReply({ status }: FilterReply, request: UpstreamRequest): void {
+    if (!this.answered) this.count(status, false, '')
+    request.abandon()
+  }
+  onFilterReset(request: UpstreamRequest): void {
+    request.abandon()
+  }
   pauseDownstream(pause: boolean): void {
     this.pause(pause)
   }
@@ -101,6 +113,10 @@ interface MirrorOptions {
   /** For x-forwarded-for: a copy is a request of the proxy's own. */
   readonly ownAddress: string
   readonly trace: MirrorTrace | null
+  /** Of the request that is copied. */
+  readonly connection: Connection
+  /** Upstream HTTP filters for clusters without their own. */
+  readonly upstreamFilters: readonly ChainEntry[]
   /** Bytes that may wait for the copy's connection. */
   readonly bufferLimit: number
   /** A copy takes no more for now, or again: the client waits, or its body would lie here. */
@@ -132,7 +148,7 @@ function startMirror(
   endStream: boolean,
   clusters: ClusterManager,
   info: StreamInfo,
-  { timeoutMs, ownAddress, trace, bufferLimit, pause }: MirrorOptions,
+  { timeoutMs, ownAddress, trace, connection, upstreamFilters, bufferLimit, pause }: MirrorOptions,
 ): UpstreamRequest | null {
   const name = mirror.cluster || headers.get(mirror.clusterHeader) || ''
   const cluster = clusters.get(name)
@@ -164,6 +180,15 @@ function startMirror(
       maxStreamDuration: timeoutMs,
     },
   )
+  const filters = cluster.httpFilters ?? upstreamFilters
+  if (filters.length > 0)
+    request.addFilters(filters, {
+      connection,
+      streamInfo: infoOf(info, cluster, pool.host),
+      bufferLimit,
+      route: noRoute,
+      answerBeforeEnd: nothing,
+    })
   if (trace) {
     request.trace = AttemptSpan.ofMirror(trace.request, trace.context, cluster, pool.host, mirror.traceSampled)
     request.trace.span.inject(copy)
@@ -171,6 +196,28 @@ function startMirror(
   request.start()
   return request
 }
+
+/** What upstream HTTP filters may know of a copy: it is a request of its own. */
+function infoOf(
+  { downstream, protocol, random }: StreamInfo,
+  cluster: ThreadLocalCluster,
+  host: HostDescription,
+): StreamInfo {
+  const info = new StreamInfo(downstream, new FilterState())
+  info.startTimeMs = Date.now()
+  info.start = now()
+  info.protocol = protocol
+  info.random = random
+  info.attemptCount = 1
+  info.upstreamCluster = cluster.name
+  info.upstreamClusterStatName = cluster.statName
+  info.upstreamClusterMetadata = cluster.metadata
+  info.upstreamHost = host
+  return info
+}
+
+const noRoute = (): null => null
+const nothing = (): void => {}
 
 /** `host:port` → `host-shadow:port`; whatever stands behind the last colon is a port to Envoy here. */
 function withShadow(authority: string): string {

@@ -17,6 +17,7 @@ import { redirectInternally } from './internal-redirect.ts'
 import type { RetryState } from './retry-state.ts'
 import { countAll } from './route-stats.ts'
 import type { RoutedRequest } from './routed-request.ts'
+import type { FilterReply } from './upstream-chain.ts'
 import type { UpstreamRequest } from './upstream-request.ts'
 
 export class Relay implements AttemptsOwner, DownstreamWatermarkCallbacks, TimeoutEntry {
@@ -261,6 +262,20 @@ export class Relay implements AttemptsOwner, DownstreamWatermarkCallbacks, Timeo
       'upstream max stream duration reached',
       routed.done ? 504 : 408,
     )
+  }
+
+  onFilterReply({ status, body, modify, grpcStatus, details }: FilterReply): void {
+    const { callbacks, finished } = this.routed
+    if (finished) return
+    this.attempts.abandonAll()
+    this.disarm()
+    callbacks.sendLocalReply(status, body, modify, grpcStatus, details)
+  }
+
+  onFilterReset(): void {
+    if (this.routed.finished) return
+    this.disarm()
+    this.routed.callbacks.resetStream()
   }
 
   private onAttemptTimeout(request: UpstreamRequest, count: Counter, details: string): void {

@@ -2,6 +2,7 @@
 
 import type { WorkerContext } from '../../../config/extension.ts'
 import { localAddress } from '../../../http/connection-manager/remote-address.ts'
+import type { ChainEntry } from '../../../http/connection-manager/shared.ts'
 import type { AccessLog } from '../../../observe/access-log.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import type { RouterConfig } from './config.ts'
@@ -12,6 +13,8 @@ export interface RouterShared {
   readonly config: RouterConfig
   readonly context: WorkerContext
   readonly upstreamLogs: readonly AccessLog[]
+  /** For clusters without upstream HTTP filters of their own. */
+  readonly upstreamFilters: readonly ChainEntry[]
   readonly noRoute: Counter
   readonly noCluster: Counter
   readonly rqDirectResponse: Counter
@@ -34,6 +37,11 @@ export function createRouterShared(config: RouterConfig, context: WorkerContext,
     config,
     context,
     upstreamLogs: config.upstreamLogs.map((log) => context.createAccessLog(log)),
+    upstreamFilters: config.upstreamFilters.map(({ name, disabled, filter }) => ({
+      name,
+      disabled,
+      factory: context.createHttpFilter(filter, statPrefix),
+    })),
     noRoute: scope.counter('no_route'),
     noCluster: scope.counter('no_cluster'),
     rqDirectResponse: scope.counter('rq_direct_response'),

@@ -13,6 +13,7 @@ import type {
   StreamResetReason,
 } from '../../../http/codec.ts'
 import { StreamResetReason as Reset } from '../../../http/codec.ts'
+import type { ChainEntry } from '../../../http/connection-manager/shared.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Connection } from '../../../network/connection.ts'
 import { now, type StreamInfo } from '../../../stream-info.ts'
@@ -26,6 +27,7 @@ import type { HostDescription } from '../../../upstream/host.ts'
 import type { AttemptSpan } from './attempt-span.ts'
 import type { AttemptStats } from './attempt-stats.ts'
 import { failureOf } from './failure.ts'
+import { type ChainedRequest, type ChainStream, type FilterReply, UpstreamChain } from './upstream-chain.ts'
 
 /** The router, as an attempt sees it. */
 export interface UpstreamRequestOwner {
@@ -43,6 +45,9 @@ export interface UpstreamRequestOwner {
   onPerTryTimeout(request: UpstreamRequest): void
   onPerTryIdleTimeout(request: UpstreamRequest): void
   onMaxStreamDuration(request: UpstreamRequest): void
+  /** An upstream HTTP filter answers, or ends the request. */
+  onFilterReply(reply: FilterReply, request: UpstreamRequest): void
+  onFilterReset(request: UpstreamRequest): void
   /** Counted: this attempt cannot take more of the request. */
   pauseDownstream(pause: boolean): void
   /** Bytes of the request that may wait for a connection before it is paused; 0 = no limit. */
@@ -59,7 +64,9 @@ interface Waiting {
   paused: boolean
 }
 
-export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, StreamCallbacks, FaultOwner {
+export class UpstreamRequest
+  implements ResponseDecoder, HttpPoolCallbacks, StreamCallbacks, ChainedRequest, FaultOwner
+{
   readonly owner: UpstreamRequestOwner
   readonly pool: HttpConnPool
   readonly headers: HeaderMap
@@ -95,7 +102,13 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   poolReadyMs = -1
   lastTxAt = 0
   firstRxAt = 0
-  private readonly bodyless: boolean
+  private bodyless: boolean
+  /** Upstream HTTP filters; null = there are none. */
+  private chain: UpstreamChain | null = null
+  /** The filters have let the request's headers go on. */
+  private headersReady = true
+  /** The codec has the whole response; it may be in the filters. */
+  private received = false
   private pending: Cancellable | null = null
   private waiting: Waiting | null = null
   /** CONNECT and WebSocket: what comes before the upstream has agreed, by this status, waits; 0 = nothing does. */
@@ -131,10 +144,17 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.durationQueue = timeouts.maxStreamDuration > 0 ? timeoutQueue(timeouts.maxStreamDuration) : null
   }
 
+  /** Before start(): what stands between the router and the codec. */
+  addFilters(entries: readonly ChainEntry[], stream: ChainStream): void {
+    this.chain = UpstreamChain.of(entries, stream, this)
+    this.headersReady = this.chain === null
+  }
+
   /** Asks the pool. Answers come through the owner, maybe before this returns. */
   start(): void {
     if (this.requestEnded) this.endRequest()
     this.pending = this.pool.newStream(this, this)
+    if (this.chain !== null && !this.abandoned && !this.gone) this.chain.takeHeaders(this.headers, this.bodyless)
   }
 
   /** Counts on from where the attempts before this one have left off. */
@@ -150,6 +170,12 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.stats?.onRequestData(chunk.length)
     if (endStream) this.endRequest()
     if (this.gone) return
+    if (this.chain === null) this.sendData(chunk, endStream)
+    else this.chain.takeData(chunk, endStream)
+  }
+
+  sendData(chunk: Buffer, endStream: boolean): void {
+    if (this.gone) return
     if (!this.encoder || this.consent !== 0) {
       this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false, paused: false }
       if (chunk.length > 0) this.hold(this.waiting, chunk)
@@ -164,6 +190,12 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 
   encodeTrailers(trailers: HeaderMap): void {
     this.endRequest()
+    if (this.gone) return
+    if (this.chain === null) this.sendTrailers(trailers)
+    else this.chain.takeTrailers(trailers)
+  }
+
+  sendTrailers(trailers: HeaderMap): void {
     if (this.gone) return
     if (!this.encoder || this.consent !== 0) {
       this.waiting ??= { chunks: [], bytes: 0, trailers: null, end: false, paused: false }
@@ -220,16 +252,27 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     encoder.stream.callbacks = this
     this.owner.onUpstreamReady(this, connection, protocol)
     if (this.abandoned) return
-    this.firstTxAt = now()
-    this.poolReadyMs = this.firstTxAt - this.startedAt
-    this.lastTxAt = this.firstTxAt
-    this.sent = true
+    this.poolReadyMs = now() - this.startedAt
     const { durationQueue } = this
     if (durationQueue)
       durationQueue.arm(
         (this.duration = durationQueue.handle(new OwnedTimeout(this, () => this.owner.onMaxStreamDuration(this)))),
       )
     this.armIdle()
+    if (this.headersReady) this.sendHead(encoder)
+  }
+
+  /** The filters let the headers go on; there may be no connection yet. */
+  sendHeaders(_headers: HeaderMap, endStream: boolean): void {
+    this.headersReady = true
+    this.bodyless = endStream
+    if (this.encoder !== null) this.sendHead(this.encoder)
+  }
+
+  private sendHead(encoder: RequestEncoder): void {
+    this.firstTxAt = now()
+    this.lastTxAt = this.firstTxAt
+    this.sent = true
     this.consent = consentOf(this.headers)
     encoder.encodeHeaders(this.headers, this.bodyless)
     if (this.consent === 0) this.sendWaiting(encoder)
@@ -255,6 +298,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
       this.letGo()
       this.disarm()
       this.releasePauses()
+      this.chain?.destroy()
       try {
         if (!this.abandoned) this.owner.onNoHost(transportFailureReason, this)
       } catch (error) {
@@ -271,7 +315,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   decode1xxHeaders(headers: HeaderMap): void {
     if (this.abandoned) return
     try {
-      this.owner.onUpstream1xx(headers, this)
+      if (this.chain === null) this.receive1xx(headers)
+      else this.chain.take1xx(headers)
     } catch (error) {
       this.onFault(error)
     }
@@ -280,26 +325,48 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   decodeHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.abandoned) return
     try {
-      this.onHeaders(headers, endStream)
+      if (endStream) this.received = true
+      if (this.consent !== 0 && !this.settleConsent(headers, endStream)) return
+      if (this.chain === null) this.receiveHeaders(headers, endStream)
+      else this.chain.takeResponseHeaders(headers, endStream)
     } catch (error) {
       this.onFault(error)
     }
   }
 
-  private onHeaders(headers: HeaderMap, endStream: boolean): void {
+  receive1xx(headers: HeaderMap): void {
+    this.owner.onUpstream1xx(headers, this)
+  }
+
+  /**
+   * WebSocket needs an answer only: one that refuses it gets the bytes as the body of a request, unless it is the whole
+   * answer to a request that is still open: then it is told as if it were our own (Envoy). False: it was.
+   */
+  private settleConsent(headers: HeaderMap, endStream: boolean): boolean {
+    if (this.consent === WEBSOCKET_CONSENT && headers.status !== this.consent && endStream && !this.requestEnded) {
+      this.onFilterReply({
+        status: headers.status,
+        body: '',
+        modify: (reply) => copyFields(headers, reply),
+        grpcStatus: null,
+        details: 'websocket_handshake_unsuccessful',
+      })
+      return false
+    }
+    const agreed = this.consent === headers.status || this.consent === WEBSOCKET_CONSENT
+    if (agreed && this.encoder !== null) {
+      this.consent = 0
+      this.sendWaiting(this.encoder)
+    }
+    return true
+  }
+
+  receiveHeaders(headers: HeaderMap, endStream: boolean): void {
     this.firstRxAt = now()
     this.responded = true
     this.trace?.onHeaders(headers)
     this.stats?.onResponseHeaders(headers)
     this.armIdle()
-    // WebSocket needs an answer only: one that refuses it gets the bytes as the body of a request, unless it is the whole
-    // answer to a request that is still open, which is reset then (Envoy).
-    const agreed =
-      this.consent === headers.status || (this.consent === WEBSOCKET_CONSENT && (!endStream || this.requestEnded))
-    if (agreed && this.encoder !== null) {
-      this.consent = 0
-      this.sendWaiting(this.encoder)
-    }
     if (endStream) this.onComplete()
     this.owner.onUpstreamHeaders(headers, endStream, this)
   }
@@ -307,13 +374,15 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   decodeData(chunk: Buffer, endStream: boolean): void {
     if (this.abandoned) return
     try {
-      this.onData(chunk, endStream)
+      if (endStream) this.received = true
+      if (this.chain === null) this.receiveData(chunk, endStream)
+      else this.chain.takeResponseData(chunk, endStream)
     } catch (error) {
       this.onFault(error)
     }
   }
 
-  private onData(chunk: Buffer, endStream: boolean): void {
+  receiveData(chunk: Buffer, endStream: boolean): void {
     this.armIdle()
     this.stats?.onResponseData(chunk.length)
     if (endStream) this.onComplete()
@@ -323,13 +392,15 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
   decodeTrailers(trailers: HeaderMap): void {
     if (this.abandoned) return
     try {
-      this.onTrailers(trailers)
+      this.received = true
+      if (this.chain === null) this.receiveTrailers(trailers)
+      else this.chain.takeResponseTrailers(trailers)
     } catch (error) {
       this.onFault(error)
     }
   }
 
-  private onTrailers(trailers: HeaderMap): void {
+  receiveTrailers(trailers: HeaderMap): void {
     this.trace?.onTrailers(trailers)
     this.onComplete()
     this.owner.onUpstreamTrailers(trailers, this)
@@ -340,6 +411,17 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.trace?.finish()
     this.stats?.finish(this.requestEndedAt)
     this.disarm()
+    if (this.requestEnded) this.chain?.destroy()
+  }
+
+  // ---- filters
+
+  onFilterReply(reply: FilterReply): void {
+    if (!this.abandoned) this.owner.onFilterReply(reply, this)
+  }
+
+  onFilterReset(): void {
+    if (!this.abandoned) this.owner.onFilterReset(this)
   }
 
   // ---- stream
@@ -353,6 +435,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.letGo()
     this.disarm()
     this.releasePauses()
+    this.chain?.destroy()
     try {
       this.trace?.onReset(reason, failureOf(reason).flag)
       this.stats?.finish(this.requestEndedAt)
@@ -387,11 +470,12 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
     this.stats?.finish(this.responded || this.late ? this.requestEndedAt : 0)
     this.disarm()
     this.releasePauses()
+    this.chain?.destroy()
     this.pending?.cancel()
     this.pending = null
     const { encoder } = this
     this.encoder = null
-    if (encoder && !(this.complete && this.requestEnded)) {
+    if (encoder && !(this.received && (this.chain?.requestSent ?? this.requestEnded))) {
       encoder.stream.callbacks = null
       encoder.stream.resetStream(Reset.LocalReset)
     }
@@ -436,6 +520,11 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks, Stre
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** All but the length, which is the reply's own. */
+function copyFields({ list }: HeaderMap, to: HeaderMap): void {
+  for (let i = 0; i < list.length; i += 2) if (list[i] !== 'content-length') to.list.push(list[i]!, list[i + 1]!)
+}
 
 function consentOf(headers: HeaderMap): number {
   if (headers.method === 'CONNECT') return 200
