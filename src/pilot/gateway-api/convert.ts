@@ -168,7 +168,6 @@ class RouteConversion {
     const http = [...this.groups.values()].map((group) => ({
       ...virtualService(group.sources, group.name),
       spec: {
-        ...visibility(group.attachment),
         hosts: [group.host],
         gateways: [group.attachment.gateway],
         http: group.routes.sort(compareRoutes).map(({ route }) => route),
@@ -263,7 +262,10 @@ function serverNames(route: Route, { gateway, hosts }: Attachment, host: string)
   return names.length > 1 ? names.filter((name) => hostMatches(host, name)) : names
 }
 
-/** A consumer's routes are seen in its own namespace only. */
+/**
+ * A consumer's routes of TCP and TLS are seen in its own namespace only; those of HTTP speak for its clients alone when
+ * tables are made, but keep wildcards of VirtualServices off their hosts everywhere, as in istiod.
+ */
 function visibility(attachment: Attachment): { exportTo?: readonly string[] } {
   return attachment.private ? { exportTo: ['.'] } : {}
 }

@@ -166,6 +166,24 @@ test("in the mesh a route of the service's namespace is for everybody, one of an
   assert.equal(target('other'), 'prefix / → outbound|80||consumed.other.svc.cluster.local')
 })
 
+test("a consumer's route keeps a VirtualService's wildcard off its host everywhere, also where it says nothing", () => {
+  const parent = 'parentRefs: [{kind: Service, group: "", name: a, namespace: default}]'
+  const wildcard = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: all, namespace: default}
+spec: {hosts: ['*.local'], http: [{route: [{destination: {host: other.default.svc.cluster.local}}]}]}
+---`
+  const consumer = httpRoute('consumer', `{${parent}, rules: [{backendRefs: [{name: consumed, port: 80}]}]}`, 'other')
+  const target = (...more: string[]): string => {
+    const mesh = new TestMesh([`${serviceYaml('a')}---${wildcard}`, ...more].join(''))
+    const [config] = generateRoutes(testProxy(), mesh.push(), ['80'])
+    return summary(config!.virtualHosts.find((one) => one.name === 'a.default.svc.cluster.local:80')!.routes[0]!)
+  }
+  assert.equal(target(), 'prefix / → outbound|80||other.default.svc.cluster.local')
+  assert.equal(target(consumer), `prefix / → ${A}`)
+})
+
 test('deleting a route takes its effect away', () => {
   const mesh = new TestMesh(
     gateway(HTTP_ALL) + httpRoute('r', `{${TO_GATEWAY}, rules: [{backendRefs: [{name: a, port: 80}]}]}`),

@@ -85,7 +85,8 @@ function inboundPorts(context: ListenerContext): InboundPort[] {
     }
   } else if (proxy.interceptionMode !== 'NONE') {
     for (const { service, port, targetPort } of push.serviceInstances(proxy)) {
-      if (isOwnPort(context, targetPort)) continue
+      // A name that stands for no port (the pod is not known) has its cluster, but nothing can be asked for there.
+      if (targetPort === 0 || isOwnPort(context, targetPort)) continue
       // Of two services on one port the first one speaks for it.
       const first = byPort.get(targetPort)
       if (first) {

@@ -235,6 +235,25 @@ test('ProxyConfig.proxyHeaders of the mesh, and of one proxy over it, decide wha
   assert.equal(own.forwardClientCertDetails, 0)
 })
 
+test('a target port by name stands for nothing while neither the pod nor its proxy tells of its ports', () => {
+  const yaml = `
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec:
+  clusterIP: 10.96.0.1
+  selector: {app: a}
+  ports: [{port: 80, name: http, targetPort: main}, {port: 81, name: http-2, targetPort: 8081}]`
+  const chains = (metadata: Record<string, string>): string[] => {
+    const proxy = testProxy({ labels: { app: 'a' }, metadata })
+    const { filterChains } = listenersOf(yaml, undefined, proxy).get('virtualInbound')!
+    return [...new Set(filterChains.map(({ name }) => name).filter((name) => name.startsWith('0.0.0.0_')))]
+  }
+  assert.deepEqual(chains({}), ['0.0.0.0_8081'])
+  const ports = JSON.stringify([{ name: 'main', containerPort: 7777, protocol: 'TCP' }])
+  assert.deepEqual(chains({ POD_PORTS: ports }), ['0.0.0.0_7777', '0.0.0.0_8081'])
+})
+
 test('listeners of a proxy with both families have a second address, except where one is named', () => {
   const proxy = testProxy({ metadata: { INSTANCE_IPS: '10.1.0.9,2001:db8::9' } })
   const second = (listener?: Listener) =>

@@ -20,6 +20,7 @@ import { type NetworkGateways, networkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import { PeerAuthenticationIndex } from './peer-authentication.ts'
 import type { PushContext, ScopeSubject } from './push-context.ts'
+import type { Endpoint } from './service.ts'
 import { ServiceInstanceIndex } from './service-instances.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
 import { resolveVirtualService, VirtualServiceIndex } from './virtual-service.ts'
@@ -223,6 +224,10 @@ class Snapshot implements PushContext {
 
   serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[] {
     return this.instances.of(proxy)
+  }
+
+  entryEndpoint(proxy: ScopeSubject): Endpoint | null {
+    return this.instances.entryEndpoint(proxy)
   }
 
   gatewaysFor(proxy: ScopeSubject): readonly Gateway[] {

@@ -38,7 +38,7 @@ test("a proxy is where its pod's node is, and has the labels that its pod has no
 })
 
 test('without a pod, or a node with a place, what the node said holds', () => {
-  const unknown = proxy('web', '10.0.0.9')
+  const unknown = proxy('other', '10.0.0.9')
   const push = new TestMesh(pod('web', '10.0.0.1', '{app: old, fixed: "yes"}')).push()
   assert.equal(placed(unknown, push), unknown)
   assert.deepEqual(placed(proxy('web', '10.0.0.1'), push).locality, { region: 'told', zone: '', subzone: '' })
@@ -48,4 +48,20 @@ test('pods that share an address are told apart by name', () => {
   const push = new TestMesh([pod('a', '10.0.0.1', '{app: a}'), pod('b', '10.0.0.1', '{app: b}')].join('\n---')).push()
   assert.equal(placed(proxy('a', '10.0.0.1'), push).labels.app, 'a')
   assert.equal(placed(proxy('b', '10.0.0.1'), push).labels.app, 'b')
+})
+
+test('outside Kubernetes a proxy has the labels and the place of what a ServiceEntry of its namespace has at an address', () => {
+  const entry = (namespace: string, labels: string) => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: own, namespace: ${namespace}}
+spec:
+  hosts: [a.example.com]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.0.0.1, locality: r/z, labels: ${labels}}]`
+  const push = new TestMesh([entry('default', '{app: listed}'), entry('other', '{app: foreign}')].join('\n---')).push()
+  const { locality, labels } = placed(proxy('vm', '10.0.0.1'), push)
+  assert.deepEqual(locality, { region: 'r', zone: 'z', subzone: '' })
+  assert.equal(labels.app, 'listed')
 })

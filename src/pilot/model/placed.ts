@@ -1,29 +1,26 @@
 // Where a proxy is and who it is, as the registry has it: agents of pods do not know their node's zone.
-
 import type { ProxyNode } from './node.ts'
-import type { PushContext, WorkloadIndex } from './push-context.ts'
-import { localityText, type Workload } from './service.ts'
+import type { PushContext } from './push-context.ts'
+import { localityText } from './service.ts'
+import { podOf } from './service-instances.ts'
 
 /**
- * The proxy with the labels of its workload, and its place: labels of the place in the registry first, then what its
- * node said. The very same object when that is what it has already.
+ * The proxy with the labels of its pod, else of an endpoint at one of its addresses that a ServiceEntry of its namespace
+ * has; and its place: labels of the place in the registry first, then what its node said. A WorkloadEntry that no
+ * ServiceEntry selects says nothing, as in istiod. The very same object when that is what it has already.
  */
-export function placed(proxy: ProxyNode, push: Pick<PushContext, 'workloads'>): ProxyNode {
-  const workload = workloadOf(proxy, push.workloads)
+export function placed(
+  proxy: ProxyNode,
+  push: Pick<PushContext, 'workloads' | 'clusterId' | 'entryEndpoint'>,
+): ProxyNode {
+  // Workloads of another cluster are that cluster's control plane's to tell.
+  if (proxy.clusterId !== '' && proxy.clusterId !== push.clusterId) return proxy
+  const workload = podOf(proxy, push.workloads) ?? push.entryEndpoint(proxy)
   if (!workload) return proxy
   const { locality } = localityText(workload.locality) === '' ? proxy : workload
   const labels = { ...proxy.staticLabels, ...workload.labels }
   if (sameLabels(labels, proxy.labels) && localityText(locality) === localityText(proxy.locality)) return proxy
   return { ...proxy, labels, locality }
-}
-
-/** Pods that share the address of their node are told apart by name. */
-function workloadOf({ ips, name, namespace }: ProxyNode, { byAddress, byNamespace }: WorkloadIndex) {
-  const address = ips[0] ?? ''
-  const found = byAddress.get(address)
-  const isOwn = (workload: Workload): boolean => workload.name === name && workload.namespace === namespace
-  if (found?.kind !== 'Pod' || isOwn(found)) return found
-  return byNamespace.get(namespace)?.find((workload) => isOwn(workload) && workload.address === address) ?? found
 }
 
 function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {

@@ -16,7 +16,7 @@ import type { DestinationRuleIndex } from './destination-rules.ts'
 import type { NetworkGateways } from './network-gateways.ts'
 import type { ServiceInstance } from './node.ts'
 import type { PeerAuthenticationIndex } from './peer-authentication.ts'
-import type { EndpointSet, Workload } from './service.ts'
+import type { Endpoint, EndpointSet, Workload } from './service.ts'
 import type { ServiceIndex } from './service-index.ts'
 import type { SidecarScope } from './sidecar-scope.ts'
 import type { VirtualServiceIndex } from './virtual-service.ts'
@@ -66,6 +66,8 @@ export interface PushContext {
   sidecarScope(proxy: ScopeSubject): SidecarScope
   /** Services and ports that the proxy's own workload serves, in the order of their services. */
   serviceInstances(proxy: ScopeSubject): readonly ServiceInstance[]
+  /** An endpoint of a ServiceEntry of the proxy's namespace at one of its addresses: the first one. */
+  entryEndpoint(proxy: ScopeSubject): Endpoint | null
   /** Gateway servers that select the router, in precedence. */
   gatewaysFor(proxy: ScopeSubject): readonly Gateway[]
 }

@@ -66,17 +66,10 @@ export class ServiceInstanceIndex {
   private ofKubernetes(proxy: ScopeSubject, address: string): Target[] {
     const entry = chooseEntry(this.workloads.entriesByAddress.get(address) ?? [], proxy)
     if (entry) return this.selectedBy(entry.namespace, entry.labels, (service, port) => entryPort(entry, service, port))
-    const pod = this.podOf(proxy, address)
+    const pod = podOf(proxy, this.workloads)
     if (!pod) return this.selectedBy(proxy.namespace, proxy.labels, (_, port) => toldPort(proxy.podPorts, port))
     const selected = this.selectedBy(pod.namespace, pod.labels, (_, port) => podPort(pod, port))
     return selected.length > 0 ? selected : this.listed(proxy.namespace, address)
-  }
-
-  private podOf({ name, namespace }: ScopeSubject, address: string): Workload | undefined {
-    const own = this.workloads.byNamespace.get(namespace)?.find((w) => w.kind === 'Pod' && w.name === name)
-    if (own) return own
-    const found = this.workloads.byAddress.get(address)
-    return found?.kind === 'Pod' ? found : undefined
   }
 
   private selectedBy(
@@ -114,13 +107,19 @@ export class ServiceInstanceIndex {
     })
   }
 
-  /** ServiceEntries of the proxy's namespace that list one of its addresses or select what is there. */
   private ofEntries(proxy: ScopeSubject): Target[] {
-    return proxy.ips.flatMap((ip) =>
-      this.at(ip).flatMap(({ set, endpoint }) => {
-        if (set.namespace !== proxy.namespace || endpoint.servicePort === 0) return []
-        return this.targetsOf(set, endpoint, 'External')
-      }),
+    return this.entriesAt(proxy).flatMap(({ set, endpoint }) => this.targetsOf(set, endpoint, 'External'))
+  }
+
+  /** What a ServiceEntry says of the proxy's own workload, in its labels and place; null: there is none. */
+  entryEndpoint(proxy: ScopeSubject): Endpoint | null {
+    return this.entriesAt(proxy)[0]?.endpoint ?? null
+  }
+
+  /** Endpoints of ServiceEntries of the proxy's namespace that list one of its addresses or select what is there. */
+  private entriesAt({ ips, namespace }: ScopeSubject): readonly Placed[] {
+    return ips.flatMap((ip) =>
+      this.at(ip).filter(({ set, endpoint }) => set.namespace === namespace && endpoint.servicePort !== 0),
     )
   }
 
@@ -159,6 +158,14 @@ interface Placed {
 
 type Target = Omit<ServiceInstance, 'address'>
 
+/** The proxy's pod by its name, else by its first address. */
+export function podOf({ ips, name, namespace }: ScopeSubject, workloads: WorkloadIndex): Workload | undefined {
+  const own = workloads.byNamespace.get(namespace)?.find((w) => w.kind === 'Pod' && w.name === name)
+  if (own) return own
+  const found = workloads.byAddress.get(ips[0] ?? '')
+  return found?.kind === 'Pod' ? found : undefined
+}
+
 /** Of several entries at one address (by namespace, then name) the one with the proxy's name, then of its namespace. */
 function chooseEntry(entries: readonly Workload[], { name, namespace }: ScopeSubject): Workload | undefined {
   if (entries.length <= 1) return entries[0]
@@ -177,11 +184,11 @@ function podPort({ ports }: Workload, { targetPortName, targetPort }: ServicePor
   return targetPortName ? (ownValue(ports, targetPortName) ?? null) : targetPort
 }
 
-/** What the proxy tells of its pod's ports; when it tells nothing, the Service's own number. */
+/** What the proxy tells of its pod's ports; when it tells nothing, a name stands for no port: 0, as in istiod. */
 function toldPort(
   podPorts: Readonly<Record<string, number>> | null,
-  { targetPortName, targetPort, port }: ServicePort,
+  { targetPortName, targetPort }: ServicePort,
 ): number | null {
   if (!targetPortName) return targetPort
-  return podPorts ? (ownValue(podPorts, targetPortName) ?? null) : port
+  return podPorts ? (ownValue(podPorts, targetPortName) ?? null) : 0
 }

@@ -248,13 +248,22 @@ export const grpcRoute = (draw: Draw): object => ({
   })),
 })
 
+/** A route of TCP or TLS for a Service of another namespace leads everybody elsewhere under istiod (docs/differences.md). */
+const ownParents = (draw: Draw): object[] => {
+  const list = parents(draw).filter((parent) => {
+    const { kind, namespace } = parent as { kind: string; namespace?: string }
+    return kind !== 'Service' || namespace === undefined
+  })
+  return list.length > 0 ? list : [{ group: GROUP, kind: 'Gateway', name: 'kgw', namespace: 'istio-system' }]
+}
+
 export const tcpRoute = (draw: Draw): object => ({
-  parentRefs: parents(draw),
+  parentRefs: ownParents(draw),
   rules: [{ backendRefs: draw.many(1, 2, () => backend(draw)) }],
 })
 
 export const tlsRoute = (draw: Draw): object => ({
-  parentRefs: parents(draw),
+  parentRefs: ownParents(draw),
   hostnames: draw.some([...EXTERNAL_HOSTS, '*.example.com', '*.com'], 1, 2),
   rules: [{ backendRefs: draw.many(1, 2, () => backend(draw)) }],
 })
