@@ -22,7 +22,6 @@ const ABSENT: readonly Explained[] = [
   [/reset_high_memory_stream|overload[._]refresh|overload_close/, 'this bootstrap has no overload manager'],
   [/nghttp2_|oghttp2_/, 'which of Envoy’s two HTTP/2 libraries a connection uses'],
   [/outbound_(control_)?frames_active|deferred_stream_close/, 'queues inside Envoy’s HTTP/2 codec'],
-  [/_bytes_buffered/, 'what waits in socket buffers is the kernel’s'],
   [/soft_drain/, 'connections that Envoy’s HTTP/1 codec marks for drain'],
   [/http\.admin|prefix="admin"/, 'of the admin listener only what node:http tells is counted'],
   [/extension_config_missing/, 'there is no ECDS'],

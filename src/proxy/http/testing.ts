@@ -52,6 +52,7 @@ export class MemoryConnection implements Connection {
   close(): void {
     this.open = false
   }
+  countBuffered(): void {}
   setBufferLimits(): void {}
   setDelayedCloseTimeoutMs(): void {}
   onFault(error: unknown): void {

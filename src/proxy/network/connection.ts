@@ -1,6 +1,7 @@
 // A downstream or upstream connection as filters, codecs and pools see it; the socket is behind it.
 
 import type { FaultOwner } from '../../base/fault-owner.ts'
+import type { Gauge } from '../observe/stats.ts'
 import type { DetectedClose } from './close.ts'
 import type { FilterState } from './filter.ts'
 
@@ -173,6 +174,8 @@ export interface Connection extends FaultOwner {
   readonly bufferedBytes: number
   readonly aboveHighWatermark: boolean
   setBufferLimits(bytes: number): void
+  /** Has it move these gauges from now on (see buffered-gauges.ts). */
+  countBuffered(rx: Gauge, tx: Gauge): void
   /** Exactly one owner at a time; set before the first byte can arrive. */
   callbacks: ConnectionCallbacks
   readonly bytesReceived: number

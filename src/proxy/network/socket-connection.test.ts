@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect as netConnect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { StatsStore } from '../observe/stats-store.ts'
 import { acceptSocket } from './accept.ts'
 import { ipAddress } from './address.ts'
 import { openConnection } from './connect.ts'
@@ -127,6 +128,31 @@ test('falling below half the limit is told once', async (t) => {
   await seen.until(() => seen.below === 1)
   assert.equal(seen.above, 1)
   assert.equal(connection.aboveHighWatermark, false)
+})
+
+test('gauges follow what the last read brought and what waits to be written', async (t) => {
+  const { peer, connection, seen } = await acceptedPair(t)
+  const scope = new StatsStore().scope('c')
+  const [rx, tx] = [scope.gauge('rx'), scope.gauge('tx')]
+  connection.countBuffered(rx, tx)
+  peer.write('hello')
+  await seen.until(() => seen.text === 'hello')
+  assert.equal(rx.value, 5)
+  peer.write('you')
+  await seen.until(() => seen.text === 'helloyou')
+  assert.equal(rx.value, 3)
+  peer.pause()
+  const chunk = Buffer.alloc(1024 * 1024)
+  while (connection.bufferedBytes === 0) connection.write(chunk, false)
+  assert.equal(tx.value, connection.bufferedBytes)
+  connection.setBufferLimits(1)
+  connection.write(chunk, false)
+  assert.equal(seen.above, 1)
+  peer.resume()
+  await seen.until(() => seen.below === 1)
+  assert.equal(tx.value, 0)
+  connection.close(CloseType.NoFlush)
+  assert.deepEqual([rx.value, tx.value], [0, 0])
 })
 
 test('readDisable is counted and loses nothing', async (t) => {

@@ -147,6 +147,7 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
 
   private deliver(chunk: Buffer): void {
     this.bytesReceived += chunk.length
+    this.buffered?.setReceived(chunk.length)
     enterRead()
     try {
       this.callbacks.onData(chunk, false)
@@ -308,6 +309,7 @@ export class SocketConnection extends WritingHalf implements Connection, SocketO
     if (this.state === State.Closed) return
     this.state = State.Closed
     this.fd = -1
+    this.buffered?.release()
     this.clearTimer()
     this.dropBuffer()
     enterRead()

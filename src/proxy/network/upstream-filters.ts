@@ -1,5 +1,6 @@
 // Network filters on an upstream connection (cluster.filters): a Connection around the connection.
 
+import type { Gauge } from '../observe/stats.ts'
 import type { DetectedClose } from './close.ts'
 import type { CloseType, Connection, ConnectionCallbacks, ConnectionEvent, ConnectionInfo } from './connection.ts'
 import {
@@ -127,6 +128,9 @@ class FilteredConnection implements Connection, ConnectionCallbacks {
   }
   close(type: CloseType, details?: string): void {
     this.inner.close(type, details)
+  }
+  countBuffered(rx: Gauge, tx: Gauge): void {
+    this.inner.countBuffered(rx, tx)
   }
   setBufferLimits(bytes: number): void {
     this.inner.setBufferLimits(bytes)

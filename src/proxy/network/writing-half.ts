@@ -6,6 +6,8 @@
 // What the kernel does not take is copied and queued in the stream.
 
 import type { Socket } from 'node:net'
+import type { Gauge } from '../observe/stats.ts'
+import { BufferedGauges } from './buffered-gauges.ts'
 import type { ConnectionCallbacks } from './connection.ts'
 import { sendBytes } from './send.ts'
 import { hasHandle } from './socket-handle.ts'
@@ -45,6 +47,7 @@ export abstract class WritingHalf {
   aboveHighWatermark = false
   batchWrites = false
 
+  protected buffered: BufferedGauges | null = null
   protected socket: Socket
   protected state: State
   /** -1 while connecting: then bytes go through the stream. */
@@ -73,6 +76,11 @@ export abstract class WritingHalf {
 
   setBufferLimits(bytes: number): void {
     this.bufferLimit = bytes > 0 ? bytes : Number.POSITIVE_INFINITY
+  }
+
+  countBuffered(rx: Gauge, tx: Gauge): void {
+    this.buffered?.release()
+    this.buffered = new BufferedGauges(rx, tx)
   }
 
   write(chunk: Buffer, endStream: boolean): void {
@@ -187,11 +195,14 @@ export abstract class WritingHalf {
     }
     // A broken socket takes nothing: the stream meets the same error and reports it the ordinary way.
     const taken = this.writesDirectly() ? sendBytes(this.fd, buffer, length) : 0
-    if (taken < length) this.queue().copy(socket, buffer, taken, length)
+    if (taken === length) return
+    this.queue().copy(socket, buffer, taken, length)
+    this.buffered?.setUnsent(socket.writableLength)
   }
 
   queueRecords(bytes: Buffer): void {
     this.queue().take(this.socket, bytes)
+    this.buffered?.setUnsent(this.socket.writableLength)
   }
 
   private queue(): StreamQueue {
@@ -200,6 +211,7 @@ export abstract class WritingHalf {
   }
 
   onQueuedWritten(): void {
+    if (this.state !== State.Closed) this.buffered?.setUnsent(this.socket.writableLength)
     this.checkLowWatermark()
   }
 

@@ -60,6 +60,7 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     const { pool, connection } = this
     const { stats } = pool.environment
     connection.callbacks = this
+    connection.countBuffered(stats.cxRxBytesBuffered, stats.cxTxBytesBuffered)
     pool.resources.addConnection()
     pool.host.stats.cxTotal++
     pool.host.stats.cxActive++

@@ -34,6 +34,8 @@ export class ClusterStats {
   readonly cxDestroyLocalWithActiveRq: Counter
   readonly cxDestroyRemoteWithActiveRq: Counter
   readonly cxCloseNotify: Counter
+  readonly cxRxBytesBuffered: Gauge
+  readonly cxTxBytesBuffered: Gauge
   readonly cxRxBytesTotal: Counter
   readonly cxTxBytesTotal: Counter
   readonly cxProtocolError: Counter
@@ -140,6 +142,8 @@ export class ClusterStats {
     this.cxDestroyLocalWithActiveRq = scope.counter('upstream_cx_destroy_local_with_active_rq')
     this.cxDestroyRemoteWithActiveRq = scope.counter('upstream_cx_destroy_remote_with_active_rq')
     this.cxCloseNotify = scope.counter('upstream_cx_close_notify')
+    this.cxRxBytesBuffered = scope.gauge('upstream_cx_rx_bytes_buffered')
+    this.cxTxBytesBuffered = scope.gauge('upstream_cx_tx_bytes_buffered')
     this.cxRxBytesTotal = scope.counter('upstream_cx_rx_bytes_total')
     this.cxTxBytesTotal = scope.counter('upstream_cx_tx_bytes_total')
     this.cxProtocolError = scope.counter('upstream_cx_protocol_error')

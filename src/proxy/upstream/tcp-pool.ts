@@ -92,6 +92,8 @@ export class TcpPool implements TcpConnPool, DrainablePool {
 class TcpClient implements ConnectionCallbacks, Cancellable {
   readonly connection: Connection
   private readonly pool: TcpPool
+  private countedRx = 0
+  private countedTx = 0
   private waiting: TcpPoolCallbacks | null
   private user: ConnectionCallbacks | null = null
   private readonly startedAt = now()
@@ -108,6 +110,7 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
     pool.resources.pendingRequests.inc()
     pool.host.stats.cxTotal++
     pool.host.stats.cxActive++
+    this.connection.countBuffered(stats.cxRxBytesBuffered, stats.cxTxBytesBuffered)
     stats.cxTotal.inc()
     stats.cxActive.inc()
     stats.rqTotal.inc()
@@ -134,7 +137,18 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
   }
 
   onData(chunk: Buffer, endStream: boolean): void {
+    this.countBytes()
     this.user?.onData(chunk, endStream)
+  }
+
+  /** A connection may live for days. */
+  private countBytes(): void {
+    const { cxRxBytesTotal, cxTxBytesTotal } = this.pool.environment.stats
+    const { bytesReceived, bytesSent } = this.connection
+    cxRxBytesTotal.add(bytesReceived - this.countedRx)
+    cxTxBytesTotal.add(bytesSent - this.countedTx)
+    this.countedRx = bytesReceived
+    this.countedTx = bytesSent
   }
 
   onEvent(event: ConnectionEvent): void {
@@ -173,8 +187,7 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
     if (event === ConnectionEvent.RemoteClose) stats.cxDestroyRemote.inc()
     else stats.cxDestroyLocal.inc()
     stats.cxLengthMs.record(now() - this.startedAt)
-    stats.cxRxBytesTotal.add(connection.bytesReceived)
-    stats.cxTxBytesTotal.add(connection.bytesSent)
+    this.countBytes()
     if (waiting !== null) {
       this.endWaiting()
       stats.cxConnectFail.inc()

@@ -58,6 +58,7 @@ export class ConnectionManager implements NetworkFilter, ServerCodecCallbacks {
       stats.cxSslActive.inc()
     }
     connection.setNoDelay(true)
+    connection.countBuffered(shared.stats.cxRxBuffered, shared.stats.cxTxBuffered)
     connection.setDelayedCloseTimeoutMs(shared.config.delayedCloseTimeoutMs)
     this.armIdle()
     if (shared.config.common.maxConnectionDurationMs > 0) this.armDuration()

@@ -21,6 +21,8 @@ export class HcmStats {
   readonly cxUpgradesActive: Gauge
   readonly cxProtocolError: Counter
   readonly cxLengthMs: Histogram
+  readonly cxRxBuffered: Gauge
+  readonly cxTxBuffered: Gauge
   readonly cxRxBytes: Counter
   readonly cxTxBytes: Counter
   readonly cxDrainClose: Counter
@@ -84,6 +86,8 @@ export class HcmStats {
     this.cxUpgradesActive = scope.gauge('downstream_cx_upgrades_active')
     this.cxProtocolError = cx('protocol_error')
     this.cxLengthMs = scope.histogram('downstream_cx_length_ms', 'ms')
+    this.cxRxBuffered = scope.gauge('downstream_cx_rx_bytes_buffered')
+    this.cxTxBuffered = scope.gauge('downstream_cx_tx_bytes_buffered')
     this.cxRxBytes = cx('rx_bytes_total')
     this.cxTxBytes = cx('tx_bytes_total')
     this.cxDrainClose = cx('drain_close')

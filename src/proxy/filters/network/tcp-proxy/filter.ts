@@ -32,6 +32,8 @@ interface Stats {
   readonly cxTotal: Counter
   readonly cxNoRoute: Counter
   readonly txBytes: Counter
+  readonly txBuffered: Gauge
+  readonly rxBuffered: Gauge
   readonly rxBytes: Counter
   readonly pausedReading: Counter
   readonly resumedReading: Counter
@@ -60,6 +62,8 @@ export function createTcpProxy(
     stats: {
       cxTotal: scope.counter('downstream_cx_total'),
       cxNoRoute: scope.counter('downstream_cx_no_route'),
+      txBuffered: scope.gauge('downstream_cx_tx_bytes_buffered'),
+      rxBuffered: scope.gauge('downstream_cx_rx_bytes_buffered'),
       txBytes: scope.counter('downstream_cx_tx_bytes_total'),
       rxBytes: scope.counter('downstream_cx_rx_bytes_total'),
       pausedReading: scope.counter('downstream_flow_control_paused_reading_total'),
@@ -110,6 +114,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     const { config, stats } = this.shared
     const { info } = this
     stats.cxTotal.inc()
+    this.downstream.countBuffered(stats.rxBuffered, stats.txBuffered)
     info.upstreamCloseType = DetectedClose.Normal
     info.startTimeMs = this.downstream.info.startTimeMs
     info.start = now()
