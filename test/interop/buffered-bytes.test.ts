@@ -124,7 +124,7 @@ describe('buffered bytes', { skip: envoyBinary() === null ? 'real Envoy is not i
     const open = /up.upstream_cx_rx_bytes_total: 1[0-9][0-9]/
     assert.deepEqual(await seen(mine!.proxy, open), await seen(theirs!.proxy, open))
     for (const client of clients) client.destroy()
-    const closed = /http.h.downstream_cx_rx_bytes_buffered: 0[^]*tcp.t.downstream_cx_rx_bytes_buffered: 0/
+    const closed = /http.h.downstream_cx_rx_bytes_buffered: 0[\s\S]*tcp.t.downstream_cx_rx_bytes_buffered: 0/
     assert.deepEqual(await seen(mine!.proxy, closed), await seen(theirs!.proxy, closed))
   })
 })
