@@ -66,6 +66,7 @@ function fakeServer() {
   const cluster = (name: string, host: ClusterStatusData['hosts'][number]): ClusterStatusData => ({
     name,
     observabilityName: name,
+    endpointStats: false,
     addedViaApi: false,
     edsServiceName: '',
     thresholds: { default: limits, high: limits },
@@ -75,6 +76,8 @@ function fakeServer() {
     hosts: [host],
   })
   const host = {
+    observabilityName: '',
+    healthy: true,
     counts: zero,
     healthFlags: [],
     weight: 1,
@@ -122,6 +125,7 @@ function fakeServer() {
       merged.apply('main', store.takeDelta())
       return merged
     },
+    endpointCounts: async () => [],
     statsTags: new TagExtractor([]),
     histogramBuckets: () => DEFAULT_BUCKETS,
     certificates: () => create(CertificatesSchema),

@@ -6,6 +6,7 @@ import type { CommandLineOptions } from '../../api/gen/envoy/admin/v3/server_inf
 import type { Bootstrap } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import type { Address } from '../network/connection.ts'
+import type { EndpointCounts } from '../observe/endpoint-stats.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
 import type { BucketBounds } from '../observe/stats-print.ts'
 import type { TagExtractor } from '../observe/tag-extraction.ts'
@@ -95,6 +96,9 @@ export interface HostCounts {
 
 export interface HostStatusData {
   readonly address: Address
+  /** Its name in stats; '' = its address. */
+  readonly observabilityName: string
+  readonly healthy: boolean
   readonly hostname: string
   readonly counts: HostCounts
   readonly healthFlags: readonly HealthFlag[]
@@ -122,6 +126,8 @@ export interface Thresholds {
 
 export interface ClusterStatusData {
   readonly name: string
+  /** per_endpoint_stats. */
+  readonly endpointStats: boolean
   readonly observabilityName: string
   readonly addedViaApi: boolean
   readonly edsServiceName: string
@@ -164,6 +170,8 @@ export interface AdminSource {
   listeners(): readonly ListenerStatusData[]
   /** Stats of all threads, as of now. */
   stats(): Promise<MergedStats>
+  /** Of the clusters with per_endpoint_stats. */
+  endpointCounts(): Promise<readonly EndpointCounts[]>
   readonly statsTags: TagExtractor
   readonly histogramBuckets: BucketBounds
   certificates(): Certificates

@@ -10,13 +10,18 @@ export async function stats(request: AdminRequest, source: AdminSource): Promise
   const query = parseStatsQuery(request.query)
   if (typeof query === 'string') return text(query, 400)
   const all = await source.stats()
+  const endpoints = await source.endpointCounts()
   switch (query.format) {
     case 'prometheus':
-      return text(statsPrometheus(all, query, source.statsTags, source.histogramBuckets))
+      return text(statsPrometheus(all, query, source.statsTags, source.histogramBuckets, endpoints))
     case 'json':
-      return { status: 200, contentType: 'application/json', body: statsJson(all, query, source.histogramBuckets) }
+      return {
+        status: 200,
+        contentType: 'application/json',
+        body: statsJson(all, query, source.histogramBuckets, endpoints),
+      }
     case 'html': {
-      const lines = escapeHtml(statsText(all, query, source.histogramBuckets))
+      const lines = escapeHtml(statsText(all, query, source.histogramBuckets, endpoints))
       return {
         status: 200,
         contentType: 'text/html; charset=UTF-8',
@@ -24,7 +29,7 @@ export async function stats(request: AdminRequest, source: AdminSource): Promise
       }
     }
     case 'text':
-      return text(statsText(all, query, source.histogramBuckets))
+      return text(statsText(all, query, source.histogramBuckets, endpoints))
   }
 }
 

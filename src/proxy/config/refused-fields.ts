@@ -26,7 +26,6 @@ export const REFUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
   'envoy.config.core.v3.SocketOption': ['type', 'ip_version'],
   'envoy.config.core.v3.WatchedDirectory': ['watch_modify'],
   'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': ['endpoint_stale_after'],
-  'envoy.config.endpoint.v3.Endpoint': ['observability_name'],
   'envoy.config.listener.v3.AdditionalAddress': ['tcp_keepalive'],
   'envoy.config.metrics.v3.HistogramBucketSettings': ['bins'],
   'envoy.config.metrics.v3.StatsConfig': ['allow_default_tag_overrides'],

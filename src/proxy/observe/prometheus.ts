@@ -1,5 +1,6 @@
 // /stats/prometheus: the exposition format as Envoy writes it.
 
+import { type EndpointCounts, type EndpointStat, endpointStats } from './endpoint-stats.ts'
 import { cumulativeCounts, quantileValues, sampleCount, sampleSum } from './histogram-bins.ts'
 import type { MergedStat, MergedStats } from './merged-stats.ts'
 import type { BucketBounds } from './stats-print.ts'
@@ -10,8 +11,10 @@ import type { TagExtractor, TaggedName } from './tag-extraction.ts'
 const CUSTOM_NAMESPACES = ['istiocustom.', 'wasmcustom.']
 const SUMMARY_QUANTILES: readonly number[] = [0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1]
 
-interface Series {
-  readonly stat: MergedStat
+type TaggedStat = Pick<MergedStat, 'name' | 'baseName' | 'tags'>
+
+interface Series<Stat> {
+  readonly stat: Stat
   readonly labels: string
 }
 
@@ -21,6 +24,7 @@ export function statsPrometheus(
   query: StatsQuery,
   tags: TagExtractor,
   bounds: BucketBounds,
+  endpoints: readonly EndpointCounts[] = [],
 ): string {
   tags.retain((name) => stats.get(name) !== undefined)
   const { texts, numbers, histograms } = selectStats(stats, query)
@@ -42,17 +46,26 @@ export function statsPrometheus(
       histogramSeries(stat, name, labels, bounds(stat.name)),
     )
   }
+  const ofEndpoints = endpointStats(endpoints, query)
+  const value = (stat: EndpointStat, name: string, labels: string) => `${name}{${labels}} ${stat.value}\n`
+  for (const kind of ['counter', 'gauge'] as const)
+    writeFamilies(parts, kind, ofEndpoints.filter((stat) => stat.kind === kind).sort(byAddress), tags, value)
   return parts.join('')
 }
 
-function writeFamilies(
+/** Of one cluster by address, whatever the order of its hosts. */
+function byAddress(a: EndpointStat, b: EndpointStat): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0
+}
+
+function writeFamilies<Stat extends TaggedStat>(
   parts: string[],
   type: string,
-  stats: readonly MergedStat[],
+  stats: readonly Stat[],
   tags: TagExtractor,
-  write: (stat: MergedStat, name: string, labels: string) => string,
+  write: (stat: Stat, name: string, labels: string) => string,
 ): void {
-  const families = new Map<string, Series[]>()
+  const families = new Map<string, Series<Stat>[]>()
   for (const stat of stats) {
     const tagged: TaggedName = stat.tags ? { name: stat.baseName, tags: stat.tags } : tags.extract(stat.name)
     const labels = tagged.tags.map(([name, value]) => `${sanitize(name)}="${escapeLabel(value)}"`).join(',')

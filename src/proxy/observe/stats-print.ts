@@ -1,5 +1,6 @@
 // /stats as text and as JSON, in Envoy's layout.
 
+import { type EndpointCounts, endpointStats } from './endpoint-stats.ts'
 import {
   type Bins,
   binLeft,
@@ -19,11 +20,17 @@ const PERCENTILES: readonly number[] = [0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 1
 export type BucketBounds = (name: string) => readonly number[]
 
 /** `name: value` lines. */
-export function statsText(stats: MergedStats, query: StatsQuery, bounds: BucketBounds): string {
+export function statsText(
+  stats: MergedStats,
+  query: StatsQuery,
+  bounds: BucketBounds,
+  endpoints: readonly EndpointCounts[] = [],
+): string {
   const { texts, numbers, histograms } = selectStats(stats, query)
   let out = ''
   for (const stat of texts) out += `${stat.name}: "${stat.text}"\n`
   for (const stat of numbers) out += `${stat.name}: ${stat.value}\n`
+  for (const stat of endpointStats(endpoints, query)) out += `${stat.name}: ${stat.value}\n`
   for (const stat of histograms) out += histogramText(stat, query, bounds)
   return out
 }
@@ -64,11 +71,17 @@ function bucketCounts(bins: Bins, bounds: readonly number[], mode: 'cumulative' 
 }
 
 /** `{"stats":[…]}`. */
-export function statsJson(stats: MergedStats, query: StatsQuery, bounds: BucketBounds): string {
+export function statsJson(
+  stats: MergedStats,
+  query: StatsQuery,
+  bounds: BucketBounds,
+  endpoints: readonly EndpointCounts[] = [],
+): string {
   const { texts, numbers, histograms } = selectStats(stats, query)
   const entries: string[] = []
   for (const stat of texts) entries.push(`{"name":${JSON.stringify(stat.name)},"value":${JSON.stringify(stat.text)}}`)
-  for (const stat of numbers) entries.push(`{"name":${JSON.stringify(stat.name)},"value":${stat.value}}`)
+  for (const stat of [...numbers, ...endpointStats(endpoints, query)])
+    entries.push(`{"name":${JSON.stringify(stat.name)},"value":${stat.value}}`)
   if (histograms.length > 0) entries.push(`{"histograms":${histogramsJson(histograms, query, bounds)}}`)
   return `{"stats":[${entries.join(',')}]}`
 }

@@ -16,7 +16,7 @@ import { levelWord } from '../observe/loggers.ts'
 import { compileBuckets } from '../observe/stats-settings.ts'
 import { TagExtractor } from '../observe/tag-extraction.ts'
 import { describeNode } from './ads.ts'
-import { mergeClusterStatus } from './cluster-status.ts'
+import { endpointCounts, mergeClusterStatus } from './cluster-status.ts'
 import { drainListeners } from './drain.ts'
 import { endpointDump } from './endpoint-dump.ts'
 import type { WorkerUpdate } from './messages.ts'
@@ -59,6 +59,10 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
     }),
     config: configDump(context, clusters),
     clusters,
+    endpointCounts: async () =>
+      context.clusters.activeData().some(({ trackedStats }) => trackedStats.endpoints)
+        ? endpointCounts(await clusters())
+        : [],
     listeners: () => context.listeners.status(),
     stats: () => stats.collect(),
     statsTags: new TagExtractor(statsSettings.tags),

@@ -1,7 +1,9 @@
 // /clusters: every worker has its own hosts and counts; the page shows one of each.
 
 import { type ClusterStatusData, HEALTH_FLAGS, type HostCounts, type HostStatusData } from '../admin/source.ts'
+import type { EndpointCounts } from '../observe/endpoint-stats.ts'
 import type { ClusterStatus, HostStatus } from '../upstream/cluster-status.ts'
+import { Health, healthOf } from '../upstream/host.ts'
 
 /** What only the main thread knows of a cluster. */
 export interface ClusterFacts {
@@ -9,6 +11,21 @@ export interface ClusterFacts {
   readonly outlierDetection: boolean
   /** eds_cluster_config.service_name; '' = there is none. */
   readonly edsServiceName: string
+}
+
+/** Hosts of the clusters with per_endpoint_stats. */
+export function endpointCounts(clusters: readonly ClusterStatusData[]): EndpointCounts[] {
+  return clusters
+    .filter((cluster) => cluster.endpointStats)
+    .flatMap(({ observabilityName, hosts }) =>
+      hosts.map((host) => ({
+        cluster: observabilityName,
+        endpoint: host.observabilityName || host.address.text,
+        hostname: host.hostname,
+        healthy: host.healthy,
+        counts: host.counts,
+      })),
+    )
 }
 
 /** Counts are summed over workers; health and weights are the first worker's. */
@@ -23,6 +40,7 @@ export function mergeClusterStatus(
     return {
       name: cluster.name,
       observabilityName: cluster.observabilityName,
+      endpointStats: cluster.endpointStats,
       addedViaApi,
       edsServiceName,
       thresholds: cluster.thresholds,
@@ -52,5 +70,6 @@ function hostStatus(host: HostStatus, everywhere: readonly (HostStatus | undefin
     rq_total: sum('rqTotal'),
   }
   // HEALTH_FLAGS stands in the order of HealthFlag's bits.
-  return { ...host, counts, healthFlags: HEALTH_FLAGS.filter((_, bit) => (host.flags & (1 << bit)) !== 0) }
+  const healthy = healthOf(host.flags) === Health.Healthy
+  return { ...host, counts, healthy, healthFlags: HEALTH_FLAGS.filter((_, bit) => (host.flags & (1 << bit)) !== 0) }
 }

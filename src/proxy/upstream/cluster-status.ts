@@ -9,6 +9,8 @@ import type { PrioritySet } from './priority-set.ts'
 export interface HostStatus {
   readonly address: Address
   readonly hostname: string
+  /** Its name in stats; '' = its address. */
+  readonly observabilityName: string
   readonly locality: Locality
   readonly priority: number
   readonly weight: number
@@ -39,6 +41,8 @@ export interface HostStatus {
 
 export interface ClusterStatus {
   readonly name: string
+  /** per_endpoint_stats. */
+  readonly endpointStats: boolean
   readonly observabilityName: string
   readonly thresholds: { readonly default: ThresholdsData; readonly high: ThresholdsData }
   /** -1 = not enough requests. */
@@ -58,6 +62,7 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
   return {
     name: data.name,
     observabilityName: data.statName,
+    endpointStats: data.trackedStats.endpoints,
     thresholds: { default: data.circuitBreakers.default, high: data.circuitBreakers.high },
     successRateAverage: detector?.successRateAverage ?? -1,
     successRateEjectionThreshold: detector?.successRateEjectionThreshold ?? -1,
@@ -68,6 +73,7 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
     hosts: [...hosts.hosts()].map((host) => ({
       address: host.address,
       hostname: host.hostname,
+      observabilityName: host.endpoint.observabilityName,
       locality: host.locality,
       priority: host.priority,
       weight: host.weight,

@@ -294,8 +294,8 @@ describe('refused clusters', () => {
     ],
     [
       'a field this proxy lacks',
-      { type: 'STATIC', track_cluster_stats: { per_endpoint_stats: true } },
-      /track_cluster_stats.per_endpoint_stats: not supported/,
+      { type: 'STATIC', lrs_report_endpoint_metrics: ['a'] },
+      /lrs_report_endpoint_metrics: not supported/,
     ],
   ]
   for (const [what, config, message] of refused) {

@@ -23,6 +23,8 @@ export interface EndpointData {
   /** Tried after `address`, one beside the other (happy eyeballs). */
   readonly additionalAddresses: readonly Address[]
   readonly hostname: string
+  /** In place of its address in the names of stats; '' = none. */
+  readonly observabilityName: string
   readonly healthStatus: HealthStatus
   readonly weight: number
   readonly metadata: MetadataData
@@ -240,6 +242,8 @@ export interface OriginalDstData {
 
 /** track_cluster_stats. */
 export interface TrackedStatsData {
+  /** Counts of each host, in /stats too. */
+  readonly endpoints: boolean
   readonly timeoutBudgets: boolean
   readonly sizes: boolean
 }

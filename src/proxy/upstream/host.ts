@@ -167,8 +167,7 @@ export class Host implements HostDescription {
   }
 
   get health(): Health {
-    if ((this.flags & UNHEALTHY) !== 0) return Health.Unhealthy
-    return (this.flags & DEGRADED) !== 0 ? Health.Degraded : Health.Healthy
+    return healthOf(this.flags)
   }
 
   get secure(): boolean {
@@ -198,6 +197,12 @@ export class Host implements HostDescription {
     for (const pool of this.pools) pool.drain()
     this.pools.length = 0
   }
+}
+
+/** Of bits of HealthFlag. */
+export function healthOf(flags: number): Health {
+  if ((flags & UNHEALTHY) !== 0) return Health.Unhealthy
+  return (flags & DEGRADED) !== 0 ? Health.Degraded : Health.Healthy
 }
 
 function isCanary(endpoint: EndpointData): boolean {

@@ -115,6 +115,7 @@ function endpointOf(address: Address): EndpointData {
     address,
     additionalAddresses: [],
     hostname: '',
+    observabilityName: '',
     healthStatus: HealthStatus.Unknown,
     weight: 1,
     metadata: NO_METADATA,

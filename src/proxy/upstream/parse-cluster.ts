@@ -9,7 +9,6 @@ import {
   type Cluster,
   Cluster_DiscoveryType,
   ClusterSchema,
-  TrackClusterStatsSchema,
   UpstreamConnectionOptionsSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfig } from '../../api/gen/envoy/config/core/v3/address_pb.js'
@@ -151,7 +150,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     ),
     metadata: metadataOf(cluster.metadata),
     connectionPoolPerDownstreamConnection: cluster.connectionPoolPerDownstreamConnection,
-    trackedStats: parseTrackedStats(cluster, context.at('track_cluster_stats')),
+    trackedStats: parseTrackedStats(cluster),
     preconnectRatio: cluster.preconnectPolicy?.perUpstreamPreconnectRatio ?? 1,
   }
 }
@@ -324,16 +323,10 @@ function parseBind(
   }
 }
 
-function parseTrackedStats(cluster: Cluster, context: ParseContext): ClusterData['trackedStats'] {
+function parseTrackedStats(cluster: Cluster): ClusterData['trackedStats'] {
   const track = cluster.trackClusterStats
-  if (track)
-    refuseUnsupported(
-      TrackClusterStatsSchema,
-      track,
-      new Set(['timeout_budgets', 'request_response_sizes']),
-      context.path,
-    )
   return {
+    endpoints: track?.perEndpointStats ?? false,
     timeoutBudgets: track?.timeoutBudgets ?? cluster.trackTimeoutBudgets,
     sizes: track?.requestResponseSizes ?? false,
   }

@@ -110,6 +110,7 @@ function parseEndpoint(lb: LbEndpoint, names: boolean, context: ParseContext): E
       parseAdditional(additional.address, at.at(`additional_addresses[${i}]`)),
     ),
     hostname: endpoint.hostname || (names && !isIP(address.ip) ? address.ip : ''),
+    observabilityName: endpoint.observabilityName,
     healthStatus: healthStatusOf(lb.healthStatus),
     weight: lb.loadBalancingWeight ?? 1,
     metadata: metadataOf(lb.metadata),

@@ -183,6 +183,7 @@ function endpointOf(key: string, addresses: readonly { readonly ip: string; read
     address: first ?? ipAddress('0.0.0.0', 0),
     additionalAddresses: others,
     hostname: key,
+    observabilityName: '',
     healthStatus: HealthStatus.Unknown,
     weight: 1,
     metadata: {},

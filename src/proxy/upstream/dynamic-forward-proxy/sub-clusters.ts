@@ -96,6 +96,7 @@ export class SubClustersCluster extends Cluster {
               address: ipAddress(host, port),
               additionalAddresses: [],
               hostname: host,
+              observabilityName: '',
               healthStatus: HealthStatus.Unknown,
               weight: 1,
               metadata: {},
