@@ -128,6 +128,9 @@ export interface NodeInfo {
   readonly id: string
   readonly cluster: string
   readonly zone: string
+  /** Absent = unknown. */
+  readonly region?: string
+  readonly subZone?: string
   readonly metadata: Readonly<Record<string, unknown>>
 }
 

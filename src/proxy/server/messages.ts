@@ -26,6 +26,8 @@ export interface WorkerSettings {
   readonly logLevel: string
   readonly drainTimeMs: number
   readonly drainImmediate: boolean
+  /** cluster_manager.local_cluster_name; absent = there is none. */
+  readonly localClusterName?: string
   readonly fileFlushIntervalMs: number
   readonly fileFlushMinBytes: number
   readonly stats: StatsSettings

@@ -152,9 +152,12 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
       node: {
         id: bootstrap.node?.id ?? '',
         cluster: bootstrap.node?.cluster ?? '',
+        region: bootstrap.node?.locality?.region ?? '',
         zone: bootstrap.node?.locality?.zone ?? '',
+        subZone: bootstrap.node?.locality?.subZone ?? '',
         metadata: bootstrap.node?.metadata ?? {},
       },
+      localClusterName: bootstrap.clusterManager?.localClusterName ?? '',
       logLevel: levelWord(log),
       drainTimeMs: options.drainTimeS * 1000,
       drainImmediate: options.drainStrategy === 'immediate',

@@ -68,6 +68,7 @@ export class DataPlaneWorker {
       secrets: this.secrets,
       runtime: this.runtime,
       node: settings.node,
+      ...(settings.localClusterName && { localClusterName: settings.localClusterName }),
       workerIndex: settings.index,
       peers: createPeers(settings.peers),
       openLog: (path) => this.files.open(path),

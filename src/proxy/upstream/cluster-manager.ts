@@ -11,6 +11,7 @@ import type { ClusterData } from './config.ts'
 import type { DnsCacheData } from './dynamic-forward-proxy/config.ts'
 import type { DnsCache } from './dynamic-forward-proxy/dns-cache.ts'
 import type { HostDescription } from './host.ts'
+import type { PreviousPriorities } from './lb/previous-priorities.ts'
 import type { OverrideHost } from './override-host.ts'
 
 /** Makes the hash of a request. */
@@ -34,8 +35,8 @@ export interface LoadBalancerContext {
   /** True for a host that must not be chosen (retry predicates); tried at most `hostSelectionRetryCount` times more. */
   shouldSelectAnotherHost: ((host: HostDescription) => boolean) | null
   hostSelectionRetryCount: number
-  /** Priorities that a retry should leave alone while others can serve; null = none. */
-  excludedPriorities?: ReadonlySet<number> | null
+  /** Of a retry: the priorities tried before, which are left alone while others can serve; null = that does not matter. */
+  retryPriority?: PreviousPriorities | null
   /** Looks for another host than the first one so far, counted by the balancer (ring hash and maglev offset by it). */
   attempt: number
   /** What a stateful session asks for. */

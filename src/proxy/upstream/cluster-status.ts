@@ -68,7 +68,7 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
     successRateEjectionThreshold: detector?.successRateEjectionThreshold ?? -1,
     localOriginSuccessRateAverage: detector?.localOriginSuccessRateAverage ?? -1,
     localOriginSuccessRateEjectionThreshold: detector?.localOriginSuccessRateEjectionThreshold ?? -1,
-    overprovisioningFactor: Math.round((hosts.sets[0]?.overprovisioning ?? 1.4) * 100),
+    overprovisioningFactor: hosts.sets[0]?.overprovisioningFactor ?? 140,
     resolved: data.type === 'STRICT_DNS' || data.type === 'LOGICAL_DNS',
     hosts: [...hosts.hosts()].map((host) => ({
       address: host.address,

@@ -14,12 +14,13 @@ import type { ClusterData, EndpointData, EndpointsData, LocalityEndpointsData, M
 import { HealthFlag, Host, type HostDescription } from './host.ts'
 import { HostSharing } from './host-sharing.ts'
 import { HttpPool, type PoolProtocol } from './http-pool.ts'
-import { type BalancerEnvironment, type LoadBalancer, PriorityLoadBalancer } from './lb/load-balancer.ts'
+import { createBalancer } from './lb/create.ts'
+import type { BalancerEnvironment, LoadBalancer } from './lb/load-balancer.ts'
 import { SubsetLoadBalancer } from './lb/subset.ts'
 import type { ClusterNews, ClusterReport } from './peers.ts'
 import type { PoolEnvironment } from './pool-environment.ts'
 import { choiceOf, downstreamKey, serverName } from './pool-key.ts'
-import { type HostGroup, PrioritySet } from './priority-set.ts'
+import { type HostGroup, type HostSet, PrioritySet } from './priority-set.ts'
 import { TcpPool } from './tcp-pool.ts'
 import { TransportSocketMatcher } from './transport-choice.ts'
 import type { ClusterContext, WorkerClusters } from './worker-clusters.ts'
@@ -68,17 +69,20 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         disabled,
         factory: context.createUpstreamHttpFilter(filter, this.scope),
       })) ?? null
-    const local = context.localClusterName ? clusters.find(context.localClusterName) : undefined
     const environment: BalancerEnvironment = {
       data,
       stats: this.stats,
       runtime: context.runtime,
-      localCluster: local?.hosts ?? null,
-      localZone: context.node.zone,
+      localHosts: () => localHosts(context.localClusterName, clusters),
+      localLocality: {
+        region: context.node.region ?? '',
+        zone: context.node.zone,
+        subZone: context.node.subZone ?? '',
+      },
     }
     this.balancer = data.subset
       ? new SubsetLoadBalancer(this.hosts, data.subset, environment)
-      : new PriorityLoadBalancer(this.hosts, environment)
+      : createBalancer(this.hosts, environment)
     this.health = new ClusterHealth(this, this.sharing, this.scope, context)
   }
 
@@ -409,4 +413,9 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   status(): ClusterStatus {
     return statusOf(this.data, this.hosts, this.health.detector)
   }
+}
+
+/** Priority 0 of this proxy's own cluster. */
+function localHosts(name: string | undefined, clusters: WorkerClusters): HostSet | null {
+  return name ? (clusters.find(name)?.hosts.sets[0] ?? null) : null
 }

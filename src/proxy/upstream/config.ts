@@ -99,6 +99,8 @@ export interface SubsetData {
   readonly fallbackPolicy: 'NO_FALLBACK' | 'ANY_ENDPOINT' | 'DEFAULT_SUBSET'
   readonly defaultSubset: Readonly<Record<string, unknown>>
   readonly selectors: readonly SubsetSelectorData[]
+  /** Keys that the selector found does not have are no hindrance. */
+  readonly allowRedundantKeys: boolean
   readonly localityWeightAware: boolean
   readonly scaleLocalityWeight: boolean
   readonly panicModeAny: boolean

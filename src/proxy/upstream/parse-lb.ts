@@ -2,6 +2,7 @@
 
 import {
   type Cluster,
+  Cluster_DiscoveryType,
   Cluster_LbPolicy,
   Cluster_RingHashLbConfig_HashFunction,
   type Cluster_SlowStartConfig,
@@ -47,6 +48,7 @@ const MAX_TABLE = 5_000_011
 const DEFAULT_MIN_CLUSTER_SIZE = 6
 
 export function parseLoadBalancing(cluster: Cluster, context: ParseContext): LoadBalancingData {
+  checkHostnameHashing(cluster, context)
   if (cluster.loadBalancingPolicy)
     return parsePolicies(cluster.loadBalancingPolicy, context.at('load_balancing_policy'))
   const subset =
@@ -54,6 +56,17 @@ export function parseLoadBalancing(cluster: Cluster, context: ParseContext): Loa
       ? parseSubset(cluster.lbSubsetConfig, context.at('lb_subset_config').path)
       : null
   return { policy: parseLbPolicy(cluster, context), subset, locality: parseClusterLocality(cluster) }
+}
+
+/** Of the built-in types only hosts of STRICT_DNS are sure to have names. */
+function checkHostnameHashing({ clusterDiscoveryType: type, commonLbConfig }: Cluster, context: ParseContext): void {
+  const { consistentHashingLbConfig: hashing } = commonLbConfig ?? {}
+  if (!hashing?.useHostnameForHashing || type.case === 'clusterType') return
+  if (type.case === 'type' && type.value === Cluster_DiscoveryType.STRICT_DNS) return
+  throw new ConfigError(
+    context.at('common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing').path,
+    `Cannot use hostname for consistent hashing loadbalancing for cluster of type: ${Cluster_DiscoveryType[type.value ?? 0]}`,
+  )
 }
 
 function parseLbPolicy(cluster: Cluster, context: ParseContext): LbPolicyData {
@@ -214,11 +227,9 @@ function parsePolicies(list: LoadBalancingPolicy, context: ParseContext): LoadBa
         }
       case RingHashSchema.typeName: {
         const policy = at.unpack(any, RingHashSchema)
-        const hashing = {
-          useHostnameForHashing:
-            policy.consistentHashingLbConfig?.useHostnameForHashing ?? policy.useHostnameForHashing,
-          hashBalanceFactor: policy.consistentHashingLbConfig?.hashBalanceFactor ?? policy.hashBalanceFactor ?? 0,
-        }
+        // The older fields count only where the newer message is not there.
+        const { useHostnameForHashing, hashBalanceFactor } = policy.consistentHashingLbConfig ?? policy
+        const hashing = { useHostnameForHashing, hashBalanceFactor: hashBalanceFactor ?? 0 }
         const murmur = policy.hashFunction === RingHash_HashFunction.MURMUR_HASH_2
         return {
           policy: ringHash(policy.minimumRingSize, policy.maximumRingSize, murmur, hashing, at),
@@ -249,7 +260,10 @@ function parsePolicies(list: LoadBalancingPolicy, context: ParseContext): LoadBa
         // The enums of the extension have the numbers of the cluster's own.
         return {
           ...parsePolicies(policy.subsetLbPolicy, at.at('subset_lb_policy')),
-          subset: parseSubset(policy as unknown as SubsetMessage, at.path),
+          subset: {
+            ...parseSubset(policy as unknown as SubsetMessage, at.path),
+            allowRedundantKeys: policy.allowRedundantKeys,
+          },
         }
       }
       case ClusterProvidedSchema.typeName:
@@ -261,6 +275,20 @@ function parsePolicies(list: LoadBalancingPolicy, context: ParseContext): LoadBa
 }
 
 type SubsetMessage = NonNullable<Cluster['lbSubsetConfig']>
+
+/** Keys to fall back to: some of the selector's own and fewer, for KEYS_SUBSET alone. */
+function checkFallbackKeys(selector: SubsetMessage['subsetSelectors'][number], path: string): void {
+  const keys = new Set(selector.keys)
+  const fewer = new Set(selector.fallbackKeysSubset)
+  const wrong = (reason: string): ConfigError => new ConfigError(`${path}.fallback_keys_subset`, reason)
+  if (selector.fallbackPolicy !== SelectorFallback.KEYS_SUBSET) {
+    if (fewer.size > 0) throw wrong('fallback_keys_subset can be set only for KEYS_SUBSET fallback_policy')
+    return
+  }
+  if (fewer.size === 0) throw wrong('fallback_keys_subset cannot be empty')
+  if ([...fewer].some((key) => !keys.has(key))) throw wrong('fallback_keys_subset must be a subset of selector keys')
+  if (fewer.size === keys.size) throw wrong('fallback_keys_subset cannot be equal to keys')
+}
 
 const FALLBACK = {
   [Fallback.NO_FALLBACK]: 'NO_FALLBACK',
@@ -276,13 +304,8 @@ const SELECTOR_FALLBACK = {
 } as const
 
 function parseSubset(config: SubsetMessage, path: string): SubsetData {
-  for (const [i, { fallbackPolicy, fallbackKeysSubset }] of config.subsetSelectors.entries()) {
-    if (fallbackKeysSubset.length > 0 && fallbackPolicy !== SelectorFallback.KEYS_SUBSET)
-      throw new ConfigError(
-        `${path}.subset_selectors[${i}].fallback_keys_subset`,
-        'fallback_keys_subset can be set only for KEYS_SUBSET fallback_policy',
-      )
-  }
+  for (const [i, selector] of config.subsetSelectors.entries())
+    checkFallbackKeys(selector, `${path}.subset_selectors[${i}]`)
   return {
     fallbackPolicy: FALLBACK[config.fallbackPolicy],
     defaultSubset: (config.defaultSubset as Record<string, unknown> | undefined) ?? {},
@@ -292,6 +315,7 @@ function parseSubset(config: SubsetMessage, path: string): SubsetData {
       fallbackPolicy: SELECTOR_FALLBACK[selector.fallbackPolicy],
       fallbackKeys: [...selector.fallbackKeysSubset].sort(),
     })),
+    allowRedundantKeys: false,
     localityWeightAware: config.localityWeightAware,
     scaleLocalityWeight: config.scaleLocalityWeight,
     panicModeAny: config.panicModeAny,

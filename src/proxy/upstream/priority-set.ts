@@ -21,9 +21,11 @@ export interface HostSet {
   /** Hosts that do not count for the health of the priority. */
   readonly excludedCount: number
   readonly localities: readonly LocalityHosts[]
-  /** 1.4 = 140 %. */
-  readonly overprovisioning: number
+  /** Percent. */
+  readonly overprovisioningFactor: number
   readonly weightedHealth: boolean
+  /** Weights of localities count. Subsets may know none. */
+  readonly localityWeights: boolean
 }
 
 const EMPTY: readonly Host[] = []
@@ -59,8 +61,9 @@ export interface HostGroup {
 export class PrioritySet {
   sets: readonly HostSet[] = []
   private groups: readonly HostGroup[] = []
-  private overprovisioning = 1.4
+  private overprovisioningFactor = 140
   private weightedHealth = false
+  private localityWeights = true
   private readonly watchers: (() => void)[] = []
 
   onUpdate(watcher: () => void): void {
@@ -71,10 +74,12 @@ export class PrioritySet {
   update(
     groups: readonly HostGroup[],
     policy: Pick<EndpointsData, 'overprovisioningFactor' | 'weightedPriorityHealth'>,
+    localityWeights = true,
   ): void {
     this.groups = groups
-    this.overprovisioning = policy.overprovisioningFactor / 100
+    this.overprovisioningFactor = policy.overprovisioningFactor
     this.weightedHealth = policy.weightedPriorityHealth
+    this.localityWeights = localityWeights
     this.refresh()
   }
 
@@ -109,8 +114,9 @@ export class PrioritySet {
         const { healthy, degraded } = listsOf(entry.hosts)
         return { locality: entry.locality, weight: entry.weight, hosts: entry.hosts, healthy, degraded }
       }),
-      overprovisioning: this.overprovisioning,
+      overprovisioningFactor: this.overprovisioningFactor,
       weightedHealth: this.weightedHealth,
+      localityWeights: this.localityWeights,
     }
   }
 
@@ -122,21 +128,16 @@ export class PrioritySet {
     return this.sets.reduce((count, set) => count + set.hosts.length, 0)
   }
 
-  /** A view with only the hosts that `keep` selects, refreshed by its owner. */
-  filtered(keep: (host: Host) => boolean, scaleLocalityWeight: boolean): { groups: HostGroup[] } {
-    const groups: HostGroup[] = []
-    for (const group of this.groups) {
+  /** The groups with only the hosts that `keep` selects; their weights in proportion to what is left of them, or as they are. */
+  filtered(keep: (host: Host) => boolean, scaleLocalityWeight: boolean): HostGroup[] {
+    return this.groups.map((group) => {
       const hosts = group.hosts.filter(keep)
-      const share = group.hosts.length > 0 ? hosts.length / group.hosts.length : 0
-      const weight = scaleLocalityWeight
-        ? Math.max(hosts.length > 0 ? 1 : 0, Math.round(group.weight * share))
-        : group.weight
-      groups.push({ locality: group.locality, priority: group.priority, weight, hosts })
-    }
-    return { groups }
+      const scaled = group.hosts.length > 0 ? Math.round((group.weight * hosts.length) / group.hosts.length) : 0
+      return { ...group, hosts, weight: scaleLocalityWeight ? scaled : group.weight }
+    })
   }
 
   get policy(): Pick<EndpointsData, 'overprovisioningFactor' | 'weightedPriorityHealth'> {
-    return { overprovisioningFactor: this.overprovisioning * 100, weightedPriorityHealth: this.weightedHealth }
+    return { overprovisioningFactor: this.overprovisioningFactor, weightedPriorityHealth: this.weightedHealth }
   }
 }

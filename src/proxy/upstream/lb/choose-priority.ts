@@ -2,7 +2,7 @@
 
 import type { Host } from '../host.ts'
 import type { HostSet } from '../priority-set.ts'
-import { type PriorityLoads, priorityLoads } from './priority-load.ts'
+import { type PriorityHealth, type PriorityLoads, priorityLoads } from './priority-load.ts'
 
 function weightOf(hosts: readonly Host[]): number {
   let sum = 0
@@ -10,22 +10,31 @@ function weightOf(hosts: readonly Host[]): number {
   return sum
 }
 
-/** `panicThreshold` in percent. Counts hosts, or their weights under weighted_priority_health. */
+/** The counts that loads are made of. */
+export function healthOf(set: HostSet): PriorityHealth {
+  return {
+    hosts: set.hosts.length,
+    excluded: set.excludedCount,
+    healthy: set.healthy.length,
+    degraded: set.degraded.length,
+    weights: set.weightedHealth
+      ? {
+          total: weightOf(set.hosts.filter((host) => !host.excluded)),
+          healthy: weightOf(set.healthy),
+          degraded: weightOf(set.degraded),
+        }
+      : null,
+    overprovisioningFactor: set.overprovisioningFactor,
+  }
+}
+
+/** `panicThreshold` in percent. */
 export function loadsOf(sets: readonly HostSet[], panicThreshold: number): PriorityLoads {
-  return priorityLoads(
-    sets.map((set) => ({
-      total: set.weightedHealth ? weightOf(set.hosts) : set.hosts.length,
-      excluded: set.weightedHealth ? weightOf(set.hosts.filter((host) => host.excluded)) : set.excludedCount,
-      healthy: set.weightedHealth ? weightOf(set.healthy) : set.healthy.length,
-      degraded: set.weightedHealth ? weightOf(set.degraded) : set.degraded.length,
-      overprovisioningFactor: set.overprovisioning * 100,
-    })),
-    panicThreshold,
-  )
+  return priorityLoads(sets.map(healthOf), panicThreshold)
 }
 
 /** Position of the priority for a number in [0, 100); negative (-1 - position) means its degraded hosts. */
-export function choosePriority(loads: PriorityLoads, percent: number): number {
+export function choosePriority(loads: Omit<PriorityLoads, 'panic'>, percent: number): number {
   let end = 0
   for (let i = 0; i < loads.healthy.length; i++) {
     end += loads.healthy[i]!

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { murmur2, xxh64 } from '../../../base/hash.ts'
 import { EdfScheduler } from './edf.ts'
 import { buildMaglevTable } from './maglev.ts'
+import { MersenneTwister } from './mersenne-twister.ts'
 import { priorityLoads } from './priority-load.ts'
 import { buildRing, chooseFromRing, type HashedHost } from './ring-hash.ts'
 
@@ -39,6 +40,15 @@ describe('murmur2', () => {
   })
 })
 
+describe('Mersenne twister', () => {
+  it('gives the numbers of the reference implementation', () => {
+    const random = new MersenneTwister(5489)
+    for (let i = 1; i < 10_000; i++) random.next()
+    // The C++ standard (rand.predef) names the 10 000th.
+    assert.equal(random.next(), 4_123_659_995)
+  })
+})
+
 describe('EDF scheduler', () => {
   it('picks in proportion, without bursts', () => {
     const scheduler = new EdfScheduler<string>()
@@ -55,10 +65,11 @@ describe('EDF scheduler', () => {
 
 describe('priority loads', () => {
   const p = (healthyPercent: number) => ({
-    total: 100,
+    hosts: 100,
     excluded: 0,
     healthy: healthyPercent,
     degraded: 0,
+    weights: null,
     overprovisioningFactor: 140,
   })
   const table: [number[], number[]][] = [
@@ -92,17 +103,30 @@ describe('priority loads', () => {
     ],
     [
       [25, 25, 20],
-      [36, 36, 28],
+      // Envoy's documentation says 36/36/28; Envoy itself rounds down and gives the first what is left.
+      [37, 35, 28],
     ],
   ]
   for (const [health, loads] of table) {
     it(`${health.join('/')} % healthy gives ${loads.join('/')}`, () => {
-      assert.deepEqual(priorityLoads(health.map(p), 50).healthy, loads)
+      assert.deepEqual(priorityLoads(health.map(p), 0).healthy, loads)
     })
   }
   it('panics only when the total is short and the priority is below the threshold', () => {
     assert.deepEqual(priorityLoads([p(25), p(25)], 50).panic, [true, true])
     assert.deepEqual(priorityLoads([p(25), p(100)], 50).panic, [false, false])
     assert.deepEqual(priorityLoads([p(0)], 0).panic, [false])
+  })
+  it('in panic everywhere go by numbers of hosts', () => {
+    assert.deepEqual(
+      priorityLoads(
+        [
+          { ...p(0), hosts: 2 },
+          { ...p(0), hosts: 6 },
+        ],
+        50,
+      ).healthy,
+      [25, 75],
+    )
   })
 })

@@ -1,34 +1,25 @@
 // How a host is chosen within one list (a priority's healthy hosts, one locality's, …).
 
 import type { RuntimeSnapshot } from '../../config/extension.ts'
-import type { Scope } from '../../observe/stats.ts'
 import { now } from '../../stream-info.ts'
-import type { LoadBalancerContext } from '../cluster-manager.ts'
 import type { LbPolicyData, SlowStartData } from '../config.ts'
-import type { Host } from '../host.ts'
+import { Health, type Host } from '../host.ts'
 import { EdfScheduler } from './edf.ts'
-import { MaglevPicker, RingHashPicker } from './hashing.ts'
 
 /** State of one list. The list never changes; a changed one gets a new picker. */
 export interface Picker {
   /** Never called for an empty list. */
-  pick(context: LoadBalancerContext): Host
+  pick(): Host
 }
 
-/** Weight of each host where it is not its own: locality weights folded in for hashing balancers. */
-export type WeightOf = (host: Host) => number
+/** Policies that choose within lists; hashing ones have tables over all hosts. */
+export type ListPolicy = Exclude<LbPolicyData, { kind: 'ring_hash' | 'maglev' }>
 
-export function createPicker(
-  policy: LbPolicyData,
-  hosts: readonly Host[],
-  weightOf: WeightOf,
-  runtime: RuntimeSnapshot,
-  stats: Scope,
-): Picker {
+export function createPicker(policy: ListPolicy, hosts: readonly Host[], runtime: RuntimeSnapshot): Picker {
   switch (policy.kind) {
     case 'round_robin':
       return needsSchedule(hosts, policy.slowStart)
-        ? new ScheduledPicker(hosts, (host) => weightOf(host) * slowStartFactor(host, policy.slowStart, runtime))
+        ? new ScheduledPicker(hosts, (host) => host.weight * slowStartFactor(host, policy.slowStart, runtime))
         : new RotatingPicker(hosts)
     case 'least_request': {
       if (!needsSchedule(hosts, policy.slowStart)) {
@@ -36,15 +27,13 @@ export function createPicker(
       }
       const { slowStart, activeRequestBiasRuntimeKey: key } = policy
       return new ScheduledPicker(hosts, (host) => {
-        const bias = key === '' ? policy.activeRequestBias : runtime.number(key, policy.activeRequestBias)
+        const set = key === '' ? policy.activeRequestBias : runtime.number(key, policy.activeRequestBias)
+        // Envoy logs an error and takes the default.
+        const bias = set >= 0 ? set : 1
         const load = bias === 0 ? 1 : bias === 1 ? host.stats.rqActive + 1 : (host.stats.rqActive + 1) ** bias
-        return (weightOf(host) * slowStartFactor(host, slowStart, runtime)) / load
+        return (host.weight * slowStartFactor(host, slowStart, runtime)) / load
       })
     }
-    case 'ring_hash':
-      return new RingHashPicker(hosts, weightOf, policy, stats)
-    case 'maglev':
-      return new MaglevPicker(hosts, weightOf, policy, stats)
     case 'random':
     case 'cluster_provided':
       return new RandomPicker(hosts)
@@ -52,22 +41,22 @@ export function createPicker(
 }
 
 function needsSchedule(hosts: readonly Host[], slowStart: SlowStartData | null): boolean {
-  if (slowStart !== null) return true
   const first = hosts[0]!.weight
-  return hosts.some((host) => host.weight !== first)
+  if (hosts.some((host) => host.weight !== first)) return true
+  return slowStart !== null && hosts.some((host) => now() - host.slowStartSince <= slowStart.windowMs)
 }
 
 /** Share of its weight that a host gets while it is new (envoy-contract §13.3). */
 function slowStartFactor(host: Host, slowStart: SlowStartData | null, runtime: RuntimeSnapshot): number {
-  if (slowStart === null) return 1
-  const age = Math.max(1000, now() - host.slowStartSince)
+  if (slowStart === null || host.health !== Health.Healthy) return 1
+  const age = Math.max(1, now() - host.slowStartSince)
   if (age >= slowStart.windowMs) return 1
   const aggression =
     slowStart.aggressionRuntimeKey === ''
       ? slowStart.aggression
       : runtime.number(slowStart.aggressionRuntimeKey, slowStart.aggression)
   const progress = age / slowStart.windowMs
-  const eased = aggression === 1 || aggression <= 0 ? progress : progress ** (1 / aggression)
+  const eased = aggression === 1 || !(aggression > 0) ? progress : progress ** (1 / aggression)
   return Math.max(slowStart.minWeightPercent / 100, eased)
 }
 
@@ -89,8 +78,8 @@ class RotatingPicker implements Picker {
 /** Different weights. */
 class ScheduledPicker implements Picker {
   private readonly scheduler = new EdfScheduler<Host>()
-  private readonly weightOf: WeightOf
-  constructor(hosts: readonly Host[], weightOf: WeightOf) {
+  private readonly weightOf: (host: Host) => number
+  constructor(hosts: readonly Host[], weightOf: (host: Host) => number) {
     this.weightOf = weightOf
     for (const host of hosts) this.scheduler.add(host, weightOf(host))
     for (let skip = Math.floor(Math.random() * hosts.length); skip > 0; skip--) this.scheduler.pick(weightOf)

@@ -13,6 +13,8 @@ export interface HashRing {
   readonly hashes: BigUint64Array
   /** hashes[i] belongs to hosts[owners[i]]. */
   readonly owners: Uint32Array
+  /** Entries of a ring of all hosts: more than there are where hosts of some localities are left out. */
+  readonly fullSize: number
 }
 
 /**
@@ -38,6 +40,7 @@ export function buildRing(
   return {
     hashes: BigUint64Array.from(entries, (e) => e.hash),
     owners: Uint32Array.from(entries, (e) => e.owner),
+    fullSize: Math.ceil(scale),
   }
 }
 

@@ -1,108 +1,128 @@
-// Zone-aware routing: requests stay in this proxy's zone as far as the upstream's capacity there allows
-// (envoy-contract §13.2). The shares are worked out once per host update.
+// Zone-aware routing: requests stay in this proxy's locality as far as the upstream's capacity there allows
+// (envoy-contract §13.2). The shares are worked out once per host update, in ten-thousandths as in Envoy.
 
-import type { LocalityLbData } from '../config.ts'
+import { sameLocality } from '../host.ts'
 import type { HostSet, LocalityHosts } from '../priority-set.ts'
-import type { BalancerEnvironment } from './load-balancer.ts'
+import { healthOf } from './choose-priority.ts'
+import { type BalancerEnvironment, panicThreshold } from './load-balancer.ts'
+import { belowThreshold } from './priority-load.ts'
 
-type ZoneAware = Extract<LocalityLbData, { kind: 'zone_aware' }>
+/** What a request without a locality of its own gets: hosts of all of them, or none. */
+export const ZoneChoice = { Any: 'any', None: 'none' } as const
+export type ZoneChoice = (typeof ZoneChoice)[keyof typeof ZoneChoice]
+
+const WHOLE = 10_000
+const DEFAULTS = { routingEnabled: 100, minClusterSize: 6, failTrafficOnPanic: false }
+
+function settings({ data: { localityLb } }: BalancerEnvironment): typeof DEFAULTS {
+  return localityLb.kind === 'zone_aware' ? localityLb : DEFAULTS
+}
 
 export class ZoneRouting {
-  private readonly local: LocalityHosts
-  private readonly others: readonly LocalityHosts[]
-  /** Share of requests that stays, 0 to 1. */
-  private readonly localShare: number
-  /** Ends of the other zones' ranges, up to their sum; what the zones have beyond their own callers. */
-  private readonly residual: readonly number[]
   private readonly environment: BalancerEnvironment
-  private readonly data: ZoneAware
-
-  /** Too few of this proxy's own kind are healthy for their zones to tell anything. */
-  private readonly localPanic: boolean
+  private readonly localities: readonly LocalityHosts[]
+  /** This proxy's; null = the upstream has no host there. */
+  private readonly local: LocalityHosts | null
+  /** Ten-thousandths that stay in `local`. */
+  private readonly localShare: number
+  /** Ends of the localities' ranges: what each has beyond its own callers. */
+  private readonly residual: readonly number[]
 
   private constructor(
-    local: LocalityHosts,
-    others: readonly LocalityHosts[],
+    environment: BalancerEnvironment,
+    localities: readonly LocalityHosts[],
+    local: LocalityHosts | null,
     localShare: number,
     residual: readonly number[],
-    environment: BalancerEnvironment,
-    data: ZoneAware,
-    localPanic: boolean,
   ) {
+    this.environment = environment
+    this.localities = localities
     this.local = local
-    this.others = others
     this.localShare = localShare
     this.residual = residual
-    this.environment = environment
-    this.data = data
-    this.localPanic = localPanic
   }
 
-  /** null where zones do not count: no local cluster, too few hosts, zones that differ on the two sides. */
-  static create(set: HostSet, environment: BalancerEnvironment, data: ZoneAware): ZoneRouting | null {
-    const { localCluster, localZone, stats, runtime } = environment
-    const callers = localCluster?.sets[0]
-    if (!callers || localZone === '' || data.routingEnabled === 0) return null
-    const minimum = runtime.number('upstream.zone_routing.min_cluster_size', data.minClusterSize)
+  /** null where zones do not count: no local cluster, too few hosts or localities. `set`: priority 0. */
+  static create(set: HostSet, environment: BalancerEnvironment): ZoneRouting | null {
+    const { localLocality, stats, runtime } = environment
+    const callers = environment.localHosts()
+    if (callers === null) return null
+    stats.lbRecalculateZoneStructures.inc()
+    const populated = (hosts: HostSet): LocalityHosts[] => hosts.localities.filter((entry) => entry.hosts.length > 0)
+    const localities = populated(set)
+    const callerLocalities = populated(callers)
+    if (localities.length < 2 || callerLocalities.length < 2) return null
+    const isLocal = (entry: LocalityHosts): boolean => sameLocality(entry.locality, localLocality)
+    if (!callerLocalities.some(isLocal)) {
+      stats.lbLocalClusterNotOk.inc()
+      return null
+    }
+    const minimum = runtime.number('upstream.zone_routing.min_cluster_size', settings(environment).minClusterSize)
     if (set.healthy.length < minimum) {
       stats.lbZoneClusterTooSmall.inc()
       return null
     }
-    const zones = set.localities.filter((locality) => locality.healthy.length > 0)
-    const local = zones.find((locality) => locality.locality.zone === localZone)
-    if (
-      !local ||
-      zones.length < 2 ||
-      callers.localities.length !== set.localities.length ||
-      callers.healthy.length === 0
-    ) {
-      return null
+    const upstreamShare = ({ healthy }: LocalityHosts): number => share(healthy.length, set.healthy.length)
+    const callerShare = ({ locality, healthy }: LocalityHosts): number => {
+      const entry = callerLocalities.find((other) => sameLocality(other.locality, locality))
+      return healthy.length === 0 ? 0 : share(entry?.healthy.length ?? 0, callers.healthy.length)
     }
-    stats.lbRecalculateZoneStructures.inc()
-    const shareOf = (part: number, all: number): number => (all === 0 ? 0 : part / all)
-    const callerShare = (zone: string): number => {
-      const entry = callers.localities.find((locality) => locality.locality.zone === zone)
-      return shareOf(entry?.healthy.length ?? 0, callers.healthy.length)
-    }
-    const upstreamShare = (locality: LocalityHosts): number => shareOf(locality.healthy.length, set.healthy.length)
-    const ownCallers = callerShare(localZone)
-    const localShare = ownCallers === 0 ? 1 : Math.min(1, upstreamShare(local) / ownCallers)
-    const others = zones.filter((locality) => locality !== local)
-    let end = 0
-    const residual = others.map((locality) => {
-      end += Math.max(0, upstreamShare(locality) - callerShare(locality.locality.zone))
-      return end
-    })
-    const callerCount = callers.hosts.length - callers.excludedCount
-    const panic = callers.healthy.length < (callerCount * environment.data.healthyPanicThreshold) / 100
-    return new ZoneRouting(local, others, localShare, residual, environment, data, panic)
+    const local = localities.find(isLocal) ?? null
+    return new ZoneRouting(
+      environment,
+      localities,
+      local,
+      local === null ? 0 : stays(upstreamShare(local), callerShare(local)),
+      residualOf(localities, (entry) => (entry === local ? 0 : upstreamShare(entry) - callerShare(entry))),
+    )
   }
 
-  /** null: this request is to be spread over all zones alike. */
-  choose(): LocalityHosts | null {
+  choose(): LocalityHosts | ZoneChoice {
     const { stats, runtime } = this.environment
-    const enabled = runtime.number('upstream.zone_routing.enabled', this.data.routingEnabled)
-    if (enabled < 100 && Math.random() * 100 >= enabled) return null
-    if (this.localPanic) {
+    const { routingEnabled, failTrafficOnPanic } = settings(this.environment)
+    const enabled = runtime.number('upstream.zone_routing.enabled', routingEnabled)
+    if (enabled < 100 && Math.random() * 100 >= enabled) return ZoneChoice.Any
+    if (this.callersPanic()) {
       stats.lbLocalClusterNotOk.inc()
-      return null
+      return failTrafficOnPanic ? ZoneChoice.None : ZoneChoice.Any
     }
-    if (this.localShare >= 1) {
+    if (this.local !== null && this.localShare >= WHOLE) {
       stats.lbZoneRoutingAllDirectly.inc()
       return this.local
     }
-    if (Math.random() < this.localShare) {
+    if (this.local !== null && Math.random() * WHOLE < this.localShare) {
       stats.lbZoneRoutingSampled.inc()
       return this.local
     }
     stats.lbZoneRoutingCrossZone.inc()
-    const total = this.residual[this.residual.length - 1]!
+    const { localities, residual } = this
+    const total = residual[residual.length - 1]!
     if (total === 0) {
       stats.lbZoneNoCapacityLeft.inc()
-      return this.others[Math.floor(Math.random() * this.others.length)]!
+      return localities[Math.floor(Math.random() * localities.length)]!
     }
     const at = Math.random() * total
-    const index = this.residual.findIndex((end) => at < end)
-    return this.others[index < 0 ? this.others.length - 1 : index]!
+    return localities[residual.findIndex((end) => at < end)]!
   }
+
+  /** Too few of this proxy's own kind are healthy for their zones to tell anything. */
+  private callersPanic(): boolean {
+    const callers = this.environment.localHosts()
+    return callers === null || belowThreshold(healthOf(callers), panicThreshold(this.environment))
+  }
+}
+
+function share(part: number, all: number): number {
+  return all === 0 ? 0 : Math.floor((WHOLE * part) / all)
+}
+
+/** Everything, where the upstream's part is as large as the callers'. */
+function stays(upstream: number, callers: number): number {
+  if (upstream > 0 && upstream >= callers) return WHOLE
+  return callers === 0 ? 0 : Math.floor((upstream * WHOLE) / callers)
+}
+
+function residualOf(localities: readonly LocalityHosts[], spare: (locality: LocalityHosts) => number): number[] {
+  let end = 0
+  return localities.map((locality) => (end += Math.max(0, spare(locality))))
 }

@@ -261,7 +261,7 @@ export class Attempts {
     if (routed.finished) return
     this.retry?.onBackOffEnd()
     const policy = this.retry?.policy
-    if (policy && this.tried) avoidTriedHosts(lb, policy, this.tried, this.count)
+    if (policy && this.tried) avoidTriedHosts(lb, policy, this.tried)
     routed.rehash()
     const pool = choosePool(cluster, forward, headers, info.protocol, lb, this.count)
     if (!pool) {

@@ -12,6 +12,8 @@ import type {
   ThreadLocalCluster,
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
+import { hasLabels } from '../../../upstream/lb/labels.ts'
+import { PreviousPriorities } from '../../../upstream/lb/previous-priorities.ts'
 import { requestedMetadata } from '../../../upstream/lb/requested-metadata.ts'
 import { OVERRIDE_HOST_KEY, type OverrideHost } from '../../../upstream/override-host.ts'
 import { loadBalancerContext } from './load-balancer-context.ts'
@@ -79,23 +81,20 @@ export function choosePool(
 }
 
 /** After the first attempt: hosts tried before are passed over where the policy says so. */
-export function avoidTriedHosts(
-  lb: LoadBalancerContext,
-  policy: RetryPolicy,
-  tried: readonly HostDescription[],
-  attempts: number,
-): void {
-  // previous_priorities: after so many attempts the priorities tried until then are left alone.
+export function avoidTriedHosts(lb: LoadBalancerContext, policy: RetryPolicy, tried: readonly HostDescription[]): void {
   const frequency = policy.previousPrioritiesFrequency
-  if (frequency > 0 && tried.length > 0 && attempts % frequency === 0)
-    lb.excludedPriorities = new Set(tried.map((host) => host.priority))
+  if (frequency > 0) {
+    if (!lb.retryPriority) {
+      lb.retryPriority = new PreviousPriorities(frequency)
+      for (const host of tried) lb.retryPriority.onHostAttempted(host)
+    } else lb.retryPriority.onHostAttempted(tried[tried.length - 1]!)
+  }
   if (policy.hostPredicates.length === 0) return
   lb.hostSelectionRetryCount = policy.hostSelectionMaxAttempts
   lb.shouldSelectAnotherHost = (host) =>
     policy.hostPredicates.some((predicate) => {
       if (predicate.kind === 'previous_hosts') return tried.some((other) => other.address.text === host.address.text)
       if (predicate.kind === 'omit_canary_hosts') return host.canary
-      const labels = host.metadata['envoy.lb'] ?? {}
-      return Object.entries(predicate.metadata).every(([key, value]) => labels[key] === value)
+      return hasLabels(host.metadata['envoy.lb'] ?? {}, predicate.metadata, true)
     })
 }
