@@ -6,7 +6,7 @@ import type { Cluster } from './cluster.ts'
 import { ClusterOutliers } from './cluster-outliers.ts'
 import type { ClusterData } from './config.ts'
 import { HealthChecker } from './health-checker.ts'
-import { Health, HealthFlag, type Host, SHARED_HEALTH } from './host.ts'
+import { Health, HealthFlag, type Host, type HostJudge, SHARED_HEALTH } from './host.ts'
 import type { HostSharing } from './host-sharing.ts'
 import type { OutlierConfig } from './outlier/config.ts'
 import type { OutlierDetector } from './outlier/detector.ts'
@@ -24,7 +24,7 @@ export interface HealthOwner {
   removeHost(host: Host): void
 }
 
-export class ClusterHealth {
+export class ClusterHealth implements HostJudge {
   private readonly data: ClusterData
   private readonly owner: HealthOwner
   private readonly sharing: HostSharing
@@ -77,6 +77,7 @@ export class ClusterHealth {
 
   /** Puts a new host under outlier detection and active health checks. */
   add(host: Host): void {
+    host.judge = this
     this.outliers?.add(host, this.sharing.tells)
     if (this.checks && !host.endpoint.disableActiveHealthCheck) {
       host.setFlag(HealthFlag.FailedActiveHc, true)

@@ -350,27 +350,28 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   onResponse(host: HostDescription, status: number): void {
-    const { stats } = host as Host
+    const { judge, stats } = host as Host
     if (status >= 500) stats.rqError++
     else stats.rqSuccess++
-    this.health.onResponse(host as Host, status)
+    judge?.onResponse(host as Host, status)
   }
 
   onReset(host: HostDescription | null, reason: StreamResetReason): void {
     if (host === null) return
-    ;(host as Host).stats.rqError++
-    this.health.onReset(host as Host, reason)
+    const { judge, stats } = host as Host
+    stats.rqError++
+    judge?.onReset(host as Host, reason)
   }
 
   onTimeout(host: HostDescription): void {
-    const { stats } = host as Host
+    const { judge, stats } = host as Host
     stats.rqTimeout++
     stats.rqError++
-    this.health.onReset(host as Host, StreamResetReason.ConnectionTimeout)
+    judge?.onReset(host as Host, StreamResetReason.ConnectionTimeout)
   }
 
   onImmediateHealthCheckFail(host: HostDescription): void {
-    this.health.onImmediateFailure(host as Host)
+    ;(host as Host).judge?.onImmediateFailure(host as Host)
   }
 
   // The end.

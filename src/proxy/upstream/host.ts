@@ -1,5 +1,6 @@
 // A host (endpoint) of a cluster, as seen by logs, balancers and pools.
 
+import type { StreamResetReason } from '../http/codec.ts'
 import type { Address } from '../network/connection.ts'
 import type { UpstreamTransportSocket } from '../network/transport-socket.ts'
 import { now } from '../stream-info.ts'
@@ -79,6 +80,14 @@ export interface DrainablePool {
   closeAll(): void
 }
 
+/** Who judges a host by what requests meet there. */
+export interface HostJudge {
+  onResponse(host: Host, status: number): void
+  onReset(host: Host, reason: StreamResetReason): void
+  /** The host itself says that it fails. */
+  onImmediateFailure(host: Host): void
+}
+
 /** A host in a worker. Lives as long as updates keep its address. */
 export class Host implements HostDescription {
   address: Address
@@ -99,6 +108,8 @@ export class Host implements HostDescription {
   slowStartSince: number = now()
   /** Its record for outlier detection, where that is configured. */
   monitor: HostMonitor | null = null
+  /** Of the cluster that it belongs to, which a request may reach through another one; null = nobody judges. */
+  judge: HostJudge | null = null
 
   constructor(endpoint: EndpointData, locality: Locality, priority: number, transportSocket: UpstreamTransportSocket) {
     this.address = endpoint.address

@@ -257,13 +257,15 @@ export class Attempts {
   retryNow(): void {
     this.backOff = null
     const { routed } = this
-    const { cluster, headers, info, forward, lb, route, trailers } = routed
+    const { headers, info, forward, lb, route, shared, trailers } = routed
     if (routed.finished) return
     this.retry?.onBackOffEnd()
     const policy = this.retry?.policy
     if (policy && this.tried) avoidTriedHosts(lb, policy, this.tried)
     routed.rehash()
-    const pool = choosePool(cluster, forward, headers, info.protocol, lb, this.count)
+    // CDS may have replaced or removed it since.
+    const cluster = shared.context.clusters.get(routed.cluster.name)
+    const pool = cluster && choosePool(cluster, forward, headers, info.protocol, lb, this.count)
     if (!pool) {
       this.releaseRetry()
       this.owner.onNoPool()
@@ -272,7 +274,7 @@ export class Attempts {
     if (route.virtualHost.includeRequestAttemptCount) headers.set('x-envoy-attempt-count', String(this.count + 1))
     if (route.virtualHost.includeIsTimeoutRetryHeader) headers.set('x-envoy-is-timeout-retry', String(this.timedOut))
     announceTimeouts(headers, routed.timeouts, forward, routed.sinceDone, {
-      suppressEnvoyHeaders: routed.shared.config.suppressEnvoyHeaders,
+      suppressEnvoyHeaders: shared.config.suppressEnvoyHeaders,
       grpc: routed.grpc,
     })
     const chunks = this.copy?.chunks ?? NO_CHUNKS
