@@ -48,7 +48,7 @@ export function mergeClusterStatus(
       overprovisioningFactor: cluster.overprovisioningFactor,
       resolved: cluster.resolved,
       hosts: cluster.hosts.map((host) => {
-        const same = twins.map((twin) => twin?.hosts.find((h) => h.address.text === host.address.text))
+        const same = twins.map((twin) => twin?.hosts.find((h) => h.key === host.key))
         return hostStatus(host, [host, ...same])
       }),
     }

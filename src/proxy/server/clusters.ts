@@ -51,6 +51,8 @@ export class ClusterResources {
   private readonly log: Logger
   private readonly active = new Map<string, KnownCluster>()
   private readonly warmingClusters = new Map<string, KnownCluster>()
+  /** Versions that the workers have and that do not serve yet. */
+  private readonly warmingInWorkers = new Set<KnownCluster>()
   private readonly assignments = new Map<string, { data: EndpointsData; dump: DumpedResource }>()
   private readonly changes: { readonly added: Counter; readonly modified: Counter; readonly removed: Counter }
   private readonly activeGauge: Gauge
@@ -171,11 +173,7 @@ export class ClusterResources {
         this.unknown.check(ClusterLoadAssignmentSchema, message, resource.name)
         const data = parseEndpoints(message, false, createParseContext(this.registry))
         this.assignments.set(resource.name, { data, dump: dumped(ClusterLoadAssignmentSchema, resource) })
-        for (const cluster of this.active.values()) {
-          if (cluster.data.type === 'EDS' && cluster.data.edsServiceName === resource.name) {
-            await this.workers.apply({ kind: 'endpoints', cluster: cluster.data.name, endpoints: data })
-          }
-        }
+        await this.tellEndpoints(resource.name, data)
         for (const name of this.clustersOf(resource.name)) this.subscriptions.success(name, resource.version, startedMs)
         this.warming.satisfied(`endpoints:${resource.name}`)
       } catch (error) {
@@ -186,14 +184,22 @@ export class ClusterResources {
     return joinErrors(errors)
   }
 
+  /** To every version of a cluster that the workers have. */
+  private async tellEndpoints(service: string, endpoints: EndpointsData): Promise<void> {
+    const versions = [...this.active.values(), ...this.warmingInWorkers]
+    const meant = versions.filter(({ data }) => data.type === 'EDS' && data.edsServiceName === service)
+    for (const cluster of new Set(meant.map(({ data }) => data.name)))
+      await this.workers.apply({ kind: 'endpoints', cluster, service, endpoints })
+  }
+
   /** Names of the clusters that subscribe to this assignment. */
   private clustersOf(assignment: string): string[] {
     return [...this.subscribed].filter(([, name]) => name === assignment).map(([cluster]) => cluster)
   }
 
-  /** Resolves when every cluster of the bootstrap that waits for DNS has had its first answer. */
-  async dnsAnswered(): Promise<void> {
-    const waiting = [...this.warmingClusters.values()].filter((cluster) => cluster.fixed && waitsForDns(cluster.data))
+  /** Resolves when the clusters of the bootstrap that workers warm (DNS, health checks) serve. */
+  async firstServe(): Promise<void> {
+    const waiting = [...this.warmingInWorkers].filter((cluster) => cluster.fixed)
     await Promise.all(waiting.map((cluster) => this.workers.whenWarm(cluster.data.name)))
   }
 
@@ -325,10 +331,14 @@ export class ClusterResources {
       // What came while the workers took the cluster was for no cluster that is in force.
       for (let newer = this.assignmentOf(known.data); newer !== endpoints; newer = this.assignmentOf(known.data)) {
         endpoints = newer
-        if (newer !== null) await this.workers.apply({ kind: 'endpoints', cluster: name, endpoints: newer })
+        const service = known.data.edsServiceName
+        if (newer !== null) await this.workers.apply({ kind: 'endpoints', cluster: name, service, endpoints: newer })
       }
       applied()
-      if (waitsForDns(known.data)) await this.workers.whenWarm(name)
+      if (warmsInWorkers(known.data)) {
+        this.warmingInWorkers.add(known)
+        await this.workers.whenWarm(name)
+      }
       // Another version, or a removal, may have come meanwhile.
       if (this.warmingClusters.get(name) === known) {
         const old = this.active.get(name)
@@ -337,6 +347,7 @@ export class ClusterResources {
         this.warmingState(known.data).set(0)
       }
     } finally {
+      this.warmingInWorkers.delete(known)
       if (this.warmingClusters.get(name) === known) {
         this.warmingClusters.delete(name)
         if (this.active.get(name) !== known) this.letGo(known, null)
@@ -405,7 +416,7 @@ function hostsOfRequests(data: ClusterData): boolean {
   return data.type === 'DYNAMIC_FORWARD_PROXY' || data.type === 'ORIGINAL_DST'
 }
 
-/** wait_for_warm_on_init: the first answer decides when the cluster serves. */
-function waitsForDns(data: ClusterData): boolean {
-  return data.waitForWarmOnInit && (data.type === 'STRICT_DNS' || data.type === 'LOGICAL_DNS')
+/** It serves after its first answer (wait_for_warm_on_init), and after its first round of health checks. */
+function warmsInWorkers({ healthChecks, type, waitForWarmOnInit }: ClusterData): boolean {
+  return healthChecks.length > 0 || (waitForWarmOnInit && (type === 'STRICT_DNS' || type === 'LOGICAL_DNS'))
 }

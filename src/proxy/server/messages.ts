@@ -46,7 +46,13 @@ export type WorkerUpdate =
   /** Adds or replaces a cluster; endpoints are those of EDS, null for other types. */
   | { readonly kind: 'cluster'; readonly cluster: ClusterData; readonly endpoints: EndpointsData | null }
   | { readonly kind: 'remove-cluster'; readonly name: string }
-  | { readonly kind: 'endpoints'; readonly cluster: string; readonly endpoints: EndpointsData }
+  /** `service`: the assignment's name: versions of the cluster that name another one are not meant. */
+  | {
+      readonly kind: 'endpoints'
+      readonly cluster: string
+      readonly service: string
+      readonly endpoints: EndpointsData
+    }
   | { readonly kind: 'listener'; readonly config: ListenerConfig }
   | { readonly kind: 'remove-listener'; readonly name: string }
   | { readonly kind: 'routes'; readonly config: RouteConfigData }

@@ -99,7 +99,7 @@ export async function startProxy(options: ProxyOptions): Promise<ProxyHandle> {
     open.stats = stats
     const admin = await startAdminListener(context, stats, () => void server?.stop().then(() => options.onExit?.(0)))
     open.admin = admin
-    await context.clusters.dnsAnswered()
+    await context.clusters.firstServe()
     await addStaticListeners(context)
     server = new RunningProxy(context, stats, ads, admin)
     server.beginDynamic()

@@ -123,7 +123,7 @@ export class DataPlaneWorker {
         this.clusters.removeCluster(update.name)
         return null
       case 'endpoints':
-        this.clusters.applyEndpoints(update.cluster, update.endpoints)
+        this.clusters.applyEndpoints(update.cluster, update.service, update.endpoints)
         return null
       case 'routes':
         this.routes.set(update.config.name, compileRouteTable(update.config, this.runtime, this.stats))

@@ -4,7 +4,7 @@ import type { StreamResetReason } from '../http/codec.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { Cluster } from './cluster.ts'
 import { ClusterOutliers } from './cluster-outliers.ts'
-import type { ClusterData } from './config.ts'
+import type { ClusterData, EndpointData } from './config.ts'
 import { HealthChecker } from './health-checker.ts'
 import { Health, HealthFlag, type Host, type HostJudge, SHARED_HEALTH } from './host.ts'
 import type { HostSharing } from './host-sharing.ts'
@@ -13,11 +13,14 @@ import type { OutlierDetector } from './outlier/detector.ts'
 import type { ClusterNews, HostNews } from './peers.ts'
 import type { ClusterContext } from './worker-clusters.ts'
 
+/** What only active checks say of a host. */
+const FROM_CHECKS = SHARED_HEALTH & ~HealthFlag.FailedOutlierCheck
+/** Hosts with one of these go when they leave. */
+const NOT_KEPT = HealthFlag.FailedActiveHc | HealthFlag.FailedEdsHealth
+
 /** Whose hosts they are. */
 export interface HealthOwner {
-  /** What a host is called between workers. */
-  peerKey(host: Host): string
-  hostByPeerKey(key: string): Host | undefined
+  hostByKey(key: string): Host | undefined
   /** The flags of some host are others now. */
   onHealthChange(): void
   /** A host that only its passing health checks kept is to go. */
@@ -30,6 +33,9 @@ export class ClusterHealth implements HostJudge {
   private readonly sharing: HostSharing
   private readonly outliers: ClusterOutliers | null
   private readonly checkers: readonly HealthChecker[]
+  /** Checks that are to end before the first round is over. */
+  private awaited = 0
+  private onRoundEnd: (() => void) | null = null
 
   constructor(cluster: Cluster & HealthOwner, sharing: HostSharing, scope: Scope, context: ClusterContext) {
     const { data } = cluster
@@ -47,6 +53,7 @@ export class ClusterHealth implements HostJudge {
               context.log,
               check.eventLogs.map((path) => context.openLog(path)),
               (host, healthy) => this.onHealthCheck(host, healthy),
+              () => this.onCheckEnd(),
             ),
         )
       : []
@@ -54,9 +61,7 @@ export class ClusterHealth implements HostJudge {
 
   private createOutliers(config: OutlierConfig, scope: Scope): ClusterOutliers {
     if (this.sharing.leads) return ClusterOutliers.judging(config, scope, (host) => this.onEjection(host))
-    return ClusterOutliers.reporting(config, (host, offenses) =>
-      this.sharing.reportOffenses(this.owner.peerKey(host), offenses),
-    )
+    return ClusterOutliers.reporting(config, (host, offenses) => this.sharing.reportOffenses(host.key, offenses))
   }
 
   start(): void {
@@ -70,6 +75,29 @@ export class ClusterHealth implements HostJudge {
     for (const checker of this.checkers) checker.stop()
   }
 
+  /** Calls back once as many checks have ended as there are hosts to check now (Envoy); at once where there is none. */
+  afterFirstRound(callback: () => void): void {
+    if (!this.checks) {
+      callback()
+      return
+    }
+    this.onRoundEnd = callback
+    if (this.sharing.leads) this.awaited = this.checkers.reduce((sum, checker) => sum + checker.sessionCount, 0)
+    if (this.sharing.leads ? this.awaited === 0 : this.sharing.checked) this.endRound()
+  }
+
+  private onCheckEnd(): void {
+    if (this.awaited > 0 && --this.awaited === 0) this.endRound()
+  }
+
+  private endRound(): void {
+    const callback = this.onRoundEnd
+    this.onRoundEnd = null
+    if (callback === null) return
+    this.sharing.tellChecked()
+    callback()
+  }
+
   /** null: there is no outlier detection, or another worker judges. */
   get detector(): OutlierDetector | null {
     return this.outliers?.detector ?? null
@@ -79,27 +107,46 @@ export class ClusterHealth implements HostJudge {
   add(host: Host): void {
     host.judge = this
     this.outliers?.add(host, this.sharing.tells)
-    if (this.checks && !host.endpoint.disableActiveHealthCheck) {
-      host.setFlag(HealthFlag.FailedActiveHc, true)
-      if (this.data.ignoreNewHostsUntilFirstHc) host.setFlag(HealthFlag.PendingActiveHc, true)
-    }
+    if (this.checks && !host.endpoint.disableActiveHealthCheck) this.awaitFirstCheck(host)
     this.tell(host)
-    const news = this.sharing.known(this.owner.peerKey(host))
+    const news = this.sharing.known(host.key)
     if (news === null) return
     host.flags = (host.flags & ~SHARED_HEALTH) | news.flags
     this.countFor(host, news)
   }
 
+  /** Until its first check has passed a host is not used. */
+  private awaitFirstCheck(host: Host): void {
+    host.setFlag(HealthFlag.FailedActiveHc, true)
+    if (this.data.ignoreNewHostsUntilFirstHc) host.setFlag(HealthFlag.PendingActiveHc, true)
+  }
+
+  /** Leading: an update may say otherwise whether a known host is checked, and where. `before`: what it was until now. */
+  onEndpointUpdate(host: Host, before: EndpointData): void {
+    if (!this.checks || !this.sharing.leads) return
+    const { endpoint } = host
+    if (endpoint.disableActiveHealthCheck !== before.disableActiveHealthCheck) {
+      if (endpoint.disableActiveHealthCheck) host.setFlag(FROM_CHECKS, false)
+      else {
+        this.awaitFirstCheck(host)
+        this.onUnhealthy(host)
+      }
+      this.tell(host)
+    } else if (!checkedAlike(endpoint, before)) for (const checker of this.checkers) checker.restart(host)
+  }
+
   /** Takes back `add`. */
   remove(host: Host): void {
     this.outliers?.remove(host)
-    if (this.shares) this.sharing.forget(this.owner.peerKey(host))
+    if (this.shares) this.sharing.forget(host.key)
   }
 
   /** Hosts that leave stay while their active checks pass, unless configured otherwise. */
   keeps(host: Host): boolean {
-    if (!this.checks || this.data.ignoreHealthOnHostRemoval || this.data.type !== 'EDS') return false
-    return (host.flags & HealthFlag.FailedActiveHc) === 0 && !this.sharing.isGone(this.owner.peerKey(host))
+    const { ignoreHealthOnHostRemoval, type } = this.data
+    if (!this.checks || ignoreHealthOnHostRemoval || (type !== 'EDS' && type !== 'STRICT_DNS')) return false
+    if (host.endpoint.disableActiveHealthCheck || (host.flags & NOT_KEPT) !== 0) return false
+    return !this.sharing.isGone(host.key)
   }
 
   private get checks(): boolean {
@@ -112,7 +159,7 @@ export class ClusterHealth implements HostJudge {
   }
 
   private tell(host: Host): void {
-    if (this.shares) this.sharing.tellHost(this.owner.peerKey(host), host)
+    if (this.shares) this.sharing.tellHost(host.key, host)
   }
 
   private countFor(host: Host, news: HostNews): void {
@@ -163,7 +210,7 @@ export class ClusterHealth implements HostJudge {
   onImmediateFailure(host: Host): void {
     if (!this.checks) return
     if (!this.sharing.leads) {
-      this.sharing.reportFailure(this.owner.peerKey(host))
+      this.sharing.reportFailure(host.key)
       return
     }
     const changed = host.setFlag(HealthFlag.FailedActiveHc | HealthFlag.ExcludedViaImmediateHcFail, true)
@@ -176,8 +223,9 @@ export class ClusterHealth implements HostJudge {
 
   /** The leader knows more; the board has it already. */
   onNews(news: ClusterNews): void {
+    if (news.kind === 'checked') this.endRound()
     if (news.kind !== 'host' && news.kind !== 'host-gone') return
-    const host = this.owner.hostByPeerKey(news.host)
+    const host = this.owner.hostByKey(news.host)
     if (news.kind === 'host-gone') {
       if (host === undefined) this.sharing.forgetUnknown(news.host)
       else if ((host.flags & HealthFlag.PendingDynamicRemoval) !== 0) this.owner.removeHost(host)
@@ -197,13 +245,22 @@ export class ClusterHealth implements HostJudge {
 
   /** Leading: another worker's counts for a host reached thresholds. */
   onOffenses(key: string, offenses: number): void {
-    const host = this.owner.hostByPeerKey(key)
+    const host = this.owner.hostByKey(key)
     if (host !== undefined) this.outliers?.onReport(host, offenses)
   }
 
   /** Leading: answers that another worker got say that the host fails. */
   onReportedFailure(key: string): void {
-    const host = this.owner.hostByPeerKey(key)
+    const host = this.owner.hostByKey(key)
     if (host !== undefined) this.onImmediateFailure(host)
   }
+}
+
+/** Both are checked at the same place, under the same name. */
+function checkedAlike(a: EndpointData, b: EndpointData): boolean {
+  return (
+    a.healthCheckPort === b.healthCheckPort &&
+    a.healthCheckHostname === b.healthCheckHostname &&
+    a.healthCheckAddress?.text === b.healthCheckAddress?.text
+  )
 }

@@ -7,6 +7,8 @@ import type { OutlierDetector } from './outlier/detector.ts'
 import type { PrioritySet } from './priority-set.ts'
 
 export interface HostStatus {
+  /** The same in every worker. */
+  readonly key: string
   readonly address: Address
   readonly hostname: string
   /** Its name in stats; '' = its address. */
@@ -71,6 +73,7 @@ export function statusOf(data: ClusterData, hosts: PrioritySet, detector: Outlie
     overprovisioningFactor: hosts.sets[0]?.overprovisioningFactor ?? 140,
     resolved: data.type === 'STRICT_DNS' || data.type === 'LOGICAL_DNS',
     hosts: [...hosts.hosts()].map((host) => ({
+      key: host.key,
       address: host.address,
       hostname: host.hostname,
       observabilityName: host.endpoint.observabilityName,

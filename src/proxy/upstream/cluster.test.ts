@@ -35,8 +35,8 @@ describe('hosts', () => {
     const cluster = test.add(clusterData(EDS), of([port]))
     const first = new TestRequest(cluster)
     await first.done
-    test.clusters.applyEndpoints('c', of([port, 1]))
-    test.clusters.applyEndpoints('c', of([port]))
+    test.clusters.applyEndpoints('c', 'c', of([port, 1]))
+    test.clusters.applyEndpoints('c', 'c', of([port]))
     const second = new TestRequest(cluster)
     await second.done
     assert.equal(second.connectionId, first.connectionId)

@@ -11,7 +11,7 @@ import type { HttpConnPool, LoadBalancerContext, TcpConnPool, ThreadLocalCluster
 import { ClusterStats } from './cluster-stats.ts'
 import { type ClusterStatus, statusOf } from './cluster-status.ts'
 import type { ClusterData, EndpointData, EndpointsData, LocalityEndpointsData, MetadataData } from './config.ts'
-import { HealthFlag, Host, type HostDescription } from './host.ts'
+import { HealthFlag, Host, HostChange, type HostDescription } from './host.ts'
 import { HostSharing } from './host-sharing.ts'
 import { HttpPool, type PoolProtocol } from './http-pool.ts'
 import { createBalancer } from './lb/create.ts'
@@ -41,10 +41,13 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   private readonly defaultResources: ResourceManager
   private readonly highResources: ResourceManager
   private readonly sockets: TransportSocketMatcher
-  private readonly byAddress = new Map<string, Host>()
+  private readonly byKey = new Map<string, Host>()
   private readonly health: ClusterHealth
   protected readonly sharing: HostSharing
   private readonly updated: Counter
+  private hostsKnown = false
+  private warm = false
+  private waitingForWarm: (() => void)[] = []
   private draining = false
   private released = false
 
@@ -101,11 +104,32 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   /** Begins what runs by itself: resolution, health checks, outlier intervals. */
   start(): void {
     this.health.start()
+    if (this.knowsHosts()) this.onHostsKnown()
   }
 
-  /** Calls back when the cluster can serve: at once, where nothing has to be found out first. */
+  /** False: they have to be found out first. */
+  protected knowsHosts(): boolean {
+    return true
+  }
+
+  /** Its first hosts are there: where they are checked, it serves after that. */
+  protected onHostsKnown(): void {
+    if (this.hostsKnown) return
+    this.hostsKnown = true
+    this.health.afterFirstRound(() => this.becomeWarm())
+  }
+
+  private becomeWarm(): void {
+    this.warm = true
+    const waiting = this.waitingForWarm
+    this.waitingForWarm = []
+    for (const callback of waiting) callback()
+  }
+
+  /** Calls back when the cluster can serve: at once where nothing has to be found out first. Or when it is no more. */
   whenWarm(callback: () => void): void {
-    callback()
+    if (this.warm) callback()
+    else this.waitingForWarm.push(callback)
   }
 
   // Hosts.
@@ -125,35 +149,54 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   ): void {
     const seen = new Set<string>()
     let changed = false
+    let moved = false
     const hostGroups: HostGroup[] = groups.map((group) => ({
       locality: group.locality,
       priority: group.priority,
       weight: group.weight,
       hosts: group.endpoints.flatMap((endpoint) => {
-        const key = endpoint.address.text
-        if (seen.has(key)) return []
+        const key = this.hostKey(endpoint, seen)
+        if (key === null) return []
         seen.add(key)
         const socket = this.socketFor(endpoint, group.metadata)
-        let host = this.byAddress.get(key)
+        let host = this.byKey.get(key)
         if (host) {
           host.setFlag(HealthFlag.PendingDynamicRemoval, false)
-          changed = host.update(endpoint, group.locality, group.priority, socket) || changed
+          const before = host.endpoint
+          const change = host.update(endpoint, group.locality, group.priority, socket)
+          this.health.onEndpointUpdate(host, before)
+          changed ||= change !== HostChange.None
+          moved ||= change === HostChange.Moved
         } else {
-          host = this.addHost(new Host(endpoint, group.locality, group.priority, socket))
-          this.byAddress.set(key, host)
-          changed = true
+          host = this.addHost(new Host(endpoint, group.locality, group.priority, socket, key))
+          this.byKey.set(key, host)
+          moved = true
         }
         return [host]
       }),
     }))
     const removed = this.removeMissing(seen, hostGroups)
-    if (changed || removed.length > 0) this.stats.membershipChange.inc()
-    else if (this.data.type !== 'STATIC') this.stats.updateNoRebuild.inc()
+    moved ||= removed.length > 0
+    changed ||= moved
+    if (moved) this.stats.membershipChange.inc()
+    if (!changed && this.data.type !== 'STATIC') this.stats.updateNoRebuild.inc()
     this.hosts.update(hostGroups, policy)
     this.updated.inc()
     this.onMembership()
     for (const host of removed) host.drainPools()
     if (this.data.closeConnectionsOnHostSetChange && changed) for (const host of this.hosts.hosts()) host.drainPools()
+  }
+
+  /**
+   * What tells the host of an endpoint from those of the ones before it, `seen`; null = it is one of them. Of endpoints
+   * with one address EDS makes one host, the first; elsewhere each is a host (Envoy).
+   */
+  protected hostKey({ address }: EndpointData, seen: ReadonlySet<string>): string | null {
+    let key = address.text
+    if (!seen.has(key)) return key
+    if (this.data.type === 'EDS') return null
+    for (let n = 2; seen.has(key); n++) key = `${address.text} ${n}`
+    return key
   }
 
   /** Takes in a new host. */
@@ -165,7 +208,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   /** Hosts that left; those still passing active health checks stay until they fail, unless configured otherwise. */
   private removeMissing(seen: ReadonlySet<string>, groups: HostGroup[]): Host[] {
     const removed: Host[] = []
-    for (const [key, host] of this.byAddress) {
+    for (const [key, host] of this.byKey) {
       if (seen.has(key)) continue
       if (this.health.keeps(host)) {
         host.setFlag(HealthFlag.PendingDynamicRemoval, true)
@@ -179,7 +222,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   }
 
   private forget(host: Host): void {
-    this.byAddress.delete(this.peerKey(host))
+    this.byKey.delete(host.key)
     this.dropHost(host)
   }
 
@@ -210,12 +253,8 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   // What its health finds out, and other workers tell.
 
-  peerKey(host: Host): string {
-    return host.endpoint.address.text
-  }
-
-  hostByPeerKey(key: string): Host | undefined {
-    return this.byAddress.get(key)
+  hostByKey(key: string): Host | undefined {
+    return this.byKey.get(key)
   }
 
   onHealthChange(): void {
@@ -273,12 +312,17 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
   protected chooseHost(context: LoadBalancerContext): Host | null {
     const wish = context.overrideHost
     if (wish !== null) {
-      const host = this.byAddress.get(wish.address)
+      const host = this.hostAt(wish.address)
       if (host && this.data.overrideHostStatuses.includes(host.healthStatus)) return host
       if (host === undefined) wish.missing = true
       if (wish.strict) return null
     }
     return this.balancer.choose(context)
+  }
+
+  /** The first host of this address. */
+  protected hostAt(address: string): Host | undefined {
+    return this.byKey.get(address)
   }
 
   httpPool(priority: 'DEFAULT' | 'HIGH', downstream: Protocol | '', context: LoadBalancerContext): HttpConnPool | null {
@@ -387,6 +431,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   protected stop(): void {
     this.health.stop()
+    this.becomeWarm()
   }
 
   onIdle(): void {
@@ -398,7 +443,7 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
 
   /** Every host that may have connections. */
   protected allHosts(): Iterable<Host> {
-    return this.byAddress.values()
+    return this.byKey.values()
   }
 
   private hasConnections(): boolean {

@@ -24,13 +24,15 @@ interface Target {
   answered: boolean
 }
 
+/** Key of the one host of a logical cluster. */
+const LOGICAL_HOST = ''
+
 export class DnsCluster extends Cluster {
   private readonly targets: Target[] = []
   private readonly lookUps: DnsStats
   private stopped = false
   /** Names that have not been answered yet, well or not. */
   private unanswered = 0
-  private waitingForWarm: (() => void)[] = []
 
   constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters) {
     super(data, context, clusters)
@@ -56,9 +58,9 @@ export class DnsCluster extends Cluster {
   }
 
   override start(): void {
-    super.start()
     const names = this.targets.filter((target) => target.addresses.length === 0)
     this.unanswered = names.length
+    super.start()
     if (this.sharing.leads) for (const target of names) void this.resolve(target)
     else for (const [index, addresses] of this.sharing.names) this.onAnswer(index, addresses)
   }
@@ -76,30 +78,26 @@ export class DnsCluster extends Cluster {
     this.answered(target)
   }
 
-  /** The one host of a logical cluster keeps its name when its addresses change. */
-  override peerKey(host: Host): string {
-    return this.data.type === 'LOGICAL_DNS' ? '' : super.peerKey(host)
+  /** The one host of a logical cluster is the name, whatever its addresses. */
+  protected override hostKey(endpoint: EndpointData, seen: ReadonlySet<string>): string | null {
+    if (this.data.type === 'LOGICAL_DNS') return seen.size === 0 ? LOGICAL_HOST : null
+    return super.hostKey(endpoint, seen)
   }
 
-  override hostByPeerKey(key: string): Host | undefined {
-    return this.data.type === 'LOGICAL_DNS' ? this.hosts.sets[0]?.hosts[0] : super.hostByPeerKey(key)
+  protected override hostAt(address: string): Host | undefined {
+    if (this.data.type !== 'LOGICAL_DNS') return super.hostAt(address)
+    const host = this.hostByKey(LOGICAL_HOST)
+    return host?.address.text === address ? host : undefined
   }
 
-  override whenWarm(callback: () => void): void {
-    if (this.unanswered === 0 || this.stopped || !this.data.waitForWarmOnInit) callback()
-    else this.waitingForWarm.push(callback)
+  protected override knowsHosts(): boolean {
+    return this.unanswered === 0 || !this.data.waitForWarmOnInit
   }
 
   private answered(target: Target): void {
     if (target.answered) return
     target.answered = true
-    if (--this.unanswered === 0) this.becomeWarm()
-  }
-
-  private becomeWarm(): void {
-    const waiting = this.waitingForWarm
-    this.waitingForWarm = []
-    for (const callback of waiting) callback()
+    if (--this.unanswered === 0) this.onHostsKnown()
   }
 
   private async resolve(target: Target): Promise<void> {
@@ -154,7 +152,7 @@ export class DnsCluster extends Cluster {
       return
     }
     target.addresses = addresses
-    const host = logical ? this.hosts.sets[0]?.hosts[0] : undefined
+    const host = logical ? this.hostByKey(LOGICAL_HOST) : undefined
     // The host of a logical cluster is the name: its connections stay, new ones go to the new addresses.
     if (host === undefined) this.publish()
     else host.setAddresses(addresses.map((ip) => ipAddress(ip, target.endpoint.address.port)))
@@ -185,7 +183,6 @@ export class DnsCluster extends Cluster {
   protected override stop(): void {
     this.stopped = true
     for (const target of this.targets) if (target.timer !== null) clearTimeout(target.timer)
-    this.becomeWarm()
     super.stop()
   }
 }

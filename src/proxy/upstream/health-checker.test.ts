@@ -90,7 +90,7 @@ describe('active health checks', () => {
       endpointsData({ cluster_name: 'c', endpoints: [{ lb_endpoints: endpoints }] })
     clusters.add(data, assignment([endpoint(port)]))
     await until(() => clusters.value('membership_healthy') === 1)
-    clusters.clusters.applyEndpoints('c', assignment([]))
+    clusters.clusters.applyEndpoints('c', 'c', assignment([]))
     assert.equal(clusters.value('membership_total'), 1)
     status = 503
     await until(() => clusters.value('membership_total') === 0)

@@ -52,6 +52,8 @@ export class HealthChecker {
   readonly serviceName: StringMatch | null
   readonly events: HealthCheckEvents
   private readonly onResult: (host: Host, healthy: boolean) => void
+  /** A check has ended, or never will because its host is gone. */
+  readonly onCheckEnd: () => void
   private readonly sessions = new Map<Host, Session>()
   private running = false
 
@@ -62,12 +64,14 @@ export class HealthChecker {
     log: Logger,
     files: readonly AccessLogFile[],
     onResult: (host: Host, healthy: boolean) => void,
+    onCheckEnd: () => void,
   ) {
     this.data = data
     this.cluster = cluster
     this.stats = new HealthCheckStats(clusterScope.scope('health_check'))
     this.log = log
     this.onResult = onResult
+    this.onCheckEnd = onCheckEnd
     const { checker } = data
     this.events = new HealthCheckEvents(files, checker.kind, cluster.name)
     this.serviceName = checker.kind === 'http' && checker.serviceName ? compileStringMatcher(checker.serviceName) : null
@@ -85,21 +89,38 @@ export class HealthChecker {
     this.sessions.clear()
   }
 
+  /** Hosts that are checked. */
+  get sessionCount(): number {
+    return this.sessions.size
+  }
+
   /** Sessions for the hosts that there are now. */
   private follow(): void {
     if (!this.running) return
-    const current = new Set(this.cluster.hosts.hosts())
+    const current = new Set<Host>()
+    for (const host of this.cluster.hosts.hosts()) if (!host.endpoint.disableActiveHealthCheck) current.add(host)
     for (const [host, session] of this.sessions) {
-      if (current.has(host)) continue
-      session.stop()
-      this.sessions.delete(host)
+      if (!current.has(host)) this.end(host, session)
     }
     for (const host of current) {
-      if (this.sessions.has(host) || host.endpoint.disableActiveHealthCheck) continue
+      if (this.sessions.has(host)) continue
       const session = new Session(this, host)
       this.sessions.set(host, session)
       session.schedule(Math.random() * this.data.initialJitterMs)
     }
+  }
+
+  private end(host: Host, session: Session): void {
+    this.sessions.delete(host)
+    session.stop()
+    this.countHealthy()
+    if (session.first) this.onCheckEnd()
+  }
+
+  /** The host is to be checked otherwise from now on: the first such check decides. */
+  restart(host: Host): void {
+    const session = this.sessions.get(host)
+    if (session !== undefined) this.end(host, session)
   }
 
   report(host: Host, healthy: boolean): void {
@@ -135,7 +156,8 @@ class Session {
   private timer: NodeJS.Timeout | null = null
   private successes = 0
   private failures = 0
-  private first = true
+  /** No check has ended yet. */
+  first = true
   private stopped = false
 
   constructor(checker: HealthChecker, host: Host) {
@@ -164,6 +186,7 @@ class Session {
     if (this.stopped) return
     if (outcome === 'success' || outcome === 'degraded') this.onSuccess(outcome === 'degraded')
     else this.onFailure(outcome)
+    this.checker.onCheckEnd()
   }
 
   private get failed(): boolean {

@@ -34,6 +34,10 @@ export class HostSharing {
     if (this.tells) this.peers.tell({ kind: 'name', cluster: this.cluster, target, addresses })
   }
 
+  tellChecked(): void {
+    if (this.tells) this.peers.tell({ kind: 'checked', cluster: this.cluster })
+  }
+
   tellEnd(): void {
     if (this.tells) this.peers.tell({ kind: 'cluster-gone', cluster: this.cluster })
   }
@@ -54,6 +58,11 @@ export class HostSharing {
   /** Answers so far, by place of the name. */
   get names(): Iterable<readonly [target: number, addresses: readonly string[]]> {
     return this.board?.names ?? []
+  }
+
+  /** The leader's first round of health checks is over. */
+  get checked(): boolean {
+    return this.board?.checked ?? false
   }
 
   reportOffenses(key: string, offenses: number): void {

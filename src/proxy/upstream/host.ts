@@ -88,8 +88,14 @@ export interface HostJudge {
   onImmediateFailure(host: Host): void
 }
 
-/** A host in a worker. Lives as long as updates keep its address. */
+/** What an update did to a host. Moved: to another locality or priority. */
+export const HostChange = { None: 0, Changed: 1, Moved: 2 } as const
+export type HostChange = (typeof HostChange)[keyof typeof HostChange]
+
+/** A host in a worker. Lives as long as updates keep its key. */
 export class Host implements HostDescription {
+  /** Tells it from the other hosts of its cluster, in every worker: its address, where no other one has it. */
+  readonly key: string
   address: Address
   /** Tried after `address`. */
   additionalAddresses: readonly Address[]
@@ -111,7 +117,14 @@ export class Host implements HostDescription {
   /** Of the cluster that it belongs to, which a request may reach through another one; null = nobody judges. */
   judge: HostJudge | null = null
 
-  constructor(endpoint: EndpointData, locality: Locality, priority: number, transportSocket: UpstreamTransportSocket) {
+  constructor(
+    endpoint: EndpointData,
+    locality: Locality,
+    priority: number,
+    transportSocket: UpstreamTransportSocket,
+    key = endpoint.address.text,
+  ) {
+    this.key = key
     this.address = endpoint.address
     this.additionalAddresses = endpoint.additionalAddresses
     this.hostname = endpoint.hostname
@@ -125,19 +138,16 @@ export class Host implements HostDescription {
     this.setEdsHealth(endpoint.healthStatus)
   }
 
-  /** Takes over what an update changed; true when anything did. */
+  /** Takes over what an update changed. */
   update(
     endpoint: EndpointData,
     locality: Locality,
     priority: number,
     transportSocket: UpstreamTransportSocket,
-  ): boolean {
+  ): HostChange {
     const before = this.flags
-    const same =
-      this.weight === endpoint.weight &&
-      this.priority === priority &&
-      sameLocality(this.locality, locality) &&
-      JSON.stringify(this.metadata) === JSON.stringify(endpoint.metadata)
+    const moved = this.priority !== priority || !sameLocality(this.locality, locality)
+    const same = this.weight === endpoint.weight && JSON.stringify(this.metadata) === JSON.stringify(endpoint.metadata)
     this.locality = locality
     this.priority = priority
     this.weight = endpoint.weight
@@ -151,7 +161,8 @@ export class Host implements HostDescription {
       this.drainPools()
     }
     this.setEdsHealth(endpoint.healthStatus)
-    return !same || before !== this.flags
+    if (moved) return HostChange.Moved
+    return same && before === this.flags ? HostChange.None : HostChange.Changed
   }
 
   private setEdsHealth(status: HealthStatus): void {

@@ -79,7 +79,7 @@ describe('workers of one process', () => {
     assert.equal(workers.other.value('health_check.attempt'), 0)
 
     const nobody = endpointsData({ cluster_name: 'c', endpoints: [] })
-    for (const { clusters: worker } of [workers.leader, workers.other]) worker.applyEndpoints('c', nobody)
+    for (const { clusters: worker } of [workers.leader, workers.other]) worker.applyEndpoints('c', 'c', nobody)
     assert.equal(workers.other.value('membership_total'), 1)
     status = 503
     await until(() => clusters.every((cluster) => chosen(cluster) === null))

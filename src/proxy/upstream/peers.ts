@@ -21,6 +21,8 @@ export type ClusterNews =
       readonly target: number
       readonly addresses: readonly string[]
     }
+  /** Its first round of health checks is over. */
+  | { readonly kind: 'checked'; readonly cluster: number }
   | { readonly kind: 'cluster-gone'; readonly cluster: number }
 
 /** To the leader. */
@@ -87,6 +89,8 @@ export class ClusterBoard {
   readonly hosts = new Map<string, HostNews>()
   /** Answers by place of the name. */
   readonly names = new Map<number, readonly string[]>()
+  /** The first round of health checks is over. */
+  checked = false
 }
 
 export interface HostNews {

@@ -83,7 +83,7 @@ export class TestClusters {
 
   add(data: ClusterData, endpoints: EndpointsData | null = null): ThreadLocalCluster {
     this.clusters.applyCluster(data, endpoints)
-    return this.clusters.get(data.name)!
+    return this.clusters.newest(data.name)!
   }
 
   /** A counter or gauge of cluster `c`. */

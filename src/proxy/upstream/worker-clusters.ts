@@ -41,7 +41,7 @@ export interface ClusterContext {
 export class WorkerClusters implements ClusterManager {
   private readonly context: ClusterContext
   private readonly clusters = new Map<string, Cluster>()
-  /** Replaced or added when their first addresses are known. */
+  /** Replaced or added when their first addresses are known and have been checked. */
   private readonly warming = new Map<string, Cluster>()
   private readonly dnsCaches: DnsCaches
   /** By ClusterData.id. */
@@ -77,6 +77,7 @@ export class WorkerClusters implements ClusterManager {
     }
     const board = this.boardOf(news.cluster)
     if (news.kind === 'name') board.names.set(news.target, news.addresses)
+    else if (news.kind === 'checked') board.checked = true
     else if (news.kind === 'host') board.hosts.set(news.host, { flags: news.flags, tally: news.tally, gone: false })
     else board.hosts.set(news.host, { flags: 0, tally: null, gone: true })
     this.byId(news.cluster)?.onNews(news)
@@ -105,13 +106,14 @@ export class WorkerClusters implements ClusterManager {
     return this.dnsCaches.get(data)
   }
 
-  /** It is there, or on its way. */
-  knows(name: string): boolean {
-    return this.clusters.has(name) || this.warming.has(name)
+  /** The newest version: on its way, or there. */
+  newest(name: string): Cluster | undefined {
+    return this.warming.get(name) ?? this.clusters.get(name)
   }
 
   /**
-   * Adds or replaces; `endpoints` are those of EDS. A cluster that waits for DNS takes its place when it is warm.
+   * Adds or replaces; `endpoints` are those of EDS. A cluster that waits for DNS or health checks takes its place when it
+   * is warm.
    * Requests under way on the old one finish there.
    */
   applyCluster(data: ClusterData, endpoints: EndpointsData | null): void {
@@ -127,7 +129,7 @@ export class WorkerClusters implements ClusterManager {
   }
 
   private activate(cluster: Cluster): void {
-    // Another version, or a removal, was faster than DNS.
+    // Another version, or a removal, was faster.
     if (this.warming.get(cluster.name) !== cluster) return
     this.warming.delete(cluster.name)
     const old = this.clusters.get(cluster.name)
@@ -159,8 +161,10 @@ export class WorkerClusters implements ClusterManager {
     this.retire(cluster)
   }
 
-  applyEndpoints(name: string, endpoints: EndpointsData): void {
-    this.clusters.get(name)?.applyEndpoints(endpoints)
+  /** `service`: the assignment's name, which the version that serves and the one that warms may not share. */
+  applyEndpoints(name: string, service: string, endpoints: EndpointsData): void {
+    for (const cluster of [this.clusters.get(name), this.warming.get(name)])
+      if (cluster?.data.edsServiceName === service) cluster.applyEndpoints(endpoints)
   }
 
   /** Closes every connection at once. */

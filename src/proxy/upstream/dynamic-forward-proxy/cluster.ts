@@ -59,7 +59,7 @@ export class DynamicForwardProxyCluster extends Cluster implements DnsCacheWatch
     const host = this.known.get(cached.key)
     if (host === undefined) {
       const endpoint = endpointOf(cached.key, cached.addresses)
-      this.known.set(cached.key, this.addHost(new Host(endpoint, NOWHERE, 0, this.socketFor(endpoint, {}))))
+      this.known.set(cached.key, this.addHost(new Host(endpoint, NOWHERE, 0, this.socketFor(endpoint, {}), cached.key)))
       this.publish()
     } else host.setAddresses(cached.addresses)
   }

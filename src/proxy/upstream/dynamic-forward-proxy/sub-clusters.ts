@@ -47,7 +47,7 @@ export class SubClustersCluster extends Cluster {
   /** Makes the sub cluster where it is missing; Loading: `loaded` is called when its first addresses are known. */
   load(key: string, loaded: () => void): LoadStatus {
     let sub = this.subs.get(key)
-    if (sub === undefined || !this.clusters.knows(sub.name)) {
+    if (sub === undefined || this.clusters.newest(sub.name) === undefined) {
       if (this.subs.size >= this.settings.maxSubClusters) return LoadStatus.Overflow
       sub = { name: `DFPCluster:${key}`, lastUsed: now() }
       this.subs.set(key, sub)
