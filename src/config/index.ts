@@ -8,6 +8,7 @@ export {
   analyze,
   MESSAGE_CODES,
 } from './analysis/index.ts'
+export { alphaUses, changedSince, missingPermission } from './analysis/precheck.ts'
 export { isCipherSuite } from './cipher-suites.ts'
 export { type DurationMs, parseDuration } from './duration.ts'
 export {

@@ -16,6 +16,7 @@ export type { ForwardTarget } from './forward.ts'
 export { IMAGES_FILE, parseImages } from './images.ts'
 export type { ProxyChoice } from './inject.ts'
 export type { NodeOptions } from './node-main.ts'
+export { type Lacking, lackingPrerequisites } from './prerequisites.ts'
 export { type StateDir, stateDir } from './state-dir.ts'
 export {
   DEFAULT_PORTS,

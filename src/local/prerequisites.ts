@@ -40,30 +40,48 @@ function findProgram(name: string, path = process.env.PATH ?? ''): string | unde
   return undefined
 }
 
+/** What this machine cannot make, and why. */
+export interface Lacking {
+  readonly resource: string
+  readonly reason: string
+}
+
+/** What keeps a mesh from running here; programs that `up` installs by itself are nothing of that. */
+export function lackingPrerequisites(): Lacking | null {
+  if (process.platform !== 'linux') {
+    const reason = `outrigger up needs Linux (network namespaces); this is ${process.platform}. Use a Linux virtual machine`
+    return { resource: 'network namespaces', reason }
+  }
+  if (process.getuid?.() !== 0) {
+    const reason = 'outrigger up needs root, to make network namespaces; run: sudo outrigger up DIR'
+    return { resource: 'network namespaces', reason }
+  }
+  const { programs, packages, manager } = missingPrograms()
+  if (programs.length === 0 || manager !== undefined) return null
+  const reason = `this machine lacks ${programs.join(', ')}; install ${packages.join(', ')} and try again`
+  return { resource: 'pods', reason }
+}
+
+function missingPrograms(): { programs: string[]; packages: string[]; manager: string | undefined } {
+  // Login shells of some systems leave the system folders out.
+  process.env.PATH = [process.env.PATH, '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(delimiter)
+  const programs = Object.keys(PROGRAMS).filter((program) => !findProgram(program))
+  const manager = Object.keys(PACKAGE_MANAGERS).find((name) => findProgram(name))
+  return { programs, packages: [...new Set(programs.map((program) => packageOf(program, manager)))], manager }
+}
+
 /**
  * Checks that a mesh can run here: Linux, root, the programs it calls. Installs missing programs with the system's
  * package manager, saying so first; throws UserError with what to do when that is not possible.
  */
 export async function checkPrerequisites(say: (line: string) => void): Promise<void> {
-  if (process.platform !== 'linux') {
-    throw new UserError(
-      `outrigger up needs Linux (network namespaces); this is ${process.platform}. Use a Linux virtual machine`,
-    )
-  }
-  if (process.getuid?.() !== 0) {
-    throw new UserError('outrigger up needs root, to make network namespaces; run: sudo outrigger up DIR')
-  }
-  // Login shells of some systems leave the system folders out.
-  process.env.PATH = [process.env.PATH, '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(delimiter)
-  const missing = Object.keys(PROGRAMS).filter((program) => !findProgram(program))
-  if (missing.length === 0) return
-  const manager = Object.keys(PACKAGE_MANAGERS).find((name) => findProgram(name))
-  const packages = [...new Set(missing.map((program) => packageOf(program, manager)))]
-  const lacks = `this machine lacks ${missing.join(', ')}`
-  if (!manager) throw new UserError(`${lacks}; install ${packages.join(', ')} and try again`)
-  say(`${lacks}: installing ${packages.join(', ')} with ${manager}`)
-  for (const [program, args] of PACKAGE_MANAGERS[manager]!(packages)) await run(program, args)
-  const still = missing.filter((program) => !findProgram(program))
+  const lacking = lackingPrerequisites()
+  if (lacking) throw new UserError(lacking.reason)
+  const { programs, packages, manager } = missingPrograms()
+  if (programs.length === 0) return
+  say(`this machine lacks ${programs.join(', ')}: installing ${packages.join(', ')} with ${manager}`)
+  for (const [program, args] of PACKAGE_MANAGERS[manager!]!(packages)) await run(program, args)
+  const still = programs.filter((program) => !findProgram(program))
   if (still.length > 0)
     throw new UserError(`${still.join(', ')} is still missing after ${manager} installed ${packages.join(', ')}`)
 }

@@ -3,9 +3,20 @@ import type { Command } from 'commander'
 import { parse } from 'yaml'
 import { UserError } from '../../base/errors.ts'
 import type { AnalysisItem, AnalysisMessage } from '../../config/index.ts'
+import {
+  ANALYSIS_DOCUMENTATION,
+  colorful,
+  isAtLeast,
+  levelOption,
+  MESSAGE_FORMATS,
+  type MessageFormat,
+  printMessages,
+} from '../analysis-output.ts'
 import { localAccess } from '../envoy/source.ts'
 import { readLocated } from '../manifest-lines.ts'
-import { outputFormat, printStructured } from '../output.ts'
+import { outputFormat } from '../output.ts'
+
+type Flags = Omit<Options, 'useKube' | 'color'> & { readonly useKube: string | true; readonly color: string | true }
 
 interface Options {
   readonly namespace: string
@@ -25,11 +36,6 @@ interface Options {
   readonly analyzer: string[]
   readonly verbose?: boolean
 }
-
-const LEVELS = ['Info', 'Warning', 'Error'] as const
-type Level = (typeof LEVELS)[number]
-
-const DOCUMENTATION = 'https://istio.io/latest/docs/reference/config/analysis'
 
 /** istioctl's exit code for findings at or above the failure threshold. */
 const EXIT_FOUND = 79
@@ -75,7 +81,7 @@ export function register(program: Command): void {
     .option('-i, --istioNamespace <name>', 'namespace of the control plane', 'istio-system')
     .option('-A, --all-namespaces', 'messages about every namespace')
     .option('-L, --list-analyzers', 'list the analyzers')
-    .option('-k, --use-kube <bool>', 'take the objects of the running mesh in (default: when one runs)', 'auto')
+    .option('-k, --use-kube [bool]', 'take the objects of the running mesh in (default: when one runs)', 'auto')
     .option('-R, --recursive', 'accepted for older istioctl: folders are always read with their sub-folders')
     .option('--ignore-unknown', 'pass over documents that are no Kubernetes objects')
     .option(
@@ -91,9 +97,27 @@ export function register(program: Command): void {
     .option('--analyzer <name>', 'only this analyzer', collect, [])
     .option('-r, --revision <revision>', 'leave out resources of other revisions of the control plane', 'default')
     .option('--timeout <duration>', 'give up on the running mesh after this', '30s')
-    .option('--color <bool>', 'color the levels: true, false, or auto for on a terminal', 'auto')
+    .option('--color [bool]', 'color the levels: true, false, or auto for on a terminal', 'auto')
     .option('-v, --verbose', 'say what is analysed')
-    .action(run)
+    .action((files: string[], flags: Flags) => {
+      const named = [...files]
+      const options: Options = {
+        ...flags,
+        useKube: wordOr(flags.useKube, 'true', named),
+        color: wordOr(flags.color, 'true', named),
+      }
+      return run(named, options)
+    })
+}
+
+const FLAG_WORDS = ['true', 'false', 'auto']
+
+/** istioctl's flags of this kind take a word behind `=` only: any other that follows one is a file. */
+function wordOr(value: string | true, alone: string, files: string[]): string {
+  if (value === true) return alone
+  if (FLAG_WORDS.includes(value)) return value
+  files.unshift(value)
+  return alone
 }
 
 async function run(files: string[], options: Options): Promise<void> {
@@ -105,11 +129,9 @@ async function run(files: string[], options: Options): Promise<void> {
     process.stdout.write(names.map((name) => `* ${name}:\n    ${descriptions.get(name)}\n`).join(''))
     return
   }
-  const format = outputFormat(options.output, ['log', 'json', 'yaml'])
-  oneOf(options.color, '--color', ['true', 'false', 'auto'])
-  oneOf(options.useKube, '--use-kube', ['true', 'false', 'auto'])
-  const fail = levelOf(options.failureThreshold, '--failure-threshold')
-  const show = levelOf(options.outputThreshold, '--output-threshold')
+  const format = outputFormat(options.output, MESSAGE_FORMATS)
+  const fail = levelOption(options.failureThreshold, '--failure-threshold')
+  const show = levelOption(options.outputThreshold, '--output-threshold')
   const wanted = new Set(options.analyzer)
   const chosen = wanted.size === 0 ? undefined : ANALYZERS.filter(({ name }) => wanted.has(name))
   const unknown = options.analyzer.find((name) => !ANALYZERS.some((a) => a.name === name))
@@ -142,24 +164,17 @@ async function run(files: string[], options: Options): Promise<void> {
   )
     .filter((message) => options.allNamespaces || message.namespace === options.namespace)
     .filter((message) => !suppressed(message, options.suppress))
-  const shown = messages.filter((message) => LEVELS.indexOf(message.level) >= show)
+  const shown = messages.filter((message) => isAtLeast(message, show))
   await print(shown, format, files, { ...options, unread })
   // As istioctl: a program that reads JSON decides for itself, and what is not shown still counts.
-  if (format === 'log' && messages.some((message) => LEVELS.indexOf(message.level) >= fail)) {
+  if (format === 'log' && messages.some((message) => isAtLeast(message, fail))) {
     const found = `Analyzers found issues when analyzing ${scopeText(options)}.`
-    throw new UserError(`${found}\nSee ${DOCUMENTATION} for more information about causes and resolutions.`, EXIT_FOUND)
+    throw new UserError(
+      `${found}\nSee ${ANALYSIS_DOCUMENTATION} for more information about causes and resolutions.`,
+      EXIT_FOUND,
+    )
   }
   if (format === 'log' && unread > 0) throw new UserError("Some files couldn't be parsed.", 65)
-}
-
-function oneOf(text: string, option: string, words: readonly string[]): void {
-  if (!words.includes(text)) throw new UserError(`${option} ${text}: must be ${words.join(', ')}`, 64)
-}
-
-function levelOf(text: string, option: string): number {
-  const level = LEVELS.findIndex((name) => name.toLowerCase() === text.toLowerCase())
-  if (level < 0) throw new UserError(`${option} ${text}: must be ${LEVELS.join(', ')}`, 64)
-  return level
 }
 
 async function gather(
@@ -289,23 +304,14 @@ function scopeText(options: Options): string {
 
 async function print(
   messages: readonly AnalysisMessage[],
-  format: 'log' | 'json' | 'yaml',
+  format: MessageFormat,
   files: readonly string[],
   options: Options & { readonly unread: number },
 ): Promise<void> {
-  if (format !== 'log') {
-    const list = messages.map(({ code, level, message, origin, reference }) => ({
-      code,
-      documentationUrl: `${DOCUMENTATION}/${code.toLowerCase()}/`,
-      level,
-      message,
-      origin,
-      ...(reference ? { reference } : {}),
-    }))
-    if (format === 'yaml') await printStructured(list, 'yaml')
-    else console.log(JSON.stringify(list, null, '\t'))
-  } else printLog(messages, options)
+  const colored = options.color === 'auto' ? colorful() : options.color === 'true'
+  await printMessages(messages, format, colored)
   if (messages.length > 0) return
+  if (format === 'log') console.log('')
   if (options.unread > 0) {
     const parsed = `but ${options.unread} ${options.unread === 1 ? 'document' : 'documents'} could not be parsed`
     console.error(`No validation issues found when analyzing ${scopeText(options)} (${parsed}).`)
@@ -314,21 +320,4 @@ async function print(
   const clean = '✔ No validation issues found when analyzing'
   if (files.length > 1) console.error(`${clean}:\n  - ${files.join('\n  - ')}`)
   else console.error(`${clean} ${files[0] ?? scopeText(options)}.`)
-}
-
-function printLog(messages: readonly AnalysisMessage[], options: Options): void {
-  const color = options.color === 'auto' ? colorful() : options.color === 'true'
-  for (const { level, code, origin, reference, message } of messages) {
-    const word = color ? `${COLORS[level]}${level}${COLORS[level] ? RESET : ''}` : level
-    console.log(`${word} [${code}] (${origin}${reference ? ` ${reference}` : ''}) ${message}`)
-  }
-  if (messages.length === 0) console.log('')
-}
-
-const COLORS: Readonly<Record<Level, string>> = { Info: '', Warning: '\u001b[33m', Error: '\u001b[31m' }
-const RESET = '\u001b[0m'
-
-/** On a terminal, unless it cannot or somebody does not want it (https://no-color.org). */
-function colorful(): boolean {
-  return process.stdout.isTTY === true && process.env.TERM !== 'dumb' && !process.env.NO_COLOR
 }

@@ -16,6 +16,7 @@ import { ConfigDump } from '../envoy/config-dump.ts'
 import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
 import type { Injector, InjectorWebhook } from '../injectors.ts'
 import { printStructured } from '../output.ts'
+import { registerPrecheck } from './precheck.ts'
 import { registerProxyStatus } from './proxy-status.ts'
 import { registerVersion } from './version.ts'
 
@@ -29,7 +30,7 @@ export function register(program: Command): void {
     .command('x')
     .alias('experimental')
     .description(
-      'authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug, metrics, proxy-status, version',
+      'authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug, metrics, precheck, proxy-status, version',
     )
   const describe = x.command('describe').alias('des').description('what concerns one pod or service')
   describe
@@ -84,6 +85,7 @@ export function register(program: Command): void {
     .option('-L, --list', 'list the pages')
     .option('--all', 'of every instance of the control plane, by its name')
   addControlPlaneFlags(debug).action(internalDebug)
+  registerPrecheck(x)
   registerProxyStatus(x)
   registerVersion(x)
 }

@@ -288,3 +288,13 @@ export const NegativeConditionStatus = template(
   'Warning',
   'A condition with a negative status is present: type=%s, reason=%s, message=%s.',
 )
+export const InsufficientPermissions = template(
+  'IST0141',
+  'Error',
+  'Missing required permission to create resource %v (%v)',
+)
+export const UpdateIncompatibility = template(
+  'IST0169',
+  'Warning',
+  'The configuration %q changed in release %s: %s. Or, install with `--set compatibilityVersion=%s` to retain the old default.',
+)
