@@ -7,6 +7,7 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js'
 import { type Command, Option } from 'commander'
 import type { DiscoveryResponse } from '../api/gen/envoy/service/discovery/v3/discovery_pb.js'
 import { errorText, UserError } from '../base/errors.ts'
+import { type BuildInfo, buildInfo } from '../base/version.ts'
 
 /** istioctl's flags that choose a control plane. */
 export interface ControlPlaneFlags {
@@ -37,7 +38,7 @@ export function addControlPlaneFlags(command: Command): Command {
 export interface ControlPlaneIdentity {
   readonly Component: string
   readonly ID: string
-  readonly Info: { readonly version: string }
+  readonly Info: BuildInfo
 }
 
 /** Any debug page (`syncz`, `edsz?proxyID=…`). */
@@ -227,12 +228,12 @@ async function tlsCredentials(
 
 /** What the control plane says of itself; istioctl's words where it says nothing. */
 export function identityOf({ controlPlane }: DiscoveryResponse): ControlPlaneIdentity {
-  const unknown = (word: string) => ({ Component: word, ID: word, Info: { version: `${word} CP ID` } })
+  const unknown = (word: string) => ({ Component: word, ID: word, Info: { ...buildInfo(`${word} CP ID`), tag: '' } })
   if (!controlPlane) return unknown('MISSING')
   try {
     const parsed = JSON.parse(controlPlane.identifier) as Partial<ControlPlaneIdentity> | null
     if (typeof parsed?.ID !== 'string' || typeof parsed.Component !== 'string') return unknown('INVALID')
-    return { Component: parsed.Component, ID: parsed.ID, Info: { version: String(parsed.Info?.version ?? '') } }
+    return { Component: parsed.Component, ID: parsed.ID, Info: { ...buildInfo(''), ...parsed.Info } }
   } catch {
     return unknown('INVALID')
   }

@@ -26,7 +26,28 @@ export class LocalAccess implements MeshAccess {
       if (owned) return { namespace: ref.namespace, name: owned.metadata.name }
       throw new UserError(`deployment "${ref.name}" has no pod in namespace ${ref.namespace}`)
     }
-    throw new UserError(`${kind}/: name a pod or a deployment`, 64)
+    if (/^(rs|replicaset|replicasets)(\.apps)?$/.test(kind)) {
+      const owned = pods.find(({ metadata }) => metadata.name.startsWith(`${ref.name}-`))
+      if (owned) return { namespace: ref.namespace, name: owned.metadata.name }
+      throw new UserError(`replicaset "${ref.name}" has no pod in namespace ${ref.namespace}`)
+    }
+    if (/^(svc|service|services)$/.test(kind)) {
+      const chosen = await this.podOfService(ref, pods)
+      return { namespace: ref.namespace, name: chosen.metadata.name }
+    }
+    throw new UserError(`${kind}/: name a pod, a deployment, a replicaset or a service`, 64)
+  }
+
+  /** The first pod that a Service selects. */
+  private async podOfService(ref: PodRef, pods: readonly MeshObject[]): Promise<MeshObject> {
+    const services = await this.objects('Service', ref.namespace)
+    const service = services.find(({ metadata }) => metadata.name === ref.name)
+    if (!service) throw new UserError(`services "${ref.name}" not found in namespace ${ref.namespace}`)
+    const { selector = {} } = (service.spec ?? {}) as { selector?: Readonly<Record<string, string>> }
+    const wanted = Object.entries(selector)
+    const chosen = pods.find(({ metadata: { labels = {} } }) => wanted.every(([key, value]) => labels[key] === value))
+    if (chosen && wanted.length > 0) return chosen
+    throw new UserError(`service "${ref.name}" selects no pod in namespace ${ref.namespace}`)
   }
 
   podRequest(pod: PodRef, port: number, method: 'GET' | 'POST', path: string): Promise<HttpAnswer> {

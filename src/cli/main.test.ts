@@ -26,14 +26,14 @@ test('--version prints the version', () => {
   assert.deepEqual(run(['--version']), { status: 0, stdout: `${VERSION}\n`, stderr: '' })
 })
 
-test('wrong use ends with 64 and says how to see the usage', () => {
-  for (const [args, message] of [
-    [['nope'], "error: unknown command 'nope'"],
-    [['proxy-config', 'cluster', '--nope'], "error: unknown option '--nope'"],
-    [['exec', 'pod'], "error: missing required argument 'command'"],
+test('wrong use ends with 64, with 1 where something is left out, and says how to see the usage', () => {
+  for (const [args, code, message] of [
+    [['nope'], 64, "error: unknown command 'nope'"],
+    [['proxy-config', 'cluster', '--nope'], 64, "error: unknown option '--nope'"],
+    [['exec', 'pod'], 1, "error: missing required argument 'command'"],
   ] as const) {
     const { status, stderr } = run(args)
-    assert.equal(status, 64)
+    assert.equal(status, code)
     assert.equal(stderr, `${message}\n(--help shows the usage)\n`)
   }
 })

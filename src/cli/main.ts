@@ -37,6 +37,7 @@ const COMMANDS: Record<string, () => Promise<{ register(program: Command): void 
 const ALIASES: Record<string, string> = {
   d: 'dashboard',
   dash: 'dashboard',
+  exp: 'x',
   experimental: 'x',
   pc: 'proxy-config',
   ps: 'proxy-status',
@@ -68,6 +69,12 @@ function withoutEquals(argv: readonly string[]): string[] {
   )
 }
 
+/** Of wrong usage: 64; 1 when only something is left out, as in istioctl and kubectl. */
+function usageExitCode({ code, exitCode }: CommanderError): number {
+  if (exitCode === 0) return 0
+  return code === 'commander.missingArgument' || code === 'commander.missingMandatoryOptionValue' ? 1 : 64
+}
+
 // `outrigger get pods | head` closes our stdout early; that is no error. A full disk is one.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -80,7 +87,7 @@ for (const stream of [process.stdout, process.stderr]) {
 try {
   await main(process.argv.slice(2))
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 64
+  if (error instanceof CommanderError) process.exitCode = usageExitCode(error)
   else {
     console.error(`error: ${errorText(error)}`)
     if (!(error instanceof UserError) && process.env.OUTRIGGER_DEBUG) console.error(error)

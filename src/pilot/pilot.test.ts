@@ -35,7 +35,7 @@ async function start(t: TestContext, yaml: string) {
 test('answers readiness, version, metrics and the debug pages on both ports', async (t) => {
   const { get } = await start(t, serviceYaml('web'))
   assert.equal((await get('/ready')).status, 200)
-  assert.equal(await (await get('/version')).text(), 'outrigger-pilot/9.9\n')
+  assert.equal(await (await get('/version')).text(), '9.9')
   const metrics = await (await get('/metrics', 'monitoring')).text()
   assert.match(metrics, /pilot_info\{version="9\.9"\} 1/)
   for (const name of ['pilot_services', 'pilot_virt_services', 'pilot_endpoint_not_ready', 'xds_cache_size'])

@@ -7,7 +7,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { type Problem, UserError } from '../base/errors.ts'
 import { LogScopes } from '../base/log-scopes.ts'
 import type { Logger } from '../base/logger.ts'
-import { VERSION } from '../base/version.ts'
+import { buildInfo, VERSION } from '../base/version.ts'
 import { type GroupKind, MemoryStore, objectKey, type Store, type StoreEvent } from '../cluster/index.ts'
 import type { MeshConfig, MeshNetworks } from '../config/index.ts'
 import {
@@ -382,10 +382,6 @@ function authenticatorOptions({ tokens }: SecureGrpcOptions, settings: MeshSourc
 }
 
 /** istiod's description of a build, as far as there is one. */
-function buildInfo(version: string) {
-  return { version, revision: '', golang_version: '', status: '', tag: version }
-}
-
 /** `renewals` are told of every new certificate. */
 async function startSecure(
   secure: SecureGrpcOptions,

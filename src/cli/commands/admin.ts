@@ -34,13 +34,24 @@ export function register(program: Command): void {
 
 const LEVEL = /^([\w\- ]+):(none|error|warn|info|debug)$/
 
+/** Pages answer with `{"error": …}`. */
+function reasonOf(body: string): string {
+  try {
+    const { error } = JSON.parse(body) as { error?: unknown }
+    if (typeof error === 'string') return error
+  } catch {
+    // another page's text
+  }
+  return body.trim()
+}
+
 async function log(options: Options): Promise<void> {
   const format = outputFormat(options.output, ['short', 'json', 'yaml'])
   const reset = options.reset || options.logReset
-  if (reset && options.level) throw new UserError('--level cannot be combined with --reset, --log-reset', 64)
+  if (reset && options.level) throw new UserError('--level cannot be combined with --reset, --log-reset')
   const wanted = (options.level?.split(',') ?? []).map((pair) => {
     const match = LEVEL.exec(pair)
-    if (!match) throw new UserError(`"${pair}": write scope:level, for example ads:debug`, 64)
+    if (!match) throw new UserError(`"${pair}": write scope:level, for example ads:debug`)
     return { name: match[1]!, level: match[2]! }
   })
   const access = await localAccess()
@@ -53,7 +64,7 @@ async function log(options: Options): Promise<void> {
   for (const { name, level } of changes) {
     const body = JSON.stringify({ name, output_level: level })
     const answer = await access.controlZRequest('PUT', `/scopej/${encodeURIComponent(name)}`, body)
-    if (answer.status !== 202) throw new UserError(`failed updating Scope ${name}: ${answer.body.trim()}`)
+    if (answer.status !== 202) throw new UserError(`failed updating Scope ${name}: ${reasonOf(answer.body)}`)
   }
   if (changes.length > 0) return
   const all = (await scopes()).sort((a, b) => (a.name < b.name ? -1 : 1))

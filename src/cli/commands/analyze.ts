@@ -129,7 +129,7 @@ async function run(files: string[], options: Options): Promise<void> {
     process.stdout.write(names.map((name) => `* ${name}:\n    ${descriptions.get(name)}\n`).join(''))
     return
   }
-  const format = outputFormat(options.output, MESSAGE_FORMATS)
+  const format = outputFormat(options.output, MESSAGE_FORMATS, 64)
   const fail = levelOption(options.failureThreshold, '--failure-threshold')
   const show = levelOption(options.outputThreshold, '--output-threshold')
   const wanted = new Set(options.analyzer)

@@ -273,10 +273,10 @@ const LEVELS = ['trace', 'debug', 'info', 'warning', 'error', 'critical', 'off']
 
 /** Shows or changes log levels. Istio's default level is warning. */
 async function logLevels(pod: string | undefined, options: Options): Promise<void> {
-  if (options.file !== undefined) throw new UserError('log levels are those of a running proxy: name a pod', 64)
+  if (options.file !== undefined) throw new UserError('log levels are those of a running proxy: name a pod')
   const selector = text(options.selector)
-  if (pod === undefined && selector === '') throw new UserError('log requires pod name or --selector', 64)
-  if (options.reset && options.level) throw new UserError('--level cannot be combined with --reset', 64)
+  if (pod === undefined && selector === '') throw new UserError('log requires pod name or --selector')
+  if (options.reset && options.level) throw new UserError('--level cannot be combined with --reset')
   const queries = options.reset ? ['level=warning'] : levelQueries(text(options.level))
   const access = await localAccess()
   const pods =
@@ -298,7 +298,7 @@ function checkLoggers(queries: readonly string[], loggers: string): void {
   const known = new Set([...loggers.matchAll(/^\s*([\w.-]+):\s/gm)].map(([, name]) => name))
   for (const query of queries) {
     const name = decodeURIComponent(query.split('=')[0]!)
-    if (name !== 'level' && !known.has(name)) throw new UserError(`unrecognized logger name: ${name}`, 64)
+    if (name !== 'level' && !known.has(name)) throw new UserError(`unrecognized logger name: ${name}`)
   }
 }
 
@@ -335,8 +335,7 @@ function levelQueries(levels: string): string[] {
     // A logger may stand behind a namespace (`ns::http`), and `=` for the colon.
     const [first, second] = part.split('::').at(-1)!.split(/[:=]/, 2) as [string, string | undefined]
     const level = (second ?? first) === 'none' ? 'off' : (second ?? first)
-    if (!LEVELS.includes(level))
-      throw new UserError(`unrecognized logging level: ${level}; use ${LEVELS.join(', ')}`, 64)
+    if (!LEVELS.includes(level)) throw new UserError(`unrecognized logging level: ${level}; use ${LEVELS.join(', ')}`)
     if (second === undefined) general.push(`level=${level}`)
     else single.push(`${encodeURIComponent(first)}=${level}`)
   }

@@ -28,7 +28,7 @@ interface Options {
 export function register(program: Command): void {
   const x = program
     .command('x')
-    .alias('experimental')
+    .aliases(['experimental', 'exp'])
     .description(
       'authz check, check-inject, describe pod, describe service, envoy-stats, internal-debug, metrics, precheck, proxy-status, version',
     )
@@ -168,14 +168,14 @@ const STATS_PATHS: Readonly<Record<string, Readonly<Record<string, string>>>> = 
 const AGENT_STATUS_PORT = '15020'
 
 async function envoyStats(pod: string | undefined, options: StatsOptions): Promise<void> {
-  if (pod === undefined) throw new UserError('name a pod (NAME or NAME.NAMESPACE)', 64)
+  if (pod === undefined) throw new UserError('name a pod (NAME or NAME.NAMESPACE)')
   const paths = STATS_PATHS[options.type]
-  if (!paths) throw new UserError(`--type ${options.type}: must be server or clusters`, 64)
+  if (!paths) throw new UserError(`--type ${options.type}: must be server or clusters`)
   const merged = options.output === 'prom-merged' && options.type === 'server'
   const path = merged ? '/stats/prometheus' : paths[options.output]
   if (path === undefined) {
     const known = [...Object.keys(paths), ...(options.type === 'server' ? ['prom-merged'] : [])]
-    throw new UserError(`output format "${options.output}" not supported; use ${known.join(', ')}`, 64)
+    throw new UserError(`output format "${options.output}" not supported; use ${known.join(', ')}`)
   }
   const source = merged ? { ...options, proxyAdminPort: AGENT_STATUS_PORT } : options
   const text = await readAdmin(pod, path, source)
@@ -275,10 +275,7 @@ function debugText(text: string, instance: string | null): string {
 
 async function checkInject(name: string | undefined, options: Options & { readonly labels?: string }): Promise<void> {
   if ((name === undefined) === (options.labels === undefined)) {
-    throw new UserError(
-      'check-inject requires only [<resource-type>/]<resource-name>[.<namespace>], or labels (-l)',
-      64,
-    )
+    throw new UserError('check-inject requires only [<resource-type>/]<resource-name>[.<namespace>], or labels (-l)')
   }
   const access = await localAccess()
   const ref = name === undefined ? null : await access.findPod(name, options.namespace)

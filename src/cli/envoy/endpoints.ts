@@ -58,18 +58,19 @@ export function endpointTable(statuses: readonly Json[], filter: EndpointFilter)
 function endpointOf(host: Json, cluster: string): Endpoint {
   const health = object(host, 'health_status')
   return {
-    ...addressOf(object(host, 'address')),
+    ...addressOf(object(host, 'address'), 'unix://'),
     cluster,
     status: string(health, 'eds_health_status') || 'UNKNOWN',
     outlierFailed: health?.failed_outlier_check === true,
   }
 }
 
-function addressOf(address: Json | undefined): { address: string; port: number } {
+/** istioctl shows the path of a pipe after `unix://` where it reads /clusters, and alone where it reads a config dump. */
+function addressOf(address: Json | undefined, pipePrefix: string): { address: string; port: number } {
   const socket = object(address, 'socket_address')
   if (socket) return { address: string(socket, 'address'), port: number(socket, 'port_value') }
   const pipe = object(address, 'pipe')
-  if (pipe) return { address: `unix://${string(pipe, 'path')}`, port: 0 }
+  if (pipe) return { address: `${pipePrefix}${string(pipe, 'path')}`, port: 0 }
   const internal = object(address, 'envoy_internal_address')
   const id = string(internal, 'endpoint_id')
   return { address: `envoy://${string(internal, 'server_listener_name')}/${id}`, port: 0 }
@@ -134,7 +135,7 @@ export function edsTable(all: readonly Dumped[], filter: EndpointFilter, named =
 
 function lbEndpoint(entry: Json, cluster: string): Endpoint {
   return {
-    ...addressOf(object(entry, 'endpoint', 'address')),
+    ...addressOf(object(entry, 'endpoint', 'address'), ''),
     cluster,
     status: string(entry, 'health_status') || 'UNKNOWN',
     outlierFailed: false,

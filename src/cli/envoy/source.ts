@@ -19,10 +19,10 @@ export async function localAccess(): Promise<MeshAccess> {
 /** The text of the file, or of `path` on the pod's admin port. Throws UserError when neither is given or there. */
 export async function readAdmin(pod: string | undefined, path: string, options: SourceOptions): Promise<string> {
   if (options.file !== undefined) {
-    if (pod !== undefined) throw new UserError('--file and a pod name are mutually exclusive', 64)
+    if (pod !== undefined) throw new UserError('--file and a pod name are mutually exclusive')
     return readFile(options.file)
   }
-  if (pod === undefined) throw new UserError('name a pod (NAME or NAME.NAMESPACE), or a file with -f', 64)
+  if (pod === undefined) throw new UserError('name a pod (NAME or NAME.NAMESPACE), or a file with -f')
   const access = await localAccess()
   return adminRequest(access, await access.findPod(pod, options.namespace), 'GET', path, options)
 }

@@ -3,7 +3,12 @@ import { test } from 'node:test'
 import type { AnalysisItem } from './context.ts'
 import { alphaUses, changedSince, missingPermission } from './precheck.ts'
 
-const OPTIONS = { namespace: 'default', istioNamespace: 'istio-system', rootNamespace: 'istio-system', proxyMetadata: {} }
+const OPTIONS = {
+  namespace: 'default',
+  istioNamespace: 'istio-system',
+  rootNamespace: 'istio-system',
+  proxyMetadata: {},
+}
 
 function item(kind: string, name: string, namespace: string, annotations: Record<string, string> = {}): AnalysisItem {
   const object = { apiVersion: 'v1', kind, metadata: { name, namespace, annotations }, spec: {} }

@@ -21,7 +21,7 @@ type OpenPage = (sources: HttpSources) => Answer | Promise<Answer>
 const OPEN_PAGES: Readonly<Record<string, OpenPage>> = {
   '/ready': ({ discovery }) =>
     discovery.pushContext ? textAnswer(200, '') : textAnswer(503, 'configuration is still being read\n'),
-  '/version': ({ version }) => textAnswer(200, `outrigger-pilot/${version}\n`),
+  '/version': ({ version }) => textAnswer(200, version),
   '/metrics': async ({ metrics }) => ({
     status: 200,
     type: metrics.registry.contentType,
@@ -139,5 +139,6 @@ function urlOf({ url = '/' }: IncomingMessage): URL {
 
 function respond(response: ServerResponse, result: Answer, query: URLSearchParams): void {
   const { status, type, body } = answerText(result, query)
-  response.writeHead(status, { 'content-type': type }).end(body.endsWith('\n') || body === '' ? body : `${body}\n`)
+  // A line for who reads it in a terminal; other answers are istiod's to the byte.
+  response.writeHead(status, { 'content-type': type }).end(type === 'application/json' ? `${body}\n` : body)
 }
