@@ -17,7 +17,7 @@ export interface BootstrapAdditions {
   readonly leftOut: readonly string[]
 }
 
-/** `ours`: for the proxy of this package, which has no Datadog tracer and pushes no stats. */
+/** `ours`: for the proxy of this package, which has no Datadog tracer and no metrics service. */
 export function bootstrapAdditions(config: ProxyConfig, family: string, ours: boolean): BootstrapAdditions {
   const clusters: JsonObject[] = []
   const statsSinks: JsonObject[] = []
@@ -46,7 +46,7 @@ export function bootstrapAdditions(config: ProxyConfig, family: string, ours: bo
     }
   }
   if (envoyMetricsService) {
-    if (ours) leftOut.push('envoyMetricsService: this proxy pushes no stats; scrape them')
+    if (ours) leftOut.push('envoyMetricsService: this proxy has no metrics service; scrape its stats')
     else {
       clusters.push(remoteCluster('envoy_metrics_service', envoyMetricsService, family, true))
       statsSinks.push({
@@ -63,16 +63,13 @@ export function bootstrapAdditions(config: ProxyConfig, family: string, ours: bo
     clusters.push(remoteCluster('envoy_accesslog_service', envoyAccessLogService, family, true))
   }
   if (statsdUdpAddress) {
-    if (ours) leftOut.push('statsdUdpAddress: this proxy pushes no stats; scrape them')
-    else {
-      statsSinks.push({
-        name: 'envoy.stat_sinks.statsd',
-        typed_config: {
-          '@type': `${TYPE}envoy.config.metrics.v3.StatsdSink`,
-          address: socketAddress(statsdUdpAddress, 'statsdUdpAddress'),
-        },
-      })
-    }
+    statsSinks.push({
+      name: 'envoy.stat_sinks.statsd',
+      typed_config: {
+        '@type': `${TYPE}envoy.config.metrics.v3.StatsdSink`,
+        address: socketAddress(statsdUdpAddress, 'statsdUdpAddress'),
+      },
+    })
   }
   return { clusters, tracing, statsSinks, leftOut }
 }

@@ -73,12 +73,12 @@ const TURNED: readonly (readonly [name: string, config: string, clusters: readon
     'envoyAccessLogService: {address: "als:1", tlsSettings: {mode: ISTIO_MUTUAL}}',
     ['envoy_accesslog_service'],
   ],
+  ['statsd', 'statsdUdpAddress: "10.1.1.1:9125"', []],
   ['stats as they are', 'statsCompression: false', []],
   ['runtime values', 'runtimeValues: {a.b: "1", c: "true", re2.max_program_size.error_level: ""}', []],
 ]
 const OF_ENVOY: typeof TURNED = [
   ['datadog', 'tracing: {datadog: {address: "$(HOST_IP):8126"}}', ['datadog_agent']],
-  ['statsd', 'statsdUdpAddress: "10.1.1.1:9125"', []],
   ['metrics service', 'envoyMetricsService: {address: "metrics:15000"}', ['envoy_metrics_service']],
   ['the old name of the metrics service', 'envoyMetricsServiceAddress: "metrics:15000"', ['envoy_metrics_service']],
 ]

@@ -79,7 +79,7 @@ test('mesh settings without effect, or that agents refuse, say so; the others sa
     said({
       configSources: [{ address: 'xds://a:1' }],
       defaultConfig: {
-        statsdUdpAddress: 'a:8125',
+        envoyMetricsServiceAddress: 'a:15000',
         tracing: { zipkin: { address: 'z:9411' } },
         proxyBootstrapTemplatePath: 'a',
       },
@@ -92,7 +92,7 @@ test('mesh settings without effect, or that agents refuse, say so; the others sa
     [
       'configSources',
       'defaultConfig.proxyBootstrapTemplatePath',
-      'defaultConfig.statsdUdpAddress',
+      'defaultConfig.envoyMetricsServiceAddress',
       'defaultProviders light',
     ],
   )

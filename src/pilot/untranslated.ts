@@ -109,8 +109,8 @@ const REFUSED_BY_AGENT = ['proxyBootstrapTemplatePath', 'privateKeyProvider'] as
 /** Tracers that Envoy has no more; our agent refuses them. */
 const GONE_TRACERS = ['lightstep', 'stackdriver', 'openCensusAgent'] as const
 
-/** What Istio's bootstrap pushes stats with. */
-const SINKS = ['envoyMetricsService', 'envoyMetricsServiceAddress', 'statsdUdpAddress'] as const
+/** What Istio's bootstrap pushes stats with that our proxy has not. */
+const SINKS = ['envoyMetricsService', 'envoyMetricsServiceAddress'] as const
 
 const REFUSED = 'is refused by our agent: pods that are injected with it do not start'
 

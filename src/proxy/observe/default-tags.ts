@@ -3,6 +3,7 @@
 import type { TagRule } from './stats-settings.ts'
 
 const WORD = '[^.]+'
+const ADDRESS = '[_.\\d]*|[_[\\]a-fA-F\\d]*'
 const CIPHER = '[\\w-]+'
 
 function tag(name: string, regex: string): TagRule {
@@ -19,7 +20,7 @@ function word(name: string, pattern: string): TagRule {
 export const DEFAULT_TAGS: readonly TagRule[] = [
   tag('response_code', '_rq(_(\\d{3}))$'),
   tag('response_code_class', '_rq_((\\d))xx$'),
-  tag('worker_id', '^(?:listener\\..*?|server|thread_local_cluster_manager)\\.worker(_(\\d+))\\.'),
+  tag('worker_id', '^(?:listener\\..*?|server|thread_local_cluster_manager)\\.worker_((\\d+)\\.)'),
   tag(
     'dynamo_partition_id',
     `^http\\.${WORD}\\.dynamodb\\.table\\.${WORD}\\.capacity\\.${WORD}(\\.__partition_id=(\\w{7}))$`,
@@ -49,7 +50,8 @@ export const DEFAULT_TAGS: readonly TagRule[] = [
   tag('rds_route_config', `^http\\.${WORD}\\.rds\\.(([\\w-.]+)\\.)\\w+?$`),
   tag('http_conn_manager_prefix', `^listener\\..*?\\.http\\.((${WORD})\\.)`),
   word('http_conn_manager_prefix', 'http.$.'),
-  tag('listener_address', '^listener\\.(((?:[_.\\d]*|[_[\\]a-fA-F\\d]*))\\.)'),
+  // An address, or the listener's stat_prefix; the admin's is none.
+  tag('listener_address', `^listener\\.(?!admin\\.)((${ADDRESS}|${WORD})\\.)`),
   word('virtual_host', 'vhost.$.'),
   word('mongo_prefix', 'mongo.$.'),
   tag('scoped_rds_config', `^http\\.${WORD}\\.scoped_rds\\.(([\\w-.]+)\\.)\\w+?$`),

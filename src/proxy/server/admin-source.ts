@@ -16,7 +16,7 @@ import { levelWord } from '../observe/loggers.ts'
 import { compileBuckets } from '../observe/stats-settings.ts'
 import { TagExtractor } from '../observe/tag-extraction.ts'
 import { describeNode } from './ads.ts'
-import { endpointCounts, mergeClusterStatus } from './cluster-status.ts'
+import { clusterStatusOf, endpointCountsOf } from './cluster-status.ts'
 import { drainListeners } from './drain.ts'
 import { endpointDump } from './endpoint-dump.ts'
 import type { WorkerUpdate } from './messages.ts'
@@ -34,8 +34,7 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
       .apply(update)
       .catch((error: unknown) => options.log.error({ reason: errorText(error) }, `${update.kind} failed`))
   }
-  const clusters = async (): Promise<ClusterStatusData[]> =>
-    mergeClusterStatus(await workers.query('clusters'), (name) => context.clusters.facts(name))
+  const clusters = async (): Promise<ClusterStatusData[]> => clusterStatusOf(context)
   return {
     version: BUILD_VERSION,
     state: () => (context.healthCheckFailing && context.state === 'LIVE' ? 'DRAINING' : context.state),
@@ -59,12 +58,9 @@ export function createAdminSource(context: ServerContext, stats: ServerStats, qu
     }),
     config: configDump(context, clusters),
     clusters,
-    endpointCounts: async () =>
-      context.clusters.activeData().some(({ trackedStats }) => trackedStats.endpoints)
-        ? endpointCounts(await clusters())
-        : [],
+    endpointCounts: () => endpointCountsOf(context),
     listeners: () => context.listeners.status(),
-    stats: () => stats.collect(),
+    stats: () => stats.look(),
     statsTags: new TagExtractor(statsSettings.tags),
     histogramBuckets: compileBuckets(statsSettings),
     certificates: (): Certificates => create(CertificatesSchema, { certificates: stats.certificates.page() }),

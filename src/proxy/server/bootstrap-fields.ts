@@ -12,6 +12,7 @@ import { FileAccessLogSchema } from '../../api/gen/envoy/extensions/access_logge
 import { ConfigError } from '../../base/errors.ts'
 import { unpackAs } from '../config/extension-registry.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
+import { parseStatsSinks } from './stats-sinks/config.ts'
 
 const FIELDS = new Set([
   'node',
@@ -20,6 +21,9 @@ const FIELDS = new Set([
   'cluster_manager',
   'stats_config',
   'stats_flush_interval',
+  'stats_flush_on_admin',
+  'stats_sinks',
+  'stats_server_version_override',
   'layered_runtime',
   'admin',
   'watchdog',
@@ -50,6 +54,7 @@ function refuseAdminFields(admin: Admin): void {
 /** Throws ConfigError for a field that this proxy cannot honour. */
 export function refuseUnsupportedBootstrap(bootstrap: Bootstrap): void {
   refuseUnsupported(BootstrapSchema, bootstrap, FIELDS, '')
+  parseStatsSinks(bootstrap)
   for (const [i, extension] of bootstrap.bootstrapExtensions.entries()) {
     // Internal listeners are refused where they are configured; the extension that enables them does no harm alone.
     if (extension.name === 'envoy.bootstrap.internal_listener') continue

@@ -4,6 +4,9 @@ import { type ClusterStatusData, HEALTH_FLAGS, type HostCounts, type HostStatusD
 import type { EndpointCounts } from '../observe/endpoint-stats.ts'
 import type { ClusterStatus, HostStatus } from '../upstream/cluster-status.ts'
 import { Health, healthOf } from '../upstream/host.ts'
+import type { ServerContext } from './start-proxy.ts'
+
+type Source = Pick<ServerContext, 'workers' | 'clusters'>
 
 /** What only the main thread knows of a cluster. */
 export interface ClusterFacts {
@@ -13,8 +16,18 @@ export interface ClusterFacts {
   readonly edsServiceName: string
 }
 
+/** As all workers have them. */
+export async function clusterStatusOf({ workers, clusters }: Source): Promise<ClusterStatusData[]> {
+  return mergeClusterStatus(await workers.query('clusters'), (name) => clusters.facts(name))
+}
+
 /** Hosts of the clusters with per_endpoint_stats. */
-export function endpointCounts(clusters: readonly ClusterStatusData[]): EndpointCounts[] {
+export async function endpointCountsOf(source: Source): Promise<EndpointCounts[]> {
+  if (!source.clusters.activeData().some(({ trackedStats }) => trackedStats.endpoints)) return []
+  return endpointCounts(await clusterStatusOf(source))
+}
+
+function endpointCounts(clusters: readonly ClusterStatusData[]): EndpointCounts[] {
   return clusters
     .filter((cluster) => cluster.endpointStats)
     .flatMap(({ observabilityName, hosts }) =>

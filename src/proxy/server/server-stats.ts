@@ -7,9 +7,12 @@ import { durationMsOr } from '../config/duration.ts'
 import type { MergedStats } from '../observe/merged-stats.ts'
 import type { Counter, Gauge } from '../observe/stats.ts'
 import { Certificates } from './certificates.ts'
+import { endpointCountsOf } from './cluster-status.ts'
 import { Faults } from './faults.ts'
 import { mergeRuntime } from './runtime.ts'
 import type { ServerContext } from './start-proxy.ts'
+import { parseStatsSinks } from './stats-sinks/config.ts'
+import { StatsSinks } from './stats-sinks/sinks.ts'
 import { PROXY_VERSION } from './version.ts'
 import { Watchdog } from './watchdog.ts'
 
@@ -38,7 +41,9 @@ export class ServerStats {
   private readonly runtimeKeys: Gauge
   private readonly adminOverrides: Gauge
   private readonly flushFailures: Counter
-  private readonly timer: NodeJS.Timeout
+  /** null = each look at the stats is a flush (stats_flush_on_admin). */
+  private readonly timer: NodeJS.Timeout | null
+  private readonly sinks: StatsSinks
   private readonly watchdog: Watchdog
   /** One collection at a time: deltas must be applied in order. */
   private collecting: Promise<MergedStats> | null = null
@@ -60,7 +65,11 @@ export class ServerStats {
     this.flushFailures = server.counter('dropped_stat_flushes')
     server.gauge('concurrency').set(options.concurrency)
     server.gauge('hot_restart_epoch').set(0)
-    server.gauge('version').set(Number.parseInt(PROXY_VERSION.replaceAll('.', ''), 10))
+    const { bootstrap } = options
+    const version = bootstrap.statsServerVersionOverride
+    server
+      .gauge('version')
+      .set(version === undefined ? Number.parseInt(PROXY_VERSION.replaceAll('.', ''), 10) : Number(version))
     // What can never move here, but dashboards ask for: we have no hot restart and no debug build.
     server.gauge('parent_connections').set(0)
     server.gauge('compilation_settings.fips_mode').set(0)
@@ -82,9 +91,11 @@ export class ServerStats {
       runtime.counter(name)
     runtime.gauge('deprecated_feature_seen_since_process_start').set(0)
     this.watchdog = new Watchdog(context.watchdogs.main, store, 'main_thread', 'main_thread')
-    const intervalMs = durationMsOr(options.bootstrap.statsFlushInterval, DEFAULT_FLUSH_INTERVAL_MS)
-    this.timer = setInterval(() => this.flush(), intervalMs)
-    this.timer.unref()
+    this.sinks = new StatsSinks(parseStatsSinks(bootstrap), context.statsSettings.tags, options.log)
+    const onAdmin = bootstrap.statsFlush.case === 'statsFlushOnAdmin'
+    const intervalMs = durationMsOr(bootstrap.statsFlushInterval, DEFAULT_FLUSH_INTERVAL_MS)
+    this.timer = onAdmin ? null : setInterval(() => this.flush(), intervalMs)
+    this.timer?.unref()
   }
 
   /** Every thread's stats as of now. */
@@ -102,18 +113,30 @@ export class ServerStats {
   }
 
   close(): void {
-    clearInterval(this.timer)
+    if (this.timer !== null) clearInterval(this.timer)
+    this.sinks.close()
     this.watchdog.close()
   }
 
+  /** As collect(), for the admin pages. */
+  async look(): Promise<MergedStats> {
+    const merged = await this.collect()
+    if (this.timer === null) await this.emit(merged)
+    return merged
+  }
+
+  private async emit(merged: MergedStats): Promise<void> {
+    merged.flushHistograms()
+    if (this.sinks.any) this.sinks.flush(merged, await endpointCountsOf(this.context))
+  }
+
   private flush(): void {
-    this.collect().then(
-      (merged) => merged.flushHistograms(),
-      (error: unknown) => {
+    this.collect()
+      .then((merged) => this.emit(merged))
+      .catch((error: unknown) => {
         this.flushFailures.inc()
         this.context.options.log.warn({ reason: errorText(error) }, 'stats were not collected')
-      },
-    )
+      })
   }
 
   private async gather(): Promise<MergedStats> {
