@@ -71,7 +71,7 @@ export function statsdLines(stats: readonly FlushedStat[], prefix: string, style
     const tail = style === 'dog' ? tagText(tagged, '|#', ':', ',') : ''
     if (kind === 'counter') lines.push(`${head}${value}|c${tail}`)
     else if (kind === 'gauge') lines.push(`${head}${value}|g${tail}`)
-    else for (const [bin, count] of bins!) lines.push(`${head}${valueOf(bin)}|ms${sampled(count)}${tail}`)
+    else for (const [bin, count] of bins!) lines.push(`${head}${middleOf(bin)}|ms${sampled(count)}${tail}`)
   }
   return lines
 }
@@ -82,7 +82,7 @@ function tagText({ tags }: TaggedName, start: string, assign: string, separator:
 }
 
 /** Wide bins by their middle. */
-function valueOf(bin: number): number {
+function middleOf(bin: number): number {
   const width = binWidth(bin)
   return width <= 1 ? Math.round(binLeft(bin)) : Math.round(binLeft(bin) + width / 2)
 }
