@@ -42,7 +42,7 @@ function endpointCounts(clusters: readonly ClusterStatusData[]): EndpointCounts[
 }
 
 /** Counts are summed over workers; health and weights are the first worker's. */
-export function mergeClusterStatus(
+function mergeClusterStatus(
   workers: readonly (readonly ClusterStatus[])[],
   facts: (name: string) => ClusterFacts,
 ): ClusterStatusData[] {
