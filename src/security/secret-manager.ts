@@ -103,14 +103,27 @@ export class SecretManager {
       if (this.#closed) return
       this.#current = secret
       log.info({ spiffeId, notAfter: secret.notAfter }, 'workload certificate in force')
-      this.#scheduleRenewal(secret)
-      this.#events.emit('secret', secret)
     } catch (error) {
       this.requests.failed++
       if (this.#closed) return
       const waitMs = this.#backoff.next()
       log.warn({ spiffeId, reason: errorText(error), retryInMs: waitMs }, 'workload certificate request failed')
       this.#schedule(waitMs)
+      return
+    }
+    this.#scheduleRenewal(this.#current)
+    this.#tell(this.#current)
+  }
+
+  /** A fault of somebody who listens is no failed request: the secret holds, and is renewed in its time. */
+  #tell(secret: WorkloadSecret): void {
+    const { log, spiffeId } = this.#options
+    for (const listener of this.#events.listeners('secret')) {
+      try {
+        listener(secret)
+      } catch (error) {
+        log.error({ spiffeId, err: error }, 'workload certificate could not be handed on')
+      }
     }
   }
 

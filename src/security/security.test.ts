@@ -228,6 +228,25 @@ test('a certificate that is due for renewal when it comes is not asked for again
   assert.equal(waits, 3)
 })
 
+test('a listener that fails costs neither the others their secret nor the CA another request', async () => {
+  const ca = await CertificateAuthority.createSelfSigned({ trustDomain: 'cluster.local', keyType: 'ECDSA' })
+  const manager = new SecretManager({
+    spiffeId: ID,
+    keyType: 'ECDSA',
+    log: createLogger('test', 'off'),
+    sign: (csr) => ca.signCsr(csr, [ID]),
+  })
+  cleanup.push(() => manager.close())
+  manager.subscribe(() => {
+    throw new Error('a listener')
+  })
+  await new Promise<void>((resolve) => {
+    manager.subscribe(() => resolve())
+    manager.start()
+  })
+  assert.deepEqual({ ...manager.requests, latencyMs: 0 }, { total: 1, failed: 0, latencyMs: 0 })
+})
+
 test('renewal falls at half-life, spread by the jitter', () => {
   const secret = { notBefore: new Date(0), notAfter: new Date(1000) }
   assert.equal(renewalTime(secret, 0.5, 0.01, 0.5), 500)
