@@ -1,5 +1,6 @@
 // The health of a cluster's hosts in a worker: active checks, outlier detection, and what workers tell each other of both.
 
+import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { StreamResetReason } from '../http/codec.ts'
 import type { Scope } from '../observe/stats.ts'
 import type { Cluster } from './cluster.ts'
@@ -42,7 +43,7 @@ export class ClusterHealth implements HostJudge {
     this.data = data
     this.owner = cluster
     this.sharing = sharing
-    this.outliers = data.outlierDetection && this.createOutliers(data.outlierDetection, scope)
+    this.outliers = data.outlierDetection && this.createOutliers(data.outlierDetection, context.runtime, scope)
     this.checkers = sharing.leads
       ? data.healthChecks.map(
           (check) =>
@@ -59,9 +60,11 @@ export class ClusterHealth implements HostJudge {
       : []
   }
 
-  private createOutliers(config: OutlierConfig, scope: Scope): ClusterOutliers {
-    if (this.sharing.leads) return ClusterOutliers.judging(config, scope, (host) => this.onEjection(host))
-    return ClusterOutliers.reporting(config, (host, offenses) => this.sharing.reportOffenses(host.key, offenses))
+  private createOutliers(config: OutlierConfig, runtime: RuntimeSnapshot, scope: Scope): ClusterOutliers {
+    if (this.sharing.leads) return ClusterOutliers.judging(config, runtime, scope, (host) => this.onEjection(host))
+    return ClusterOutliers.reporting(config, runtime, (host, offenses) =>
+      this.sharing.reportOffenses(host.key, offenses),
+    )
   }
 
   start(): void {
@@ -200,6 +203,10 @@ export class ClusterHealth implements HostJudge {
 
   onResponse(host: Host, status: number): void {
     this.outliers?.onResponse(host, status)
+  }
+
+  onConnected(host: Host, final: boolean): void {
+    this.outliers?.onConnected(host, final)
   }
 
   onReset(host: Host, reason: StreamResetReason): void {

@@ -107,6 +107,10 @@ export interface ThreadLocalCluster {
   /** For outlier detection and the host's counts: the answer of one upstream attempt. */
   onResponse(host: HostDescription, status: number): void
   onReset(host: HostDescription | null, reason: StreamResetReason): void
+  /** A request or connection has its upstream connection; `final`: no answer will tell more of the host (TCP). */
+  onConnected(host: HostDescription, final: boolean): void
+  /** A connection of raw bytes could not be made. */
+  onConnectFailure(host: HostDescription, timedOut: boolean): void
   /** An attempt, or the whole request, took too long at this host. */
   onTimeout(host: HostDescription): void
   /** A response says that its host must not be used any more (x-envoy-immediate-health-check-fail). */

@@ -1,11 +1,12 @@
 // Outlier detection of one cluster in a worker: every worker counts what its requests meet; the leading one judges and
 // turns verdicts into health flags.
 
+import type { RuntimeSnapshot } from '../config/extension.ts'
 import { StreamResetReason } from '../http/codec.ts'
 import type { Scope } from '../observe/stats.ts'
 import { now } from '../stream-info.ts'
 import { HealthFlag, type Host } from './host.ts'
-import type { OutlierConfig } from './outlier/config.ts'
+import { type OutlierConfig, underRuntime } from './outlier/config.ts'
 import { HostMonitor, OutlierDetector } from './outlier/detector.ts'
 import { HostTally } from './outlier/tally.ts'
 
@@ -27,7 +28,13 @@ export class ClusterOutliers {
   }
 
   /** `onChange`: a host was ejected or taken back. */
-  static judging(config: OutlierConfig, scope: Scope, onChange: (host: Host) => void): ClusterOutliers {
+  static judging(
+    data: OutlierConfig,
+    runtime: RuntimeSnapshot,
+    scope: Scope,
+    onChange: (host: Host) => void,
+  ): ClusterOutliers {
+    const config = underRuntime(data, runtime)
     const detector = new OutlierDetector(config, scope, {
       nowMs: now,
       random: Math.random,
@@ -43,19 +50,22 @@ export class ClusterOutliers {
   }
 
   /** For a worker that only counts: `report` tells the one that judges. */
-  static reporting(config: OutlierConfig, report: Judge): ClusterOutliers {
-    return new ClusterOutliers(config, null, report)
+  static reporting(data: OutlierConfig, runtime: RuntimeSnapshot, report: Judge): ClusterOutliers {
+    return new ClusterOutliers(underRuntime(data, runtime), null, report)
   }
 
   start(): void {
     const { detector } = this
     if (detector === null) return
-    this.timer = setInterval(() => detector.onInterval(), this.config.intervalMs)
+    this.timer = setTimeout(() => {
+      detector.onInterval()
+      this.start()
+    }, this.config.intervalMs)
     this.timer.unref()
   }
 
   stop(): void {
-    if (this.timer !== null) clearInterval(this.timer)
+    if (this.timer !== null) clearTimeout(this.timer)
   }
 
   /** Judging: begins to watch a host. `shared`: other workers count for it too. */
@@ -80,10 +90,15 @@ export class ClusterOutliers {
 
   onResponse(host: Host, status: number): void {
     if (host.monitor === null) return
-    const { tally } = host.monitor
-    tally.countLocalSuccess(this.config)
-    const offenses = tally.countResponse(status, this.config)
+    const offenses = host.monitor.tally.countResponse(status, this.config)
     if (offenses !== 0) this.judge(host, offenses)
+  }
+
+  /** A connection serves: a success of the proxy's own part, and `final` where no answer will say more (TCP). */
+  onConnected(host: Host, final: boolean): void {
+    if (host.monitor === null) return
+    host.monitor.tally.countLocalSuccess(this.config)
+    if (final && !this.config.splitExternalLocalOriginErrors) host.monitor.tally.countResponse(200, this.config)
   }
 
   /** Overflow and our own resets say nothing about the host. */

@@ -407,6 +407,15 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
     judge?.onReset(host as Host, reason)
   }
 
+  onConnected(host: HostDescription, final: boolean): void {
+    this.health.onConnected(host as Host, final)
+  }
+
+  onConnectFailure(host: HostDescription, timedOut: boolean): void {
+    const { ConnectionTimeout, RemoteConnectionFailure } = StreamResetReason
+    this.health.onReset(host as Host, timedOut ? ConnectionTimeout : RemoteConnectionFailure)
+  }
+
   onTimeout(host: HostDescription): void {
     const { judge, stats } = host as Host
     stats.rqTimeout++

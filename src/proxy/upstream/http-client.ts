@@ -162,6 +162,7 @@ class ClientCall implements ResponseDecoder, HttpPoolCallbacks, Cancellable, Fau
     this.pending = null
     this.encoder = encoder
     this.host = host
+    this.cluster!.onConnected(host, false)
     encoder.stream.callbacks = {
       onResetStream: (reason) => {
         this.encoder = null

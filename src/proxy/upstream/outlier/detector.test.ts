@@ -152,8 +152,11 @@ describe('outlier detection', () => {
     now = 90_000
     d.onInterval()
     assert.equal(host.ejected, false)
-    d.onInterval()
-    d.onInterval()
-    assert.equal(host.ejectTimeBackoff, 0)
+    assert.equal(host.ejectTimeBackoff, 2)
+    for (const expected of [1, 0, 0]) {
+      now += 10_000
+      d.onInterval()
+      assert.equal(host.ejectTimeBackoff, expected)
+    }
   })
 })

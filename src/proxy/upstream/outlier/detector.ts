@@ -14,6 +14,8 @@ export class HostMonitor {
   /** Ejections so far minus healthy intervals since: the multiplier of the ejection time. */
   ejectTimeBackoff = 0
   ejectedAtMs = 0
+  /** null = it has never been ejected, or is for the first time. */
+  unejectedAtMs: number | null = null
   jitterMs = 0
   readonly tally: HostTally
   /** The tally's, where other workers count in it too. */
@@ -25,6 +27,12 @@ export class HostMonitor {
   }
 }
 
+interface JudgedHost {
+  readonly monitor: HostMonitor
+  /** Percent of the interval's requests that succeeded. */
+  readonly rate: number
+}
+
 export interface DetectorHooks {
   readonly nowMs: () => number
   /** Uniform in [0, 1). */
@@ -32,6 +40,9 @@ export interface DetectorHooks {
   /** A host was ejected or may serve again. */
   readonly onChange: (monitor: HostMonitor) => void
 }
+
+/** By how much an interval's timer may be early. */
+const EARLY_MS = 1
 
 export class OutlierDetector {
   readonly monitors = new Set<HostMonitor>()
@@ -85,24 +96,33 @@ export class OutlierDetector {
 
   /** A host's counts reached thresholds, in whatever worker (HostTally). */
   onOffenses(monitor: HostMonitor, offenses: number): void {
-    for (const kind of offenseKinds(offenses)) this.offend(monitor, kind)
+    for (const kind of offenseKinds(offenses)) {
+      if (monitor.ejected) return
+      this.detected[kind].inc()
+      if (kind === 'consecutive_5xx') this.total5xx.inc()
+      this.eject(monitor, kind)
+    }
   }
 
   /** An active health check passed: an ejected host may serve at once if so configured. */
   onActiveHealthCheckSuccess(monitor: HostMonitor): void {
-    if (monitor.ejected && this.config.successfulActiveHealthCheckUnejectHost) this.uneject(monitor)
+    if (monitor.ejected && this.config.successfulActiveHealthCheckUnejectHost) this.uneject(monitor, this.hooks.nowMs())
   }
 
   /** Unejects whose time is over, then judges the interval's rates. */
   onInterval(): void {
     const now = this.hooks.nowMs()
     for (const monitor of this.monitors) {
-      if (monitor.ejected) {
-        if (now - monitor.ejectedAtMs >= this.ejectionTimeMs(monitor) + monitor.jitterMs) this.uneject(monitor)
-      } else if (monitor.ejectTimeBackoff > 0) monitor.ejectTimeBackoff--
+      if (!monitor.ejected) continue
+      if (now - monitor.ejectedAtMs >= this.ejectionTimeMs(monitor) + monitor.jitterMs) this.uneject(monitor, now)
     }
     this.judgeRates('external')
     if (this.config.splitExternalLocalOriginErrors) this.judgeRates('local')
+    // Who has behaved for a whole interval is ejected for less time than before when it happens again.
+    for (const monitor of this.monitors) {
+      if (monitor.ejected || monitor.unejectedAtMs === null || monitor.ejectTimeBackoff === 0) continue
+      if (now - monitor.unejectedAtMs >= this.config.intervalMs - EARLY_MS) monitor.ejectTimeBackoff--
+    }
   }
 
   private ejectionTimeMs(monitor: HostMonitor): number {
@@ -111,19 +131,34 @@ export class OutlierDetector {
 
   private judgeRates(origin: 'external' | 'local'): void {
     const { config } = this
+    const volume = config.successRateRequestVolume
+    const percentageVolume = config.failurePercentageRequestVolume
+    const enough =
+      this.monitors.size >= config.successRateMinimumHosts || this.monitors.size >= config.failurePercentageMinimumHosts
     const hosts: { monitor: HostMonitor; rate: number; volume: number }[] = []
     for (const monitor of this.monitors) {
-      const tally = monitor.tally.takeInterval(origin)
-      const rate = tally.total > 0 ? (100 * tally.success) / tally.total : -1
-      const shown = tally.total >= config.successRateRequestVolume ? rate : -1
+      const { success, total } = monitor.tally.takeInterval(origin)
+      const counts = enough && !monitor.ejected && total > 0
+      const rate = counts ? (100 * success) / total : -1
+      const shown = total >= Math.min(volume, percentageVolume) ? rate : -1
       if (origin === 'external') monitor.successRate = shown
       else monitor.localOriginSuccessRate = shown
-      if (tally.total > 0 && !monitor.ejected) hosts.push({ monitor, rate, volume: tally.total })
+      if (counts) hosts.push({ monitor, rate, volume: total })
     }
-    const counted = hosts.filter((h) => h.volume >= config.successRateRequestVolume)
+    this.judgeSuccessRates(
+      origin,
+      hosts.filter((host) => host.volume >= volume),
+    )
+    this.judgeFailurePercentages(
+      origin,
+      hosts.filter((host) => host.volume >= percentageVolume),
+    )
+  }
+
+  private judgeSuccessRates(origin: 'external' | 'local', hosts: readonly JudgedHost[]): void {
     const threshold = successRateThreshold(
-      counted.map((h) => h.rate),
-      config,
+      hosts.map((host) => host.rate),
+      this.config,
     )
     if (origin === 'external') {
       this.successRateAverage = threshold?.average ?? -1
@@ -132,15 +167,25 @@ export class OutlierDetector {
       this.localOriginSuccessRateAverage = threshold?.average ?? -1
       this.localOriginSuccessRateEjectionThreshold = threshold?.threshold ?? -1
     }
-    if (threshold) {
-      const kind = origin === 'external' ? 'success_rate' : 'local_origin_success_rate'
-      for (const { monitor, rate } of counted) if (rate < threshold.threshold) this.offend(monitor, kind)
+    if (threshold === null) return
+    const kind = origin === 'external' ? 'success_rate' : 'local_origin_success_rate'
+    for (const { monitor, rate } of hosts) {
+      if (rate >= threshold.threshold) continue
+      this.totalSuccessRate.inc()
+      this.detected[kind].inc()
+      this.eject(monitor, kind)
     }
-    const busy = hosts.filter((h) => h.volume >= config.failurePercentageRequestVolume)
-    if (busy.length < config.failurePercentageMinimumHosts) return
+  }
+
+  /** Also of those that their success rate has just ejected: both are told of (Envoy). */
+  private judgeFailurePercentages(origin: 'external' | 'local', hosts: readonly JudgedHost[]): void {
+    if (hosts.length < this.config.failurePercentageMinimumHosts) return
     const kind = origin === 'external' ? 'failure_percentage' : 'local_origin_failure_percentage'
-    for (const { monitor, rate } of busy)
-      if (100 - rate >= config.failurePercentageThreshold) this.offend(monitor, kind)
+    for (const { monitor, rate } of hosts) {
+      if (100 - rate < this.config.failurePercentageThreshold) continue
+      this.detected[kind].inc()
+      this.eject(monitor, kind)
+    }
   }
 
   private enforcingPercent(kind: OutlierKind): number {
@@ -163,20 +208,22 @@ export class OutlierDetector {
     }
   }
 
-  private offend(monitor: HostMonitor, kind: OutlierKind): void {
-    if (monitor.ejected) return
-    this.detected[kind].inc()
-    const { config } = this
-    const share = (100 * (this.active.value + 1)) / this.monitors.size
-    const allowed = (config.alwaysEjectOneHost && this.active.value === 0) || share <= config.maxEjectionPercent
+  /** Where the share of ejected hosts and the enforcing percentage let it. */
+  private eject(monitor: HostMonitor, kind: OutlierKind): void {
+    const { config, hooks } = this
+    const ejected = this.active.value
+    const share = (100 * (ejected + 1)) / this.monitors.size
+    const allowed = (config.alwaysEjectOneHost && ejected === 0) || share <= Math.min(100, config.maxEjectionPercent)
     if (!allowed) {
       this.overflow.inc()
       return
     }
-    if (this.hooks.random() * 100 >= this.enforcingPercent(kind)) return
+    // As ever: counted before it is known whether the ejection is enforced, and for these two kinds alone.
+    if (kind === 'consecutive_5xx' || kind === 'success_rate') this.total.inc()
+    if (monitor.ejected || hooks.random() * 100 >= this.enforcingPercent(kind)) return
     monitor.ejected = true
-    monitor.ejectedAtMs = this.hooks.nowMs()
-    monitor.jitterMs = this.hooks.random() * config.maxEjectionTimeJitterMs
+    monitor.ejectedAtMs = hooks.nowMs()
+    monitor.jitterMs = Math.floor(hooks.random() * (config.maxEjectionTimeJitterMs + 1))
     // The multiplier stops growing once the cap is reached, so that it also shrinks again in time.
     if (config.baseEjectionTimeMs * monitor.ejectTimeBackoff < config.maxEjectionTimeMs + config.baseEjectionTimeMs) {
       monitor.ejectTimeBackoff++
@@ -184,14 +231,12 @@ export class OutlierDetector {
     this.active.inc()
     this.enforcedTotal.inc()
     this.enforced[kind].inc()
-    this.total.inc()
-    if (kind === 'consecutive_5xx') this.total5xx.inc()
-    if (kind === 'success_rate') this.totalSuccessRate.inc()
-    this.hooks.onChange(monitor)
+    hooks.onChange(monitor)
   }
 
-  private uneject(monitor: HostMonitor): void {
+  private uneject(monitor: HostMonitor, now: number): void {
     monitor.ejected = false
+    monitor.unejectedAtMs = now
     monitor.tally.endConsecutive()
     this.active.dec()
     this.hooks.onChange(monitor)

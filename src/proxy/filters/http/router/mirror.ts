@@ -77,7 +77,9 @@ class MirrorOwner implements UpstreamRequestOwner {
     this.cluster.onReset(request.host, reason)
     if (!this.answered) this.count(failureOf(reason).status, false, '')
   }
-  onUpstreamReady(): void {}
+  onUpstreamReady(request: UpstreamRequest): void {
+    this.cluster.onConnected(request.host, false)
+  }
   onNoHost(): void {}
   onPerTryTimeout(request: UpstreamRequest): void {
     request.abandon()

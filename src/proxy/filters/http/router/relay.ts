@@ -96,7 +96,8 @@ export class Relay implements AttemptsOwner, DownstreamWatermarkCallbacks, Timeo
   // ---- upstream
 
   onUpstreamReady(request: UpstreamRequest, connection: Connection, protocol: Protocol): void {
-    const { info, stats } = this.routed
+    const { cluster, info, stats } = this.routed
+    cluster.onConnected(request.host, false)
     if (this.attempts.count > 1) request.continueBytes(info)
     noteConnection(info, request.host, connection, protocol)
     countAll(stats, 'total')

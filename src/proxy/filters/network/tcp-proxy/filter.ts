@@ -17,6 +17,7 @@ import {
   type LoadBalancerContext,
   PoolFailureReason,
   type TcpPoolCallbacks,
+  type ThreadLocalCluster,
 } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
 import { requestedMetadata } from '../../../upstream/lb/requested-metadata.ts'
@@ -174,6 +175,7 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
     this.upstreamCallbacks = new UpstreamCallbacks(this)
     upstream.callbacks = this.upstreamCallbacks
     info.upstreamHost = host
+    this.liveCluster?.onConnected(host, true)
     info.upstreamLocalAddress = connection.info.localAddress.text
     info.upstreamRemoteAddress = connection.info.remoteAddress.text
     info.upstreamConnectionId = connection.id
@@ -202,13 +204,20 @@ class TcpProxyFilter implements NetworkFilter, TcpPoolCallbacks, TunnelCallbacks
       return
     }
     info.setFlag('UF')
+    if (host !== null && reason !== PoolFailureReason.LocalConnectionFailure)
+      this.liveCluster?.onConnectFailure(host, reason === PoolFailureReason.Timeout)
     if (this.attempts < this.shared.config.maxConnectAttempts) {
       this.retry()
       return
     }
     info.setFlag('URX')
-    this.shared.context.clusters.get(this.cluster!.name)?.stats.cxConnectAttemptsExceeded.inc()
+    this.liveCluster?.stats.cxConnectAttemptsExceeded.inc()
     this.failInitialization(Failure.ConnectFailed)
+  }
+
+  /** The chosen cluster, unless it has been removed since. */
+  private get liveCluster(): ThreadLocalCluster | undefined {
+    return this.shared.context.clusters.get(this.cluster!.name)
   }
 
   private retry(): void {
