@@ -10,10 +10,10 @@ export function isUpgrade(headers: HeaderMap): boolean {
   return connection !== undefined && hasToken(connection, 'upgrade')
 }
 
-/** `connect`, the upgrade type in lower case, or '' for a plain request. */
-export function upgradeType(headers: HeaderMap): string {
+/** `connect`, the upgrade type in lower case, which may be empty, or null for a plain request. */
+export function upgradeType(headers: HeaderMap): string | null {
   if (headers.method === 'CONNECT') return headers.protocol === '' ? 'connect' : headers.protocol.toLowerCase()
-  return isUpgrade(headers) ? (headers.getAll('upgrade') ?? '').toLowerCase() : ''
+  return isUpgrade(headers) ? (headers.getAll('upgrade') ?? '').toLowerCase() : null
 }
 
 /** Whether the request itself ends its connection (RFC 9112 §9.3, and `proxy-connection` of old clients). */
@@ -24,6 +24,14 @@ export function closesConnection(protocol: string, headers: HeaderMap): boolean 
   if (connection !== undefined && hasToken(connection, 'close')) return true
   const old = headers.getAll('proxy-connection')
   return old !== undefined && hasToken(old, 'close')
+}
+
+/** Of what a client takes, only `trailers`, in this spelling, may pass on (Envoy). */
+export function sanitizeTe(headers: HeaderMap): void {
+  const te = headers.getAll('te')
+  if (te === undefined || te === 'trailers' || te === '') return
+  if (te.split(',').some((one) => one.trim() === 'trailers')) headers.set('te', 'trailers')
+  else headers.remove('te')
 }
 
 /** True when comma-separated `value` holds `token` (lower case). */

@@ -28,7 +28,7 @@ const CHARACTER = new Uint8Array(128)
 for (let c = 0; c < 128; c++) {
   const text = String.fromCharCode(c)
   if (/[A-Za-z0-9\-._~]/.test(text)) CHARACTER[c] = UNRESERVED
-  else if (!/[!$&'()*+,/:;=@[\]%\\|]/.test(text)) CHARACTER[c] = ESCAPE
+  else if (!/[!$&'()*+,/:;=@[\]%\\]/.test(text)) CHARACTER[c] = ESCAPE
 }
 
 /**

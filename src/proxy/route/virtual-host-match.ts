@@ -1,7 +1,5 @@
 // Domains of virtual hosts: exact, then `*suffix` longest first, then `prefix*` longest first, then `*` (envoy-contract §7.1).
 
-import { portStart } from './request-path.ts'
-
 /** Finds the value of the most specific domain. A wildcard never stands for nothing. */
 export class DomainIndex<T> {
   private readonly exact = new Map<string, T>()
@@ -30,7 +28,7 @@ export class DomainIndex<T> {
     if (host === undefined) return null
     let name = host
     if (ignorePort) {
-      const port = portStart(name)
+      const port = portColon(name)
       if (port >= 0) name = name.slice(0, port)
     }
     // Most clients send lower case: look first, fold when that fails.
@@ -40,6 +38,12 @@ export class DomainIndex<T> {
   private findFolded(name: string): T | null {
     return this.exact.get(name) ?? this.suffixes.findSuffix(name) ?? this.prefixes.findPrefix(name) ?? this.any
   }
+}
+
+/** Where Envoy begins a port: at the last colon behind an IPv6 literal's brackets, whatever follows it; -1 = nowhere. */
+function portColon(host: string): number {
+  const colon = host.lastIndexOf(':')
+  return colon > host.lastIndexOf(']') ? colon : -1
 }
 
 /** The fixed parts of wildcards by length, longest first. */

@@ -17,12 +17,17 @@ export interface Case {
   readonly route?: object
   /** Fields of the route. */
   readonly routeEntry?: object
+  /** Fields of the route configuration. */
+  readonly routeConfig?: object
   /** Fields of the listener. */
   readonly listener?: object
   /** Fields of the connection manager. */
   readonly manager?: object
-  /** Bytes of an HTTP/1 connection, with `x-case: ID` in each head, or the requests of an HTTP/2 one. */
-  readonly client: string | readonly Http2Request[]
+  /**
+   * Bytes of an HTTP/1 connection, with `x-case: ID` in each head, or the requests of an HTTP/2 one. HTTP/1 requests in a
+   * list are sent one after another, each when the one before has its answer.
+   */
+  readonly client: string | readonly string[] | readonly Http2Request[]
 }
 
 const T = 'type.googleapis.com/envoy.extensions.filters.http.'
@@ -63,7 +68,7 @@ export function http1(fields: Readonly<Record<string, string>>, body: readonly s
   return `${lines.join('\r\n')}\r\n\r\n${text}`
 }
 
-function managerOf({ filters = [], route, routeEntry, listener, manager }: Case): object {
+function managerOf({ filters = [], route, routeEntry, routeConfig, listener, manager }: Case): object {
   return {
     listener,
     generate_request_id: false,
@@ -76,19 +81,30 @@ function managerOf({ filters = [], route, routeEntry, listener, manager }: Case)
           routes: [{ name: 'r', match: { prefix: '/' }, route: { cluster: 'up', ...route }, ...routeEntry }],
         },
       ],
+      ...routeConfig,
     },
     ...manager,
   }
 }
 
-type Play = string | Session
+type Play = string | readonly string[] | Session
+const isHttp1 = (client: Case['client']): client is string | readonly string[] =>
+  typeof client === 'string' || typeof client[0] === 'string'
 /** Either kind of client. */
 const TRAFFIC: Traffic<Play> = {
   name: 'requests',
   generate: () => [],
   send: (port, play, id) =>
-    typeof play === 'string' ? HTTP1.exchange(port, play.replaceAll('ID', id)) : SESSIONS.send(port, play, id),
+    typeof play === 'string'
+      ? HTTP1.exchange(port, play.replaceAll('ID', id))
+      : 'requests' in play
+        ? SESSIONS.send(port, play, id)
+        : HTTP1.exchange(
+            port,
+            play.map((request) => request.replaceAll('ID', id)),
+          ),
   smaller: () => [],
+  forgive: (theirs, ours) => SESSIONS.forgive!(theirs, ours),
   show: (play) => JSON.stringify(play),
 }
 const REPLAYS = 3
@@ -101,7 +117,7 @@ export function describeCases(title: string, cases: readonly Case[]): void {
     let seen: (readonly [Observation, Observation])[]
     const entries = cases.map(
       ({ client }, listener): Entry<Play> => ({
-        item: typeof client === 'string' ? client : { window: 65_535, requests: client, last: null },
+        item: isHttp1(client) ? client : { window: 65_535, requests: client, last: null },
         listener,
       }),
     )
@@ -124,7 +140,12 @@ export function describeCases(title: string, cases: readonly Case[]): void {
     }
     it('counters', async () => {
       if (all.stats.length === 0) return
-      const culprit = await narrow(pair, TRAFFIC, entries, [...entries.keys()])
+      const culprit = await narrow(
+        pair,
+        TRAFFIC,
+        entries,
+        [...entries.keys()].filter((i) => same(seen[i]!)),
+      )
       if (culprit) assert.fail(`${cases[culprit.i]!.name}:\n${culprit.stats.join('\n')}`)
     })
   })

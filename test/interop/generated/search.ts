@@ -147,10 +147,7 @@ function difference(a: readonly string[], b: readonly string[]): string {
     x.filter((line) => !y.includes(line)).map((line) => `  ${mark} ${line.slice(0, 500)}`)
   const lines = [...only(a, b, 'envoy    '), ...only(b, a, 'outrigger')]
   if (lines.length > 0) return lines.join('\n')
-  const short = (x: readonly string[]): string =>
-    x
-      .map((line) => line.slice(0, 120))
-      .join(' | ')
-      .slice(0, 900)
-  return `  another order or count:\n  envoy     ${short(a)}\n  outrigger ${short(b)}`
+  const at = (a.length > b.length ? a : b).findIndex((_, i) => a[i] !== b[i])
+  const shown = (x: readonly string[]): string => `${x.length} lines, ${at}: ${x[at]?.slice(0, 500)}`
+  return `  another order or count:\n  envoy     ${shown(a)}\n  outrigger ${shown(b)}`
 }

@@ -36,7 +36,8 @@ export function exchange(port: number, bytes: string, methods: readonly string[]
   })
 }
 
-function allAnswered(bytes: Buffer, methods: readonly string[]): boolean {
+/** Whether every one of the requests, whose methods these are, has its complete answer in `bytes`. */
+export function allAnswered(bytes: Buffer, methods: readonly string[]): boolean {
   try {
     const final = parseResponses(bytes, methods).filter((r) => r.status >= 200)
     const last = final.at(-1)

@@ -38,6 +38,11 @@ export function accepts(stream: ActiveStream, headers: HeaderMap): boolean {
     stream.sendLocalReply(400, '', null, null, 'missing_host_header')
     return false
   }
+  // What is asked is the body, of which something must be known (RFC 9110bis QUERY; Envoy).
+  if (headers.method === 'QUERY' && !headers.get('content-type')) {
+    stream.sendLocalReply(400, '', null, null, 'query_missing_content_type')
+    return false
+  }
   if ((headers.method !== 'CONNECT' || headers.protocol !== '') && !acceptsPath(stream, headers)) return false
   normalizeHost(headers, config, connection.info.localAddress.port)
   return true
@@ -87,13 +92,13 @@ export function settlesOrigin(stream: ActiveStream, headers: HeaderMap, internal
   return true
 }
 
-/** The filters for an upgrade to `type` ('' = none); null = it was refused. */
-export function chainFor(stream: ActiveStream, headers: HeaderMap, type: string): readonly ChainEntry[] | null {
+/** The filters for an upgrade to `type` (null = none); null = it was refused. */
+export function chainFor(stream: ActiveStream, headers: HeaderMap, type: string | null): readonly ChainEntry[] | null {
   const { shared } = stream.manager
   const route = stream.route()
   const allowed = shared.filtersFor(type, route)
   if (allowed !== null) {
-    if (type !== '') enterTunnel(stream)
+    if (type !== null) enterTunnel(stream)
     return allowed
   }
   stream.wantsClose = true

@@ -208,12 +208,12 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     return this.chosen.of(this.requestHeaders)
   }
 
-  /** The request's id as it now is, where the response shows it; '' = it does not. */
-  private requestIdToEcho(): string {
+  /** The request's id as it now is, where the response shows it. */
+  private requestIdToEcho(): string | undefined {
     const request = this.requestHeaders
-    if (request === null) return ''
+    if (request === null) return undefined
     const shown = this.manager.shared.config.alwaysSetRequestIdInResponse || request.has('x-envoy-force-trace')
-    return (shown ? request.get('x-request-id') : undefined) ?? ''
+    return shown ? request.get('x-request-id') : undefined
   }
 
   clearRouteCache(): void {
@@ -225,7 +225,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
     this.manager.shared.stats.countStatus(headers.status)
     this.info.responseCode = headers.status
     const id = this.requestIdToEcho()
-    if (id !== '') headers.set('x-request-id', id)
+    if (id !== undefined) headers.set('x-request-id', id)
     this.encoder.encode1xxHeaders(headers)
   }
 
@@ -314,7 +314,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
   /** The codec has its own word for the end of a tunnel whose upstream connection failed. */
   tellConnectFailed(): void {
     if ((this.info.responseFlags & CONNECTION_FAILED) !== 0 && this.requestHeaders !== null)
-      this.encoder.connectFailed = upgradeType(this.requestHeaders) !== ''
+      this.encoder.connectFailed = upgradeType(this.requestHeaders) !== null
   }
 
   pauseRequestBody(pause: boolean): void {
@@ -363,7 +363,7 @@ export class ActiveStream implements RequestDecoder, FilterManagerOwner, StreamC
       // Nobody waits for the rest of a request that has its answer; the codec skips or closes.
       this.chain.decodingDone = true
       this.manager.shared.stats.rqRxReset.inc()
-      if (this.requestHeaders && upgradeType(this.requestHeaders) !== '') endTunnel(this)
+      if (this.requestHeaders && upgradeType(this.requestHeaders) !== null) endTunnel(this)
     }
     if (this.encoder.flushing) this.timers.disarm()
     else this.end()

@@ -13,7 +13,7 @@ export function normalizeHost(
   if (config.stripPort === 'none') return
   const colon = portColon(headers.authority)
   if (colon < 0) return
-  if (config.stripPort === 'any' || headers.authority.slice(colon + 1) === String(listenerPort)) {
+  if (config.stripPort === 'any' || Number(headers.authority.slice(colon + 1)) === listenerPort) {
     headers.authority = headers.authority.slice(0, colon)
   }
 }

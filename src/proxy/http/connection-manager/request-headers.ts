@@ -2,7 +2,7 @@
 // Envoy's order.
 
 import type { Address, ConnectionInfo } from '../../network/connection.ts'
-import { hasToken, isUpgrade } from '../connection-header.ts'
+import { isUpgrade, sanitizeTe } from '../connection-header.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { schemeOf } from '../scheme.ts'
 import { mutateClientCert } from './client-certificate.ts'
@@ -104,10 +104,11 @@ export function mutateRequestHeaders(
   const remoteAddress = address ?? connection.remoteAddress
   const edge = !internal && config.useRemoteAddress
   if (internal) headers.set('x-envoy-internal', 'true')
-  if (config.via !== '') appendVia(headers, config.via)
-  if (!internal) sanitizeExternal(headers, edge, remoteAddress, internalOnly)
+  else sanitizeExternal(headers, edge, internalOnly)
   if (config.addUserAgent) addUserAgent(headers, node)
-  if (config.generateRequestId && ((edge && !config.preserveExternalRequestId) || !headers.has('x-request-id'))) {
+  if (config.via !== '') appendVia(headers, config.via)
+  if (edge && remoteAddress.pipe === undefined) headers.set('x-envoy-external-address', remoteAddress.ip)
+  if (config.generateRequestId && ((edge && !config.preserveExternalRequestId) || !headers.get('x-request-id'))) {
     headers.set('x-request-id', newRequestId())
   }
   mutateClientCert(headers, config.forwardClientCert, config.clientCertDetails, tls ? connection.ssl() : null)
@@ -147,15 +148,7 @@ function appendPort(headers: HeaderMap, connection: ConnectionInfo, config: HcmC
   headers.set('x-forwarded-port', String(connection.localAddress.port))
 }
 
-/** Only `trailers` may pass on. */
-function sanitizeTe(headers: HeaderMap): void {
-  const te = headers.getAll('te')
-  if (te === undefined || te === 'trailers') return
-  if (hasToken(te, 'trailers')) headers.set('te', 'trailers')
-  else headers.remove('te')
-}
-
-function sanitizeExternal(headers: HeaderMap, edge: boolean, remote: Address, internalOnly: readonly string[]): void {
+function sanitizeExternal(headers: HeaderMap, edge: boolean, internalOnly: readonly string[]): void {
   for (let i = 0; i < internalOnly.length; i++) headers.remove(internalOnly[i]!)
   if (edge) {
     for (let i = 0; i < EDGE_ONLY.length; i++) headers.remove(EDGE_ONLY[i]!)
@@ -164,11 +157,10 @@ function sanitizeExternal(headers: HeaderMap, edge: boolean, remote: Address, in
   let suspicious = false
   for (let i = 0; i < list.length && !suspicious; i += 2) suspicious = list[i]!.startsWith('x-envoy-')
   if (suspicious) for (let i = 0; i < INTERNAL_ONLY.length; i++) headers.remove(INTERNAL_ONLY[i]!)
-  if (edge && remote.pipe === undefined) headers.set('x-envoy-external-address', remote.ip)
 }
 
 function addUserAgent(headers: HeaderMap, node: LocalNode): void {
   headers.set('x-envoy-downstream-service-cluster', node.cluster)
-  if (!headers.has('user-agent')) headers.add('user-agent', node.cluster)
+  if (!headers.get('user-agent')) headers.set('user-agent', node.cluster)
   if (node.id !== '') headers.set('x-envoy-downstream-service-node', node.id)
 }

@@ -7,12 +7,12 @@ import type { ActiveStream } from './active-stream.ts'
 import { addProxyStatus } from './proxy-status.ts'
 import { mutateResponseHeaders } from './response-headers.ts'
 
-/** `accepted`: it accepts an upgrade. `requestId`: to echo, '' = none. */
+/** `accepted`: it accepts an upgrade. `requestId`: to echo. */
 export function finishResponseHead(
   stream: ActiveStream,
   headers: HeaderMap,
   accepted: boolean,
-  requestId: string,
+  requestId: string | undefined,
 ): void {
   const { info } = stream
   const { config, proxyStatus } = stream.manager.shared

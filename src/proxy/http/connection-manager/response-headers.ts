@@ -19,13 +19,13 @@ function httpDate(): string {
 
 /**
  * `upgrade`: the answer accepts an upgrade, so connection and upgrade stay. `requestId` is echoed when the request was
- * traced by force or the configuration says always; '' = none.
+ * traced by force or the configuration says always.
  */
 export function mutateResponseHeaders(
   headers: HeaderMap,
   config: HcmConfig,
   upgrade: boolean,
-  requestId: string,
+  requestId: string | undefined,
 ): void {
   const list = headers.list
   let server = false
@@ -57,12 +57,12 @@ export function mutateResponseHeaders(
     if (server) headers.set('server', config.serverName)
     else list.push('server', config.serverName)
   } else if (config.serverHeader === 'APPEND_IF_ABSENT' && !server) list.push('server', config.serverName)
-  if (requestId !== '') headers.set('x-request-id', requestId)
+  if (requestId !== undefined) headers.set('x-request-id', requestId)
   if (config.via !== '') appendVia(headers, config.via)
 }
 
 /** Intermediaries are listed with a space after the comma. */
 export function appendVia(headers: HeaderMap, via: string): void {
   const existing = headers.getAll('via')
-  headers.set('via', existing === undefined ? via : `${existing}, ${via}`)
+  headers.set('via', existing === undefined || existing === '' ? via : `${existing}, ${via}`)
 }

@@ -133,8 +133,8 @@ export class SharedState {
   }
 
   /** The chain for a request, or null when its upgrade is not allowed (route first, then connection manager). */
-  filtersFor(upgrade: string, route: Route | null): readonly ChainEntry[] | null {
-    if (upgrade === '') return this.chain
+  filtersFor(upgrade: string | null, route: Route | null): readonly ChainEntry[] | null {
+    if (upgrade === null) return this.chain
     const own = this.upgradeChains.get(upgrade)
     const allowed = route?.upgradeTypes?.get(upgrade) ?? own?.enabled ?? false
     return allowed ? (own?.chain ?? this.chain) : null

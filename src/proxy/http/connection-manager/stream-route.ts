@@ -26,8 +26,8 @@ export class StreamRoute {
   /** null = there is none, or not yet. */
   of(headers: HeaderMap | null): Route | null {
     if (this.known) return this.route
-    // Before x-forwarded-proto is settled no route is chosen (Envoy).
-    if (!headers?.has('x-forwarded-proto')) return null
+    // Before x-forwarded-proto is settled no route is chosen, nor where a client left it empty (Envoy).
+    if (!headers?.get('x-forwarded-proto')) return null
     const { info } = this
     this.known = true
     this.route = this.table?.route(headers, info, info.random) ?? null

@@ -5,7 +5,7 @@ import { intern } from '../../../base/intern.ts'
 import { compileStringMatcher, type StringMatch, type StringMatcherData } from '../../route/string-matcher.ts'
 import type { CodecError } from '../codec.ts'
 import { Protocol } from '../codec.ts'
-import { hasToken, isUpgrade } from '../connection-header.ts'
+import { isUpgrade, sanitizeTe } from '../connection-header.ts'
 import type { Http1Options } from '../connection-manager/config.ts'
 import type { HeaderMap } from '../header-map.ts'
 import { ByteCache } from './byte-cache.ts'
@@ -140,6 +140,8 @@ export function settleRequest(
   let host: string | undefined
   let length = -1
   let lengthSeen = false
+  let lengthFaulty = false
+  let lengthRepeated = false
   let encoding: string | undefined
   let connection = false
   for (let i = 0; i < list.length; i += 2) {
@@ -150,7 +152,8 @@ export function settleRequest(
       case 'content-length': {
         const value = parseContentLength(list[i + 1]!)
         // A second one may say what an intermediary overlooks, even where it agrees (Envoy).
-        if (value < 0 || lengthSeen) return CODEC_ERROR
+        if (value < 0) lengthFaulty = true
+        if (lengthSeen) lengthRepeated = true
         length = value
         lengthSeen = true
         break
@@ -163,14 +166,17 @@ export function settleRequest(
         break
     }
   }
+  const chunked = encoding?.toLowerCase() === 'chunked'
+  // Next to chunks what is no number says nothing.
+  if (lengthRepeated || (lengthFaulty && !chunked)) return CODEC_ERROR
   if (host !== undefined) headers.remove('host')
   if (encoding !== undefined) {
     if (lengthSeen) {
-      if (!options.allowChunkedLength || encoding.toLowerCase() !== 'chunked') return LENGTH_AND_CHUNKED
+      if (!options.allowChunkedLength || !chunked) return LENGTH_AND_CHUNKED
       headers.remove('content-length')
       length = -1
     }
-    if (encoding.toLowerCase() !== 'chunked' || headers.method === 'CONNECT') return INVALID_TRANSFER_ENCODING
+    if (!chunked || headers.method === 'CONNECT') return INVALID_TRANSFER_ENCODING
   }
   if (headers.method === 'CONNECT' && length > 0) return BODY_DISALLOWED
   const bad = settleTarget(headers, host, version, options)
@@ -244,6 +250,7 @@ function settleTarget(
     let end = from
     while (end < target.length && target.charCodeAt(end) !== 47 && target.charCodeAt(end) !== 63) end++
     if (end === from) return INVALID_URL
+    if (target.slice(from, end).includes('#')) return CODEC_ERROR
     headers.scheme = name
     host = target.slice(from, end)
     headers.path = end === target.length ? '/' : target.slice(end)
@@ -275,7 +282,6 @@ const NEVER_NOMINATED = new Set([
   ':method',
   ':path',
   ':scheme',
-  'host',
 ])
 
 /** Drops headers that Connection nominates (RFC 9110 §7.6.1); false when it nominates what it must not, or too many. */
@@ -298,10 +304,11 @@ function sanitizeConnection(headers: HeaderMap): boolean {
     )
       continue
     if (NEVER_NOMINATED.has(token)) return false
-    if (token === 'te') {
-      const te = headers.getAll('te')
-      if (te !== undefined && hasToken(te, 'trailers')) headers.set('te', 'trailers')
-      else headers.remove('te')
+    if (token === 'te') sanitizeTe(headers)
+    else if (token === 'host') {
+      // The request then has none.
+      headers.authority = ''
+      headers.hostSeen = false
     } else headers.remove(token)
   }
   return true

@@ -4,6 +4,7 @@ import { isAuthority, isToken } from '../h1/characters.ts'
 import { HeaderMap } from '../header-map.ts'
 import type { HeaderSink } from '../hpack/decoder.ts'
 import { joinDuplicates, REQUEST_JOINED, RESPONSE_JOINED } from '../joined-headers.ts'
+import { httpScheme } from '../scheme.ts'
 
 export const BlockKind = { Request: 0, Response: 1, Trailers: 2 } as const
 export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind]
@@ -81,11 +82,6 @@ function isScheme(text: string): boolean {
       return false
   }
   return text !== ''
-}
-
-function isHttpScheme(scheme: string): boolean {
-  const lower = scheme === 'http' || scheme === 'https' ? scheme : scheme.toLowerCase()
-  return lower === 'http' || lower === 'https'
 }
 
 /** One per connection, used for one block at a time: begin, decode into it, finish, read the results. */
@@ -242,7 +238,7 @@ export class HeaderBlock implements HeaderSink {
     if (headers.method !== 'CONNECT') {
       if (headers.protocol !== '' || headers.scheme === '' || !this.pathSeen || !this.authoritySeen) return false
       // Other schemes have paths of their own (§8.3.1); what is to become of them is not this layer's matter.
-      if (!isHttpScheme(headers.scheme)) return true
+      if (httpScheme(headers.scheme) === '') return true
       return headers.path.charCodeAt(0) === 47 || (headers.path === '*' && headers.method === 'OPTIONS')
     }
     if (headers.protocol === '') return headers.scheme === '' && !this.pathSeen && headers.authority !== ''

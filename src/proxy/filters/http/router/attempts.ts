@@ -5,7 +5,7 @@ import { ownedTimeout } from '../../../../base/fault-owner.ts'
 import { StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
 import type { RequestSpan } from '../../../http/connection-manager/tracing.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
-import { schemeOf } from '../../../http/scheme.ts'
+import { httpScheme, schemeOf } from '../../../http/scheme.ts'
 import { DetectedClose } from '../../../network/close.ts'
 import type { HttpConnPool } from '../../../upstream/cluster-manager.ts'
 import type { HostDescription } from '../../../upstream/host.ts'
@@ -63,7 +63,8 @@ export class Attempts {
     if (info.schemeMatchUpstream) headers.scheme = pool.host.secure ? 'https' : 'http'
     // Direct answers and logs of them keep what came (Envoy).
     else if (headers.scheme !== 'http' && headers.scheme !== 'https')
-      headers.scheme = schemeOf(headers, callbacks.connection.info.transportProtocol === 'tls')
+      headers.scheme =
+        httpScheme(headers.scheme) || schemeOf(headers, callbacks.connection.info.transportProtocol === 'tls')
     this.count++
     this.zone = pool.host.locality.zone
     info.attemptCount = this.count

@@ -3,6 +3,7 @@
 import { ownValue } from '../../../../base/own-property.ts'
 import { REDIRECT_COUNT_KEY, REDIRECT_ROUTES_KEY } from '../../../http/connection-manager/redirect-state.ts'
 import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
+import { isAuthority } from '../../../http/h1/characters.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter, Scope } from '../../../observe/stats.ts'
 import type { InternalRedirectData } from '../../../route/config.ts'
@@ -60,28 +61,26 @@ function tryRedirect(
   passed: PassedRedirects,
 ): HeaderMap | null {
   const location = response.get('location')
-  const target = location === undefined ? null : URL.parse(location)
-  if (!target || (target.protocol !== 'http:' && target.protocol !== 'https:')) return pass(passed.badLocation)
-  const scheme = target.protocol.slice(0, -1)
+  const target = location === undefined ? null : parseTarget(location)
+  if (target === null) return pass(passed.badLocation)
+  const { scheme } = target
   const { filterState } = callbacks.streamInfo
   const tls = callbacks.connection.info.transportProtocol === 'tls'
-  if (!policy.allowCrossScheme && (scheme === 'https') !== tls) return pass(passed.unsafeScheme)
-  if (policy.predicates.some((p) => p.kind === 'safe_cross_scheme') && scheme === 'https' && !tls)
-    return pass(passed.predicate)
+  if (!policy.allowCrossScheme && (scheme === 'http') === tls) return pass(passed.unsafeScheme)
   const count = (filterState.get(REDIRECT_COUNT_KEY) as number | undefined) ?? 0
   if (count >= policy.maxRedirects) return pass(passed.tooMany)
   const next = request.clone()
   next.scheme = scheme
   next.authority = target.host
-  next.path = `${target.pathname}${target.search}`
-  // Over plain text the client cannot have asked for https, whatever the scheme was made.
-  const asked = tls ? request.scheme : 'http'
-  next.set('x-envoy-original-url', `${asked}://${request.authority}${request.path}`)
+  next.path = target.path
   for (const name of policy.headersToCopy) {
     const value = response.getAll(name)
     if (value === undefined) next.remove(name)
     else next.set(name, value)
   }
+  // Over plain text the client cannot have asked for https, whatever the scheme was made.
+  const asked = tls ? request.scheme : 'http'
+  next.set('x-envoy-original-url', `${asked}://${request.authority}${request.path}`)
   if (response.status === 303 && next.method !== 'GET' && next.method !== 'HEAD') {
     next.method = 'GET'
     next.remove('content-length')
@@ -91,7 +90,8 @@ function tryRedirect(
   // From here on the request's log names the route that the redirect leads to, followed or not (Envoy).
   const route = callbacks.reroute(next)
   if (!route) return refuse(passed.noRoute, request, callbacks)
-  if (!routeAllowed(policy, from, route.name, filterState)) return refuse(passed.predicate, request, callbacks)
+  const unsafe = scheme !== 'http' && !tls
+  if (!routeAllowed(policy, from, route.name, unsafe, filterState)) return refuse(passed.predicate, request, callbacks)
   filterState.set(REDIRECT_COUNT_KEY, count + 1)
   return next
 }
@@ -107,14 +107,33 @@ function refuse(why: Counter, request: HeaderMap, callbacks: StreamDecoderFilter
   return pass(why)
 }
 
-/** previous_routes and allow_listed_routes look at the route that the redirect leads to. */
+interface Target {
+  /** Lower case. */
+  readonly scheme: string
+  readonly host: string
+  /** As it stands in the URL, query and all, without fragment. */
+  readonly path: string
+}
+
+/** An absolute URL, taken apart and otherwise left as it is (Envoy): who asked for `/a/../b` may mean it. */
+function parseTarget(location: string): Target | null {
+  const parts = /^([a-z][a-z0-9+.-]*):\/\/(?:[^/?#@]*@)?([^/?#]+)([^#]*)/i.exec(location)
+  if (parts === null) return null
+  const [, scheme, host, path] = parts as unknown as [string, string, string, string]
+  const port = Number(/:(\d+)$/.exec(host)?.[1] ?? 0)
+  return isAuthority(host) && port < 65536 ? { scheme: scheme.toLowerCase(), host, path: path || '/' } : null
+}
+
+/** `unsafe`: the redirect leads from a plain connection to https, or to what nobody knows. */
 function routeAllowed(
   policy: InternalRedirectData,
   from: string,
   target: string,
+  unsafe: boolean,
   filterState: StreamDecoderFilterCallbacks['streamInfo']['filterState'],
 ): boolean {
   for (const predicate of policy.predicates) {
+    if (predicate.kind === 'safe_cross_scheme' && unsafe) return false
     if (predicate.kind === 'allow_listed_routes' && !predicate.names.includes(target)) return false
     if (predicate.kind === 'previous_routes') {
       const seen = (filterState.get(REDIRECT_ROUTES_KEY) ?? {}) as Readonly<Record<string, readonly string[]>>

@@ -138,6 +138,12 @@ export class Relay implements AttemptsOwner, DownstreamWatermarkCallbacks, Timeo
       attempts.giveUpOn(request)
       return
     }
+    // To HTTP/2 clients 200 is what 101 is to others, and nobody has agreed to anything (Envoy).
+    if (status === 200 && request.websocket) {
+      attempts.abandonAll()
+      this.reply(status, '', 'websocket_handshake_unsuccessful')
+      return
+    }
     attempts.settleOn(request)
     this.responseStarted = true
     noteAttempt(info, request)

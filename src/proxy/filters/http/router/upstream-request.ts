@@ -113,6 +113,8 @@ export class UpstreamRequest
   private waiting: Waiting | null = null
   /** CONNECT and WebSocket: what comes before the upstream has agreed, by this status, waits; 0 = nothing does. */
   private consent = 0
+  /** A server of HTTP/1 was asked to speak WebSocket. */
+  websocket = false
   private pausedBy = 0
   private requestEnded = false
   /** What a mirrored request still brings has nowhere to go. */
@@ -274,6 +276,7 @@ export class UpstreamRequest
     this.lastTxAt = this.firstTxAt
     this.sent = true
     this.consent = consentOf(this.headers)
+    this.websocket = this.consent === WEBSOCKET_CONSENT
     encoder.encodeHeaders(this.headers, this.bodyless)
     if (this.consent === 0) this.sendWaiting(encoder)
     if (this.requestEnded && !this.abandoned) this.armPerTry()
