@@ -348,14 +348,20 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         return pool
       }
     }
-    if (!this.mayAddPool(resources)) return null
+    if (!this.mayAddPool(host, resources)) return null
     const pool = new HttpPool(host, protocol, choiceOf(host, context, sni, key), resources, this.environmentOf())
     host.pools.push(pool)
     return pool
   }
 
-  private mayAddPool(resources: ResourceManager): boolean {
+  /** max_connection_pools, of HTTP alone: a pool of the same host that serves nobody makes room (Envoy). */
+  private mayAddPool(host: Host, resources: ResourceManager): boolean {
     if (resources.connectionPools.canCreate()) return true
+    for (const pool of host.pools) {
+      if (!(pool instanceof HttpPool) || pool.resources !== resources || !pool.idle) continue
+      pool.giveUp()
+      return true
+    }
     this.stats.cxPoolOverflow.inc()
     return false
   }
@@ -379,7 +385,6 @@ export class Cluster implements ThreadLocalCluster, PoolEnvironment {
         return pool
       }
     }
-    if (!this.mayAddPool(resources)) return null
     const pool = new TcpPool(host, choiceOf(host, context, context.sniOverride, key), resources, this.environmentOf())
     host.pools.push(pool)
     return pool

@@ -231,6 +231,32 @@ describe('circuit breakers', () => {
     test.clusters.close()
   })
 
+  test('max_connection_pools: one that serves nobody makes room, one that serves somebody does not', async () => {
+    const { port, next } = await held()
+    const test = new TestClusters()
+    const thresholds = { max_connection_pools: 1, track_remaining: true }
+    const cluster = test.add(staticCluster([port], limits(thresholds)))
+    const of = (name: string) => new TestRequest(cluster, '/', 'c', { alpnOverride: [name] })
+    const pools = () => (first.host as Host).pools.length
+    const first = of('a')
+    await first.ready
+    assert.throws(() => of('b'), /no host/)
+    assert.equal(test.value('upstream_cx_pool_overflow'), 1)
+    ;(await next()).end()
+    await first.done
+    const second = of('b')
+    ;(await next()).end()
+    await second.done
+    assert.equal(second.status, 200)
+    assert.equal(pools(), 1)
+    assert.equal(test.value('upstream_cx_destroy'), 1)
+    assert.equal(test.value('upstream_cx_pool_overflow'), 1)
+    assert.equal(cluster.resources('DEFAULT').connectionPools.count, 1)
+    // TCP has none that are limited.
+    assert.notEqual(cluster.tcpPool('DEFAULT', lbContext()), null)
+    test.clusters.close()
+  })
+
   test('max_requests is counted over all connections', async () => {
     const { port, next } = await held()
     const test = new TestClusters()

@@ -45,6 +45,8 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   private readonly clients = new NumberedTable<ActiveClient>()
   private readonly pending: PendingStream[] = []
   private connecting = 0
+  /** Requests on its connections. */
+  private streams = 0
   private draining = false
   /** What the last ALPN brought, so that `auto` knows how many requests a new connection will take. */
   private negotiated: 'http1' | 'http2' = 'http1'
@@ -96,6 +98,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
       callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host)
       return
     }
+    this.streams++
     this.resources.requests.inc()
     stats.rqTotal.inc()
     stats.rqActive.inc()
@@ -106,6 +109,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
 
   /** A request is over, well or not. */
   onStreamDestroyed(): void {
+    this.streams--
     this.resources.requests.dec()
     this.environment.stats.rqActive.dec()
     this.host.stats.rqActive--
@@ -210,10 +214,18 @@ export class HttpPool implements HttpConnPool, DrainablePool {
   private checkIdle(): void {
     if (this.clients.size > 0 || this.pending.length > 0) return
     if (this.draining) this.environment.onIdle()
-    else if (!this.lasting) {
-      this.host.removePool(this)
-      this.drain()
-    }
+    else if (!this.lasting) this.giveUp()
+  }
+
+  /** No request is here or waits for a connection. */
+  get idle(): boolean {
+    return this.streams === 0 && this.pending.length === 0
+  }
+
+  /** Its host forgets it; its connections close. */
+  giveUp(): void {
+    this.host.removePool(this)
+    this.drain()
   }
 
   /** Whoever comes next may use it; others are for one downstream or one server name, which may never come again. */

@@ -27,7 +27,6 @@ export class TcpPool implements TcpConnPool, DrainablePool {
     this.choice = choice
     this.resources = resources
     this.environment = environment
-    resources.connectionPools.inc()
   }
 
   newConnection(callbacks: TcpPoolCallbacks): Cancellable | null {
@@ -74,7 +73,6 @@ export class TcpPool implements TcpConnPool, DrainablePool {
   }
 
   drain(): void {
-    if (!this.drained) this.resources.connectionPools.dec()
     this.drained = true
     // Connections belong to their users and end with them.
     if (this.open.size === 0) this.environment.onIdle()

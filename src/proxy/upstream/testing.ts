@@ -133,7 +133,7 @@ export class TestRequest implements ResponseDecoder, HttpPoolCallbacks {
   private onReady!: () => void
   private readonly headers = new HeaderMap()
 
-  constructor(cluster: ThreadLocalCluster, path = '/', authority = 'c') {
+  constructor(cluster: ThreadLocalCluster, path = '/', authority = 'c', more: Partial<LoadBalancerContext> = {}) {
     const { headers } = this
     headers.method = 'GET'
     headers.path = path
@@ -141,7 +141,7 @@ export class TestRequest implements ResponseDecoder, HttpPoolCallbacks {
     headers.scheme = 'http'
     this.done = new Promise((resolve) => (this.finish = resolve))
     this.ready = new Promise((resolve) => (this.onReady = resolve))
-    const pool = cluster.httpPool('DEFAULT', Protocol.Http11, lbContext({ headers }))
+    const pool = cluster.httpPool('DEFAULT', Protocol.Http11, lbContext({ headers, ...more }))
     if (pool === null) throw new Error('no host')
     pool.newStream(this, this)
   }
