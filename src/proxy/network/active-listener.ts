@@ -318,12 +318,15 @@ export class ActiveListener {
     chain.expect(accepted)
     accepted.run([new ClientHelloPeek()], chain.config.transportSocketConnectTimeoutMs, {
       onFiltersEnd: (_, end) => {
-        if (end === FilterRunEnd.Done) this.startTls(accepted, chain)
-        else {
-          if (end === FilterRunEnd.Timeout) this.stats.handshakeTimeout.inc()
-          accepted.destroy()
+        try {
+          if (end === FilterRunEnd.Done) this.startTls(accepted, chain)
+          else {
+            if (end === FilterRunEnd.Timeout) this.stats.handshakeTimeout.inc()
+            accepted.destroy()
+          }
+        } finally {
+          chain.arrived(accepted)
         }
-        chain.arrived(accepted)
       },
     })
   }

@@ -3,6 +3,7 @@
 import { acceptSocket } from './accept.ts'
 import type { AcceptedSocket } from './accepted-socket.ts'
 import { type ClientHello, parseClientHello } from './client-hello.ts'
+import { CloseType } from './connection.ts'
 import { type ListenerFilter, ListenerFilterStatus } from './listener-filter.ts'
 import type { SocketConnection } from './socket-connection.ts'
 import type { DownstreamTlsFactory } from './tls/server-context.ts'
@@ -35,6 +36,11 @@ export function acceptTls(accepted: AcceptedSocket, factory: DownstreamTlsFactor
   }
   info.transportProtocol = 'tls'
   const connection = acceptSocket(accepted.release(), info, factory)
-  connection.startTls(ssl, false)
+  try {
+    connection.startTls(ssl, false)
+  } catch (error) {
+    connection.close(CloseType.NoFlush)
+    throw error
+  }
   return connection
 }

@@ -8,10 +8,12 @@ import { StatsStore } from '../observe/stats-store.ts'
 import { ipAddress } from './address.ts'
 import { openConnection } from './connect.ts'
 import { CloseType, type Connection, ConnectionEvent } from './connection.ts'
+import { setFaultReporter } from './fault.ts'
 import { localAddress, respond, TestCa, type TestCertificate, TYPE, testListeners } from './testing.ts'
 import { UpstreamTlsFactory } from './tls/client-context.ts'
 import { SecretStore } from './tls/secret-store.ts'
 import { createClientContext } from './tls/secure-context.ts'
+import { DownstreamTlsFactory } from './tls/server-context.ts'
 import { PLAIN_BUFFER, SslSocket, SslState } from './tls/ssl-socket.ts'
 import type { CommonTlsConfig } from './tls/tls-config.ts'
 
@@ -435,4 +437,23 @@ test('a peer that resets in the middle of its record ends that connection only',
   await owner.until(() => owner.events.length > 0)
   assert.deepEqual(owner.events, [ConnectionEvent.RemoteClose])
   assert.match(connection.transportFailureReason, /^$|system library:OPENSSL_internal:Connection reset by peer/)
+})
+
+test('a handshake that cannot begin ends its socket, which its chain does not wait for', async (t) => {
+  const certificate = new TestCa(t).issue('DNS:a.example')
+  const faults: unknown[] = []
+  const before = setFaultReporter((error) => faults.push(error))
+  t.after(() => setFaultReporter(before))
+  const tls = { common_tls_context: { tls_certificates: [inline(certificate)] } }
+  const { port, listeners, stats } = await tlsListener(t, tls, ECHO)
+  const broken = t.mock.method(DownstreamTlsFactory.prototype, 'createSocket', () => {
+    throw new Error('no memory')
+  })
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  await assert.rejects(once(socket, 'secureConnect'))
+  assert.equal(broken.mock.callCount(), 1)
+  assert.match(String(faults), /no memory/)
+  listeners.remove('a')
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(stats.gauge('listener_manager.total_listeners_draining').value, 0)
 })

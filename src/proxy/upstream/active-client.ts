@@ -13,9 +13,9 @@ import { CloseType, type Connection, type ConnectionCallbacks, ConnectionEvent }
 import { dnsNameMatches } from '../network/tls/verify.ts'
 import { tlsErrorText } from '../network/transport-error.ts'
 import { now } from '../stream-info.ts'
-import { PoolFailureReason } from './cluster-manager.ts'
 import { createClientCodec } from './codec-client.ts'
 import type { HttpPool } from './http-pool.ts'
+import { connectFailureReason } from './pool-environment.ts'
 
 /** One connection of a pool. Every field is set here: connections share one shape. */
 export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
@@ -280,16 +280,10 @@ export class ActiveClient implements ConnectionCallbacks, ClientCodecCallbacks {
     const { stats } = pool.environment
     stats.cxConnectFail.inc()
     pool.host.stats.cxConnectFail++
-    if (connection.connectTimedOut) {
-      stats.cxConnectTimeout.inc()
-      pool.onConnectFailed(this, PoolFailureReason.Timeout, connection.transportFailureReason)
-      return
-    }
+    if (connection.connectTimedOut) stats.cxConnectTimeout.inc()
     if (connection.bindFailed) stats.bindErrors.inc()
-    const details = this.failure || connection.transportFailureReason
-    const failed = !connection.bindFailed && (remote || details !== '')
-    const reason = failed ? PoolFailureReason.RemoteConnectionFailure : PoolFailureReason.LocalConnectionFailure
-    pool.onConnectFailed(this, reason, details)
+    const details = (!connection.connectTimedOut && this.failure) || connection.transportFailureReason
+    pool.onConnectFailed(this, connectFailureReason(connection, remote, details), details)
   }
 
   onAboveWriteBufferHighWatermark(): void {

@@ -269,6 +269,31 @@ test('an aggregate uses its next cluster when the first has nobody', () => {
 })
 
 describe('refused clusters', () => {
+  test('leave nothing behind: a DNS cache of other settings', () => {
+    const clusters = new TestClusters()
+    const dynamic = (name: string, max_hosts: number) =>
+      clusterData({
+        name,
+        lb_policy: 'CLUSTER_PROVIDED',
+        cluster_type: {
+          name: 'envoy.clusters.dynamic_forward_proxy',
+          typed_config: {
+            '@type': 'type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig',
+            dns_cache_config: { name: 'names', max_hosts },
+          },
+        },
+      })
+    clusters.add(dynamic('c', 1))
+    clusters.stats.takeDelta()
+    assert.throws(() => clusters.add(dynamic('d', 2)), /'names' with different settings/)
+    assert.deepEqual(
+      clusters.stats.takeDelta().defined.map(({ name }) => name),
+      [],
+    )
+    assert.equal(clusters.clusters.newest('d'), undefined)
+    clusters.clusters.close()
+  })
+
   const refused: readonly (readonly [what: string, config: object, message: RegExp])[] = [
     [
       'a name in a static endpoint',

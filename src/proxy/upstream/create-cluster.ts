@@ -20,7 +20,8 @@ export function createCluster(data: ClusterData, context: ClusterContext, cluste
       return new AggregateCluster(data, context, clusters)
     case 'DYNAMIC_FORWARD_PROXY':
       return data.dynamicForwardProxy?.kind === 'dns_cache'
-        ? new DynamicForwardProxyCluster(data, context, clusters, data.dynamicForwardProxy.dnsCache)
+        ? // The cache first: it may be refused, and then nothing has been begun.
+          new DynamicForwardProxyCluster(data, context, clusters, clusters.dnsCache(data.dynamicForwardProxy.dnsCache))
         : new SubClustersCluster(data, context, clusters)
     default:
       return new Cluster(data, context, clusters)

@@ -123,6 +123,14 @@ describe('HTTP/1 pool', () => {
     assert.equal(test.value('upstream_rq_pending_active'), 0)
     assert.equal(test.value('upstream_cx_active'), 0)
     assert.equal(test.value('bind_errors'), 0)
+    // The same for tcp_proxy.
+    const failure = await new Promise((onPoolFailure) => {
+      setFaultReporter(() => {})
+      const pool = test.clusters.get('c')!.tcpPool('DEFAULT', lbContext())!
+      pool.newConnection({ onPoolReady() {}, onPoolFailure })
+      setFaultReporter(before)
+    })
+    assert.equal(failure, PoolFailureReason.LocalConnectionFailure)
     test.clusters.close()
   })
 

@@ -8,6 +8,7 @@ import { type DownstreamProxyHeader, proxyHeader } from '../network/proxy-protoc
 import { IP_TRANSPARENT, IPV6_TRANSPARENT, SO_MARK, SOL_SOCKET, type SocketOption } from '../network/socket-options.ts'
 import { type UpstreamFilter, withUpstreamFilters } from '../network/upstream-filters.ts'
 import type { ResourceManager } from './circuit-breakers.ts'
+import { PoolFailureReason } from './cluster-manager.ts'
 import type { ClusterStats } from './cluster-stats.ts'
 import type { ClusterData } from './config.ts'
 import type { Host } from './host.ts'
@@ -57,6 +58,14 @@ export function connectTo(host: Host, environment: PoolEnvironment, choice: Tran
     environment.upstreamFilters,
     options.tls?.alpnProtocols ?? [],
   )
+}
+
+/** Whose failure a connection's end before it stood is. `remote`: the peer ended it; `details`: why, '' = nobody says. */
+export function connectFailureReason(connection: Connection, remote: boolean, details: string): PoolFailureReason {
+  if (connection.connectTimedOut) return PoolFailureReason.Timeout
+  return !connection.bindFailed && (remote || details !== '')
+    ? PoolFailureReason.RemoteConnectionFailure
+    : PoolFailureReason.LocalConnectionFailure
 }
 
 /** The socket may take an address that is not this machine's, and its packets can be told apart. */

@@ -7,6 +7,7 @@ import type { ResourceManager } from './circuit-breakers.ts'
 import { type Cancellable, PoolFailureReason, type TcpConnPool, type TcpPoolCallbacks } from './cluster-manager.ts'
 import type { DrainablePool, Host } from './host.ts'
 import {
+  connectFailureReason,
   connectTo,
   mayConnect,
   type PoolEnvironment,
@@ -194,8 +195,12 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
       stats.rqPendingFailureEject.inc()
       this.pool.onClosed(this)
       if (connection.bindFailed) stats.bindErrors.inc()
-      const reason = failureReason(connection)
-      waiting.onPoolFailure(reason, connection.transportFailureReason, host)
+      const details = connection.transportFailureReason
+      waiting.onPoolFailure(
+        connectFailureReason(connection, event === ConnectionEvent.RemoteClose, details),
+        details,
+        host,
+      )
       return
     }
     if (this.ready) {
@@ -214,9 +219,4 @@ class TcpClient implements ConnectionCallbacks, Cancellable {
   onBelowWriteBufferLowWatermark(): void {
     this.user?.onBelowWriteBufferLowWatermark()
   }
-}
-
-function failureReason({ connectTimedOut, bindFailed }: Connection): PoolFailureReason {
-  if (connectTimedOut) return PoolFailureReason.Timeout
-  return bindFailed ? PoolFailureReason.LocalConnectionFailure : PoolFailureReason.RemoteConnectionFailure
 }

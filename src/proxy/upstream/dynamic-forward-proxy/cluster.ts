@@ -14,7 +14,6 @@ import {
 import { type ClusterData, type EndpointData, HealthStatus } from '../config.ts'
 import { Host } from '../host.ts'
 import type { ClusterContext, WorkerClusters } from '../worker-clusters.ts'
-import type { DnsCacheData } from './config.ts'
 import { type DnsCache, type DnsCacheHost, type DnsCacheWaiter, type DnsCacheWatcher, LoadStatus } from './dns-cache.ts'
 import { hostKey } from './host-key.ts'
 
@@ -41,11 +40,11 @@ export class DynamicForwardProxyCluster extends Cluster implements DnsCacheWatch
   /** Stands for a host that is not known yet, in what is counted before it is. */
   private readonly unresolved: Host
 
-  constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters, cache: DnsCacheData) {
+  constructor(data: ClusterData, context: ClusterContext, clusters: WorkerClusters, cache: DnsCache) {
     super(data, context, clusters)
     const nowhere = { ...endpointOf('', []), address: { ip: '', port: 0, text: '' } }
     this.unresolved = new Host(nowhere, NOWHERE, 0, this.defaultSocket)
-    this.cache = clusters.dnsCache(cache)
+    this.cache = cache
   }
 
   override start(): void {
