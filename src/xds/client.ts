@@ -180,6 +180,11 @@ export class AdsClient {
     void this.#open()
   }
 
+  /** What the stream goes to is no more: the next one begins after the usual back-off. Nothing where there is none. */
+  interrupt(reason: string): void {
+    if (this.#stream !== null) this.#ended(this.#epoch, new Error(reason))
+  }
+
   /** Ends the stream and every timer. What handlers have applied stays applied. */
   close(): void {
     this.#started = false

@@ -15,17 +15,20 @@ import { address } from './harness/situations.ts'
 const skip = envoyBinary() ? false : 'real Envoy is not installed'
 const EXTENSION = 'type.googleapis.com/envoy.extensions'
 
+const HTTP2 = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': `${EXTENSION}.upstreams.http.v3.HttpProtocolOptions`,
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+}
+
 /** One listener that sends everything to cluster `c`, which comes by CDS. */
 function bootstrap(ports: Ports, xds: number): object {
   const route = {
     match: { prefix: '/' },
     route: { cluster: 'c', retry_policy: { retry_on: '5xx', num_retries: 1 } },
-  }
-  const http2 = {
-    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-      '@type': `${EXTENSION}.upstreams.http.v3.HttpProtocolOptions`,
-      explicit_http_config: { http2_protocol_options: {} },
-    },
   }
   const manager = {
     '@type': `${EXTENSION}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
@@ -47,7 +50,7 @@ function bootstrap(ports: Ports, xds: number): object {
           name: 'xds',
           type: 'STATIC',
           load_assignment: endpoints('xds', xds),
-          typed_extension_protocol_options: http2,
+          ...HTTP2,
         },
       ],
       listeners: [
@@ -329,5 +332,57 @@ describe('secrets', () => {
     assert.doesNotMatch(await proxy.admin('/config_dump'), /"name": "two"/)
     plane.push(CDS_TYPE, 'c', secured('one'))
     await until(() => names().join() === 'one')
+  })
+
+  both('come from servers behind a cluster of EDS, one that is not known yet, one that moves', async (at, t) => {
+    const { plane, proxy } = at
+    const server = async (): Promise<{ port: number; secrets: ControlPlane }> => {
+      const secrets = new ControlPlane()
+      const { port, close } = await serve(secrets, 0, 'sds')
+      t.after(close)
+      secrets.put(SDS_TYPE, 'ca', { name: 'ca', generic_secret: { secret: { inline_string: 'x' } } })
+      return { port, secrets }
+    }
+    const [first, second] = [await server(), await server()]
+    const askedAt = (cluster_name: string): object => ({
+      api_config_source: {
+        api_type: 'GRPC',
+        transport_api_version: 'V3',
+        grpc_services: [{ envoy_grpc: { cluster_name } }],
+      },
+      resource_api_version: 'V3',
+    })
+    const secured = (sds_config: object): object =>
+      fixed(1, {
+        transport_socket: {
+          name: 'tls',
+          typed_config: {
+            '@type': `${EXTENSION}.transport_sockets.tls.v3.UpstreamTlsContext`,
+            common_tls_context: { validation_context_sds_secret_config: { name: 'ca', sds_config } },
+          },
+        },
+      })
+    const got = ({ secrets }: { secrets: ControlPlane }, times: number) =>
+      until(() => secrets.events.filter((event) => event === 'ack Secret').length === times)
+
+    const eds = { type: 'EDS', eds_cluster_config: { eds_config: ADS }, ...HTTP2 }
+    plane.put(EDS_TYPE, 'sds', endpoints('sds', first.port))
+    plane.push(CDS_TYPE, 'sds', { name: 'sds', ...eds })
+    plane.push(CDS_TYPE, 'c', secured(askedAt('sds')))
+    await got(first, 1)
+    await until(async () => (await proxy.admin('/clusters')).includes('c::127.0.0.1:1::'))
+    plane.drop(CDS_TYPE, 'c')
+    await until(() => first.secrets.events.includes('disconnect'))
+
+    const behind = (port: number): object => ({ name: 'later', load_assignment: endpoints('later', port), ...HTTP2 })
+    plane.push(CDS_TYPE, 'c', secured(askedAt('later')))
+    plane.push(CDS_TYPE, 'later', behind(first.port))
+    await got(first, 2)
+    plane.push(CDS_TYPE, 'later', behind(second.port))
+    await got(second, 1)
+    assert.deepEqual(
+      plane.events.filter((event) => event.startsWith('nack')),
+      [],
+    )
   })
 })

@@ -1,6 +1,6 @@
 // Clusters and their endpoints on the main thread: parse, warm, hand to the workers.
 
-import { type Cluster, ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterSchema } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../../api/gen/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ConfigError, errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
@@ -12,6 +12,7 @@ import { parseCluster } from '../upstream/parse-cluster.ts'
 import { parseEndpoints } from '../upstream/parse-endpoints.ts'
 import type { ClusterFacts } from './cluster-status.ts'
 import { type FileSources, filePath } from './file-source.ts'
+import type { GrpcCluster } from './grpc-transport.ts'
 import {
   decodeResource,
   dumped,
@@ -62,6 +63,7 @@ export class ClusterResources {
   /** What this thread counts of each cluster. */
   private readonly scopes = new Map<string, Scope>()
   private onIdle: (() => void)[] = []
+  private readonly followers = new Set<(name: string) => void>()
   /** Of EDS, by cluster. */
   readonly subscriptions = new NamedSubscriptions()
   /** Cluster → assignment. */
@@ -125,10 +127,20 @@ export class ClusterResources {
     return this.active.has(name) || this.warmingClusters.has(name)
   }
 
-  /** The newest version, serving or on its way. */
-  message(name: string): Cluster | undefined {
-    const known = this.warmingClusters.get(name) ?? this.active.get(name)
-    return known && decodeResource(ClusterSchema, known.resource)
+  /** The version that serves, for a gRPC channel to it. */
+  forGrpc(name: string): GrpcCluster | undefined {
+    const known = this.active.get(name)
+    if (known === undefined) return undefined
+    const endpoints = this.assignmentOf(known.data) ?? known.data.endpoints
+    const byPriority = [...(endpoints?.localities ?? [])].sort((a, b) => a.priority - b.priority)
+    const addresses = byPriority.flatMap((group) => group.endpoints.map(({ address }) => address))
+    return { message: decodeResource(ClusterSchema, known.resource), addresses }
+  }
+
+  /** Calls back with the name of each cluster that is replaced or removed from now on; returns what ends it. */
+  onChange(callback: (name: string) => void): () => void {
+    this.followers.add(callback)
+    return () => void this.followers.delete(callback)
   }
 
   /** One CDS response; returns the NACK reason or null. Good clusters of a bad response are applied all the same. */
@@ -343,7 +355,10 @@ export class ClusterResources {
       if (this.warmingClusters.get(name) === known) {
         const old = this.active.get(name)
         this.active.set(name, known)
-        if (old !== undefined) this.letGo(old, known)
+        if (old !== undefined) {
+          this.letGo(old, known)
+          for (const follower of this.followers) follower(name)
+        }
         this.warmingState(known.data).set(0)
       }
     } finally {
@@ -373,6 +388,7 @@ export class ClusterResources {
     this.subscribed.delete(name)
     for (const version of versions) this.letGo(version, null)
     this.countClusters()
+    for (const follower of this.followers) follower(name)
     await this.workers.apply({ kind: 'remove-cluster', name })
   }
 

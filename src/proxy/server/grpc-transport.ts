@@ -1,7 +1,8 @@
-// Management servers as the bootstrap describes them: a gRPC channel to a static cluster.
+// Management servers as configuration describes them: a gRPC channel to a cluster.
 
 import { readFileSync } from 'node:fs'
 import type { ChannelCredentials } from '@grpc/grpc-js'
+import type { Bootstrap } from '../../api/gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { DataSource } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { type ApiConfigSource, ApiConfigSource_ApiType } from '../../api/gen/envoy/config/core/v3/config_source_pb.js'
@@ -10,9 +11,41 @@ import { ConfigError } from '../../base/errors.ts'
 import { ADS_CHANNEL_OPTIONS, type AdsTransport } from '../../xds/index.ts'
 import { readDataSource } from '../config/data-source.ts'
 import { unpackAs } from '../config/extension-registry.ts'
+import { pipeAddress } from '../network/address.ts'
+import type { Address } from '../network/connection.ts'
 
-/** Looks up a cluster: of static_resources, where it is asked for before any other can be there. */
-export type FindCluster = (name: string) => Cluster | undefined
+/** A cluster as a channel needs it. */
+export interface GrpcCluster {
+  readonly message: Cluster
+  /** Of its endpoints; names too. */
+  readonly addresses: readonly GrpcAddress[]
+}
+
+type GrpcAddress = Pick<Address, 'ip' | 'port' | 'pipe'>
+
+/** Looks up a cluster, as it is now. */
+export type FindCluster = (name: string) => GrpcCluster | undefined
+
+/** With the endpoints that its message has. */
+function grpcCluster(message: Cluster): GrpcCluster {
+  const endpoints = (message.loadAssignment?.endpoints ?? []).flatMap(({ lbEndpoints }) => lbEndpoints)
+  const addresses = endpoints.flatMap(({ hostIdentifier }): GrpcAddress[] => {
+    const address = hostIdentifier.case === 'endpoint' ? hostIdentifier.value.address?.address : undefined
+    if (address?.case === 'pipe') return [pipeAddress(address.value.path)]
+    if (address?.case !== 'socketAddress') return []
+    const { address: host, portSpecifier } = address.value
+    return [{ ip: host, port: portSpecifier.case === 'portValue' ? portSpecifier.value : 0 }]
+  })
+  return { message, addresses }
+}
+
+/** Clusters of the bootstrap, by name. */
+export function findStatic({ staticResources }: Bootstrap): FindCluster {
+  return (name) => {
+    const message = staticResources?.clusters.find((cluster) => cluster.name === name)
+    return message && grpcCluster(message)
+  }
+}
 
 /** Of the two ways to ask: changes only. */
 export function isDelta(source: ApiConfigSource | undefined): boolean {
@@ -22,22 +55,41 @@ export function isDelta(source: ApiConfigSource | undefined): boolean {
   )
 }
 
-/** Throws ConfigError when the source names no usable gRPC service. Files are read anew for every connection. */
-export function grpcTransport(source: ApiConfigSource, find: FindCluster, path: string): AdsTransport {
+/**
+ * Throws ConfigError when the source names no gRPC service. `needed`: also when its cluster is not there, or has no endpoint;
+ * else each attempt looks for itself. Attempts take the endpoints in turn; files are read anew for every connection.
+ */
+export function grpcTransport(
+  source: ApiConfigSource,
+  find: FindCluster,
+  path: string,
+  needed: 'needed' | 'may come later',
+): AdsTransport {
   const service = source.grpcServices[0]
   if (!service) throw new ConfigError(`${path}.grpc_services`, 'is empty')
   const target = service.targetSpecifier
   if (target.case !== 'envoyGrpc')
     throw new ConfigError(`${path}.grpc_services[0]`, 'only envoy_grpc is supported by this proxy')
   const name = target.value.clusterName
-  const cluster = find(name)
-  if (!cluster) throw new ConfigError(`${path}.grpc_services[0].envoy_grpc.cluster_name`, `unknown cluster '${name}'`)
-  const address = endpointOf(cluster)
+  let attempts = 0
+  const next = (): { cluster: Cluster; address: GrpcAddress } => {
+    const cluster = find(name)
+    if (!cluster) throw new ConfigError(`${path}.grpc_services[0].envoy_grpc.cluster_name`, `unknown cluster '${name}'`)
+    const { addresses, message } = cluster
+    if (addresses.length === 0)
+      throw new ConfigError(`cluster ${name}`, 'needs an endpoint with a socket address or pipe')
+    return { cluster: message, address: addresses[attempts++ % addresses.length]! }
+  }
+  if (needed === 'needed') {
+    next()
+    attempts = 0
+  }
   const authority = target.value.authority
   return {
     async connect() {
+      const { cluster, address } = next()
       const grpc = await grpcJs()
-      return new grpc.Client(address, credentialsOf(cluster, grpc), {
+      return new grpc.Client(targetOf(address), credentialsOf(cluster, grpc), {
         ...ADS_CHANNEL_OPTIONS,
         'grpc.default_authority': authority || name,
         ...serverName(cluster, authority),
@@ -58,20 +110,10 @@ function grpcJs(): Promise<GrpcJs> {
   return import('@grpc/grpc-js')
 }
 
-/** gRPC's target of the cluster's first endpoint. */
-function endpointOf(cluster: Cluster): string {
-  const endpoint = cluster.loadAssignment?.endpoints[0]?.lbEndpoints[0]?.hostIdentifier
-  const address = endpoint?.case === 'endpoint' ? endpoint.value.address?.address : undefined
-  if (address?.case === 'pipe') {
-    const { path } = address.value
-    return path.startsWith('@') ? `unix-abstract:${path.slice(1)}` : `unix:${path}`
-  }
-  if (address?.case === 'socketAddress') {
-    const { value } = address
-    const host = value.address.includes(':') ? `[${value.address}]` : value.address
-    return `dns:${host}:${value.portSpecifier.value ?? 0}`
-  }
-  throw new ConfigError(`cluster ${cluster.name}`, 'needs an endpoint with a socket address or pipe')
+/** As gRPC writes it. */
+function targetOf({ ip, port, pipe }: GrpcAddress): string {
+  if (pipe !== undefined) return pipe.startsWith('@') ? `unix-abstract:${pipe.slice(1)}` : `unix:${pipe}`
+  return `dns:${ip.includes(':') ? `[${ip}]` : ip}:${port}`
 }
 
 function tlsOf(cluster: Cluster) {

@@ -1,6 +1,5 @@
 // SDS over gRPC: one stream for each secret and source, as Envoy opens them (envoy-contract §16.4).
 
-import type { Cluster } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { Node } from '../../api/gen/envoy/config/core/v3/base_pb.js'
 import { ConfigError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
@@ -9,13 +8,20 @@ import { secretName } from '../config/secret-key.ts'
 import type { Scope } from '../observe/stats.ts'
 import { subscriptionStats } from './ads-stats.ts'
 import { type FileHandler, type FileSources, filePath } from './file-source.ts'
-import { grpcTransport, isDelta } from './grpc-transport.ts'
+import { type FindCluster, grpcTransport, isDelta } from './grpc-transport.ts'
 import { fetchTimeoutMs, type IncomingResource, joinErrors } from './resource.ts'
 import type { SdsSubscribe } from './secrets.ts'
 
-/** `find`: clusters of the bootstrap and of CDS. `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
+/** Clusters of the bootstrap and of CDS. */
+export interface SdsClusters {
+  readonly find: FindCluster
+  /** Calls back with the name of each cluster that was replaced or removed; returns what ends it. */
+  onChange(callback: (name: string) => void): () => void
+}
+
+/** `api_config_source` of type GRPC or DELTA_GRPC, or a file; other sources throw ConfigError. */
 export function createSdsSubscribe(
-  find: (name: string) => Cluster | undefined,
+  clusters: SdsClusters,
   node: () => Node,
   files: FileSources,
   log: Logger,
@@ -47,7 +53,7 @@ export function createSdsSubscribe(
     scope.counter('key_rotation_failed')
     const delta = isDelta(specifier.value)
     const client = new AdsClient({
-      transport: grpcTransport(specifier.value, find, 'sds_config.api_config_source'),
+      transport: grpcTransport(specifier.value, clusters.find, 'sds_config.api_config_source', 'may come later'),
       node: node(),
       mode: delta ? 'delta' : 'sotw',
       method: `/envoy.service.secret.v3.SecretDiscoveryService/${delta ? 'DeltaSecrets' : 'StreamSecrets'}`,
@@ -63,7 +69,14 @@ export function createSdsSubscribe(
       },
     )
     client.start()
+    const target = specifier.value.grpcServices[0]?.targetSpecifier
+    // Streams end with the connections of a cluster that is replaced (Envoy).
+    const unwatch = clusters.onChange((changed) => {
+      if (target?.case === 'envoyGrpc' && target.value.clusterName === changed)
+        client.interrupt(`cluster '${changed}' was replaced or removed`)
+    })
     return () => {
+      unwatch()
       client.close()
       controlPlane.release()
       scope.release()

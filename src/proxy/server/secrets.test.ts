@@ -151,7 +151,7 @@ test('a listener or cluster that is refused, or replaced before its secret has c
     api_config_source: {
       api_type: 'GRPC',
       transport_api_version: 'V3',
-      grpc_services: [{ envoy_grpc: { cluster_name: 'none' } }],
+      grpc_services: [{ google_grpc: { target_uri: 'x', stat_prefix: 'x' } }],
     },
   }
   const combined = {

@@ -10,7 +10,6 @@ import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import { growYoungGenerationWhenBusy } from '../../base/young-generation.ts'
 import {
   AdsClient,
-  type AdsTransport,
   CDS_TYPE,
   ECDS_TYPE,
   EDS_TYPE,
@@ -38,7 +37,7 @@ import { ClusterResources } from './clusters.ts'
 import { drainListeners } from './drain.ts'
 import { ExtensionResources } from './extensions.ts'
 import { FileSources, filePath } from './file-source.ts'
-import { grpcTransport, isDelta } from './grpc-transport.ts'
+import { findStatic, grpcTransport, isDelta } from './grpc-transport.ts'
 import { ListenerResources } from './listeners.ts'
 import type { Proxy as ProxyHandle, ProxyOptions } from './options.ts'
 import { parseOverloadManager } from './overload/config.ts'
@@ -46,7 +45,7 @@ import { OverloadManager } from './overload/manager.ts'
 import { fetchTimeoutMs, staticResource, UnknownFields } from './resource.ts'
 import { RouteResources } from './routes.ts'
 import { mergeRuntime, parseRuntimeLayers, type RuntimeLayer } from './runtime.ts'
-import { createSdsSubscribe } from './sds.ts'
+import { createSdsSubscribe, type SdsClusters } from './sds.ts'
 import { SecretResources } from './secrets.ts'
 import { ServerStats } from './server-stats.ts'
 import { SubscriptionStats } from './subscription-stats.ts'
@@ -186,15 +185,19 @@ async function createContext(options: ProxyOptions): Promise<ServerContext> {
   const warming = new Warming()
   const files = new FileSources(loggers.of('config'))
   const unknown = new UnknownFields(options.rejectUnknownDynamicFields, store, loggers.of('misc'))
-  const findCluster = (name: string) =>
-    bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name) ?? clusters.message(name)
+  const fromBootstrap = findStatic(bootstrap)
+  const sdsClusters: SdsClusters = {
+    // One of the bootstrap may be asked before its turn to be added has come.
+    find: (name) => clusters.forGrpc(name) ?? fromBootstrap(name),
+    onChange: (callback) => clusters.onChange(callback),
+  }
   const secrets = new SecretResources(
     workers,
     warming,
     loggers.of('secret'),
     store,
     options.secrets,
-    createSdsSubscribe(findCluster, () => describeNode(bootstrap.node, registry), files, loggers.of('secret'), store),
+    createSdsSubscribe(sdsClusters, () => describeNode(bootstrap.node, registry), files, loggers.of('secret'), store),
   )
   const clusters = new ClusterResources(
     registry,
@@ -305,11 +308,10 @@ function createAds(context: ServerContext): AdsClient | null {
       "node 'id' and 'cluster' are required. Set it either in 'node' config or via --service-node and --service-cluster options.",
     )
   }
-  const find = (name: string) => options.bootstrap.staticResources?.clusters.find((cluster) => cluster.name === name)
   return new AdsClient({
     transport:
       options.adsTransport ??
-      (grpcTransport(source as ApiConfigSource, find, 'dynamic_resources.ads_config') satisfies AdsTransport),
+      grpcTransport(source as ApiConfigSource, findStatic(options.bootstrap), 'dynamic_resources.ads_config', 'needed'),
     node,
     mode: isDelta(source) ? 'delta' : 'sotw',
     log: context.loggers.of('config'),

@@ -13,7 +13,7 @@ import { parseStatsConfig } from '../observe/stats-settings.ts'
 import { parseCluster } from '../upstream/parse-cluster.ts'
 import { refuseUnsupportedBootstrap } from './bootstrap-fields.ts'
 import { filePath } from './file-source.ts'
-import { grpcTransport } from './grpc-transport.ts'
+import { findStatic, grpcTransport } from './grpc-transport.ts'
 import { parseSecret } from './parse-secret.ts'
 import { decodeResource, staticResource } from './resource.ts'
 import { parseRuntimeLayers } from './runtime.ts'
@@ -28,7 +28,7 @@ export function validateProxy(bootstrap: Bootstrap): void {
   const { secrets = [], clusters = [], listeners = [] } = bootstrap.staticResources ?? {}
   const find = (name: string) => clusters.find((cluster) => cluster.name === name)
   const ads = bootstrap.dynamicResources?.adsConfig
-  if (ads) grpcTransport(ads, find, 'dynamic_resources.ads_config')
+  if (ads) grpcTransport(ads, findStatic(bootstrap), 'dynamic_resources.ads_config', 'needed')
   const dependencies = noDependencies()
   for (const [i, secret] of secrets.entries()) {
     try {
