@@ -8,15 +8,7 @@ import { ConfigError, errorText, UserError } from '../../base/errors.ts'
 import { keepMallocTrimmed } from '../../base/malloc-trim.ts'
 import { releaseStartupMemory } from '../../base/startup-memory.ts'
 import { growYoungGenerationWhenBusy } from '../../base/young-generation.ts'
-import {
-  AdsClient,
-  CDS_TYPE,
-  ECDS_TYPE,
-  EDS_TYPE,
-  LDS_TYPE,
-  RDS_TYPE,
-  SDS_TYPE,
-} from '../../xds/index.ts'
+import { AdsClient, CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/index.ts'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
 import type { ServerState } from '../admin/source.ts'
 import { parseAddress } from '../config/address.ts'
