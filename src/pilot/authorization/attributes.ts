@@ -23,6 +23,7 @@ import {
   regexMatcher,
   textMatcher,
 } from './matchers.ts'
+import { expandDomains, expandTrustDomains } from './trust-domain.ts'
 
 /** How values of one attribute become matchers; `all` makes one matcher of all of them. */
 export interface Attribute<M> {
@@ -81,12 +82,14 @@ export function sourceServiceAccount(policyNamespace: string): Attribute<Princip
 
 export const SOURCE_TRUST_DOMAIN: Attribute<Principal> = {
   httpOnly: false,
-  one: (value) =>
-    authenticated(
+  one: (value) => {
+    if (value === '*') return authenticated(prefixMatcher(SPIFFE))
+    return authenticated(
       value.includes('*')
         ? regexMatcher(`${SPIFFE}${starRegex(value, '[^/]*')}/.*`)
         : prefixMatcher(`${SPIFFE}${value}/`),
-    ),
+    )
+  },
 }
 
 export const SOURCE_IP: Attribute<Principal> = {
@@ -192,9 +195,12 @@ function filterMetadata(filter: string, key: string): Attribute<Permission> {
   }
 }
 
+/** Values with every name that the mesh's trust domain has in their place. */
+type ExpandAliases = (values: readonly string[], trustDomains: readonly string[]) => string[]
+
 /** The attribute of a condition's key: about the request's sender or about its target. */
 export type ConditionAttribute =
-  | { readonly about: 'principal'; readonly attribute: Attribute<Principal>; readonly trustDomains?: boolean }
+  | { readonly about: 'principal'; readonly attribute: Attribute<Principal>; readonly expand?: ExpandAliases }
   | { readonly about: 'permission'; readonly attribute: Attribute<Permission> }
 
 /** Null: a key that istiod does not know (validation refuses it). */
@@ -209,11 +215,11 @@ export function conditionAttribute(key: string, policyNamespace: string): Condit
     case 'source.namespace':
       return who(SOURCE_NAMESPACE)
     case 'source.principal':
-      return { about: 'principal', attribute: SOURCE_PRINCIPAL, trustDomains: true }
+      return { about: 'principal', attribute: SOURCE_PRINCIPAL, expand: expandTrustDomains }
     case 'source.serviceAccount':
       return who(sourceServiceAccount(policyNamespace))
     case 'source.trustDomain':
-      return who(SOURCE_TRUST_DOMAIN)
+      return { about: 'principal', attribute: SOURCE_TRUST_DOMAIN, expand: expandDomains }
     case 'request.auth.principal':
       return who(REQUEST_PRINCIPAL)
     case 'request.auth.audiences':

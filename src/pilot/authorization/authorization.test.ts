@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import { JwtAuthenticationSchema } from '../../api/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.js'
 import { TestMesh, testProxy } from '../testing.ts'
-import { expandTrustDomains } from './trust-domain.ts'
+import { expandDomains, expandTrustDomains } from './trust-domain.ts'
 import { httpSecurity, networkSecurity } from './workload.ts'
 
 const policy = (name: string, spec: string, namespace = 'default'): string => `
@@ -67,4 +67,9 @@ spec:
     requirement.value.requirements.map((one) => one.requiresType.case),
     ['providerName', 'providerName', 'requiresAll'],
   )
+})
+
+test('a trust domain of the mesh means its aliases too, and * any', () => {
+  assert.deepEqual(expandDomains(['old', 'foreign', 'o*'], ['td', 'old']), ['td', 'old', 'foreign', 'o*'])
+  assert.deepEqual(expandDomains(['*'], ['td', 'old']), ['*'])
 })

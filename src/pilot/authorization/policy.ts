@@ -24,7 +24,7 @@ import {
   SOURCE_TRUST_DOMAIN,
   sourceServiceAccount,
 } from './attributes.ts'
-import { expandTrustDomains } from './trust-domain.ts'
+import { expandDomains, expandTrustDomains } from './trust-domain.ts'
 
 /** What a rule is translated for. */
 export interface RuleContext {
@@ -89,11 +89,12 @@ function group<M>(
 
 function sourceGroups(source: AuthorizationSource, { trustDomains, namespace }: RuleContext): Group<Principal>[] {
   const expand = (list: readonly string[] | undefined) => expandTrustDomains(list ?? [], trustDomains)
+  const domains = (list: readonly string[] | undefined) => expandDomains(list ?? [], trustDomains)
   return [
     group(SOURCE_PRINCIPAL, expand(source.principals), expand(source.notPrincipals)),
     group(REQUEST_PRINCIPAL, source.requestPrincipals, source.notRequestPrincipals),
     group(sourceServiceAccount(namespace), source.serviceAccounts, source.notServiceAccounts),
-    group(SOURCE_TRUST_DOMAIN, source.trustDomains, source.notTrustDomains),
+    group(SOURCE_TRUST_DOMAIN, domains(source.trustDomains), domains(source.notTrustDomains)),
     group(SOURCE_NAMESPACE, source.namespaces, source.notNamespaces),
     group(REMOTE_IP, source.remoteIpBlocks, source.notRemoteIpBlocks),
     group(SOURCE_IP, source.ipBlocks, source.notIpBlocks),
@@ -116,9 +117,10 @@ function conditions(rule: AuthorizationRule, context: RuleContext) {
     const found = conditionAttribute(key, context.namespace)
     if (!found) continue
     if (found.about === 'permission') permissions.push(group(found.attribute, values, notValues))
-    else if (found.trustDomains) {
-      const expand = (list: readonly string[] | undefined) => expandTrustDomains(list ?? [], context.trustDomains)
-      principals.push(group(found.attribute, expand(values), expand(notValues)))
+    else if (found.expand) {
+      const { expand } = found
+      const all = (list: readonly string[] | undefined) => expand(list ?? [], context.trustDomains)
+      principals.push(group(found.attribute, all(values), all(notValues)))
     } else principals.push(group(found.attribute, values, notValues))
   }
   return { principals, permissions }

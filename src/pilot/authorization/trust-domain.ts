@@ -28,6 +28,11 @@ export function expandTrustDomains(principals: readonly string[], trustDomains: 
   return expanded
 }
 
+/** Trust domains by themselves: one of the mesh's means all of them; others, and wildcards, stay what they are. */
+export function expandDomains(values: readonly string[], trustDomains: readonly string[]): string[] {
+  return [...new Set(values.flatMap((value) => (trustDomains.includes(value) ? trustDomains : [value])))]
+}
+
 function covers(pattern: string, domain: string): boolean {
   if (pattern.startsWith('*')) return domain.endsWith(pattern.slice(1))
   if (pattern.endsWith('*')) return domain.startsWith(pattern.slice(0, -1))

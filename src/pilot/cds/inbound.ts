@@ -139,7 +139,15 @@ function ingressEndpoint(text: string, proxy: ProxyNode): { address: string; por
 function baseCluster(port: number, service: Service | null, servicePort: ServicePort, push: PushContext): Cluster {
   const name = inboundClusterName(port)
   const template = push.mesh.inboundClusterStatName
-  const stat = service ? statName(template, { name, service, port: servicePort, subset: null }) : name
+  const stat = service
+    ? statName(template, {
+        name,
+        subject: service,
+        port: servicePort.port,
+        portName: servicePort.name,
+        targetPort: port,
+      })
+    : name
   return create(ClusterSchema, {
     name,
     altStatName: `${stat};`,

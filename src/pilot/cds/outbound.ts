@@ -56,6 +56,11 @@ export interface OutboundSpec {
   readonly rule: MergedDestinationRule | null
 }
 
+function outboundStatName(template: string, { name, service, port, subset }: OutboundSpec): string {
+  const parts = { name, subject: service, port: port.port, portName: port.name, subset: subset?.name, targetPort: 0 }
+  return statName(template, parts)
+}
+
 /** The clusters a proxy should have, in Istio's order; of equal names the first counts. */
 export function outboundSpecs(proxy: ProxyNode, push: PushContext): OutboundSpec[] {
   const scope = push.sidecarScope(proxy)
@@ -138,7 +143,7 @@ export function buildOutboundCluster(
   const sticks = service.attributes.persistentSession !== null && !spec.subset && !passthrough
   const cluster = create(ClusterSchema, {
     name,
-    altStatName: `${statName(mesh.outboundClusterStatName, spec)};`,
+    altStatName: `${outboundStatName(mesh.outboundClusterStatName, spec)};`,
     connectTimeout: durationOf(mesh.connectTimeout),
     commonLbConfig: {
       healthyPanicThreshold: {},
@@ -406,7 +411,10 @@ function setTls(
   if (policy.tls) {
     const { mode = 'DISABLE' } = policy.tls
     const ownFiles = certificates !== null && !spec.service.meshExternal && mode !== 'DISABLE' && mode !== 'SIMPLE'
-    set(explicitTls(ownFiles ? nodeTls(certificates, policy.tls) : policy.tls, inputs))
+    // Beside files of the node a rule for what is outside the mesh holds as it is written: nothing stands in for its names.
+    const asWritten = certificates !== null && spec.service.meshExternal && mode === 'ISTIO_MUTUAL'
+    const named = asWritten ? { ...inputs, sni: cluster.name, subjectAltNames: [] } : inputs
+    set(explicitTls(ownFiles ? nodeTls(certificates, policy.tls) : policy.tls, named))
   } else if (autoMutualTls(spec, push)) {
     // Files of the node are used to every endpoint: nothing is decided by an endpoint's metadata.
     if (certificates) set(explicitTls(nodeTls(certificates, inputs), inputs))

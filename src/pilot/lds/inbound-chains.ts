@@ -7,9 +7,11 @@ import {
 } from '../../api/gen/envoy/config/listener/v3/listener_components_pb.js'
 import type { Resource, ServerTls } from '../../config/index.ts'
 import { httpSecurity, networkSecurity } from '../authorization/workload.ts'
+import { statName } from '../cds/stat-name.ts'
 import type { MutualTlsMode } from '../model/peer-authentication.ts'
 import { isGrpc, isHttp, isHttp2, listenerProtocol, type Protocol } from '../model/protocol.ts'
 import { resourcePath } from '../model/resource.ts'
+import type { Service } from '../model/service.ts'
 import { inboundRouteConfiguration } from '../rds/inbound.ts'
 import { serverSources } from '../xds/credential-secrets.ts'
 import { BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER } from '../xds/names.ts'
@@ -29,6 +31,9 @@ export interface InboundPort {
   readonly bindToPort: boolean
   /** Service port. */
   readonly port: number
+  readonly portName: string
+  /** The service that it is for; null: none, and stats show the host. */
+  readonly service: Service | null
   /** Port at the workload. */
   readonly targetPort: number
   readonly protocol: Protocol
@@ -114,6 +119,8 @@ export function passthroughChains(context: ListenerContext, port: number, mode: 
     bind: '',
     bindToPort: false,
     port: 0,
+    portName: 'virtualInbound',
+    service: null,
     targetPort: port,
     protocol: 'Unsupported',
     host: '',
@@ -190,12 +197,19 @@ function httpFiltersOf(context: ListenerContext, port: InboundPort, statPrefix: 
 }
 
 function tcpFiltersOf(context: ListenerContext, port: InboundPort): Filter[] {
+  const statPrefix = statName(context.mesh.inboundClusterStatName, {
+    name: port.cluster,
+    subject: port.service ?? { hostname: port.host },
+    port: port.port,
+    portName: port.portName,
+    targetPort: null,
+  })
   return [
     ...tcpFilters(context, 'inbound', port.port, networkSecurity(context.push, context.proxy)),
-    ...(port.protocol === 'Mongo' ? [mongoFilter(port.cluster)] : []),
+    ...(port.protocol === 'Mongo' ? [mongoFilter(statPrefix)] : []),
     tcpProxy(context, {
       kind: 'inbound',
-      statPrefix: port.cluster,
+      statPrefix,
       target: { case: 'cluster', value: port.cluster },
     }),
   ]

@@ -100,7 +100,7 @@ export function catchAllFilters(context: ListenerContext): Filter[] {
 export function singleDestinationFilters(
   context: ListenerContext,
   service: Service,
-  listenerPort: Pick<ServicePort, 'protocol' | 'name'>,
+  listenerPort: Pick<ServicePort, 'protocol'>,
   port: number,
 ): Filter[] {
   const dynamic = isDynamicDns(service) ? [sniForwardProxyFilter(serviceDnsCache(service, context.proxy), port)] : []
@@ -108,7 +108,14 @@ export function singleDestinationFilters(
   return [
     ...tcpFilters(context, 'outbound', port),
     ...dynamic,
-    ...clusterFilters(context, { cluster, service, subset: '', port, listenerPort, kind: 'outbound' }),
+    // Without a VirtualService the template does not learn the port's name, as in istiod.
+    ...clusterFilters(context, {
+      cluster,
+      service,
+      subset: '',
+      listenerPort: { port, name: '', protocol: listenerPort.protocol },
+      kind: 'outbound',
+    }),
   ]
 }
 
@@ -118,21 +125,22 @@ interface ClusterTarget {
   /** Undefined: no service that the proxy knows has the name. */
   readonly service: Service | undefined
   readonly subset: string
-  readonly port: number
-  readonly listenerPort: Pick<ServicePort, 'protocol' | 'name'>
+  readonly listenerPort: Pick<ServicePort, 'protocol' | 'name' | 'port'>
   readonly kind: ListenerClass
 }
 
 function clusterFilters(context: ListenerContext, target: ClusterTarget): Filter[] {
-  const { cluster, service, subset, port, listenerPort, kind } = target
+  const { cluster, service, subset, listenerPort, kind } = target
   const policy = service && policyOf(context, service, subset)
   const template = context.mesh.outboundClusterStatName
   const statPrefix = service
     ? statName(template, {
         name: cluster,
-        service,
-        port: { ...NO_PORT, port, name: listenerPort.name },
-        subset: subset ? { name: subset } : null,
+        subject: service,
+        port: listenerPort.port,
+        portName: listenerPort.name,
+        subset,
+        targetPort: 0,
       })
     : cluster
   return [
@@ -148,8 +156,6 @@ function clusterFilters(context: ListenerContext, target: ClusterTarget): Filter
   ]
 }
 
-const NO_PORT: Omit<ServicePort, 'port' | 'name'> = { protocol: 'TCP', targetPort: 0, targetPortName: '' }
-
 /** An AUTO_PASSTHROUGH gateway's chain to one cluster of a service: no policy of the gateway's own applies. */
 export function passthroughFilters(
   context: ListenerContext,
@@ -160,13 +166,20 @@ export function passthroughFilters(
   const { port } = servicePort
   const cluster = outboundSni(port, subset, service.hostname)
   const { loadBalancer, limits } = policyOf(context, service, subset) ?? {}
-  const template = context.mesh.outboundClusterStatName
+  const statPrefix = statName(context.mesh.outboundClusterStatName, {
+    name: cluster,
+    subject: service,
+    port,
+    portName: servicePort.name,
+    subset,
+    targetPort: 0,
+  })
   return [
     ...tcpFilters(context, 'gateway', port),
-    ...(servicePort.protocol === 'Mongo' ? [mongoFilter(cluster)] : []),
+    ...(servicePort.protocol === 'Mongo' ? [mongoFilter(statPrefix)] : []),
     tcpProxy(context, {
       kind: 'gateway',
-      statPrefix: statName(template, { name: cluster, service, port: servicePort, subset: { name: subset } }),
+      statPrefix,
       target: { case: 'cluster', value: cluster },
       hashSourceIp: loadBalancer?.consistentHash?.useSourceIp,
       limits,
@@ -188,12 +201,11 @@ export function routeFilters(
   const clusterOf = ({ destination }: RouteDestination): string => destinationCluster(context, destination, number)
   const service = context.scope.servicesByHost.get(first.destination.host)
   const cluster = clusterOf(first)
-  const port = Number(cluster.split('|')[1])
   const security = kind === 'gateway' ? networkSecurity(context.push, context.proxy) : undefined
   const before = tcpFilters(context, kind, number, security)
   if (routes.length === 1) {
     const subset = first.destination.subset ?? ''
-    return [...before, ...clusterFilters(context, { cluster, service, subset, port, listenerPort, kind })]
+    return [...before, ...clusterFilters(context, { cluster, service, subset, listenerPort, kind })]
   }
   const clusters = routes.flatMap((route) => (route.weight ? { name: clusterOf(route), weight: route.weight } : []))
   if (clusters.length === 0) return []

@@ -1,4 +1,5 @@
 // Where a proxy is and who it is, as the registry has it: agents of pods do not know their node's zone.
+import { NETWORK_LABEL } from '../registry/network-lookup.ts'
 import type { ProxyNode } from './node.ts'
 import type { PushContext } from './push-context.ts'
 import { localityText } from './service.ts'
@@ -18,7 +19,9 @@ export function placed(
   const workload = podOf(proxy, push.workloads) ?? push.entryEndpoint(proxy)
   if (!workload) return proxy
   const { locality } = localityText(workload.locality) === '' ? proxy : workload
-  const labels = { ...proxy.staticLabels, ...workload.labels }
+  const labels: Record<string, string> = { ...proxy.staticLabels, ...workload.labels }
+  // The network that the registry knows it in goes before what its node says: failover by networks compares this label.
+  if (workload.network !== '') labels[NETWORK_LABEL] ||= workload.network
   if (sameLabels(labels, proxy.labels) && localityText(locality) === localityText(proxy.locality)) return proxy
   return { ...proxy, labels, locality }
 }

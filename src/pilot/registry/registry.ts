@@ -169,7 +169,8 @@ export class Registry {
     if (spec.addresses?.length || (spec.resolution ?? 'NONE') === 'NONE') return out
     if (metadata.labels['networking.istio.io/enable-autoallocate-ip'] === 'false') return out
     for (const host of spec.hosts) {
-      if (host.startsWith('*')) continue
+      // A wildcard is one name at an address only where names are resolved as they are asked for.
+      if (host.startsWith('*') && spec.resolution !== 'DYNAMIC_DNS') continue
       const named = statusAddresses(status, host)
       out.set(host, named.length > 0 ? named : this.allocator.allocate(`${key}/${host}`))
     }

@@ -113,6 +113,25 @@ function withoutExtensions(listener: JsonValue): JsonValue {
   } as JsonValue
 }
 
+/**
+ * Without what makes HTTP/2 of a DYNAMIC_DNS cluster acceptable to Envoy (D10), and without the filters that resolve names
+ * for a port's wildcards, of which istiod adds one at most (docs/differences.md).
+ */
+function withoutDynamicNames(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) {
+    return value.filter((one) => nameOf(one) !== 'envoy.filters.http.dynamic_forward_proxy').map(withoutDynamicNames)
+  }
+  if (typeof value !== 'object' || value === null) return value
+  const out: { [key: string]: JsonValue } = {}
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === 'upstreamHttpProtocolOptions' && Object.keys(inner as object).every((k) => /^auto/.test(k))) continue
+    out[key] = withoutDynamicNames(inner)
+  }
+  return out
+}
+
+const isDynamic = (cluster: JsonValue): boolean => JSON.stringify(cluster).includes('dynamic_forward_proxy')
+
 const distinct = (list: readonly JsonValue[]): JsonValue[] => [
   ...new Map(list.map((one) => [JSON.stringify(normalize(one)), one])).values(),
 ]
@@ -122,12 +141,12 @@ const isAuthorityOfGateway = (value: JsonValue): boolean => /^kubernetes-gateway
 
 const asItIs = (value: JsonValue): JsonValue => value
 
-const listenerOfGateway = (value: JsonValue): JsonValue => withoutExtensions(withoutRepeats(value))
+const listenerOfGateway = (value: JsonValue): JsonValue => withoutExtensions(withoutRepeats(withoutDynamicNames(value)))
 
 /** What of a type is made alike before it is compared. */
 const COMPARABLE: Partial<Readonly<Record<Answered, (value: JsonValue) => JsonValue>>> = {
-  clusters: withPlacesOnceInside,
-  listeners: withoutRepeats,
+  clusters: (value) => withPlacesOnceInside(isDynamic(value) ? withoutDynamicNames(value) : value),
+  listeners: (value) => withoutRepeats(withoutDynamicNames(value)),
   endpoints: withPlacesOnce,
   routes: withPortsOnly,
 }

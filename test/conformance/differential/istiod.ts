@@ -56,7 +56,8 @@ export interface RunningIstiod {
 export async function withIstiod<T>(input: Case, use: (istiod: RunningIstiod) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'istiod-'))
   writeFileSync(join(folder, 'input.yaml'), caseYaml(input))
-  writeFileSync(join(folder, 'mesh.yaml'), stringify(input.mesh))
+  // Quoted: to YAML 1.1, which istiod reads, OFF is no text.
+  writeFileSync(join(folder, 'mesh.yaml'), stringify(input.mesh, { defaultStringType: 'QUOTE_DOUBLE' }))
   const args = ['-input', join(folder, 'input.yaml'), '-mesh', join(folder, 'mesh.yaml')]
   if (Object.keys(input.networks).length > 0) {
     writeFileSync(join(folder, 'networks.yaml'), stringify(input.networks))

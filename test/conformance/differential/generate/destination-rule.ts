@@ -26,6 +26,18 @@ export function localityLb(draw: Draw): object {
   return { ...setting, enabled: draw.maybe(0.4, () => draw.chance(0.6)) }
 }
 
+export function zoneAwareLb(draw: Draw): object {
+  return {
+    enabled: draw.maybe(0.6, () => draw.chance(0.8)),
+    minClusterSize: draw.maybe(0.4, () => draw.pick([1, 6])),
+    ...draw.pick<object>([
+      {},
+      { failover: [{ from: 'r1', to: 'r2' }] },
+      { failoverPriority: ['version', 'topology.istio.io/network'] },
+    ]),
+  }
+}
+
 function loadBalancer(draw: Draw): object {
   const kind = draw.either<object>(
     () => ({
@@ -58,7 +70,11 @@ function loadBalancer(draw: Draw): object {
   )
   return {
     ...kind,
-    localityLbSetting: draw.maybe(0.35, () => localityLb(draw)),
+    ...draw.either<object>(
+      () => ({ localityLbSetting: draw.maybe(0.45, () => localityLb(draw)) }),
+      () => ({ localityLbSetting: draw.maybe(0.45, () => localityLb(draw)) }),
+      () => ({ zoneAwareLbSetting: draw.maybe(0.4, () => zoneAwareLb(draw)) }),
+    ),
     ...draw.either<object>(
       () => ({}),
       () => ({}),
@@ -117,6 +133,7 @@ export function outlierDetection(draw: Draw): object {
     baseEjectionTime: draw.maybe(0.5, () => draw.duration()),
     maxEjectionPercent: draw.maybe(0.4, () => draw.between(0, 100)),
     minHealthPercent: draw.maybe(0.3, () => draw.between(0, 100)),
+    outlierDetectionHttpErrorCodes: draw.maybe(0.05, () => [500, 503]),
   }
 }
 
@@ -175,6 +192,7 @@ function trafficPolicy(draw: Draw): object {
     retryBudget: draw.maybe(0.1, () => ({
       percent: draw.maybe(0.7, () => draw.pick([0.5, 20, 100])),
       minRetryConcurrency: draw.maybe(0.5, () => draw.between(0, 9)),
+      budgetInterval: draw.maybe(0.3, () => draw.duration()),
     })),
   }
 }

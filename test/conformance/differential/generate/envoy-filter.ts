@@ -45,6 +45,7 @@ function clusterPatch(draw: Draw): object {
 const listenerMatch = (draw: Draw): Record<string, unknown> => ({
   portNumber: draw.maybe(0.35, () => draw.pick([...PORTS, 15006])),
   name: draw.maybe(0.15, () => draw.pick(['virtualInbound', 'virtualOutbound', '0.0.0.0_80'])),
+  portName: draw.maybe(0.06, () => draw.pick(['http', 'http-0', 'tcp'])),
 })
 
 function filterChainMatch(draw: Draw): object | undefined {
@@ -178,7 +179,7 @@ function httpFilterPatch(draw: Draw): object {
           () => ({
             operation: draw.pick(['INSERT_BEFORE', 'INSERT_AFTER', 'INSERT_FIRST', 'ADD', 'REPLACE']),
             value,
-            filterClass: draw.maybe(0.2, () => draw.pick(['AUTHN', 'AUTHZ', 'STATS'])),
+            filterClass: draw.maybe(0.2, () => draw.pick(['AUTHN', 'AUTHZ', 'STATS', 'UNSPECIFIED'])),
           }),
           () => ({ operation: 'REMOVE' }),
         )
@@ -286,6 +287,81 @@ function routePatch(draw: Draw): object {
   )
 }
 
+/** Of a filter that others name (ECDS), and what belongs to bootstraps. */
+const elsewherePatch = (draw: Draw): object =>
+  draw.either<object>(
+    () => ({
+      applyTo: 'EXTENSION_CONFIG',
+      match: { context: draw.pick(CONTEXTS) },
+      patch: {
+        operation: 'ADD',
+        value: { name: draw.pick(['own-extension', 'other-extension']), typed_config: FAULT },
+      },
+    }),
+    () => ({
+      applyTo: 'HTTP_FILTER',
+      match: { context: draw.pick(CONTEXTS) },
+      patch: {
+        operation: 'INSERT_FIRST',
+        value: {
+          name: 'own-extension',
+          config_discovery: {
+            config_source: { ads: {}, initial_fetch_timeout: '0s' },
+            type_urls: [FAULT['@type']],
+          },
+        },
+      },
+    }),
+    () => ({
+      applyTo: 'BOOTSTRAP',
+      match: { context: 'ANY' },
+      patch: { operation: 'MERGE', value: { stats_flush_interval: '9s' } },
+    }),
+  )
+
+/** Lists that are put in place of others. */
+const replacingPatch = (draw: Draw): object =>
+  draw.either<object>(
+    () => ({
+      applyTo: 'NETWORK_FILTER',
+      match: {
+        context: draw.pick(CONTEXTS),
+        listener: { filterChain: { filter: { name: 'envoy.filters.network.http_connection_manager' } } },
+      },
+      patch: {
+        operation: 'MERGE_AND_REPLACE_LIST',
+        value: {
+          name: 'envoy.filters.network.http_connection_manager',
+          typed_config: {
+            '@type':
+              'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+            upgrade_configs: [{ upgrade_type: 'own' }],
+            server_name: 'replaced',
+          },
+        },
+      },
+    }),
+    () => ({
+      applyTo: 'HTTP_ROUTE',
+      match: { context: draw.pick(CONTEXTS) },
+      patch: { operation: 'MERGE_AND_REPLACE_LIST', value: { request_headers_to_remove: ['x-replaced'] } },
+    }),
+    () => ({
+      applyTo: 'CLUSTER',
+      match: { context: draw.pick(CONTEXTS) },
+      patch: {
+        operation: 'MERGE_AND_REPLACE_LIST',
+        value: { circuit_breakers: { thresholds: [{ max_connections: 8 }] } },
+      },
+    }),
+  )
+
+/** Workloads by labels, or the gateway of a Kubernetes Gateway. */
+function attached(draw: Draw): object {
+  if (draw.chance(0.95)) return { workloadSelector: draw.maybe(0.4, () => ({ labels: labels(draw) })) }
+  return { targetRefs: [{ group: 'gateway.networking.k8s.io', kind: 'Gateway', name: draw.pick(['kgw', 'kgw2']) }] }
+}
+
 export function envoyFilter(draw: Draw): object {
   const makers = [
     clusterPatch,
@@ -297,10 +373,12 @@ export function envoyFilter(draw: Draw): object {
     routePatch,
     routePatch,
     httpFilterPatch,
+    elsewherePatch,
+    replacingPatch,
   ]
   return {
     priority: draw.maybe(0.3, () => draw.between(-5, 5)),
-    workloadSelector: draw.maybe(0.4, () => ({ labels: labels(draw) })),
+    ...attached(draw),
     configPatches: draw.many(1, 2, () => {
       const patch = draw.pick(makers)(draw) as { match: Record<string, unknown> }
       if (draw.chance(0.1))

@@ -122,7 +122,7 @@ function filter(draw: Draw): Filter {
         scheme: draw.maybe(0.5, () => draw.pick(['http', 'https'])),
         hostname: draw.maybe(0.4, () => 'new.com'),
         port: draw.maybe(0.3, () => 8443),
-        statusCode: draw.pick([301, 302, 302, 307]),
+        statusCode: draw.pick([301, 302, 302, 303, 307, 308]),
         path: draw.maybe(0.4, () => pathModifier(draw)),
       },
     }),
@@ -133,7 +133,7 @@ function filter(draw: Draw): Filter {
           draw.some(['https://a.com', 'https://*.b.com', '*', 'https://c.com:*', 'http://x*y.com'], 1, 3),
         ),
         allowCredentials: draw.maybe(0.4, () => draw.chance(0.6)),
-        allowMethods: draw.maybe(0.5, () => draw.some(['GET', 'POST', '*'], 1, 2)),
+        allowMethods: draw.maybe(0.5, () => draw.some(['GET', 'POST', '*', 'HEAD', 'PUT', 'OPTIONS'], 1, 2)),
         allowHeaders: draw.maybe(0.4, () => ['x-user', 'x-b']),
         exposeHeaders: draw.maybe(0.3, () => ['x-out']),
         maxAge: draw.pick([5, 5, 100]),
@@ -162,7 +162,7 @@ function httpMatch(draw: Draw, prefixOnly: boolean): object {
     path: draw.chance(0.7)
       ? { type, value: type === 'RegularExpression' ? draw.pick(['/a.*', '/[a-z]+']) : path(draw) }
       : { type: 'PathPrefix', value: '/' },
-    method: draw.maybe(0.2, () => draw.pick(['GET', 'POST'])),
+    method: draw.maybe(0.2, () => draw.pick(['GET', 'POST', 'DELETE', 'PATCH'])),
     headers: draw.maybe(0.3, () =>
       draw.many(1, 2, (i) => ({
         name: ['x-user', 'X-Upper'][i],
@@ -173,6 +173,16 @@ function httpMatch(draw: Draw, prefixOnly: boolean): object {
     queryParams: draw.maybe(0.2, () => [{ name: 'q', value: '1', type: draw.pick(['Exact', 'RegularExpression']) }]),
   }
 }
+
+export const sessionPersistence = (draw: Draw): object => ({
+  sessionName: 's',
+  absoluteTimeout: draw.maybe(0.3, () => '1h'),
+  ...draw.pick<object>([
+    { type: 'Cookie' },
+    { type: 'Cookie', cookieConfig: { lifetimeType: 'Session' } },
+    { type: 'Header' },
+  ]),
+})
 
 function retry(draw: Draw): object {
   return {
@@ -215,7 +225,7 @@ export function httpRoute(draw: Draw): object {
               })),
         timeouts: draw.maybe(0.25, () => timeouts(draw)),
         retry: draw.maybe(0.2, () => retry(draw)),
-        sessionPersistence: draw.maybe(0.05, () => ({ sessionName: 's', type: 'Cookie' })),
+        sessionPersistence: draw.maybe(0.05, () => sessionPersistence(draw)),
       }
     }),
   }
@@ -224,7 +234,8 @@ export function httpRoute(draw: Draw): object {
 export const grpcRoute = (draw: Draw): object => ({
   parentRefs: parents(draw),
   hostnames: hostnames(draw),
-  rules: draw.many(1, 2, () => ({
+  rules: draw.many(1, 2, (i) => ({
+    name: draw.maybe(0.1, () => `rule-${i}`),
     matches: draw.maybe(0.6, () =>
       draw.many(1, 2, () => ({
         method: draw.maybe(0.8, () => ({
@@ -235,7 +246,9 @@ export const grpcRoute = (draw: Draw): object => ({
             { method: 'Call' },
           ]),
         })),
-        headers: draw.maybe(0.3, () => [{ name: 'x-user', value: 'a', type: 'Exact' }]),
+        headers: draw.maybe(0.3, () => [
+          { name: 'x-user', value: 'a', type: draw.pick(['Exact', 'RegularExpression']) },
+        ]),
       })),
     ),
     filters: draw.maybe(0.3, () => filters(draw, modifiers)),
@@ -259,11 +272,11 @@ const ownParents = (draw: Draw): object[] => {
 
 export const tcpRoute = (draw: Draw): object => ({
   parentRefs: ownParents(draw),
-  rules: [{ backendRefs: draw.many(1, 2, () => backend(draw)) }],
+  rules: [{ name: draw.maybe(0.1, () => 'rule'), backendRefs: draw.many(1, 2, () => backend(draw)) }],
 })
 
 export const tlsRoute = (draw: Draw): object => ({
   parentRefs: ownParents(draw),
   hostnames: draw.some([...EXTERNAL_HOSTS, '*.example.com', '*.com'], 1, 2),
-  rules: [{ backendRefs: draw.many(1, 2, () => backend(draw)) }],
+  rules: [{ name: draw.maybe(0.1, () => 'rule'), backendRefs: draw.many(1, 2, () => backend(draw)) }],
 })

@@ -2,7 +2,7 @@
 import type { KubeObject } from '../../../../src/cluster/index.ts'
 import { CERTIFICATE } from './certificate.ts'
 import type { Draw } from './draw.ts'
-import { grpcRoute, httpRoute, tcpRoute, tlsRoute } from './gateway-api-routes.ts'
+import { grpcRoute, httpRoute, sessionPersistence, tcpRoute, tlsRoute } from './gateway-api-routes.ts'
 import { ingress, ingressClasses } from './ingress.ts'
 import { allocatedAddresses, NAMESPACES, namespace, PORTS, serviceName } from './vocabulary.ts'
 
@@ -105,6 +105,7 @@ function listener(draw: Draw, make: (draw: Draw) => object): object {
 const caReference = (draw: Draw): object => ({
   group: '',
   kind: draw.pick(['ConfigMap', 'ConfigMap', 'Secret']),
+  namespace: draw.maybe(0.08, () => draw.pick(['istio-system', 'default'])),
   name: draw.pick(['ca', 'ca', 'cred', 'missing']),
 })
 
@@ -129,7 +130,15 @@ function kubernetesGateway(draw: Draw): object {
           ],
           [{ type: 'Hostname', value: 'missing.istio-system.svc.cluster.local' }],
         ]),
-    allowedListeners: draw.maybe(0.7, () => ({ namespaces: { from: draw.pick(['All', 'Same', 'None']) } })),
+    allowedListeners: draw.maybe(0.7, () => ({
+      namespaces: draw.pick<object>([
+        { from: 'All' },
+        { from: 'All' },
+        { from: 'Same' },
+        { from: 'None' },
+        { from: 'Selector', selector: { matchLabels: { 'kubernetes.io/metadata.name': 'default' } } },
+      ]),
+    })),
     listeners: draw.some(LISTENERS, 1, 4).map((make) => listener(draw, make)),
     tls: draw.maybe(0.15, () => ({
       frontend: draw.maybe(0.8, () => ({
@@ -204,7 +213,7 @@ const backendTrafficPolicy = (draw: Draw): object => ({
     budget: { percent: draw.pick([20, 50]), interval: draw.pick(['10s', '20s']) },
     minRetryRate: draw.maybe(0.6, () => ({ count: draw.pick([1, 10, 25]), interval: '1s' })),
   })),
-  sessionPersistence: draw.maybe(0.2, () => ({ sessionName: 's', type: 'Cookie' })),
+  sessionPersistence: draw.maybe(0.2, () => sessionPersistence(draw)),
 })
 
 const serviceEntry = (draw: Draw) => ({

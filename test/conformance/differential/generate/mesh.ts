@@ -1,44 +1,36 @@
 // MeshConfig.
-import { localityLb } from './destination-rule.ts'
+import { clientTls, connectionPool, localityLb, outlierDetection, zoneAwareLb } from './destination-rule.ts'
 import type { Draw } from './draw.ts'
+import { extensionProviders, TRACERS } from './providers.ts'
+import { defaultConfig } from './proxy-config.ts'
 import { retries } from './virtual-service.ts'
 
+// Never empty: Envoy refuses what istiod makes of such a name.
+const STAT_NAMES = [
+  '%SERVICE%_%SERVICE_PORT%_%SERVICE_PORT_NAME%',
+  '%SERVICE_FQDN%.%SUBSET_NAME%_%TARGET_PORT%',
+  '%SERVICE_NAME%_%SERVICE_PORT%',
+  'own',
+] as const
+
+/**
+ * Left out: discoverySelectors and the policies of serviceEntryVisibility, for which istiod's test server has no namespaces;
+ * what belongs to bootstraps, to authorities outside of the mesh, or to the ambient mode.
+ */
 /** A MeshConfig laid over Istio's default; most meshes have none or one thing changed. */
 export function meshConfig(draw: Draw): object {
   const rare = 0.07
   return {
-    extensionProviders: [
-      {
-        name: 'authz-http',
-        envoyExtAuthzHttp: {
-          service: 'web.default.svc.cluster.local',
-          port: 80,
-          timeout: '2s',
-          pathPrefix: draw.maybe(0.3, () => '/check'),
-          includeRequestHeadersInCheck: ['x-a'],
-          failOpen: draw.chance(0.5),
-        },
-      },
-      { name: 'authz-grpc', envoyExtAuthzGrpc: { service: 'ext.example.com', port: 9000, failOpen: draw.chance(0.5) } },
-      {
-        name: 'log-json',
-        envoyFileAccessLog: { path: '/dev/stdout', logFormat: { labels: { a: '%PROTOCOL%', b: 'x' } } },
-      },
-      { name: 'log-text', envoyFileAccessLog: { path: '/dev/stderr', logFormat: { text: '%PROTOCOL%' } } },
-      { name: 'als', envoyHttpAls: { service: 'shop.default.svc.cluster.local', port: 9000 } },
-      { name: 'otel-log', envoyOtelAls: { service: 'api.default.svc.cluster.local', port: 9000 } },
-      {
-        name: 'zipkin',
-        zipkin: { service: 'web.default.svc.cluster.local', port: 80, maxTagLength: draw.maybe(0.3, () => 56) },
-      },
-      { name: 'otel', opentelemetry: { service: 'api.default.svc.cluster.local', port: 9000 } },
-    ],
+    extensionProviders: extensionProviders(draw),
     defaultProviders: draw.maybe(0.3, () => ({
-      metrics: draw.maybe(0.6, () => ['prometheus']),
-      accessLogging: draw.maybe(0.4, () => draw.some(['envoy', 'log-json'], 1, 2)),
-      tracing: draw.maybe(0.4, () => [draw.pick(['zipkin', 'otel'])]),
+      metrics: draw.maybe(0.6, () => draw.pick([['prometheus'], ['prometheus'], ['own-prometheus']])),
+      accessLogging: draw.maybe(0.5, () => draw.some(['envoy', 'log-json', 'als', 'tcp-als', 'otel-log'], 1, 2)),
+      tracing: draw.maybe(0.5, () => [draw.pick(TRACERS)]),
     })),
-    outboundTrafficPolicy: draw.maybe(0.2, () => ({ mode: draw.pick(['REGISTRY_ONLY', 'ALLOW_ANY']) })),
+    outboundTrafficPolicy: draw.maybe(0.2, () => ({
+      mode: draw.pick(['REGISTRY_ONLY', 'ALLOW_ANY', 'ALLOW_ANY_DYNAMIC_DNS']),
+      tls: draw.maybe(0.3, () => clientTls(draw)),
+    })),
     inboundTrafficPolicy: draw.maybe(rare, () => ({ mode: draw.pick(['PASSTHROUGH', 'LOCALHOST']) })),
     connectTimeout: draw.maybe(rare, () => '3s'),
     tcpKeepalive: draw.maybe(rare, () => ({ time: '100s', interval: '10s' })),
@@ -51,6 +43,25 @@ export function meshConfig(draw: Draw): object {
     defaultVirtualServiceExportTo: draw.maybe(rare, () => draw.pick([['.'], ['*']])),
     defaultDestinationRuleExportTo: draw.maybe(rare, () => draw.pick([['.'], ['*']])),
     localityLbSetting: draw.maybe(rare, () => localityLb(draw)),
+    zoneAwareLbSetting: draw.maybe(rare, () => zoneAwareLb(draw)),
+    defaultTrafficPolicy: draw.maybe(rare, () => ({
+      connectionPool: draw.maybe(0.6, () => connectionPool(draw)),
+      outlierDetection: draw.maybe(0.6, () => outlierDetection(draw)),
+    })),
+    proxyListenPort: draw.maybe(0.03, () => 15101),
+    proxyInboundListenPort: draw.maybe(0.03, () => 15106),
+    rootNamespace: draw.maybe(0.04, () => 'third'),
+    inboundClusterStatName: draw.maybe(rare, () => draw.pick(STAT_NAMES)),
+    outboundClusterStatName: draw.maybe(rare, () => draw.pick(STAT_NAMES)),
+    serviceEntryVisibility: draw.maybe(rare, () => ({
+      defaultVisibility: draw.pick(['VISIBILITY_UNSPECIFIED', 'NONE', 'NAMESPACE', 'PUBLIC']),
+      applyToSidecars: draw.chance(0.8),
+    })),
+    ingressControllerMode: draw.maybe(rare, () => draw.pick(['OFF', 'DEFAULT', 'STRICT'])),
+    ingressClass: draw.maybe(rare, () => draw.pick(['istio', 'other'])),
+    ingressSelector: draw.maybe(rare, () => draw.pick(['ingressgateway', 'none'])),
+    ingressService: draw.maybe(rare, () => draw.pick(['ingress', 'none'])),
+    enableEnvoyAccessLogService: draw.maybe(rare, () => true),
     accessLogFile: draw.maybe(0.1, () => draw.pick(['/dev/stdout', '/tmp/log'])),
     ...draw.either<object>(
       () => ({ accessLogFormat: draw.maybe(rare, () => draw.pick(['%PROTOCOL%\n', '%PROTOCOL%'])) }),
@@ -81,33 +92,6 @@ export function meshConfig(draw: Draw): object {
       cipherSuites: draw.maybe(0.3, () => ['ECDHE-RSA-AES256-GCM-SHA384']),
       ecdhCurves: draw.maybe(0.3, () => ['P-256']),
     })),
-    hboneIdleTimeout: undefined,
-    defaultConfig: draw.maybe(0.2, () => ({
-      tracing: draw.maybe(0.4, () => ({
-        ...draw.pick<object>([{ zipkin: { address: 'web.default.svc.cluster.local:80' } }, {}]),
-        sampling: draw.maybe(0.5, () => 12),
-        maxPathTagLength: draw.maybe(0.3, () => 99),
-        customTags: draw.maybe(0.3, () => ({ mesh: { literal: { value: 'm' } } })),
-      })),
-      gatewayTopology: draw.maybe(0.4, () => ({
-        numTrustedProxies: draw.maybe(0.6, () => 2),
-        forwardClientCertDetails: draw.maybe(0.4, () => 'APPEND_FORWARD'),
-        proxyProtocol: draw.maybe(0.3, () => ({})),
-      })),
-      proxyHeaders: draw.maybe(0.5, () => ({
-        forwardedClientCert: draw.maybe(0.4, () =>
-          draw.pick(['SANITIZE', 'FORWARD_ONLY', 'APPEND_FORWARD', 'SANITIZE_SET', 'ALWAYS_FORWARD_ONLY']),
-        ),
-        requestId: draw.maybe(0.3, () => ({ disabled: draw.chance(0.7) })),
-        server: draw.maybe(0.4, () => draw.pick<object>([{ disabled: true }, { value: 'srv' }])),
-        attemptCount: draw.maybe(0.3, () => ({ disabled: draw.chance(0.7) })),
-        envoyDebugHeaders: draw.maybe(0.3, () => ({ disabled: true })),
-        metadataExchangeHeaders: draw.maybe(0.3, () => ({ mode: 'IN_MESH' })),
-        preserveHttp1HeaderCase: draw.maybe(0.3, () => true),
-        xForwardedHost: draw.maybe(0.2, () => ({ enabled: true })),
-        xForwardedPort: draw.maybe(0.2, () => ({ enabled: true })),
-        setCurrentClientCertDetails: draw.maybe(0.3, () => ({ subject: true, uri: draw.chance(0.5), dns: true })),
-      })),
-    })),
+    defaultConfig: draw.maybe(0.25, () => defaultConfig(draw)),
   }
 }

@@ -59,8 +59,10 @@ function endpoint(draw: Draw, resolution: string, ports: readonly { name: string
 
 /** The spec of a ServiceEntry. */
 export function serviceEntry(draw: Draw): object {
-  const resolution = draw.pick(['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'STATIC', 'DNS'])
-  const wildcard = resolution === 'NONE' && draw.chance(0.3)
+  const resolution = draw.chance(0.06)
+    ? 'DYNAMIC_DNS'
+    : draw.pick(['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'STATIC', 'DNS'])
+  const wildcard = resolution === 'DYNAMIC_DNS' || (resolution === 'NONE' && draw.chance(0.3))
   const hosts = wildcard
     ? draw.some(['*.example.com', '*.test.io'], 1, 2)
     : draw.chance(0.12)
@@ -83,11 +85,15 @@ export function serviceEntry(draw: Draw): object {
         ? addresses
         : addresses.filter((a) => !a.includes('/') || resolution === 'STATIC'),
     ports,
-    location: draw.maybe(0.8, () => draw.pick(['MESH_INTERNAL', 'MESH_EXTERNAL'])),
+    // Of a wildcard in the mesh istiod's cluster asks for a label that no resolved address has (docs/differences.md).
+    location:
+      resolution === 'DYNAMIC_DNS'
+        ? 'MESH_EXTERNAL'
+        : draw.maybe(0.8, () => draw.pick(['MESH_INTERNAL', 'MESH_EXTERNAL'])),
     resolution,
     ...(selects
       ? { workloadSelector: { labels: labels(draw) } }
-      : resolution !== 'NONE' && (resolution === 'STATIC' || draw.chance(0.6))
+      : resolution !== 'NONE' && resolution !== 'DYNAMIC_DNS' && (resolution === 'STATIC' || draw.chance(0.6))
         ? { endpoints: draw.many(0, resolution === 'DNS_ROUND_ROBIN' ? 1 : 3, () => endpoint(draw, resolution, ports)) }
         : {}),
     subjectAltNames: draw.maybe(0.15, () => ['spiffe://cluster.local/ns/a/sa/b']),
@@ -142,7 +148,7 @@ export function sidecar(draw: Draw): object {
         .map((number) => ({
           port: { number, protocol: draw.pick(['HTTP', 'TCP', 'HTTP2', 'HTTPS', 'GRPC', 'MONGO']), name: `p${number}` },
           bind: draw.maybe(0.15, () => draw.pick(['0.0.0.0', '127.0.0.1', '10.1.0.1'])),
-          captureMode: draw.maybe(0.1, () => draw.pick(['DEFAULT', 'NONE'])),
+          captureMode: draw.maybe(0.1, () => draw.pick(['DEFAULT', 'NONE', 'IPTABLES'])),
           defaultEndpoint: draw.maybe(0.7, () =>
             draw.pick(['127.0.0.1:9999', '0.0.0.0:9999', 'unix:///var/run/x.sock', '127.0.0.1:8080']),
           ),
@@ -150,7 +156,7 @@ export function sidecar(draw: Draw): object {
         }))
         .map((listener) =>
           ['HTTPS'].includes(listener.port.protocol) && draw.chance(0.5)
-            ? { ...listener, tls: { ...serverTls(draw), subjectAltNames: undefined } }
+            ? { ...listener, tls: draw.chance(0.8) ? serverTls(draw) : credentialTls(draw, ['SIMPLE', 'MUTUAL']) }
             : listener,
         ),
     ),
@@ -172,8 +178,9 @@ function serverTls(draw: Draw, modes: readonly string[] = ['SIMPLE', 'MUTUAL', '
   const mode = draw.pick(modes)
   const common = {
     mode,
-    minProtocolVersion: draw.maybe(0.2, () => draw.pick(['TLSV1_2', 'TLSV1_3', 'TLS_AUTO'])),
-    maxProtocolVersion: draw.maybe(0.1, () => 'TLSV1_3'),
+    minProtocolVersion: draw.maybe(0.2, () => draw.pick(['TLSV1_2', 'TLSV1_3', 'TLS_AUTO', 'TLSV1_0', 'TLSV1_1'])),
+    maxProtocolVersion: draw.maybe(0.1, () => draw.pick(['TLSV1_3', 'TLSV1_3', 'TLSV1_2', 'TLS_AUTO'])),
+    insecureSkipVerify: draw.maybe(0.04, () => true),
     cipherSuites: draw.maybe(0.15, () => ['ECDHE-RSA-AES128-GCM-SHA256', 'AES128-SHA']),
     subjectAltNames: draw.maybe(0.2, () => draw.some(['a.com', 'spiffe://x'], 1, 2)),
     verifyCertificateSpki: draw.maybe(0.06, () => ['0123456789abcdef0123456789abcdef0123456789ab']),
@@ -203,6 +210,14 @@ function credentialTls(draw: Draw, modes: readonly string[]): object {
       () => ({ credentialName: draw.pick(['cred', 'cred2']) }),
       () => ({ credentialName: 'cred' }),
       () => ({ credentialNames: ['cred', 'cred2'] }),
+      () => ({ credentialName: 'cred', caCertCredentialName: draw.pick(['cred2', 'missing']) }),
+      () => ({
+        tlsCertificates: [
+          { serverCertificate: '/etc/a.pem', privateKey: '/etc/a.key' },
+          ...draw.many(0, 1, () => ({ serverCertificate: '/etc/b.pem', privateKey: '/etc/b.key' })),
+        ],
+        ...(/MUTUAL/.test(String(rest.mode)) && { caCertificates: '/etc/ca.pem' }),
+      }),
     ),
   }
 }

@@ -1,6 +1,6 @@
 // Security policies.
 import type { Draw } from './draw.ts'
-import { selector } from './vocabulary.ts'
+import { attachment, selector } from './vocabulary.ts'
 
 const MODES = ['STRICT', 'PERMISSIVE', 'DISABLE', 'UNSET'] as const
 
@@ -21,7 +21,7 @@ export function peerAuthentication(draw: Draw): object {
 
 export function requestAuthentication(draw: Draw): object {
   return {
-    selector: selector(draw),
+    ...attachment(draw),
     jwtRules: draw.many(0, 2, (index) => ({
       issuer: `issuer-${index}${draw.pick(['', '-a'])}`,
       audiences: draw.maybe(0.4, () => draw.some(['aud1', 'aud2'], 1, 2)),
@@ -48,6 +48,9 @@ function source(draw: Draw): object {
     namespaces: list(['default', 'o*', '*er', '*']),
     notNamespaces: list(['third', 'x*']),
     serviceAccounts: draw.maybe(0.1, () => draw.some(['web', 'other/db'], 1, 2)),
+    notServiceAccounts: draw.maybe(0.06, () => draw.some(['api', 'third/db'], 1, 2)),
+    trustDomains: draw.maybe(0.08, () => draw.some(['cluster.local', 'td', 'old*', '*'], 1, 2)),
+    notTrustDomains: draw.maybe(0.06, () => draw.some(['bad.td', '*.td'], 1, 1)),
     ipBlocks: list(['10.0.0.0/8', '192.168.1.1', '2001:db8::/32']),
     notIpBlocks: list(['10.1.0.0/16']),
     remoteIpBlocks: list(['203.0.113.0/24']),
@@ -75,6 +78,7 @@ const CONDITIONS: readonly [string, readonly string[]][] = [
   ['remote.ip', ['10.0.0.0/8']],
   ['source.namespace', ['default', 'o*']],
   ['source.principal', ['cluster.local/ns/default/sa/web', '*']],
+  ['source.trustDomain', ['cluster.local', 'td', 't*', '*']],
   ['source.serviceAccount', ['default/web', 'web']],
   ['request.auth.principal', ['issuer/sub', '*']],
   ['request.auth.audiences', ['aud1']],
@@ -111,7 +115,7 @@ export function authorizationPolicy(draw: Draw): object {
   }))
   const custom = draw.chance(0.1)
   return {
-    selector: selector(draw),
+    ...attachment(draw),
     action: custom
       ? 'CUSTOM'
       : rules.length === 0

@@ -336,7 +336,12 @@ export function ingressGateway(draw: Draw): { objects: KubeObject[]; pods: Pod[]
     ip: '10.1.9.1',
     node: 'n1',
     serviceAccount: 'ingress',
-    labels: { istio: 'ingressgateway', app: 'ingress' },
+    labels: {
+      istio: 'ingressgateway',
+      app: 'ingress',
+      // As the pods of a Kubernetes Gateway have it: policies that name the Gateway are for this one.
+      ...(draw.chance(0.3) && { 'gateway.networking.k8s.io/gateway-name': 'kgw' }),
+    },
   }
   pods.push(described)
   const numbers = [80, 443, 8080, 9000, 15443, 3306]

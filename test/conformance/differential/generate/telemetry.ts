@@ -1,18 +1,31 @@
 // Telemetry and ProxyConfigs.
 import type { Draw } from './draw.ts'
-import { selector } from './vocabulary.ts'
+import { TRACERS } from './providers.ts'
+import { attachment, selector } from './vocabulary.ts'
 
+const METRICS = [
+  'REQUEST_DURATION',
+  'REQUEST_SIZE',
+  'RESPONSE_SIZE',
+  'TCP_OPENED_CONNECTIONS',
+  'TCP_CLOSED_CONNECTIONS',
+  'TCP_RECEIVED_BYTES',
+  'GRPC_REQUEST_MESSAGES',
+  'GRPC_RESPONSE_MESSAGES',
+] as const
 const MODE = ['CLIENT', 'SERVER', 'CLIENT_AND_SERVER'] as const
 
 export function telemetry(draw: Draw): object {
   const match = () => draw.maybe(0.4, () => ({ mode: draw.pick(MODE) }))
   return {
-    selector: selector(draw),
+    ...attachment(draw),
     accessLogging: draw.maybe(0.5, () =>
       draw.many(1, 2, () => ({
         match: match(),
         providers: draw.maybe(0.7, () =>
-          draw.some(['envoy', 'log-json', 'log-text', 'missing', 'otel-log', 'als'], 1, 2).map((name) => ({ name })),
+          draw
+            .some(['envoy', 'log-json', 'log-text', 'missing', 'otel-log', 'als', 'tcp-als'], 1, 2)
+            .map((name) => ({ name })),
         ),
         disabled: draw.maybe(0.2, () => draw.chance(0.8)),
         filter: draw.maybe(0.3, () => ({
@@ -23,10 +36,11 @@ export function telemetry(draw: Draw): object {
     tracing: draw.maybe(0.4, () => [
       {
         match: match(),
-        providers: draw.maybe(0.6, () => [{ name: draw.pick(['zipkin', 'otel', 'missing']) }]),
+        providers: draw.maybe(0.6, () => [{ name: draw.pick([...TRACERS, 'missing']) }]),
         randomSamplingPercentage: draw.maybe(0.5, () => draw.pick([0, 5, 33.33, 100])),
         disableSpanReporting: draw.maybe(0.2, () => draw.chance(0.7)),
         useRequestIdForTraceSampling: draw.maybe(0.2, () => draw.chance(0.5)),
+        disableContextPropagation: draw.maybe(0.15, () => draw.chance(0.7)),
         enableIstioTags: draw.maybe(0.2, () => draw.chance(0.5)),
         customTags: draw.maybe(0.3, () => ({
           tag: draw.pick([
@@ -47,6 +61,7 @@ export function telemetry(draw: Draw): object {
             match: draw.maybe(0.7, () => ({
               ...draw.pick<object>([
                 { metric: 'REQUEST_COUNT' },
+                { metric: draw.pick(METRICS) },
                 { metric: 'ALL_METRICS' },
                 { customMetric: 'own' },
                 {},
@@ -74,6 +89,7 @@ export function proxyConfig(draw: Draw): object {
   return {
     selector: selector(draw),
     concurrency: draw.maybe(0.5, () => draw.between(0, 4)),
+    image: draw.maybe(0.1, () => ({ imageType: 'distroless' })),
     environmentVariables: draw.maybe(0.4, () => ({ K: 'v' })),
   }
 }

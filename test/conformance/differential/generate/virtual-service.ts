@@ -116,6 +116,7 @@ function redirect(draw: Draw): object {
       () => ({ authority: 'new.com' }),
       () => ({ uri: '/new', authority: 'new.com' }),
       () => ({ scheme: 'https' }),
+      () => ({ prefixRewrite: '/other' }),
     ),
     redirectCode: draw.maybe(0.5, () => draw.pick([301, 302, 303, 307, 308])),
     scheme: draw.maybe(0.3, () => draw.pick(['https', 'http'])),
@@ -132,6 +133,7 @@ function rewrite(draw: Draw): object {
     () => ({ uri: path(draw) }),
     () => ({ authority: 'rewritten.com' }),
     () => ({ uri: path(draw), authority: 'rewritten.com' }),
+    () => ({ uri: path(draw), uriRegexRewrite: { match: '^/b', rewrite: '/c' } }),
     () => ({ uriRegexRewrite: { match: '/a/(.*)', rewrite: '/z/\\1' } }),
   )
 }
@@ -217,7 +219,9 @@ const tlsRoute = (draw: Draw, hosts: readonly string[]): object => ({
 })
 
 const tcpRoute = (draw: Draw): object => ({
-  match: draw.maybe(0.7, () => draw.many(1, 2, () => l4Match(draw))),
+  match: draw.maybe(0.7, () =>
+    draw.many(1, 2, () => ({ ...l4Match(draw), sourceSubnet: draw.maybe(0.05, () => '10.1.0.0/16') })),
+  ),
   route: l4Routes(draw),
 })
 

@@ -50,6 +50,13 @@ export function labels(draw: Draw): Record<string, string> {
 
 export const selector = (draw: Draw) => draw.maybe(0.5, () => ({ matchLabels: labels(draw) }))
 
+/** What a policy holds for: workloads by labels, or now and then the gateway of a Kubernetes Gateway. */
+export function attachment(draw: Draw): object {
+  if (draw.chance(0.92)) return { selector: selector(draw) }
+  const reference = { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: draw.pick(['kgw', 'kgw2']) }
+  return draw.chance(0.7) ? { targetRefs: [reference] } : { targetRef: reference }
+}
+
 export function exportTo(draw: Draw): string[] | undefined {
   return draw.maybe(0.25, () => draw.pick([['*'], ['.'], ['other'], ['default', 'third'], ['third']]))
 }
