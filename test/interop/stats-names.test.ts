@@ -35,8 +35,8 @@ const ABSENT: readonly Explained[] = [
     'on-demand clusters and early data of tcp_proxy are refused',
   ],
   [
-    /ext_authz.*(filter_state_name_collision|ignored_dynamic_metadata|invalid|omitted_response_headers|_limits_reached|shadow)/,
-    'the answer’s mutations are not limited',
+    /ext_authz.*(filter_state_name_collision|omitted_response_headers|_limits_reached|shadow)/,
+    'their options are refused',
   ],
   [/response_rl_injected|rejected_via_ip_detection/, 'the option that counts in it is refused'],
   [/ssl[._](ciphers|curves|sigalgs|versions)/, 'what TLS agrees on is OpenSSL’s choice'],

@@ -47,6 +47,8 @@ export interface StreamFilterCallbacks extends FaultOwner {
   resetStream(): void
   /** This filter's most specific typed_per_filter_config (weighted cluster > route > virtual host > route config). */
   perFilterConfig<T>(): T | undefined
+  /** Those of all levels, the most specific last. */
+  perFilterConfigs<T>(): readonly T[]
 }
 
 export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {

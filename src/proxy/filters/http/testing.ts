@@ -173,6 +173,7 @@ export class TestStream {
       },
       resetStream() {},
       perFilterConfig: <T>() => route()?.perFilterConfig(this.filterName) as T | undefined,
+      perFilterConfigs: <T>() => (route()?.perFilterConfigs(this.filterName) ?? []) as readonly T[],
       continueDecoding: () => {
         this.continued++
         this.onContinue?.()

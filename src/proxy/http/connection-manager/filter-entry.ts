@@ -22,6 +22,7 @@ import { HeaderMap } from '../header-map.ts'
 import type { FilterManager } from './filter-manager.ts'
 
 const EMPTY = Buffer.alloc(0)
+const NONE: readonly unknown[] = []
 
 export const Iteration = { Continue: 0, StopSingle: 1, StopAllBuffer: 2, StopAllWatermark: 3 } as const
 export type Iteration = (typeof Iteration)[keyof typeof Iteration]
@@ -68,6 +69,9 @@ abstract class Entry implements FaultOwner {
   }
   perFilterConfig<T>(): T | undefined {
     return this.manager.owner.route()?.perFilterConfig(this.name) as T | undefined
+  }
+  perFilterConfigs<T>(): readonly T[] {
+    return (this.manager.owner.route()?.perFilterConfigs(this.name) ?? NONE) as readonly T[]
   }
   sendLocalReply(
     status: number,

@@ -208,7 +208,7 @@ export function httpQuestion(question: Question, service: HttpAuthz, allowed: (n
   const { headers, body } = question
   const out = new HeaderMap()
   out.method = headers.method
-  out.path = service.pathPrefix + asUtf8(headers.path)
+  out.path = service.pathOverride || service.pathPrefix + asUtf8(headers.path)
   out.authority = asUtf8(headers.authority)
   out.scheme = 'http'
   for (let i = 0; i < headers.list.length; i += 2) {

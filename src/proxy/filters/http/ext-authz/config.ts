@@ -1,8 +1,10 @@
 // envoy.filters.http.ext_authz: configuration (envoy-contract §10.6).
 
+import type { GrpcService } from '../../../../api/gen/envoy/config/core/v3/grpc_service_pb.js'
 import type { HttpUri } from '../../../../api/gen/envoy/config/core/v3/http_uri_pb.js'
 import {
   type BufferSettings,
+  type CheckSettings,
   type ExtAuthz,
   type ExtAuthzPerRoute,
   ExtAuthzPerRouteSchema,
@@ -20,6 +22,7 @@ import { type MetadataMatcherData, parseMetadataMatcher } from '../../../route/m
 import { parseFraction } from '../../../route/parse-common.ts'
 import { parseStringMatcher, type StringMatcherData } from '../../../route/string-matcher.ts'
 import { type GrpcTarget, parseGrpcTarget } from '../../../upstream/grpc-target.ts'
+import { type MutationRulesData, parseMutationRules } from '../../common/mutation-rules.ts'
 import { createExtAuthzFilter } from './filter.ts'
 
 export interface BodyConfig {
@@ -34,6 +37,8 @@ export type AuthzService =
       readonly kind: 'http'
       readonly cluster: string
       readonly authority: string
+      /** In place of the request's path, query and all; '' = none. */
+      readonly pathOverride: string
       readonly pathPrefix: string
       readonly timeoutMs: number
       readonly headersToAdd: readonly { readonly name: string; readonly value: string }[]
@@ -53,6 +58,12 @@ export interface ExtAuthzConfig {
   readonly body: BodyConfig | null
   readonly clearRouteCache: boolean
   readonly validateMutations: boolean
+  /** What the service may change in requests; null = anything. */
+  readonly mutationRules: MutationRulesData | null
+  /** Dynamic metadata of the answer is taken over. */
+  readonly takesMetadata: boolean
+  /** Of the body of a refusal; 0 = no limit. */
+  readonly maxDeniedBodyBytes: number
   readonly metadataNamespaces: readonly string[]
   /** Of the route's metadata. */
   readonly routeMetadataNamespaces: readonly string[]
@@ -75,6 +86,8 @@ export interface ExtAuthzConfig {
 export interface ExtAuthzRouteConfig {
   readonly disabled: boolean
   readonly contextExtensions: Readonly<Record<string, string>>
+  /** In place of the filter's; null = none. */
+  readonly service: AuthzService | null
   readonly disableBody: boolean
   readonly body: BodyConfig | null
 }
@@ -101,6 +114,9 @@ const SUPPORTED: ReadonlySet<string> = new Set([
   'allowed_headers',
   'disallowed_headers',
   'charge_cluster_response_stats',
+  'decoder_header_mutation_rules',
+  'enable_dynamic_metadata_ingestion',
+  'max_denied_response_body_bytes',
 ])
 const DEFAULT_TIMEOUT_MS = 200
 const FORBIDDEN = 403
@@ -110,12 +126,13 @@ export const extAuthzFilter: HttpFilterExtension<ExtAuthzConfig, ExtAuthzRouteCo
   desc: ExtAuthzSchema,
   parse: (message, context) => parseExtAuthz(message as ExtAuthz, context),
   routeDesc: ExtAuthzPerRouteSchema,
-  parseRoute: (message) => {
+  parseRoute: (message, context) => {
     const { override } = message as ExtAuthzPerRoute
     const settings = override.case === 'checkSettings' ? override.value : undefined
     return {
       disabled: override.case === 'disabled' && override.value,
       contextExtensions: settings?.contextExtensions ?? {},
+      service: parseOverride(settings, context.at('check_settings')),
       disableBody: settings?.disableRequestBodyBuffering ?? false,
       body: parseBody(settings?.withRequestBody),
     }
@@ -134,6 +151,11 @@ function parseExtAuthz(message: ExtAuthz, context: ParseContext): ExtAuthzConfig
     body: parseBody(message.withRequestBody),
     clearRouteCache: message.clearRouteCache,
     validateMutations: message.validateMutations,
+    mutationRules: message.decoderHeaderMutationRules
+      ? parseMutationRules(message.decoderHeaderMutationRules, context.at('decoder_header_mutation_rules'))
+      : null,
+    takesMetadata: message.enableDynamicMetadataIngestion ?? true,
+    maxDeniedBodyBytes: message.maxDeniedResponseBodyBytes,
     metadataNamespaces: message.metadataContextNamespaces,
     routeMetadataNamespaces: message.routeMetadataContextNamespaces,
     encodeRawHeaders: message.encodeRawHeaders,
@@ -171,8 +193,19 @@ function parseService(message: ExtAuthz, context: ParseContext): AuthzService {
   if (services.case === 'httpService') return parseHttpService(services.value, context.at('http_service'))
   if (services.case !== 'grpcService')
     throw new ConfigError(context.path, 'one of grpc_service, http_service is required')
-  const timeoutMs = durationMsOr(services.value.timeout, DEFAULT_TIMEOUT_MS)
-  return { kind: 'grpc', ...parseGrpcTarget(services.value, timeoutMs, context.at('grpc_service')) }
+  return parseGrpcService(services.value, context.at('grpc_service'))
+}
+
+function parseOverride(settings: CheckSettings | undefined, context: ParseContext): AuthzService | null {
+  const override = settings?.serviceOverride
+  if (override?.case === 'httpService') return parseHttpService(override.value, context.at('http_service'))
+  if (override?.case === 'grpcService') return parseGrpcService(override.value, context.at('grpc_service'))
+  return null
+}
+
+function parseGrpcService(service: GrpcService, context: ParseContext): AuthzService {
+  const timeoutMs = durationMsOr(service.timeout, DEFAULT_TIMEOUT_MS)
+  return { kind: 'grpc', ...parseGrpcTarget(service, timeoutMs, context) }
 }
 
 function parseHttpService(service: HttpService, context: ParseContext): AuthzService {
@@ -185,6 +218,7 @@ function parseHttpService(service: HttpService, context: ParseContext): AuthzSer
     kind: 'http',
     cluster: uri.httpUpstreamType.value ?? '',
     authority: hostAndPath(uri.uri).host,
+    pathOverride: checkedOverride(service, context.at('path_override').path),
     pathPrefix: checkedPrefix(service.pathPrefix, context.at('path_prefix').path),
     timeoutMs: durationMsOr(uri.timeout, DEFAULT_TIMEOUT_MS),
     headersToAdd: (request?.headersToAdd ?? []).map(({ key, value }) => ({ name: key.toLowerCase(), value })),
@@ -204,6 +238,13 @@ function parseHttpService(service: HttpService, context: ParseContext): AuthzSer
       'authorization_response.dynamic_metadata_from_headers',
     ),
   }
+}
+
+function checkedOverride({ pathOverride, pathPrefix }: HttpService, path: string): string {
+  if (pathOverride === '') return ''
+  if (pathPrefix !== '') throw new ConfigError(path, 'Only one of path_prefix or path_override may be specified.')
+  if (!pathOverride.startsWith('/')) throw new ConfigError(path, 'path_override should start with "/".')
+  return pathOverride
 }
 
 function checkedPrefix(prefix: string, path: string): string {

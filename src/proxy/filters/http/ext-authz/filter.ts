@@ -16,6 +16,7 @@ import { now } from '../../../stream-info.ts'
 import type { Cancellable, ClusterManager } from '../../../upstream/cluster-manager.ts'
 import { callUnary } from '../../../upstream/grpc-client.ts'
 import { sendRequest } from '../../../upstream/http-client.ts'
+import { compileMutationRules, type MutationAllowed } from '../../common/mutation-rules.ts'
 import { requestEndsApart } from '../body-end.ts'
 import { PassThroughFilter } from '../pass-through.ts'
 import {
@@ -29,10 +30,13 @@ import {
   httpQuestion,
   type Question,
 } from './check.ts'
-import type { BodyConfig, ExtAuthzConfig, ExtAuthzRouteConfig } from './config.ts'
+import type { AuthzService, BodyConfig, ExtAuthzConfig, ExtAuthzRouteConfig } from './config.ts'
 
 const METADATA_NAMESPACE = 'envoy.filters.http.ext_authz'
 const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check'
+/** To whoever a filter with an HTTP service asks. */
+const ALWAYS_SHOWN: ReadonlySet<string> = new Set([':method', ':path', ':authority', 'authorization'])
+const NOTHING: ReadonlySet<string> = new Set()
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
 const BAD_VALUE = /[\0\r\n]/
 
@@ -44,6 +48,7 @@ interface ResultCounters {
   readonly invalid: Counter
   readonly requestHeaderLimitsReached: Counter
   readonly failureModeAllowed: Counter
+  readonly ignoredDynamicMetadata: Counter
 }
 
 class Shared {
@@ -54,12 +59,15 @@ class Shared {
   /** Whether a request header is shown to the service. */
   readonly allowed: (name: string) => boolean
   readonly counters: ResultCounters
+  /** Whether the service may change a request header. */
+  readonly mutable: MutationAllowed
 
   constructor(config: ExtAuthzConfig, context: WorkerContext, statPrefix: string) {
     this.config = config
     this.clusters = context.clusters
     this.runtime = context.runtime
     this.enabledMetadata = config.enabledMetadata ? compileMetadataMatcher(config.enabledMetadata) : null
+    this.mutable = config.mutationRules === null ? () => true : compileMutationRules(config.mutationRules)
     const own = config.statPrefix === '' ? '' : `${config.statPrefix}.`
     const scope = context.stats.scope(`http.${statPrefix}.ext_authz`)
     const counter = (name: string): Counter => scope.counter(`${own}${name}`)
@@ -71,9 +79,12 @@ class Shared {
       invalid: counter('invalid'),
       requestHeaderLimitsReached: counter('request_header_limits_reached'),
       failureModeAllowed: counter('failure_mode_allowed'),
+      ignoredDynamicMetadata: counter('ignored_dynamic_metadata'),
     }
     const list = config.allowedHeaders ?? (config.service.kind === 'http' ? config.service.allowedHeaders : null)
-    const allowed = list === null ? () => true : anyOf(list)
+    const listed = list === null ? () => true : anyOf(list)
+    const always = config.service.kind === 'http' ? ALWAYS_SHOWN : NOTHING
+    const allowed = (name: string): boolean => always.has(name) || listed(name)
     const disallowed = config.disallowedHeaders.length > 0 ? anyOf(config.disallowedHeaders) : () => false
     this.allowed = (name) => allowed(name) && !disallowed(name)
   }
@@ -98,8 +109,10 @@ class ExtAuthzFilter extends PassThroughFilter {
   private headers: HeaderMap | null = null
   private contextExtensions: Readonly<Record<string, string>> = {}
   private bodyConfig: BodyConfig | null = null
+  private service: AuthzService
   private readonly chunks: Buffer[] = []
   private bodyBytes = 0
+  private askedAt = 0
   private call: Cancellable | null = null
   /** True while decodeHeaders or decodeData runs: the answer may come within. */
   private inCallback = false
@@ -109,6 +122,7 @@ class ExtAuthzFilter extends PassThroughFilter {
   constructor(shared: Shared) {
     super()
     this.shared = shared
+    this.service = shared.config.service
   }
 
   override decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
@@ -134,7 +148,7 @@ class ExtAuthzFilter extends PassThroughFilter {
       return FilterHeadersStatus.StopIteration
     }
     this.headers = headers
-    this.contextExtensions = route?.contextExtensions ?? {}
+    if (route) this.followRoute(route)
     this.bodyConfig = route?.disableBody ? null : (route?.body ?? config.body)
     if (this.bodyConfig !== null && !endStream && !headers.has('upgrade')) {
       this.phase = Phase.Buffering
@@ -142,6 +156,15 @@ class ExtAuthzFilter extends PassThroughFilter {
       return FilterHeadersStatus.StopIteration
     }
     return this.ask(false) ? FilterHeadersStatus.Continue : FilterHeadersStatus.StopIteration
+  }
+
+  private followRoute(route: ExtAuthzRouteConfig): void {
+    const levels = this.callbacks.perFilterConfigs<ExtAuthzRouteConfig>()
+    this.contextExtensions =
+      levels.length > 1
+        ? Object.assign({}, ...levels.map(({ contextExtensions }) => contextExtensions))
+        : route.contextExtensions
+    if (route.service !== null) this.service = route.service
   }
 
   private enabled(): boolean {
@@ -188,7 +211,8 @@ class ExtAuthzFilter extends PassThroughFilter {
     }
     this.phase = Phase.Asking
     this.inCallback = true
-    const { service } = config
+    this.askedAt = now()
+    const { service } = this
     const cluster = clusters.get(service.cluster)
     if (service.kind === 'grpc') {
       this.call = callUnary(cluster, service, question, CHECK_PATH, grpcQuestion(question, config, allowed), {
@@ -198,10 +222,9 @@ class ExtAuthzFilter extends PassThroughFilter {
       })
     } else {
       const body = question.body.length > 0 ? question.body : null
-      const asked = now()
       this.call = sendRequest(cluster, httpQuestion(question, service, allowed), body, service.timeoutMs, {
         onResponse: (headers, answer) => {
-          headers.set('x-envoy-upstream-service-time', String(Math.max(0, Math.round(now() - asked))))
+          headers.set('x-envoy-upstream-service-time', String(Math.max(0, Math.round(now() - this.askedAt))))
           this.onAnswer(httpAnswer(service, headers, answer))
         },
         onFailure: () => this.onAnswer(ERROR),
@@ -221,9 +244,8 @@ class ExtAuthzFilter extends PassThroughFilter {
     this.call = null
     this.phase = Phase.Done
     if (answer.kind !== 'error' && answer.metadata !== null) {
-      for (const key of Object.keys(answer.metadata)) {
-        this.callbacks.streamInfo.setDynamicMetadata(METADATA_NAMESPACE, key, answer.metadata[key])
-      }
+      const timed = answer.kind === 'ok' ? { ext_authz_duration: Math.round(now() - this.askedAt) } : null
+      this.takeMetadata({ ...answer.metadata, ...timed })
     }
     switch (answer.kind) {
       case 'ok':
@@ -235,6 +257,16 @@ class ExtAuthzFilter extends PassThroughFilter {
       default:
         this.onError()
     }
+  }
+
+  private takeMetadata(metadata: Readonly<Record<string, unknown>>): void {
+    const { config, counters } = this.shared
+    if (!config.takesMetadata) {
+      counters.ignoredDynamicMetadata.inc()
+      return
+    }
+    for (const key of Object.keys(metadata))
+      this.callbacks.streamInfo.setDynamicMetadata(METADATA_NAMESPACE, key, metadata[key])
   }
 
   /** The cluster that the request would go to counts the same. */
@@ -256,8 +288,16 @@ class ExtAuthzFilter extends PassThroughFilter {
       return
     }
     const headers = this.headers!
-    for (const name of answer.remove) if (!name.startsWith(':') && name !== 'host') headers.remove(name)
-    for (const change of answer.set) if (isValid(change)) applyChange(headers, change)
+    const { mutable } = this.shared
+    const removable = (name: string): boolean => !name.startsWith(':') && name !== 'host' && mutable(name)
+    if (config.mutationRules?.disallowIsError) {
+      if (!answer.set.every(({ name }) => mutable(name)) || !answer.remove.every(removable)) {
+        this.refuseInvalid()
+        return
+      }
+    }
+    for (const name of answer.remove) if (removable(name)) headers.remove(name)
+    for (const change of answer.set) if (isValid(change) && mutable(change.name)) applyChange(headers, change)
     if (answer.set.length > 0 && this.callbacks.requestHeadersExceedLimits()) {
       counters.requestHeaderLimitsReached.inc()
       this.refuseInvalid()
@@ -282,13 +322,14 @@ class ExtAuthzFilter extends PassThroughFilter {
   private onDenied(answer: Extract<Answer, { kind: 'denied' }>): void {
     this.shared.counters.denied.inc()
     this.countForCluster('denied')
-    if (this.shared.config.chargeClusterResponseStats) {
+    const { chargeClusterResponseStats, maxDeniedBodyBytes } = this.shared.config
+    if (chargeClusterResponseStats) {
       const { upstreamCluster } = this.callbacks.streamInfo
       this.shared.clusters.get(upstreamCluster)?.stats.responses.countResponse(answer.status, true, false, '')
     }
     this.refuse(
       answer.status,
-      answer.body,
+      maxDeniedBodyBytes > 0 ? answer.body.slice(0, maxDeniedBodyBytes) : answer.body,
       (response) => {
         for (const change of answer.headers) if (isValid(change)) applyChange(response, change)
       },
