@@ -5,7 +5,7 @@ import type { Problems } from '../schema.ts'
 
 const DNS_LABEL = /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/
 const HEADER_NAME = /^[-_A-Za-z0-9]+$/
-const PORT_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
+const PORT_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i
 const PROTOCOLS = new Set([
   'TCP',
   'UDP',
@@ -101,10 +101,9 @@ export function checkProtocol(protocol: string | undefined, path: string, proble
   if (protocol && !PROTOCOLS.has(protocol.toUpperCase())) problems.error(path, `unsupported protocol: ${protocol}`)
 }
 
-/** A DNS label (RFC 1123), as Kubernetes has it. */
+/** A DNS label (RFC 1123), in any case. */
 export function checkPortName(name: string, path: string, problems: Problems): void {
-  if (!PORT_NAME.test(name))
-    problems.error(path, `invalid port name: "${name}"`, 'use lower-case letters, digits and -')
+  if (!PORT_NAME.test(name)) problems.error(path, `invalid port name: "${name}"`, 'use letters, digits and -')
 }
 
 /** A subset is one DNS label: it becomes a part of the cluster's name. */

@@ -56,12 +56,7 @@ function checkServerHost(host: string, path: string, problems: Problems): void {
     return
   }
   const namespace = host.slice(0, slash)
-  if (
-    namespace !== '*' &&
-    namespace !== '.' &&
-    namespace !== '~' &&
-    !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(namespace)
-  ) {
+  if (namespace !== '*' && namespace !== '.' && !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/i.test(namespace)) {
     problems.error(path, `"${namespace}" is not a namespace`)
   }
   const name = host.slice(slash + 1)

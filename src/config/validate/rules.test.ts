@@ -50,10 +50,28 @@ const CASES: readonly (readonly [kind: string, spec: string, problem: RegExp, ta
     serviceEntry('ports: [{number: 80, name: x, protocol: grpc-web}]'),
   ],
   [
+    'Gateway',
+    '{servers: [{port: {number: 80, name: a, protocol: HTTP}, hosts: ["~/a.b"]}]}',
+    /^spec\.servers\[0\]\.hosts\[0\]: "~" is not a namespace/,
+    '{servers: [{port: {number: 80, name: a, protocol: HTTP}, hosts: ["A/a.b"]}]}',
+  ],
+  [
+    'WorkloadGroup',
+    '{template: {address: "unix:///a", ports: {http: 80}}}',
+    /^spec\.template\.ports: must not be set for a Unix socket/,
+    '{template: {address: "unix:///a"}}',
+  ],
+  [
+    'WorkloadEntry',
+    '{network: n, labels: {a: "*.a"}}',
+    /^spec\.labels/,
+    '{address: 1.2.3.4, network: n, labels: {a: a}}',
+  ],
+  [
     'ServiceEntry',
     serviceEntry('ports: [{number: 80, name: x_y}]'),
     /^spec\.ports\[0\]\.name: invalid port name/,
-    serviceEntry('ports: [{number: 80, name: x-y}]'),
+    serviceEntry('ports: [{number: 80, name: X-y}]'),
   ],
   [
     'ServiceEntry',

@@ -115,7 +115,7 @@ function validatePorts(spec: ServiceEntry['spec'], resolution: string, problems:
     if (resolution === 'DYNAMIC_DNS' && !DYNAMIC_DNS_PROTOCOLS.test(port.protocol ?? '')) {
       problems.error(`${path}.protocol`, 'only HTTP, TLS, GRPC and HTTP2 are supported with resolution DYNAMIC_DNS')
     }
-    if (!addressed && spec.resolution === 'NONE' && /^(tcp)?$/i.test(port.protocol ?? '')) {
+    if (!addressed && resolution === 'NONE' && /^(tcp)?$/i.test(port.protocol ?? '')) {
       problems.warning(
         'spec.addresses',
         `are needed for port ${port.number}, which serves ${port.protocol || 'an undeclared protocol'}`,
@@ -161,9 +161,7 @@ export function validateWorkloadEntry({ spec }: WorkloadEntry, problems: Problem
   if (!spec.address) {
     if (!spec.network) problems.error('spec.address', 'is required')
     else problems.warning('spec.address', `is unset with network "${spec.network}"`)
-    return
-  }
-  validateWorkload(spec, 'spec', false, problems)
+  } else validateWorkload(spec, 'spec', false, problems)
   checkWorkloadLabels(spec.labels, 'spec.labels', problems)
 }
 
@@ -171,6 +169,8 @@ export function validateWorkloadGroup({ spec }: WorkloadGroup, problems: Problem
   const { metadata, template, probe } = spec
   if (/^unix:\/\/(?![/@])/.test(template.address ?? ''))
     problems.error('spec.template.address', 'must be an absolute path or an abstract socket (@name)')
+  if (template.address?.startsWith(UNIX) && template.ports && Object.keys(template.ports).length > 0)
+    problems.error('spec.template.ports', 'must not be set for a Unix socket')
   checkWorkloadLabels(metadata?.labels, 'spec.metadata.labels', problems)
   if (!probe) return
   if (!probe.httpGet && !probe.tcpSocket && !probe.exec && !probe.grpc) {

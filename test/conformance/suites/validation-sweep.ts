@@ -2,14 +2,16 @@ import { readFileSync } from 'node:fs'
 import { parseMeshConfig, parseResource } from '../../../src/config/index.ts'
 import { untranslated } from '../../../src/pilot/index.ts'
 import type { Difference, Suite } from '../suite.ts'
-import { RECORDED, type Verdict, validationCases } from '../validation/cases.ts'
+import { RANDOM_RECORDED, RECORDED, type Verdict, validationCases } from '../validation/cases.ts'
+import { RANDOM_CASES, randomCase } from '../validation/random-cases.ts'
 
-/** Resources with one thing changed, judged by Istio's CRDs and istiod's webhook: refused, warned of or taken. */
+/** Resources with one thing changed, or several at random, judged by Istio's CRDs and istiod's webhook: refused, warned of or taken. */
 export const suite: Suite = {
   name: 'validation-sweep',
   run: async () => {
-    const verdicts = JSON.parse(readFileSync(RECORDED, 'utf8')) as Record<string, Verdict>
-    const cases = validationCases()
+    const verdicts = { ...recorded(RECORDED), ...recorded(RANDOM_RECORDED) }
+    const random = Array.from({ length: RANDOM_CASES }, (_, number) => randomCase(number))
+    const cases = [...validationCases(), ...random]
     const differences: Difference[] = []
     for (const { id, kind, object } of cases) {
       const wanted = verdicts[id]
@@ -22,6 +24,10 @@ export const suite: Suite = {
     }
     return { total: cases.length, differences }
   },
+}
+
+function recorded(file: string): Record<string, Verdict> {
+  return JSON.parse(readFileSync(file, 'utf8')) as Record<string, Verdict>
 }
 
 /** What istiod warns of is in its log alone. */

@@ -5,6 +5,8 @@ import { parseAllDocuments } from 'yaml'
 import { type IstioKind, KINDS } from '../../../src/config/index.ts'
 
 export const RECORDED: string = join(import.meta.dirname, 'recorded.json')
+/** Of the cases of random-cases.ts. */
+export const RANDOM_RECORDED: string = join(import.meta.dirname, 'random.json')
 
 export interface ValidationCase {
   /** The base and the change: `Gateway http: servers[0].bind = ""`. */
@@ -16,23 +18,43 @@ export interface ValidationCase {
 /** What is said of a case: `taken`, `warned`, `refused` (by istiod) or `schema` (refused by the CRD), with its text. */
 export type Verdict = readonly [outcome: 'taken' | 'warned' | 'refused' | 'schema', text?: string]
 
+/** A spec that istiod takes. */
+export interface ValidationBase {
+  readonly kind: ValidationCase['kind']
+  readonly name: string
+  readonly spec: unknown
+}
+
+let bases: readonly ValidationBase[] | undefined
+
+export function validationBases(): readonly ValidationBase[] {
+  bases ??= readFileSync(join(import.meta.dirname, 'bases.yaml'), 'utf8')
+    .split(/^---$/m)
+    .map((document) => {
+      const [, kind, name] = /^# ([A-Z]\w+) (\w+)$/m.exec(document)!
+      return {
+        kind: kind as ValidationCase['kind'],
+        name: name!,
+        spec: parseAllDocuments(document)[0]!.toJS() as unknown,
+      }
+    })
+  return bases
+}
+
 export function validationCases(): ValidationCase[] {
-  const text = readFileSync(join(import.meta.dirname, 'bases.yaml'), 'utf8')
-  return text.split(/^---$/m).flatMap((document) => {
-    const [, kind, name] = /^# ([A-Z]\w+) (\w+)$/m.exec(document)!
-    const spec: unknown = parseAllDocuments(document)[0]!.toJS()
-    const object = (changed: unknown): object => objectOf(kind as ValidationCase['kind'], changed)
-    const whole = { id: `${kind} ${name}`, kind: kind as ValidationCase['kind'], object: object(spec) }
+  return validationBases().flatMap(({ kind, name, spec }) => {
+    const whole = { id: `${kind} ${name}`, kind, object: objectOf(kind, spec) }
     const changed = [...changes(spec, '')].map(([change, value]) => ({
       id: `${kind} ${name}: ${change}`,
-      kind: kind as ValidationCase['kind'],
-      object: object(value),
+      kind,
+      object: objectOf(kind, value),
     }))
     return [whole, ...changed]
   })
 }
 
-function objectOf(kind: ValidationCase['kind'], spec: unknown): object {
+/** A resource with this spec. */
+export function objectOf(kind: ValidationCase['kind'], spec: unknown): object {
   if (kind === 'MeshConfig') return { kind, spec }
   const version = KINDS[kind].versions[0]
   return { apiVersion: `${KINDS[kind].group}/${version}`, kind, metadata: { name: 'x', namespace: 'default' }, spec }
@@ -126,7 +148,7 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** What stands in a value's place. */
-function* instead(value: unknown, name: string): Generator<[string, unknown]> {
+export function* instead(value: unknown, name: string): Generator<[string, unknown]> {
   for (const word of Object.hasOwn(WORDS, name) ? WORDS[name]! : []) {
     if (typeof value === 'string' && word !== value) yield [`= word ${JSON.stringify(word)}`, word]
   }
@@ -138,6 +160,7 @@ function* instead(value: unknown, name: string): Generator<[string, unknown]> {
   } else if (typeof value === 'number') yield* NUMBERS.filter((one) => one !== value).map(plain)
   else if (typeof value === 'boolean') yield plain(!value)
   else if (Array.isArray(value)) yield plain([])
+  else if (value === null) yield plain({})
   else {
     yield plain({})
     if (Object.values(value as object).every((one) => typeof one === 'string')) {
