@@ -40,7 +40,16 @@ function label(value: Fields | undefined, number: number): string {
 /** A match without its name, as a comparable text; any order of fields. */
 function matchKey(match: Fields): string {
   const { name: _name, ...rest } = match
-  return JSON.stringify(sorted(rest))
+  return JSON.stringify(sorted(Object.fromEntries(Object.entries(rest).filter(([key, value]) => says(key, value)))))
+}
+
+const MAPS: ReadonlySet<string> = new Set(['headers', 'withoutHeaders', 'queryParams', 'sourceLabels'])
+
+/** What protobuf does not tell from a field that is left out says nothing. */
+function says(key: string, value: unknown): boolean {
+  if (Array.isArray(value)) return value.length > 0
+  if (MAPS.has(key)) return Object.keys(record(value)).length > 0
+  return value !== '' && value !== 0 && value !== false
 }
 
 function sorted(value: unknown): unknown {

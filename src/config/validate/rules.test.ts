@@ -56,6 +56,13 @@ const CASES: readonly (readonly [kind: string, spec: string, problem: RegExp, ta
     '{servers: [{port: {number: 80, name: a, protocol: HTTP}, hosts: ["A/a.b"]}]}',
   ],
   [
+    'ServiceEntry',
+    serviceEntry('endpoints: [{network: n}]'),
+    /^spec\.endpoints\[0\]\.address: is required/,
+    serviceEntry('endpoints: [{address: b.com}]'),
+  ],
+  ['ServiceEntry', '{hosts: [a.com], resolution: NONE, endpoints: []}', /^spec\.endpoints: must be empty/],
+  [
     'WorkloadGroup',
     '{template: {address: "unix:///a", ports: {http: 80}}}',
     /^spec\.template\.ports: must not be set for a Unix socket/,

@@ -58,7 +58,7 @@ export function validateServiceEntry({ spec, metadata }: ServiceEntry, problems:
       problems.warning('spec.workloadSelector', 'without labels selects every workload of the namespace')
     }
   }
-  if (resolution === 'NONE' && endpoints.length > 0 && !spec.workloadSelector) {
+  if (resolution === 'NONE' && spec.endpoints && !spec.workloadSelector) {
     problems.error('spec.endpoints', 'must be empty with resolution NONE')
   }
   if (resolution === 'DYNAMIC_DNS') {
@@ -80,7 +80,8 @@ export function validateServiceEntry({ spec, metadata }: ServiceEntry, problems:
     if (endpoint.address?.startsWith(UNIX) && spec.ports?.length !== 1)
       problems.error('spec.ports', 'exactly 1 service port required for unix endpoints')
     if (endpoint.address === '' || endpoint.address === undefined) {
-      if (!endpoint.network) problems.error(`${path}.address`, 'is required')
+      if (!endpoint.network || resolution.startsWith('DNS')) problems.error(`${path}.address`, 'is required')
+      else problems.warning(`${path}.address`, `is unset with network "${endpoint.network}"`)
       return
     }
     if (resolution === 'STATIC' && !endpoint.address.startsWith('unix://') && !isIpAddress(endpoint.address)) {

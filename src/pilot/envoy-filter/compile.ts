@@ -91,7 +91,8 @@ function compile(resource: EnvoyFilter): Compiled {
       problems.push({ path: `${path}.patch.filterClass`, message, level: 'warning' })
     }
     try {
-      const read = operation === 'REMOVE' ? null : readPatchValue(schema, patch!.value as JsonObject)
+      // That of a REMOVE means nothing, and must be right all the same, as for istiod.
+      const read = patch?.value ? readPatchValue(schema, patch.value as JsonObject) : null
       for (const field of read?.unknown ?? [])
         problems.push({
           path: `${path}.patch.value.${field}`,
@@ -102,7 +103,7 @@ function compile(resource: EnvoyFilter): Compiled {
         applyTo,
         operation: INSERTIONS.has(operation) && !ORDERED.has(applyTo) ? 'ADD' : operation,
         match,
-        value: read?.value ?? null,
+        value: operation === 'REMOVE' ? null : (read?.value ?? null),
         proxyVersion: match.proxy?.proxyVersion ? RE2JS.compile(match.proxy.proxyVersion) : null,
       })
     } catch (thrown) {
