@@ -1,4 +1,6 @@
 // Public entry of the config room: Istio resources, parsed and checked.
+
+export { conventionProblems } from './analysis/conventions.ts'
 export {
   ANALYZERS,
   type AnalysisItem,

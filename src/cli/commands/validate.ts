@@ -1,9 +1,11 @@
 import { basename, relative } from 'node:path'
 import { type Command, Option } from 'commander'
 import { UserError } from '../../base/errors.ts'
+import type { Manifests } from '../../local/index.ts'
 import { readInputs } from '../manifests.ts'
 
 interface Options {
+  readonly istioNamespace: string
   readonly filename: string[]
   readonly referential: string | boolean
 }
@@ -15,9 +17,23 @@ export function register(program: Command): void {
     .alias('v')
     .description('check Kubernetes and Istio YAML offline, as applying it would')
     .requiredOption('-f, --filename <path...>', 'files or folders; - reads standard input')
+    .option(
+      '-i, --istioNamespace <name>',
+      "namespace of the control plane, whose own Services may break Istio's conventions",
+      'istio-system',
+    )
     .addOption(new Option('-x, --referential [bool]', 'always on').default('true').hideHelp())
     .action(async (options: Options) => {
       const { IMAGES_FILE, parseImages, readManifests } = await import('../../local/index.ts')
+      const { conventionProblems } = await import('../../config/index.ts')
+      const conventions = (objects: Manifests['objects'], istioNamespace: string) =>
+        objects.flatMap(({ object, origin }) =>
+          conventionProblems(object, istioNamespace).map(({ level, path, message }) => ({
+            level,
+            line: origin.line,
+            message: `${object.kind} ${object.metadata.name}: ${path}: ${message}`,
+          })),
+        )
       if (options.referential !== true && options.referential !== 'true')
         throw new UserError('--referential cannot be turned off: resources are always checked whole', 64)
       const paths = options.filename.flatMap((names) => names.split(','))
@@ -30,7 +46,8 @@ export function register(program: Command): void {
           console.log(`"${file}" is valid`)
           continue
         }
-        const { problems } = await readManifests(file, text ?? '')
+        const { objects, problems: found } = await readManifests(file, text ?? '')
+        const problems = [...found, ...conventions(objects, options.istioNamespace)]
         const describe = (problem: { line: number; message: string }) =>
           `\t* ${file}:${problem.line}: ${problem.message}`
         const wrong = problems.filter((problem) => problem.level === 'error')

@@ -150,7 +150,7 @@ function validateWorkload(workload: WorkloadEntrySpec, path: string, ipOnly: boo
     if (!abstract && !socket.startsWith('/'))
       problems.error(at, `"${socket}" must be an absolute path or an abstract socket (@name)`)
     else if (socket.endsWith('/')) problems.error(at, `"${socket}" is a directory, not a socket`)
-    if (workload.ports && Object.keys(workload.ports).length > 0) {
+    if (workload.ports) {
       problems.error(`${path}.ports`, 'must not be set for a Unix socket')
     }
     return
@@ -170,7 +170,7 @@ export function validateWorkloadGroup({ spec }: WorkloadGroup, problems: Problem
   const { metadata, template, probe } = spec
   if (/^unix:\/\/(?![/@])/.test(template.address ?? ''))
     problems.error('spec.template.address', 'must be an absolute path or an abstract socket (@name)')
-  if (template.address?.startsWith(UNIX) && template.ports && Object.keys(template.ports).length > 0)
+  if (template.address?.startsWith(UNIX) && template.ports)
     problems.error('spec.template.ports', 'must not be set for a Unix socket')
   checkWorkloadLabels(metadata?.labels, 'spec.metadata.labels', problems)
   if (!probe) return

@@ -53,10 +53,15 @@ export const applicationUidAnalyzer: Analyzer = {
   },
 }
 
-const PROTOCOLS = /^(grpc|grpc-web|http|http2|https|mongo|mysql|redis|tcp|tls|udp|hbone)$/i
+const PROTOCOLS = /^(grpc|grpc-web|http|http2|http_proxy|https|mongo|mysql|redis|tcp|tls|udp)$/i
 /** SMTP, DNS, MySQL, MongoDB: TCP without being told. */
 const WELL_KNOWN_PORTS: ReadonlySet<unknown> = new Set([25, 53, 3306, 27017])
 const APP_PROTOCOLS = new Set(['kubernetes.io/h2c', 'kubernetes.io/ws', 'kubernetes.io/wss'])
+
+/** Whether a word names a protocol that Istio knows, in any case. */
+export function isProtocolWord(word: string): boolean {
+  return PROTOCOLS.test(word)
+}
 
 /** Whether Istio knows the protocol of a port by its `appProtocol`, its name or its number. */
 function tellsProtocol(port: Fields): boolean {
