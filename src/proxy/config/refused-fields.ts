@@ -68,6 +68,7 @@ export const REFUSED_FIELDS: Readonly<Record<string, readonly string[]>> = {
     'num_resolver_threads',
   ],
   'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig': ['max_heap_size_bytes_runtime'],
+  'envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink': ['scale_histogram_units_to_milliseconds'],
   'envoy.extensions.transport_sockets.tls.v3.GenericSecret': ['secrets'],
   'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig': ['trust_bundles'],
   'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain': ['workload_trust_domain'],
