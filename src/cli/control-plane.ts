@@ -13,6 +13,7 @@ import { type BuildInfo, buildInfo } from '../base/version.ts'
 export interface ControlPlaneFlags {
   readonly xdsAddress?: string
   readonly xdsLabel?: string
+  readonly revision?: string
   readonly xdsPort: string
   readonly certDir?: string
   readonly authority?: string
@@ -26,6 +27,7 @@ export function addControlPlaneFlags(command: Command): Command {
   return command
     .addOption(option('--xds-address <host:port>', 'control plane to ask; default: of the mesh here', 'XDS_ADDRESS'))
     .option('--xds-label <selector>', 'ask the control plane whose pod has this label')
+    .option('-r, --revision <name>', 'ask the control plane of this revision; that of the mesh here is default')
     .addOption(option('--xds-port <port>', 'xDS port of the mesh here', 'XDS_PORT').default('15012'))
     .addOption(option('--cert-dir <dir>', 'with cert-chain.pem, key.pem and root-cert.pem', 'CERT_DIR'))
     .addOption(option('--authority <name>', "name to expect in the control plane's certificate", 'AUTHORITY'))
@@ -106,6 +108,9 @@ async function checkFlags(flags: ControlPlaneFlags): Promise<number> {
   if (flags.xdsAddress !== undefined && flags.xdsLabel !== undefined) {
     throw new UserError('either --xds-address or --xds-label, not both', 64)
   }
+  if (flags.xdsAddress !== undefined && flags.revision !== undefined) {
+    throw new UserError('either --xds-address or --revision, not both', 64)
+  }
   if (flags.plaintext && flags.certDir !== undefined) {
     throw new UserError('either --plaintext or --cert-dir, not both', 64)
   }
@@ -143,6 +148,9 @@ async function namedTarget(flags: ControlPlaneFlags, address: string): Promise<T
 async function localTarget(flags: ControlPlaneFlags): Promise<Target> {
   if (flags.xdsLabel !== undefined && !selects(flags.xdsLabel)) {
     throw new UserError(`no running Istio pods in "${ISTIO_NAMESPACE}" with label ${flags.xdsLabel}`)
+  }
+  if (flags.revision !== undefined && flags.revision !== CONTROL_PLANE_LABELS['istio.io/rev']) {
+    throw new UserError(`no running Istio pods in "${ISTIO_NAMESPACE}" of revision ${flags.revision}`)
   }
   const port = Number(flags.xdsPort)
   if (!Number.isInteger(port) || port < 1 || port > 65535) {

@@ -44,7 +44,7 @@ function digitsAt(text: string, at: number): string {
 }
 
 /** YAML as Go programs write it: sorted keys; texts that look like something else in double quotes, other quotes single. */
-async function goYaml(value: unknown): Promise<string> {
+export async function goYaml(value: unknown): Promise<string> {
   const { Document, Scalar, visit } = await import('yaml')
   const document = new Document(value, { aliasDuplicateObjects: false, sortMapEntries: byKey })
   visit(document, {

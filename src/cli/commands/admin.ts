@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
 import { localAccess } from '../envoy/source.ts'
-import { outputFormat, printStructured } from '../output.ts'
+import { goYaml, outputFormat, printStructured } from '../output.ts'
 import { tabulate } from '../tab-writer.ts'
 
 interface Options {
@@ -73,14 +73,12 @@ async function log(options: Options): Promise<void> {
     process.stdout.write(tabulate([['ACTIVE SCOPE', 'DESCRIPTION', 'LOG LEVEL', 'STACK TRACE LEVEL'], ...rows], 3))
     return
   }
-  await printStructured(
-    all.map((scope) => ({
-      scope_name: scope.name,
-      log_level: scope.output_level,
-      stack_trace_level: scope.stack_trace_level,
-      description: scope.description,
-    })),
-    format,
-    2,
-  )
+  const shown = all.map((scope) => ({
+    scope_name: scope.name,
+    log_level: scope.output_level,
+    stack_trace_level: scope.stack_trace_level,
+    description: scope.description,
+  }))
+  if (format === 'yaml') process.stdout.write(await goYaml(shown))
+  else await printStructured(shown, format, 2)
 }

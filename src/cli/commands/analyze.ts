@@ -147,7 +147,12 @@ async function run(files: string[], options: Options): Promise<void> {
     unread++
     console.error(`error: ${error.message}`)
   }
-  const items = (await gather(files, options, unreadable)).filter((item) => ofRevision(item, options.revision))
+  const gathered = await gather(files, options, unreadable)
+  if (namespaceMissing(gathered, options)) {
+    console.error(`namespace "${options.namespace}" not found`)
+    return
+  }
+  const items = gathered.filter((item) => ofRevision(item, options.revision))
   if (options.verbose) {
     const names = [...new Set((chosen ?? ANALYZERS).map(({ name }) => name))]
     console.error(`Analyzed resources in ${scopeText(options)}\nExecuted analyzers:\n\t ${names.join('\n\t ')}\n`)
@@ -261,6 +266,16 @@ async function within<T>(duration: string, work: Promise<T>): Promise<T> {
     timer = setTimeout(() => reject(new UserError(`the running mesh did not answer within ${duration}`)), ms)
   })
   return Promise.race([work, limit]).finally(() => clearTimeout(timer))
+}
+
+/** The running mesh has no such namespace, nor have the files; those alone need not say what namespaces there are. */
+function namespaceMissing(items: readonly AnalysisItem[], { namespace, allNamespaces, useKube }: Options): boolean {
+  if (allNamespaces || useKube === 'false') return false
+  const namespaces = items.filter(({ object }) => object.kind === 'Namespace')
+  return (
+    namespaces.some(({ reference }) => reference('') === '') &&
+    !namespaces.some(({ object }) => object.metadata.name === namespace)
+  )
 }
 
 /** Resources that name a revision are for that control plane alone. */

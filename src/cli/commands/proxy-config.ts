@@ -2,7 +2,7 @@ import type { DescMessage } from '@bufbuild/protobuf'
 import type { Command } from 'commander'
 import { UserError } from '../../base/errors.ts'
 import type { MeshAccess, PodRef } from '../access.ts'
-import { clusters, clusterTable } from '../envoy/clusters.ts'
+import { type ClusterFilter, clusters, clusterTable } from '../envoy/clusters.ts'
 import { ConfigDump, type Dumped } from '../envoy/config-dump.ts'
 import {
   type EndpointFilter,
@@ -15,7 +15,7 @@ import {
 } from '../envoy/endpoints.ts'
 import { bootstrapSummary, ecdsTable } from '../envoy/extensions.ts'
 import { camelJson } from '../envoy/go-json.ts'
-import { listeners, listenerTable } from '../envoy/listeners.ts'
+import { type ListenerFilter, listeners, listenerTable } from '../envoy/listeners.ts'
 import { routes, routeTable } from '../envoy/routes.ts'
 import { rootCertificates, secretTable } from '../envoy/secrets.ts'
 import { adminRequest, localAccess, readAdmin, type SourceOptions } from '../envoy/source.ts'
@@ -52,10 +52,10 @@ export function register(program: Command): void {
     command.option('-o, --output <format>', 'short, json or yaml', fallback)
 
   withOutput(kind('cluster', ['clusters', 'c'], 'clusters'))
-    .option('--fqdn <name>', 'only clusters of this service')
-    .option('--direction <word>', 'inbound or outbound')
+    .option('--fqdn <name>', 'only clusters with this in their name')
+    .option('--direction <word>', 'only clusters with this in their name: inbound, outbound')
     .option('--port <port>', 'only clusters of this port')
-    .option('--subset <name>', 'only clusters of this subset')
+    .option('--subset <name>', 'only clusters with this in their name')
     .action(showClusters)
   withOutput(kind('listener', ['listeners', 'l'], 'listeners'))
     .option('--address <ip>', 'only listeners of this address')
@@ -75,6 +75,13 @@ export function register(program: Command): void {
   withOutput(kind('all', ['a'], 'everything'))
     .option('--with-headers', 'a line above each table')
     .option('--verbose [bool]', 'false: one line per listener and route configuration', 'true')
+    .option('--fqdn <name>', 'only clusters with this in their name')
+    .option('--direction <word>', 'only clusters with this in their name: inbound, outbound')
+    .option('--subset <name>', 'only clusters with this in their name')
+    .option('--port <port>', 'only clusters, listeners and endpoints of this port')
+    .option('--address <ip>', 'only listeners and endpoints of this address')
+    .option('--type <type>', 'only listeners: HTTP, TCP, HTTP+TCP or UNKNOWN')
+    .option('--name <name>', 'only this route configuration')
     .action(showAll)
   pc.command('rootca-compare <pod1> <pod2>')
     .alias('rc')
@@ -119,15 +126,22 @@ async function printMessages(desc: DescMessage, list: readonly Dumped[], format:
   )
 }
 
-async function showClusters(pod: string | undefined, options: Options): Promise<void> {
-  const format = outputFormat(options.output, FORMATS)
-  const filter = {
+function clusterFilter(options: Options): ClusterFilter {
+  return {
     fqdn: text(options.fqdn),
     port: portOption(options.port),
     subset: text(options.subset),
     direction: text(options.direction),
   }
-  const list = clusters(await dumpOf(pod, options), filter)
+}
+
+function listenerFilter(options: Options): ListenerFilter {
+  return { address: text(options.address), port: portOption(options.port), type: text(options.type) }
+}
+
+async function showClusters(pod: string | undefined, options: Options): Promise<void> {
+  const format = outputFormat(options.output, FORMATS)
+  const list = clusters(await dumpOf(pod, options), clusterFilter(options))
   if (format === 'short') process.stdout.write(clusterTable(list))
   else
     await printMessages(
@@ -139,8 +153,7 @@ async function showClusters(pod: string | undefined, options: Options): Promise<
 
 async function showListeners(pod: string | undefined, options: Options): Promise<void> {
   const format = outputFormat(options.output, FORMATS)
-  const filter = { address: text(options.address), port: portOption(options.port), type: text(options.type) }
-  const list = listeners(await dumpOf(pod, options), filter)
+  const list = listeners(await dumpOf(pod, options), listenerFilter(options))
   if (format === 'short') process.stdout.write(listenerTable(list, isVerbose(options)))
   else
     await printMessages(
@@ -244,26 +257,25 @@ async function printSection(
 
 async function showAll(pod: string | undefined, options: Options): Promise<void> {
   const format = outputFormat(options.output, FORMATS)
-  const text = await readAdmin(pod, '/config_dump?include_eds', options)
+  const whole = await readAdmin(pod, '/config_dump?include_eds', options)
   if (format === 'json') {
-    console.log(text)
+    console.log(whole)
     return
   }
-  const dump = new ConfigDump(text)
+  const dump = new ConfigDump(whole)
   if (format === 'yaml') {
     await printStructured(dump.raw, format)
     return
   }
   const verbose = isVerbose(options)
-  const everyEndpoint = { address: '', port: 0, cluster: '', status: '' }
-  const everyCluster = { fqdn: '', port: 0, subset: '', direction: '' }
+  const endpoints = { address: text(options.address), port: portOption(options.port), cluster: '', status: '' }
   const parts = [
     ['BOOTSTRAP', bootstrapText(dump)],
-    ['CLUSTER', clusterTable(clusters(dump, everyCluster), true)],
-    ['LISTENER', listenerTable(listeners(dump, { address: '', port: 0, type: '' }), verbose, true)],
-    ['ROUTE', routeTable(routes(dump, ''), verbose, true)],
+    ['CLUSTER', clusterTable(clusters(dump, clusterFilter(options)), true)],
+    ['LISTENER', listenerTable(listeners(dump, listenerFilter(options)), verbose, true)],
+    ['ROUTE', routeTable(routes(dump, text(options.name)), verbose, true)],
     ['SECRET', secretTable(dump, new Date(), true)],
-    ['ENDPOINTS', edsTable(loadAssignments(dump), everyEndpoint, true)],
+    ['ENDPOINTS', edsTable(loadAssignments(dump), endpoints, true)],
   ]
   const heading = (name: string) => (options.withHeaders ? `------ ${name} INFO ------\n\n` : '')
   process.stdout.write(parts.map(([name = '', table = '']) => `${heading(name)}${table}`).join('\n'))

@@ -53,13 +53,9 @@ export function byClusterName<T>(all: readonly T[], nameOf: (item: T) => string)
   })
 }
 
-function fits(name: string, filter: ClusterFilter): boolean {
-  const key = parseSubsetKey(name)
-  if (!key) return (!filter.fqdn || name.includes(filter.fqdn)) && !filter.port && !filter.subset && !filter.direction
-  if (filter.fqdn && key.fqdn !== filter.fqdn) return false
-  if (filter.port && key.port !== filter.port) return false
-  if (filter.subset && key.subset !== filter.subset) return false
-  return !filter.direction || key.direction === filter.direction
+/** As istioctl: each word anywhere in the cluster's name. */
+function fits(name: string, { fqdn, port, subset, direction }: ClusterFilter): boolean {
+  return [fqdn, subset, direction].every((word) => name.includes(word)) && (port === 0 || name.includes(`|${port}|`))
 }
 
 /** `named`: with a first column `cluster/NAME`, for the table of everything. */

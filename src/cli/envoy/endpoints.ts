@@ -82,7 +82,9 @@ function endpointText(endpoint: { address: string; port: number }): string {
 
 function fits(endpoint: Endpoint, filter: EndpointFilter): boolean {
   const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
-  if (filter.address && !same(endpoint.address, filter.address)) return false
+  // With its port, as istioctl wants it of what EDS gave.
+  const addresses = [endpoint.address, endpointText(endpoint)]
+  if (filter.address && !addresses.some((address) => same(address, filter.address))) return false
   if (filter.port && endpoint.port !== filter.port) return false
   if (filter.cluster && !same(endpoint.cluster, filter.cluster)) return false
   return !filter.status || same(endpoint.status, filter.status)

@@ -52,6 +52,10 @@ test('clusters are sorted by service, subset, port; filters compare whole parts'
   const filtered = (filter: Partial<typeof none>) => clusters(all, { ...none, ...filter }).map((c) => c.value.name)
   assert.deepEqual(filtered({ subset: 'v2' }), ['outbound|9080|v2|reviews.default'])
   assert.deepEqual(filtered({ port: 80 }), ['outbound|80||a.default'])
+  // Words are found anywhere in a name.
+  assert.deepEqual(filtered({ subset: 'a.d' }), ['outbound|80||a.default'])
+  assert.deepEqual(filtered({ fqdn: 'Hole' }), ['BlackHoleCluster'])
+  assert.deepEqual(filtered({ direction: 'inbound' }), [])
   assert.deepEqual(filtered({ fqdn: 'a.default', direction: 'outbound' }), ['outbound|80||a.default'])
 })
 
