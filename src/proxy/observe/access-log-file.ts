@@ -14,12 +14,16 @@ interface FileStats {
   readonly flushedByTimer: Counter
   readonly reopenFailed: Counter
   readonly writeTotalBuffered: Gauge
+  /** Lines that did not fit behind a write that stands still: `filesystem.lines_dropped`, which Envoy does not have. */
+  lineDropped(): void
 }
 
 /** A quiet proxy's log needs little; a busy one's buffer grows to what it needs. */
 const FIRST_BYTES = 4096
 /** A backlog's buffer is not kept. */
 const MAX_KEPT_BYTES = 256 * 1024
+/** What may wait behind a write, of one file in one thread: a reader that stalls must not take the proxy's memory. */
+const MAX_BACKLOG_BYTES = 8 * 1024 * 1024
 /** How long a full pipe is left alone before the next try. */
 const RETRY_MS = 5
 
@@ -60,6 +64,11 @@ export class AccessLogFile {
 
   /** Queues what was written since beginLine(). */
   endLine(): void {
+    if (this.writing && this.lines.length > MAX_BACKLOG_BYTES) {
+      this.lines.length = this.buffered
+      this.stats.lineDropped()
+      return
+    }
     this.buffered = this.lines.length
     this.stats.writeBuffered.inc()
     if (this.buffered >= this.flushBytes) this.flush()
@@ -112,7 +121,7 @@ export class AccessLogFile {
   private take(): Buffer {
     const { lines } = this
     const chunk = lines.bytes.subarray(0, this.buffered)
-    lines.bytes = this.spare ?? Buffer.allocUnsafeSlow(lines.bytes.length)
+    lines.bytes = this.spare ?? Buffer.allocUnsafeSlow(Math.min(lines.bytes.length, MAX_KEPT_BYTES))
     this.spare = null
     this.buffered = 0
     return chunk
@@ -161,6 +170,7 @@ export class AccessLogFiles {
       flushedByTimer: scope.counter('flushed_by_timer'),
       reopenFailed: scope.counter('reopen_failed'),
       writeTotalBuffered: scope.gauge('write_total_buffered'),
+      lineDropped: () => scope.counter('lines_dropped').inc(),
     }
     this.timer = setInterval(() => this.flushByTimer(), flushIntervalMs)
     this.timer.unref()
