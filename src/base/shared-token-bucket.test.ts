@@ -26,6 +26,21 @@ test('a bucket too large to fill in a lifetime is full', () => {
   assert.equal(bucket.remaining(0) > 4_294_967_000, true)
 })
 
+test('threads share what they take in parts, beginning with less than a full bucket', () => {
+  const memory = createBucketMemory(1000, 1000, 1000, 1, 50)
+  const clock = performance.now()
+  const first = new SharedTokenBucket(1000, 1000, 1000, clock, memory)
+  const second = new SharedTokenBucket(1000, 1000, 1000, 0, memory)
+  const start = first.takeUpTo(30, clock)
+  assert.equal(start, 30)
+  const rest = second.takeUpTo(1_000_000, 0)
+  // The clock of the machine goes on between the lines.
+  assert.ok(rest >= 20 && rest <= 1000, String(rest))
+  assert.equal(first.takeUpTo(1_000_000, clock), 0)
+  assert.equal(first.takeUpTo(1_000_000, clock + 10_000), 1000)
+  assert.equal(second.takeUpTo(1, 10_000), 0)
+})
+
 test('takes several or nothing, and takes them back', () => {
   const bucket = new SharedTokenBucket(10, 1, 3_600_000, 0, createBucketMemory(10, 1, 3_600_000))
   assert.deepEqual(

@@ -30,19 +30,30 @@ function machineMs(): number {
   return Number(process.hrtime.bigint()) / 1e6
 }
 
-/** Memory of `count` full buckets; see TokenBucket for the numbers. Made once, given to every thread. */
-export function createBucketMemory(max: number, perFill: number, intervalMs: number, count = 1): SharedArrayBuffer {
+/**
+ * Memory of `count` buckets with `initial` tokens each, full ones unless given; see TokenBucket for the numbers. Made once,
+ * given to every thread.
+ */
+export function createBucketMemory(
+  max: number,
+  perFill: number,
+  intervalMs: number,
+  count = 1,
+  initial = max,
+): SharedArrayBuffer {
   const memory = new SharedArrayBuffer(count * BUCKET_BYTES)
   const state = new BigInt64Array(memory)
   const origin = toBits(machineMs())
   for (let at = 0; at < state.length; at += SLOTS) {
     state[at + ORIGIN] = origin
-    state[at + EMPTY_AT] = toBits(-max / (perFill / intervalMs))
+    state[at + EMPTY_AT] = toBits(-initial / (perFill / intervalMs))
   }
   return memory
 }
 
-export class SharedTokenBucket implements Pick<TokenBucket, 'max' | 'rate' | 'take' | 'remaining' | 'untilNext'> {
+export class SharedTokenBucket
+  implements Pick<TokenBucket, 'max' | 'rate' | 'take' | 'takeUpTo' | 'remaining' | 'untilNext'>
+{
   readonly max: number
   readonly rate: number
   private readonly state: BigInt64Array
@@ -70,6 +81,19 @@ export class SharedTokenBucket implements Pick<TokenBucket, 'max' | 'rate' | 'ta
       if (tokens + this.rate * ROUNDING_MS + count * Number.EPSILON < count) return false
       const after = toBits(time - Math.max(0, tokens - count) / this.rate)
       if (Atomics.compareExchange(this.state, EMPTY_AT, before, after) === before) return true
+    }
+  }
+
+  /** As TokenBucket.takeUpTo. */
+  takeUpTo(wanted: number, nowMs: number): number {
+    const time = nowMs + this.offsetMs
+    for (;;) {
+      const before = Atomics.load(this.state, EMPTY_AT)
+      const tokens = this.tokens(fromBits(before), time)
+      const taken = Math.min(wanted, Math.floor(tokens + this.rate * ROUNDING_MS))
+      if (taken <= 0) return 0
+      const after = toBits(time - Math.max(0, tokens - taken) / this.rate)
+      if (Atomics.compareExchange(this.state, EMPTY_AT, before, after) === before) return taken
     }
   }
 

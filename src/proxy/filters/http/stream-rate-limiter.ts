@@ -1,6 +1,7 @@
 // Slows one direction of a stream to a rate: what comes is kept and let go as tokens, one for a byte, fill up.
 
 import { ownedTimeout } from '../../../base/fault-owner.ts'
+import { createBucketMemory, SharedTokenBucket } from '../../../base/shared-token-bucket.ts'
 import { keepChunk } from '../../../base/small-chunks.ts'
 import { TokenBucket } from '../../../base/token-bucket.ts'
 import { now } from '../../stream-info.ts'
@@ -9,10 +10,25 @@ import type { BodySink } from './body-sink.ts'
 /** How often what has waited may go on, unless configured (Envoy's StreamRateLimiter). */
 export const DEFAULT_FILL_INTERVAL_MS = 50
 
+/** What a limiter takes tokens from. */
+export type Tokens = Pick<TokenBucket, 'takeUpTo'>
+
 /** Tokens of one interval at first, so that nothing comes as a burst. */
-export function tokensFor(kibPerSecond: number, fillIntervalMs = DEFAULT_FILL_INTERVAL_MS): TokenBucket {
+export function tokensFor(kibPerSecond: number): Tokens {
   const perSecond = kibPerSecond * 1024
-  return new TokenBucket(perSecond, perSecond, 1000, now(), (perSecond * fillIntervalMs) / 1000)
+  return new TokenBucket(perSecond, perSecond, 1000, now(), (perSecond * DEFAULT_FILL_INTERVAL_MS) / 1000)
+}
+
+/** The same, in memory that threads share (SharedTokenBucket). */
+export function createTokenMemory(kibPerSecond: number, fillIntervalMs: number): SharedArrayBuffer {
+  const perSecond = kibPerSecond * 1024
+  return createBucketMemory(perSecond, perSecond, 1000, 1, (perSecond * fillIntervalMs) / 1000)
+}
+
+/** Of `memory` of createTokenMemory, for the same rate. */
+export function sharedTokens(kibPerSecond: number, memory: SharedArrayBuffer): Tokens {
+  const perSecond = kibPerSecond * 1024
+  return new SharedTokenBucket(perSecond, perSecond, 1000, now(), memory)
 }
 
 /** Who wants to know how a body gets on. */
@@ -25,7 +41,7 @@ export interface LimiterWatch {
 
 export class StreamRateLimiter {
   private readonly stream: BodySink
-  private readonly tokens: TokenBucket
+  private readonly tokens: Tokens
   private readonly fillIntervalMs: number
   private readonly bufferLimit: number
   private readonly watch: LimiterWatch | null
@@ -39,7 +55,7 @@ export class StreamRateLimiter {
   /** `bufferLimit`: bytes that may wait before the sender is paused. */
   constructor(
     stream: BodySink,
-    tokens: TokenBucket,
+    tokens: Tokens,
     fillIntervalMs: number,
     bufferLimit: number,
     watch: LimiterWatch | null = null,

@@ -9,14 +9,17 @@ import { ConfigError } from '../../../../base/errors.ts'
 import { durationMsOr } from '../../../config/duration.ts'
 import type { HttpFilterExtension, ParseContext } from '../../../config/extension.ts'
 import { type RuntimeFlag, runtimeFlag } from '../../../config/runtime-flag.ts'
-import { DEFAULT_FILL_INTERVAL_MS } from '../stream-rate-limiter.ts'
+import { createTokenMemory, DEFAULT_FILL_INTERVAL_MS } from '../stream-rate-limiter.ts'
 import { createBandwidthLimitFilter } from './filter.ts'
 
 export interface BandwidthLimitConfig {
   readonly statPrefix: string
   readonly request: boolean
   readonly response: boolean
+  /** 0: it limits nothing. */
   readonly kibPerSecond: number
+  /** Its tokens, which all workers take from. */
+  readonly memory: SharedArrayBuffer
   readonly fillIntervalMs: number
   readonly enabled: RuntimeFlag
   /** How long the bodies took is told in trailers of the response. */
@@ -41,12 +44,15 @@ function parse(message: BandwidthLimit, context: ParseContext): BandwidthLimitCo
   const { enableMode } = message
   if (enableMode !== EnableMode.DISABLED && message.limitKbps === undefined)
     throw new ConfigError(context.at('limit_kbps').path, 'is required unless enable_mode is DISABLED')
+  const kibPerSecond = Number(message.limitKbps ?? 0n)
+  const fillIntervalMs = durationMsOr(message.fillInterval, DEFAULT_FILL_INTERVAL_MS)
   return {
     statPrefix: message.statPrefix,
     request: enableMode === EnableMode.REQUEST || enableMode === EnableMode.REQUEST_AND_RESPONSE,
     response: enableMode === EnableMode.RESPONSE || enableMode === EnableMode.REQUEST_AND_RESPONSE,
-    kibPerSecond: Number(message.limitKbps ?? 0n),
-    fillIntervalMs: durationMsOr(message.fillInterval, DEFAULT_FILL_INTERVAL_MS),
+    kibPerSecond,
+    fillIntervalMs,
+    memory: createTokenMemory(Math.max(1, kibPerSecond), fillIntervalMs),
     enabled: runtimeFlag(message.runtimeEnabled),
     responseTrailers: message.enableResponseTrailers,
     trailerPrefix: message.responseTrailerPrefix === '' ? '' : `${message.responseTrailerPrefix.toLowerCase()}-`,

@@ -1,6 +1,5 @@
-// envoy.filters.http.bandwidth_limit: all bodies that one configuration is for share its bandwidth.
+// envoy.filters.http.bandwidth_limit: all bodies that one configuration is for share its bandwidth, in all workers.
 
-import type { TokenBucket } from '../../../../base/token-bucket.ts'
 import type { WorkerContext } from '../../../config/extension.ts'
 import {
   FilterDataStatus,
@@ -13,7 +12,7 @@ import type { Counter, Gauge, Histogram, Scope } from '../../../observe/stats.ts
 import { now } from '../../../stream-info.ts'
 import { type BodySink, RequestSink, ResponseSink } from '../body-sink.ts'
 import { PassThroughFilter } from '../pass-through.ts'
-import { type LimiterWatch, StreamRateLimiter, tokensFor } from '../stream-rate-limiter.ts'
+import { type LimiterWatch, StreamRateLimiter, sharedTokens, type Tokens } from '../stream-rate-limiter.ts'
 import type { BandwidthLimitConfig } from './config.ts'
 
 class DirectionStats {
@@ -43,14 +42,14 @@ class Limit {
   readonly config: BandwidthLimitConfig
   readonly request: DirectionStats
   readonly response: DirectionStats
-  readonly tokens: TokenBucket
+  readonly tokens: Tokens
 
   constructor(config: BandwidthLimitConfig, context: WorkerContext) {
     const scope = context.stats.scope(`${config.statPrefix}.http_bandwidth_limit`)
     this.config = config
     this.request = new DirectionStats(scope, 'request')
     this.response = new DirectionStats(scope, 'response')
-    this.tokens = tokensFor(config.kibPerSecond, config.fillIntervalMs)
+    this.tokens = sharedTokens(config.kibPerSecond, config.memory)
   }
 }
 
