@@ -118,6 +118,10 @@ class TextStat implements TextReadout {
 
 type Stat = CounterStat | GaugeStat | HistogramStat | TextStat
 
+/** Of a scope: a peer that thinks up names must not fill the memory. */
+const MAX_PEER_NAMES = 1000
+const MAX_PEER_NAME_LENGTH = 256
+
 /** Id of a stat that the matcher refused: it counts for its holder, but nobody is told. */
 const UNLISTED = -1
 
@@ -136,6 +140,8 @@ export class StatsStore implements Scope {
   private readonly keep: StatsFilter
   private readonly stats = new Map<string, Stat>()
   private readonly holders = new Map<string, number>()
+  /** Names that peers chose, by prefix. */
+  private readonly peerNames = new Map<string, Set<string>>()
   private defined: StatDefinition[] = []
   private removed: number[] = []
   private nextId = 0
@@ -174,6 +180,20 @@ export class StatsStore implements Scope {
     const found = this.stats.get(name)
     if (found instanceof TextStat) return found
     return this.add(new TextStat(name, this.idFor(name)), 'text', 'unspecified', name, null)
+  }
+
+  admits(name: string): boolean {
+    return this.admitsIn('', name)
+  }
+
+  /** As `admits` of the scope of that prefix. */
+  admitsIn(prefix: string, name: string): boolean {
+    let names = this.peerNames.get(prefix)
+    if (names === undefined) this.peerNames.set(prefix, (names = new Set()))
+    if (names.has(name)) return true
+    if (names.size >= MAX_PEER_NAMES || name.length > MAX_PEER_NAME_LENGTH) return false
+    names.add(name)
+    return true
   }
 
   release(): void {
@@ -235,8 +255,10 @@ export class StatsStore implements Scope {
       return
     }
     this.holders.delete(prefix)
+    this.peerNames.delete(prefix)
     const start = `${prefix}.`
     for (const other of this.holders.keys()) if (other.startsWith(start)) this.holders.delete(other)
+    for (const other of this.peerNames.keys()) if (other.startsWith(start)) this.peerNames.delete(other)
     for (const [name, stat] of this.stats) {
       if (!name.startsWith(start)) continue
       this.stats.delete(name)
@@ -290,6 +312,9 @@ class ChildScope implements Scope {
   }
   textReadout(name: string): TextReadout {
     return this.store.textReadout(`${this.prefix}.${name}`)
+  }
+  admits(name: string): boolean {
+    return this.store.admitsIn(this.prefix, name)
   }
   release(): void {
     if (this.released) throw new Error(`scope ${this.prefix} is released twice`)

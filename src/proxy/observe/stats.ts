@@ -50,6 +50,11 @@ export interface Scope {
   gauge(name: string, tags?: StatTags): Gauge
   histogram(name: string, unit: 'ms' | 'bytes' | 'unspecified', tags?: StatTags): Histogram
   textReadout(name: string): TextReadout
+  /**
+   * For names of stats that peers choose (a method, a cluster in a header): true for the first thousand of a scope that are
+   * not too long, and for these as long as its stats live. What it refuses is to be counted without its name.
+   */
+  admits(name: string): boolean
   /** Gives this scope back; its stats vanish when every holder of the same prefix has (a removed cluster or listener). */
   release(): void
 }

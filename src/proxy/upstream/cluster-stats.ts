@@ -7,9 +7,6 @@ import type { TrackedStatsData } from './config.ts'
 import { CodeCounters, ResponseStats } from './response-stats.ts'
 import { type BudgetStats, createBudgetStats, createSizeStats, type SizeStats } from './tracked-stats.ts'
 
-/** Of one cluster and thread: internal clients choose the names. */
-const MAX_ALTERNATIVES = 1000
-
 export class ClusterStats {
   readonly scope: Scope
   /** Of all clusters: requests of the proxy's own. */
@@ -229,11 +226,11 @@ export class ClusterStats {
     return protocol === 'http2' ? this.cxHttp2Total : this.cxHttp1Total
   }
 
-  /** `<name>.upstream_rq_*`, as `x-envoy-upstream-alt-stat-name` asks for; null when there are too many. */
+  /** `<name>.upstream_rq_*`, as `x-envoy-upstream-alt-stat-name` asks for; null when there are too many. Internal clients choose it. */
   alternative(name: string): ResponseStats | null {
     const known = this.alternatives.get(name)
     if (known !== undefined) return known
-    if (this.alternatives.size >= MAX_ALTERNATIVES) return null
+    if (!this.scope.admits(name)) return null
     const stats = new ResponseStats(this.scope.scope(name), this.localZone)
     this.alternatives.set(name, stats)
     return stats

@@ -18,16 +18,17 @@ export class GrpcCallStats {
   private readonly scope: Scope
   private readonly prefix: string
 
-  /** `protocol`: `grpc` or `grpc-web`. Without a method all are counted together. */
+  /** `protocol`: `grpc` or `grpc-web`. Without a method, or with one too many, all are counted together. */
   constructor(scope: Scope, protocol: string, name: MethodName | null) {
     this.scope = scope
-    this.prefix = name === null ? `${protocol}.` : `${protocol}.${name.service}.${name.method}.`
+    const of = name === null ? protocol : `${protocol}.${name.service}.${name.method}`
+    this.prefix = name === null || !scope.admits(of) ? `${protocol}.` : `${of}.`
   }
 
-  /** By the header `grpc-status`; what has none is not counted. */
+  /** By the header `grpc-status`; what has none is not counted, what is no number of three digits is `other`. */
   countStatus(status: string | undefined): void {
     if (status === undefined) return
-    this.scope.counter(`${this.prefix}${status}`).inc()
+    this.scope.counter(`${this.prefix}${isStatusNumber(status) ? status : 'other'}`).inc()
     this.countSuccess(status === '0')
   }
 
@@ -47,4 +48,13 @@ export class GrpcCallStats {
   recordUpstreamTime(ms: number): void {
     this.scope.histogram(`${this.prefix}upstream_rq_time`, 'ms').record(ms)
   }
+}
+
+function isStatusNumber(status: string): boolean {
+  if (status.length === 0 || status.length > 3) return false
+  for (let i = 0; i < status.length; i++) {
+    const char = status.charCodeAt(i)
+    if (char < 0x30 || char > 0x39) return false
+  }
+  return true
 }

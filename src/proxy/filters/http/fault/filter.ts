@@ -111,7 +111,8 @@ class FaultFilter extends PassThroughFilter {
     this.config = this.callbacks.perFilterConfig<FaultConfig>() ?? this.own
     if (isIdle(this.config) || !this.applies(headers)) return FilterHeadersStatus.Continue
     if (!this.config.disableDownstreamClusterStats) {
-      this.downstreamCluster = headers.get('x-envoy-downstream-service-cluster') ?? ''
+      const name = headers.get('x-envoy-downstream-service-cluster') ?? ''
+      if (name !== '' && this.shared.scope.admits(name)) this.downstreamCluster = name
     }
     this.limitResponse(headers)
     const delayMs = this.delayMs(headers)

@@ -54,6 +54,35 @@ describe('grpc_stats', () => {
     assert.equal(call({ stats_for_all_methods: false }).test.value('grpc.success'), 1)
   })
 
+  test('methods and statuses that peers think up are bounded, and clash with nothing', () => {
+    const filter = new FilterHarness(grpcStatsFilter, { stats_for_all_methods: true, enable_upstream_stats: true })
+    const test = new TestClusters()
+    filter.clusters.set('c', test.add(staticCluster([1])))
+    const call = (path: string, status: string): void => {
+      const stream = filter.stream()
+      stream.info.lastUpstreamTxByte = 1
+      stream.info.lastUpstreamRxByte = 2
+      stream.request(request(path, { 'content-type': 'application/grpc' }), true)
+      stream.response(200, { 'content-type': 'application/grpc' }, false)
+      const trailers = new HeaderMap()
+      trailers.add('grpc-status', status)
+      stream.encoders[0]!.encodeTrailers(trailers)
+    }
+    call('/s/m', '0')
+    call('/s/m', 'upstream_rq_time')
+    call('/s/m', '1234')
+    assert.equal(test.value('grpc.s.m.other'), 2)
+    assert.equal(test.value('grpc.s.m.total'), 3)
+    test.stats.takeDelta()
+    for (let i = 0; i < 2000; i++) call(`/s/thought-up-${i}`, '0')
+    call(`/s/${'x'.repeat(1000)}`, '0')
+    assert.equal(test.value('grpc.s.thought-up-998.total'), 1)
+    assert.equal(test.value('grpc.total'), 2000 - 999 + 1)
+    assert.ok(test.stats.takeDelta().defined.length < 10_000)
+    call('/s/m', '0')
+    assert.equal(test.value('grpc.s.m.total'), 4)
+  })
+
   test('other requests are left alone', () => {
     assert.equal(call({}, 'application/json').state, undefined)
   })
