@@ -14,6 +14,11 @@ export function methodOfPath(path: string): MethodName | null {
   return service === undefined || method === undefined || more !== undefined ? null : { service, method }
 }
 
+/** No counter. */
+const TIME = 'upstream_rq_time'
+/** Every status that gRPC has: 0 to 16. */
+const STATUSES: ReadonlySet<string> = new Set(Array.from({ length: 17 }, (_, status) => String(status)))
+
 export class GrpcCallStats {
   private readonly scope: Scope
   private readonly prefix: string
@@ -25,10 +30,12 @@ export class GrpcCallStats {
     this.prefix = name === null || !scope.admits(of) ? `${protocol}.` : `${of}.`
   }
 
-  /** By the header `grpc-status`; what has none is not counted, what is no number of three digits is `other`. */
+  /** By the header `grpc-status`, of which nobody says that it is a status of gRPC; what has none is not counted. */
   countStatus(status: string | undefined): void {
     if (status === undefined) return
-    this.scope.counter(`${this.prefix}${isStatusNumber(status) ? status : 'other'}`).inc()
+    const name = `${this.prefix}${status}`
+    const mayCount = STATUSES.has(status) || (!status.endsWith(TIME) && this.scope.admits(name))
+    this.scope.counter(mayCount ? name : `${this.prefix}other`).inc()
     this.countSuccess(status === '0')
   }
 
@@ -46,15 +53,6 @@ export class GrpcCallStats {
   }
 
   recordUpstreamTime(ms: number): void {
-    this.scope.histogram(`${this.prefix}upstream_rq_time`, 'ms').record(ms)
+    this.scope.histogram(this.prefix + TIME, 'ms').record(ms)
   }
-}
-
-function isStatusNumber(status: string): boolean {
-  if (status.length === 0 || status.length > 3) return false
-  for (let i = 0; i < status.length; i++) {
-    const char = status.charCodeAt(i)
-    if (char < 0x30 || char > 0x39) return false
-  }
-  return true
 }

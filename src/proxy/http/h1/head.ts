@@ -40,9 +40,13 @@ const LINE_ENDS = new Int32Array(128)
 const LINES: (Line | null)[] = new Array<Line | null>(LINE_ENDS.length).fill(null)
 
 /** Scans for the end of a head across chunks. */
+const NO_BYTES = Buffer.alloc(0)
+
 export class HeadScanner {
   /** Bytes of an incomplete head, when it did not arrive in one chunk. */
   private held: Buffer | null = null
+  /** What `held` is the beginning of; grows by doubling, so that a head in very many pieces is copied as often as in few. */
+  private room: Buffer = NO_BYTES
   /** Position up to which `held` (or the current chunk) has been scanned. */
   private scanned = 0
   /** A control byte was seen in this head. */
@@ -52,7 +56,7 @@ export class HeadScanner {
   /** First line end of this head in the buffer that feed() returned, or -1. */
   firstLine = -1
   /** Set by feed(): the buffer that holds the head, and the position after its last byte. */
-  buffer: Buffer = Buffer.alloc(0)
+  buffer: Buffer = NO_BYTES
   end = 0
   /** Where the head begins in `buffer`: leading empty lines are skipped. */
   start = 0
@@ -74,6 +78,7 @@ export class HeadScanner {
 
   reset(): void {
     this.held = null
+    this.room = NO_BYTES
     this.scanned = 0
     this.forbidden = false
     this.firstLine = -1
@@ -93,7 +98,7 @@ export class HeadScanner {
       at = from
     }
     if (this.held) {
-      buffer = Buffer.concat([this.held, from === 0 ? chunk : chunk.subarray(from)])
+      buffer = this.append(this.held, chunk, from)
       at = this.scanned
     } else {
       this.start = from
@@ -127,6 +132,7 @@ export class HeadScanner {
           this.end = at + 1
           this.lineCount = whole && this.noted <= LINE_ENDS.length ? this.noted : -1
           this.held = null
+          this.room = NO_BYTES
           this.scanned = 0
           return true
         }
@@ -139,10 +145,10 @@ export class HeadScanner {
     this.firstLine = firstLine
     this.buffer = buffer
     this.end = length
-    // The chunk is borrowed; a concatenation is ours already.
-    const keep =
-      start === length ? null : buffer === chunk ? Buffer.from(buffer.subarray(start)) : buffer.subarray(start)
+    // The chunk is borrowed; what was put together is ours already, and begins with the head.
+    const keep = start === length ? null : buffer === chunk ? Buffer.from(buffer.subarray(start)) : buffer
     if (keep) {
+      if (buffer === chunk) this.room = keep
       this.firstLine = firstLine < 0 ? -1 : firstLine - start
       this.scanned = keep.length
       this.buffer = keep
@@ -151,6 +157,16 @@ export class HeadScanner {
     this.start = 0
     this.held = keep
     return false
+  }
+
+  private append(held: Buffer, chunk: Buffer, from: number): Buffer {
+    const size = held.length + chunk.length - from
+    if (size > this.room.length) {
+      this.room = Buffer.allocUnsafe(Math.max(size, 2 * held.length))
+      held.copy(this.room)
+    }
+    chunk.copy(this.room, held.length, from)
+    return this.room.subarray(0, size)
   }
 
   /** A line of the head that was scanned up to its end. */

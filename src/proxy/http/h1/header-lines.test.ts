@@ -84,3 +84,15 @@ test('a line that differs in one byte from one that is known is another line', (
   }
   assert.equal(read(value), value)
 })
+
+test('a head that comes byte by byte is moved a few times, not once a byte', () => {
+  const head = Buffer.from(`GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(50_000)}\r\n\r\n`)
+  const scanner = new HeadScanner()
+  const homes = new Set<ArrayBufferLike>()
+  for (let at = 0; at < head.length; at++) {
+    assert.equal(scanner.feed(head.subarray(at, at + 1), 0), at === head.length - 1)
+    homes.add(scanner.buffer.buffer)
+  }
+  assert.deepEqual(scanner.buffer.subarray(scanner.start, scanner.end), head)
+  assert.ok(homes.size < 20, `${homes.size} buffers`)
+})

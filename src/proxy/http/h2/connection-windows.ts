@@ -10,8 +10,10 @@ export class ConnectionWindows {
   sendWindow = DEFAULT_WINDOW
   /** Of each stream of the peer's, at its begin. */
   readonly initialWindow: number
-  /** Streams whose body waits for a window. */
-  readonly blocked = new Set<Http2Stream>()
+  /** Streams whose body waits for a window, in a row: they hold each other, for a Set writes itself anew (NumberedTable). */
+  private first: Http2Stream | null = null
+  private last: Http2Stream | null = null
+  private waiting = 0
   /** Nothing is said to the peer any more. */
   closed = false
   /** What the peer may send. */
@@ -59,17 +61,37 @@ export class ConnectionWindows {
 
   /** Every waiting stream gets its turn; who waits again goes to the end. */
   flushBlocked(): void {
-    if (this.blocked.size === 0 || this.sendWindow <= 0) return
-    for (const stream of [...this.blocked]) {
-      if (this.sendWindow <= 0) return
-      this.blocked.delete(stream)
-      this.blocked.add(stream)
+    for (let turns = this.waiting; turns > 0 && this.sendWindow > 0; turns--) {
+      const stream = this.first
+      if (stream === null) return
+      this.unblock(stream)
+      this.block(stream)
       stream.flushQueue()
     }
   }
 
-  /** The stream is over. */
-  forget(stream: Http2Stream): void {
-    if (this.blocked.size > 0) this.blocked.delete(stream)
+  /** The stream's body waits for a window: it goes to the end of the row. */
+  block(stream: Http2Stream): void {
+    if (stream.blocked) return
+    stream.blocked = true
+    stream.blockedBefore = this.last
+    if (this.last === null) this.first = stream
+    else this.last.blockedBehind = stream
+    this.last = stream
+    this.waiting++
+  }
+
+  /** It waits no more, or is over. */
+  unblock(stream: Http2Stream): void {
+    if (!stream.blocked) return
+    const { blockedBefore: before, blockedBehind: behind } = stream
+    stream.blocked = false
+    stream.blockedBefore = null
+    stream.blockedBehind = null
+    if (before === null) this.first = behind
+    else before.blockedBehind = behind
+    if (behind === null) this.last = before
+    else behind.blockedBefore = before
+    this.waiting--
   }
 }

@@ -155,7 +155,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
   }
 
   onStreamClosed(stream: Http2Stream): void {
-    this.windows.forget(stream)
+    this.windows.unblock(stream)
     if (!this.streams.delete(stream.id)) return
     this.limits.openStreams--
     this.stats.streamsActive.dec()
@@ -366,7 +366,7 @@ export abstract class Http2Connection implements CodecConnection, FrameHandler {
       this.endFaulty(streamId, ErrorCode.FlowControlError, Http2Details.ProtocolError)
       return null
     }
-    if (this.windows.blocked.has(stream)) stream.flushQueue()
+    if (stream.blocked) stream.flushQueue()
     return null
   }
 }

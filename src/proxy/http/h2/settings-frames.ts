@@ -36,14 +36,40 @@ export class SettingsFrames {
   /** The settings of one frame, in order; they are acknowledged. */
   private apply(codec: Http2Connection, payload: Buffer, start: number, end: number): Http2Error | null {
     this.received = true
-    const before = this.initialWindow
+    // A frame holds thousands of entries: the streams are gone through for all of them, not for each.
+    let window = -1
+    let highestWindow = -1
     for (let at = start; at < end; at += 6) {
-      const error = this.applyOne(codec, payload.readUInt16BE(at), payload.readUInt32BE(at + 2))
+      const id = payload.readUInt16BE(at)
+      const value = payload.readUInt32BE(at + 2)
+      if (id === Setting.InitialWindowSize) {
+        window = value
+        highestWindow = Math.max(highestWindow, value)
+        continue
+      }
+      const error = this.applyOne(codec, id, value)
+      if (error) return error
+    }
+    if (window >= 0) {
+      const error = this.changeWindows(codec, window, highestWindow)
       if (error) return error
     }
     codec.writer.settingsAck()
+    return null
+  }
+
+  /** §6.9.2. `highest`: what the frame said in between; no stream's window may have become too large by it either. */
+  private changeWindows(codec: Http2Connection, value: number, highest: number): Http2Error | null {
+    if (highest > MAX_WINDOW) return windowTooLarge()
+    const change = value - this.initialWindow
+    const highestChange = highest - this.initialWindow
+    this.initialWindow = value
+    for (const stream of codec.streams.all()) {
+      if (stream.sendWindow + highestChange > MAX_WINDOW) return windowTooLarge()
+      stream.sendWindow += change
+    }
     // Only windows that grew let anybody go on.
-    if (this.initialWindow > before) codec.windows.flushBlocked()
+    if (change > 0) codec.windows.flushBlocked()
     return null
   }
 
@@ -58,17 +84,6 @@ export class SettingsFrames {
       case Setting.MaxConcurrentStreams:
         codec.onPeerMaxStreams(value)
         break
-      case Setting.InitialWindowSize: {
-        if (value > MAX_WINDOW) return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
-        const change = value - this.initialWindow
-        this.initialWindow = value
-        for (const stream of codec.streams.all()) {
-          stream.sendWindow += change
-          if (stream.sendWindow > MAX_WINDOW)
-            return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
-        }
-        break
-      }
       case Setting.MaxFrameSize:
         if (value < DEFAULT_MAX_FRAME_SIZE || value > 0xffffff) return protocolError('SETTINGS_MAX_FRAME_SIZE')
         // Larger frames than the write buffer takes at once gain nothing.
@@ -81,4 +96,8 @@ export class SettingsFrames {
     }
     return null
   }
+}
+
+function windowTooLarge(): Http2Error {
+  return connectionError(ErrorCode.FlowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE')
 }

@@ -44,6 +44,10 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
   flushTimeoutMs = 0
   /** Extended or plain CONNECT: ends in each direction apart. */
   tunnel = false
+  /** Its place in the row of those that wait for a window (ConnectionWindows). */
+  blocked = false
+  blockedBefore: Http2Stream | null = null
+  blockedBehind: Http2Stream | null = null
   protected readonly codec: Http2Connection
   /** Consumed bytes for which no WINDOW_UPDATE was sent. */
   private unacknowledged = 0
@@ -185,7 +189,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
       from = this.writeData(chunk, 0, endStream)
       if (from === chunk.length && (!endStream || this.localClosed)) return
       this.sendQueue = []
-      this.codec.windows.blocked.add(this)
+      this.codec.windows.block(this)
     }
     if (from < chunk.length) {
       keepChunk(this.sendQueue, chunk.subarray(from))
@@ -309,7 +313,7 @@ export abstract class Http2Stream implements Stream, TimeoutEntry {
     const flushed = queue.length === 0 && this.flushing
     if (queue.length === 0) {
       this.sendQueue = null
-      this.codec.windows.blocked.delete(this)
+      this.codec.windows.unblock(this)
       this.stopFlushTimer()
       if (this.queuedTrailers !== null) this.writeTrailers(this.queuedTrailers)
       else if (this.queuedEnd && !this.localClosed) this.writeFrame(EMPTY, 0, 0, true)

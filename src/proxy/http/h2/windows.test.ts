@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StatsStore } from '../../observe/stats-store.ts'
 import { type RequestDecoder, type ResponseEncoder, StreamResetReason } from '../codec.ts'
+import { HeaderMap } from '../header-map.ts'
 import { parseHttp2Options } from '../parse-options.ts'
 import { MemoryConnection } from '../testing.ts'
 import { Http2ServerConnection } from './server.ts'
@@ -99,4 +100,51 @@ test('what is held for a paused reader is given back once when its stream ends',
   }
   assert.equal(pieces, 10)
   assert.ok(peer.given(0) - 1 <= 10 * 3 * 16_000)
+})
+
+/** One SETTINGS frame of SETTINGS_INITIAL_WINDOW_SIZE again and again. */
+function windows(...sizes: number[]): Buffer {
+  const payload = Buffer.alloc(6 * sizes.length)
+  sizes.forEach((size, i) => {
+    payload.writeUInt16BE(4, 6 * i)
+    payload.writeUInt32BE(size, 6 * i + 2)
+  })
+  return frame(4, 0, 0, payload)
+}
+
+test('thousands of windows in one SETTINGS frame cost the streams one change, and the last one holds', (t) => {
+  const encoders: ResponseEncoder[] = []
+  const peer = new Peer((encoder) => {
+    encoders.push(encoder)
+    return { decodeData() {} }
+  })
+  peer.send(windows(0))
+  for (let id = 1; id <= 9; id += 2) peer.send(frame(1, 5, id, POST))
+  const headers = new HeaderMap()
+  headers.status = 200
+  for (const encoder of encoders) {
+    encoder.encodeHeaders(headers, false)
+    encoder.encodeData(Buffer.alloc(10, 'x'), true)
+  }
+  const sent = (): number[] => {
+    const { output } = peer.connection
+    const ids: number[] = []
+    for (let at = 0; at < output.length; at += 9 + output.readUIntBE(at, 3))
+      if (output[at + 3] === 0) ids.push(output.readUInt32BE(at + 5))
+    return ids
+  }
+  assert.deepEqual(sent(), [])
+  const walks = t.mock.method(peer.codec.streams, 'all')
+  peer.send(windows(...Array.from({ length: 2700 }, (_, i) => (i % 2) * 100), 4))
+  assert.equal(walks.mock.callCount(), 1)
+  // Four bytes each, in the order in which they wait; then the rest.
+  assert.deepEqual(sent(), [1, 3, 5, 7, 9])
+  peer.send(windows(100))
+  assert.deepEqual(sent(), [1, 3, 5, 7, 9, 1, 3, 5, 7, 9])
+})
+
+test('a window that a SETTINGS frame makes too large in between ends the connection', () => {
+  const peer = new Peer(() => ({ decodeData() {} }))
+  peer.send(frame(1, 5, 1, POST), frame(8, 0, 1, Buffer.from([0, 0, 0, 1])))
+  assert.match(String(peer.codec.dispatch(windows(0x7fffffff, 65_535))?.message), /SETTINGS_INITIAL_WINDOW_SIZE/)
 })
