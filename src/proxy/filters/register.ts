@@ -6,6 +6,7 @@ import { ExtensionRegistry } from '../config/extension-registry.ts'
 import type { ListenerFilterExtension } from '../network/listener-filters.ts'
 import { transportSockets } from '../network/transport-socket.ts'
 import { ACCESS_LOGGERS } from './access-loggers/loggers.ts'
+import { admissionControlFilter } from './http/admission-control/config.ts'
 import { bandwidthLimitFilter } from './http/bandwidth-limit/config.ts'
 import { bufferFilter } from './http/buffer/config.ts'
 import { compressorFilter } from './http/compressor/config.ts'
@@ -107,6 +108,7 @@ const HTTP_FILTERS: readonly HttpFilterExtension<Any, Any>[] = [
   healthCheckFilter,
   grpcHttp1BridgeFilter,
   matchDelegateFilter,
+  admissionControlFilter,
 ]
 
 /** The end of every chain of upstream HTTP filters: what it does is done anyway. */
