@@ -56,7 +56,8 @@ function parse(message: AdmissionControl, context: ParseContext): AdmissionContr
   const threshold = message.srThreshold?.defaultValue?.value
   if (threshold !== undefined && threshold < 1)
     throw new ConfigError(context.at('sr_threshold').path, 'Success rate threshold cannot be less than 1.0%.')
-  const criteria = message.evaluationCriteria.value
+  const { evaluationCriteria: by } = message
+  const criteria = by.case === 'successCriteria' ? by.value : undefined
   const at = context.at('success_criteria')
   return {
     enabled: runtimeFlag(message.enabled),
