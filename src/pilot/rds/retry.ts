@@ -75,15 +75,23 @@ function splitRetryOn(text: string): { retryOn: string; codes: number[] } {
   return { retryOn: counted ? conditions : `${conditions},retriable-status-codes`, codes }
 }
 
-const INBOUND = create(RetryPolicySchema, { retryOn: 'reset-before-request', numRetries: 2 })
+const INBOUND_RETRY_ON = 'reset-before-request'
+const INBOUND = create(RetryPolicySchema, { retryOn: INBOUND_RETRY_ON, numRetries: ATTEMPTS })
 
-/** A connection that the application closed while idle: repeating is safe since nothing was sent. */
+/**
+ * A connection that the application closed while idle: repeating is safe since nothing was sent. The mesh may say otherwise
+ * (a field that istiod 1.32 does not know); there is one host, so nothing of hosts and localities applies.
+ */
 export function inboundRetryPolicy(mesh: MeshConfig): RetryPolicy | undefined {
   const wanted = mesh.defaultInboundHttpRetryPolicy
   if (!wanted) return INBOUND
   if (!wanted.attempts) return undefined
+  const { retryOn, codes } = wanted.retryOn ? splitRetryOn(wanted.retryOn) : { retryOn: INBOUND_RETRY_ON, codes: [] }
   return create(RetryPolicySchema, {
-    retryOn: wanted.retryOn || 'reset-before-request',
+    retryOn,
+    retriableStatusCodes: codes,
     numRetries: wanted.attempts,
+    perTryTimeout: wanted.perTryTimeout ? durationOf(wanted.perTryTimeout) : undefined,
+    retryBackOff: wanted.backoff ? { baseInterval: durationOf(wanted.backoff) } : undefined,
   })
 }
