@@ -88,6 +88,10 @@ const CUSTOM_TAGS = [
   },
   { tag: 'format', value: '%REQ(:method)%-%RESPONSE_CODE%-%REQ(none)%' },
 ]
+/** UTF-8, one character for each byte. */
+const BEYOND_ASCII = Buffer.from('x-client-trace-id: grün €\r\nx-envoy-decorator-operation: größe\r\n').toString(
+  'latin1',
+)
 const METADATA = { metadata: { filter_metadata: { shop: { owner: 'ann', team: { a: 1 }, number: 2.5 } } } }
 
 const SCENARIOS: readonly Scenario[] = [
@@ -134,6 +138,18 @@ const SCENARIOS: readonly Scenario[] = [
       }),
     }),
     client: [get()],
+    upstream: echo,
+  },
+  {
+    name: 'zipkin: characters beyond ASCII',
+    ...traced({ provider: zipkin(), custom_tags: CUSTOM_TAGS }),
+    client: [get(BEYOND_ASCII)],
+    upstream: echo,
+  },
+  {
+    name: 'OTLP: characters beyond ASCII',
+    ...traced({ provider: otlpHttp() }),
+    client: [get(BEYOND_ASCII)],
     upstream: echo,
   },
   {

@@ -12,6 +12,7 @@ import {
   Status_StatusCode as StatusCode,
   StatusSchema,
 } from '../../../api/gen/opentelemetry/trace_pb.js'
+import { characters } from '../../../base/utf8.ts'
 import type { WorkerContext } from '../../config/extension.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { now } from '../../stream-info.ts'
@@ -213,11 +214,11 @@ class OpenTelemetrySpan implements Span {
         traceState: this.traceState,
         parentSpanId: Buffer.from(this.parentId, 'hex'),
         flags: SAMPLED | HAS_IS_REMOTE | (this.remoteParent ? IS_REMOTE : 0),
-        name: this.name,
+        name: characters(this.name),
         kind: this.kind,
         startTimeUnixNano: nanos(epoch + this.start.moment),
         endTimeUnixNano: nanos(epoch + now()),
-        attributes: [...this.tags].map(([key, value]) => attribute(key, value)),
+        attributes: [...this.tags].map(([key, value]) => attribute(key, characters(value))),
         events: this.events.map((event) =>
           create(Span_EventSchema, { timeUnixNano: nanos(epoch + event.moment), name: event.name }),
         ),

@@ -1,5 +1,6 @@
 // envoy.tracers.zipkin: B3 propagation, spans as Zipkin v2 JSON over HTTP.
 
+import { characters } from '../../../base/utf8.ts'
 import type { WorkerContext } from '../../config/extension.ts'
 import { HeaderMap } from '../../http/header-map.ts'
 import { now } from '../../stream-info.ts'
@@ -170,13 +171,13 @@ class ZipkinSpan implements Span {
       ...(parentId === '' ? {} : { parentId }),
       id: spanId,
       kind: this.server ? 'SERVER' : 'CLIENT',
-      name: this.name,
+      name: characters(this.name),
       timestamp: micros(this.start.epoch + this.start.moment),
       duration: Math.max(1, micros(this.durationMs)),
       localEndpoint,
       ...(this.server && this.tracer.data.sharedSpanContext ? { shared: true } : {}),
       ...(this.annotations.length > 0 ? { annotations: this.annotations } : {}),
-      tags: this.tags,
+      tags: Object.fromEntries(Object.entries(this.tags).map(([name, value]) => [name, characters(value)])),
     }
   }
 }

@@ -1,6 +1,5 @@
 // The question to an authorization service and its answer, over gRPC and over HTTP.
 
-import { isUtf8 } from 'node:buffer'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import {
@@ -10,6 +9,7 @@ import {
 import { AttributeContextSchema } from '../../../../api/gen/envoy/service/auth/v3/attribute_context_pb.js'
 import { CheckRequestSchema, CheckResponseSchema } from '../../../../api/gen/envoy/service/auth/v3/external_auth_pb.js'
 import { ownValue, setOwnValue } from '../../../../base/own-property.ts'
+import { characters, validUtf8 } from '../../../../base/utf8.ts'
 import { HeaderMap } from '../../../http/header-map.ts'
 import type { SslInfo } from '../../../network/connection.ts'
 import { byteString } from '../../../observe/format/operator.ts'
@@ -208,13 +208,13 @@ export function httpQuestion(question: Question, service: HttpAuthz, allowed: (n
   const { headers, body } = question
   const out = new HeaderMap()
   out.method = headers.method
-  out.path = service.pathOverride || service.pathPrefix + asUtf8(headers.path)
-  out.authority = asUtf8(headers.authority)
+  out.path = service.pathOverride || service.pathPrefix + validUtf8(headers.path)
+  out.authority = validUtf8(headers.authority)
   out.scheme = 'http'
   for (let i = 0; i < headers.list.length; i += 2) {
     const name = headers.list[i]!
     if (name === 'content-length' || !(ALWAYS.has(name) || allowed(name))) continue
-    const value = asUtf8(headers.list[i + 1]!)
+    const value = validUtf8(headers.list[i + 1]!)
     const before = out.get(name)
     out.set(name, before === undefined ? value : `${before},${value}`)
   }
@@ -227,26 +227,9 @@ export function httpQuestion(question: Question, service: HttpAuthz, allowed: (n
   return out
 }
 
-const ASCII = /^[\0-\x7f]*$/
-
-/** The same as characters. */
+/** As characters; questions are messages of text, with a mark for each byte that is none (Envoy). */
 function text(bytes: string): string {
-  return ASCII.test(bytes) ? bytes : Buffer.from(asUtf8(bytes), 'latin1').toString('utf8')
-}
-
-/** The byte string with `!` for each byte that is no part of UTF-8: questions are messages of text (Envoy). */
-function asUtf8(bytes: string): string {
-  if (ASCII.test(bytes)) return bytes
-  const buffer = Buffer.from(bytes, 'latin1')
-  if (isUtf8(buffer)) return bytes
-  let out = ''
-  for (let at = 0; at < buffer.length; ) {
-    let length = 1
-    while (length <= 4 && !isUtf8(buffer.subarray(at, at + length))) length++
-    out += length <= 4 ? bytes.slice(at, at + length) : '!'
-    at += length <= 4 ? length : 1
-  }
-  return out
+  return characters(validUtf8(bytes))
 }
 
 /** 200 lets pass; other answers deny with their own status, 5xx are errors. */
