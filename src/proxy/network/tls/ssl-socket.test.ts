@@ -333,3 +333,25 @@ test('thousands of connections and contexts leave no memory behind', (t) => {
   // 750 contexts and 1500 connections that stayed would take some 60 MB.
   assert.ok(grown < 8 << 20, `${(grown / (1 << 20)).toFixed(1)} MB more`)
 })
+
+test('bytes behind a record header that came alone are decrypted whatever they look like', (t) => {
+  const certificate = new TestCa(t).issue('DNS:a.example')
+  let tried = 0
+  for (let round = 0; round < 8; round++) {
+    const sides = pair(t, certificate)
+    sides.client.ssl.startHandshake(false)
+    pump(sides)
+    const line = `${'x'.repeat(99)}\n`
+    for (let i = 0; i < 600; i++) sides.client.write(line)
+    const bytes = sides.client.take()
+    const record = 5 + bytes.readUInt16BE(3)
+    // The next piece is as long as a whole record would be whose header its first bytes were.
+    const end = 5 + 5 + bytes.readUInt16BE(5 + 3)
+    if (end < 2 * record || end > bytes.length) continue
+    tried++
+    sides.server.receive(bytes.subarray(0, 5))
+    sides.server.receive(bytes.subarray(5, end))
+    assert.equal(sides.server.text, line.repeat(Math.floor(end / record)))
+  }
+  assert.ok(tried > 0)
+})

@@ -117,8 +117,10 @@ export class SslSocket implements SslOwner, BufferOwner {
   private descriptor: Pointer | null = null
   /** OpenSSL writes to the descriptor. */
   private direct = false
-  /** No part of a record is inside OpenSSL. */
-  private aligned = true
+  /** Of the record that is coming in: bytes of its header that are here, its length so far, bytes of its body to come. */
+  private headerBytes = 0
+  private lengthSoFar = 0
+  private bodyBytesToCome = 0
   private output: Buffer | null = null
   private readonly verifier: PeerVerifier | null
   private readonly alpnProtocols: readonly string[]
@@ -201,14 +203,33 @@ export class SslSocket implements SslOwner, BufferOwner {
     const source: Memory = buffer === READ_BUFFER && from === 0 ? readAddress : buffer.subarray(from, from + length)
     shared.BIO_write(input, source, length)
     const oneRecord =
-      this.aligned &&
+      this.bodyBytesToCome === 0 &&
+      this.headerBytes === 0 &&
       this.state === SslState.Established &&
       length > RECORD_HEADER_BYTES &&
       length === RECORD_HEADER_BYTES + ((buffer[from + 3]! << 8) | buffer[from + 4]!)
+    if (!oneRecord) this.followRecords(buffer, from, from + length)
     if (this.state === SslState.Handshake) this.handshake()
     if (this.state === SslState.Established) this.decrypt(oneRecord)
     if (this.state >= SslState.PeerClosed) lib.BIO_ctrl(input, BIO_CTRL_RESET, 0, null)
     if (!this.direct) this.collectOutput()
+  }
+
+  /** Where records end. OpenSSL does not say: it calls a record of which it has taken the header nothing that is pending. */
+  private followRecords(buffer: Buffer, from: number, end: number): void {
+    for (let at = from; at < end; ) {
+      if (this.bodyBytesToCome > 0) {
+        const bytes = Math.min(this.bodyBytesToCome, end - at)
+        this.bodyBytesToCome -= bytes
+        at += bytes
+        continue
+      }
+      // Its last two bytes are the length.
+      this.lengthSoFar = ((this.lengthSoFar << 8) | buffer[at++]!) & 0xffff
+      if (++this.headerBytes < RECORD_HEADER_BYTES) continue
+      this.headerBytes = 0
+      this.bodyBytesToCome = this.lengthSoFar
+    }
   }
 
   /** Encrypts all of it; false = it cannot be (the connection is broken). Refers to `buffer` no more afterwards. */
@@ -348,9 +369,8 @@ export class SslSocket implements SslOwner, BufferOwner {
         lib.ERR_clear_error()
         continue
       }
-      if (error === ERROR_WANT_READ) this.aligned = lib.SSL_has_pending(this.ssl) === 0
-      else if (error === ERROR_ZERO_RETURN) this.state = SslState.PeerClosed
-      else this.fail()
+      if (error === ERROR_ZERO_RETURN) this.state = SslState.PeerClosed
+      else if (error !== ERROR_WANT_READ) this.fail()
       break
     }
     this.plainLength = filled

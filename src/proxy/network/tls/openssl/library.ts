@@ -71,7 +71,6 @@ export interface OpenSsl {
   SSL_write(ssl: Pointer, from: Memory, length: number): number
   SSL_shutdown(ssl: Pointer): number
   SSL_get_error(ssl: Pointer, result: number): number
-  SSL_has_pending(ssl: Pointer): number
   SSL_session_reused(ssl: Pointer): number
   SSL_version(ssl: Pointer): number
   SSL_get_version(ssl: Pointer): string
@@ -184,7 +183,6 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_write: ['int', P, P, 'int'],
   SSL_shutdown: ['int', P],
   SSL_get_error: ['int', P, 'int'],
-  SSL_has_pending: ['int', P],
   SSL_session_reused: ['int', P],
   SSL_version: ['int', P],
   SSL_get_version: ['const char *', P],
