@@ -21,13 +21,14 @@ export function policiesFor<P extends Selecting>(
   proxy: Pick<ProxyNode, 'namespace' | 'labels'>,
 ): P[] {
   const inNamespace = (namespace: string): P[] =>
-    policies.filter((policy) => policy.metadata.namespace === namespace && selects(policy, proxy))
+    policies.filter((policy) => policy.metadata.namespace === namespace && attaches(policy, proxy))
   return proxy.namespace === rootNamespace
     ? inNamespace(rootNamespace)
     : [...inNamespace(rootNamespace), ...inNamespace(proxy.namespace)]
 }
 
-function selects({ metadata, spec }: Selecting, proxy: Pick<ProxyNode, 'namespace' | 'labels'>): boolean {
+/** A policy is for this proxy: by its labels, or by the Gateway whose pod it is. The namespace of selectors is not asked. */
+export function attaches({ metadata, spec }: Selecting, proxy: Pick<ProxyNode, 'namespace' | 'labels'>): boolean {
   const targets = spec.targetRefs?.length ? spec.targetRefs : spec.targetRef ? [spec.targetRef] : []
   if (targets.length === 0) return labelsMatch(spec.selector?.matchLabels, proxy.labels)
   // A reference attaches to the gateway of that name in the policy's namespace.

@@ -176,7 +176,11 @@ function anyDynamicDnsCluster(proxy: ProxyNode, push: PushContext): Cluster {
     filters: metadataExchangeFilters(proxy),
   })
   const http: HttpOptions = plain
-    ? { protocol: 'downstream', idleTimeoutMs: PASSTHROUGH_IDLE_MS }
+    ? {
+        protocol: 'downstream',
+        idleTimeoutMs: PASSTHROUGH_IDLE_MS,
+        preservesCase: preservesCase('Unsupported', proxy, push),
+      }
     : { protocol: 'http1', autoSni: !tls.sni, autoSan: !tls.insecureSkipVerify }
   if (!plain) {
     cluster.transportSocket =

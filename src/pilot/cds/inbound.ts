@@ -101,7 +101,9 @@ function ingressCluster(
   const service = instances.find((i) => i.targetPort === port)?.service ?? null
   const protocol = parseProtocol(listener.port.protocol ?? '')
   const named: ServicePort = { name: listener.port.name ?? '', port, protocol, targetPort: port, targetPortName: '' }
-  const cluster = baseCluster(port, service, named, push)
+  // What no service has is known by its Sidecar.
+  const { sidecar, namespace } = push.sidecarScope(proxy)
+  const cluster = baseCluster(port, service ?? { hostname: `${sidecar!.metadata.name}.${namespace}` }, named, push)
   const endpoint = ingressEndpoint(listener.defaultEndpoint ?? '', proxy)
   if (endpoint) setStatic(cluster, endpoint.address, endpoint.port)
   else {
@@ -136,18 +138,15 @@ function ingressEndpoint(text: string, proxy: ProxyNode): { address: string; por
   return { address: addresses[host] ?? host, port: Number(text.slice(colon + 1)) }
 }
 
-function baseCluster(port: number, service: Service | null, servicePort: ServicePort, push: PushContext): Cluster {
+function baseCluster(
+  port: number,
+  subject: Service | { readonly hostname: string },
+  servicePort: ServicePort,
+  push: PushContext,
+): Cluster {
   const name = inboundClusterName(port)
-  const template = push.mesh.inboundClusterStatName
-  const stat = service
-    ? statName(template, {
-        name,
-        subject: service,
-        port: servicePort.port,
-        portName: servicePort.name,
-        targetPort: port,
-      })
-    : name
+  const { port: number, name: portName } = servicePort
+  const stat = statName(push.mesh.inboundClusterStatName, { name, subject, port: number, portName, targetPort: port })
   return create(ClusterSchema, {
     name,
     altStatName: `${stat};`,

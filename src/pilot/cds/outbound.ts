@@ -138,6 +138,8 @@ export function buildOutboundCluster(
   const { mesh } = push
   const policy = clusterPolicy(spec.rule, spec.subset, port.port, mesh)
   const passes = spec.subset !== null && passesSubset(spec.rule, spec.subset, port.port)
+  // A service that has nobody to reach has no cluster, and no subsets either, also where those would need nobody.
+  if (passes && !hasNames({ ...spec, subset: null }, policy, proxy, push)) return null
   const addressing = passes ? 'ORIGINAL_DST' : addressingOf(service, proxy)
   // Sessions are those of the whole service.
   const sticks = service.attributes.persistentSession !== null && !spec.subset && !passthrough
@@ -263,16 +265,7 @@ function setAddressing(
       // Without a wildcard there is no host to find out: validation refuses it.
       return false
     default: {
-      const assignment = buildInlineAssignment({
-        name: spec.name,
-        service: spec.service,
-        port: spec.port.port,
-        subset: spec.subset,
-        rule: spec.rule,
-        policy,
-        proxy,
-        push,
-      })
+      const assignment = namesOf(spec, policy, proxy, push)
       if (assignment.endpoints.length === 0) return false
       const type = addressing === 'STRICT_DNS' ? Cluster_DiscoveryType.STRICT_DNS : Cluster_DiscoveryType.LOGICAL_DNS
       cluster.clusterDiscoveryType = { case: 'type', value: type }
@@ -282,6 +275,23 @@ function setAddressing(
       return true
     }
   }
+}
+
+/** The names that DNS is to resolve for a cluster. */
+function namesOf(
+  { name, service, port, subset, rule }: OutboundSpec,
+  policy: ClusterPolicy,
+  proxy: ProxyNode,
+  push: PushContext,
+) {
+  return buildInlineAssignment({ name, service, port: port.port, subset, rule, policy, proxy, push })
+}
+
+/** False: a DNS service without any name to resolve. */
+function hasNames(spec: OutboundSpec, policy: ClusterPolicy, proxy: ProxyNode, push: PushContext): boolean {
+  const addressing = addressingOf(spec.service, proxy)
+  if (addressing !== 'STRICT_DNS' && addressing !== 'LOGICAL_DNS') return true
+  return namesOf(spec, policy, proxy, push).endpoints.length > 0
 }
 
 /** A ServiceEntry without endpoints may still say at which port a service is. */

@@ -94,3 +94,14 @@ spec: {hosts: [zipkin.example], ports: [{number: 9411, name: http, protocol: HTT
   assert.equal(provider(entry), 'envoy.tracers.zipkin')
   assert.equal(provider(''), undefined)
 })
+
+test('a Telemetry of a Gateway is for the pods of that Gateway', () => {
+  const target = '{targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gw}]'
+  const push = new TestMesh(telemetry('own', `${target}, accessLogging: [{providers: [{name: envoy}]}]}`)).push()
+  const of = (gateway: string) => {
+    const labels = { 'gateway.networking.k8s.io/gateway-name': gateway }
+    return effectiveTelemetry(push, testProxy({ type: 'router', labels })).server.accessLogs
+  }
+  assert.equal(of('gw')?.length, 1)
+  assert.equal(of('other'), null)
+})

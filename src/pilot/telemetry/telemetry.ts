@@ -1,6 +1,7 @@
 // Effective telemetry of one workload: Telemetry resources of root namespace, namespace and workload over MeshConfig.
 import type { ExtensionProvider, MeshConfig, Metrics, Telemetry, Tracing } from '../../config/index.ts'
-import { compareText, labelsMatch } from '../model/host.ts'
+import { attaches } from '../authorization/select.ts'
+import { compareText } from '../model/host.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { ALL_METRICS } from './metric-names.ts'
@@ -76,11 +77,7 @@ function applicable(push: PushContext, proxy: ProxyNode): Telemetry[] {
       ? undefined
       : first((t) => t.metadata.namespace === proxy.namespace && !selects(t) && !attached(t)),
     ...push.telemetries.filter(
-      (t) =>
-        t.metadata.namespace === proxy.namespace &&
-        !attached(t) &&
-        selects(t) &&
-        labelsMatch(t.spec.selector?.matchLabels, proxy.labels),
+      (t) => t.metadata.namespace === proxy.namespace && (selects(t) || attached(t)) && attaches(t, proxy),
     ),
   ]
   return found.filter((t) => t !== undefined)
