@@ -12,13 +12,14 @@ import {
   type MeshNetworks,
   parseResource,
 } from '../config/index.ts'
+import type { Changes, Commit, ReportProblems } from './commit.ts'
 import {
   type SourceChanges,
   TRANSLATED_KINDS,
   TranslatedResources,
   type TranslationChanges,
 } from './gateway-api/translated.ts'
-import type { GatewayWorkload } from './gateway-api/workload.ts'
+import { Journal, setFaultyAside, takenBack } from './isolation.ts'
 import {
   buildPushContext,
   listResources,
@@ -35,35 +36,7 @@ import { NamespaceFilter } from './registry/namespace-filter.ts'
 import { NETWORK_LABEL, NetworkLookup } from './registry/network-lookup.ts'
 import { Registry } from './registry/registry.ts'
 import type { RegistrySettings } from './registry/settings.ts'
-import type { RegistryChanges } from './registry/snapshot.ts'
 import { type ObjectStatus, onlyStatusChanged } from './status.ts'
-
-/** What a new push context differs in from the one before. */
-export interface Changes extends RegistryChanges {
-  /** Istio kinds with a changed resource. */
-  readonly kinds: ReadonlySet<IstioKind>
-  /** {@link resourceKey}s of changed resources. */
-  readonly resources: ReadonlySet<string>
-  /** A changed VirtualService has, or had, TLS or TCP routes: those stand in listeners. */
-  readonly l4Routes: boolean
-  /** Secrets and ConfigMaps that changed: `Kind/namespace/name`. */
-  readonly credentials: ReadonlySet<string>
-  /** Generate everything anew: first snapshot, mesh configuration, forced push. */
-  readonly all: boolean
-}
-
-/** What a commit yields. */
-export interface Commit {
-  readonly push: PushContext
-  readonly changes: Changes
-  /** What statuses of resources should say; empty when nothing that decides them changed. */
-  readonly statuses: readonly ObjectStatus[]
-  /** What Gateways are to be given; null when nothing that decides it changed. */
-  readonly workloads: readonly GatewayWorkload[] | null
-}
-
-/** A resource that was refused, or accepted with something to say. */
-export type ReportProblems = (object: KubeObject, problems: readonly Problem[]) => void
 
 export interface DiscoverySettings {
   readonly domain: string
@@ -105,11 +78,16 @@ export class DiscoveryState {
   private keySets: ReadonlyMap<string, string> = new Map()
   private readonly translated: TranslatedResources
   private counter = 0
+  private readonly journal = new Journal()
+  /** The object at hand was refused. */
+  private refused = false
+  /** Objects are tried again of which everything was said. */
+  private muted = false
 
   constructor(settings: DiscoverySettings) {
     this.settings = settings
     this.meshNetworks = settings.meshNetworks ?? {}
-    this.translated = new TranslatedResources(settings.report)
+    this.translated = new TranslatedResources(this.report)
     this.namespaces = new NamespaceFilter(settings.mesh.discoverySelectors)
     this.registry = new Registry(registrySettings(settings))
   }
@@ -179,12 +157,35 @@ export class DiscoveryState {
   }
 
   private applyOne(event: StoreEvent, store: Pick<Store, 'origin'>): boolean {
+    this.refused = false
+    const relevant = this.take(event, store)
+    this.journal.note(event, this.refused, store)
+    return relevant
+  }
+
+  private readonly report: ReportProblems = (object, problems) => {
+    if (problems.some(({ level }) => level === 'error')) this.refused = true
+    if (!this.muted) this.settings.report(object, problems)
+  }
+
+  private take(event: StoreEvent, store: Pick<Store, 'origin'>): boolean {
     const { kind, object } = event
     const problem = event.type === 'deleted' ? null : kubeShapeProblem(kind, object)
     if (problem) {
-      this.settings.report(object, [{ path: '', message: problem, level: 'error' }])
+      this.report(object, [{ path: '', message: problem, level: 'error' }])
       return false
     }
+    try {
+      return this.takeWellShaped(event, store)
+    } catch (error) {
+      // A fault of ours in one object must cost neither the control plane nor the other objects.
+      this.report(object, [{ path: '', message: `cannot be read: ${errorText(error)}`, level: 'error' }])
+      return false
+    }
+  }
+
+  private takeWellShaped(event: StoreEvent, store: Pick<Store, 'origin'>): boolean {
+    const { kind, object } = event
     if (this.registry.apply(event)) return true
     if (kind === 'Secret' || kind === 'ConfigMap') {
       this.changedCredentials.set(`${kind}/${objectKey(object.metadata)}`, event.type === 'deleted' ? null : object)
@@ -194,17 +195,58 @@ export class DiscoveryState {
     return this.translated.apply(event, store) ?? false
   }
 
-  /** The new push context, and what changed since the last one. After a commit that throws, the next is a whole one. */
+  /**
+   * The new push context, and what changed since the last one. An object with which none can be built is left as it was
+   * before. After a commit that throws all the same, the next is a whole one.
+   */
   commit(force = false): Commit {
     try {
-      return this.tryCommit(force)
+      const commit = this.tryCommit(force)
+      this.journal.settle([])
+      return commit
     } catch (error) {
-      // What was taken note of is kept; what was made of it may be half done.
-      this.lists = null
-      this.translated.retranslate()
-      this.reconfigured = true
-      throw error
+      this.startOver()
+      return this.commitWithoutFaults(error)
     }
+  }
+
+  /** What was taken note of is kept; what was made of it may be half done. */
+  private startOver(): void {
+    this.lists = null
+    this.translated.retranslate()
+    this.reconfigured = true
+  }
+
+  /** A whole commit of everything but the objects with which it fails. Throws `error` when it fails without any, too. */
+  private commitWithoutFaults(error: unknown): Commit {
+    const statuses: ObjectStatus[] = []
+    this.muted = true
+    const aside = setFaultyAside(this.journal.entries(), {
+      put: ({ event, store }) => this.take(event, store),
+      takeBack: (entry) => {
+        const event = takenBack(entry)
+        if (event) this.take(event, entry.store)
+      },
+      build: () => {
+        try {
+          statuses.push(...this.tryCommit(false).statuses)
+        } catch (fault) {
+          this.startOver()
+          throw fault
+        }
+      },
+    })
+    this.muted = false
+    if (!aside) throw error
+    this.startOver()
+    const whole = this.tryCommit(true)
+    this.journal.settle(aside.map(({ entry }) => entry))
+    const faults = aside.map(({ entry, error: fault }) => ({ object: entry.event.object, error: fault }))
+    for (const { object, error: fault } of faults) {
+      const message = `nothing can be built with it: ${errorText(fault)}`
+      this.settings.report(object, [{ path: '', message, level: 'error' }])
+    }
+    return { ...whole, statuses: [...statuses, ...whole.statuses], faults }
   }
 
   private tryCommit(force: boolean): Commit {
@@ -251,6 +293,7 @@ export class DiscoveryState {
       changes,
       statuses,
       workloads: translation?.workloads ?? null,
+      faults: [],
     }
   }
 
@@ -310,12 +353,12 @@ export class DiscoveryState {
       parsed = { ok: false, problems: [{ path: '', message: errorText(error), level: 'error' }] }
     }
     if (!parsed.ok) {
-      this.settings.report(object, parsed.problems)
+      this.report(object, parsed.problems)
       return false
     }
     const resource = parsed.value
     const remarks = [...resource.warnings, ...(this.settings.untranslated?.(resource) ?? [])]
-    if (remarks.length > 0) this.settings.report(object, remarks)
+    if (remarks.length > 0) this.report(object, remarks)
     if (remarks.some((remark) => remark.level === 'error')) return false
     this.set(resourceKey(resource), resource.kind, resource, object.status)
     return true

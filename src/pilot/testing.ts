@@ -2,8 +2,9 @@
 import { create } from '@bufbuild/protobuf'
 import { NodeSchema } from '../api/gen/envoy/config/core/v3/base_pb.js'
 import { type KubeObject, MemoryStore, parseManifest } from '../cluster/index.ts'
-import { defaultMeshConfig, type MeshConfig, type MeshNetworks } from '../config/index.ts'
-import { type Commit, DiscoveryState } from './discovery-state.ts'
+import { type AnyResource, defaultMeshConfig, type MeshConfig, type MeshNetworks } from '../config/index.ts'
+import type { Commit } from './commit.ts'
+import { DiscoveryState } from './discovery-state.ts'
 import { type ProxyNode, parseNode } from './model/node.ts'
 import type { PushContext } from './model/push-context.ts'
 import { untranslated } from './untranslated.ts'
@@ -25,13 +26,22 @@ export class TestMesh {
   readonly problems: string[] = []
   readonly state: DiscoveryState
 
-  constructor(yaml = '', mesh: MeshConfig = defaultMeshConfig(), meshNetworks: MeshNetworks = {}) {
+  constructor(
+    yaml = '',
+    mesh: MeshConfig = defaultMeshConfig(),
+    meshNetworks: MeshNetworks = {},
+    /** Sees every resource before it is taken in. */
+    look: (resource: AnyResource) => void = () => {},
+  ) {
     this.state = new DiscoveryState({
       mesh,
       meshNetworks,
       domain: 'cluster.local',
       clusterId: 'Kubernetes',
-      untranslated,
+      untranslated: (resource) => {
+        look(resource)
+        return untranslated(resource)
+      },
       report: (object, problems) => {
         for (const { path, message, level } of problems) {
           if (level === 'error') this.problems.push(`${object.kind} ${object.metadata.name}: ${path} ${message}`)

@@ -6,7 +6,8 @@ import { parse } from 'yaml'
 import { createLogger } from '../../base/logger.ts'
 import { type KubeObject, MemoryStore } from '../../cluster/index.ts'
 import { CertificateAuthority } from '../../security/index.ts'
-import { type PilotOptions, startPilot } from '../pilot.ts'
+import type { PilotOptions } from '../options.ts'
+import { startPilot } from '../pilot.ts'
 import { objects, serviceYaml } from '../testing.ts'
 
 const POLICY = `

@@ -12,7 +12,7 @@ import {
   parseGatewayApi,
   parseIngress,
 } from '../../config/index.ts'
-import type { ReportProblems } from '../discovery-state.ts'
+import type { ReportProblems } from '../commit.ts'
 import { compareText } from '../model/host.ts'
 import { resourceKey } from '../model/resource.ts'
 import type { RegistryChanges, RegistrySnapshot } from '../registry/snapshot.ts'

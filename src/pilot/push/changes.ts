@@ -1,7 +1,7 @@
 // Which types of resources a set of changes concerns, and how sets of changes add up.
 import type { IstioKind } from '../../config/index.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
-import type { Changes } from '../discovery-state.ts'
+import type { Changes } from '../commit.ts'
 import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Service } from '../model/service.ts'

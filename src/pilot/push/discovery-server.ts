@@ -12,7 +12,7 @@ import type {
 } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
 import { type AutoRegistration, HEALTH_TYPE } from '../auto-registration.ts'
-import type { Changes } from '../discovery-state.ts'
+import type { Changes } from '../commit.ts'
 import { type ProxyNode, parseNode } from '../model/node.ts'
 import { placed } from '../model/placed.ts'
 import type { PushContext } from '../model/push-context.ts'

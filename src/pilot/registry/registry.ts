@@ -93,9 +93,9 @@ export class Registry {
         this.dirtyPods.add(key)
         return true
       case 'Service':
+        this.setKubeService(key, gone ? undefined : this.convert(object))
         if (gone) this.serviceObjects.delete(key)
         else this.serviceObjects.set(key, object)
-        this.setKubeService(key, gone ? undefined : this.convert(object))
         return true
       case 'EndpointSlice.discovery.k8s.io':
         this.setSlice(object, gone)
