@@ -21,7 +21,7 @@ import type { EncodedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, isNamedType, LDS_TYPE, RDS_TYPE, SDS_TYPE } from '../../xds/type-urls.ts'
 import type { PushContext } from '../model/push-context.ts'
 import { NDS_TYPE } from '../nds/generate.ts'
-import type { Client } from '../push/discovery-server.ts'
+import type { Client } from '../push/client.ts'
 import type { ResourceGenerator } from '../push/resources.ts'
 
 /** Istio's short names of the types, as `types=` of `/debug/config_dump` has them. */

@@ -6,7 +6,7 @@ import type { ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
 import type { Service } from '../model/service.ts'
 import type { MergedDestinationRule } from '../model/sidecar-scope.ts'
-import type { Client } from '../push/discovery-server.ts'
+import type { Client } from '../push/client.ts'
 import { goTime, portJson, serviceJson } from './service-json.ts'
 
 /** `/debug/authorizationz`. */

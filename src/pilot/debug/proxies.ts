@@ -3,7 +3,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import type { WatchedResource } from '../../xds/server-types.ts'
 import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, LDS_TYPE, RDS_TYPE } from '../../xds/type-urls.ts'
 import type { Locality } from '../model/service.ts'
-import type { Client } from '../push/discovery-server.ts'
+import type { Client } from '../push/client.ts'
 import { goTime } from './service-json.ts'
 
 /** `pod.namespace-7`: as istiod names a connection. The last part counts connections. */

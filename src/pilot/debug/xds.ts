@@ -9,7 +9,7 @@ import {
 } from '../../api/gen/envoy/service/status/v3/csds_pb.js'
 import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
 import type { OneTimeAnswer, WatchedResource, XdsConnection } from '../../xds/server-types.ts'
-import type { Client } from '../push/discovery-server.ts'
+import type { Client } from '../push/client.ts'
 import { mayRead, provedNamespace, type Reach, reachOf } from './access.ts'
 import { configDump } from './config-dump.ts'
 import { answerText, type DebugSources, debugPage } from './pages.ts'

@@ -1,53 +1,19 @@
 // Answers xDS subscriptions and pushes changes: one pending push a proxy, merged while the proxy is busy.
 import { errorText } from '../../base/errors.ts'
 import { GRPC_STATUS, GrpcStatusError } from '../../base/grpc-status.ts'
-import type { Logger } from '../../base/logger.ts'
-import type {
-  EncodedResource,
-  OneTimeAnswer,
-  ResourceUpdate,
-  SubscriptionChange,
-  XdsConnection,
-  XdsHandler,
-} from '../../xds/server-types.ts'
-import { CDS_TYPE, ECDS_TYPE, EDS_TYPE, isNamedType, SDS_TYPE } from '../../xds/type-urls.ts'
+import type { OneTimeAnswer, SubscriptionChange, XdsConnection, XdsHandler } from '../../xds/server-types.ts'
 import { type AutoRegistration, HEALTH_TYPE } from '../auto-registration.ts'
 import type { Changes } from '../commit.ts'
-import { type ProxyNode, parseNode } from '../model/node.ts'
+import { parseNode } from '../model/node.ts'
 import { placed } from '../model/placed.ts'
 import type { PushContext } from '../model/push-context.ts'
-import { outboundClusterName, outboundSni } from '../xds/names.ts'
 import { placeOf } from './cache-keys.ts'
-import { type Extent, extentOf, mergeChanges } from './changes.ts'
-import { allClusters, type ClusterState, clusterDelta, keepingLast } from './cluster-state.ts'
-import { checkIdentity, provedNamespace } from './identity-check.ts'
+import { mergeChanges } from './changes.ts'
+import type { Client } from './client.ts'
+import { checkIdentity } from './identity-check.ts'
 import { DEFAULT_PUSH_LIMIT, InFlight } from './in-flight.ts'
-import type { PilotMetrics } from './metrics.ts'
 import { shortType } from './metrics.ts'
-import { missing, type Names, NO_NAMES, oneByOne, sizeOf } from './names.ts'
-import { GENERATED_TYPES, type ResourceGenerator } from './resources.ts'
-
-/** A proxy on one stream. */
-export interface Client {
-  readonly connection: XdsConnection
-  /** As its node describes it. */
-  readonly node: ProxyNode
-  /** With its workload's labels and place, as of the last push. */
-  proxy: ProxyNode
-  /** Changes not pushed yet; null: none. */
-  pending: Changes | null
-  /** When the oldest pending change happened (performance.now). */
-  pendingMs: number
-  /** When the oldest change happened that was pushed but is not acknowledged yet; 0: none. */
-  unackedMs: number
-  queued: boolean
-  /** The clusters it was sent last; null before the first answer, and for clients that ask by name. */
-  clusters: ClusterState | null
-  /** Why a type could not be generated, or not all of it: the proxy keeps what it has, until a later push can. */
-  readonly faults: Map<string, string>
-  /** Subscriptions that wait for their answer. */
-  readonly asked: { readonly typeUrl: string; readonly change: SubscriptionChange }[]
-}
+import { Sender, type SenderOptions } from './sender.ts'
 
 /** A client that never acknowledges is pushed to again after this. */
 const ACK_PATIENCE_MS = 5_000
@@ -64,10 +30,7 @@ export interface Refusal {
   readonly reason: string
 }
 
-export interface DiscoveryServerOptions {
-  readonly generator: ResourceGenerator
-  readonly metrics: PilotMetrics
-  readonly log: Logger
+export interface DiscoveryServerOptions extends SenderOptions {
   /** Left out: workloads do not register themselves. */
   readonly registration?: AutoRegistration
   /** Answers the types of the debug pages; null: another type. Left out: there are none. */
@@ -77,6 +40,7 @@ export interface DiscoveryServerOptions {
 /** The control plane's {@link XdsHandler}. */
 export class DiscoveryServer implements XdsHandler {
   private readonly options: DiscoveryServerOptions
+  private readonly sender: Sender
   private readonly clients = new Map<string, Client>()
   private readonly queue: Client[] = []
   private readonly inFlight = new InFlight<Client>(DEFAULT_PUSH_LIMIT, ACK_PATIENCE_MS)
@@ -86,6 +50,7 @@ export class DiscoveryServer implements XdsHandler {
 
   constructor(options: DiscoveryServerOptions) {
     this.options = options
+    this.sender = new Sender(options)
   }
 
   /** The connected proxies, oldest first. */
@@ -166,9 +131,7 @@ export class DiscoveryServer implements XdsHandler {
   }
 
   private answer(client: Client, typeUrl: string, change: SubscriptionChange): void {
-    const names = change.wildcard && !isNamedType(typeUrl) ? null : change.added
-    if (typeUrl === CDS_TYPE && names === null && client.proxy.generator === '') this.sendAllClusters(client, false)
-    else this.generateAndSend(client, typeUrl, names)
+    this.sender.answer(client, this.push!, typeUrl, change)
     this.settle(client)
   }
 
@@ -286,58 +249,9 @@ export class DiscoveryServer implements XdsHandler {
     }
     const { metrics } = this.options
     metrics.queueTime.observe((performance.now() - client.pendingMs) / 1000)
-    let sent = false
-    let changedClusters: readonly string[] = []
-    for (const typeUrl of connection.watchedTypes()) {
-      const extent = this.extentFor(client, typeUrl, changes)
-      if (typeUrl === CDS_TYPE && extent !== 'none' && connection.watched(CDS_TYPE)?.wildcard) {
-        const delta = this.pushClusters(client, changes.all)
-        changedClusters = delta.names
-        sent = delta.sent || sent
-      } else if (typeUrl === EDS_TYPE) sent = this.pushEndpoints(client, changes, extent, changedClusters) || sent
-      else if (extent !== 'none' && GENERATED_TYPES.includes(typeUrl)) {
-        sent = this.pushType(client, typeUrl, changes.all) || sent
-      }
-    }
-    if (!sent) return
+    if (!this.sender.pushChanges(client, this.push, changes)) return
     metrics.convergence.observe((performance.now() - client.pendingMs) / 1000)
     if (client.unackedMs === 0) client.unackedMs = client.pendingMs
-  }
-
-  /** What could not be generated last time is generated whole, whatever changed since. */
-  private extentFor(client: Client, typeUrl: string, changes: Changes): Extent {
-    if (client.faults.has(typeUrl)) return 'all'
-    return this.attempt(client, typeUrl, () => extentOf(typeUrl, changes, client.proxy, this.push!)) ?? 'none'
-  }
-
-  /** Null: it threw. A fault of ours in one type must stop neither the other types nor the other proxies. */
-  private attempt<T>(client: Client, typeUrl: string, make: () => T): T | null {
-    try {
-      return make()
-    } catch (error) {
-      this.failed(client, typeUrl, errorText(error), error)
-      return null
-    }
-  }
-
-  private failed(client: Client, typeUrl: string, reason: string, error?: unknown): void {
-    this.options.metrics.internalErrors.inc()
-    if (client.faults.get(typeUrl) === reason) return
-    client.faults.set(typeUrl, reason)
-    const about = { proxy: client.proxy.id, type: shortType(typeUrl), err: error ?? reason }
-    this.options.log.error(about, 'configuration could not be generated; the proxy keeps what it has')
-  }
-
-  /** A type was generated, but for what `reasons` names. */
-  private generated(client: Client, typeUrl: string, reasons: ReadonlyMap<string, string>): void {
-    if (reasons.size > 0) {
-      const [[name, reason] = ['', '']] = reasons
-      const others = reasons.size > 1 ? ` (and ${reasons.size - 1} more)` : ''
-      this.failed(client, typeUrl, `${name}: ${reason}${others}`)
-    } else if (client.faults.delete(typeUrl)) {
-      const about = { proxy: client.proxy.id, type: shortType(typeUrl) }
-      this.options.log.info(about, 'configuration can be generated again')
-    }
   }
 
   private outOfPatience(client: Client): boolean {
@@ -352,148 +266,5 @@ export class DiscoveryServer implements XdsHandler {
       if (client.pending && this.clients.has(connection.id)) this.enqueue(client)
     }, ACK_PATIENCE_MS - waitedMs).unref()
     return false
-  }
-
-  /** Sends what is different from the last clusters, and says which changed: a delta client warms those anew. */
-  private pushClusters(client: Client, force: boolean): { sent: boolean; names: readonly string[] } {
-    const { connection } = client
-    const before = client.clusters
-    if (!before || force || !connection.delta) {
-      const versions = new Map(connection.watched(CDS_TYPE)?.versions)
-      const { sent, resources } = this.sendAllClusters(client, force)
-      const names = connection.delta
-        ? resources.filter((r) => versions.get(r.name) !== r.version).map((r) => r.name)
-        : []
-      return { sent, names }
-    }
-    const state = this.clustersOf(client)
-    if (!state) return { sent: false, names: [] }
-    const { changed, removed } = clusterDelta(before, state)
-    if (changed.length === 0 && removed.length === 0) return { sent: false, names: [] }
-    const update = { resources: changed, removed, version: this.push!.version, full: false }
-    return { sent: this.deliver(client, CDS_TYPE, update), names: changed.map((r) => r.name) }
-  }
-
-  private sendAllClusters(client: Client, force: boolean): { sent: boolean; resources: readonly EncodedResource[] } {
-    const state = this.clustersOf(client)
-    if (!state) return { sent: false, resources: [] }
-    const resources = allClusters(state)
-    return { sent: this.send(client, CDS_TYPE, resources, [], true, force), resources }
-  }
-
-  /** What clusters the proxy has from now on; null: they stay as they are. */
-  private clustersOf(client: Client): ClusterState | null {
-    const { generator, metrics } = this.options
-    const end = metrics.pushTime.startTimer({ type: shortType(CDS_TYPE) })
-    const state = this.attempt(client, CDS_TYPE, () => generator.clusterState(client.proxy, this.push!))
-    end()
-    if (!state) return null
-    const faults = generator.faults(state)
-    this.generated(client, CDS_TYPE, faults)
-    client.clusters = faults.size > 0 ? keepingLast(state, client.clusters, faults) : state
-    return client.clusters
-  }
-
-  private pushType(client: Client, typeUrl: string, force: boolean): boolean {
-    const watched = client.connection.watched(typeUrl)
-    if (!watched) return false
-    return this.generateAndSend(
-      client,
-      typeUrl,
-      watched.wildcard && !isNamedType(typeUrl) ? null : watched.names,
-      force,
-    )
-  }
-
-  /** Clusters that changed on a delta stream get their endpoints again: Envoy warms them until they come. */
-  private pushEndpoints(client: Client, changes: Changes, extent: Extent, changedClusters: readonly string[]): boolean {
-    const watched = client.connection.watched(EDS_TYPE)
-    if (!watched) return false
-    const warm = changedClusters.filter((name) => watched.names.has(name))
-    let sent = false
-    if (warm.length > 0) sent = this.generateAndSend(client, EDS_TYPE, warm, true)
-    const names =
-      extent === 'all'
-        ? watched.names
-        : extent === 'endpoints'
-          ? this.endpointNames(client, changes, watched.names)
-          : NO_NAMES
-    if (names === NO_NAMES) return sent
-    return this.generateAndSend(client, EDS_TYPE, names, changes.all) || sent
-  }
-
-  /** Watched clusters of the services that changed, in themselves or in their endpoints. */
-  private endpointNames(client: Client, changes: Changes, watched: ReadonlySet<string>): string[] {
-    const scope = this.push!.sidecarScope(client.proxy)
-    const names: string[] = []
-    for (const key of new Set([...changes.endpoints, ...changes.services])) {
-      const service = scope.servicesByHost.get(key.slice(key.indexOf('/') + 1))
-      if (!service) continue
-      const subsets = scope.destinationRule(service, client.proxy.labels)?.rule.spec.subsets ?? []
-      for (const port of service.ports) {
-        for (const subset of ['', ...subsets.map((s) => s.name)]) {
-          for (const nameOf of [outboundClusterName, outboundSni]) {
-            const name = nameOf(port.port, subset, service.hostname)
-            if (watched.has(name)) names.push(name)
-          }
-        }
-      }
-    }
-    return names
-  }
-
-  /** Generates what of a type is asked for (null: all of it) and sends what of it the proxy does not have. */
-  private generateAndSend(client: Client, typeUrl: string, names: Names | null, force = false): boolean {
-    if (typeUrl === SDS_TYPE && !provedNamespace(client.connection)) {
-      this.options.log.warn(
-        { proxy: client.proxy.id },
-        'credentials refused: the proxy has not proved its namespace (use the TLS port)',
-      )
-      return this.send(client, typeUrl, [], names ?? [], names === null, force)
-    }
-    const { generator, metrics } = this.options
-    const end = metrics.pushTime.startTimer({ type: shortType(typeUrl) })
-    const withSecrets = typeUrl === ECDS_TYPE && provedNamespace(client.connection)
-    const make = (some: Names | null) => generator.generate(typeUrl, client.proxy, this.push!, some, withSecrets)
-    const reasons = new Map<string, string>()
-    let resources: readonly EncodedResource[] | null
-    if (names === null) resources = this.attempt(client, typeUrl, () => make(null))
-    else {
-      try {
-        resources = make(names)
-      } catch {
-        resources = oneByOne(names, make, reasons)
-      }
-    }
-    end()
-    if (!resources) return false
-    this.generated(client, typeUrl, reasons)
-    const answered = names && reasons.size > 0 ? [...names].filter((name) => !reasons.has(name)) : (names ?? [])
-    if (typeUrl === SDS_TYPE) metrics.credentialErrors.inc(sizeOf(answered) - resources.length)
-    // Nothing of what was asked for could be made: silence, not an answer without it.
-    if (reasons.size > 0 && sizeOf(answered) === 0) return false
-    return this.send(client, typeUrl, resources, answered, names === null, force)
-  }
-
-  private send(
-    client: Client,
-    typeUrl: string,
-    resources: readonly EncodedResource[],
-    asked: Names,
-    full: boolean,
-    force = false,
-  ): boolean {
-    const removed = missing(asked, resources)
-    return this.deliver(client, typeUrl, { resources, removed, version: this.push!.version, full, force })
-  }
-
-  private deliver(client: Client, typeUrl: string, update: ResourceUpdate): boolean {
-    const { metrics } = this.options
-    const startMs = performance.now()
-    const bytes = client.connection.push(typeUrl, update)
-    if (bytes === 0) return false
-    metrics.sendTime.observe((performance.now() - startMs) / 1000)
-    metrics.sent(typeUrl, bytes)
-    return true
   }
 }
