@@ -19,7 +19,10 @@ import { PARENTS, ROUTE_SEMANTICS } from './names.ts'
 export interface IngressInputs {
   /** Oldest first. */
   readonly ingresses: readonly Ingress[]
-  readonly mesh: Pick<MeshConfig, 'ingressClass' | 'ingressControllerMode' | 'ingressSelector' | 'rootNamespace'>
+  readonly mesh: Pick<
+    MeshConfig,
+    'ingressClass' | 'ingressControllerMode' | 'ingressSelector' | 'ingressService' | 'rootNamespace'
+  >
   /** IngressClasses to the controller that each names. */
   readonly classes: ReadonlyMap<string, string>
   readonly domain: string
@@ -40,15 +43,15 @@ export function convertIngresses(inputs: IngressInputs): (Gateway | VirtualServi
   return [...ours.map((ingress) => gatewayOf(ingress, inputs)), ...virtualServices(ours, inputs)]
 }
 
+const DEFAULT_SERVICE = 'istio-ingressgateway'
+
 /** `status.loadBalancer`: the external addresses of the mesh's ingress Service. */
 export function ingressStatuses(
-  inputs: Pick<IngressInputs, 'ingresses' | 'classes' | 'domain'> & {
-    readonly mesh: IngressInputs['mesh'] & Pick<MeshConfig, 'ingressService'>
-  },
+  inputs: Pick<IngressInputs, 'ingresses' | 'classes' | 'domain' | 'mesh'>,
   services: Pick<ServiceIndex, 'byKey'>,
 ): ObjectStatus[] {
   const { ingresses, mesh, domain } = inputs
-  const host = kubeHostname(mesh.ingressService || 'istio-ingressgateway', mesh.rootNamespace, domain)
+  const host = kubeHostname(mesh.ingressService || DEFAULT_SERVICE, mesh.rootNamespace, domain)
   const addresses = services.byKey.get(serviceKey(host, mesh.rootNamespace))?.attributes.external?.addresses ?? []
   return ingresses
     .filter((ingress) => isOurs(ingress, inputs))
@@ -69,6 +72,12 @@ function isOurs({ metadata, spec }: Ingress, { mesh, classes }: Pick<IngressInpu
   if (name !== undefined) return mesh.ingressControllerMode !== 'OFF' && name === mesh.ingressClass
   const controller = classes.get(spec.ingressClassName ?? '')
   return controller === undefined ? mesh.ingressControllerMode === 'DEFAULT' : controller === ISTIO_INGRESS
+}
+
+/** The label `istio` of the ingress gateway's pods: without one of their own they are called as their Service is. */
+function selectorOf({ ingressSelector, ingressService }: IngressInputs['mesh']): string {
+  if (ingressSelector) return ingressSelector
+  return ingressService && ingressService !== DEFAULT_SERVICE ? ingressService : 'ingressgateway'
 }
 
 function gatewayName({ metadata }: Ingress): string {
@@ -102,7 +111,7 @@ function gatewayOf(ingress: Ingress, { mesh }: IngressInputs): Gateway {
       namespace: mesh.rootNamespace,
       annotations: { [PARENTS]: `Ingress/${name}.${namespace}` },
     },
-    spec: { servers, selector: { istio: mesh.ingressSelector || 'ingressgateway' } },
+    spec: { servers, selector: { istio: selectorOf(mesh) } },
     origin: ingress.origin,
     warnings: [],
   }
