@@ -6,7 +6,7 @@ import { ipAddress, pipePath } from './address.ts'
 import { type Address, CloseType, type Connection } from './connection.ts'
 import { SocketConnectionInfo } from './connection-info.ts'
 import { reportFault } from './fault.ts'
-import { ConnectRace, interleaved } from './happy-eyeballs.ts'
+import { ConnectRace, type FamilyOrder, interleaved } from './happy-eyeballs.ts'
 import type { SecureTransport } from './secure-transport.ts'
 import { SocketConnection } from './socket-connection.ts'
 import { socketFd } from './socket-handle.ts'
@@ -46,6 +46,8 @@ export interface ConnectOptions {
   readonly bufferLimitBytes: number
   /** More addresses of the same host, tried one beside the other; absent = none. */
   readonly additionalAddresses?: readonly Address[]
+  /** Of those addresses; absent = the first one's family. */
+  readonly families?: FamilyOrder
   /** Bytes that go ahead of everything, TLS included (PROXY protocol); made when the addresses are known. */
   readonly preamble?: ((local: Address, remote: Address) => Buffer) | null
 }
@@ -74,7 +76,7 @@ function openByRace(address: Address, options: ConnectOptions, info: SocketConne
   connection.setBufferLimits(options.bufferLimitBytes)
   if (options.connectTimeoutMs > 0) connection.startConnectTimer(options.connectTimeoutMs)
   if (options.tls !== null) info.transportProtocol = 'tls'
-  const addresses = interleaved([address, ...(options.additionalAddresses ?? [])])
+  const addresses = interleaved([address, ...(options.additionalAddresses ?? [])], options.families)
   const race = new ConnectRace(addresses, (to) => connectSocket(to, options), {
     onSocket(socket, reached) {
       socket.setNoDelay(true)

@@ -43,6 +43,15 @@ test('families take turns, the first address stays first', () => {
   )
 })
 
+test('the family that is asked for is first, with as many addresses as are asked for', () => {
+  const addresses = ['10.0.0.1', '::1', '10.0.0.2', '::2', '::3'].map((ip) => ipAddress(ip, 80))
+  const order = (first: 0 | 4 | 6, count: number) => interleaved(addresses, { first, count }).map(({ ip }) => ip)
+  assert.deepEqual(order(0, 1), ['10.0.0.1', '::1', '10.0.0.2', '::2', '::3'])
+  assert.deepEqual(order(6, 1), ['::1', '10.0.0.1', '::2', '10.0.0.2', '::3'])
+  assert.deepEqual(order(6, 2), ['::1', '::2', '10.0.0.1', '::3', '10.0.0.2'])
+  assert.deepEqual(order(4, 9), ['10.0.0.1', '10.0.0.2', '::1', '::2', '::3'])
+})
+
 test('the first that stands wins', async (t) => {
   const [first, second] = [await server(t), await server(t)]
   assert.equal(await race([first, second]), first.text)

@@ -17,17 +17,25 @@ export interface RaceCallbacks {
   onFailure(error: NodeJS.ErrnoException, address: Address): void
 }
 
-/** The first address first, then the families in turn. */
-export function interleaved(addresses: readonly Address[]): Address[] {
-  const first = addresses[0]
-  if (first === undefined) return []
-  const same = addresses.filter((address) => isIPv6(address.ip) === isIPv6(first.ip))
-  const other = addresses.filter((address) => isIPv6(address.ip) !== isIPv6(first.ip))
+/** Which family of addresses is tried first. */
+export interface FamilyOrder {
+  /** 0 = the first address's. */
+  readonly first: 0 | 4 | 6
+  /** Addresses of that family ahead of each one of the other. */
+  readonly count: number
+}
+
+/** Of a cluster that says nothing. */
+export const ANY_FAMILY: FamilyOrder = { first: 0, count: 1 }
+
+/** The families in turn, each in its own order. */
+export function interleaved(addresses: readonly Address[], { first, count }: FamilyOrder = ANY_FAMILY): Address[] {
+  if (addresses.length === 0) return []
+  const v6 = first === 0 ? isIPv6(addresses[0]!.ip) : first === 6
+  const same = addresses.filter((address) => isIPv6(address.ip) === v6)
+  const other = addresses.filter((address) => isIPv6(address.ip) !== v6)
   const result: Address[] = []
-  for (let i = 0; i < Math.max(same.length, other.length); i++) {
-    if (same[i]) result.push(same[i]!)
-    if (other[i]) result.push(other[i]!)
-  }
+  while (same.length > 0 || other.length > 0) result.push(...same.splice(0, count), ...other.splice(0, 1))
   return result
 }
 

@@ -5,6 +5,7 @@ import type { ParsedExtension } from '../config/extension.ts'
 import type { CommonHttpOptions, Http1Options, Http2Options } from '../http/connection-manager/config.ts'
 import type { TcpKeepalive } from '../network/connect.ts'
 import type { Address } from '../network/connection.ts'
+import type { FamilyOrder } from '../network/happy-eyeballs.ts'
 import type { SocketOption } from '../network/socket-options.ts'
 import type { StringMatcherData } from '../route/string-matcher.ts'
 import type { DnsLookupFamily, DnsResolverData } from './dns/config.ts'
@@ -295,6 +296,8 @@ export interface ClusterData {
   readonly bindSource: Address | null
   readonly socketOptions: readonly SocketOption[]
   readonly keepalive: TcpKeepalive | null
+  /** happy_eyeballs_config. */
+  readonly families: FamilyOrder
   readonly transportSocket: ParsedExtension | null
   readonly transportSocketMatches: readonly TransportSocketMatchData[]
   readonly upstreamFilters: readonly ParsedExtension[]

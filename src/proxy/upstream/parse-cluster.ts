@@ -9,6 +9,7 @@ import {
   type Cluster,
   Cluster_DiscoveryType,
   ClusterSchema,
+  UpstreamConnectionOptions_FirstAddressFamilyVersion as FirstFamily,
   UpstreamConnectionOptionsSchema,
 } from '../../api/gen/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfig } from '../../api/gen/envoy/config/core/v3/address_pb.js'
@@ -24,6 +25,7 @@ import { metadataPath } from '../config/metadata-key.ts'
 import { refuseUnsupported } from '../config/supported-fields.ts'
 import { ipAddress } from '../network/address.ts'
 import type { Address } from '../network/connection.ts'
+import { ANY_FAMILY, type FamilyOrder } from '../network/happy-eyeballs.ts'
 import type { SocketOption } from '../network/socket-options.ts'
 import { createSharedCounts } from './circuit-breakers.ts'
 import {
@@ -143,6 +145,7 @@ export function parseCluster(cluster: Cluster, context: ParseContext): ClusterDa
     waitForWarmOnInit: cluster.waitForWarmOnInit ?? true,
     ...parseBind(cluster.upstreamBindConfig, context.at('upstream_bind_config')),
     keepalive: parseKeepalive(cluster, context.at('upstream_connection_options')),
+    families: parseFamilies(cluster, context.at('upstream_connection_options.happy_eyeballs_config')),
     transportSocket: parseTransportSocket(cluster, context),
     transportSocketMatches: parseSocketMatches(cluster, context),
     upstreamFilters: cluster.filters.map((filter, i) =>
@@ -332,9 +335,29 @@ function parseTrackedStats(cluster: Cluster): ClusterData['trackedStats'] {
   }
 }
 
+const CONNECTION_OPTIONS = new Set(['tcp_keepalive', 'happy_eyeballs_config'])
+
+const FIRST_FAMILY: Readonly<Partial<Record<FirstFamily, FamilyOrder['first']>>> = {
+  [FirstFamily.DEFAULT]: 0,
+  [FirstFamily.V4]: 4,
+  [FirstFamily.V6]: 6,
+}
+
+function parseFamilies(cluster: Cluster, context: ParseContext): FamilyOrder {
+  const config = cluster.upstreamConnectionOptions?.happyEyeballsConfig
+  if (!config) return ANY_FAMILY
+  const first = FIRST_FAMILY[config.firstAddressFamilyVersion]
+  if (first === undefined)
+    throw new ConfigError(
+      context.at('first_address_family_version').path,
+      'must be DEFAULT, V4 or V6: others are no IP addresses',
+    )
+  return { first, count: config.firstAddressFamilyCount ?? 1 }
+}
+
 function parseKeepalive(cluster: Cluster, context: ParseContext): ClusterData['keepalive'] {
   const options = cluster.upstreamConnectionOptions
-  if (options) refuseUnsupported(UpstreamConnectionOptionsSchema, options, new Set(['tcp_keepalive']), context.path)
+  if (options) refuseUnsupported(UpstreamConnectionOptionsSchema, options, CONNECTION_OPTIONS, context.path)
   const keepalive = options?.tcpKeepalive
   if (!keepalive) return null
   return {

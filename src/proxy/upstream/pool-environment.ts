@@ -50,6 +50,7 @@ export function connectTo(host: Host, environment: PoolEnvironment, choice: Tran
     socketOptions: choice.source === null ? data.socketOptions : sourceOptions(choice.source, data.socketOptions),
     bufferLimitBytes: data.bufferLimitBytes,
     additionalAddresses: host.additionalAddresses,
+    families: data.families,
     preamble:
       proxyProtocol === null ? null : (local, remote) => proxyHeader(proxyProtocol, choice.downstream, local, remote),
   }
