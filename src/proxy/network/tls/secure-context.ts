@@ -66,7 +66,6 @@ const CTRL_SET_MIN_PROTO_VERSION = 123
 const CTRL_SET_MAX_PROTO_VERSION = 124
 const MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x02
 /** Buffers are given back while a connection is idle: 34 KB of it. */
-const MODE_RELEASE_BUFFERS = 0x10
 const OP_NO_TICKET = 1 << 14
 export const OP_CIPHER_SERVER_PREFERENCE = 1 << 22
 const OP_NO_RENEGOTIATION = 1 << 30
@@ -227,7 +226,7 @@ function applyCommon(
   server: boolean,
 ): void {
   const lib = openssl()
-  lib.SSL_CTX_ctrl(pointer, CTRL_MODE, MODE_ACCEPT_MOVING_WRITE_BUFFER | MODE_RELEASE_BUFFERS, null)
+  lib.SSL_CTX_ctrl(pointer, CTRL_MODE, MODE_ACCEPT_MOVING_WRITE_BUFFER, null)
   lib.SSL_CTX_set_options(pointer, OP_NO_RENEGOTIATION)
   // TLS 1.0 and 1.1 need SHA-1, which OpenSSL allows at level 0 only.
   if (PROTOCOL[config.minVersion] < PROTOCOL['TLSv1.2']) lib.SSL_CTX_set_security_level(pointer, 0)

@@ -213,6 +213,7 @@ export class SslSocket implements SslOwner, BufferOwner {
     if (this.state === SslState.Established) this.decrypt(oneRecord)
     if (this.state >= SslState.PeerClosed) lib.BIO_ctrl(input, BIO_CTRL_RESET, 0, null)
     if (!this.direct) this.collectOutput()
+    if (!this.keepsBuffers) this.freeBuffers()
   }
 
   /** Where records end. OpenSSL does not say: it calls a record of which it has taken the header nothing that is pending. */
@@ -251,7 +252,13 @@ export class SslSocket implements SslOwner, BufferOwner {
       }
       if (!this.direct) this.collectOutput()
     }
+    if (!this.keepsBuffers) this.freeBuffers()
     return true
+  }
+
+  /** A record that is not whole yet, or not written, stays. */
+  freeBuffers(): void {
+    this.shared.lib.SSL_free_buffers(this.ssl)
   }
 
   /** What the descriptor did not take, to be queued in the stream; null = nothing. */
