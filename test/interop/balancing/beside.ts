@@ -62,8 +62,8 @@ export interface BalancingCase {
   readonly settleMs?: number
 }
 
-/** How often a case with an interval may be played, each time on a cluster of its own. */
-const TRIES = 3
+/** How often a case with an interval may be played, each time on a cluster of its own: its end may come in the middle. */
+const TRIES = 8
 
 /** `times` requests without anything that sets them apart. */
 export const plain = (times: number, ask: Ask = {}): Ask[] => Array.from({ length: times }, () => ask)

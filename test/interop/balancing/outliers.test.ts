@@ -38,8 +38,8 @@ const fails = (times: number, n: number, status = 500): Ask[] => plain(times, to
 const drops = (times: number, n: number): Ask[] => plain(times, to(n, { 'x-drop': String(n) }))
 const works = (times: number, n: number): Ask[] => plain(times, to(n, {}))
 /** After which an interval of detectors that judge by rates has ended, and not two. */
-const RATES = { interval: '2s', base_ejection_time: '300s', max_ejection_percent: 100 }
-const SETTLED = { settleMs: 2500 }
+const RATES = { interval: '3s', base_ejection_time: '300s', max_ejection_percent: 100 }
+const SETTLED = { settleMs: 3500 }
 const volume = { success_rate_request_volume: 10, failure_percentage_request_volume: 10 }
 
 const CASES: readonly BalancingCase[] = [
