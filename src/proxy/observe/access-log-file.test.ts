@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { constants, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -44,5 +45,24 @@ test('a reader that stalls costs no more than the backlog; whole lines are dropp
   await until(() => read.endsWith(`${String(written - 1).padEnd(LINE_BYTES - 1, 'x')}\n`))
   assert.equal(dropped(), before)
   for (const line of read.split('\n').slice(0, -1)) assert.match(line, /^\d+x+$/)
+  await files.close()
+})
+
+test('pipes that nobody reads hold up no other file work', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-log-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const stats = new StatsStore()
+  const files = new AccessLogFiles(10, 1024, stats)
+  // More than libuv has threads.
+  for (let i = 0; i < 6; i++) {
+    const path = join(folder, `pipe-${i}`)
+    execFileSync('mkfifo', [path])
+    const file = files.open(path)
+    for (let line = 0; line < 200; line++) {
+      file.beginLine().put(`${'x'.repeat(1023)}\n`)
+      file.endLine()
+    }
+  }
+  await readFile(import.meta.filename)
   await files.close()
 })

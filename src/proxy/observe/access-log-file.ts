@@ -1,7 +1,7 @@
 // Files that access logs write to. Lines are gathered and written at 64 KiB or when the flush timer fires, off the
 // event loop, one write at a time and in order. Each thread has its own; O_APPEND keeps lines of several threads whole.
 
-import { close, closeSync, open, openSync, write, writeSync } from 'node:fs'
+import { close, closeSync, constants, openSync, statSync, write, writeSync } from 'node:fs'
 import { errorText } from '../../base/errors.ts'
 import { LineBuffer } from './format/line-buffer.ts'
 import type { Counter, Gauge, Scope } from './stats.ts'
@@ -45,6 +45,8 @@ export class AccessLogFile {
   /** Bytes of whole lines. */
   private buffered = 0
   private writing = false
+  /** What its reader does not take is written no more. */
+  private givenUp = false
   /** Waits for the write that runs. */
   private onIdle: (() => void) | null = null
 
@@ -97,17 +99,18 @@ export class AccessLogFile {
   /** Goes on in a new file of the same name (log rotation); on failure the old one stays in use. */
   reopen(): void {
     if (this.fd <= 2) return
-    open(this.path, 'a', (error, fd) => {
-      if (error) {
-        this.stats.reopenFailed.inc()
-        return
-      }
-      const old = this.fd
-      this.fd = fd
-      // A write of a chunk may still run on the old descriptor.
-      if (this.writing) setTimeout(() => close(old, () => {}), 1000).unref()
-      else close(old, () => {})
-    })
+    let fd: number
+    try {
+      fd = openDescriptor(this.path)
+    } catch {
+      this.stats.reopenFailed.inc()
+      return
+    }
+    const old = this.fd
+    this.fd = fd
+    // A write of a chunk may still run on the old descriptor.
+    if (this.writing) setTimeout(() => close(old, () => {}), 1000).unref()
+    else close(old, () => {})
   }
 
   /** Writes what is queued, after the write that runs: one still on its way would be lost with the process. */
@@ -115,6 +118,11 @@ export class AccessLogFile {
     while (this.writing) await new Promise<void>((resolve) => (this.onIdle = resolve))
     this.flushSync()
     if (this.fd > 2) closeSync(this.fd)
+  }
+
+  /** Nobody waits for the reader any more. */
+  giveUp(): void {
+    this.givenUp = true
   }
 
   /** What is queued; new lines go to the other half of the double buffer. */
@@ -134,6 +142,7 @@ export class AccessLogFile {
   private writeChunk(chunk: Buffer, offset: number): void {
     write(this.fd, chunk, offset, (error, written) => {
       if (error && error.code === 'EAGAIN') {
+        if (this.givenUp) return
         setTimeout(() => this.writeChunk(chunk, offset), RETRY_MS)
         return
       }
@@ -205,6 +214,7 @@ export class AccessLogFiles {
     const tooLong = new Promise<void>((resolve) => (timer = setTimeout(resolve, CLOSE_MS)))
     await Promise.race([tooLong, Promise.all(files.map((file) => file.close()))])
     clearTimeout(timer)
+    for (const file of files) file.giveUp()
   }
 
   private flushByTimer(): void {
@@ -213,9 +223,13 @@ export class AccessLogFiles {
   }
 }
 
-/** /dev/stdout cannot be opened by name when it is a socket, and must not be truncated when it is a file. */
+/**
+ * /dev/stdout cannot be opened by name when it is a socket, and must not be truncated when it is a file. A named pipe must
+ * hold up nobody: without a reader opening it would hold this thread, and a write to a full one a thread of libuv's few.
+ */
 function openDescriptor(path: string): number {
   if (path === '/dev/stdout') return 1
   if (path === '/dev/stderr') return 2
-  return openSync(path, 'a')
+  const isPipe = statSync(path, { throwIfNoEntry: false })?.isFIFO() ?? false
+  return openSync(path, isPipe ? constants.O_RDWR | constants.O_NONBLOCK : 'a')
 }
