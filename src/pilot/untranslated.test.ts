@@ -90,7 +90,7 @@ test('mesh settings without effect, or that agents refuse, say so; the others sa
       defaultProviders: { tracing: ['light'] },
     }),
     [
-      'configSources',
+      'configSources[0].address',
       'defaultConfig.proxyBootstrapTemplatePath',
       'defaultConfig.envoyMetricsServiceAddress',
       'defaultProviders light',

@@ -121,11 +121,13 @@ export function untranslatedMesh(mesh: MeshConfig): Problem[] {
     (provider) => used.has(provider.name) && GONE.some((kind) => provider[kind] !== undefined),
   )
   const fields: Field[] = [
-    {
-      path: 'configSources',
-      set: (mesh.configSources ?? []).length > 0,
-      message: 'only fs:// is followed, by `outrigger pilot`, from its start on',
-    },
+    ...(mesh.configSources ?? []).map(({ address = '' }, i) => ({
+      path: `configSources[${i}].address`,
+      set: !address.startsWith('k8s:'),
+      message: address.startsWith('fs:')
+        ? 'is followed by `outrigger pilot` only, from its start on'
+        : 'is not followed: put its resources into a folder (fs://) or the API server',
+    })),
     ...REFUSED_BY_AGENT.map((name) => ({
       path: `defaultConfig.${name}`,
       set: mesh.defaultConfig[name] !== undefined,

@@ -64,9 +64,10 @@ export function buildTracer(
   const plain = { upstreamSpan, samples: false, maxTagLength }
   if (provider.zipkin) return { ...plain, config: tracer(ZIPKIN, zipkin(provider.zipkin, cluster, host, proxy)) }
   if (provider.opentelemetry) {
-    const sampler = runsExtension(proxy, DYNATRACE_SAMPLER)
-      ? dynatraceSampler(push, provider.opentelemetry, cluster, host)
-      : null
+    const samples = provider.opentelemetry.dynatraceSampler && runsExtension(proxy, DYNATRACE_SAMPLER)
+    const sampler = samples ? dynatraceSampler(push, provider.opentelemetry, cluster, host) : null
+    // A sampler with nobody to ask: as in istiod there are no spans then.
+    if (samples && !sampler) return null
     const config = openTelemetry(provider.opentelemetry, cluster, host, proxy, sampler)
     return { ...plain, samples: sampler !== null, config: tracer(OPEN_TELEMETRY, config) }
   }
@@ -197,7 +198,7 @@ function resourceDetectors(provider: OpenTelemetry, runsDynatrace: boolean): Typ
   return detectors
 }
 
-/** Dynatrace's sampler asks its service how many spans it wants: that of the exporter, or one of its own. Null: none. */
+/** Dynatrace's sampler asks its service how many spans it wants: that of the exporter, or one of its own. Null: nobody. */
 function dynatraceSampler(
   push: Pick<PushContext, 'services'>,
   { dynatraceSampler: sampler, http }: OpenTelemetry,
