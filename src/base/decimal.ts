@@ -1,5 +1,15 @@
 // Numbers as headers carry them.
 
+const MAX_UNSIGNED_64 = 0xffff_ffff_ffff_ffffn
+
+/** A whole decimal number of at most 64 bits, blanks around it and a plus in front of it left out, or null. */
+export function unsigned64(text: string): bigint | null {
+  const digits = /^[ \t\n\v\f\r]*\+?(\d+)[ \t\n\v\f\r]*$/.exec(text)?.[1]
+  if (digits === undefined) return null
+  const value = BigInt(digits)
+  return value > MAX_UNSIGNED_64 ? null : value
+}
+
 /** A whole decimal number, or null. */
 export function decimal(text: string | undefined): number | null {
   if (text === undefined || text === '') return null

@@ -3,7 +3,7 @@
 // A match whose nested matcher finds nothing counts as no match: the next one is tried, and when none is left `on_no_match`.
 
 import { type Cidr, cidrContains, parseIp } from '../../base/cidr.ts'
-import { compileStringMatcher } from '../route/string-matcher.ts'
+import { compileByteMatcher, compileStringMatcher } from '../route/string-matcher.ts'
 import { compileCelTest } from './cel.ts'
 import type { MatcherData, OnMatchData, PredicateData, TreeData } from './config.ts'
 import { compileInputMatcher, type MatchEnvironment } from './input-matchers.ts'
@@ -133,7 +133,11 @@ function compilePredicate(data: PredicateData, environment: MatchEnvironment): T
     case 'extension': {
       const input = compileInput(data.input)
       const matches =
-        data.kind === 'value' ? compileStringMatcher(data.matcher) : compileInputMatcher(data.matcher, environment)
+        data.kind === 'extension'
+          ? compileInputMatcher(data.matcher, environment)
+          : data.input.kind === 'request_header'
+            ? compileByteMatcher(data.matcher)
+            : compileStringMatcher(data.matcher)
       return (facts) => {
         const value = input(facts)
         return value !== null && matches(value)

@@ -12,7 +12,7 @@ import type { DynamicMetadata } from '../network/filter.ts'
 import { compileHeaderMatcher } from '../route/header-matcher.ts'
 import { compileMetadataMatcher } from '../route/metadata-matcher.ts'
 import { compileFullMatch } from '../route/regex.ts'
-import { compileStringMatcher, type StringMatch } from '../route/string-matcher.ts'
+import { compileByteMatcher, compileStringMatcher, type StringMatch } from '../route/string-matcher.ts'
 import type { Condition, RbacActionData, RbacData, RulesData } from './config.ts'
 
 /** The facts. `headers` is null on a TCP connection: header and path conditions then do not match. */
@@ -106,7 +106,7 @@ function compile(condition: Condition): Test {
       return (facts) => facts.headers !== null && match(facts.headers)
     }
     case 'path':
-      return pathTest(compileStringMatcher(condition.matcher))
+      return pathTest(compileByteMatcher(condition.matcher))
     case 'uri_template':
       return pathTest(compileFullMatch(condition.regex))
     case 'destination_ip':

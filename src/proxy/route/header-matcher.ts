@@ -3,7 +3,7 @@
 import type { HeaderMatcher } from '../../api/gen/envoy/config/route/v3/route_components_pb.js'
 import type { HeaderMap } from '../http/header-map.ts'
 import { checkRegex } from './regex.ts'
-import { compileStringMatcher, parseStringMatcher, type StringMatcherData } from './string-matcher.ts'
+import { compileByteMatcher, parseStringMatcher, type StringMatcherData } from './string-matcher.ts'
 
 export interface HeaderMatcherData {
   /** Lower case. */
@@ -73,7 +73,7 @@ export function compileHeaderMatcher(data: HeaderMatcherData): HeadersMatch {
     return (headers) => (headers.has(name) || (name === 'host' && headers.has(AUTHORITY))) === wanted
   }
   const pseudo = name.charCodeAt(0) === 58
-  const matches = match.kind === 'range' ? rangeMatch(match.start, match.end) : compileStringMatcher(match.matcher)
+  const matches = match.kind === 'range' ? rangeMatch(match.start, match.end) : compileByteMatcher(match.matcher)
   // A missing header does not match, inverted or not (Envoy 1.40), unless it counts as empty.
   const missing = data.missingAsEmpty && matches('') !== invert
   return (headers) => {

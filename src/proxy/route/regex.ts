@@ -93,7 +93,7 @@ function parseSubstitution(text: string, path: string): (string | number)[] {
   return parts
 }
 
-/** Replaces every match that does not overlap an earlier one (RE2::GlobalReplace). */
+/** Replaces every match that does not overlap an earlier one, nor is empty right behind it (RE2::GlobalReplace). */
 export function compileRegexSubstitution(data: RegexSubstitutionData): (text: string) => string {
   const regex = RE2JS.compile(data.regex)
   const parts = parseSubstitution(data.substitution, '')
@@ -101,7 +101,10 @@ export function compileRegexSubstitution(data: RegexSubstitutionData): (text: st
     const matcher = regex.matcher(text)
     let out = ''
     let from = 0
+    let behind = -1
     while (matcher.find()) {
+      if (matcher.start() === behind && matcher.end() === behind) continue
+      behind = matcher.end()
       out += text.slice(from, matcher.start())
       for (const part of parts) out += typeof part === 'string' ? part : (matcher.group(part) ?? '')
       from = matcher.end()

@@ -59,15 +59,18 @@ function percentDecoded(text: string): string {
   return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
-/** Value of a cookie, quotes removed, or undefined. */
+/** Value of a cookie, quotes removed, or undefined. Only blanks in front of a name do not belong to it or to the value (Envoy). */
 export function cookieValue(headers: HeaderMap, name: string): string | undefined {
   const list = headers.list
   for (let i = 0; i < list.length; i += 2) {
     if (list[i] !== 'cookie') continue
     for (const pair of list[i + 1]!.split(';')) {
       const equals = pair.indexOf('=')
-      if (equals < 0 || pair.slice(0, equals).trim() !== name) continue
-      const value = pair.slice(equals + 1).trim()
+      if (equals < 0) continue
+      let start = 0
+      while (pair.charCodeAt(start) === 32) start++
+      if (pair.slice(start, equals) !== name) continue
+      const value = pair.slice(equals + 1)
       return value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value
     }
   }

@@ -7,7 +7,7 @@ import type { HostRewriteData, PathMatchData, PathRewriteData } from './config.t
 import { compileRegexSubstitution } from './regex.ts'
 import { pathEnd, pathWithoutQuery } from './request-path.ts'
 
-/** The new `:path`, query kept. */
+/** The new `:path`, query kept; '' to leave it. */
 export type PathRewrite = (path: string, headers: HeaderMap, info: StreamInfo) => string
 
 /** `match` is the path specifier of the same route: prefix_rewrite replaces what it matched. */
@@ -17,7 +17,8 @@ export function compilePathRewrite(rewrite: PathRewriteData | null, match: PathM
     const substitute = compileRegexSubstitution(rewrite.rewrite)
     return (path) => {
       const end = pathEnd(path)
-      return substitute(path.slice(0, end)) + path.slice(end)
+      const rewritten = substitute(path.slice(0, end))
+      return rewritten === '' ? '' : rewritten + path.slice(end)
     }
   }
   if (rewrite.kind === 'format') {

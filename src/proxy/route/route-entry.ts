@@ -192,8 +192,10 @@ class DirectEntry implements DirectAction {
 }
 
 function rewritePath(headers: HeaderMap, rewrite: PathRewrite, info: StreamInfo, insertOriginalPath: boolean): void {
+  const path = rewrite(headers.path, headers, info)
+  if (path === '') return
   if (insertOriginalPath) headers.set('x-envoy-original-path', headers.path)
-  headers.path = rewrite(headers.path, headers, info)
+  headers.path = path
 }
 
 /** A route, or one weighted cluster of it. */

@@ -16,7 +16,7 @@ import { compileHeaderMatchers, type HeadersMatch } from './header-matcher.ts'
 import { compileMetadataMatcher, type MetadataMatch } from './metadata-matcher.ts'
 import { compileFullMatch } from './regex.ts'
 import { cookieValue, queryParameter } from './request-path.ts'
-import { compileStringMatcher, type StringMatch } from './string-matcher.ts'
+import { compileByteMatcher, compileStringMatcher, type StringMatch } from './string-matcher.ts'
 
 const MILLION = 1_000_000
 
@@ -33,7 +33,7 @@ export function compileQueryParameters(list: readonly QueryParameterMatcherData[
   const matchers = list.map((matcher) => ({
     name: matcher.name,
     present: matcher.present,
-    match: matcher.match ? compileStringMatcher(matcher.match) : null,
+    match: matcher.match ? compileByteMatcher(matcher.match) : null,
   }))
   return (path) => {
     for (let i = 0; i < matchers.length; i++) {
@@ -48,7 +48,7 @@ export function compileQueryParameters(list: readonly QueryParameterMatcherData[
 /** null when a list is empty. A cookie that is not there matches only an inverted matcher. */
 function compileCookies(list: readonly CookieMatcherData[]): ((headers: HeaderMap) => boolean) | null {
   if (list.length === 0) return null
-  const matchers = list.map(({ name, match, invert }) => ({ name, invert, match: compileStringMatcher(match) }))
+  const matchers = list.map(({ name, match, invert }) => ({ name, invert, match: compileByteMatcher(match) }))
   return (headers) =>
     matchers.every(({ name, invert, match }) => {
       const value = cookieValue(headers, name)

@@ -1,5 +1,6 @@
 // Virtual host and route choice: pure functions of the request and the compiled configuration.
 
+import { unsigned64 } from '../../base/decimal.ts'
 import type { RuntimeSnapshot } from '../config/extension.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { mapActions } from '../matching/actions.ts'
@@ -234,8 +235,9 @@ class WeightedChoice implements RouteChoice {
       if (hash !== null) return Number(hash % BigInt(total))
     }
     if (randomValueHeader !== '') {
-      const given = Number(headers.get(randomValueHeader) ?? Number.NaN)
-      if (Number.isSafeInteger(given) && given >= 0) return given % total
+      const given = headers.get(randomValueHeader)
+      const value = given === undefined ? null : unsigned64(given)
+      if (value !== null) return Number(value % BigInt(total))
     }
     return random % total
   }

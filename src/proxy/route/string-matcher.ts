@@ -2,6 +2,7 @@
 
 import type { StringMatcher } from '../../api/gen/envoy/type/matcher/v3/string_pb.js'
 import type { StringMatcher as XdsStringMatcher } from '../../api/gen/xds/type/matcher/v3/string_pb.js'
+import { asciiLowerCase, byteString } from '../../base/byte-string.ts'
 import { ConfigError } from '../../base/errors.ts'
 import { checkRegex, compileFullMatch } from './regex.ts'
 
@@ -33,11 +34,16 @@ export function parseStringMatcher(matcher: StringMatcher | XdsStringMatcher, pa
   }
 }
 
+/** For texts that are byte strings (one char per byte), as header values are: both sides are compared byte by byte (Envoy). */
+export function compileByteMatcher(data: StringMatcherData): StringMatch {
+  return compileStringMatcher({ ...data, value: byteString(data.value) })
+}
+
 export function compileStringMatcher(data: StringMatcherData): StringMatch {
   if (data.kind === 'regex') return compileFullMatch(data.value)
   if (data.ignoreCase) {
-    const match = compileStringMatcher({ kind: data.kind, value: data.value.toLowerCase(), ignoreCase: false })
-    return (text) => match(text.toLowerCase())
+    const match = compileStringMatcher({ kind: data.kind, value: asciiLowerCase(data.value), ignoreCase: false })
+    return (text) => match(asciiLowerCase(text))
   }
   const value = data.value
   switch (data.kind) {

@@ -8,6 +8,10 @@ export interface TemplateRegex {
   readonly variables: readonly string[]
 }
 
+/** What wildcards stand for: characters of a path segment (RFC 3986 §3.3), a percent sign whatever comes after it. */
+const SEGMENT = "[-._~0-9A-Za-z%!$&'()*+,;:@=]"
+const ANY_SEGMENTS = "[-._~0-9A-Za-z%!$&'()*+,;:@=/]"
+
 /** Most variables a template may have (Envoy's limit). */
 const MAX_VARIABLES = 5
 
@@ -23,11 +27,11 @@ export function templateRegex(template: string, path: string): TemplateRegex {
     if (last && template[at] === '/')
       throw new ConfigError(path, `Invalid path template: "**" must be the last segment`)
     if (template.startsWith('**', at)) {
-      regex += '.*'
+      regex += `${ANY_SEGMENTS}*`
       at += 2
       last = true
     } else if (template[at] === '*') {
-      regex += '[^/]+'
+      regex += `${SEGMENT}+`
       at++
     } else if (template[at] === '{') {
       const close = template.indexOf('}', at)
@@ -54,8 +58,8 @@ function parseVariable(text: string, path: string): { name: string; regex: strin
   const [name = '', pattern = '*'] = text.split('=', 2)
   if (!/^[A-Za-z][A-Za-z0-9_]{0,15}$/.test(name)) throw new ConfigError(path, `Invalid variable name: "${name}"`)
   const segments = pattern.split('/').map((segment) => {
-    if (segment === '*') return '[^/]+'
-    if (segment === '**') return '.*'
+    if (segment === '*') return `${SEGMENT}+`
+    if (segment === '**') return `${ANY_SEGMENTS}*`
     return escapeRegex(segment)
   })
   return { name, regex: segments.join('/'), multi: pattern.includes('**') }

@@ -32,7 +32,7 @@ export interface LocalityOf {
 
 export interface Ask {
   readonly path?: string
-  readonly headers?: Record<string, string>
+  readonly headers?: Record<string, string | string[]>
   /** The upstream keeps the request until all others have been asked. */
   readonly held?: boolean
   /** The proxy's threads first agree on what the requests before have led to. */

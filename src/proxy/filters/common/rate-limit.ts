@@ -12,10 +12,10 @@ import {
   RateLimitResponseSchema,
   RateLimitResponse_RateLimit_Unit as Unit,
 } from '../../../api/gen/envoy/service/ratelimit/v3/rls_pb.js'
+import { byteString } from '../../../base/byte-string.ts'
 import { fieldValue } from '../../../base/bytes.ts'
 import { durationMsOr } from '../../config/duration.ts'
 import type { ParseContext } from '../../config/extension.ts'
-import { byteString } from '../../observe/format/operator.ts'
 import type { RequestDescriptor } from '../../route/rate-limit-descriptors.ts'
 import { type GrpcTarget, parseGrpcTarget } from '../../upstream/grpc-target.ts'
 

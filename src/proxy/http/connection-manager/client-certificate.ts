@@ -1,8 +1,8 @@
 // x-forwarded-client-cert (envoy-contract §16.5).
 
+import { byteString } from '../../../base/byte-string.ts'
 import { fieldValue } from '../../../base/bytes.ts'
 import type { SslInfo } from '../../network/connection.ts'
-import { byteString } from '../../observe/format/operator.ts'
 import type { HeaderMap } from '../header-map.ts'
 import type { ClientCertDetails, ForwardClientCert } from './config.ts'
 

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { byteString } from '../../../base/byte-string.ts'
 import { ConfigError } from '../../../base/errors.ts'
 import { wantHeaderBytes } from '../../http/header-bytes.ts'
 import { checkExpression, compileExpressionText, compileExpressionValue } from '../cel-filter.ts'
@@ -21,7 +22,7 @@ import {
   trailer,
 } from './header-operators.ts'
 import { filterState, metadata, metadataOf, upstreamFilterState } from './metadata-operators.ts'
-import { byteString, type Operator, TextOperator, ValueOperator } from './operator.ts'
+import { type Operator, TextOperator, ValueOperator } from './operator.ts'
 import {
   CERTIFICATE_TIMES,
   certificateTime,

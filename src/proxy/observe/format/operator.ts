@@ -2,6 +2,7 @@
 //
 // Texts are byte strings: one char per byte, as header values are, so that a peer's bytes reach the log unchanged.
 
+import { byteString } from '../../../base/byte-string.ts'
 import type { LogContext } from '../access-log.ts'
 import type { LineBuffer } from './line-buffer.ts'
 
@@ -106,12 +107,4 @@ export class ValueOperator implements Operator {
     else out.put(byteString(JSON.stringify(value)))
     return true
   }
-}
-
-/** UTF-16 text as its UTF-8 bytes, one char per byte; ASCII comes back as it is. */
-export function byteString(text: string): string {
-  for (let i = 0; i < text.length; i++) {
-    if (text.charCodeAt(i) > 0x7f) return Buffer.from(text, 'utf8').toString('latin1')
-  }
-  return text
 }

@@ -1,13 +1,14 @@
 // Commands that read the stream: times, durations, bytes, codes, flags, names, addresses, TLS.
 
 import { isIP, isIPv6 } from 'node:net'
+import { byteString } from '../../../base/byte-string.ts'
 import { ConfigError } from '../../../base/errors.ts'
 import type { HeaderBytes } from '../../http/header-bytes.ts'
 import type { Address, SslInfo } from '../../network/connection.ts'
 import { Flag, now, RESPONSE_FLAGS, type StreamInfo } from '../../stream-info.ts'
 import type { HostDescription } from '../../upstream/host.ts'
 import type { LogContext } from '../access-log.ts'
-import { byteString, NumberOperator, type Operator, TextOperator } from './operator.ts'
+import { NumberOperator, type Operator, TextOperator } from './operator.ts'
 import { compileTime } from './time-format.ts'
 
 /** Text that is ASCII by its nature; '' is absent. */

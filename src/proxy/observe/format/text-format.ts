@@ -1,12 +1,13 @@
 // A compiled text format: access log lines, local reply bodies, header values.
 
+import { byteString } from '../../../base/byte-string.ts'
 import { fieldValue } from '../../../base/bytes.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import type { StreamInfo } from '../../stream-info.ts'
 import type { AccessLogType, LogContext } from '../access-log.ts'
 import { compileCommand, compileHeaderCommand } from './commands.ts'
 import type { LineBuffer } from './line-buffer.ts'
-import { byteString, type Operator } from './operator.ts'
+import type { Operator } from './operator.ts'
 import { tokenize } from './tokenizer.ts'
 
 /** Envoy's format for access logs that configure none. */

@@ -1,5 +1,6 @@
 // envoy.filters.http.jwt_authn: requests show a token that a provider vouches for, or are turned away.
 
+import { byteString } from '../../../../base/byte-string.ts'
 import { fieldValue } from '../../../../base/bytes.ts'
 import { ownValue } from '../../../../base/own-property.ts'
 import type { RuntimeSnapshot, WorkerContext } from '../../../config/extension.ts'
@@ -10,7 +11,6 @@ import {
   type HttpFilterFactory,
 } from '../../../http/filter.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
-import { byteString } from '../../../observe/format/operator.ts'
 import type { Counter } from '../../../observe/stats.ts'
 import { pathWithoutQuery } from '../../../route/request-path.ts'
 import { RouteMatcher } from '../../../route/route-match.ts'
