@@ -3,10 +3,10 @@
 import { ownValue } from '../../../../base/own-property.ts'
 import { REDIRECT_COUNT_KEY, REDIRECT_ROUTES_KEY } from '../../../http/connection-manager/redirect-state.ts'
 import type { StreamDecoderFilterCallbacks } from '../../../http/filter.ts'
-import { isAuthority } from '../../../http/h1/characters.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Counter, Scope } from '../../../observe/stats.ts'
 import type { InternalRedirectData } from '../../../route/config.ts'
+import { parseAbsoluteUrl } from './absolute-url.ts'
 import type { RequestCopy } from './request-copy.ts'
 import type { RoutedRequest } from './routed-request.ts'
 
@@ -61,7 +61,7 @@ function tryRedirect(
   passed: PassedRedirects,
 ): HeaderMap | null {
   const location = response.get('location')
-  const target = location === undefined ? null : parseTarget(location)
+  const target = location === undefined ? null : parseAbsoluteUrl(location)
   if (target === null) return pass(passed.badLocation)
   const { scheme } = target
   const { filterState } = callbacks.streamInfo
@@ -71,7 +71,7 @@ function tryRedirect(
   if (count >= policy.maxRedirects) return pass(passed.tooMany)
   const next = request.clone()
   next.scheme = scheme
-  next.authority = target.host
+  next.authority = target.authority
   next.path = target.path
   for (const name of policy.headersToCopy) {
     const value = response.getAll(name)
@@ -105,23 +105,6 @@ function pass(why: Counter): null {
 function refuse(why: Counter, request: HeaderMap, callbacks: StreamDecoderFilterCallbacks): null {
   callbacks.restoreRequest(request)
   return pass(why)
-}
-
-interface Target {
-  /** Lower case. */
-  readonly scheme: string
-  readonly host: string
-  /** As it stands in the URL, query and all, without fragment. */
-  readonly path: string
-}
-
-/** An absolute URL, taken apart and otherwise left as it is (Envoy): who asked for `/a/../b` may mean it. */
-function parseTarget(location: string): Target | null {
-  const parts = /^([a-z][a-z0-9+.-]*):\/\/(?:[^/?#@]*@)?([^/?#]+)([^#]*)/i.exec(location)
-  if (parts === null) return null
-  const [, scheme, host, path] = parts as unknown as [string, string, string, string]
-  const port = Number(/:(\d+)$/.exec(host)?.[1] ?? 0)
-  return isAuthority(host) && port < 65536 ? { scheme: scheme.toLowerCase(), host, path: path || '/' } : null
 }
 
 /** `unsafe`: the redirect leads from a plain connection to https, or to what nobody knows. */
