@@ -322,6 +322,8 @@ export class ActiveListener {
           if (end === FilterRunEnd.Done) this.startTls(accepted, chain)
           else {
             if (end === FilterRunEnd.Timeout) this.stats.handshakeTimeout.inc()
+            // To Envoy it is a connection already.
+            this.logConnection(accepted, '')
             accepted.destroy()
           }
         } finally {
@@ -361,7 +363,7 @@ export class ActiveListener {
         if (connection.connectTimedOut) stats.handshakeTimeout.inc()
         chain.remove(closed)
         accepted.ended()
-        if (this.accessLogs.length > 0) this.logConnection(accepted, '')
+        if (this.accessLogs.length > 0) this.logConnection(accepted, '', connection)
       },
     }
     const { filterState, dynamicMetadata } = accepted
@@ -375,11 +377,16 @@ export class ActiveListener {
     }
   }
 
-  private logConnection(accepted: AcceptedSocket, details: string): void {
+  /** `connection`: null = it did not come to be one. */
+  private logConnection(accepted: AcceptedSocket, details: string, connection: SocketConnection | null = null): void {
     if (this.accessLogs.length === 0) return
     const info = new StreamInfo(accepted.info, accepted.filterState)
     info.startTimeMs = accepted.info.startTimeMs
     info.dynamicMetadata = accepted.dynamicMetadata
+    if (connection !== null) {
+      info.bytesReceived = connection.bytesReceived
+      info.bytesSent = connection.bytesSent
+    }
     if (details !== '') {
       info.responseCodeDetails = details
       info.setFlag('NR')

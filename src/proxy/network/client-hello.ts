@@ -15,12 +15,14 @@ export interface ClientHello {
   /** Lower case; '' = no SNI. */
   readonly serverName: string
   readonly alpn: readonly string[]
-  /** A cipher suite of the client takes ECDSA certificates: what counts up to TLS 1.2. */
+  /** A cipher suite of the client takes ECDSA certificates, and it knows P-256: what counts up to TLS 1.2 (Envoy). */
   readonly ecdsaSuite: boolean
   /** A signature algorithm of the client takes ECDSA certificates: what counts in TLS 1.3. */
   readonly ecdsaSignature: boolean
   /** The client speaks TLS 1.3. */
   readonly tls13: boolean
+  /** Its cipher suites of TLS 1.3 in its order, as OpenSSL names and joins them. */
+  readonly tls13Suites: string
   /** The client takes an OCSP staple (RFC 6066 §8). */
   readonly statusRequest: boolean
   /** Bytes of the records that carry it. */
@@ -38,6 +40,7 @@ const HANDSHAKE_CLIENT_HELLO = 1
 const MAX_RECORD_BYTES = 16384 + 256
 const EXTENSION_SERVER_NAME = 0
 const EXTENSION_STATUS_REQUEST = 5
+const EXTENSION_SUPPORTED_GROUPS = 10
 const EXTENSION_SIGNATURE_ALGORITHMS = 13
 const EXTENSION_ALPN = 16
 const EXTENSION_SUPPORTED_VERSIONS = 43
@@ -88,6 +91,7 @@ function readHello(body: Buffer, length: number): ClientHello | null {
   if (reader.failed || suites === null) return null
   let serverName = ''
   let alpn: readonly string[] = []
+  let p256 = false
   let ecdsaSignature = false
   let tls13 = false
   let statusRequest = false
@@ -100,11 +104,22 @@ function readHello(body: Buffer, length: number): ClientHello | null {
     if (type === EXTENSION_SERVER_NAME) serverName = readServerName(data)
     else if (type === EXTENSION_STATUS_REQUEST) statusRequest = true
     else if (type === EXTENSION_ALPN) alpn = readAlpn(data)
+    else if (type === EXTENSION_SUPPORTED_GROUPS) p256 = hasP256(data)
     else if (type === EXTENSION_SIGNATURE_ALGORITHMS) ecdsaSignature = hasEcdsaSignature(data)
     else if (type === EXTENSION_SUPPORTED_VERSIONS) tls13 = hasTls13(data)
   }
   if (reader.failed || list.failed) return null
-  return { serverName, alpn, ecdsaSuite: hasEcdsaSuite(suites), ecdsaSignature, tls13, statusRequest, length, body }
+  return {
+    serverName,
+    alpn,
+    ecdsaSuite: p256 && hasEcdsaSuite(suites),
+    ecdsaSignature,
+    tls13,
+    tls13Suites: tls13 ? tls13SuitesOf(suites) : '',
+    statusRequest,
+    length,
+    body,
+  }
 }
 
 function readServerName(data: Buffer): string {
@@ -135,6 +150,27 @@ function hasEcdsaSignature(data: Buffer): boolean {
     const scheme = data.readUInt16BE(i)
     if (scheme === 0x0403 || scheme === 0x0503 || scheme === 0x0603) return true
   }
+  return false
+}
+
+const TLS13_SUITES: Readonly<Record<number, string>> = {
+  4865: 'TLS_AES_128_GCM_SHA256',
+  4866: 'TLS_AES_256_GCM_SHA384',
+  4867: 'TLS_CHACHA20_POLY1305_SHA256',
+}
+
+function tls13SuitesOf(suites: Buffer): string {
+  let names = ''
+  for (let i = 0; i + 1 < suites.length; i += 2) {
+    const name = TLS13_SUITES[suites.readUInt16BE(i)]
+    if (name !== undefined) names += names === '' ? name : `:${name}`
+  }
+  return names
+}
+
+/** secp256r1 (RFC 8446 §4.2.7). */
+function hasP256(data: Buffer): boolean {
+  for (let i = 2; i + 1 < data.length; i += 2) if (data.readUInt16BE(i) === 0x0017) return true
   return false
 }
 

@@ -22,6 +22,17 @@ export class ClientHelloPeek implements ListenerFilter {
   }
 }
 
+const RECORD_ALERT = 21
+/** Places in an alert's record (RFC 8446 §5.1, §6). */
+const ALERT_LEVEL = 5
+const ALERT_DESCRIPTION = 6
+const FATAL = 2
+
+/** A client that could not even begin says so. */
+function isFatalAlert(bytes: Buffer): boolean {
+  return bytes.length > ALERT_DESCRIPTION && bytes[0] === RECORD_ALERT && bytes[ALERT_LEVEL] === FATAL
+}
+
 /** The connection, which wants the peeked bytes next; null = refused before the handshake began (stats say why). */
 export function acceptTls(accepted: AcceptedSocket, factory: DownstreamTlsFactory): SocketConnection | null {
   const parsed = parseClientHello(accepted.bytes, MAX_CLIENT_HELLO_BYTES)
@@ -30,10 +41,9 @@ export function acceptTls(accepted: AcceptedSocket, factory: DownstreamTlsFactor
   const ssl = factory.createSocket(hello)
   if (ssl === null) return null
   const { info } = accepted
-  if (hello !== null) {
-    info.requestedServerName = hello.serverName
-    info.applicationProtocols = hello.alpn
-  }
+  // The server's name is told by a tls_inspector only (Envoy).
+  if (hello !== null) info.applicationProtocols = hello.alpn
+  else if (isFatalAlert(accepted.bytes)) ssl.noteAlert(accepted.bytes[ALERT_DESCRIPTION]!)
   info.transportProtocol = 'tls'
   const connection = acceptSocket(accepted.release(), info, factory)
   try {

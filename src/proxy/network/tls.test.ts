@@ -354,7 +354,7 @@ function upstream(t: TestContext, maxSessionKeys: number, maxVersion: 'TLSv1.2' 
   const open = (port: number): { connection: Connection; owner: Owner } => {
     const connection = openConnection(ipAddress('127.0.0.1', port), {
       bindSource: null,
-      tls: factory.clientTls(null, null),
+      tls: factory.clientTls(null, null, []),
       connectTimeoutMs: 0,
       keepalive: null,
       socketOptions: [],

@@ -75,9 +75,13 @@ const BORINGSSL_REASON: Readonly<Record<string, number>> = {
   CERTIFICATE_VERIFY_FAILED: 125,
   HTTPS_PROXY_REQUEST: 155,
   HTTP_REQUEST: 156,
-  NO_SHARED_CIPHER: 178,
+  NO_COMMON_SIGNATURE_ALGORITHMS: 253,
+  NO_SHARED_CIPHER: 184,
+  NO_SHARED_GROUP: 266,
   PEER_DID_NOT_RETURN_A_CERTIFICATE: 192,
-  UNEXPECTED_MESSAGE: 225,
+  ENCRYPTED_LENGTH_TOO_LONG: 146,
+  UNEXPECTED_MESSAGE: 224,
+  UNEXPECTED_RECORD: 225,
   UNKNOWN_PROTOCOL: 236,
   UNSUPPORTED_PROTOCOL: 240,
   WRONG_VERSION_NUMBER: 247,
@@ -115,6 +119,10 @@ function boringsslName(reason: string): string {
   if (name === 'TLSV13_ALERT_CERTIFICATE_REQUIRED') return 'TLSV1_ALERT_CERTIFICATE_REQUIRED'
   if (name === 'SSL_TLS_ALERT_HANDSHAKE_FAILURE' || name === 'TLS_ALERT_HANDSHAKE_FAILURE')
     return 'SSLV3_ALERT_HANDSHAKE_FAILURE'
+  if (name === 'DATA_LENGTH_TOO_LONG') return 'ENCRYPTED_LENGTH_TOO_LONG'
+  if (name === 'NO_SUITABLE_KEY_SHARE') return 'NO_SHARED_GROUP'
+  if (name === 'NO_SUITABLE_SIGNATURE_ALGORITHM' || name === 'NO_SHARED_SIGNATURE_ALGORITHMS')
+    return 'NO_COMMON_SIGNATURE_ALGORITHMS'
   return name.replace(/^SSL\/TLS_ALERT_|^SSL_TLS_ALERT_/, 'SSLV3_ALERT_')
 }
 
@@ -124,6 +132,12 @@ export function tlsErrorText(reason: string, suffix = ''): string {
   const alert = ALERTS[name]
   const number = alert === undefined ? (BORINGSSL_REASON[name] ?? 68) : 1000 + alert
   return `TLS_error:|${(16 << 24) + number}:SSL routines:OPENSSL_internal:${name}:${suffix}TLS_error_end`
+}
+
+/** The failure that an alert of the peer is, by its number (RFC 8446 §6). */
+export function alertText(description: number): string {
+  const [name] = Object.entries(ALERTS).find(([, number]) => number === description) ?? ['UNKNOWN_ALERT_TYPE']
+  return tlsErrorText(name)
 }
 
 /** A socket's failure under TLS, as BoringSSL's queue has it: 2 is the system library. */

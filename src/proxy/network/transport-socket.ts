@@ -35,8 +35,11 @@ export interface UpstreamTransportSocket {
   readonly ready: boolean
   /** The header that goes ahead of every connection's bytes; null = none. */
   readonly proxyProtocol: ProxyProtocolConfig | null
-  /** For openConnection: null = plain. The arguments replace the configured SNI and ALPN list when not null. */
-  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null
+  /**
+   * For openConnection: null = plain. `sni` and `alpn` replace what is configured when not null; `alpnFallback` is offered
+   * where neither names a protocol.
+   */
+  clientTls(sni: string | null, alpn: readonly string[] | null, alpnFallback: readonly string[]): ClientTls | null
   close(): void
 }
 
@@ -58,8 +61,8 @@ class TlsUpstream implements UpstreamTransportSocket {
   get ready(): boolean {
     return this.factory.ready
   }
-  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null {
-    return this.factory.clientTls(sni, alpn)
+  clientTls(sni: string | null, alpn: readonly string[] | null, alpnFallback: readonly string[]): ClientTls | null {
+    return this.factory.clientTls(sni, alpn, alpnFallback)
   }
   close(): void {
     this.factory.close()
@@ -80,8 +83,8 @@ class ProxyProtocolUpstream implements UpstreamTransportSocket {
   get ready(): boolean {
     return this.inner.ready
   }
-  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null {
-    return this.inner.clientTls(sni, alpn)
+  clientTls(sni: string | null, alpn: readonly string[] | null, alpnFallback: readonly string[]): ClientTls | null {
+    return this.inner.clientTls(sni, alpn, alpnFallback)
   }
   close(): void {
     this.inner.close()

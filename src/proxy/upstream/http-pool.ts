@@ -17,6 +17,12 @@ import {
 
 /** `auto`: whatever ALPN brings. */
 export type PoolProtocol = 'http1' | 'http2' | 'auto'
+/** A pool says what it will speak where the TLS context does not (Envoy). */
+const ALPN_OF_POOL: Readonly<Record<PoolProtocol, readonly string[]>> = {
+  http1: ['http/1.1'],
+  http2: ['h2'],
+  auto: ['h2', 'http/1.1'],
+}
 
 /** A request that waits for a connection. */
 class PendingStream implements Cancellable {
@@ -145,7 +151,7 @@ export class HttpPool implements HttpConnPool, DrainablePool {
         return
       }
       if (!this.resources.connections.canCreate()) stats.cxOverflow.inc()
-      const connection = connectTo(this.host, this.environment, this.choice)
+      const connection = connectTo(this.host, this.environment, this.choice, ALPN_OF_POOL[this.protocol])
       if (connection === null) {
         this.failPending(PoolFailureReason.LocalConnectionFailure, SECRETS_NOT_READY)
         return

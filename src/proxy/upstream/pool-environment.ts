@@ -37,14 +37,22 @@ export const DEFAULT_TRANSPORT: TransportChoice = { alpn: null, sni: null, key: 
 /** Why no connection was even tried. */
 export const SECRETS_NOT_READY = 'TLS_error:Secret is not supplied by SDS'
 
-/** Opens a connection to `host`; null when its transport socket waits for a secret. */
-export function connectTo(host: Host, environment: PoolEnvironment, choice: TransportChoice): Connection | null {
+/**
+ * Opens a connection to `host`; null when its transport socket waits for a secret. `alpnFallback`: what is offered where the
+ * configuration names no protocol.
+ */
+export function connectTo(
+  host: Host,
+  environment: PoolEnvironment,
+  choice: TransportChoice,
+  alpnFallback: readonly string[] = [],
+): Connection | null {
   const { data } = environment
   if (!host.transportSocket.ready) return null
   const { proxyProtocol } = host.transportSocket
   const options: ConnectOptions = {
     bindSource: choice.source?.address ?? data.bindSource,
-    tls: host.transportSocket.clientTls(choice.sni, choice.alpn),
+    tls: host.transportSocket.clientTls(choice.sni, choice.alpn, alpnFallback),
     connectTimeoutMs: data.connectTimeoutMs,
     keepalive: data.keepalive,
     socketOptions: choice.source === null ? data.socketOptions : sourceOptions(choice.source, data.socketOptions),

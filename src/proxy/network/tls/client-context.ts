@@ -56,9 +56,11 @@ export class UpstreamTlsFactory {
   }
 
   /** What one connection uses; null while not ready. The overrides replace sni and alpn_protocols of the configuration. */
-  clientTls(sni: string | null, alpn: readonly string[] | null): ClientTls | null {
+  clientTls(sni: string | null, alpn: readonly string[] | null, alpnFallback: readonly string[]): ClientTls | null {
     if (this.context === null) return null
-    return new ConnectionTls(this, sni ?? this.config.sni, alpn ?? this.config.common.alpnProtocols)
+    const { alpnProtocols } = this.config.common
+    const offered = alpn ?? (alpnProtocols.length > 0 ? alpnProtocols : alpnFallback)
+    return new ConnectionTls(this, sni ?? this.config.sni, offered)
   }
 
   /** Connections go on; no new one is made. */

@@ -67,7 +67,7 @@ const CTRL_SET_MAX_PROTO_VERSION = 124
 const MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x02
 /** Buffers are given back while a connection is idle: 34 KB of it. */
 const OP_NO_TICKET = 1 << 14
-export const OP_CIPHER_SERVER_PREFERENCE = 1 << 22
+const OP_CIPHER_SERVER_PREFERENCE = 1 << 22
 const OP_NO_RENEGOTIATION = 1 << 30
 const SESS_CACHE_OFF = 0
 const SESS_CACHE_CLIENT = 1
@@ -126,11 +126,9 @@ export function createServerContext(
     applyCommon(pointer, config.common, resolved.validation, true)
     if (certificate !== null)
       useCertificate(pointer, certificate.certificateChain, certificate.privateKey, certificate.password)
-    const asks = config.requireClientCertificate || resolved.validation !== null
-    // The SPIFFE validator takes nobody without an identity.
-    const requires = config.requireClientCertificate || (resolved.validation?.trustDomains ?? null) !== null
-    const required = requires ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
-    lib.SSL_CTX_set_verify(pointer, asks ? VERIFY_PEER | required : VERIFY_NONE, null)
+    const wish = clientCertificateWish(config.requireClientCertificate, resolved.validation)
+    const required = wish === 'required' ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
+    lib.SSL_CTX_set_verify(pointer, wish === 'none' ? VERIFY_NONE : VERIFY_PEER | required, null)
     lib.SSL_CTX_set_options(pointer, OP_CIPHER_SERVER_PREFERENCE)
     if (certificate !== null) checkStaple(certificate, config.ocspPolicy)
     if ((certificate?.ocspStaple ?? null) !== null)
@@ -142,6 +140,23 @@ export function createServerContext(
     lib.SSL_CTX_free(pointer)
     throw error
   }
+}
+
+/**
+ * Whether clients are asked for a certificate. As in Envoy, who may come is said by names, hashes or a SPIFFE validator, too:
+ * nobody is let in without one then, also where require_client_certificate is not set, unless strangers are accepted.
+ */
+export function clientCertificateWish(
+  require: boolean,
+  validation: ValidationConfig | null,
+): 'none' | 'optional' | 'required' {
+  if (require) return 'required'
+  if (validation === null) return 'none'
+  if (validation.trustDomains !== null) return 'required'
+  const { sanMatchers, hashes, spki } = validation
+  const named = sanMatchers.length + hashes.length + spki.length > 0
+  if (named && !validation.acceptUntrusted) return 'required'
+  return named || validation.trustedCa !== '' ? 'optional' : 'none'
 }
 
 /** Throws what OpenSSL says about a certificate, key or list that it refuses. */
@@ -239,11 +254,11 @@ function applyCommon(
     throw configurationError(`Failed to initialize cipher suites ${old}`)
   if (new13 !== '' && lib.SSL_CTX_set_ciphersuites(pointer, new13) !== 1)
     throw configurationError(`Failed to initialize cipher suites ${new13}`)
-  if (
-    !(config.curves === '' ? DEFAULT_CURVES : [config.curves]).some(
-      (list) => lib.SSL_CTX_ctrl(pointer, CTRL_SET_GROUPS_LIST, 0, list) === 1,
-    )
-  )
+  const groups = config.curves === '' ? DEFAULT_CURVES : [config.curves]
+  // As in BoringSSL a server's first choice is worth a round trip to a client that has guessed another one: each group is a
+  // tuple of its own, which OpenSSL before 3.5 does not know.
+  const lists = server ? groups.flatMap((list) => [list.replaceAll(':', '/'), list]) : groups
+  if (!lists.some((list) => lib.SSL_CTX_ctrl(pointer, CTRL_SET_GROUPS_LIST, 0, list) === 1))
     throw configurationError(`Failed to initialize ECDH curves ${config.curves}`)
   lib.ERR_clear_error()
   if (config.signatureAlgorithms !== '') {

@@ -74,7 +74,8 @@ export class DownstreamTlsFactory implements SecureTransport {
     // Envoy's choice of a protocol: the server's first that the client offers; none in common goes on without.
     const { alpnProtocols } = this.config.common
     // As BoringSSL: in TLS 1.3 the client's order of ciphers decides.
-    const socket = SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, tls13)
+    const suites = tls13 ? hello!.tls13Suites : ''
+    const socket = SslSocket.server({ context, verifier: this.verifier, alpnProtocols }, suites)
     if (ocsp === 'staple') socket.staple(identity.staple!.response)
     return socket
   }

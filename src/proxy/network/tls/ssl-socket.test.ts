@@ -120,7 +120,7 @@ function pair(t: Cleanup, certificate: TestCertificate, options: PairOptions = {
       verifier: verifier(serverValidation),
       alpnProtocols: downstream.common.alpnProtocols,
     },
-    false,
+    '',
   )
   const client = SslSocket.client({
     context: clientContext,

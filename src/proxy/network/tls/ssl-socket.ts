@@ -6,12 +6,12 @@
 // writes to a memory BIO (shared too) whose bytes the owner queues in the stream.
 
 import { FirstBytes, READ_BUFFER } from '../read-buffer.ts'
-import { tlsErrorText } from '../transport-error.ts'
+import { alertText, tlsErrorText } from '../transport-error.ts'
 import { enterCall, leaveCall, type SslOwner, type TicketKey } from './openssl/callbacks.ts'
 import { configurationError, takeErrors } from './openssl/errors.ts'
 import { addressOf, type Memory, type OpenSsl, openssl, type Pointer, storeBytes } from './openssl/library.ts'
 import { type BufferOwner, keepBuffers } from './record-buffers.ts'
-import { OP_CIPHER_SERVER_PREFERENCE, rejectingContext, type SslContext } from './secure-context.ts'
+import { rejectingContext, type SslContext } from './secure-context.ts'
 import { NOT_VALIDATED, type PeerVerifier, type VerifyCounter } from './verify.ts'
 
 export const SslState = {
@@ -141,12 +141,12 @@ export class SslSocket implements SslOwner, BufferOwner {
     lib.SSL_set0_wbio(ssl, output)
   }
 
-  /** With `clientOrder` the client's order of ciphers decides, else the server's. */
-  static server(settings: SslSettings, clientOrder: boolean): SslSocket {
+  /** The server's order of ciphers and groups decides, but for the ciphers of TLS 1.3: `tls13Suites`, '' = the server's too. */
+  static server(settings: SslSettings, tls13Suites: string): SslSocket {
     const socket = new SslSocket(settings, null)
     const { lib } = socket.shared
     lib.SSL_set_accept_state(socket.ssl)
-    if (clientOrder) lib.SSL_clear_options(socket.ssl, OP_CIPHER_SERVER_PREFERENCE)
+    if (tls13Suites !== '') lib.SSL_set_ciphersuites(socket.ssl, tls13Suites)
     return socket
   }
 
@@ -389,15 +389,22 @@ export class SslSocket implements SslOwner, BufferOwner {
     return this.direct && (error === ERROR_WANT_WRITE || error === ERROR_SYSCALL)
   }
 
+  /** The peer sends an alert in place of a handshake: the connection will fail over it. */
+  noteAlert(description: number): void {
+    this.failureText = alertText(description)
+    this.failureCounter = 'connection_error'
+  }
+
   private fail(): void {
     this.state = SslState.Failed
     const { reasons } = takeErrors()
     if (this.failureText !== '' || reasons.length === 0) return
     const noCertificate = reasons[0] === 'peer did not return a certificate'
-    this.failureText = tlsErrorText(
-      reasons[0]!,
-      noCertificate ? 'peer did not provide required client certificate:' : '',
-    )
+    // What is no handshake at all is a record that nobody waits for.
+    const reason = this.reads === 1 && reasons[0] === 'unexpected message' ? 'unexpected record' : reasons[0]!
+    this.failureText = tlsErrorText(reason, noCertificate ? 'peer did not provide required client certificate:' : '')
+    // The first that this side hears is that it cannot be: to a client that says more.
+    if (this.reads === 1 && this.failureText === HANDSHAKE_FAILURE) this.failureText = HANDSHAKE_FAILURE_ON_CLIENT_HELLO
     this.failureCounter = noCertificate ? 'fail_verify_no_cert' : 'connection_error'
   }
 
@@ -431,6 +438,12 @@ export class SslSocket implements SslOwner, BufferOwner {
     this.output = this.output === null ? bytes : Buffer.concat([this.output, bytes])
   }
 }
+
+const HANDSHAKE_FAILURE = tlsErrorText('SSLV3_ALERT_HANDSHAKE_FAILURE')
+const HANDSHAKE_FAILURE_ON_CLIENT_HELLO = HANDSHAKE_FAILURE.replace(
+  ':TLS_error_end',
+  '|268435610:SSL routines:OPENSSL_internal:HANDSHAKE_FAILURE_ON_CLIENT_HELLO:TLS_error_end',
+)
 
 /** RFC 7301 §3.1: each with its length in front. */
 function alpnList(protocols: readonly string[]): Buffer {

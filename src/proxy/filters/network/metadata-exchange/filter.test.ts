@@ -95,7 +95,7 @@ async function exchange(
   } as unknown as WorkerContext)
   const options = {
     bindSource: null,
-    tls: tls.clientTls(null, null),
+    tls: tls.clientTls(null, null, []),
     connectTimeoutMs: 0,
     keepalive: null,
     socketOptions: [],

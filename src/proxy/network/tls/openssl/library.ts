@@ -59,7 +59,7 @@ export interface OpenSsl {
   SSL_free(ssl: Pointer): void
   SSL_free_buffers(ssl: Pointer): Result
   SSL_ctrl(ssl: Pointer, command: number, number: number, pointer: Memory | string | null): number
-  SSL_clear_options(ssl: Pointer, options: number): number
+  SSL_set_ciphersuites(ssl: Pointer, list: string): Result
   SSL_set_accept_state(ssl: Pointer): void
   SSL_set_connect_state(ssl: Pointer): void
   SSL_set0_rbio(ssl: Pointer, bio: Pointer): void
@@ -171,7 +171,7 @@ const SIGNATURES: Readonly<Record<keyof OpenSsl, readonly [string, ...string[]]>
   SSL_free: ['void', P],
   SSL_free_buffers: ['int', P],
   SSL_ctrl: ['long', P, 'int', 'long', P],
-  SSL_clear_options: ['uint64_t', P, 'uint64_t'],
+  SSL_set_ciphersuites: ['int', P, 'const char *'],
   SSL_set_accept_state: ['void', P],
   SSL_set_connect_state: ['void', P],
   SSL_set0_rbio: ['void', P, P],
