@@ -146,7 +146,7 @@ export function createServerContext(
  * Whether clients are asked for a certificate. As in Envoy, who may come is said by names, hashes or a SPIFFE validator, too:
  * nobody is let in without one then, also where require_client_certificate is not set, unless strangers are accepted.
  */
-export function clientCertificateWish(
+function clientCertificateWish(
   require: boolean,
   validation: ValidationConfig | null,
 ): 'none' | 'optional' | 'required' {
