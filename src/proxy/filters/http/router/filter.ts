@@ -72,7 +72,16 @@ class RouterFilter implements StreamDecoderFilter {
     // Before the host is chosen: hash policies see the request as it leaves (Envoy).
     route.finalizeRequestHeaders(headers, info, !suppressEnvoyHeaders)
     const pool = choosePool(cluster, forward, headers, info.protocol, routed.lb, 0)
-    const retry = pool && createRetryState(headers, forward.retryPolicy, cluster, forward.priority, routed.stats)
+    const retry =
+      pool &&
+      createRetryState(
+        headers,
+        forward.retryPolicy,
+        cluster,
+        forward.priority,
+        routed.stats,
+        this.shared.context.runtime,
+      )
     const relay = new Relay(routed, retry, endStream)
     this.relay = relay
     if (!pool) {

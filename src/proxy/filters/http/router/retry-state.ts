@@ -2,6 +2,7 @@
 
 import { decimal } from '../../../../base/decimal.ts'
 import { ownValue } from '../../../../base/own-property.ts'
+import type { RuntimeSnapshot } from '../../../config/extension.ts'
 import { StreamResetReason as Reset, type StreamResetReason } from '../../../http/codec.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import { parseRetryGrpcOn, parseRetryOn, RetryOn } from '../../../route/retry-on.ts'
@@ -30,6 +31,7 @@ export function createRetryState(
   cluster: ThreadLocalCluster,
   priority: 'DEFAULT' | 'HIGH',
   requestStats: readonly RequestStats[],
+  runtime: RuntimeSnapshot,
 ): RetryState | null {
   let retryOn = policy?.retryOn ?? 0
   const on = headers.get('x-envoy-retry-on')
@@ -52,7 +54,7 @@ export function createRetryState(
   if (policy?.retriableRequestHeaders && !policy.retriableRequestHeaders.some((match) => match(headers))) return null
   // Envoy keeps the lower half of a larger number.
   const retries = asked === null ? (policy?.numRetries ?? 1) : asked % 2 ** 32
-  return new RetryState(retryOn, retries, policy, cluster, priority, requestStats, codes, names)
+  return new RetryState(retryOn, retries, policy, cluster, priority, requestStats, runtime, codes, names)
 }
 
 export class RetryState {
@@ -61,6 +63,7 @@ export class RetryState {
   private readonly cluster: ThreadLocalCluster
   private readonly priority: 'DEFAULT' | 'HIGH'
   private readonly requestStats: readonly RequestStats[]
+  private readonly runtime: RuntimeSnapshot
   private remaining: number
   private attempts = 0
   private held = false
@@ -75,6 +78,7 @@ export class RetryState {
     cluster: ThreadLocalCluster,
     priority: 'DEFAULT' | 'HIGH',
     requestStats: readonly RequestStats[],
+    runtime: RuntimeSnapshot,
     codes: string | undefined,
     names: string | undefined,
   ) {
@@ -84,7 +88,8 @@ export class RetryState {
     this.cluster = cluster
     this.priority = priority
     this.requestStats = requestStats
-    this.extraCodes = codes === undefined ? null : new Set(codes.split(',').map(Number))
+    this.runtime = runtime
+    this.extraCodes = codes === undefined ? null : new Set(codes.split(',').map((code) => decimal(code.trim()) ?? 0))
     this.extraHeaders = names === undefined ? [] : names.split(',').map((name) => name.trim().toLowerCase())
   }
 
@@ -129,7 +134,7 @@ export class RetryState {
   /** Milliseconds until the next attempt, jittered. */
   backOffMs(): number {
     if (this.rateLimitedMs >= 0) return this.rateLimitedMs + Math.random() * this.rateLimitedMs * 0.5
-    const base = this.policy?.backOff?.baseMs ?? DEFAULT_BASE_MS
+    const base = this.policy?.backOff?.baseMs ?? this.runtime.number('upstream.base_retry_backoff_ms', DEFAULT_BASE_MS)
     const max = this.policy?.backOff?.maxMs ?? base * 10
     return Math.random() * Math.min((2 ** this.attempts - 1) * base, max)
   }
@@ -158,6 +163,8 @@ export class RetryState {
       countAll(this.requestStats, 'retryOverflow')
       return RetryDecision.NoOverflow
     }
+    const share = this.runtime.number('upstream.use_retry', 100)
+    if (share < 100 && Math.random() * 100 >= share) return RetryDecision.No
     resources.retries.inc()
     this.held = true
     this.attempts++
