@@ -5,14 +5,13 @@ import type { FaultOwner } from '../../../../base/fault-owner.ts'
 import { keepChunk } from '../../../../base/small-chunks.ts'
 import { OwnedTimeout, type TimeoutHandle, type TimeoutQueue, timeoutQueue } from '../../../../base/timeout-queue.ts'
 import type {
-  Protocol,
   RequestEncoder,
   ResponseDecoder,
   Stream,
   StreamCallbacks,
   StreamResetReason,
 } from '../../../http/codec.ts'
-import { StreamResetReason as Reset } from '../../../http/codec.ts'
+import { Protocol, StreamResetReason as Reset } from '../../../http/codec.ts'
 import type { ChainEntry } from '../../../http/connection-manager/shared.ts'
 import type { HeaderMap } from '../../../http/header-map.ts'
 import type { Connection } from '../../../network/connection.ts'
@@ -115,6 +114,7 @@ export class UpstreamRequest
   private consent = 0
   /** A server of HTTP/1 was asked to speak WebSocket. */
   websocket = false
+  private speaksHttp1 = false
   private pausedBy = 0
   private requestEnded = false
   /** What a mirrored request still brings has nowhere to go. */
@@ -248,6 +248,7 @@ export class UpstreamRequest
   private send(encoder: RequestEncoder, host: HostDescription, connection: Connection, protocol: Protocol): void {
     this.pending = null
     this.encoder = encoder
+    this.speaksHttp1 = protocol !== Protocol.Http2
     this.stream = encoder.stream
     this.host = host
     this.trace?.onReady(host, protocol)
@@ -276,7 +277,7 @@ export class UpstreamRequest
     this.lastTxAt = this.firstTxAt
     this.sent = true
     this.consent = consentOf(this.headers)
-    this.websocket = this.consent === WEBSOCKET_CONSENT
+    this.websocket = this.speaksHttp1 && this.consent === WEBSOCKET_CONSENT
     encoder.encodeHeaders(this.headers, this.bodyless)
     if (this.consent === 0) this.sendWaiting(encoder)
     if (this.requestEnded && !this.abandoned) this.armPerTry()
@@ -343,10 +344,13 @@ export class UpstreamRequest
 
   /**
    * WebSocket needs an answer only: one that refuses it gets the bytes as the body of a request, unless it is the whole
-   * answer to a request that is still open: then it is told as if it were our own (Envoy). False: it was.
+   * answer to a request that is still open: then they are dropped, and what a server of HTTP/1 said is told as if it were
+   * our own (Envoy). False: it was.
    */
   private settleConsent(headers: HeaderMap, endStream: boolean): boolean {
-    if (this.consent === WEBSOCKET_CONSENT && headers.status !== this.consent && endStream && !this.requestEnded) {
+    const { consent, encoder } = this
+    const refused = consent === WEBSOCKET_CONSENT && headers.status !== consent && endStream && !this.requestEnded
+    if (refused && this.websocket) {
       this.onFilterReply({
         status: headers.status,
         body: '',
@@ -356,10 +360,10 @@ export class UpstreamRequest
       })
       return false
     }
-    const agreed = this.consent === headers.status || this.consent === WEBSOCKET_CONSENT
-    if (agreed && this.encoder !== null) {
+    const agreed = consent === headers.status || (consent === WEBSOCKET_CONSENT && !refused)
+    if (agreed && encoder !== null) {
       this.consent = 0
-      this.sendWaiting(this.encoder)
+      this.sendWaiting(encoder)
     }
     return true
   }
