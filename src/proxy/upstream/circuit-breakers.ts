@@ -14,6 +14,10 @@ const POOLS = 4
 /** After those of both priorities: 1 when the cluster has ever had a connection. */
 const HAD_TRAFFIC = 2 * SLOTS
 
+/** Of a retry budget, what is not said. */
+export const DEFAULT_BUDGET_PERCENT = 20
+export const DEFAULT_MIN_CONCURRENCY = 3
+
 /** Made with the cluster's configuration, so that every worker gets the same memory. */
 export function createSharedCounts(): SharedArrayBuffer {
   return new SharedArrayBuffer((2 * SLOTS + 1) * Int32Array.BYTES_PER_ELEMENT)
@@ -28,6 +32,7 @@ export class Resource {
   private readonly runtimeKey: string
   private readonly open: Gauge
   private readonly remaining: Gauge | null
+  private budgeted = false
 
   constructor(
     counts: Int32Array,
@@ -69,8 +74,15 @@ export class Resource {
   }
 
   private report(count: number): void {
-    this.open.set(count < this.limit ? 0 : 1)
-    this.remaining?.set(Math.max(0, this.limit - count))
+    const { max } = this
+    this.open.set(count < max ? 0 : 1)
+    this.remaining?.set(this.budgeted ? 0 : Math.max(0, max - count))
+  }
+
+  /** A retry budget decides in place of this limit, from now on: nothing is told to remain (Envoy). */
+  hideRemaining(): void {
+    this.budgeted = true
+    this.remaining?.set(0)
   }
 }
 
@@ -83,6 +95,9 @@ export class ResourceManager {
   readonly connectionPools: Resource
   private readonly budget: ThresholdsData['retryBudget']
   private readonly counts: Int32Array
+  private readonly runtime: RuntimeSnapshot
+  private readonly percentKey: string
+  private readonly minConcurrencyKey: string
 
   constructor(
     name: 'default' | 'high',
@@ -124,6 +139,9 @@ export class ResourceManager {
       'remaining_cx_pools',
     )
     this.budget = thresholds.retryBudget
+    this.runtime = runtime
+    this.percentKey = `circuit_breakers.${cluster}.${name}.retry_budget.budget_percent`
+    this.minConcurrencyKey = `circuit_breakers.${cluster}.${name}.retry_budget.min_retry_concurrency`
   }
 
   /** One connection more, in whatever worker. */
@@ -137,11 +155,15 @@ export class ResourceManager {
     return Atomics.load(this.counts, HAD_TRAFFIC) === 1
   }
 
-  /** By the retry budget where there is one, else by max_retries. */
+  /** By the retry budget where the configuration or the runtime has one, else by max_retries. */
   canRetry(): boolean {
-    if (this.budget === null) return this.retries.canCreate()
+    const { budget, runtime } = this
+    const percent = runtime.number(this.percentKey, budget?.percent ?? Number.NaN)
+    const minConcurrency = runtime.number(this.minConcurrencyKey, budget?.minConcurrency ?? Number.NaN)
+    if (Number.isNaN(percent) && Number.isNaN(minConcurrency)) return this.retries.canCreate()
+    this.retries.hideRemaining()
     const current = this.requests.count + this.pendingRequests.count
-    const allowed = Math.max(this.budget.minConcurrency, Math.floor((this.budget.percent / 100) * current))
-    return this.retries.count < allowed
+    const share = Math.floor(((Number.isNaN(percent) ? DEFAULT_BUDGET_PERCENT : percent) / 100) * current)
+    return this.retries.count < Math.max(share, Number.isNaN(minConcurrency) ? DEFAULT_MIN_CONCURRENCY : minConcurrency)
   }
 }

@@ -27,7 +27,7 @@ import { ipAddress } from '../network/address.ts'
 import type { Address } from '../network/connection.ts'
 import { ANY_FAMILY, type FamilyOrder } from '../network/happy-eyeballs.ts'
 import type { SocketOption } from '../network/socket-options.ts'
-import { createSharedCounts } from './circuit-breakers.ts'
+import { createSharedCounts, DEFAULT_BUDGET_PERCENT, DEFAULT_MIN_CONCURRENCY } from './circuit-breakers.ts'
 import {
   type CircuitBreakersData,
   type ClusterData,
@@ -221,8 +221,8 @@ function parseThresholds(thresholds: CircuitBreakers_Thresholds | undefined): Th
     maxConnectionPools: thresholds?.maxConnectionPools ?? UNLIMITED,
     retryBudget: thresholds?.retryBudget
       ? {
-          percent: thresholds.retryBudget.budgetPercent?.value ?? 20,
-          minConcurrency: thresholds.retryBudget.minRetryConcurrency ?? 3,
+          percent: thresholds.retryBudget.budgetPercent?.value ?? DEFAULT_BUDGET_PERCENT,
+          minConcurrency: thresholds.retryBudget.minRetryConcurrency ?? DEFAULT_MIN_CONCURRENCY,
         }
       : null,
     trackRemaining: thresholds?.trackRemaining ?? false,

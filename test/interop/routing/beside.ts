@@ -23,7 +23,8 @@ function isWhole(answer: string): boolean {
   return end >= 0 && length !== undefined && answer.length >= end + 4 + Number(length)
 }
 
-function ask(port: number, request: string): Promise<string> {
+/** The whole answer, its date and time taken for upstream masked. */
+export function ask(port: number, request: string): Promise<string> {
   return new Promise((resolve) => {
     let received = ''
     const socket = connect(port, '127.0.0.1')
