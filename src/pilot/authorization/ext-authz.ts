@@ -170,7 +170,6 @@ function httpProvider(push: PushContext, provider: HttpProvider): ProviderConfig
     network: null,
     http: {
       failureModeAllow: provider.failOpen ?? false,
-      clearRouteCache: provider.clearRouteCache ?? false,
       statusOnError: status,
       allowedHeaders: patterns(checked),
       withRequestBody: provider.includeRequestBodyInCheck && { ...provider.includeRequestBodyInCheck },
@@ -216,7 +215,6 @@ function grpcProvider(push: PushContext, provider: GrpcProvider): ProviderConfig
     network: { failureModeAllow, grpcService },
     http: {
       failureModeAllow,
-      clearRouteCache: provider.clearRouteCache ?? false,
       statusOnError: status,
       withRequestBody: provider.includeRequestBodyInCheck && { ...provider.includeRequestBodyInCheck },
       services: { case: 'grpcService', value: grpcService },

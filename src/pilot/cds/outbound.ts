@@ -211,6 +211,7 @@ function buildDynamicCluster(spec: OutboundSpec, proxy: ProxyNode, push: PushCon
       http.autoSan = !tls.insecureSkipVerify
     }
   }
+  setProxyProtocol(cluster, policy)
   const istio: JsonObject = {}
   if (service.meshExternal) istio.external = true
   if (spec.rule) istio.config = resourcePath(spec.rule.rule)
@@ -430,16 +431,21 @@ function setTls(
     if (certificates) set(explicitTls(nodeTls(certificates, inputs), inputs))
     else setAutomaticTls(cluster, tlsSocket(istioMutualContext(inputs.sni, inputs.subjectAltNames, inputs)))
   }
-  const version = policy.proxyProtocol?.version
-  if (!policy.proxyProtocol) return
+  setProxyProtocol(cluster, policy)
+}
+
+/** Whatever the transport, the PROXY protocol's header goes first where the policy asks for one. */
+function setProxyProtocol(cluster: Cluster, { proxyProtocol }: ClusterPolicy): void {
+  if (!proxyProtocol) return
+  const version = proxyProtocol.version ?? 'V1'
   if (cluster.transportSocketMatches.length > 0) {
     for (const match of cluster.transportSocketMatches) {
-      match.transportSocket = withProxyProtocol(match.transportSocket!, version ?? 'V1')
+      match.transportSocket = withProxyProtocol(match.transportSocket!, version)
     }
   } else {
     // istiod's short name, as it stands there.
     const plain = { ...RAW_BUFFER_SOCKET, name: 'raw_buffer' }
-    cluster.transportSocket = withProxyProtocol(cluster.transportSocket ?? plain, version ?? 'V1')
+    cluster.transportSocket = withProxyProtocol(cluster.transportSocket ?? plain, version)
   }
 }
 

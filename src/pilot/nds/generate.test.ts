@@ -59,3 +59,26 @@ test('allocated addresses are for proxies that answer DNS; gateways have no name
   assert.equal(generateNameTable(testProxy(), push).table['named.example.com'], undefined)
   assert.deepEqual(generateNameTable(testProxy({ type: 'router', metadata: CAPTURED }), push).table, {})
 })
+
+test('a ServiceEntry of a headless host: its port of the same number, being younger, says who is there', () => {
+  const entry = (creationTimestamp: string) =>
+    generateNameTable(
+      testProxy(),
+      new TestMesh(`${MESH.replace('metadata: {name: db}\n', 'metadata: {name: db, creationTimestamp: 2026-01-02T00:00:00Z}\n')}---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: squat, creationTimestamp: ${creationTimestamp}}
+spec:
+  hosts: [db.default.svc.cluster.local]
+  addresses: [240.0.0.1]
+  resolution: DNS
+  ports: [{number: 5432, name: other, protocol: TCP}]
+`).push(),
+    ).table
+  const older = entry('2026-01-01T00:00:00Z')
+  assert.deepEqual(older['db.default.svc.cluster.local']?.ips, ['10.1.0.20'])
+  const younger = entry('2026-01-03T00:00:00Z')
+  assert.deepEqual(younger['db.default.svc.cluster.local']?.ips, ['240.0.0.1'])
+  assert.equal(younger['db.default.svc.cluster.local']?.registry, 'External')
+  assert.equal(younger['db-0.db.default.svc.cluster.local'], undefined)
+})

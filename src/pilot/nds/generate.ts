@@ -4,7 +4,7 @@ import { create } from '@bufbuild/protobuf'
 import { type NameTable, NameTable_NameInfoSchema, NameTableSchema } from '../../api/gen/istio/nds_pb.js'
 import { hasIpv4, type ProxyNode } from '../model/node.ts'
 import type { PushContext } from '../model/push-context.ts'
-import { type Service, serviceKey } from '../model/service.ts'
+import { type Endpoint, type Service, serviceKey } from '../model/service.ts'
 import { addressesFor } from '../model/service-addresses.ts'
 
 export const NDS_TYPE = 'type.googleapis.com/istio.networking.nds.v1.NameTable'
@@ -53,11 +53,10 @@ function headlessAddresses(
   const { registry, namespace, publishNotReadyAddresses } = service.attributes
   // As in istiod, which takes a Service without an address for one with the address 0.0.0.0.
   if (registry === 'Kubernetes' && !hasIpv4(proxy)) return []
-  const set = push.endpoints.get(serviceKey(service.hostname, namespace))
   const ips: string[] = []
   const pods = new Map<string, string[]>()
-  for (const endpoint of set?.endpoints ?? []) {
-    if (endpoint.portName !== port.name || endpoint.addresses.some((address) => isIP(address) === 0)) continue
+  for (const endpoint of endpointsAt(service, port.port, push)) {
+    if (endpoint.addresses.some((address) => isIP(address) === 0)) continue
     if (!publishNotReadyAddresses && endpoint.health !== 'HEALTHY') continue
     if (proxy.network !== '' && endpoint.network !== '' && proxy.network !== endpoint.network) continue
     if (endpoint.subDomain) {
@@ -73,4 +72,21 @@ function headlessAddresses(
     table[`${shortname}.${rest}`] = create(NameTable_NameInfoSchema, { ips: addresses, registry, shortname, namespace })
   }
   return ips
+}
+
+/**
+ * What is behind a port's number. Where services share a host and a namespace, as a Service and a ServiceEntry may, the
+ * number means to all of them what it means to the youngest that has anybody there, as in istiod.
+ */
+function endpointsAt({ hostname, attributes }: Service, number: number, push: PushContext): readonly Endpoint[] {
+  const all = push.endpoints.get(serviceKey(hostname, attributes.namespace))?.endpoints ?? []
+  let found: readonly Endpoint[] = []
+  for (const service of push.services.byHost.get(hostname) ?? []) {
+    if (service.attributes.namespace !== attributes.namespace) continue
+    const port = service.ports.find((p) => p.port === number)
+    if (!port) continue
+    const own = all.filter((e) => (e.servicePort === 0 ? e.portName === port.name : e.servicePort === number))
+    if (own.length > 0) found = own
+  }
+  return found
 }

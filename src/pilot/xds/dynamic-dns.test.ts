@@ -132,6 +132,20 @@ spec: {host: "*.example.com", trafficPolicy: {tls: ${tls}}, subsets: [{name: v1}
   )
 })
 
+test('a rule may have the PROXY protocol go first there, too', () => {
+  const cluster = clusterJson(
+    'outbound|80||*.example.com',
+    `${WILDCARD}---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: w}
+spec: {host: "*.example.com", trafficPolicy: {proxyProtocol: {version: V2}}}
+`,
+    meshOf({}),
+  )
+  assert.match(JSON.stringify(cluster!.transportSocket), /upstream_proxy_protocol.*"version":"V2".*"raw_buffer"/)
+})
+
 test('a Sidecar may not choose the mode: it is for the whole mesh', () => {
   const mesh = new TestMesh(`
 apiVersion: networking.istio.io/v1
