@@ -98,6 +98,31 @@ function actionName(action: RBAC_Action): RulesData['action'] {
   return action === RBAC_Action.DENY ? 'DENY' : action === RBAC_Action.LOG ? 'LOG' : 'ALLOW'
 }
 
+/** A connection has no headers: rules of TCP that ask for them are refused, wherever they stand (Envoy). */
+export function refuseHeaders({ policies }: RulesData, path: string): void {
+  for (const { name, permission, principal } of policies) {
+    if (!asksForHeaders(permission) && !asksForHeaders(principal)) continue
+    throw new ConfigError(
+      `${path}.policies["${name}"]`,
+      'a header rule is not supported by the network filter: connections have none',
+    )
+  }
+}
+
+function asksForHeaders(condition: Condition): boolean {
+  switch (condition.kind) {
+    case 'header':
+      return true
+    case 'not':
+      return asksForHeaders(condition.of)
+    case 'and':
+    case 'or':
+      return condition.of.some(asksForHeaders)
+    default:
+      return false
+  }
+}
+
 export function parseRules(rules: RBAC, path: string): RulesData {
   refuseUnsupported(RBACSchema, rules, new Set(['action', 'policies']), path)
   const names = Object.keys(rules.policies).sort()
@@ -147,6 +172,11 @@ function parsePermission({ rule }: Permission, path: string): Condition {
           `${path}.destination_port_range`,
           `range start ${rule.value.start} cannot be greater or equal than range end ${rule.value.end}`,
         )
+      }
+      for (const field of ['start', 'end'] as const) {
+        const value = rule.value[field]
+        if (value >= 0 && value <= 65_536) continue
+        throw new ConfigError(`${path}.destination_port_range.${field}`, `range ${field} ${value} is out of bounds`)
       }
       return { kind: 'destination_port', start: rule.value.start, end: rule.value.end }
     case 'metadata':

@@ -7,7 +7,7 @@ import { HeaderMap } from '../http/header-map.ts'
 import type { Address, ConnectionInfo, SslInfo } from '../network/connection.ts'
 import { FilterState } from '../network/filter.ts'
 import { StreamInfo } from '../stream-info.ts'
-import { parseRules } from './config.ts'
+import { parseRules, refuseHeaders } from './config.ts'
 import { compileRules, type RbacEngine, type RbacFacts } from './engine.ts'
 
 function engine(json: JsonValue): RbacEngine {
@@ -158,5 +158,34 @@ describe('RBAC engine', () => {
     assert.equal(template('/a/*/c')(facts({ path: '/a/b/b/c' })).allowed, false)
     assert.equal(template('/a/**')(facts({ path: '/a/b/b/c' })).allowed, true)
     assert.throws(() => template('a/*'), /does not start with/)
+  })
+})
+
+describe('rules that are refused', () => {
+  const rules = (permission: JsonValue, principal: JsonValue = { any: true }) =>
+    parseRules(
+      fromJson(
+        RBACSchema,
+        { policies: { p: { permissions: [permission], principals: [principal] } } },
+        { registry: typeRegistry },
+      ),
+      'rules',
+    )
+  const header: JsonValue = { header: { name: 'a', present_match: true } }
+
+  it('headers of connections, however deep', () => {
+    const deep: JsonValue = { not_id: { or_ids: { ids: [{ any: true }, { and_ids: { ids: [header] } }] } } }
+    for (const parsed of [rules(header), rules({ not_rule: header }), rules({ any: true }, deep)])
+      assert.throws(() => refuseHeaders(parsed, 'rules'), /^ConfigError: rules\.policies\["p"\]: a header rule/)
+    refuseHeaders(rules({ url_path: { path: { exact: '/' } } }), 'rules')
+  })
+
+  it('ports beyond the last', () => {
+    rules({ destination_port_range: { start: 1, end: 65_536 } })
+    assert.throws(
+      () => rules({ destination_port_range: { start: 1, end: 65_537 } }),
+      /range end 65537 is out of bounds/,
+    )
+    assert.throws(() => rules({ destination_port_range: { start: -1, end: 5 } }), /range start -1 is out of bounds/)
   })
 })

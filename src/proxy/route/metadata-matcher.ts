@@ -101,7 +101,8 @@ function compileValueMatcher(data: ValueMatcherData): (value: unknown) => boolea
     case 'bool':
       return (value) => value === data.value
     case 'present':
-      return (value) => (value !== undefined && value !== null) === data.present
+      // false matches nothing, also what is absent (Envoy).
+      return data.present ? (value) => value !== undefined : () => false
     case 'list': {
       const match = compileValueMatcher(data.oneOf)
       return (value) => Array.isArray(value) && value.some(match)

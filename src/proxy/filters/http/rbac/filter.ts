@@ -17,8 +17,8 @@ import type { RbacConfig, RbacRouteConfig } from './config.ts'
 
 const METADATA_NAMESPACE = 'envoy.filters.http.rbac'
 /** Where a LOG action says whether it matched. */
-const ACCESS_LOG_NAMESPACE = 'envoy.common'
-const ACCESS_LOG_HINT = 'access_log_hint'
+export const ACCESS_LOG_NAMESPACE = 'envoy.common'
+export const ACCESS_LOG_HINT = 'access_log_hint'
 
 interface Compiled {
   readonly rules: RbacEngine | null
@@ -29,8 +29,9 @@ interface Compiled {
   readonly denied: Counter
   readonly shadowAllowed: Counter
   readonly shadowDenied: Counter
-  /** Scope of per-policy counters, or null. */
+  /** Scopes of per-policy counters, or null. */
   readonly perPolicy: Scope | null
+  readonly perShadowPolicy: Scope | null
 }
 
 export function createRbacFilter(config: RbacConfig, context: WorkerContext, statPrefix: string): HttpFilterFactory {
@@ -60,7 +61,8 @@ function compile(config: RbacConfig, context: WorkerContext, scope: Scope): Comp
     denied: scope.counter(prefixed(rules, 'denied')),
     shadowAllowed: scope.counter(prefixed(shadow, 'shadow_allowed')),
     shadowDenied: scope.counter(prefixed(shadow, 'shadow_denied')),
-    perPolicy: config.trackPerRuleStats ? scope.scope('policy') : null,
+    perPolicy: config.trackPerRuleStats ? scope.scope(prefixed(rules, 'policy')) : null,
+    perShadowPolicy: config.trackPerRuleStats ? scope.scope(prefixed(shadow, 'policy')) : null,
   }
 }
 
@@ -103,7 +105,7 @@ class RbacFilter implements StreamDecoderFilter {
     if (verdict.policy) info.setDynamicMetadata(METADATA_NAMESPACE, compiled.shadowPolicyKey, verdict.policy)
     info.setDynamicMetadata(METADATA_NAMESPACE, compiled.shadowResultKey, result)
     ;(verdict.allowed ? compiled.shadowAllowed : compiled.shadowDenied).inc()
-    if (verdict.policy) compiled.perPolicy?.counter(`${verdict.policy}.shadow_${result}`).inc()
+    if (verdict.policy) compiled.perShadowPolicy?.counter(`${verdict.policy}.shadow_${result}`).inc()
   }
 
   decodeData(): FilterDataStatus {

@@ -8,7 +8,7 @@ import {
 import type { NetworkFilterExtension } from '../../../config/extension.ts'
 import { refuseUnsupported } from '../../../config/supported-fields.ts'
 import { NETWORK_RBAC_INPUTS } from '../../../matching/inputs.ts'
-import { parseRbac, type RbacData } from '../../../rbac/config.ts'
+import { parseRbac, parseRules, type RbacData, refuseHeaders } from '../../../rbac/config.ts'
 import { createNetworkRbac } from './filter.ts'
 
 export interface NetworkRbacConfig {
@@ -36,6 +36,13 @@ export const networkRbacFilter: NetworkFilterExtension<NetworkRbacConfig> = {
   parse: (message, context) => {
     const rbac = message as RBAC
     refuseUnsupported(RBACSchema, rbac, SUPPORTED, context.path)
+    // Also of rules that a matcher beside them outdoes.
+    for (const [field, rules] of [
+      ['rules', rbac.rules],
+      ['shadow_rules', rbac.shadowRules],
+    ] as const) {
+      if (rules) refuseHeaders(parseRules(rules, context.at(field).path), context.at(field).path)
+    }
     return {
       rules: parseRbac(rbac.rules, rbac.matcher, NETWORK_RBAC_INPUTS, '', context),
       shadowRules: parseRbac(rbac.shadowRules, rbac.shadowMatcher, NETWORK_RBAC_INPUTS, 'shadow_', context),

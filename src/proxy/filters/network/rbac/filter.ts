@@ -6,7 +6,7 @@ import { CloseType } from '../../../network/connection.ts'
 import { FilterStatus, type NetworkFilter, type ReadFilterCallbacks } from '../../../network/filter.ts'
 import { type Counter, prefixed } from '../../../observe/stats.ts'
 import { compileRbac, type RbacEngine, type RbacVerdict } from '../../../rbac/engine.ts'
-import { deniedDetails } from '../../http/rbac/filter.ts'
+import { ACCESS_LOG_HINT, ACCESS_LOG_NAMESPACE, deniedDetails } from '../../http/rbac/filter.ts'
 import type { NetworkRbacConfig } from './config.ts'
 
 const METADATA_NAMESPACE = 'envoy.filters.network.rbac'
@@ -58,13 +58,13 @@ class NetworkRbac implements NetworkFilter {
     if (this.decided && !config.continuous) return FilterStatus.Continue
     const { connection, filterState, dynamicMetadata } = this.callbacks
     const facts = new ConnectionFacts(connection.info, filterState, dynamicMetadata)
-    const first = !this.decided
     this.decided = true
-    if (this.compiled.shadow && first) this.note(this.compiled.shadow(facts))
+    if (this.compiled.shadow) this.note(this.compiled.shadow(facts))
     if (!this.compiled.rules) return FilterStatus.Continue
     const verdict = this.compiled.rules(facts)
+    if (verdict.log !== null) (dynamicMetadata[ACCESS_LOG_NAMESPACE] ??= {})[ACCESS_LOG_HINT] = verdict.log
     if (verdict.allowed) {
-      if (first) this.compiled.allowed.inc()
+      this.compiled.allowed.inc()
       return FilterStatus.Continue
     }
     this.compiled.denied.inc()
