@@ -1,7 +1,6 @@
 // Answers the proxy makes itself (envoy-contract §5.8).
 
-import type { ModifyHeaders } from './filter.ts'
-import { HeaderMap } from './header-map.ts'
+import type { HeaderMap } from './header-map.ts'
 
 /** HTTP status → gRPC status of a local reply to a gRPC request. */
 export function grpcStatusOfHttp(status: number): number {
@@ -41,34 +40,43 @@ export function encodeGrpcMessage(text: string): string {
   return out
 }
 
+/** What a reply is when nothing maps it. */
+export interface LocalReplyBody {
+  readonly status: number
+  /** Byte string. */
+  readonly text: string
+  readonly contentType: string
+  /** `contentType` counts also where the headers have another one: the text is no longer what they were made for. */
+  readonly retyped: boolean
+}
+
 /**
- * Headers of a reply with `body` (byte string); `modify` runs before content headers are added, as in Envoy. gRPC
- * replies are trailers-only and carry no body.
+ * Completes the headers of a reply that has been modified by whoever sends it, as Envoy does: a body has its length and
+ * type, what has none has neither. gRPC replies are trailers-only and carry no body. `grpcStatus`: null = by the HTTP status.
  */
-export function localReplyHeaders(
-  status: number,
-  body: string,
-  modify: ModifyHeaders | null,
+export function completeLocalReply(
+  headers: HeaderMap,
+  { status, text, contentType, retyped }: LocalReplyBody,
   grpc: boolean,
   grpcStatus: number | null,
-  contentType: string,
-  head = false,
-): HeaderMap {
-  const headers = new HeaderMap()
+  head: boolean,
+): void {
   headers.status = status
-  modify?.(headers)
   if (grpc) {
     headers.status = 200
     headers.set('content-type', 'application/grpc')
-    headers.set('grpc-status', String(grpcStatus ?? grpcStatusOfHttp(status)))
+    if (!headers.get('grpc-status')) headers.set('grpc-status', String(grpcStatus ?? grpcStatusOfHttp(status)))
     // The line end of a JSON body is no part of the message.
-    const message = contentType === 'application/json' && body.endsWith('\n') ? body.slice(0, -1) : body
+    const message = contentType === 'application/json' && text.endsWith('\n') ? text.slice(0, -1) : text
     if (message !== '' && !head) headers.set('grpc-message', encodeGrpcMessage(message))
-    return headers
+    headers.remove('content-length')
+    return
   }
-  if (body !== '') {
-    headers.set('content-length', String(body.length))
-    if (!headers.has('content-type')) headers.list.push('content-type', contentType)
+  if (text === '') {
+    headers.remove('content-length')
+    headers.remove('content-type')
+    return
   }
-  return headers
+  headers.set('content-length', String(text.length))
+  if (retyped || !headers.has('content-type')) headers.set('content-type', contentType)
 }

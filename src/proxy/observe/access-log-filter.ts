@@ -19,7 +19,7 @@ import {
   metadataValue,
   parseMetadataMatcher,
 } from '../route/metadata-matcher.ts'
-import { Flag, RESPONSE_FLAGS } from '../stream-info.ts'
+import { Flag, now, RESPONSE_FLAGS } from '../stream-info.ts'
 import type { AccessLogType, LogContext } from './access-log.ts'
 import { checkExpression, compileExpression } from './cel-filter.ts'
 import { grpcStatusOfAnswer } from './format/header-operators.ts'
@@ -153,7 +153,8 @@ export function compileLogFilter(data: LogFilterData, runtime: RuntimeSnapshot):
     }
     case 'duration': {
       const holds = compileComparison(data.comparison, runtime)
-      return ({ info }) => info.end !== 0 && holds(Math.floor(info.end - info.start))
+      // Of a stream that goes on, up to now.
+      return ({ info }) => holds(Math.floor((info.end || now()) - info.start))
     }
     case 'not_health_check':
       return (context) => !context.info.isHealthCheck

@@ -13,6 +13,7 @@ const EXPLAINED: readonly Explanation[] = [
     /^cluster\.[^.]+\.(upstream_cx_((http\d_)?total|active|destroy|destroy_local|destroy_remote|[rt]x_bytes_\w+|max_requests)|upstream_rq_pending_total)$/,
     'how many connections a pool opens depends on what overlaps',
   ],
+  [/^cluster\.refused\.upstream_cx_connect_fail$/, 'one for each connection: how many, depends on what overlaps'],
   [
     /^cluster\.[^.]+\.(lb_(?!healthy_panic)|ring_hash_lb|membership_|update_|version|warming_state|assignment_|upstream_flow_control)/,
     'not moved by requests',

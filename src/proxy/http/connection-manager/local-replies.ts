@@ -2,7 +2,7 @@
 
 import type { ModifyHeaders } from '../filter.ts'
 import { HeaderMap } from '../header-map.ts'
-import { localReplyHeaders } from '../local-reply.ts'
+import { completeLocalReply, type LocalReplyBody } from '../local-reply.ts'
 import type { ActiveStream } from './active-stream.ts'
 
 /** A mapper or the common body format, compiled. `text` is a byte string. */
@@ -37,50 +37,46 @@ export class LocalReplies {
     modify: ModifyHeaders | null,
     grpcStatus: number | null,
   ): { headers: HeaderMap; text: string } {
-    const { info, isGrpc, isHead } = stream
-    const original = status
-    let contentType = 'text/plain'
-    let text = body
-    let headers: HeaderMap
-    if (this.mappers.length === 0 && !this.common) {
-      headers = localReplyHeaders(status, text, modify, isGrpc, grpcStatus, contentType, isHead)
-    } else {
-      // Mappers see the headers the reply would have had; what modifies them does not know its status yet (Envoy).
-      const { responseCode } = info
-      const plain = localReplyHeaders(status, text, modify, false, null, contentType)
-      info.responseCode = status
-      stream.responseHeaders = plain
-      stream.localReplyBody = text
-      const mapper = this.mappers.find((m) => m.matches(stream)) ?? null
-      if (mapper?.status) {
-        status = mapper.status
-        plain.status = status
-        info.responseCode = status
-      }
-      if (mapper?.body !== null && mapper !== null) stream.localReplyBody = mapper.body
-      text = stream.localReplyBody
-      const formatter = mapper?.format ? mapper : this.common
-      if (formatter?.format) {
-        text = formatter.format(stream)
-        contentType = formatter.contentType
-      }
-      const change = (reply: HeaderMap): void => {
-        const mapped = info.responseCode
-        info.responseCode = responseCode
-        modify?.(reply)
-        // headers_to_add see the status that was mapped.
-        info.responseCode = original
-        mapper?.addHeaders(reply, stream)
-        info.responseCode = mapped
-      }
-      headers = localReplyHeaders(status, text, change, isGrpc, grpcStatus, contentType, isHead)
-      stream.responseHeaders = null
-      stream.localReplyBody = ''
-    }
-    if (isHead && !isGrpc) headers.set('content-length', String(text.length))
-    if (isHead && text === '') headers.remove('content-length')
+    const { isGrpc, isHead } = stream
+    const headers = new HeaderMap()
+    headers.status = status
+    // Before the reply is known to anybody: what is added by a route does not see the status of the answer (Envoy).
+    modify?.(headers)
+    const plain: LocalReplyBody = { status, text: body, contentType: 'text/plain', retyped: false }
+    const reply = this.mappers.length === 0 && !this.common ? plain : this.map(stream, headers, plain)
+    completeLocalReply(headers, reply, isGrpc, grpcStatus, isHead)
     result.headers = headers
-    result.text = isHead ? '' : text
+    result.text = isHead ? '' : reply.text
     return result
+  }
+
+  /** What the first mapper that matches, or else the common format, makes of a reply. */
+  private map(stream: ActiveStream, headers: HeaderMap, plain: LocalReplyBody): LocalReplyBody {
+    const { info, type } = stream
+    let { status, contentType } = plain
+    info.responseCode = status
+    stream.responseHeaders = headers
+    stream.localReplyBody = plain.text
+    // Filters are asked about a reply, not about a log.
+    stream.type = 'NotSet'
+    const mapper = this.mappers.find((m) => m.matches(stream)) ?? null
+    const sendersType = headers.get('content-type')
+    if (mapper) {
+      if (mapper.body !== null) stream.localReplyBody = mapper.body
+      // headers_to_add see the status that was mapped.
+      mapper.addHeaders(headers, stream)
+      if (mapper.status) headers.status = info.responseCode = status = mapper.status
+    }
+    const typed = headers.get('content-type') !== sendersType
+    let text = stream.localReplyBody
+    const formatter = mapper?.format ? mapper : this.common
+    if (formatter?.format) {
+      text = formatter.format(stream)
+      contentType = formatter.contentType
+    }
+    stream.responseHeaders = null
+    stream.localReplyBody = ''
+    stream.type = type
+    return { status, text, contentType, retyped: text !== plain.text && !typed }
   }
 }

@@ -129,7 +129,7 @@ export function createServerContext(
     const wish = clientCertificateWish(config.requireClientCertificate, resolved.validation)
     const required = wish === 'required' ? VERIFY_FAIL_IF_NO_PEER_CERT : 0
     lib.SSL_CTX_set_verify(pointer, wish === 'none' ? VERIFY_NONE : VERIFY_PEER | required, null)
-    lib.SSL_CTX_set_options(pointer, OP_CIPHER_SERVER_PREFERENCE)
+    if (!config.preferClientCiphers) lib.SSL_CTX_set_options(pointer, OP_CIPHER_SERVER_PREFERENCE)
     if (certificate !== null) checkStaple(certificate, config.ocspPolicy)
     if ((certificate?.ocspStaple ?? null) !== null)
       lib.SSL_CTX_callback_ctrl(pointer, CTRL_SET_TLSEXT_STATUS_REQ_CB, nativeCallbacks().ocspStatus)

@@ -29,6 +29,7 @@ const DOWNSTREAM: DownstreamTlsConfig = {
   statefulResumption: false,
   sessionTimeoutS: null,
   fullScanCertsOnSniMismatch: false,
+  preferClientCiphers: false,
   ocspPolicy: 'LENIENT_STAPLING',
 }
 const VALIDATION: ValidationConfig = {

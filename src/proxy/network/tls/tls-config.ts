@@ -115,6 +115,8 @@ export interface DownstreamTlsConfig {
   readonly sessionTimeoutS: number | null
   /** A name that no certificate is for: the first certificate of the client's key type, not just the first. */
   readonly fullScanCertsOnSniMismatch: boolean
+  /** Of several ciphers that both know, the client's first one is used, not ours. */
+  readonly preferClientCiphers: boolean
   readonly ocspPolicy: OcspPolicy
 }
 
@@ -160,6 +162,7 @@ const DOWNSTREAM_FIELDS = new Set([
   'session_timeout',
   'ocsp_staple_policy',
   'full_scan_certs_on_sni_mismatch',
+  'prefer_client_ciphers',
 ])
 
 /** Throws ConfigError. Secrets named in it are reported to `context`. */
@@ -190,6 +193,7 @@ export function parseDownstreamTls(message: DownstreamTlsContext, context: Parse
     statefulResumption: !message.disableStatefulSessionResumption,
     sessionTimeoutS: timeoutMs === null ? null : Math.floor(timeoutMs / 1000),
     fullScanCertsOnSniMismatch: message.fullScanCertsOnSniMismatch ?? false,
+    preferClientCiphers: message.preferClientCiphers,
     ocspPolicy: OCSP_POLICY[message.ocspStaplePolicy],
   }
 }

@@ -33,6 +33,13 @@ class Constant implements Node {
   }
 }
 
+/** An explicit null counts as absent. */
+class Null implements Node {
+  write(): boolean {
+    return false
+  }
+}
+
 class Single implements Node {
   private readonly operator: Operator
   constructor(operator: Operator) {
@@ -102,6 +109,8 @@ class Fields implements Node {
       if (this.omitEmpty) out.length = before
       else out.put('null')
     }
+    // An object of nothing counts as absent, too.
+    if (this.omitEmpty && out.length === begin) return false
     // The first key's comma is where the brace belongs.
     if (out.length === begin) out.put('{')
     else out.bytes[begin] = OPENING_BRACE
@@ -124,8 +133,7 @@ export class JsonFormat {
   }
 
   write(context: LogContext, out: LineBuffer): void {
-    this.root.write(context, out)
-    out.put('\n')
+    out.put(this.root.write(context, out) ? '\n' : '{}\n')
   }
 
   format(context: LogContext): string {
@@ -142,7 +150,8 @@ function compile(template: JsonTemplate, omitEmpty: boolean, path: string): Node
     if (segments.every((segment) => typeof segment === 'string')) return new Constant(JSON.stringify(segments.join('')))
     return new Mixed(segments, omitEmpty ? '' : '-')
   }
-  if (template === null || typeof template === 'boolean') return new Constant(String(template))
+  if (template === null) return new Null()
+  if (typeof template === 'boolean') return new Constant(String(template))
   if (typeof template === 'number') return new Constant(JSON.stringify(template))
   if (Array.isArray(template)) {
     return new List(
