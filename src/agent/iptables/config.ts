@@ -24,9 +24,10 @@ export interface CaptureConfig {
   /** `-q` / `-o`. */
   readonly outboundPorts: readonly string[]
   readonly outboundPortsExclude: readonly string[]
-  /** `-i` / `-x`: `*` or CIDRs of either family. */
+  /** `-i`: `*` or CIDRs of either family. */
   readonly outboundRanges: '*' | readonly string[]
-  readonly outboundRangesExclude: '*' | readonly string[]
+  /** `-x`: CIDRs; never `*`. */
+  readonly outboundRangesExclude: readonly string[]
   /** `-c` / `-k`. */
   readonly excludeInterfaces: readonly string[]
   readonly rerouteInterfaces: readonly string[]
@@ -45,6 +46,15 @@ export interface CaptureHost {
   readonly ipv6: boolean
   readonly dnsServersV4: readonly string[]
   readonly dnsServersV6: readonly string[]
+}
+
+/**
+ * Whether IPv6 gets rules, from the namespace's own addresses: where there are IPv4 ones, too, only by dual stack. The
+ * proxy of such a pod listens on IPv4 alone, and what is sent to it otherwise is refused (Istio).
+ */
+export function capturesIpv6(addresses: readonly string[], dualStack: boolean): boolean {
+  const reachable = addresses.filter((address) => !/^(127\.|169\.254\.|::1$|fe[89ab])/i.test(address))
+  return reachable.some((address) => isIP(address) === 6) && (dualStack || reachable.every((one) => isIP(one) === 6))
 }
 
 /** Istio's defaults. */

@@ -68,7 +68,7 @@ export function addCaptureFlags(command: Command): Command {
     .option('--redirect-dns', 'capture DNS (ISTIO_META_DNS_CAPTURE)', false)
     .option('--capture-all-dns', "capture every DNS query, not only those to resolv.conf's servers", false)
     .option('--drop-invalid', 'drop packets that connection tracking calls invalid (INVALID_DROP)', false)
-    .option('--dual-stack', 'IPv4 and IPv6 rules', false)
+    .option('--dual-stack', 'IPv6 rules also where there are IPv4 addresses (ISTIO_DUAL_STACK)', false)
     .option('--skip-rule-apply', 'apply nothing', false)
     .option('--run-validation', 'check that connections are redirected; exit code 126 when not', false)
     .option('--iptables-probe-port <port>', 'port that the check dials', '15002')
@@ -102,7 +102,7 @@ export function captureConfig(flags: CaptureFlags, env: NodeJS.ProcessEnv): Capt
     outboundPorts: splitList(flags.istioOutboundPorts),
     outboundPortsExclude: splitList(flags.istioLocalOutboundPortsExclude),
     outboundRanges: splitListOrAll(flags.istioServiceCidr),
-    outboundRangesExclude: splitListOrAll(flags.istioServiceExcludeCidr),
+    outboundRangesExclude: splitList(flags.istioServiceExcludeCidr),
     excludeInterfaces: splitList(flags.istioExcludeInterfaces),
     rerouteInterfaces: splitList(flags.kubeVirtInterfaces),
     redirectDns: flags.redirectDns || env.ISTIO_META_DNS_CAPTURE === 'true',

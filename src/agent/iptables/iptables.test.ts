@@ -150,6 +150,7 @@ test('wrong values are refused by the name of their flag', () => {
     [['-p', '0'], {}, /^ConfigError: -p: "0" is not a port/],
     [['-b', '80,http'], {}, /-b: "http" is not a port/],
     [['-i', '10.0.0.0/33'], {}, /-i: "10\.0\.0\.0\/33" has no valid mask/],
+    [['-x', '*'], {}, /-x: "\*" is not an address range/],
     [['-x', 'all'], {}, /-x: "all" is not an address range/],
     [['-u', 'istio-proxy'], {}, /-u\/-g: "istio-proxy" is not valid here/],
     [

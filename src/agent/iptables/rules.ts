@@ -26,6 +26,8 @@ export interface CapturePlan {
 const PASSTHROUGH_V4 = '127.0.0.6/32'
 const PASSTHROUGH_V6 = '::6/128'
 const DNS_CAPTURE_PORT = '15053'
+/** On what the proxy sends to its own pod, whatever mark TPROXY uses. */
+const OUTBOUND_MARK = '1338'
 
 /** The rules for both families; `ipv6` is empty when the namespace has none. */
 export function buildCapturePlan(config: CaptureConfig, host: CaptureHost): CapturePlan {
@@ -34,7 +36,7 @@ export function buildCapturePlan(config: CaptureConfig, host: CaptureHost): Capt
   return {
     ipv4: new Family(config, host, 4, dns).build(),
     ipv6: host.ipv6 ? new Family(config, host, 6, dns).build() : [],
-    commands: tproxy ? tproxyRoutes(config, host.ipv6) : [],
+    commands: tproxy && capturesInbound(config) ? tproxyRoutes(config, host.ipv6) : [],
   }
 }
 
@@ -42,6 +44,10 @@ export function buildCapturePlan(config: CaptureConfig, host: CaptureHost): Capt
 export function dnsWanted(config: CaptureConfig, host: CaptureHost): boolean {
   if (!config.redirectDns) return false
   return config.captureAllDns || host.dnsServersV4.length > 0 || host.dnsServersV6.length > 0
+}
+
+function capturesInbound({ inboundPorts }: CaptureConfig): boolean {
+  return inboundPorts === '*' || inboundPorts.length > 0
 }
 
 function tproxyRoutes(config: CaptureConfig, ipv6: boolean): string[][] {
@@ -117,7 +123,7 @@ class Family {
 
   #inboundRedirect(): void {
     const { inboundPorts, inboundPortsExclude } = this.#config
-    if (inboundPorts !== '*' && inboundPorts.length === 0) return
+    if (!capturesInbound(this.#config)) return
     this.#add('nat', 'PREROUTING', '-p tcp -j ISTIO_INBOUND')
     if (inboundPorts !== '*') {
       for (const port of inboundPorts) this.#add('nat', 'ISTIO_INBOUND', `-p tcp --dport ${port} -j ISTIO_IN_REDIRECT`)
@@ -129,7 +135,7 @@ class Family {
 
   #inboundTproxy(): void {
     const { inboundPorts, inboundPortsExclude, tproxyMark, inboundCapturePort } = this.#config
-    if (inboundPorts !== '*' && inboundPorts.length === 0) return
+    if (!capturesInbound(this.#config)) return
     this.#add('mangle', 'ISTIO_DIVERT', `-j MARK --set-mark ${tproxyMark}`)
     this.#add('mangle', 'ISTIO_DIVERT', '-j ACCEPT')
     const tproxy = `-j TPROXY --tproxy-mark ${tproxyMark}/0xffffffff --on-port ${inboundCapturePort}`
@@ -199,7 +205,8 @@ class Family {
     const { proxyUids, proxyGids, captureAllDns } = this.#config
     const servers = captureAllDns ? [''] : this.#dnsServers
     const to = (flag: string, server: string) => (server === '' ? '' : ` ${flag} ${server}`)
-    this.#add('nat', 'ISTIO_OUTPUT', '-j ISTIO_OUTPUT_DNS')
+    // A jump to a chain that nothing makes would fail the whole table: a family without servers has none.
+    if (servers.length > 0) this.#add('nat', 'ISTIO_OUTPUT', '-j ISTIO_OUTPUT_DNS')
     for (const s of servers) {
       this.#add('nat', 'ISTIO_OUTPUT_DNS', `-p tcp --dport 53${to('-d', s)} -j REDIRECT --to-ports ${DNS_CAPTURE_PORT}`)
     }
@@ -212,7 +219,7 @@ class Family {
       this.#add('raw', 'ISTIO_OUTPUT_DNS', `-p udp --dport 53 -m owner ${owner} -j CT --zone 1`)
       this.#add('raw', 'ISTIO_OUTPUT_DNS', `-p udp --sport ${DNS_CAPTURE_PORT} -m owner ${owner} -j CT --zone 2`)
     }
-    this.#add('raw', 'PREROUTING', '-j ISTIO_INBOUND')
+    if (servers.length > 0) this.#add('raw', 'PREROUTING', '-j ISTIO_INBOUND')
     for (const s of servers) {
       this.#add('raw', 'ISTIO_OUTPUT_DNS', `-p udp --dport 53${to('-d', s)} -j CT --zone 2`)
       this.#add('raw', 'ISTIO_INBOUND', `-p udp --sport 53${to('-s', s)} -j CT --zone 1`)
@@ -221,8 +228,7 @@ class Family {
 
   #outboundRanges(outboundPorts: readonly string[]): void {
     const { outboundRanges, outboundRangesExclude, rerouteInterfaces } = this.#config
-    if (outboundRangesExclude === '*') this.#add('nat', 'ISTIO_OUTPUT', '-j RETURN')
-    else for (const range of this.#own(outboundRangesExclude)) this.#add('nat', 'ISTIO_OUTPUT', `-d ${range} -j RETURN`)
+    for (const range of this.#own(outboundRangesExclude)) this.#add('nat', 'ISTIO_OUTPUT', `-d ${range} -j RETURN`)
     for (const port of outboundPorts) this.#add('nat', 'ISTIO_OUTPUT', `-p tcp --dport ${port} -j ISTIO_REDIRECT`)
     if (outboundRanges === '*') {
       this.#add('nat', 'ISTIO_OUTPUT', '-j ISTIO_REDIRECT')
@@ -243,9 +249,7 @@ class Family {
 
   /** Marks that keep a connection with the proxy: inbound ones 1337, the proxy's own to this pod 1338. */
   #tproxyMarks(): void {
-    const { inboundPorts, tproxyMark, proxyUids, proxyGids } = this.#config
-    if (inboundPorts !== '*' && inboundPorts.length === 0) return
-    const outboundMark = String(Number(tproxyMark) + 1)
+    const { tproxyMark, proxyUids, proxyGids } = this.#config
     this.#add('mangle', 'PREROUTING', `-p tcp -m mark --mark ${tproxyMark} -j CONNMARK --save-mark`)
     this.#add('mangle', 'OUTPUT', `-p tcp -o lo -m mark --mark ${tproxyMark} -j RETURN`)
     const owners = [...proxyUids.map((uid) => `--uid-owner ${uid}`), ...proxyGids.map((gid) => `--gid-owner ${gid}`)]
@@ -253,12 +257,12 @@ class Family {
       this.#add(
         'mangle',
         'OUTPUT',
-        `! -d ${this.#loopback} -p tcp -o lo -m owner ${owner} -j MARK --set-mark ${outboundMark}`,
+        `! -d ${this.#loopback} -p tcp -o lo -m owner ${owner} -j MARK --set-mark ${OUTBOUND_MARK}`,
       )
     }
     this.#add('mangle', 'OUTPUT', `-p tcp -m connmark --mark ${tproxyMark} -j CONNMARK --restore-mark`)
     this.#insert('mangle', 'ISTIO_INBOUND', 1, `-p tcp -m mark --mark ${tproxyMark} -j RETURN`)
     this.#insert('mangle', 'ISTIO_INBOUND', 2, `-p tcp -s ${this.#passthrough} -i lo -j RETURN`)
-    this.#insert('mangle', 'ISTIO_INBOUND', 3, `-p tcp -i lo -m mark ! --mark ${outboundMark} -j RETURN`)
+    this.#insert('mangle', 'ISTIO_INBOUND', 3, `-p tcp -i lo -m mark ! --mark ${OUTBOUND_MARK} -j RETURN`)
   }
 }

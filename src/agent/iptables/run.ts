@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os'
 import { errorText, UserError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { type ApplyOptions, applyCapture, describeCapture, removeCapture } from './apply.ts'
-import type { CaptureHost } from './config.ts'
+import { type CaptureHost, capturesIpv6 } from './config.ts'
 import { type CaptureFlags, captureConfig } from './flags.ts'
 import { buildCapturePlan, dnsWanted } from './rules.ts'
 import { VALIDATION_FAILED_EXIT_CODE, validateCapture } from './validate.ts'
@@ -16,7 +16,8 @@ export async function runIptables(flags: CaptureFlags, env: NodeJS.ProcessEnv, l
     throw new UserError('--native-nftables is not offered; iptables-nft (the default) writes nftables rules too')
   if (flags.cniMode && flags.networkNamespace === '') throw new UserError('--cni-mode needs --network-namespace', 64)
   const config = captureConfig(flags, env)
-  const host = inspectHost()
+  const dualStack = flags.dualStack || env.ISTIO_DUAL_STACK === 'true'
+  const host = inspectHost(dualStack)
   if (config.redirectDns && !dnsWanted(config, host)) {
     log.warn(
       'no nameserver in /etc/resolv.conf: DNS is not captured; --capture-all-dns captures it whatever the server',
@@ -51,11 +52,12 @@ export async function runIptables(flags: CaptureFlags, env: NodeJS.ProcessEnv, l
   }
 }
 
-/** The network namespace as it is: global IPv6 addresses, nameservers. */
-function inspectHost(): CaptureHost {
+/** The network namespace as it is: families, nameservers. */
+function inspectHost(dualStack: boolean): CaptureHost {
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
-  const ipv6 = addresses.some(
-    ({ family, internal, address }) => family === 'IPv6' && !internal && !/^fe[89ab]/i.test(address),
+  const ipv6 = capturesIpv6(
+    addresses.map(({ address }) => address),
+    dualStack,
   )
   const servers = nameservers()
   return {
