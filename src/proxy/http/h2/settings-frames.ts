@@ -50,11 +50,15 @@ export class SettingsFrames {
       const error = this.applyOne(codec, id, value)
       if (error) return error
     }
+    const before = this.initialWindow
     if (window >= 0) {
       const error = this.changeWindows(codec, window, highestWindow)
       if (error) return error
     }
+    // Before any DATA that the settings allow (§6.5.3).
     codec.writer.settingsAck()
+    // Only windows that grew let anybody go on.
+    if (this.initialWindow > before) codec.windows.flushBlocked()
     return null
   }
 
@@ -68,8 +72,6 @@ export class SettingsFrames {
       if (stream.sendWindow + highestChange > MAX_WINDOW) return windowTooLarge()
       stream.sendWindow += change
     }
-    // Only windows that grew let anybody go on.
-    if (change > 0) codec.windows.flushBlocked()
     return null
   }
 

@@ -139,7 +139,10 @@ test('thousands of windows in one SETTINGS frame cost the streams one change, an
   assert.equal(walks.mock.callCount(), 1)
   // Four bytes each, in the order in which they wait; then the rest.
   assert.deepEqual(sent(), [1, 3, 5, 7, 9])
+  const before = peer.connection.output.length
   peer.send(windows(100))
+  // The acknowledgement comes first (RFC 9113 §6.5.3): a peer may not expect so much DATA before it.
+  assert.deepEqual(peer.connection.output.subarray(before, before + 9), frame(4, 1, 0))
   assert.deepEqual(sent(), [1, 3, 5, 7, 9, 1, 3, 5, 7, 9])
 })
 
