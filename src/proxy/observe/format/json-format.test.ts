@@ -15,7 +15,7 @@ test('an absent value is null, or its key goes, wherever it stands', () => {
   const template = { a: absent, b: { c: absent, d: [absent, 1, absent, 'x'], e: absent }, f: absent }
   assert.equal(render(template, false), '{"a":null,"b":{"c":null,"d":[null,1,null,"x"],"e":null},"f":null}\n')
   assert.equal(render(template, true), '{"b":{"d":[1,"x"]}}\n')
-  assert.equal(render({ a: absent, b: { c: absent }, d: [absent] }, true), '{"b":{},"d":[]}\n')
+  assert.equal(render({ a: absent, b: { c: absent }, d: [absent] }, true), '{"d":[]}\n')
   assert.equal(render({}, true), '{}\n')
 })
 
