@@ -142,7 +142,7 @@ function bootstrap(
 /** Contexts stand in no order; a response that does not say when it ends has ended just now. */
 async function certificates(proxy: RunningProxy): Promise<string[]> {
   const page = JSON.parse(await proxy.admin('/certs')) as { certificates: object[] }
-  return page.certificates.map((one) => JSON.stringify(one, null, 1).replace(/\.\d+Z/, ' (now)')).sort()
+  return page.certificates.map((one) => JSON.stringify(one, null, 1).replace(/"[^"]*\.\d+Z"/g, '"now"')).sort()
 }
 
 /** The gauge when it is as `expected`: it is set with each flush. */
