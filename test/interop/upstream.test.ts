@@ -258,7 +258,11 @@ describe('upstream failures', { skip }, () => {
   test('an outlier is ejected after three errors', async () => {
     const [envoy, ours] = await both(async (proxy) => {
       const statuses: number[] = []
-      for (let i = 0; i < 12; i++) statuses.push((await get(proxy.ports.listener, '/outlier')).status)
+      for (let i = 0; i < 12; i++) {
+        statuses.push((await get(proxy.ports.listener, '/outlier')).status)
+        // The main thread ejects, and answers after what workers told it before.
+        await proxy.admin('/ready')
+      }
       return statuses.sort()
     })
     assert.deepEqual(ours, envoy)

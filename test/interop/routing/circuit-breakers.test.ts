@@ -150,17 +150,13 @@ async function told(proxy: RunningProxy, i: number): Promise<Record<string, stri
   return stats
 }
 
-/** Until the proxy has taken as many requests as are held: each is with the upstream, waiting for it or for a retry. */
+/** Until the proxy has taken as many requests as are held: each waits for the upstream, or, with one that answers, for a retry. */
 async function settled(proxy: RunningProxy, i: number, held: number): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
     const stats = await statsOf(proxy, /./, `^cluster.c${i}[.]`)
     const of = (name: string): number => Number(stats[`cluster.c${i}.upstream_${name}`] ?? 0)
-    if (
-      SITUATIONS[i]!.upstream
-        ? of('rq_503') + of('rq_total') >= held
-        : of('rq_active') + of('rq_pending_active') >= held
-    )
-      return
+    const underWay = of('rq_active') + of('rq_pending_active')
+    if (SITUATIONS[i]!.upstream ? of('rq_total') >= held && underWay === 0 : underWay >= held) return
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
 }
@@ -205,6 +201,7 @@ describe('circuit breakers', { skip: envoyBinary() ? false : 'real Envoy is not 
         }
         const during = await told(proxy, i)
         const response = over ? await ask(listeners[i]!, get('/')) : ''
+        await settled(proxy, i, held)
         sidesTold.push({ during, response, behind: await told(proxy, i) })
         for (const socket of sockets) socket.destroy()
       }
