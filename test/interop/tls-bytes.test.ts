@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import { TestCa } from '../../src/proxy/network/testing.ts'
+import { assertAgree } from './harness/agree.ts'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
 
 const T = 'type.googleapis.com/envoy.'
@@ -318,12 +319,6 @@ describe('bytes at a TLS port', {
         .split('\n')
         .filter((line) => /: \d+$/.test(line) && !/: 0$|certificate\./.test(line))
         .sort()
-    const until = Date.now() + SETTLE_MS
-    for (;;) {
-      const [theirs, ours] = [await stats(sides[0]!), await stats(sides[1]!)]
-      if (isDeepStrictEqual(theirs, ours)) return
-      if (Date.now() > until) assert.deepEqual(ours, theirs)
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
+    await assertAgree(async () => [await stats(sides[0]!), await stats(sides[1]!)], SETTLE_MS)
   })
 })

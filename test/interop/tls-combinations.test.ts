@@ -11,6 +11,7 @@ import { type ConnectionOptions, connect } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { TestCa, type TestCertificate } from '../../src/proxy/network/testing.ts'
+import { assertAgree } from './harness/agree.ts'
 import { envoyBinary, freePort, type Ports, type RunningProxy, startProxy } from './harness/proxies.ts'
 
 const SEED = Number(process.env.INTEROP_SEED ?? 1)
@@ -552,12 +553,6 @@ describe('random TLS contexts', {
         .split('\n')
         .filter((line) => !/: 0$|certificate\.|sigalgs/.test(line))
         .sort()
-    const until = Date.now() + SETTLE_MS
-    for (;;) {
-      const [theirs, ours] = [await stats(sides[0]!), await stats(sides[1]!)]
-      if (isDeepStrictEqual(theirs, ours)) return
-      if (Date.now() > until) assert.deepEqual(ours, theirs)
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
+    await assertAgree(async () => [await stats(sides[0]!), await stats(sides[1]!)], SETTLE_MS)
   })
 })

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, it } from 'node:test'
-import { isDeepStrictEqual } from 'node:util'
+import { assertAgree } from '../harness/agree.ts'
 import { envoyBinary, type Ports, type RunningProxy, startProxy } from '../harness/proxies.ts'
 import { address, statsOf } from '../harness/situations.ts'
 
@@ -261,13 +261,7 @@ const COUNTED_MS = 3000
 async function assertCounted(envoy: RunningProxy, ours: RunningProxy, name: string, counted: RegExp): Promise<void> {
   const among = `^cluster\\.c${name}\\.`
   const of = (proxy: RunningProxy): Promise<unknown> => statsOf(proxy, counted, among)
-  const until = Date.now() + COUNTED_MS
-  for (;;) {
-    const [theirs, mine] = await Promise.all([of(envoy), of(ours)])
-    if (isDeepStrictEqual(mine, theirs)) return
-    if (Date.now() > until) assert.deepEqual(mine, theirs)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
+  await assertAgree(() => Promise.all([of(envoy), of(ours)]), COUNTED_MS)
 }
 
 const SKIP = envoyBinary() ? false : 'real Envoy is not installed'
